@@ -1,0 +1,61 @@
+# From a clean clone, with python3 and pip: `make demo`, `make test`, `make lint`.
+# PYTHON chooses the interpreter: `make test PYTHON=/usr/bin/python3.11`.
+SHELL := /bin/bash
+.DEFAULT_GOAL := venv
+.DELETE_ON_ERROR:
+.PHONY: venv demo test lint lock clean
+
+VENV := .venv
+UV_VERSION := 0.13.9
+DEMO := output/demo
+DEMO_DATA := output/demo-data
+
+# ML Metadata and TFDV for Python 3.12 ship wheels for glibc >= 2.39 only.
+FITS := import os, sys; \
+	glibc = os.confstr("CS_GNU_LIBC_VERSION").split()[1].split("."); \
+	newest = 12 if (int(glibc[0]), int(glibc[1])) >= (2, 39) else 11; \
+	sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, newest))
+PYTHON ?= $(firstword $(foreach python,python3.12 python3.11 python3,$(shell \
+	$(python) -c '$(FITS)' 2>/dev/null && echo $(python))))
+
+venv: $(VENV)/.installed
+
+# A venv of another lock is thrown away. setuptools, which builds the project, is in the lock.
+$(VENV)/.packages: requirements.lock
+	@$(if $(PYTHON),,echo "Swar needs Python 3.11 (or 3.12, where glibc is 2.39 or newer): set PYTHON to one" >&2; exit 1)
+	@$(PYTHON) -c '$(FITS)' || { echo "$(PYTHON) does not fit: Python 3.11 is needed (or 3.12, where glibc is 2.39 or newer)" >&2; exit 1; }
+	rm -rf $(VENV)
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/pip install --quiet --compile --no-deps --require-hashes -r requirements.lock
+	touch $@
+
+$(VENV)/.installed: $(VENV)/.packages pyproject.toml setup.py
+	$(VENV)/bin/pip install --quiet --no-deps --no-build-isolation --editable .
+	touch $@
+
+$(DEMO_DATA)/SPEAKERS.tsv: | venv
+	$(VENV)/bin/swar sample-data $(DEMO_DATA) --speakers 12 --seconds 60
+
+demo: venv $(DEMO_DATA)/SPEAKERS.tsv
+	$(VENV)/bin/swar run --config demo --data $(DEMO_DATA) --output $(DEMO)
+
+test: venv
+	$(VENV)/bin/python -m pytest
+
+lint: venv
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+
+# uv.lock names the registry's host and stays out of git; what is exported of it does not.
+lock:
+	@$(if $(PYTHON),,echo "no fitting Python: set PYTHON" >&2; exit 1)
+	rm -rf build/lock-venv
+	$(PYTHON) -m venv build/lock-venv
+	build/lock-venv/bin/pip install --quiet uv==$(UV_VERSION)
+	build/lock-venv/bin/uv lock
+	build/lock-venv/bin/uv export --quiet --format requirements.txt --no-emit-project --all-groups -o requirements.lock
+	rm -rf build/lock-venv
+
+clean:
+	rm -rf $(VENV) build dist output *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

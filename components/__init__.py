@@ -1,0 +1,1 @@
+"""Swar's TFX components and the audio code that they share."""

@@ -1,0 +1,74 @@
+"""Chooses the model that a new one is compared with."""
+
+import json
+import os
+from typing import Any, Final
+
+import ml_metadata as mlmd
+from tfx import types
+from tfx.components.evaluator import constants
+from tfx.dsl.components.common import resolver
+from tfx.dsl.io import fileio
+from tfx.utils import path_utils
+
+from components.artifacts import MODEL_CARD
+
+MODEL: Final = "model"
+MODEL_BLESSING: Final = "model_blessing"
+CANDIDATE: Final = "candidate"
+
+
+class LatestOtherBlessedModelStrategy(resolver.ResolverStrategy):
+    """The latest blessed model that sees the candidate's windows and is not the candidate.
+
+    TFX's LatestBlessedModelStrategy finds the candidate when an identical run is
+    repeated: the Evaluator's input changes from no baseline to the model itself,
+    and all that was cached runs again. It also finds models made for windows of another
+    shape, which cannot score today's pairs. Inputs: `model`, `model_blessing` (every one
+    of the pipeline) and `candidate` (this run's).
+    """
+
+    def resolve_artifacts(
+        self, store: mlmd.MetadataStore, input_dict: dict[str, list[types.Artifact]]
+    ) -> dict[str, list[types.Artifact]]:
+        """The same keys, `model` and `model_blessing` with one artifact or none."""
+        (candidate,) = input_dict[CANDIDATE]
+        blessings = {
+            blessing.get_int_custom_property(
+                constants.ARTIFACT_PROPERTY_CURRENT_MODEL_ID_KEY
+            ): blessing
+            for blessing in input_dict[MODEL_BLESSING]
+            if blessing.get_int_custom_property(constants.ARTIFACT_PROPERTY_BLESSED_KEY)
+            == constants.BLESSED_VALUE
+        }
+        window = _window(candidate)
+        others = [
+            model
+            for model in input_dict[MODEL]
+            if model.id in blessings
+            and model.id != candidate.id
+            and _is_on_disk(model)
+            and _window(model) == window
+        ]
+        latest = sorted(others, key=lambda model: model.id)[-1:]
+        return {
+            **input_dict,
+            MODEL: latest,
+            MODEL_BLESSING: [blessings[model.id] for model in latest],
+        }
+
+
+def _card(model: types.Artifact) -> str:
+    return os.path.join(path_utils.serving_model_path(model.uri), MODEL_CARD)
+
+
+def _is_on_disk(model: types.Artifact) -> bool:
+    """Whether nobody has cleaned it up since it was recorded."""
+    return bool(fileio.exists(_card(model)))
+
+
+def _window(model: types.Artifact) -> tuple[Any, Any]:
+    """Sample rate and spectrogram settings that the model was trained with."""
+    with fileio.open(_card(model)) as file:
+        card = json.loads(file.read())
+    return card["sample_rate"], card["spectrogram"]

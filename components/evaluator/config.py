@@ -1,0 +1,105 @@
+"""What the Evaluator measures, on which slices, and what a blessed model must reach."""
+
+import json
+from collections.abc import Sequence
+from typing import Final
+
+import tensorflow_model_analysis as tfma
+from google.protobuf import wrappers_pb2
+from tensorflow_model_analysis.proto import config_pb2
+
+from components import features
+from components.evaluator import metrics
+from components.settings import EvaluatorSettings
+
+SIGNATURE: Final = "score_pairs"
+MIN_DCF_P_TARGETS: Final = (0.01, 0.05)
+
+
+def _metric(class_name: str, **arguments: float) -> config_pb2.MetricConfig:
+    return config_pb2.MetricConfig(
+        class_name=class_name, module=metrics.__name__, config=json.dumps(arguments)
+    )
+
+
+def _tfma_metric(class_name: str, **arguments: float) -> config_pb2.MetricConfig:
+    return config_pb2.MetricConfig(class_name=class_name, config=json.dumps(arguments))
+
+
+def _eer_bound(
+    split: str, max_eer: float, max_increase: float | None
+) -> config_pb2.PerSliceMetricThreshold:
+    """The highest EER of one split, and its highest rise over the baseline.
+
+    A NaN EER and a split without trials both fail the bound.
+    """
+    threshold = config_pb2.MetricThreshold(
+        value_threshold=config_pb2.GenericValueThreshold(
+            upper_bound=wrappers_pb2.DoubleValue(value=max_eer)
+        )
+    )
+    if max_increase is not None:
+        threshold.change_threshold.CopyFrom(
+            config_pb2.GenericChangeThreshold(
+                direction=config_pb2.LOWER_IS_BETTER,
+                absolute=wrappers_pb2.DoubleValue(value=max_increase),
+            )
+        )
+    return config_pb2.PerSliceMetricThreshold(
+        slicing_specs=[config_pb2.SlicingSpec(feature_values={features.SPLIT: split})],
+        threshold=threshold,
+    )
+
+
+def _bounded_eer(settings: EvaluatorSettings, splits: Sequence[str]) -> config_pb2.MetricConfig:
+    eer = _metric("EqualErrorRate")
+    bounds = [_eer_bound(features.EVAL, settings.max_eer_eval, settings.max_eer_increase)]
+    if features.UNSEEN in splits:
+        bounds.append(_eer_bound(features.UNSEEN, settings.max_eer_unseen, None))
+    eer.per_slice_thresholds.extend(bounds)
+    return eer
+
+
+def eval_config(settings: EvaluatorSettings, splits: Sequence[str]) -> config_pb2.EvalConfig:
+    """TFMA's configuration for the TFX Evaluator over these splits of `pairs`.
+
+    Slices: overall, by split, by split and gender pair. Blessed is a model whose
+    EER keeps `max_eer_eval` on `eval`, `max_eer_unseen` on `unseen` if that is
+    among the splits, and rises by at most `max_eer_increase` on `eval` over the
+    baseline; without a baseline TFX drops the last condition.
+    """
+    on_distance = config_pb2.MetricsSpec(
+        output_names=[features.DISTANCE],
+        metrics=[
+            _tfma_metric("ExampleCount"),
+            _bounded_eer(settings, splits),
+            *(_metric("MinDetectionCost", p_target=p) for p in MIN_DCF_P_TARGETS),
+            _metric("AreaUnderRoc"),
+            _metric("MeanSimilarDistance"),
+            _metric("MeanDissimilarDistance"),
+        ],
+    )
+    on_probability = config_pb2.MetricsSpec(
+        output_names=[features.PROBABILITY],
+        metrics=[
+            _tfma_metric("Precision", thresholds=metrics.SAME_SPEAKER_ABOVE),
+            _tfma_metric("Recall", thresholds=metrics.SAME_SPEAKER_ABOVE),
+            _metric("BalancedPrecision", thresholds=metrics.SAME_SPEAKER_ABOVE),
+        ],
+    )
+    return config_pb2.EvalConfig(
+        # Without a model_type TFMA first tries to load the model as a Keras one.
+        model_specs=[
+            config_pb2.ModelSpec(
+                model_type=tfma.TF_GENERIC,
+                signature_name=SIGNATURE,
+                label_key=features.LABEL,
+            )
+        ],
+        slicing_specs=[
+            config_pb2.SlicingSpec(),
+            config_pb2.SlicingSpec(feature_keys=[features.SPLIT]),
+            config_pb2.SlicingSpec(feature_keys=[features.SPLIT, features.GENDER_PAIR]),
+        ],
+        metrics_specs=[on_distance, on_probability],
+    )

@@ -1,0 +1,29 @@
+"""Reads what the Evaluator wrote."""
+
+from typing import Final, NamedTuple
+
+import tensorflow_model_analysis as tfma
+
+# TFMA names the only model "", and this one where there is a baseline beside it.
+_CANDIDATE_NAMES: Final = ("", tfma.CANDIDATE_KEY)
+
+
+class Slice(NamedTuple):
+    """A part of the trials; None is all of them. Fields are named as the features are."""
+
+    split: str | None = None
+    gender_pair: str | None = None
+
+
+def read_metrics(evaluation_uri: str) -> dict[Slice, dict[str, float]]:
+    """The candidate's metrics by slice and name; NaN where a slice has no such number."""
+    result: dict[Slice, dict[str, float]] = {}
+    for slice_metrics in tfma.load_metrics(evaluation_uri):
+        keys = slice_metrics.slice_key.single_slice_keys
+        part = Slice(**{key.column: key.bytes_value.decode() for key in keys})
+        result[part] = {
+            metric.key.name: metric.value.double_value.value
+            for metric in slice_metrics.metric_keys_and_values
+            if metric.key.model_name in _CANDIDATE_NAMES and not metric.key.is_diff
+        }
+    return result

@@ -1,0 +1,1 @@
+"""Stops the run when the data contradict the schema."""

@@ -1,0 +1,1 @@
+"""Publishes blessed models: a version is complete or absent."""

@@ -1,0 +1,47 @@
+"""Publishes the model of this run if it is blessed."""
+
+import os
+from typing import Any
+
+from tfx import types
+from tfx.components.pusher import executor
+from tfx.proto import pusher_pb2
+from tfx.types import artifact_utils, standard_component_specs
+from tfx.utils import io_utils, proto_utils
+
+from components.pusher.publish import publish
+
+
+class Executor(executor.Executor):
+    """TFX's Pusher executor, with a version that is complete or absent."""
+
+    def Do(
+        self,
+        input_dict: dict[str, list[types.Artifact]],
+        output_dict: dict[str, list[types.Artifact]],
+        exec_properties: dict[str, Any],
+    ) -> None:
+        """Publishes `model` below the push destination, if all blessings allow it.
+
+        The `pushed_model` artifact gets TFX's custom properties `pushed` (1 or 0),
+        `pushed_destination`, `pushed_version`, and a copy of the model.
+        """
+        self._log_startup(input_dict, output_dict, exec_properties)
+        pushed_model = artifact_utils.get_single_instance(
+            output_dict[standard_component_specs.PUSHED_MODEL_KEY]
+        )
+        if not self.CheckBlessing(input_dict):
+            self._MarkNotPushed(pushed_model)
+            return
+        push_destination = pusher_pb2.PushDestination()
+        proto_utils.json_to_proto(
+            exec_properties[standard_component_specs.PUSH_DESTINATION_KEY], push_destination
+        )
+        model_path = self.GetModelPath(input_dict)
+        destination = publish(model_path, push_destination.filesystem.base_directory)
+        io_utils.copy_dir(model_path, pushed_model.uri)
+        self._MarkPushed(
+            pushed_model,
+            pushed_destination=destination,
+            pushed_version=os.path.basename(destination),
+        )

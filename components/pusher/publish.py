@@ -1,0 +1,87 @@
+"""Copies a SavedModel to where TensorFlow Serving looks for versions.
+
+A version is a directory named by a number. On file systems that rename a
+directory in one step it is written beside its place, under a hidden name that
+serving ignores, and then renamed. Object stores have no such step: there
+`saved_model.pb`, without which a version is none, is written last.
+"""
+
+import hashlib
+import os
+import time
+from typing import Final
+
+from tfx.dsl.io import fileio
+from tfx.utils import io_utils
+
+_STAGING_PREFIX: Final = ".tmp-"
+_COMPLETE: Final = "saved_model.pb"
+_CHUNK_BYTES: Final = 1 << 20
+_RENAMING_SCHEMES: Final = ("file", "hdfs", "viewfs")
+
+
+def publish(model_directory: str, base_directory: str) -> str:
+    """Publishes a SavedModel, unless the newest version is the same, file by file.
+
+    Returns the path of its version, a number (Unix seconds, or the newest
+    version plus one if that is higher). What killed pushes left behind is removed:
+    one process at a time may publish to a base directory.
+    """
+    fileio.makedirs(base_directory)
+    _remove_leftovers(base_directory)
+    newest = max(_versions(base_directory), default=0)
+    newest_path = os.path.join(base_directory, str(newest))
+    if newest and _digest(newest_path) == _digest(model_directory):
+        return newest_path
+    version = str(max(int(time.time()), newest + 1))
+    destination = os.path.join(base_directory, version)
+    if not _renames_directories(base_directory):
+        _copy_marker_last(model_directory, destination)
+        return destination
+    staging = os.path.join(base_directory, _STAGING_PREFIX + version)
+    _copy_marker_last(model_directory, staging)
+    fileio.rename(staging, destination)
+    return destination
+
+
+def _renames_directories(path: str) -> bool:
+    scheme, separator, _ = path.partition("://")
+    return not separator or scheme in _RENAMING_SCHEMES
+
+
+def _copy_marker_last(source: str, destination: str) -> None:
+    marker = os.path.join(source, _COMPLETE)
+    io_utils.copy_dir(source, destination, deny_regex_patterns=[rf"/{_COMPLETE}$"])
+    io_utils.copy_file(marker, os.path.join(destination, _COMPLETE))
+
+
+def _names(directory: str) -> list[str]:
+    # Object stores list directories with a slash at the end.
+    return [name.rstrip("/") for name in fileio.listdir(directory)]
+
+
+def _versions(base_directory: str) -> list[int]:
+    return [int(name) for name in _names(base_directory) if name.isdecimal()]
+
+
+def _remove_leftovers(base_directory: str) -> None:
+    for name in _names(base_directory):
+        path = os.path.join(base_directory, name)
+        cut_short = name.isdecimal() and not fileio.exists(os.path.join(path, _COMPLETE))
+        if name.startswith(_STAGING_PREFIX) or cut_short:
+            fileio.rmtree(path)
+
+
+def _digest(directory: str) -> str:
+    """SHA-256 over the relative paths and contents of all files."""
+    digest = hashlib.sha256()
+    paths = [
+        os.path.join(parent, name) for parent, _, names in fileio.walk(directory) for name in names
+    ]
+    for path in sorted(paths):
+        with fileio.open(path, "rb") as file:
+            content = hashlib.sha256()
+            while chunk := file.read(_CHUNK_BYTES):
+                content.update(chunk)
+        digest.update(os.path.relpath(path, directory).encode() + b"\0" + content.digest())
+    return digest.hexdigest()

@@ -1,0 +1,124 @@
+"""What each component can be told: frozen, validated, without side effects.
+
+A component receives its part of the tree as canonical JSON in an exec property,
+so that changing one setting reruns exactly what depends on it.
+"""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+Positive = Annotated[float, Field(gt=0.0)]
+Count = Annotated[int, Field(ge=0)]
+PositiveCount = Annotated[int, Field(ge=1)]
+
+
+class Settings(BaseModel):
+    """Base of all settings: immutable; an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class SpeechSettings(Settings):
+    """How recordings become cleaned speech, and who lies in which split."""
+
+    sample_rate: Annotated[int, Field(ge=4_000, le=192_000)] = 16_000
+    trim_head_seconds: Annotated[float, Field(ge=0.0)] = 0.0
+    trim_tail_seconds: Annotated[float, Field(ge=0.0)] = 0.0
+    silence_threshold_dbfs: Annotated[float, Field(lt=0.0)] = -30.0
+    min_silence_ms: PositiveCount = 400
+    keep_silence_ms: Count = 100
+    min_speech_seconds: Positive = 1.0
+    max_piece_seconds: Annotated[float, Field(gt=0.0, le=60.0)] = 60.0
+    train_fraction: Fraction = 0.72
+    calibration_fraction: Fraction = 0.08
+    unseen_speaker_fraction: Fraction = 0.2
+    max_reject_fraction: Fraction = 0.1
+    seed: int = 0
+
+    @model_validator(mode="after")
+    def _splits_leave_room_for_eval(self) -> Self:
+        if self.train_fraction + self.calibration_fraction >= 1.0:
+            raise ValueError(
+                "train_fraction + calibration_fraction must be below 1, the rest is eval"
+            )
+        return self
+
+
+class SpectrogramSettings(Settings):
+    """The log-mel window that the tower sees (librosa's conventions, centred frames)."""
+
+    window_seconds: Positive = 1.52
+    n_fft: PositiveCount = 512
+    hop_samples: PositiveCount = 256
+    n_mels: PositiveCount = 64
+    top_db: Positive = 80.0
+
+    def window_samples(self, sample_rate: int) -> int:
+        """Samples in one window."""
+        return round(self.window_seconds * sample_rate)
+
+    def frames(self, sample_rate: int) -> int:
+        """Frames of one window: centred frames, so one more than whole hops."""
+        return 1 + self.window_samples(sample_rate) // self.hop_samples
+
+
+class PairCounts(Settings):
+    """Trials of one split."""
+
+    similar_per_speaker: Count
+    dissimilar: Count
+    """Per speaker, or per ordered pair of speakers, as the protocol says."""
+
+
+class PairSettings(Settings):
+    """Which windows are compared with which."""
+
+    protocol: Literal["per_speaker", "every_ordered_pair"] = "per_speaker"
+    windows: Literal["disjoint", "random"] = "disjoint"
+    """disjoint: a similar pair's windows never overlap and come from two recordings if they can."""
+    train: PairCounts = PairCounts(similar_per_speaker=100, dissimilar=50)
+    held_out: PairCounts = PairCounts(similar_per_speaker=50, dissimilar=50)
+    shard_megabytes: Positive = 64.0
+    seed: int = 0
+
+
+class TrainerSettings(Settings):
+    """The tower, its loss and its schedule."""
+
+    blocks: tuple[PositiveCount, ...] = (6, 12, 24, 16)
+    """Convolutions in each dense block; (6, 12, 24, 16) is DenseNet121."""
+    weights: str = "none"
+    """`imagenet` (downloaded by Keras), `none` (random), or a Keras weights file."""
+    head: Literal["pooled", "flatten"] = "pooled"
+    embedding_size: PositiveCount = 128
+    loss: Literal["batch", "listed"] = "batch"
+    """batch: all pairs within a speaker-balanced batch. listed: the pairs as they were sampled."""
+    margin: Positive = 1.0
+    speakers_per_batch: Annotated[int, Field(ge=2)] = 16
+    windows_per_speaker: Annotated[int, Field(ge=2)] = 4
+    pairs_per_batch: PositiveCount = 32
+    epochs: PositiveCount = 6
+    steps_per_epoch: PositiveCount | None = None
+    """None: every pair once in an epoch."""
+    learning_rate: Positive = 1e-3
+    end_learning_rate: Annotated[float, Field(ge=0.0)] = 1e-5
+    decay_power: Positive = 1.0
+    warmup_steps: Count = 20
+    batch_norm_momentum: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.9
+    precision: Literal["auto", "float32", "mixed_float16", "mixed_bfloat16"] = "auto"
+    monitor_windows: Annotated[int, Field(ge=4)] = 400
+    """Windows of `calibration` and of `eval` that are compared, all with all, after an epoch."""
+    time_mask_frames: Count = 0
+    frequency_mask_mels: Count = 0
+    seed: int = 0
+
+
+class EvaluatorSettings(Settings):
+    """What a model must reach to be blessed."""
+
+    max_eer_eval: Fraction = 0.15
+    max_eer_unseen: Fraction = 0.35
+    max_eer_increase: Fraction = 0.01
+    """How much worse than the last blessed model `eval` may become, absolute."""

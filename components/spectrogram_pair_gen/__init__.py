@@ -1,0 +1,1 @@
+"""Cleaned speech in, pairs of log-mel windows out."""

@@ -1,0 +1,240 @@
+"""Samples pairs of windows from cleaned speech and writes them, split by split.
+
+Only names, positions and finished uint8 windows travel between workers: each `speech`
+file is read where its windows are cut, and each output file is assembled on its own.
+"""
+
+import hashlib
+import json
+import logging
+import math
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import apache_beam as beam
+import tensorflow as tf
+from tfx import types
+from tfx.components.util import examples_utils
+from tfx.dsl.components.base import base_beam_executor
+from tfx.dsl.io import fileio
+from tfx.proto import example_gen_pb2
+from tfx.types import artifact_utils, standard_artifacts
+
+from components import features
+from components.artifacts import SPLIT_COUNTS
+from components.counters import counters
+from components.settings import PairCounts, PairSettings, SpectrogramSettings
+from components.spectrogram_pair_gen import sampling
+from components.spectrogram_pair_gen.sampling import Placement, Request, Stretch
+from components.spectrogram_pair_gen.windows import Window, WindowCutter, stretches
+
+COUNTERS = "SpectrogramPairGen"
+MEGABYTE = 1_000_000
+SplitSpeaker = tuple[str, str]
+progress = logging.getLogger("swar.progress")
+
+
+def _count(name: str, amount: int = 1) -> None:
+    beam.metrics.Metrics.counter(COUNTERS, name).inc(amount)
+
+
+def _stretches(split_file: tuple[str, str]) -> Iterator[tuple[SplitSpeaker, Stretch]]:
+    split, file = split_file
+    for speaker, stretch in stretches(file):
+        yield (split, speaker), stretch
+
+
+def _timeline(
+    item: tuple[SplitSpeaker, Iterable[Stretch]], window: int
+) -> Iterator[tuple[SplitSpeaker, list[Stretch]]]:
+    """Sorts a speaker's stretches; drops, counted, a speaker with less than a window."""
+    (split, _), found = item
+    timeline = sorted(found)
+    if sampling.has_room(timeline, window):
+        yield item[0], timeline
+    else:
+        _count(f"{split}/speakers_too_short")
+
+
+def _requests(
+    item: tuple[SplitSpeaker, list[Stretch]],
+    roster: Mapping[str, Sequence[str]],
+    settings: PairSettings,
+) -> Iterator[tuple[SplitSpeaker, Request]]:
+    (split, speaker), _ = item
+    counts: PairCounts = settings.train if split == features.TRAIN else settings.held_out
+    for owner, request in sampling.requests(split, speaker, roster[split], counts, settings):
+        yield (split, owner), request
+
+
+def _place(
+    item: tuple[SplitSpeaker, Mapping[str, Iterable[Any]]], window: int, settings: PairSettings
+) -> Iterator[tuple[tuple[str, str], Placement]]:
+    (split, _), joined = item
+    (timeline,) = joined["timeline"]
+    files = {(stretch.recording, stretch.piece): stretch.file for stretch in timeline}
+    for request in joined["requests"]:
+        placements = sampling.place(request, timeline, window, settings)
+        if not placements:
+            _count(f"{split}/pairs_without_room")
+        for placement in placements:
+            yield (split, files[placement.recording, placement.piece]), placement
+
+
+class _Cut(beam.DoFn):
+    """((split, speech file), placements) -> ((split, output shard), window)."""
+
+    def __init__(self, sample_rate: int, settings: SpectrogramSettings) -> None:
+        self._sample_rate = sample_rate
+        self._settings = settings
+
+    def setup(self) -> None:
+        self._cutter = WindowCutter(self._sample_rate, self._settings)
+
+    def process(
+        self,
+        item: tuple[tuple[str, str], Iterable[Placement]],
+        shards: Mapping[str, int],
+    ) -> Iterator[tuple[tuple[str, int], Window]]:
+        (split, file), placements = item
+        for window in self._cutter.cut(file, placements):
+            yield (split, _shard(window.pair_id, shards[split])), window
+
+
+class _WriteShard(beam.DoFn):
+    """((split, shard), its windows) -> one file of pairs in the order of their identities."""
+
+    def __init__(self, folder: Mapping[str, str]) -> None:
+        self._folder = folder
+
+    def process(
+        self, item: tuple[tuple[str, int], Iterable[Window]], shards: Mapping[str, int]
+    ) -> None:
+        (split, shard), windows = item
+        ordered = sorted(windows, key=lambda window: (window.pair_id, window.side))
+        name = f"data_tfrecord-{shard:05d}-of-{shards[split]:05d}.gz"
+        path = os.path.join(self._folder[split], name)
+        with tf.io.TFRecordWriter(path, tf.io.TFRecordOptions(compression_type="GZIP")) as file:
+            for a, b in zip(ordered[::2], ordered[1::2], strict=True):
+                file.write(_example(split, a, b).SerializeToString(deterministic=True))
+                _count(split)
+
+
+def _shard(pair_id: str, shards: int) -> int:
+    """Spreads pairs evenly; the identity's own digits order the pairs within a shard."""
+    digest = hashlib.sha256(pair_id.encode()).digest()
+    return int.from_bytes(digest[:8], "big") % shards
+
+
+def _example(split: str, a: Window, b: Window) -> tf.train.Example:
+    if a.pair_id != b.pair_id:
+        raise ValueError(f"pair {a.pair_id} has one side only")
+    values: dict[str, bytes | int | float] = {
+        features.LABEL: a.label,
+        features.SPLIT: split.encode(),
+        features.PAIR_ID: a.pair_id.encode(),
+        features.GENDER_PAIR: features.gender_pair(a.gender, b.gender).encode(),
+    }
+    for side, window in zip(features.SIDES, (a, b), strict=True):
+        values |= {
+            features.sided(features.SPECTROGRAM, side): window.spectrogram,
+            features.sided(features.SPEAKER, side): window.speaker.encode(),
+            features.sided(features.GENDER, side): window.gender.encode(),
+            features.sided(features.RECORDING, side): window.recording.encode(),
+            features.sided(features.START_SECONDS, side): window.start_seconds,
+            features.sided(features.LEVEL_DBFS, side): window.level_dbfs,
+        }
+    return features.example(values)
+
+
+class Executor(base_beam_executor.BaseBeamExecutor):
+    """Writes `pairs`."""
+
+    def Do(
+        self,
+        input_dict: dict[str, list[types.Artifact]],
+        output_dict: dict[str, list[types.Artifact]],
+        exec_properties: dict[str, Any],
+    ) -> None:
+        """Samples the pairs of every split of `speech` and writes their spectrograms."""
+        pair_settings = PairSettings.model_validate_json(exec_properties["pair_settings"])
+        spectrogram_settings = SpectrogramSettings.model_validate_json(
+            exec_properties["spectrogram_settings"]
+        )
+        sample_rate = exec_properties["sample_rate"]
+        speech = artifact_utils.get_single_instance(input_dict["speech"])
+        pairs = artifact_utils.get_single_instance(output_dict["pairs"])
+        pairs.split_names = speech.split_names
+        splits = artifact_utils.decode_split_names(speech.split_names)
+        folders = {split: artifact_utils.get_split_uri([pairs], split) for split in splits}
+        for folder in folders.values():
+            fileio.makedirs(folder)
+        with self._make_beam_pipeline() as pipeline:
+            files = [
+                (split, file)
+                for split in splits
+                for file in sorted(
+                    fileio.glob(os.path.join(artifact_utils.get_split_uri([speech], split), "*"))
+                )
+            ]
+            _write_pairs(pipeline, files, folders, sample_rate, spectrogram_settings, pair_settings)
+        self._finish(pairs, splits, counters(pipeline.result, COUNTERS))
+
+    def _finish(
+        self, pairs: standard_artifacts.Examples, splits: Sequence[str], counted: Mapping[str, int]
+    ) -> None:
+        written = {split: counted.get(split, 0) for split in splits}
+        pairs.set_string_custom_property(SPLIT_COUNTS, json.dumps(written, sort_keys=True))
+        examples_utils.set_payload_format(pairs, example_gen_pb2.FORMAT_TF_EXAMPLE)
+        progress.info("%s", ", ".join(f"{count} {split}" for split, count in written.items()))
+        for name, count in sorted(counted.items()):
+            if name not in written:
+                progress.info("%s: %d", name.replace("_", " "), count)
+
+
+def _write_pairs(
+    pipeline: beam.Pipeline,
+    files: Sequence[tuple[str, str]],
+    folders: Mapping[str, str],
+    sample_rate: int,
+    spectrogram_settings: SpectrogramSettings,
+    pair_settings: PairSettings,
+) -> None:
+    window = spectrogram_settings.window_samples(sample_rate)
+    timelines = (
+        pipeline
+        | "SpeechFiles" >> beam.Create(files)
+        | "SpreadFiles" >> beam.Reshuffle()
+        | "Stretches" >> beam.FlatMap(_stretches)
+        | "BySpeaker" >> beam.GroupByKey()
+        | "Timeline" >> beam.FlatMap(_timeline, window)
+    )
+    roster = (
+        timelines
+        | "Names" >> beam.Keys()
+        | "NamesBySplit" >> beam.GroupByKey()
+        | "Roster" >> beam.MapTuple(lambda split, speakers: (split, sorted(speakers)))
+    )
+    requests = timelines | "Requests" >> beam.FlatMap(
+        _requests, beam.pvalue.AsDict(roster), pair_settings
+    )
+    pair_bytes = 2 * spectrogram_settings.n_mels * spectrogram_settings.frames(sample_rate)
+    pairs_per_shard = max(1, round(pair_settings.shard_megabytes * MEGABYTE / pair_bytes))
+    shards = (
+        requests
+        | "FirstSides" >> beam.Filter(lambda item: "a" in item[1].sides)
+        | "SplitOfPair" >> beam.Map(lambda item: item[0][0])
+        | "PairsOfSplit" >> beam.combiners.Count.PerElement()
+        | "ShardsOfSplit"
+        >> beam.MapTuple(lambda split, pairs: (split, math.ceil(pairs / pairs_per_shard)))
+    )
+    _ = (
+        {"timeline": timelines, "requests": requests}
+        | "Join" >> beam.CoGroupByKey()
+        | "Place" >> beam.FlatMap(_place, window, pair_settings)
+        | "ByFile" >> beam.GroupByKey()
+        | "Cut" >> beam.ParDo(_Cut(sample_rate, spectrogram_settings), beam.pvalue.AsDict(shards))
+        | "ByShard" >> beam.GroupByKey()
+        | "Write" >> beam.ParDo(_WriteShard(folders), beam.pvalue.AsDict(shards))
+    )

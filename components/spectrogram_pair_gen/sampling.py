@@ -1,0 +1,169 @@
+"""Who is compared with whom, and where each window lies: pure functions of keyed seeds."""
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from components.settings import PairCounts, PairSettings
+
+
+@dataclass(frozen=True, order=True)
+class Stretch:
+    """A piece of cleaned speech, without its samples."""
+
+    recording: str
+    piece: int
+    samples: int
+    file: str
+
+
+@dataclass(frozen=True)
+class Request:
+    """Windows of one speaker that a pair needs: side "a", side "b", or both of them."""
+
+    pair_id: str
+    label: int
+    sides: str
+
+
+@dataclass(frozen=True)
+class Placement:
+    """One window of one pair."""
+
+    pair_id: str
+    label: int
+    side: str
+    recording: str
+    piece: int
+    start: int  # samples, within the piece
+
+
+# Stretch, first and last possible start of a window in it.
+_Room = tuple[Stretch, int, int]
+
+
+def keyed_generator(*key: str | int) -> np.random.Generator:
+    """Random numbers that depend on the key alone, not on who draws them or when."""
+    digest = hashlib.sha256(json.dumps(key).encode()).digest()
+    return np.random.Generator(np.random.Philox(key=int.from_bytes(digest[:16], "big")))
+
+
+def has_room(timeline: Sequence[Stretch], window: int) -> bool:
+    """Whether a window of so many samples fits anywhere."""
+    return any(stretch.samples >= window for stretch in timeline)
+
+
+def requests(
+    split: str, speaker: str, roster: Sequence[str], counts: PairCounts, settings: PairSettings
+) -> Iterator[tuple[str, Request]]:
+    """The trials that start from one speaker.
+
+    Args:
+        split: the split's name.
+        speaker: side a of every trial.
+        roster: the split's speakers, sorted; side b of different-speaker trials.
+        counts: how many trials of each kind.
+        settings: protocol and seed.
+
+    Yields:
+        (speaker, request): which speaker has to give which sides.
+    """
+    for index in range(counts.similar_per_speaker):
+        yield speaker, Request(_pair_id(split, speaker, speaker, index), 1, "ab")
+    others = [other for other in roster if other != speaker]
+    if not others:
+        return
+    if settings.protocol == "every_ordered_pair":
+        trials = [(other, index) for other in others for index in range(counts.dissimilar)]
+    else:
+        generator = keyed_generator(settings.seed, split, speaker, "partners")
+        drawn = generator.integers(len(others), size=counts.dissimilar)
+        trials = [(others[chosen], index) for index, chosen in enumerate(drawn)]
+    for other, index in trials:
+        pair_id = _pair_id(split, speaker, other, index)
+        yield speaker, Request(pair_id, 0, "a")
+        yield other, Request(pair_id, 0, "b")
+
+
+def place(
+    request: Request, timeline: Sequence[Stretch], window: int, settings: PairSettings
+) -> list[Placement]:
+    """Draws the windows that a request asks of its speaker.
+
+    Args:
+        request: one or both sides of a pair.
+        timeline: the speaker's speech in this split.
+        window: samples of a window.
+        settings: whether a pair's windows may overlap, and the seed.
+
+    Returns:
+        One placement for each side; none where two disjoint windows do not fit.
+    """
+    generator = keyed_generator(settings.seed, request.pair_id, request.sides)
+    room = [
+        (stretch, 0, stretch.samples - window) for stretch in timeline if stretch.samples >= window
+    ]
+    if request.sides != "ab":
+        drawn = [_draw(room, generator)]
+    elif settings.windows == "random":
+        drawn = [_draw(room, generator), _draw(room, generator)]
+    else:
+        drawn = _draw_disjoint(room, window, generator)
+    return [
+        Placement(request.pair_id, request.label, side, stretch.recording, stretch.piece, start)
+        for side, (stretch, start) in zip(request.sides, drawn, strict=False)
+    ]
+
+
+def _pair_id(split: str, speaker_a: str, speaker_b: str, index: int) -> str:
+    key = json.dumps([split, speaker_a, speaker_b, index]).encode()
+    return hashlib.sha256(key).hexdigest()[:20]
+
+
+def _draw(room: Sequence[_Room], generator: np.random.Generator) -> tuple[Stretch, int]:
+    """A start drawn evenly from all that there are."""
+    ends = np.cumsum([last - first + 1 for _, first, last in room])
+    chosen = int(generator.integers(ends[-1]))
+    index = int(np.searchsorted(ends, chosen, side="right"))
+    stretch, _, last = room[index]
+    return stretch, last - (int(ends[index]) - 1 - chosen)
+
+
+def _draw_disjoint(
+    room: Sequence[_Room], window: int, generator: np.random.Generator
+) -> list[tuple[Stretch, int]]:
+    """Two windows that share no sample, from two recordings if the speaker has them."""
+    if len(room) == 1:
+        stretch, _, last = room[0]
+        feasible = _beside(stretch, 0, last, window)
+    else:
+        feasible = list(room)
+    if not feasible:
+        return []
+    first, start = _draw(feasible, generator)
+    elsewhere = [item for item in room if item[0].recording != first.recording]
+    if not elsewhere:
+        elsewhere = [item for item in room if item[0] != first]
+        elsewhere += _around(first, start, window)
+    return [(first, start), _draw(elsewhere, generator)]
+
+
+def _beside(stretch: Stretch, first: int, last: int, window: int) -> list[_Room]:
+    """Starts that leave room for a second window before or after them."""
+    if last - window >= window - 1:  # the two ranges would touch or overlap
+        return [(stretch, first, last)]
+    return [
+        (stretch, low, high)
+        for low, high in ((first, last - window), (first + window, last))
+        if low <= high
+    ]
+
+
+def _around(stretch: Stretch, start: int, window: int) -> list[_Room]:
+    """Starts in the same stretch that do not overlap the window at `start`."""
+    last = stretch.samples - window
+    sides = ((0, start - window), (start + window, last))
+    return [(stretch, low, high) for low, high in sides if low <= high]

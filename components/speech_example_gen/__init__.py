@@ -1,0 +1,1 @@
+"""Recordings in, cleaned speech by split out."""

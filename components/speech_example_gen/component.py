@@ -1,0 +1,59 @@
+"""SpeechExampleGen: recordings in, cleaned speech by split out."""
+
+from tfx.dsl.components.base import base_beam_component, executor_spec
+from tfx.types import channel_utils, standard_artifacts
+from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionParameter
+
+from components.artifacts import Rejects
+from components.settings import SpeechSettings
+from components.speech_example_gen.executor import Executor
+
+
+class SpeechExampleGenSpec(ComponentSpec):
+    """What SpeechExampleGen takes and gives."""
+
+    PARAMETERS = {
+        "data": ExecutionParameter(type=str),
+        "data_digest": ExecutionParameter(type=str),
+        "settings": ExecutionParameter(type=str),
+        "code_digest": ExecutionParameter(type=str),
+    }
+    INPUTS: dict[str, ChannelParameter] = {}
+    OUTPUTS = {
+        "speech": ChannelParameter(type=standard_artifacts.Examples),
+        "rejects": ChannelParameter(type=Rejects),
+    }
+
+
+class SpeechExampleGen(base_beam_component.BaseBeamComponent):
+    """Decodes, cleans and splits the recordings of a folder or manifest.
+
+    Outputs:
+        speech: Examples, one per cleaned piece (`schemas/speech.pbtxt`).
+        rejects: what was not used and why.
+    """
+
+    SPEC_CLASS = SpeechExampleGenSpec
+    EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(Executor)
+
+    def __init__(
+        self, *, data: str, data_digest: str, settings: SpeechSettings, code_digest: str
+    ) -> None:
+        """Makes the node.
+
+        Args:
+            data: folder or manifest, on any Beam filesystem.
+            data_digest: fingerprint of what lies there, so that the cache is never stale.
+            settings: how to clean and split.
+            code_digest: of this component's source.
+        """
+        super().__init__(
+            spec=SpeechExampleGenSpec(
+                data=data,
+                data_digest=data_digest,
+                settings=settings.model_dump_json(),
+                code_digest=code_digest,
+                speech=channel_utils.as_channel([standard_artifacts.Examples()]),
+                rejects=channel_utils.as_channel([Rejects()]),
+            )
+        )

@@ -1,0 +1,202 @@
+"""Two passes over the recordings: what is usable, then the pieces, split by split.
+
+The second pass needs each speaker's total, so the first one only measures. Decoding
+twice keeps every worker's memory bounded: no audio waits in a shuffle.
+"""
+
+import json
+import logging
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict
+from typing import Any
+
+import apache_beam as beam
+import tensorflow as tf
+from tfx import types
+from tfx.components.util import examples_utils
+from tfx.dsl.components.base import base_beam_executor
+from tfx.dsl.io import fileio
+from tfx.proto import example_gen_pb2
+from tfx.types import artifact_utils
+
+from components import features, frontend
+from components.artifacts import REJECTS_FILE, SPLIT_COUNTS
+from components.counters import counters
+from components.settings import SpeechSettings
+from components.speech_example_gen import survey
+from components.speech_example_gen.cleaning import (
+    BLOCK_SECONDS,
+    CleanedRecording,
+    Cleaner,
+    UnusableRecording,
+)
+from components.speech_example_gen.sources import Recording, Reject, list_recordings
+from components.speech_example_gen.splitting import Piece
+
+COUNTERS = "SpeechExampleGen"
+progress = logging.getLogger("swar.progress")
+
+
+class _Survey(beam.DoFn):
+    """Recording -> a row of JSON: what is usable of it, or why nothing is."""
+
+    def __init__(self, settings: SpeechSettings) -> None:
+        self._settings = settings
+
+    def setup(self) -> None:
+        self._cleaner = Cleaner(self._settings)
+
+    def process(self, recording: Recording) -> Iterator[str]:
+        row: dict[str, Any] = {"recording": asdict(recording)}
+        try:
+            with self._cleaner.clean(recording) as cleaned:
+                row["speech_samples"] = cleaned.speech_samples
+                row["digest"] = cleaned.digest(BLOCK_SECONDS * self._settings.sample_rate)
+        except UnusableRecording as error:
+            reject = Reject(recording.recording, error.reason, error.seconds, str(error))
+            row["reject"] = asdict(reject)
+        yield json.dumps(row)
+
+
+class _WriteShard(beam.DoFn):
+    """(index, recordings) -> one file for each split, counted by split."""
+
+    def __init__(self, settings: SpeechSettings, folder: str, shards: int) -> None:
+        self._settings = settings
+        self._folder = folder
+        self._shards = shards
+
+    def setup(self) -> None:
+        self._cleaner = Cleaner(self._settings)
+
+    def process(self, shard: tuple[int, Sequence[survey.Work]]) -> None:
+        index, work = shard
+        with ExitStack() as files:
+            writers = {
+                split: files.enter_context(tf.io.TFRecordWriter(self._path(split, index)))
+                for split in {piece.split for item in work for piece in item.pieces}
+            }
+            for item in work:
+                with self._cleaner.clean(item.recording) as cleaned:
+                    for piece in item.pieces:
+                        example = _example(item.recording, cleaned, piece, self._settings)
+                        writers[piece.split].write(example.SerializeToString(deterministic=True))
+                        beam.metrics.Metrics.counter(COUNTERS, piece.split).inc()
+
+    def _path(self, split: str, index: int) -> str:
+        folder = artifact_utils.get_split_uri([_examples_at(self._folder)], split)
+        fileio.makedirs(folder)
+        return os.path.join(folder, f"data_tfrecord-{index:05d}-of-{self._shards:05d}")
+
+
+def _examples_at(uri: str) -> types.standard_artifacts.Examples:
+    examples = types.standard_artifacts.Examples()
+    examples.uri = uri
+    examples.split_names = artifact_utils.encode_split_names(list(features.SPLITS))
+    return examples
+
+
+def _example(
+    recording: Recording, cleaned: CleanedRecording, piece: Piece, settings: SpeechSettings
+) -> tf.train.Example:
+    pcm16 = cleaned.read(piece.start, piece.end)
+    rate = settings.sample_rate
+    values: dict[str, bytes | int | float] = {
+        features.PCM16: pcm16.astype("<i2").tobytes(),
+        features.SAMPLE_RATE: rate,
+        features.SPEAKER: recording.speaker.encode(),
+        features.GENDER: recording.gender.encode(),
+        features.RECORDING: recording.recording.encode(),
+        features.PIECE: piece.index,
+        features.START_SECONDS: piece.start / rate,
+        features.DURATION_SECONDS: (piece.end - piece.start) / rate,
+        features.KEPT_FRACTION: cleaned.kept_fraction,
+        features.LEVEL_DBFS: frontend.rms_dbfs(pcm16),
+    }
+    return features.example(values)
+
+
+class Executor(base_beam_executor.BaseBeamExecutor):
+    """Writes `speech` and `rejects`."""
+
+    def Do(
+        self,
+        input_dict: dict[str, list[types.Artifact]],
+        output_dict: dict[str, list[types.Artifact]],
+        exec_properties: dict[str, Any],
+    ) -> None:
+        """Cleans the recordings of `data` and writes them split by split.
+
+        Raises:
+            SwarError: the input cannot make a model; the message names what and the remedy.
+        """
+        settings = SpeechSettings.model_validate_json(exec_properties["settings"])
+        listing = list_recordings(exec_properties["data"])
+        surveyed, unusable = self._survey(listing.recordings, settings)
+        surveyed, duplicates = survey.without_duplicates(surveyed)
+        rejects = sorted([*listing.rejects, *unusable, *duplicates], key=lambda reject: reject.file)
+        rejects_uri = artifact_utils.get_single_uri(output_dict["rejects"])
+        _write_rejects(rejects_uri, rejects)
+        for reject in rejects:
+            progress.info("rejected %r: %s, %s", reject.file, reject.reason, reject.detail)
+        survey.check_rejects(rejects, listing.recordings, settings)
+        work = survey.plan(surveyed, listing.speakers, settings)
+        speech = artifact_utils.get_single_instance(output_dict["speech"])
+        counts = self._write(work, speech.uri, settings)
+        speech.split_names = artifact_utils.encode_split_names(sorted(counts))
+        speech.set_string_custom_property(SPLIT_COUNTS, json.dumps(counts, sort_keys=True))
+        examples_utils.set_payload_format(speech, example_gen_pb2.FORMAT_TF_EXAMPLE)
+        progress.info(
+            "%d recordings of %d speakers, %s",
+            len(surveyed),
+            len(listing.speakers),
+            survey.reasons(rejects),
+        )
+
+    def _survey(
+        self, recordings: Sequence[Recording], settings: SpeechSettings
+    ) -> tuple[list[survey.Surveyed], list[Reject]]:
+        rows = os.path.join(self._get_tmp_dir(), "survey")
+        with self._make_beam_pipeline() as pipeline:
+            _ = (
+                pipeline
+                | "Recordings" >> beam.Create(recordings)
+                | "Spread" >> beam.Reshuffle()
+                | "Survey" >> beam.ParDo(_Survey(settings))
+                | "Rows" >> beam.io.WriteToText(rows)
+            )
+        surveyed, rejects = [], []
+        for path in sorted(fileio.glob(f"{rows}-*")):
+            with fileio.open(path) as lines:
+                for line in lines:
+                    row = json.loads(line)
+                    if "reject" in row:
+                        rejects.append(Reject(**row["reject"]))
+                    else:
+                        recording = Recording(**row["recording"])
+                        surveyed.append(
+                            survey.Surveyed(recording, row["speech_samples"], row["digest"])
+                        )
+        return surveyed, rejects
+
+    def _write(
+        self, work: Sequence[survey.Work], uri: str, settings: SpeechSettings
+    ) -> dict[str, int]:
+        shards = survey.shards(work, settings.sample_rate)
+        with self._make_beam_pipeline() as pipeline:
+            _ = (
+                pipeline
+                | "Shards" >> beam.Create(list(enumerate(shards)))
+                | "Spread" >> beam.Reshuffle()
+                | "Write" >> beam.ParDo(_WriteShard(settings, uri, len(shards)))
+            )
+        return counters(pipeline.result, COUNTERS)
+
+
+def _write_rejects(uri: str, rejects: Sequence[Reject]) -> None:
+    fileio.makedirs(uri)
+    with fileio.open(os.path.join(uri, REJECTS_FILE), "w") as file:
+        rows = [json.dumps(asdict(reject), sort_keys=True) + "\n" for reject in rejects]
+        file.write("".join(rows))

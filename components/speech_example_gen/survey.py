@@ -1,0 +1,145 @@
+"""What the first pass learns of every recording, and what follows from it."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from components.errors import SwarError
+from components.settings import SpeechSettings
+from components.speech_example_gen.sources import Recording, Reject
+from components.speech_example_gen.splitting import Piece, split_speaker, unseen_speakers
+
+SHARD_SECONDS = 600
+NAMES_IN_A_MESSAGE = 10
+
+
+@dataclass(frozen=True)
+class Surveyed:
+    """A usable recording."""
+
+    recording: Recording
+    speech_samples: int
+    digest: str  # of the cleaned speech
+
+
+@dataclass(frozen=True)
+class Work:
+    """A recording and the pieces to write of it."""
+
+    recording: Recording
+    pieces: tuple[Piece, ...]
+
+
+def without_duplicates(
+    surveyed: Iterable[Surveyed],
+) -> tuple[list[Surveyed], list[Reject]]:
+    """Keeps the first of recordings with the same speech.
+
+    Raises:
+        SwarError: two speakers share a recording.
+    """
+    first: dict[str, Recording] = {}
+    kept, rejects = [], []
+    for item in sorted(surveyed, key=lambda item: item.recording.recording):
+        original = first.setdefault(item.digest, item.recording)
+        if original is item.recording:
+            kept.append(item)
+        elif original.speaker == item.recording.speaker:
+            rejects.append(
+                Reject(
+                    file=item.recording.recording,
+                    reason="duplicate",
+                    seconds=None,
+                    detail=f"the same speech as {original.recording!r}",
+                )
+            )
+        else:
+            raise SwarError(
+                f"the same audio under two speakers: {original.recording!r} and "
+                f"{item.recording.recording!r}: remove the wrong one"
+            )
+    return kept, rejects
+
+
+def check_rejects(
+    rejects: Sequence[Reject], recordings: Sequence[Recording], settings: SpeechSettings
+) -> None:
+    """Stops a run that would train on too little of what it was given.
+
+    Args:
+        rejects: everything that was not used.
+        recordings: every recording that was surveyed.
+        settings: holds `max_reject_fraction`.
+
+    Raises:
+        SwarError: more than `max_reject_fraction` of the recordings were rejected.
+    """
+    counted = [reject for reject in rejects if reject.counts]
+    surveyed = {recording.recording for recording in recordings}
+    total = len(surveyed | {reject.file for reject in counted})
+    if len(counted) > settings.max_reject_fraction * total:
+        names = ", ".join(
+            f"{reject.file!r} ({reject.reason})" for reject in counted[:NAMES_IN_A_MESSAGE]
+        )
+        if len(counted) > NAMES_IN_A_MESSAGE:
+            names += f" and {len(counted) - NAMES_IN_A_MESSAGE} more"
+        raise SwarError(
+            f"{len(counted)} of {total} recordings rejected, more than "
+            f"{settings.max_reject_fraction:.0%}: {names}: "
+            "mend or remove them, or raise speech.max_reject_fraction"
+        )
+
+
+def plan(
+    surveyed: Sequence[Surveyed], speakers: Iterable[str], settings: SpeechSettings
+) -> list[Work]:
+    """Assigns every sample of cleaned speech to a split.
+
+    Args:
+        surveyed: the usable recordings.
+        speakers: everybody the input names.
+        settings: the fractions.
+
+    Returns:
+        The work, sorted by recording.
+
+    Raises:
+        SwarError: a speaker has nothing left, or there are fewer than two speakers.
+    """
+    by_speaker: dict[str, dict[str, int]] = defaultdict(dict)
+    for item in surveyed:
+        by_speaker[item.recording.speaker][item.recording.recording] = item.speech_samples
+    silent = sorted(set(speakers) - set(by_speaker))
+    if silent:
+        raise SwarError(
+            f"nothing usable of {', '.join(map(repr, silent[:NAMES_IN_A_MESSAGE]))}: "
+            "add recordings or remove the speaker"
+        )
+    if len(by_speaker) < 2:
+        raise SwarError(f"{len(by_speaker)} speaker(s) in the input: verification needs at least 2")
+    unseen = unseen_speakers(sorted(by_speaker), settings.unseen_speaker_fraction, settings.seed)
+    pieces: dict[str, list[Piece]] = {}
+    for speaker, lengths in by_speaker.items():
+        pieces |= split_speaker(lengths, speaker in unseen, settings)
+    ordered = sorted(surveyed, key=lambda item: item.recording.recording)
+    return [Work(item.recording, tuple(pieces[item.recording.recording])) for item in ordered]
+
+
+def shards(work: Sequence[Work], sample_rate: int) -> list[list[Work]]:
+    """Groups neighbouring recordings into files of about `SHARD_SECONDS` of speech."""
+    groups: list[list[Work]] = []
+    room = 0
+    for item in work:
+        if room <= 0:
+            groups.append([])
+            room = SHARD_SECONDS * sample_rate
+        groups[-1].append(item)
+        room -= sum(piece.end - piece.start for piece in item.pieces)
+    return groups
+
+
+def reasons(rejects: Iterable[Reject]) -> str:
+    """`3 rejected (2 silent, 1 too_short)`, for people."""
+    counts = Counter(reject.reason for reject in rejects)
+    listed = ", ".join(f"{count} {reason}" for reason, count in sorted(counts.items()))
+    return f"{sum(counts.values())} rejected" + (f" ({listed})" if listed else "")

@@ -1,0 +1,1 @@
+"""Pairs in, a calibrated SavedModel out."""

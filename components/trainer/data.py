@@ -1,0 +1,150 @@
+"""Pairs from disk to the device: tf.data streams of windows."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import tensorflow as tf
+
+from components import features
+from components.errors import SwarError
+from components.settings import TrainerSettings
+
+SHUFFLE_PAIRS = 4096
+SHUFFLE_GROUPS = 64
+PARALLEL_READS = 4
+Parsed = dict[str, tf.Tensor]
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Windows in memory, for monitoring and calibration; a and b of each pair in turn."""
+
+    spectrogram: np.ndarray  # uint8 [2 * pairs, n_mels, frames]
+    label: np.ndarray  # int64 [pairs]
+    speaker: np.ndarray  # bytes [2 * pairs]
+    recording: np.ndarray  # bytes [2 * pairs]
+    start_seconds: np.ndarray  # float32 [2 * pairs]
+
+
+def pair_records(patterns: Sequence[str]) -> tf.data.Dataset:
+    """Serialised pairs of all files, in a fixed order.
+
+    Raises:
+        SwarError: there are none.
+    """
+    files = sorted(file for pattern in patterns for file in tf.io.gfile.glob(pattern))
+    if not files:
+        raise SwarError(f"no pairs in {', '.join(patterns)}: the split has too little speech")
+    return tf.data.TFRecordDataset(
+        files, compression_type="GZIP", num_parallel_reads=min(PARALLEL_READS, len(files))
+    )
+
+
+def parse_pairs(records: tf.Tensor, n_mels: int, frames: int) -> Parsed:
+    """Serialised pairs [N] to tensors whose windows interleave: a0, b0, a1, b1, ...
+
+    Returns:
+        `spectrogram` uint8 [2N, n_mels, frames], `speaker` and `recording` string [2N],
+        `start_seconds` float32 [2N], `label` int64 [N].
+    """
+    spec = {features.LABEL: tf.io.FixedLenFeature([], tf.int64)}
+    kinds = {
+        features.SPECTROGRAM: tf.string,
+        features.SPEAKER: tf.string,
+        features.RECORDING: tf.string,
+        features.START_SECONDS: tf.float32,
+    }
+    for key, dtype in kinds.items():
+        for side in features.SIDES:
+            spec[features.sided(key, side)] = tf.io.FixedLenFeature([], dtype)
+    parsed = tf.io.parse_example(records, spec)
+    windows = {
+        key: tf.reshape(
+            tf.stack([parsed[features.sided(key, side)] for side in features.SIDES], axis=1), [-1]
+        )
+        for key in kinds
+    }
+    pixels = tf.io.decode_raw(windows[features.SPECTROGRAM], tf.uint8)
+    windows[features.SPECTROGRAM] = tf.reshape(pixels, [-1, n_mels, frames])
+    return windows | {features.LABEL: parsed[features.LABEL]}
+
+
+def load_windows(patterns: Sequence[str], n_mels: int, frames: int, pairs: int = -1) -> Windows:
+    """The first pairs of a split; all of them by default. Files are in an order of hashes."""
+    records = list(pair_records(patterns).take(pairs).as_numpy_iterator())
+    parsed = {key: value.numpy() for key, value in parse_pairs(records, n_mels, frames).items()}
+    return Windows(**parsed)
+
+
+def listed_pairs(
+    patterns: Sequence[str], settings: TrainerSettings, n_mels: int, frames: int
+) -> tf.data.Dataset:
+    """Endless batches of pairs as they were sampled.
+
+    Yields:
+        (uint8 [2P, n_mels, frames], int64 [2P]): windows a and b in turn, the pair's label
+        with both.
+    """
+    pairs = pair_records(patterns).shuffle(SHUFFLE_PAIRS, settings.seed).repeat()
+    batches = pairs.batch(settings.pairs_per_batch, drop_remainder=True)
+
+    def split(records: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        parsed = parse_pairs(records, n_mels, frames)
+        return parsed[features.SPECTROGRAM], tf.repeat(parsed[features.LABEL], 2)
+
+    return batches.map(split).map(_masking(settings)).prefetch(2)
+
+
+def balanced_windows(
+    patterns: Sequence[str], settings: TrainerSettings, n_mels: int, frames: int, replicas: int = 1
+) -> tf.data.Dataset:
+    """Endless batches of windows, the same number for each of the batch's speakers.
+
+    A speaker's windows are gathered as they stream by, so memory holds a few windows for
+    each speaker and no split has to be read speaker by speaker.
+
+    Yields:
+        (uint8 [B, n_mels, frames], int64 [B]): windows and their speakers' hashes.
+    """
+
+    def windows(record: tf.Tensor) -> tf.data.Dataset:
+        parsed = parse_pairs(record[tf.newaxis], n_mels, frames)
+        speaker = tf.strings.to_hash_bucket_fast(parsed[features.SPEAKER], 2**62)
+        return tf.data.Dataset.from_tensor_slices((parsed[features.SPECTROGRAM], speaker))
+
+    per_speaker = settings.windows_per_speaker
+    groups = (
+        pair_records(patterns)
+        .shuffle(SHUFFLE_PAIRS, settings.seed)
+        .repeat()
+        .flat_map(windows)
+        .group_by_window(
+            key_func=lambda _, speaker: speaker,
+            reduce_func=lambda _, group: group.batch(per_speaker, drop_remainder=True),
+            window_size=per_speaker,
+        )
+        .shuffle(SHUFFLE_GROUPS, settings.seed)
+    )
+    batch = settings.speakers_per_batch * replicas * per_speaker
+    return groups.unbatch().batch(batch, drop_remainder=True).map(_masking(settings)).prefetch(2)
+
+
+def _masking(
+    settings: TrainerSettings,
+) -> Callable[[tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
+    """SpecAugment's time and frequency masks on every window, or nothing where both are 0."""
+    if not (settings.time_mask_frames or settings.frequency_mask_mels):
+        return lambda spectrograms, target: (spectrograms, target)
+    from tensorflow_io.python.ops import audio_ops  # slow, and warns of its missing plugins
+
+    def mask(spectrogram: tf.Tensor) -> tf.Tensor:
+        # tensorflow-io masks [time, frequency]; a window is [n_mels, frames].
+        window = tf.transpose(spectrogram)
+        if settings.time_mask_frames:
+            window = audio_ops.time_mask(window, settings.time_mask_frames)
+        if settings.frequency_mask_mels:
+            window = audio_ops.freq_mask(window, settings.frequency_mask_mels)
+        return tf.transpose(window)
+
+    return lambda spectrograms, target: (tf.map_fn(mask, spectrograms), target)

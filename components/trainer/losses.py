@@ -1,0 +1,74 @@
+"""Contrastive losses. Source: Hadsell, Chopra, LeCun, "Dimensionality Reduction by Learning
+an Invariant Mapping", CVPR 2006: `y d^2 + (1 - y) max(margin - d, 0)^2`, y = 1 for one speaker.
+"""
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from components.trainer.tower import all_pairs_distance, paired_distance
+
+
+@keras.saving.register_keras_serializable(package="swar")
+class ListedContrastiveLoss(keras.losses.Loss):
+    """The pairs as they were sampled."""
+
+    def __init__(self, margin: float, name: str = "contrastive", **kwargs: Any) -> None:
+        super().__init__(name=name, **kwargs)
+        self.margin = margin
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return super().get_config() | {"margin": self.margin}
+
+    def call(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
+        """Loss of each pair.
+
+        Args:
+            y_true: int64 [2 * pairs], each pair's label given with both of its windows.
+            y_pred: float32 [2 * pairs, D], windows a and b in turn.
+
+        Returns:
+            float32 [pairs].
+        """
+        similar = tf.cast(tf.reshape(y_true, [-1])[::2], tf.float32)
+        distance = paired_distance(y_pred[::2], y_pred[1::2])
+        shortfall = tf.maximum(self.margin - distance, 0.0)
+        return similar * tf.square(distance) + (1.0 - similar) * tf.square(shortfall)
+
+
+@keras.saving.register_keras_serializable(package="swar")
+class BatchContrastiveLoss(keras.losses.Loss):
+    """All pairs of windows in the batch; both classes weigh the same, however many there are."""
+
+    def __init__(self, margin: float, name: str = "contrastive", **kwargs: Any) -> None:
+        super().__init__(name=name, **kwargs)
+        self.margin = margin
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return super().get_config() | {"margin": self.margin}
+
+    def call(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
+        """Loss of the batch.
+
+        Args:
+            y_true: int64 [windows], the speaker of each window.
+            y_pred: float32 [windows, D].
+
+        Returns:
+            float32 [1]: mean of the similar pairs' mean and the dissimilar pairs' mean.
+        """
+        speaker = tf.reshape(y_true, [-1])
+        distance = all_pairs_distance(y_pred)
+        same = tf.cast(speaker[:, None] == speaker[None, :], tf.float32)
+        itself = tf.eye(tf.shape(speaker)[0])
+        similar = tf.math.divide_no_nan(
+            tf.reduce_sum((same - itself) * tf.square(distance)), tf.reduce_sum(same - itself)
+        )
+        shortfall = tf.square(tf.maximum(self.margin - distance, 0.0))
+        dissimilar = tf.math.divide_no_nan(
+            tf.reduce_sum((1.0 - same) * shortfall), tf.reduce_sum(1.0 - same)
+        )
+        return tf.reshape((similar + dissimilar) / 2.0, [1])

@@ -1,0 +1,174 @@
+"""Trains, calibrates and exports: what the TFX Trainer calls."""
+
+import contextlib
+import hashlib
+import json
+import logging
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import tensorflow as tf
+from tfx.components.trainer.fn_args_utils import FnArgs
+
+from components import features
+from components.settings import SpectrogramSettings, SpeechSettings, TrainerSettings
+from components.trainer import data, losses
+from components.trainer.calibration import Calibration, calibrate
+from components.trainer.export import export
+from components.trainer.monitor import TrialMonitor, embed
+from components.trainer.schedule import schedule
+from components.trainer.tower import build_tower, paired_distance
+
+progress = logging.getLogger("swar.progress")
+
+
+@dataclass(frozen=True)
+class Job:
+    """Everything that one training run is made of."""
+
+    trainer: TrainerSettings
+    speech: SpeechSettings
+    spectrogram: SpectrogramSettings
+    provenance: dict[str, str]
+    patterns: dict[str, list[str]]  # files of each split
+    checkpoints: Path
+    log_folder: str
+    model_folder: str
+
+    @classmethod
+    def of(cls, fn_args: FnArgs) -> "Job":
+        """Reads TFX's arguments; files are told apart by their `Split-<name>` folders."""
+        told = fn_args.custom_config
+        files = [*fn_args.train_files, *fn_args.eval_files]
+        patterns = {
+            split: [file for file in files if f"/Split-{split}/" in file]
+            for split in (features.TRAIN, features.CALIBRATION, features.EVAL)
+        }
+        identity = json.dumps([told["trainer"], told["provenance"], patterns], sort_keys=True)
+        folder = hashlib.sha256(identity.encode()).hexdigest()[:16]
+        return cls(
+            trainer=TrainerSettings.model_validate_json(told["trainer"]),
+            speech=SpeechSettings.model_validate_json(told["speech"]),
+            spectrogram=SpectrogramSettings.model_validate_json(told["spectrogram"]),
+            provenance=told["provenance"],
+            patterns=patterns,
+            # A killed run, started again, has the same identity and finds its checkpoints.
+            checkpoints=Path(told["checkpoints"], folder),
+            log_folder=fn_args.model_run_dir,
+            model_folder=fn_args.serving_model_dir,
+        )
+
+    @property
+    def window(self) -> tuple[int, int]:
+        """Height and width of a window: mels, frames."""
+        return self.spectrogram.n_mels, self.spectrogram.frames(self.speech.sample_rate)
+
+
+def run_fn(fn_args: FnArgs) -> None:
+    """Trains the tower, keeps its best epoch, calibrates it and writes the SavedModel."""
+    job = Job.of(fn_args)
+    job.checkpoints.mkdir(parents=True, exist_ok=True)
+    keras.utils.set_random_seed(job.trainer.seed)
+    with _precision(job.trainer.precision):
+        tower, best_epoch = _train(job)
+        calibration = _calibrate(tower, job)
+    progress.info("threshold %.3f, from the calibration split", calibration.threshold)
+    export(tower, calibration, _card(job, best_epoch), job.model_folder)
+    shutil.rmtree(job.checkpoints)
+
+
+def _train(job: Job) -> tuple[keras.Model, int]:
+    gpus = tf.config.list_physical_devices("GPU")
+    if not gpus:
+        # Grappler gains nothing on a CPU here and costs most of the first step.
+        tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
+    strategy = tf.distribute.MirroredStrategy() if len(gpus) > 1 else tf.distribute.get_strategy()
+    stream, windows_per_step = _training_stream(job, strategy.num_replicas_in_sync)
+    steps = job.trainer.steps_per_epoch or max(1, _windows(job) // windows_per_step)
+    loss = {"batch": losses.BatchContrastiveLoss, "listed": losses.ListedContrastiveLoss}
+    with strategy.scope():
+        tower = build_tower(job.trainer, *job.window)
+        tower.compile(
+            optimizer=keras.optimizers.Adam(schedule(job.trainer, steps * job.trainer.epochs)),
+            loss=loss[job.trainer.loss](job.trainer.margin),
+            jit_compile=False,
+        )
+    monitor = TrialMonitor(
+        _monitored(job), job.spectrogram.window_seconds, job.checkpoints, job.trainer.epochs
+    )
+    callbacks: Sequence[keras.callbacks.Callback] = (
+        monitor,
+        keras.callbacks.TensorBoard(job.log_folder, write_graph=False),
+        keras.callbacks.BackupAndRestore(
+            str(job.checkpoints / "last"), delete_checkpoint=False, double_checkpoint=True
+        ),
+    )
+    tower.fit(
+        stream,
+        epochs=job.trainer.epochs,
+        steps_per_epoch=steps,
+        callbacks=list(callbacks),
+        shuffle=False,
+        verbose=0,
+    )
+    return tower, monitor.restore_best()
+
+
+def _training_stream(job: Job, replicas: int) -> tuple[tf.data.Dataset, int]:
+    """The endless stream of training batches, and how many windows one batch holds."""
+    patterns = job.patterns[features.TRAIN]
+    if job.trainer.loss == "listed":
+        stream = data.listed_pairs(patterns, job.trainer, *job.window)
+        return stream, 2 * job.trainer.pairs_per_batch
+    stream = data.balanced_windows(patterns, job.trainer, *job.window, replicas)
+    windows = job.trainer.speakers_per_batch * job.trainer.windows_per_speaker * replicas
+    return stream, windows
+
+
+def _windows(job: Job) -> int:
+    """How many windows the training pairs have."""
+    records = data.pair_records(job.patterns[features.TRAIN])
+    return 2 * int(records.reduce(0, lambda count, _: count + 1).numpy())
+
+
+def _monitored(job: Job) -> dict[str, data.Windows]:
+    pairs = job.trainer.monitor_windows // 2
+    return {
+        split: data.load_windows(job.patterns[split], *job.window, pairs=pairs)
+        for split in (features.CALIBRATION, features.EVAL)
+    }
+
+
+def _calibrate(tower: keras.Model, job: Job) -> Calibration:
+    windows = data.load_windows(job.patterns[features.CALIBRATION], *job.window)
+    embedding = embed(tower, windows.spectrogram)
+    distance = paired_distance(embedding[::2], embedding[1::2]).numpy()
+    return calibrate(distance, windows.label)
+
+
+def _card(job: Job, best_epoch: int) -> dict[str, Any]:
+    return {
+        "sample_rate": job.speech.sample_rate,
+        "speech": job.speech.model_dump(),
+        "spectrogram": job.spectrogram.model_dump(),
+        "trainer": job.trainer.model_dump(),
+        "best_epoch": best_epoch + 1,
+        **job.provenance,
+    }
+
+
+@contextlib.contextmanager
+def _precision(wanted: str) -> Iterator[None]:
+    """Keras' dtype policy while the model is made and used; the caller's afterwards."""
+    if wanted == "auto":
+        wanted = "mixed_float16" if tf.config.list_physical_devices("GPU") else "float32"
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(wanted)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)

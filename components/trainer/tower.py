@@ -1,0 +1,108 @@
+"""The network: one window in, one embedding out, twice with the same weights for a pair."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import keras
+import tensorflow as tf
+
+# The blocks are a setting, which the public constructors do not take.
+from keras.src.applications.densenet import DenseNet
+
+from components.errors import SwarError
+from components.settings import TrainerSettings
+
+DENSENET121_BLOCKS = (6, 12, 24, 16)
+# keras.applications.densenet.preprocess_input for pixels in [0, 255]: ImageNet's mean and
+# standard deviation of each channel.
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+# Below it the square root's gradient is cut off, it is infinite at 0 (the seed's constant).
+MIN_SQUARED_DISTANCE = 1e-7
+
+
+def euclidean_distance(squared: tf.Tensor) -> tf.Tensor:
+    """`sqrt(max(d^2, 1e-7))`, float32, of squared distances of any shape."""
+    return tf.sqrt(tf.maximum(tf.cast(squared, tf.float32), MIN_SQUARED_DISTANCE))
+
+
+def paired_distance(embedding_a: tf.Tensor, embedding_b: tf.Tensor) -> tf.Tensor:
+    """float32 [N]: row by row, of embeddings [N, D]."""
+    difference = tf.cast(embedding_a, tf.float32) - tf.cast(embedding_b, tf.float32)
+    return euclidean_distance(tf.reduce_sum(tf.square(difference), axis=1))
+
+
+def all_pairs_distance(embedding: tf.Tensor) -> tf.Tensor:
+    """float32 [N, N] of embeddings [N, D]."""
+    embedding = tf.cast(embedding, tf.float32)
+    squared_norm = tf.reduce_sum(tf.square(embedding), axis=1)
+    product = tf.matmul(embedding, embedding, transpose_b=True)
+    return euclidean_distance(squared_norm[:, None] + squared_norm[None, :] - 2.0 * product)
+
+
+def build_tower(settings: TrainerSettings, n_mels: int, frames: int) -> keras.Model:
+    """The embedding model.
+
+    Args:
+        settings: blocks, weights, head.
+        n_mels: height of a window.
+        frames: width of a window.
+
+    Returns:
+        A model from uint8 [N, n_mels, frames] to float32 [N, D].
+
+    Raises:
+        SwarError: the weights do not exist or do not fit.
+    """
+    window = keras.Input((n_mels, frames), dtype="uint8", name="spectrogram")
+    pixels = keras.layers.Reshape((n_mels, frames, 1))(window)
+    # Stored with one channel, widened here, on the device, to what ImageNet weights expect.
+    image = keras.layers.Concatenate()([pixels] * 3)
+    scaled = keras.layers.Rescaling(
+        scale=[1 / (255.0 * std) for std in IMAGENET_STD],
+        offset=[-mean / std for mean, std in zip(IMAGENET_MEAN, IMAGENET_STD, strict=True)],
+    )(image)
+    features = _densenet(settings, (n_mels, frames, 3))(scaled)
+    head: Callable[[keras.KerasTensor], keras.KerasTensor] = {
+        "pooled": _pooled_head(settings),
+        "flatten": keras.layers.Flatten(dtype="float32", name="embedding"),
+    }[settings.head]
+    return keras.Model(window, head(features), name="tower")
+
+
+def _pooled_head(settings: TrainerSettings) -> keras.Sequential:
+    return keras.Sequential(
+        [
+            keras.layers.GlobalAveragePooling2D(dtype="float32"),
+            keras.layers.Dense(settings.embedding_size, dtype="float32"),
+            keras.layers.UnitNormalization(dtype="float32"),
+        ],
+        name="embedding",
+    )
+
+
+def _densenet(settings: TrainerSettings, shape: tuple[int, int, int]) -> keras.Model:
+    if settings.weights == "imagenet" and settings.blocks != DENSENET121_BLOCKS:
+        raise SwarError(
+            f"trainer.weights is imagenet but trainer.blocks is {settings.blocks}: ImageNet "
+            f"weights exist for {DENSENET121_BLOCKS} only"
+        )
+    weights = None if settings.weights == "none" else settings.weights
+    if weights not in (None, "imagenet") and not Path(weights).is_file():
+        raise SwarError(f"trainer.weights {weights!r} is neither imagenet, none nor a file")
+    if min(shape[:2]) < 32:
+        raise SwarError(
+            f"a window of {shape[0]} mels x {shape[1]} frames is too small for the tower, which "
+            "needs 32 x 32: raise spectrogram.n_mels or spectrogram.window_seconds"
+        )
+    try:
+        densenet = DenseNet(
+            list(settings.blocks), include_top=False, weights=weights, input_shape=shape
+        )
+    except (ValueError, OSError) as error:
+        raise SwarError(f"trainer.weights {settings.weights!r} cannot be used: {error}") from error
+    for layer in densenet.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            # Keras' 0.99 leaves the inference statistics untrained after a short run.
+            layer.momentum = settings.batch_norm_momentum
+    return densenet

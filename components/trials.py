@@ -1,0 +1,131 @@
+"""Verification error rates from a histogram of distances, in constant memory.
+
+A trial compares two utterances; it is `similar` (target, label 1) or
+`dissimilar` (non-target, label 0) and accepted when its distance is at most the
+threshold. Every rate is NaN where a class has no trials, or where the model left
+a trial without a valid distance: no number is better than a wrong one.
+"""
+
+import dataclasses
+import math
+from typing import Final, Self
+
+import numpy as np
+import numpy.typing as npt
+
+BINS: Final = 16_384
+"""Bins over d / (1 + d); at distance 1 a bin is 0.00024 wide."""
+
+DISSIMILAR: Final = 0
+SIMILAR: Final = 1
+
+
+def _bin(distance: npt.ArrayLike) -> npt.NDArray[np.int64]:
+    squeezed = np.asarray(distance) / (1.0 + np.asarray(distance))
+    return np.minimum((BINS * squeezed).astype(np.int64), BINS - 1)
+
+
+def _no_counts() -> npt.NDArray[np.int64]:
+    return np.zeros((2, BINS), np.int64)
+
+
+def _no_sums() -> npt.NDArray[np.float64]:
+    return np.zeros(2, np.float64)
+
+
+@dataclasses.dataclass
+class TrialHistogram:
+    """Distances of the trials of one slice, a row for each class.
+
+    counts: int64 [2, BINS], trials by label and by d / (1 + d).
+    distance_sums: float64 [2], by label.
+    invalid_trials: how many distances were NaN, infinite or negative.
+    """
+
+    counts: npt.NDArray[np.int64] = dataclasses.field(default_factory=_no_counts)
+    distance_sums: npt.NDArray[np.float64] = dataclasses.field(default_factory=_no_sums)
+    invalid_trials: int = 0
+
+    def add(self, label: int, distance: float) -> None:
+        """Counts one trial; label 1 is similar, 0 dissimilar."""
+        if not (math.isfinite(distance) and distance >= 0.0):
+            self.invalid_trials += 1
+            return
+        self.counts[label, int(_bin(distance))] += 1
+        self.distance_sums[label] += distance
+
+    @classmethod
+    def of(cls, labels: npt.ArrayLike, distances: npt.ArrayLike) -> Self:
+        """The histogram of trials given as two arrays [N]."""
+        labels, distances = np.asarray(labels), np.asarray(distances, np.float64)
+        valid = np.isfinite(distances) & (distances >= 0.0)
+        labels, distances = labels[valid], distances[valid]
+        return cls(
+            counts=np.bincount(labels * BINS + _bin(distances), minlength=2 * BINS).reshape(
+                2, BINS
+            ),
+            distance_sums=np.bincount(labels, weights=distances, minlength=2),
+            invalid_trials=int(np.sum(~valid)),
+        )
+
+    def merge(self, other: Self) -> None:
+        """Adds the trials of another histogram."""
+        self.counts += other.counts
+        self.distance_sums += other.distance_sums
+        self.invalid_trials += other.invalid_trials
+
+    def has_both_classes(self) -> bool:
+        """Whether error rates exist: trials of both classes, all with a valid distance."""
+        return self.invalid_trials == 0 and bool(self.counts.any(axis=1).all())
+
+    def error_rates(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        """False acceptance and false rejection, [BINS + 1] each, by rising threshold."""
+        accepted = np.concatenate([np.zeros((2, 1)), np.cumsum(self.counts, axis=1)], axis=1)
+        accepted /= accepted[:, -1:]
+        return accepted[DISSIMILAR], 1.0 - accepted[SIMILAR]
+
+
+def equal_error_rate(trials: TrialHistogram) -> float:
+    """Where false acceptance equals false rejection, in [0, 1].
+
+    The ROC is linearly interpolated between its operating points, as
+    scikit-learn's `roc_curve` with a root finder does (not its convex hull).
+    """
+    if not trials.has_both_classes():
+        return math.nan
+    false_accept, false_reject = trials.error_rates()
+    gap = false_accept - false_reject
+    after = int(np.argmax(gap >= 0.0))
+    before = after - 1
+    weight = gap[before] / (gap[before] - gap[after])
+    return float(false_accept[before] + weight * (false_accept[after] - false_accept[before]))
+
+
+def min_detection_cost(trials: TrialHistogram, p_target: float) -> float:
+    """minDCF with C_miss = C_fa = 1, 1.0 is a system that always answers the same.
+
+    min over thresholds of p_target P_miss + (1 - p_target) P_fa, divided by
+    min(p_target, 1 - p_target). NIST Speaker Recognition Evaluation plan, 2016.
+    """
+    if not trials.has_both_classes():
+        return math.nan
+    false_accept, false_reject = trials.error_rates()
+    cost = p_target * false_reject + (1.0 - p_target) * false_accept
+    return float(cost.min() / min(p_target, 1.0 - p_target))
+
+
+def area_under_roc(trials: TrialHistogram) -> float:
+    """Probability that a similar trial is nearer than a dissimilar one, ties count half."""
+    if not trials.has_both_classes():
+        return math.nan
+    false_accept, false_reject = trials.error_rates()
+    true_accept = 1.0 - false_reject
+    return float(np.sum(np.diff(false_accept) * (true_accept[1:] + true_accept[:-1]) / 2.0))
+
+
+def mean_distance(trials: TrialHistogram, label: int) -> float:
+    """Mean distance of the trials with this label."""
+    count = int(trials.counts[label].sum())
+    if trials.invalid_trials or not count:
+        return math.nan
+    return float(trials.distance_sums[label] / count)

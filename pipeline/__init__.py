@@ -1,0 +1,1 @@
+"""Swar's pipeline: its configuration, its graph and the runners."""

@@ -1,0 +1,55 @@
+"""Beam on all cores of one machine."""
+
+from apache_beam import Pipeline
+from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.portability import python_urns
+from apache_beam.portability.api import beam_provision_api_pb2
+from apache_beam.runners.portability.fn_api_runner import worker_handlers
+from apache_beam.runners.portability.fn_api_runner.fn_runner import (
+    ExtendedProvisionInfo,
+    FnApiRunner,
+    RunnerResult,
+)
+from apache_beam.runners.portability.portable_runner import JobServiceHandle
+from apache_beam.runners.runner import PipelineRunner
+
+
+class ProcessesRunner(PipelineRunner):
+    """FnApiRunner that hands the pipeline's options to its worker processes.
+
+    `--runner=FnApiRunner` starts them with none, so that `--beam_plugin` has no effect;
+    `--runner=DirectRunner` does hand them on, but tries to download another engine first.
+    """
+
+    def run_pipeline(self, pipeline: Pipeline, options: PipelineOptions) -> RunnerResult:
+        """Runs a pipeline; `--direct_num_workers` says with how many processes."""
+        encoded = JobServiceHandle.encode_pipeline_options(options.get_all_options())
+        provision = ExtendedProvisionInfo(
+            beam_provision_api_pb2.ProvisionInfo(pipeline_options=encoded)
+        )
+        return FnApiRunner(provision_info=provision).run_pipeline(pipeline, options)
+
+
+@worker_handlers.WorkerHandler.register_environment(python_urns.SUBPROCESS_SDK, bytes)
+class _StoppableProcess(worker_handlers.SubprocessSdkWorkerHandler):
+    """A worker process that also ends where the pipeline ended before it had connected.
+
+    Beam 2.77 tells only connected workers to stop and then waits for all of them: a pipeline
+    whose first element fails, while another worker is still starting, would wait for ever.
+    """
+
+    def close(self) -> None:
+        self.control_conn.push(worker_handlers.BeamFnControlServicer._DONE_MARKER)
+        super().close()
+
+
+def beam_arguments(workers: int) -> list[str]:
+    """What Beam is told to use `workers` processes; 1 is this process alone."""
+    if workers == 1:
+        return ["--runner=FnApiRunner", "--direct_running_mode=in_memory"]
+    return [
+        f"--runner={ProcessesRunner.__module__}.{ProcessesRunner.__name__}",
+        "--direct_running_mode=multi_processing",
+        f"--direct_num_workers={workers}",
+        "--beam_plugin=components.beam_worker",
+    ]

@@ -1,0 +1,106 @@
+"""The command line, `swar`.
+
+Exit status: 0 done; 1 the model was trained but not blessed; 2 the input, the settings or the
+command are at fault; 3 an unexpected error; 130 interrupted.
+"""
+
+import sys
+import traceback
+from importlib import metadata
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from pipeline.config import PACKAGED, load_config
+from pipeline.failures import RunFailed, user_error
+
+NOT_BLESSED, USER_ERROR, UNEXPECTED, INTERRUPTED = 1, 2, 3, 130
+
+app = typer.Typer(
+    help="Speaker verification: recordings in, a served model out.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+ConfigOption = Annotated[
+    str, typer.Option("--config", help=f"{', '.join(PACKAGED)}, or a YAML file.", metavar="CONFIG")
+]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="Override a setting, e.g. trainer.epochs=3.", metavar="KEY=VALUE"),
+]
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"swar {metadata.version('swar')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _swar(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_version, is_eager=True, help="Show the version."),
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command("run")
+def run_command(
+    config: ConfigOption,
+    data: Annotated[str, typer.Option(help="Folder of speakers' folders, or a CSV/TSV manifest.")],
+    output: Annotated[Path, typer.Option(help="Folder for artifacts, log and published models.")],
+    settings: SetOption = None,
+    beam_workers: Annotated[int, typer.Option(min=1, help="Processes that prepare the data.")] = 1,
+) -> None:
+    """Run the pipeline: prepare, train, evaluate and publish. What did not change is not redone."""
+    tree = load_config(config, settings or ())
+    from pipeline.local_runner import run
+
+    summary = run(tree, data=data, output=output, beam_workers=beam_workers)
+    Console().print(summary.render())
+    if not summary.blessed:
+        raise typer.Exit(NOT_BLESSED)
+
+
+@app.command("config")
+def config_command(config: ConfigOption, settings: SetOption = None) -> None:
+    """Print the resolved settings as YAML, with their digest."""
+    tree = load_config(config, settings or ())
+    typer.echo(f"# digest: {tree.digest()}\n{tree.to_yaml()}", nl=False)
+
+
+@app.command("sample-data")
+def sample_data_command(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="New or empty folder.")],
+    speakers: Annotated[int, typer.Option(help="Number of synthetic voices.")] = 12,
+    seconds: Annotated[float, typer.Option(help="Speech of each speaker, in seconds.")] = 60.0,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same speech.")] = 0,
+) -> None:
+    """Write SYNTHETIC Nepali speech as a user's folder would look."""
+    from pipeline.sample_speech import write_sample_speech
+
+    summary = write_sample_speech(folder, speakers=speakers, seconds=seconds, seed=seed)
+    typer.echo(str(summary))
+
+
+def main() -> None:
+    """Runs the command line and exits; faults of the user end in one line and status 2."""
+    try:
+        app()
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+    except Exception as error:
+        told = user_error(error)
+        if told is not None:
+            print(f"swar: error: {told}", file=sys.stderr)
+            sys.exit(USER_ERROR)
+        if not isinstance(error, RunFailed):
+            traceback.print_exc()
+        print(f"swar: error: {error}", file=sys.stderr)
+        sys.exit(UNEXPECTED)

@@ -1,0 +1,88 @@
+"""What a run left behind: its records in MLMD, and what its artifacts hold."""
+
+import json
+import math
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+
+from ml_metadata import MetadataStore
+from ml_metadata.proto import metadata_store_pb2
+from tensorflow_model_analysis.proto import validation_result_pb2
+
+from components import artifacts, features
+from components.evaluator.results import Slice
+
+
+def latest_outputs(store: MetadataStore) -> dict[str, metadata_store_pb2.Artifact]:
+    """The output artifacts (MLMD protos) of the newest run, by their output key."""
+    run = max(store.get_contexts_by_type("pipeline_run"), key=lambda context: context.id)
+    executions = [execution.id for execution in store.get_executions_by_context(run.id)]
+    keys = {
+        event.artifact_id: event.path.steps[0].key
+        for event in store.get_events_by_execution_ids(executions)
+        if event.type == metadata_store_pb2.Event.OUTPUT
+    }
+    return {keys[item.id]: item for item in store.get_artifacts_by_id(list(keys))}
+
+
+def count_rejects(uri: str) -> dict[str, int]:
+    """How many recordings were rejected for which reason, the commonest first."""
+    rows = (Path(uri) / artifacts.REJECTS_FILE).read_text("utf-8").splitlines()
+    return dict(Counter(json.loads(row)["reason"] for row in rows if row).most_common())
+
+
+def split_counts(artifact: metadata_store_pb2.Artifact) -> dict[str, int]:
+    """Examples of each split, as the component counted them."""
+    counts: dict[str, int] = json.loads(
+        artifact.custom_properties[artifacts.SPLIT_COUNTS].string_value
+    )
+    order = {split: place for place, split in enumerate(features.SPLITS)}
+    return dict(sorted(counts.items(), key=lambda item: order.get(item[0], len(order))))
+
+
+def is_blessed(artifact: metadata_store_pb2.Artifact) -> bool:
+    """Whether the Evaluator blessed the model."""
+    return bool(artifact.custom_properties["blessed"].int_value == 1)
+
+
+def published_model(artifact: metadata_store_pb2.Artifact) -> str | None:
+    """Where the Pusher published the model; None if it did not."""
+    properties = artifact.custom_properties
+    if properties["pushed"].int_value != 1:
+        return None
+    return str(properties["pushed_destination"].string_value)
+
+
+def metrics_by_split(
+    metrics: Mapping[Slice, Mapping[str, float]],
+) -> dict[str, dict[str, float | None]]:
+    """The metrics of each whole split; NaN, which JSON lacks, is None."""
+    return {
+        split: {
+            name: value if math.isfinite(value) else None
+            for name, value in sorted(metrics[Slice(split=split)].items())
+        }
+        for split in features.SPLITS
+        if Slice(split=split) in metrics
+    }
+
+
+def unmet_thresholds(validation: validation_result_pb2.ValidationResult) -> list[str]:
+    """What a TFMA ValidationResult holds against the model, one phrase for each bound."""
+    told = []
+    for by_slice in validation.metric_validations_per_slice:
+        keys = by_slice.slice_key.single_slice_keys
+        where = ", ".join(key.bytes_value.decode() for key in keys) or "all"
+        for failure in by_slice.failures:
+            name = failure.metric_key.name
+            value = failure.metric_value.double_value.value
+            if failure.metric_key.is_diff:
+                bound = failure.metric_threshold.change_threshold.absolute.value
+                told.append(f"{name} of {where} rose by {value:.4f}, allowed {bound:g}")
+            else:
+                bound = failure.metric_threshold.value_threshold.upper_bound.value
+                told.append(f"{name} of {where} is {value:.4f}, allowed {bound:g}")
+    for missing in validation.missing_slices:
+        told.append(f"no trials in {', '.join(missing.feature_values.values()) or 'any split'}")
+    return told

@@ -1,0 +1,162 @@
+"""Runs the pipeline in this process, with its records in a folder."""
+
+import fcntl
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from components.errors import SwarError
+from pipeline.config import Config
+from pipeline.failures import RunFailed
+from pipeline.summary import RunSummary
+from pipeline.terminal import Progress, output_to
+
+if TYPE_CHECKING:
+    from ml_metadata.proto import metadata_store_pb2
+    from tfx.orchestration.pipeline import Pipeline
+
+ARTIFACTS = "artifacts"
+METADATA = "metadata.sqlite"
+SUMMARY = "summary.json"
+
+_log = logging.getLogger(__name__)
+
+
+def run(config: Config, *, data: str, output: Path, beam_workers: int = 1) -> RunSummary:
+    """Runs what is not cached, shows the progress on stdout and returns the results.
+
+    Args:
+        config: all settings.
+        data: folder or manifest of recordings, on any Beam filesystem.
+        output: local folder; gets `artifacts/`, `checkpoints/`, `published/<version>/`,
+            `logs/<UTC time>.log`, `metadata.sqlite` and `summary.json`.
+        beam_workers: processes that prepare the data.
+
+    Raises:
+        SwarError: the input, the settings or the output folder are at fault.
+        RunFailed: anything else ended the run; the log has the traceback.
+    """
+    from components.speech_example_gen.sources import data_digest, list_recordings
+
+    data = data if "://" in data else os.path.abspath(data)
+    output = output.absolute()
+    listing = list_recordings(data)
+    recordings = len(listing.recordings)
+    with _claimed(output):
+        log = output / "logs" / f"{datetime.now(UTC):%Y-%m-%dT%H-%M-%SZ}.log"
+        job = _Job(config, data, data_digest(listing), recordings, output, beam_workers, log)
+        with output_to(log) as terminal:
+            console = Console(file=terminal)
+            console.print(f"log: {log}", markup=False, highlight=False, soft_wrap=True)
+            summary = _logged(job, console)
+        summary.write(output / SUMMARY)
+    return summary
+
+
+@dataclass(frozen=True)
+class _Job:
+    config: Config
+    data: str
+    data_digest: str
+    recordings: int
+    output: Path
+    beam_workers: int
+    log: Path
+
+
+@contextmanager
+def _claimed(output: Path) -> Iterator[None]:
+    """Holds the output folder for this process; the lock ends with it, however it ends."""
+    try:
+        (output / "logs").mkdir(parents=True, exist_ok=True)
+        lock = (output / ".lock").open("a")
+    except OSError as error:
+        raise SwarError(f"cannot write to the output folder {output}: {error.strerror}") from error
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise SwarError(
+                f"another run is writing to {output}: wait for it or choose another output folder"
+            ) from None
+        yield
+
+
+def _logged(job: _Job, console: Console) -> RunSummary:
+    """Runs and summarises; what ends it otherwise is in the log with its traceback."""
+    progress = Progress(console)
+    try:
+        pipeline = _pipeline(job)
+        with progress.watching([component.id for component in pipeline.components]):
+            _run_nodes(pipeline)
+        if passed_over := progress.without_inputs():
+            raise RuntimeError(f"inputs were missing for {', '.join(passed_over)}")
+        return _summarise(job, progress)
+    except Exception as error:
+        _log.exception("the run failed")
+        raise RunFailed(progress.failed() or "the run", error, job.log) from error
+
+
+def _pipeline(job: _Job) -> "Pipeline":
+    # TFX takes long to import: the other commands do without.
+    from absl import logging as absl_logging
+
+    from pipeline.beam_runner import beam_arguments
+    from pipeline.pipeline import create_pipeline
+
+    absl_logging.set_verbosity(absl_logging.INFO)
+    return create_pipeline(
+        config=job.config,
+        data=job.data,
+        data_digest=job.data_digest,
+        output=str(job.output),
+        beam_pipeline_args=beam_arguments(job.beam_workers),
+        metadata_connection_config=_metadata(job.output),
+    )
+
+
+def _metadata(output: Path) -> "metadata_store_pb2.ConnectionConfig":
+    from tfx.orchestration.metadata import sqlite_metadata_connection_config
+
+    return sqlite_metadata_connection_config(str(output / METADATA))
+
+
+def _run_nodes(pipeline: "Pipeline") -> None:
+    from tfx.orchestration.local.local_dag_runner import LocalDagRunner
+
+    LocalDagRunner().run(pipeline)
+
+
+def _summarise(job: _Job, progress: Progress) -> RunSummary:
+    import tensorflow_model_analysis as tfma
+    from ml_metadata import MetadataStore
+
+    from components.evaluator.results import read_metrics
+    from pipeline import lineage
+
+    outputs = lineage.latest_outputs(MetadataStore(_metadata(job.output)))
+    evaluation = outputs["evaluation"].uri
+    return RunSummary(
+        pipeline=job.config.name,
+        config_digest=job.config.digest(),
+        data=job.data,
+        data_digest=job.data_digest,
+        recordings=job.recordings,
+        rejects=lineage.count_rejects(outputs["rejects"].uri),
+        examples=lineage.split_counts(outputs["pairs"]),
+        metrics=lineage.metrics_by_split(read_metrics(evaluation)),
+        blessed=lineage.is_blessed(outputs["blessing"]),
+        not_blessed_because=lineage.unmet_thresholds(tfma.load_validation_result(evaluation)),
+        published_model=lineage.published_model(outputs["pushed_model"]),
+        states={name: item.state for name, item in progress.components.items()},
+        seconds={name: round(item.seconds, 1) for name, item in progress.components.items()},
+        artifacts=str(job.output / ARTIFACTS),
+        log=str(job.log),
+    )

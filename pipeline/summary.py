@@ -1,0 +1,79 @@
+"""What a run came to, for the terminal and for `summary.json`."""
+
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+SHOWN_METRICS = ("eer", "auc", "balanced_precision", "precision", "recall", "min_dcf_0.01")
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """The results of one finished run, as they are in `summary.json`."""
+
+    pipeline: str
+    config_digest: str
+    data: str
+    data_digest: str
+    recordings: int
+    rejects: dict[str, int]
+    """Number by reason."""
+    examples: dict[str, int]
+    """Pairs by split."""
+    metrics: dict[str, dict[str, float | None]]
+    """By split and name; None where the split has no such number."""
+    blessed: bool
+    not_blessed_because: list[str]
+    published_model: str | None
+    """The version's folder; None where nothing was published."""
+    seconds: dict[str, float]
+    """By component."""
+    states: dict[str, str]
+    """By component: done or cached."""
+    artifacts: str
+    log: str
+
+    def write(self, path: Path) -> None:
+        """Writes JSON; the file is complete or the old one."""
+        partial = path.with_name(f".{path.name}.partial")
+        partial.write_text(json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n", "utf-8")
+        partial.replace(path)
+
+    def render(self) -> RenderableType:
+        """The tables for the terminal."""
+        return Group(_split_table(self), _fact_table(self))
+
+
+def _split_table(summary: RunSummary) -> Table:
+    table = Table(title=f"{summary.pipeline}: {os.path.basename(summary.data)}", title_style="bold")
+    table.add_column("split")
+    for column in ("pairs", *SHOWN_METRICS):
+        table.add_column(column.replace("_", " "), justify="right")
+    for split, count in summary.examples.items():
+        values = summary.metrics.get(split, {})
+        shown = (values.get(name) for name in SHOWN_METRICS)
+        cells = ("" if value is None else f"{value:.3f}" for value in shown)
+        table.add_row(split, f"{count:,}", *cells)
+    return table
+
+
+def _fact_table(summary: RunSummary) -> Table:
+    rejects = ", ".join(f"{count} {reason}" for reason, count in summary.rejects.items())
+    verdict = (
+        Text("yes", "green")
+        if summary.blessed
+        else Text(f"no: {'; '.join(summary.not_blessed_because)}", "red")
+    )
+    table = Table(box=None, show_header=False)
+    table.add_row("recordings", f"{summary.recordings:,}")
+    table.add_row("rejected", rejects or "none")
+    table.add_row("blessed", verdict)
+    table.add_row("model", Text(summary.published_model or "not published", overflow="fold"))
+    table.add_row("artifacts", Text(summary.artifacts, overflow="fold"))
+    table.add_row("log", Text(summary.log, overflow="fold"))
+    return table

@@ -1,0 +1,163 @@
+"""SpectrogramPairGen as a whole: the contract, and spectrograms that can be made again."""
+
+import json
+from collections import Counter
+from pathlib import Path
+
+import librosa
+import numpy as np
+import pytest
+import soundfile
+import tensorflow as tf
+import tensorflow_data_validation as tfdv
+
+from components import features
+from components.settings import PairCounts, PairSettings, SpectrogramSettings, SpeechSettings
+from tests.bad_recordings import speech_like
+from tests.support_executors import run_pairs, run_speech
+
+SCHEMA = Path(__file__).resolve().parents[3] / "schemas" / "spectrogram_pair.pbtxt"
+RATE = 16_000
+WINDOW = SpectrogramSettings()
+PAIRS = PairSettings(
+    train=PairCounts(similar_per_speaker=6, dissimilar=4),
+    held_out=PairCounts(similar_per_speaker=2, dissimilar=3),
+    shard_megabytes=0.1,
+)
+SPEAKERS = ("asha", "bina", "chandra", "dil", "ekta")
+
+
+@pytest.fixture(scope="module")
+def speech(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("recordings")
+    for number, speaker in enumerate(SPEAKERS):
+        (folder / speaker).mkdir()
+        for take in range(2):
+            soundfile.write(
+                folder / speaker / f"{take}.wav", speech_like(10 * number + take, RATE, 25.0), RATE
+            )
+    settings = SpeechSettings(train_fraction=0.6, calibration_fraction=0.2)
+    return run_speech(str(folder), tmp_path_factory.mktemp("speech"), settings)[0]
+
+
+@pytest.fixture(scope="module")
+def pairs(speech, tmp_path_factory):
+    return run_pairs(speech, tmp_path_factory.mktemp("pairs"), RATE, WINDOW, PAIRS)
+
+
+def files(pairs, split):
+    return sorted(Path(pairs.uri, f"Split-{split}").glob("*"))
+
+
+def rows(pairs, split):
+    made = []
+    dataset = tf.data.TFRecordDataset(
+        [str(path) for path in files(pairs, split)], compression_type="GZIP"
+    )
+    for record in dataset.as_numpy_iterator():
+        example = tf.train.Example.FromString(record)
+        made.append(
+            {
+                key: getattr(feature, feature.WhichOneof("kind")).value[0]
+                for key, feature in example.features.feature.items()
+            }
+        )
+    return made
+
+
+def test_counts_follow_the_settings(pairs):
+    counts = {
+        split: Counter(row["label"] for row in rows(pairs, split)) for split in features.SPLITS
+    }
+    assert counts == {
+        "train": {1: 18, 0: 12},
+        "calibration": {1: 6, 0: 9},
+        "eval": {1: 6, 0: 9},
+        "unseen": {1: 4, 0: 6},
+    }
+    told = json.loads(pairs.get_string_custom_property("split_counts"))
+    assert told == {split: sum(count.values()) for split, count in counts.items()}
+
+
+def test_pairs_have_no_anomalies_against_the_schema(pairs):
+    schema = tfdv.load_schema_text(str(SCHEMA))
+    examples = [tf.train.Example()]
+    for split in features.SPLITS:
+        paths = [str(path) for path in files(pairs, split)]
+        dataset = tf.data.TFRecordDataset(paths, compression_type="GZIP")
+        examples = [tf.train.Example.FromString(r) for r in dataset.as_numpy_iterator()]
+        for example in examples:
+            assert set(example.features.feature) == {feature.name for feature in schema.feature}
+
+
+def test_labels_say_who_speaks_and_windows_of_a_speaker_do_not_overlap(pairs):
+    for split in features.SPLITS:
+        for row in rows(pairs, split):
+            assert (row["speaker_a"] == row["speaker_b"]) == (row["label"] == 1)
+            assert row["split"].decode() == split
+            if row["label"] == 1:
+                # Both recordings of an unseen speaker lie in the split: two are used.
+                if split == "unseen":
+                    assert row["recording_a"] != row["recording_b"]
+                if row["recording_a"] == row["recording_b"]:
+                    gap = abs(row["start_seconds_a"] - row["start_seconds_b"])
+                    assert gap >= WINDOW.window_seconds - 1e-4
+
+
+def test_spectrograms_are_those_of_the_placed_windows(speech, pairs):
+    timelines = {}
+    for path in Path(speech.uri).rglob("data*"):
+        for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
+            feature = tf.train.Example.FromString(record).features.feature
+            pcm16 = np.frombuffer(feature["pcm16"].bytes_list.value[0], "<i2")
+            start = round(feature["start_seconds"].float_list.value[0] * RATE)
+            timelines.setdefault(feature["recording"].bytes_list.value[0], {})[start] = pcm16
+    checked = 0
+    for row in rows(pairs, "eval")[:6]:
+        for side in "ab":
+            first = round(row[f"start_seconds_{side}"] * RATE)
+            piece_start = max(s for s in timelines[row[f"recording_{side}"]] if s <= first)
+            piece = timelines[row[f"recording_{side}"]][piece_start]
+            offset = first - piece_start
+            window = piece[offset : offset + WINDOW.window_samples(RATE)] / np.float32(32768)
+            power = librosa.feature.melspectrogram(
+                y=window, sr=RATE, n_fft=512, hop_length=256, n_mels=64
+            )
+            decibels = librosa.power_to_db(power, ref=np.max, top_db=80.0)
+            ours = np.frombuffer(row[f"spectrogram_{side}"], np.uint8).reshape(64, 96)
+            steps = np.abs(ours - (decibels + 80.0) * 255 / 80)
+            assert np.max(steps[decibels > -75]) < 0.7  # half a step of rounding
+            checked += 1
+    assert checked == 12
+
+
+def test_shards_are_bounded_and_ordered_by_identity(pairs):
+    assert len(files(pairs, "train")) == 4  # 30 pairs of 12,288 bytes, 0.1 MB a file
+    for path in files(pairs, "train"):
+        dataset = tf.data.TFRecordDataset(str(path), compression_type="GZIP")
+        identities = [
+            tf.train.Example.FromString(record).features.feature["pair_id"].bytes_list.value[0]
+            for record in dataset.as_numpy_iterator()
+        ]
+        assert identities == sorted(identities)
+
+
+def test_every_ordered_pair_of_speakers(speech, tmp_path):
+    settings = PAIRS.model_copy(update={"protocol": "every_ordered_pair", "windows": "random"})
+    pairs = run_pairs(speech, tmp_path, RATE, WINDOW, settings)
+    dissimilar = Counter(
+        (row["speaker_a"], row["speaker_b"]) for row in rows(pairs, "train") if row["label"] == 0
+    )
+    assert len(dissimilar) == 3 * 2
+    assert set(dissimilar.values()) == {4}
+
+
+def test_the_same_speech_gives_the_same_bytes_and_another_seed_does_not(speech, pairs, tmp_path):
+    again = run_pairs(speech, tmp_path / "again", RATE, WINDOW, PAIRS)
+    reseeded = run_pairs(
+        speech, tmp_path / "reseeded", RATE, WINDOW, PAIRS.model_copy(update={"seed": 1})
+    )
+    for path in files(pairs, "train"):
+        name = path.relative_to(pairs.uri)
+        assert Path(again.uri, name).read_bytes() == path.read_bytes()
+        assert Path(reseeded.uri, name).read_bytes() != path.read_bytes()

@@ -1,0 +1,110 @@
+"""Pair sampling: counts, disjoint windows, and nothing that depends on the order of work."""
+
+import collections
+
+import numpy as np
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from components.settings import PairCounts, PairSettings
+from components.spectrogram_pair_gen.sampling import (
+    Request,
+    Stretch,
+    has_room,
+    keyed_generator,
+    place,
+    requests,
+)
+
+COUNTS = PairCounts(similar_per_speaker=5, dissimilar=3)
+DISJOINT = PairSettings(windows="disjoint")
+
+
+def listed(protocol, roster, counts=COUNTS):
+    told = PairSettings(protocol=protocol)
+    return [
+        (owner, request)
+        for speaker in roster
+        for owner, request in requests("train", speaker, roster, counts, told)
+    ]
+
+
+def test_every_ordered_pair_gives_the_seeds_counts():
+    roster = [f"s{index:02d}" for index in range(34)]
+    made = listed("every_ordered_pair", roster, PairCounts(similar_per_speaker=100, dissimilar=25))
+    labels = collections.Counter(request.label for _, request in made if "a" in request.sides)
+    assert labels == {1: 3_400, 0: 28_050}
+
+
+@settings(max_examples=25, deadline=None)
+@given(speakers=st.integers(2, 30), seed=st.integers(0, 1000))
+def test_per_speaker_protocol_is_bounded_and_never_pairs_a_speaker_with_itself(speakers, seed):
+    roster = [f"s{index:02d}" for index in range(speakers)]
+    told = PairSettings(seed=seed)
+    sides = collections.defaultdict(dict)
+    for speaker in roster:
+        for owner, request in requests("eval", speaker, roster, COUNTS, told):
+            for side in request.sides:
+                sides[request.pair_id][side] = owner
+                sides[request.pair_id]["label"] = request.label
+    assert len(sides) == speakers * 8
+    for pair in sides.values():
+        assert set(pair) == {"a", "b", "label"}
+        assert (pair["a"] == pair["b"]) == (pair["label"] == 1)
+
+
+def test_a_lonely_speaker_has_no_different_speaker_trials():
+    assert {request.label for _, request in listed("per_speaker", ["only"])} == {1}
+
+
+def timelines():
+    stretch = st.tuples(st.integers(0, 3), st.integers(1, 400))
+    return st.lists(stretch, min_size=1, max_size=5).map(
+        lambda items: [
+            Stretch(recording=f"r{recording}", piece=index, samples=samples, file="f")
+            for index, (recording, samples) in enumerate(items)
+        ]
+    )
+
+
+@settings(max_examples=300, deadline=None)
+@given(timeline=timelines(), window=st.integers(1, 200), seed=st.integers(0, 10**6))
+def test_disjoint_windows_lie_inside_do_not_overlap_and_prefer_other_recordings(
+    timeline, window, seed
+):
+    assume(has_room(timeline, window))
+    placed = place(Request(str(seed), 1, "ab"), timeline, window, DISJOINT)
+    samples = {(item.recording, item.piece): item.samples for item in timeline}
+    rooms = [item for item in timeline if item.samples >= window]
+    if not placed:
+        assert len(rooms) == 1 and rooms[0].samples < 2 * window
+        return
+    a, b = placed
+    assert (a.side, b.side) == ("a", "b")
+    for one in placed:
+        assert 0 <= one.start <= samples[one.recording, one.piece] - window
+    if (a.recording, a.piece) == (b.recording, b.piece):
+        assert abs(a.start - b.start) >= window
+    if len({item.recording for item in rooms}) > 1:
+        assert a.recording != b.recording
+
+
+def test_starts_are_drawn_evenly():
+    timeline = [Stretch("r", 0, 12, "f"), Stretch("r", 1, 6, "f"), Stretch("r", 2, 4, "f")]
+    starts = collections.Counter(
+        (placed.piece, placed.start)
+        for index in range(6_000)
+        for placed in place(Request(str(index), 0, "a"), timeline, 5, DISJOINT)
+    )
+    assert sorted(starts) == [*((0, start) for start in range(8)), (1, 0), (1, 1)]
+    assert np.allclose(list(starts.values()), 600, atol=120)
+
+
+def test_draws_depend_on_the_key_alone():
+    assert keyed_generator(0, "a").integers(10**9) == keyed_generator(0, "a").integers(10**9)
+    assert keyed_generator(0, "a").integers(10**9) != keyed_generator(1, "a").integers(10**9)
+    timeline = [Stretch("r", 0, 1_000, "f")]
+    request = Request("pair", 1, "ab")
+    assert place(request, timeline, 10, DISJOINT) == place(request, timeline, 10, DISJOINT)
+    reseeded = place(request, timeline, 10, PairSettings(windows="disjoint", seed=1))
+    assert place(request, timeline, 10, DISJOINT) != reseeded

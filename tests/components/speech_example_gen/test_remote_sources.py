@@ -1,0 +1,139 @@
+import io
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from apache_beam.io.filesystem import BeamIOError, CompressionTypes, FileMetadata, FileSystem
+
+from components.errors import SwarError
+from components.speech_example_gen.sources import Recording, list_recordings, open_locally
+
+
+class BucketFileSystem(FileSystem):
+    """An object store in a dict: no folders, only names with slashes."""
+
+    objects: dict[str, bytes] = {}
+
+    @classmethod
+    def scheme(cls) -> str:
+        return "testbucket"
+
+    def join(self, basepath: str, *paths: str) -> str:
+        return "/".join([basepath.rstrip("/"), *paths])
+
+    def split(self, path: str) -> tuple[str, str]:
+        head, _, tail = path.rpartition("/")
+        return head, tail
+
+    def mkdirs(self, path: str) -> None:
+        raise NotImplementedError
+
+    def has_dirs(self) -> bool:
+        return False
+
+    def _list(self, dir_or_prefix: str) -> Iterator[FileMetadata]:
+        return (self.metadata(path) for path in self.objects if path.startswith(dir_or_prefix))
+
+    def create(self, path: str, mime_type: str = "", compression_type: str = "") -> io.BytesIO:
+        raise NotImplementedError
+
+    def open(self, path: str, mime_type: str = "", compression_type: str = "") -> io.BytesIO:
+        assert compression_type == CompressionTypes.UNCOMPRESSED
+        if path not in self.objects:
+            raise BeamIOError("no such object", {path: None})
+        return io.BytesIO(self.objects[path])
+
+    def copy(self, source_file_names: list[str], destination_file_names: list[str]) -> None:
+        raise NotImplementedError
+
+    def rename(self, source_file_names: list[str], destination_file_names: list[str]) -> None:
+        raise NotImplementedError
+
+    def exists(self, path: str) -> bool:
+        return path in self.objects
+
+    def size(self, path: str) -> int:
+        return len(self.objects[path])
+
+    def last_updated(self, path: str) -> float:
+        return 7.0
+
+    def checksum(self, path: str) -> str:
+        raise NotImplementedError
+
+    def metadata(self, path: str) -> FileMetadata:
+        if path not in self.objects:
+            raise BeamIOError("no such object", {path: None})
+        return FileMetadata(path, len(self.objects[path]), 7.0)
+
+    def delete(self, paths: list[str]) -> None:
+        raise NotImplementedError
+
+
+@pytest.fixture
+def bucket(monkeypatch: pytest.MonkeyPatch) -> dict[str, bytes]:
+    objects: dict[str, bytes] = {}
+    monkeypatch.setattr(BucketFileSystem, "objects", objects)
+    return objects
+
+
+def test_remote_folder(bucket: dict[str, bytes]) -> None:
+    root = "testbucket://b/da[t]a"
+    bucket |= {
+        f"{root}/SPEAKERS.tsv": b"speaker\tgender\nasha\tF\n",
+        f"{root}/asha/a *.wav": b"12345",
+        f"{root}/asha/deep/b.wav": b"1",
+        f"{root}/asha/": b"",
+        f"{root}/asha/.tmp/x": b"",
+        f"{root}/bina/c.wav": b"",
+        f"{root}/notes.txt": b"",
+        f"{root} other/asha/z.wav": b"",
+    }
+    listing = list_recordings(f"{root}/")
+    reasons = {reject.file: reject.reason for reject in listing.rejects}
+    assert {item.recording: "ok" for item in listing.recordings} | reasons == {
+        "asha/a *.wav": "ok",
+        "asha/deep/b.wav": "ok",
+        "asha/.tmp/x": "hidden",
+        "bina/c.wav": "ok",
+        "notes.txt": "outside_speaker",
+    }
+    first = listing.recordings[0]
+    assert first == Recording(
+        f"{root}/asha/a *.wav", "asha", "female", "asha/a *.wav", None, None, 5, 7.0
+    )
+    with pytest.raises(SwarError, match="holds no speaker's folder"):
+        list_recordings("testbucket://b/empty")
+
+
+def test_remote_manifest(bucket: dict[str, bytes], tmp_path: Path) -> None:
+    (tmp_path / "local.wav").write_bytes(b"sound")
+    text = "path\tspeaker\na.wav\tx\ntestbucket://c/b.wav\tx\nmissing.wav\ty\n"
+    text += f"{tmp_path}/local.wav\ty\n"
+    bucket |= {
+        "testbucket://b/m.tsv": text.encode(),
+        "testbucket://b/a.wav": b"a",
+        "testbucket://c/b.wav": b"bb",
+    }
+    listing = list_recordings("testbucket://b/m.tsv")
+    assert {item.path: item.size_bytes for item in listing.recordings} == {
+        "testbucket://b/a.wav": 1,
+        "testbucket://c/b.wav": 2,
+        str(tmp_path / "local.wav"): 5,
+    }
+    assert [(reject.file, reject.reason) for reject in listing.rejects] == [
+        ("missing.wav", "missing")
+    ]
+    with pytest.raises(SwarError, match=r"absent\.csv.*cannot be read"):
+        list_recordings("testbucket://b/absent.csv")
+
+
+def test_open_locally_copies_what_is_remote(bucket: dict[str, bytes], tmp_path: Path) -> None:
+    bucket["testbucket://b/a.wav.gz"] = b"\x1f\x8b not to be unpacked" * 100_000
+    with open_locally("testbucket://b/a.wav.gz") as copy:
+        assert Path(copy).read_bytes() == bucket["testbucket://b/a.wav.gz"]
+    assert not Path(copy).exists()
+    (tmp_path / "a.wav").write_bytes(b"sound")
+    with open_locally(str(tmp_path / "a.wav")) as same:
+        assert same == str(tmp_path / "a.wav")
+    assert Path(same).exists()

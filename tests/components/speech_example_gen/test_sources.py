@@ -1,0 +1,252 @@
+import dataclasses
+import os
+import stat
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from components import audio
+from components.errors import SwarError
+from components.speech_example_gen.sources import (
+    Listing,
+    Recording,
+    data_digest,
+    list_recordings,
+)
+from tests.bad_recordings import write_bad_recordings
+
+DECIDED_BY_THE_PIPELINE = {"silent", "too_short", "duplicate"}
+
+
+def outcomes(listing: Listing) -> dict[str, str]:
+    recordings = {recording.recording: "ok" for recording in listing.recordings}
+    return recordings | {reject.file: reject.reason for reject in listing.rejects}
+
+
+def touch(root: Path, *names: str) -> None:
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(b"sound")
+
+
+def test_every_odd_recording_has_its_outcome(tmp_path: Path) -> None:
+    written = write_bad_recordings(tmp_path)
+    assert len(written) >= 80
+    listing = list_recordings(str(tmp_path))
+    found = {reject.file: reject.reason for reject in listing.rejects}
+    for recording in listing.recordings:
+        try:
+            samples = audio.decode(recording.path, sample_rate=16_000)
+            found[recording.recording] = "ok"
+            assert samples.ndim == 1
+        except audio.AudioError as error:
+            found[recording.recording] = error.reason
+            assert "\n" not in str(error)
+    expected = {
+        name: "ok" if outcome in DECIDED_BY_THE_PIPELINE else outcome
+        for name, outcome in written.items()
+    }
+    assert found == expected
+
+
+def test_bad_recordings_sound_the_same_every_time_and_each_its_own_way(tmp_path: Path) -> None:
+    sounds = []
+    for name in ("first", "second"):
+        root = tmp_path / name
+        good = [file for file, outcome in write_bad_recordings(root).items() if outcome == "ok"]
+        sounds.append(
+            {file: audio.decode(root / file, sample_rate=16_000).tobytes() for file in good}
+        )
+    assert sounds[0] == sounds[1]
+    assert len(set(sounds[0].values())) == len(sounds[0])
+
+
+def test_folder_with_speakers_table(tmp_path: Path) -> None:
+    touch(tmp_path, "asha/b.wav", "asha/deep/er/a.mp3", "bina/c", "notes.txt", ".git/x", "asha/.x")
+    table = "\ufeffSpeaker\tage\tgender\r\nasha\t3\tF\r\nbina\t4\t?\r\nabsent\t5\tmale\r\n"
+    (tmp_path / "SPEAKERS.tsv").write_text(table, newline="")
+    (tmp_path / "chandra").mkdir()
+    listing = list_recordings(str(tmp_path))
+    assert [(item.recording, item.speaker, item.gender) for item in listing.recordings] == [
+        ("asha/b.wav", "asha", "female"),
+        ("asha/deep/er/a.mp3", "asha", "female"),
+        ("bina/c", "bina", "unknown"),
+    ]
+    first = listing.recordings[0]
+    assert first.path == str(tmp_path / "asha/b.wav")
+    assert (first.size_bytes, first.start_seconds, first.end_seconds) == (5, None, None)
+    assert first.modified == (tmp_path / "asha/b.wav").stat().st_mtime
+    assert [(reject.file, reject.reason, reject.counts) for reject in listing.rejects] == [
+        (".git", "hidden", False),
+        ("asha/.x", "hidden", False),
+        ("chandra", "empty_folder", False),
+        ("notes.txt", "outside_speaker", False),
+    ]
+
+
+def test_links_are_followed_once(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    touch(tmp_path, "data/asha/real/a.wav", "elsewhere/b.wav")
+    (data / "asha/a link to real").symlink_to(data / "asha/real")
+    (data / "asha/elsewhere").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere/up").symlink_to(data / "asha")
+    (data / "all").symlink_to(data)
+    (data / "bina").symlink_to(tmp_path / "elsewhere")
+    assert outcomes(list_recordings(str(data))) == {
+        "asha/real/a.wav": "ok",
+        "asha/a link to real": "duplicate",
+        "asha/elsewhere/b.wav": "ok",
+        "asha/elsewhere/up": "circular_link",
+        "all": "circular_link",
+        "bina/b.wav": "ok",
+        "bina/up/real/a.wav": "ok",
+        "bina/up/a link to real": "duplicate",
+        "bina/up/elsewhere": "circular_link",
+    }
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="permissions do not bind root")
+def test_unreadable_folder(tmp_path: Path) -> None:
+    touch(tmp_path, "asha/a.wav", "bina/a.wav")
+    (tmp_path / "bina").chmod(0)
+    try:
+        assert outcomes(list_recordings(str(tmp_path)))["bina"] == "unreadable"
+    finally:
+        (tmp_path / "bina").chmod(stat.S_IRWXU)
+
+
+def test_unlistable_folder_is_a_reject(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    touch(tmp_path, "asha/a.wav", "bina/a.wav")
+    scandir = os.scandir
+
+    def refusing(path: Path) -> Iterator[os.DirEntry[str]]:
+        if path.name == "bina":
+            raise PermissionError(13, "Permission denied")
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    assert outcomes(list_recordings(str(tmp_path))) == {"asha/a.wav": "ok", "bina": "unreadable"}
+
+
+name_bytes = st.binary(min_size=1, max_size=12).filter(
+    lambda name: not set(name) & {0, ord("/")} and name not in (b".", b"..")
+)
+
+
+@given(speakers=st.dictionaries(name_bytes, st.sets(name_bytes, max_size=4), min_size=1))
+@settings(max_examples=40, deadline=None)
+def test_any_name_is_listed_or_rejected(speakers: dict[bytes, set[bytes]]) -> None:
+    with tempfile.TemporaryDirectory() as root:
+        expected: dict[str, str] = {}
+        for speaker, names in speakers.items():
+            os.mkdir(os.path.join(os.fsencode(root), speaker))
+            if speaker.startswith(b".") or not _is_utf8(speaker):
+                expected[_printable(speaker)] = "hidden" if _is_utf8(speaker) else "name_not_utf8"
+            elif not names:
+                expected[_printable(speaker)] = "empty_folder"
+            for name in names:
+                Path(root, os.fsdecode(speaker), os.fsdecode(name)).touch()
+                if _printable(speaker) not in expected:
+                    reason = "hidden" if name.startswith(b".") else "ok"
+                    reason = reason if _is_utf8(name) else "name_not_utf8"
+                    expected[_printable(speaker + b"/" + name)] = reason
+        if all(s.startswith(b".") or not _is_utf8(s) for s in speakers):
+            with pytest.raises(SwarError, match="no speaker's folder"):
+                list_recordings(root)
+            return
+        listing = list_recordings(root)
+        assert outcomes(listing) == expected
+        assert listing == list_recordings(root)
+        names_in_order = [recording.recording for recording in listing.recordings]
+        assert names_in_order == sorted(names_in_order)
+        data_digest(listing)
+
+
+def _is_utf8(name: bytes) -> bool:
+    try:
+        name.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _printable(name: bytes) -> str:
+    return name.decode("utf-8", "backslashreplace")
+
+
+def test_manifest_of_cuts(tmp_path: Path) -> None:
+    touch(tmp_path, "in/long.mp3", "in/.dotted.wav")
+    (tmp_path / "in/folder").mkdir()
+    manifest = tmp_path / "in/speech.csv"
+    manifest.write_text(
+        "path,speaker,gender,start_seconds,end_seconds,recording\n"
+        "long.mp3,asha,F,0,60.5,\n"
+        "long.mp3,bina,m,61,,second half\n"
+        f"{tmp_path}/in/long.mp3,asha,F,,,\n"
+        ".dotted.wav,asha,f,,,\n"
+        "folder,asha,f,,,\n"
+        "absent.wav,asha,f,,,\n"
+    )
+    listing = list_recordings(str(manifest))
+    long = str(tmp_path / "in/long.mp3")
+    rows = [
+        (item.recording, item.path, item.speaker, item.gender, item.start_seconds, item.end_seconds)
+        for item in listing.recordings
+    ]
+    assert rows == [
+        (".dotted.wav", str(tmp_path / "in/.dotted.wav"), "asha", "female", None, None),
+        (long, long, "asha", "female", None, None),
+        ("long.mp3#0-60.5", long, "asha", "female", 0.0, 60.5),
+        ("second half", long, "bina", "male", 61.0, None),
+    ]
+    assert [(reject.file, reject.reason, reject.counts) for reject in listing.rejects] == [
+        ("absent.wav", "missing", True),
+        ("folder", "not_a_file", True),
+    ]
+
+
+def test_input_faults_are_named(tmp_path: Path) -> None:
+    touch(tmp_path, "files only/a.wav", "speech.zip", "latin/x/a.wav")
+    (tmp_path / "latin/SPEAKERS.tsv").write_bytes(b"speaker\tgender\nJos\xe9\tm\n")
+    for name, message in (
+        ("absent", "does not exist"),
+        ("absent.csv", "does not exist"),
+        ("files only", "holds no speaker's folder"),
+        ("speech.zip", "is no folder, .csv or .tsv"),
+        ("latin", "is not UTF-8 at byte 18"),
+    ):
+        with pytest.raises(SwarError, match=message):
+            list_recordings(str(tmp_path / name))
+    with pytest.raises(SwarError, match="no filesystem for 'nosuch://bucket/data'"):
+        list_recordings("nosuch://bucket/data")
+
+
+def test_digest_follows_every_field() -> None:
+    item = Recording("/data/a/b.wav", "a", "female", "a/b.wav", None, None, 5, 1.0)
+    digest = data_digest(Listing((item,), (), frozenset("a")))
+    moved = dataclasses.replace(item, path="/elsewhere/a/b.wav")
+    assert data_digest(Listing((moved,), (), frozenset("a"))) == digest
+    for change in (
+        {"path": "/data/a/other.wav"},
+        {"speaker": "c"},
+        {"gender": "male"},
+        {"recording": "a/c.wav"},
+        {"start_seconds": 1.0},
+        {"end_seconds": 1.0},
+        {"size_bytes": 6},
+        {"modified": 2.0},
+    ):
+        changed = Listing((dataclasses.replace(item, **change),), (), frozenset("a"))
+        assert data_digest(changed) != digest, change
+
+
+def test_digest_follows_the_rejects(tmp_path: Path) -> None:
+    touch(tmp_path, "asha/a.wav", "bina/a.wav")
+    before = data_digest(list_recordings(str(tmp_path)))
+    assert data_digest(list_recordings(str(tmp_path))) == before
+    (tmp_path / "asha/broken.wav").symlink_to("nowhere")
+    assert data_digest(list_recordings(str(tmp_path))) != before

@@ -1,0 +1,92 @@
+"""What stops a run, what is only listed, and how work is shared out."""
+
+import pytest
+
+from components.errors import SwarError
+from components.settings import SpeechSettings
+from components.speech_example_gen import survey
+from components.speech_example_gen.sources import Recording, Reject
+from components.speech_example_gen.splitting import Piece
+
+SETTINGS = SpeechSettings(unseen_speaker_fraction=0.0)
+
+
+def recording(speaker, name):
+    return Recording(
+        path=f"/data/{speaker}/{name}",
+        speaker=speaker,
+        gender="unknown",
+        recording=f"{speaker}/{name}",
+        start_seconds=None,
+        end_seconds=None,
+        size_bytes=1,
+        modified=None,
+    )
+
+
+def surveyed(speaker, name, digest=None, samples=160_000):
+    return survey.Surveyed(recording(speaker, name), samples, digest or f"{speaker}{name}")
+
+
+def reject(name, reason="silent"):
+    return Reject(name, reason, 1.0, "detail")
+
+
+def test_the_same_speech_twice_of_one_speaker_is_listed():
+    kept, rejects = survey.without_duplicates(
+        [surveyed("a", "2.wav", "same"), surveyed("a", "1.wav", "same"), surveyed("b", "1.wav")]
+    )
+    assert [item.recording.recording for item in kept] == ["a/1.wav", "b/1.wav"]
+    assert [(item.file, item.reason) for item in rejects] == [("a/2.wav", "duplicate")]
+    assert "a/1.wav" in rejects[0].detail
+
+
+def test_the_same_speech_under_two_speakers_stops_the_run_and_names_both():
+    with pytest.raises(SwarError, match=r"a/1\.wav.*b/9\.wav"):
+        survey.without_duplicates([surveyed("a", "1.wav", "x"), surveyed("b", "9.wav", "x")])
+
+
+def test_more_rejects_than_allowed_stop_the_run_with_the_list():
+    recordings = [recording("a", f"{index}.wav") for index in range(10)]
+    survey.check_rejects([reject("a/0.wav")], recordings, SETTINGS)
+    with pytest.raises(SwarError, match=r"2 of 10 recordings.*a/0\.wav.*a/1\.wav"):
+        survey.check_rejects([reject("a/0.wav"), reject("a/1.wav")], recordings, SETTINGS)
+
+
+def test_files_that_are_no_recordings_do_not_count():
+    recordings = [recording("a", f"{index}.wav") for index in range(3)]
+    survey.check_rejects(
+        [reject(f"a/.{index}", "hidden") for index in range(9)], recordings, SETTINGS
+    )
+
+
+def test_rejects_that_were_never_surveyed_count_among_all():
+    recordings = [recording("a", f"{index}.wav") for index in range(9)]
+    survey.check_rejects([reject("a/link", "broken_link")], recordings, SETTINGS)
+
+
+def test_a_speaker_with_nothing_left_stops_the_run():
+    with pytest.raises(SwarError, match="'b'"):
+        survey.plan([surveyed("a", "1.wav"), surveyed("c", "1.wav")], ["a", "b", "c"], SETTINGS)
+
+
+def test_one_speaker_is_not_enough():
+    with pytest.raises(SwarError, match="at least 2"):
+        survey.plan([surveyed("a", "1.wav")], ["a"], SETTINGS)
+
+
+def test_shards_group_neighbours_by_duration():
+    def work(name, seconds):
+        return survey.Work(recording("a", name), (Piece("train", 0, 0, seconds * 10),))
+
+    groups = survey.shards([work("1", 400), work("2", 400), work("3", 10), work("4", 10)], 10)
+    assert [[item.recording.recording for item in group] for group in groups] == [
+        ["a/1", "a/2"],
+        ["a/3", "a/4"],
+    ]
+
+
+def test_reasons_are_counted_for_people():
+    rejects = [reject("a", "silent"), reject("b", "too_short"), reject("c", "silent")]
+    assert survey.reasons(rejects) == "3 rejected (2 silent, 1 too_short)"
+    assert survey.reasons([]) == "0 rejected"

@@ -1,0 +1,15 @@
+"""Fixtures that every test can use."""
+
+from pathlib import Path
+
+import pytest
+
+SHARED_SPEECH = Path(__file__).resolve().parents[2] / "shared" / "speech"
+
+
+@pytest.fixture(scope="session")
+def shared_speech() -> Path:
+    """The folder of real speech, one folder for each data set; skips where it is missing."""
+    if not SHARED_SPEECH.is_dir():
+        pytest.skip("needs real speech in ../shared/speech beside the repository")
+    return SHARED_SPEECH

@@ -1,0 +1,75 @@
+from pathlib import Path
+
+import apache_beam as beam
+import pytest
+from apache_beam.options.pipeline_options import PipelineOptions
+
+from components.errors import SwarError
+from pipeline.beam_runner import beam_arguments
+from pipeline.failures import RunFailed, user_error
+
+
+def _raised(cause: Exception) -> Exception:
+    try:
+        try:
+            raise cause
+        except Exception:
+            raise RuntimeError("execution 3 failed")  # noqa: B904 - a context, as TFX leaves it
+    except RuntimeError as error:
+        return error
+
+
+def test_it_is_found_as_itself_as_cause_and_as_context() -> None:
+    fault = SwarError("no speech in a.wav")
+    wrapped = RunFailed("SpeechExampleGen", fault, Path("a.log"))
+    wrapped.__cause__ = _raised(fault)
+    for error in (fault, _raised(fault), wrapped):
+        assert user_error(error) == "no speech in a.wav"
+
+
+def test_one_that_was_handled_is_not_told() -> None:
+    error = RuntimeError("other")
+    error.__context__ = SwarError("handled")
+    error.__suppress_context__ = True
+    assert user_error(error) is None
+
+
+def test_a_circle_of_causes_ends() -> None:
+    one, two = ValueError("one"), ValueError("two")
+    one.__cause__, two.__cause__ = two, one
+    assert user_error(one) is None
+
+
+def test_it_is_told_in_one_line() -> None:
+    assert user_error(SwarError("a\nb \x1b[31mc")) == "a b  [31mc"
+
+
+def _reject(_: int) -> None:
+    raise SwarError("a.wav: not audio, remove it")
+
+
+def _beam_error(workers: int) -> str | None:
+    with (
+        pytest.raises(Exception, match="not audio") as raised,
+        beam.Pipeline(options=PipelineOptions(beam_arguments(workers))) as pipeline,
+    ):
+        _ = pipeline | beam.Create([1]) | beam.Map(_reject)
+    return user_error(raised.value)
+
+
+def test_beams_additions_are_removed() -> None:
+    assert _beam_error(workers=1) == "a.wav: not audio, remove it"
+
+
+@pytest.mark.slow
+def test_it_is_found_in_the_text_of_a_worker_processs_traceback() -> None:
+    # Four: some are still starting when the first one fails.
+    assert _beam_error(workers=4) == "a.wav: not audio, remove it"
+
+
+def test_an_unexpected_error_names_component_error_and_log() -> None:
+    error = RunFailed("Trainer", ValueError("bad\nshape"), Path("/out/logs/a.log"))
+    assert (
+        str(error) == "Trainer failed (ValueError: bad shape); the traceback is in /out/logs/a.log"
+    )
+    assert user_error(error) is None

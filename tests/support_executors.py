@@ -1,0 +1,61 @@
+"""Runs Beam component executors directly, as TFX's launcher would."""
+
+from pathlib import Path
+
+from tfx.dsl.components.base import base_beam_executor
+from tfx.types import standard_artifacts
+from tfx.types.artifact import Artifact
+
+from components.artifacts import Rejects
+from components.settings import PairSettings, SpectrogramSettings, SpeechSettings
+from components.spectrogram_pair_gen.executor import Executor as PairExecutor
+from components.speech_example_gen.executor import Executor as SpeechExecutor
+
+IN_PROCESS = ["--runner=FnApiRunner"]
+
+
+def artifact(kind: type[Artifact], folder: Path) -> Artifact:
+    folder.mkdir(parents=True, exist_ok=True)
+    made = kind()
+    made.uri = str(folder)
+    return made
+
+
+def context(folder: Path) -> base_beam_executor.BaseBeamExecutor.Context:
+    folder.mkdir(parents=True, exist_ok=True)
+    return base_beam_executor.BaseBeamExecutor.Context(
+        beam_pipeline_args=IN_PROCESS, tmp_dir=str(folder), unique_id="1"
+    )
+
+
+def run_speech(data: str, output: Path, settings: SpeechSettings) -> tuple[Artifact, Artifact]:
+    """The `speech` and `rejects` artifacts of a folder of recordings."""
+    speech = artifact(standard_artifacts.Examples, output / "speech")
+    rejects = artifact(Rejects, output / "rejects")
+    SpeechExecutor(context(output / "tmp_speech")).Do(
+        {},
+        {"speech": [speech], "rejects": [rejects]},
+        {"data": data, "settings": settings.model_dump_json()},
+    )
+    return speech, rejects
+
+
+def run_pairs(
+    speech: Artifact,
+    output: Path,
+    sample_rate: int,
+    spectrogram: SpectrogramSettings,
+    pairs: PairSettings,
+) -> Artifact:
+    """The `pairs` artifact of cleaned speech."""
+    made = artifact(standard_artifacts.Examples, output / "pairs")
+    PairExecutor(context(output / "tmp_pairs")).Do(
+        {"speech": [speech]},
+        {"pairs": [made]},
+        {
+            "sample_rate": sample_rate,
+            "spectrogram_settings": spectrogram.model_dump_json(),
+            "pair_settings": pairs.model_dump_json(),
+        },
+    )
+    return made
