@@ -71,7 +71,7 @@ class SilenceDetector(keras.layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
-        return super().get_config() | {
+        return dict(super().get_config()) | {
             "sample_rate": self.sample_rate,
             "threshold_dbfs": self.threshold_dbfs,
             "min_silence_ms": self.min_silence_ms,
@@ -197,7 +197,7 @@ class LogMelSpectrogram(keras.layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
-        return super().get_config() | {
+        return dict(super().get_config()) | {
             "sample_rate": self.sample_rate,
             "n_fft": self.n_fft,
             "hop_samples": self.hop_samples,
@@ -236,7 +236,7 @@ class Quantise(keras.layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
-        return super().get_config() | {"top_db": self.top_db}
+        return dict(super().get_config()) | {"top_db": self.top_db}
 
     def call(self, decibels: tf.Tensor) -> tf.Tensor:
         """uint8 of float32 of any shape, rounded to the nearest step."""

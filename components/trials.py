@@ -57,14 +57,13 @@ class TrialHistogram:
     @classmethod
     def of(cls, labels: npt.ArrayLike, distances: npt.ArrayLike) -> Self:
         """The histogram of trials given as two arrays [N]."""
-        labels, distances = np.asarray(labels), np.asarray(distances, np.float64)
-        valid = np.isfinite(distances) & (distances >= 0.0)
-        labels, distances = labels[valid], distances[valid]
+        label, distance = np.asarray(labels, np.int64), np.asarray(distances, np.float64)
+        valid = np.isfinite(distance) & (distance >= 0.0)
+        label, distance = label[valid], distance[valid]
+        sums = np.bincount(label, weights=distance, minlength=2)
         return cls(
-            counts=np.bincount(labels * BINS + _bin(distances), minlength=2 * BINS).reshape(
-                2, BINS
-            ),
-            distance_sums=np.bincount(labels, weights=distances, minlength=2),
+            counts=np.bincount(label * BINS + _bin(distance), minlength=2 * BINS).reshape(2, BINS),
+            distance_sums=sums.astype(np.float64),
             invalid_trials=int(np.sum(~valid)),
         )
 

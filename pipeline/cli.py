@@ -16,7 +16,7 @@ from rich.console import Console
 from pipeline.config import PACKAGED, load_config
 from pipeline.failures import RunFailed, user_error
 
-NOT_BLESSED, USER_ERROR, UNEXPECTED, INTERRUPTED = 1, 2, 3, 130
+NOT_BLESSED, USER_ERROR, UNEXPECTED = 1, 2, 3
 
 app = typer.Typer(
     help="Speaker verification: recordings in, a served model out.",
@@ -93,8 +93,6 @@ def main() -> None:
     """Runs the command line and exits; faults of the user end in one line and status 2."""
     try:
         app()
-    except KeyboardInterrupt:
-        sys.exit(INTERRUPTED)
     except Exception as error:
         told = user_error(error)
         if told is not None:

@@ -159,4 +159,4 @@ def _mapped(file: IO[bytes], dtype: type[np.generic]) -> np.ndarray:
     file.flush()
     if file.tell() == 0:
         return np.zeros(0, dtype)
-    return np.memmap(file, dtype=dtype, mode="r")  # type: ignore[call-overload, no-any-return]
+    return np.memmap(file, dtype=dtype, mode="r")

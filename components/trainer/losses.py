@@ -20,7 +20,7 @@ class ListedContrastiveLoss(keras.losses.Loss):
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
-        return super().get_config() | {"margin": self.margin}
+        return dict(super().get_config()) | {"margin": self.margin}
 
     def call(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
         """Loss of each pair.
@@ -48,7 +48,7 @@ class BatchContrastiveLoss(keras.losses.Loss):
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
-        return super().get_config() | {"margin": self.margin}
+        return dict(super().get_config()) | {"margin": self.margin}
 
     def call(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
         """Loss of the batch.

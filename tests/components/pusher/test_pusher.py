@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+from tfx.dsl.io import fileio
 from tfx.proto import pusher_pb2
 from tfx.types import standard_artifacts
 from tfx.utils import proto_utils
@@ -77,7 +78,7 @@ def test_the_same_model_is_published_once(tmp_path):
 
 
 def test_versions_rise_within_one_second(tmp_path, monkeypatch):
-    monkeypatch.setattr(publish_module.time, "time", lambda: 1_000.9)
+    monkeypatch.setattr(time, "time", lambda: 1_000.9)
     base = tmp_path / "push"
     models = [_model(tmp_path / str(index), weights=bytes([index])) for index in range(3)]
     paths = [publish(str(model), str(base)) for model in models]
@@ -96,6 +97,7 @@ def test_a_killed_push_leaves_no_version_and_the_next_one_cleans_up(tmp_path, st
         cwd=ROOT,
         text=True,
     )
+    assert push.stdout is not None
     assert push.stdout.readline() == "stalled\n"
     push.send_signal(signal.SIGKILL)
     push.wait()
@@ -113,15 +115,13 @@ def test_a_version_cut_short_on_an_object_store_is_replaced(tmp_path, monkeypatc
     model, base = _model(tmp_path / "model"), tmp_path / "push"
     (base / "5" / "variables").mkdir(parents=True)
     order = []
-    copy = publish_module.io_utils.fileio.copy
-    monkeypatch.setattr(
-        publish_module.io_utils.fileio,
-        "copy",
-        lambda source, destination, overwrite=False: (
-            order.append(os.path.basename(source)),
-            copy(source, destination, overwrite),
-        ),
-    )
+    copy = fileio.copy
+
+    def noted_copy(source, destination, overwrite=False):
+        order.append(os.path.basename(source))
+        copy(source, destination, overwrite)
+
+    monkeypatch.setattr(fileio, "copy", noted_copy)
     destination = publish(str(model), str(base))
     assert order[-1] == "saved_model.pb"
     assert _contents(destination) == _contents(model)

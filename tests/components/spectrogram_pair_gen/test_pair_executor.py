@@ -105,7 +105,7 @@ def test_labels_say_who_speaks_and_windows_of_a_speaker_do_not_overlap(pairs):
 
 
 def test_spectrograms_are_those_of_the_placed_windows(speech, pairs):
-    timelines = {}
+    timelines: dict[bytes, dict[int, np.ndarray]] = {}
     for path in Path(speech.uri).rglob("data*"):
         for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
             feature = tf.train.Example.FromString(record).features.feature

@@ -41,7 +41,7 @@ def test_every_ordered_pair_gives_the_seeds_counts():
 def test_per_speaker_protocol_is_bounded_and_never_pairs_a_speaker_with_itself(speakers, seed):
     roster = [f"s{index:02d}" for index in range(speakers)]
     told = PairSettings(seed=seed)
-    sides = collections.defaultdict(dict)
+    sides: dict[str, dict[str, object]] = collections.defaultdict(dict)
     for speaker in roster:
         for owner, request in requests("eval", speaker, roster, COUNTS, told):
             for side in request.sides:

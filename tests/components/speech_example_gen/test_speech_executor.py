@@ -81,7 +81,7 @@ def test_examples_follow_the_schema(cleaned):
 
 def test_joined_pieces_are_the_articles_recipe(cleaned):
     folder, _, speech, _ = cleaned
-    pieces = {}
+    pieces: dict[str, list[tuple[float, str, dict]]] = {}
     for split, example in examples(speech):
         read = values(example)
         key = read["recording"].decode()
@@ -117,7 +117,7 @@ def test_gender_comes_from_the_table(cleaned):
 
 
 def test_unseen_speakers_are_in_no_other_split(cleaned):
-    speakers = {}
+    speakers: dict[str, set[bytes]] = {}
     for split, example in examples(cleaned[2]):
         speakers.setdefault(split, set()).add(values(example)["speaker"])
     assert len(speakers["unseen"]) == 2

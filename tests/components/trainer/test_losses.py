@@ -21,7 +21,7 @@ def test_listed_loss_is_the_articles_formula(embedding):
     expected = []
     for label, a, b in zip(labels, embedding[::2], embedding[1::2], strict=True):
         distance = np.linalg.norm(a - b)
-        expected.append(distance**2 if label else max(3.0 - distance, 0.0) ** 2)
+        expected.append(distance**2 if label else np.maximum(3.0 - distance, 0.0) ** 2)
     loss = ListedContrastiveLoss(3.0)(tf.constant(np.repeat(labels, 2)), embedding)
     assert float(loss) == pytest.approx(np.mean(expected), rel=1e-5)
 
@@ -34,7 +34,7 @@ def test_batch_loss_balances_all_pairs(embedding):
         if s == t:
             similar.append(distance**2)
         else:
-            dissimilar.append(max(3.0 - distance, 0.0) ** 2)
+            dissimilar.append(np.maximum(3.0 - distance, 0.0) ** 2)
     loss = BatchContrastiveLoss(3.0)(tf.constant(speakers), embedding)
     assert float(loss) == pytest.approx((np.mean(similar) + np.mean(dissimilar)) / 2, rel=1e-4)
 

@@ -33,7 +33,7 @@ def write_pairs(folder, speakers=6, pairs=40):
         for index in range(pairs):
             a = index % speakers
             b = a if index % 2 == 0 else (a + 1 + int(rng.integers(speakers - 1))) % speakers
-            values = {features.LABEL: int(a == b)}
+            values: dict[str, bytes | int | float] = {features.LABEL: int(a == b)}
             for side, speaker in zip(features.SIDES, (a, b), strict=True):
                 window = np.full((MELS, FRAMES), speaker, np.uint8)
                 values |= {

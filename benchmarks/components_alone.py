@@ -1,0 +1,72 @@
+"""Runs the two data components by themselves, as TFX's launcher would."""
+
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from components.artifacts import SPLIT_COUNTS, Rejects
+from components.spectrogram_pair_gen.executor import Executor as PairExecutor
+from components.speech_example_gen.executor import Executor as SpeechExecutor
+from pipeline.beam_runner import beam_arguments
+from pipeline.config import Config
+from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor
+from tfx.types import standard_artifacts
+from tfx.types.artifact import Artifact
+
+
+@dataclass(frozen=True)
+class Made:
+    """What a component wrote, by split, and how long it worked, imports not counted."""
+
+    counts: dict[str, int]
+    seconds: float
+
+
+def make_speech(data: Path, output: Path, config: Config, beam_workers: int) -> Made:
+    """SpeechExampleGen: `data` to `output/speech`."""
+    speech = _artifact(standard_artifacts.Examples, output / "speech")
+    started = time.monotonic()
+    SpeechExecutor(_context(output / "tmp_speech", beam_workers)).Do(
+        {},
+        {"speech": [speech], "rejects": [_artifact(Rejects, output / "rejects")]},
+        {"data": str(data), "settings": config.speech.model_dump_json()},
+    )
+    return _made(speech, started)
+
+
+def make_pairs(splits: list[str], output: Path, config: Config, beam_workers: int) -> Made:
+    """SpectrogramPairGen: the splits of `output/speech` to `output/pairs`."""
+    speech = _artifact(standard_artifacts.Examples, output / "speech")
+    speech.split_names = json.dumps(splits)
+    pairs = _artifact(standard_artifacts.Examples, output / "pairs")
+    started = time.monotonic()
+    PairExecutor(_context(output / "tmp_pairs", beam_workers)).Do(
+        {"speech": [speech]},
+        {"pairs": [pairs]},
+        {
+            "sample_rate": config.speech.sample_rate,
+            "spectrogram_settings": config.spectrogram.model_dump_json(),
+            "pair_settings": config.pairs.model_dump_json(),
+        },
+    )
+    return _made(pairs, started)
+
+
+def _made(artifact: Artifact, started: float) -> Made:
+    seconds = time.monotonic() - started
+    return Made(json.loads(artifact.get_string_custom_property(SPLIT_COUNTS)), seconds)
+
+
+def _artifact(kind: type[Artifact], folder: Path) -> Artifact:
+    folder.mkdir(parents=True, exist_ok=True)
+    artifact = kind()
+    artifact.uri = str(folder)
+    return artifact
+
+
+def _context(folder: Path, beam_workers: int) -> BaseBeamExecutor.Context:
+    folder.mkdir(parents=True, exist_ok=True)
+    return BaseBeamExecutor.Context(
+        beam_pipeline_args=beam_arguments(beam_workers), tmp_dir=str(folder), unique_id="1"
+    )

@@ -1,0 +1,97 @@
+"""Peak memory and wall time of work in processes of its own, from plain /proc (Linux)."""
+
+import os
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Generic, TypeVar
+
+SAMPLE_SECONDS = 0.2
+GIBIBYTE = 2**30
+_KIBIBYTE = 1024
+_PROC = Path("/proc")
+
+Result = TypeVar("Result")
+
+
+def descendants(root: int) -> list[int]:
+    """The processes that `root` started, and those that they started; not `root` itself."""
+    children = defaultdict(list)
+    for stat in _PROC.glob("[0-9]*/stat"):
+        try:
+            # The command's name may hold spaces and brackets; the state and parent follow it.
+            parent = int(stat.read_text().rpartition(")")[2].split()[1])
+        except (FileNotFoundError, ProcessLookupError):
+            continue  # it has ended meanwhile
+        children[parent].append(int(stat.parent.name))
+    found: list[int] = []
+    waiting = [root]
+    while waiting:
+        below = children[waiting.pop()]
+        found += below
+        waiting += below
+    return found
+
+
+def resident_bytes(pid: int) -> int:
+    """RSS: pages in memory, those shared with other processes counted in full."""
+    try:
+        pages = int((_PROC / str(pid) / "statm").read_text().split()[1])
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def proportional_bytes(pid: int) -> int:
+    """PSS: pages in memory, each shared one divided among the processes that share it."""
+    try:
+        rollup = (_PROC / str(pid) / "smaps_rollup").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
+    sizes = [line.split()[1] for line in rollup.splitlines() if line.startswith("Pss:")]
+    return sum(int(size) * _KIBIBYTE for size in sizes)
+
+
+class PeakMemory:
+    """The largest sum of PSS that was seen over the processes below this one."""
+
+    def __init__(self) -> None:
+        self.peak_bytes = 0
+
+    def sample(self) -> None:
+        """Looks once. PSS takes the kernel long to add up, and RSS is never below it."""
+        pids = descendants(os.getpid())
+        if sum(map(resident_bytes, pids)) > self.peak_bytes:
+            self.peak_bytes = max(self.peak_bytes, sum(map(proportional_bytes, pids)))
+
+
+@dataclass(frozen=True)
+class Measured(Generic[Result]):
+    """What a function returned and what it took, its imports included."""
+
+    value: Result
+    seconds: float
+    peak_bytes: int
+
+
+def measured(function: Callable[..., Result], *arguments: object) -> Measured[Result]:
+    """Calls a function in a fresh process and watches that and all that it starts.
+
+    Args:
+        function: importable by name.
+        arguments: picklable.
+    """
+    memory = PeakMemory()
+    started = time.monotonic()
+    with ProcessPoolExecutor(max_workers=1, mp_context=get_context("spawn")) as pool:
+        future = pool.submit(function, *arguments)
+        while not future.done():
+            memory.sample()
+            time.sleep(SAMPLE_SECONDS)
+        value = future.result()
+        seconds = time.monotonic() - started
+    return Measured(value, seconds, memory.peak_bytes)

@@ -1,0 +1,173 @@
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from components.errors import SwarError
+from pipeline import cli, local_runner, summary
+from pipeline.config import load_config
+from pipeline.failures import RunFailed
+
+RESULTS = summary.RunSummary(
+    pipeline="swar",
+    config_digest="c",
+    data="/data/hyke",
+    data_digest="d",
+    recordings=3,
+    rejects={"empty": 1},
+    examples={"eval": 1200},
+    metrics={"eval": {"eer": 0.032, "recall": None}},
+    blessed=True,
+    not_blessed_because=[],
+    published_model="/out/published/1",
+    seconds={"Trainer": 2.5},
+    states={"Trainer": "done"},
+    artifacts="/out/artifacts",
+    log="/out/logs/a.log",
+)
+
+
+def _swar(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", "from pipeline.cli import main; main()", *arguments],
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).parents[2],
+    )
+
+
+def _exit_status(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
+    monkeypatch.setattr(sys, "argv", ["swar", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    code = ended.value.code
+    assert isinstance(code, int)
+    return code
+
+
+@pytest.fixture
+def outcome(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """What the replaced runner returns or raises; afterwards also what it was called with."""
+    outcome: list[Any] = []
+
+    def run(*arguments: Any, **options: Any) -> summary.RunSummary:
+        outcome.extend([arguments, options])
+        if isinstance(outcome[0], BaseException):
+            raise outcome[0]
+        assert isinstance(outcome[0], summary.RunSummary)
+        return outcome[0]
+
+    monkeypatch.setattr(local_runner, "run", run)
+    return outcome
+
+
+RUN = ("run", "--config", "demo", "--data", "d", "--output", "o")
+
+
+def test_config_prints_the_tree_and_its_digest() -> None:
+    shown = (
+        CliRunner()
+        .invoke(cli.app, ["config", "--config", "demo", "--set", "trainer.epochs=9"])
+        .stdout
+    )
+    config = load_config("demo", ["trainer.epochs=9"])
+    assert shown.startswith(f"# digest: {config.digest()}\n")
+    assert yaml.safe_load(shown)["trainer"]["epochs"] == 9
+
+
+def test_a_wrong_setting_is_one_line_and_status_2() -> None:
+    ended = _swar("config", "--config", "demo", "--set", "trainer.epoch=9")
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert ended.stderr == (
+        'swar: error: unknown setting "trainer.epoch" in --set trainer.epoch=9: '
+        'did you mean "trainer.epochs"?\n'
+    )
+
+
+def test_a_missing_data_folder_leaves_nothing_behind(tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    ended = _swar(
+        "run", "--config", "demo", "--data", str(tmp_path / "nope"), "--output", str(output)
+    )
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert ended.stderr.startswith("swar: error: ")
+    assert ended.stderr.count("\n") == 1
+    assert not output.exists()
+
+
+@pytest.mark.parametrize("arguments", [["run"], ["nonsense"], ["config", "--nonsense"]])
+def test_a_wrong_command_is_status_2(arguments: list[str]) -> None:
+    assert CliRunner().invoke(cli.app, arguments).exit_code == 2
+
+
+def test_light_commands_import_nothing_heavy() -> None:
+    code = (
+        "import sys; from typer.testing import CliRunner; from pipeline.cli import app;"
+        "CliRunner().invoke(app, ['config', '--config', 'demo']);"
+        "print({'tensorflow', 'tfx', 'apache_beam', 'numpy'} & set(sys.modules))"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ended.stdout == "set()\n"
+
+
+def test_the_runner_gets_what_the_command_line_says(
+    monkeypatch: pytest.MonkeyPatch, outcome: list[Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    outcome.append(RESULTS)
+    arguments = (*RUN, "--set", "trainer.epochs=9", "--beam-workers", "2")
+    assert _exit_status(monkeypatch, *arguments) == 0
+    assert outcome[1:] == [
+        (load_config("demo", ["trainer.epochs=9"]),),
+        {"data": "d", "output": Path("o"), "beam_workers": 2},
+    ]
+    shown = capsys.readouterr().out
+    assert all(text in shown for text in ("hyke", "1,200", "0.032", "1 empty", "/out/published/1"))
+
+
+def test_a_model_that_is_not_blessed_is_status_1(
+    monkeypatch: pytest.MonkeyPatch, outcome: list[Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    reason = "eer of eval is 0.3000, allowed 0.15"
+    outcome.append(
+        summary.RunSummary(
+            **{
+                **vars(RESULTS),
+                "blessed": False,
+                "not_blessed_because": [reason],
+                "published_model": None,
+            }
+        )
+    )
+    assert _exit_status(monkeypatch, *RUN) == 1
+    shown = capsys.readouterr().out
+    assert reason in shown
+    assert "not published" in shown
+
+
+def test_a_fault_of_the_user_within_a_component_is_status_2(
+    monkeypatch: pytest.MonkeyPatch, outcome: list[Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    failed = RunFailed("SpeechExampleGen", SwarError("no speech"), Path("a.log"))
+    failed.__cause__ = SwarError("no speech")
+    outcome.append(failed)
+    assert _exit_status(monkeypatch, *RUN) == 2
+    assert capsys.readouterr().err == "swar: error: no speech\n"
+
+
+def test_an_unexpected_error_is_status_3_and_names_the_log(
+    monkeypatch: pytest.MonkeyPatch, outcome: list[Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    outcome.append(RunFailed("Trainer", ValueError("bad shape"), Path("/o/logs/a.log")))
+    assert _exit_status(monkeypatch, *RUN) == 3
+    assert capsys.readouterr().err == (
+        "swar: error: Trainer failed (ValueError: bad shape); the traceback is in /o/logs/a.log\n"
+    )
+
+
+def test_an_interrupt_is_status_130(monkeypatch: pytest.MonkeyPatch, outcome: list[Any]) -> None:
+    outcome.append(KeyboardInterrupt())
+    assert _exit_status(monkeypatch, *RUN) == 130
