@@ -5,14 +5,15 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor
+from tfx.types import standard_artifacts
+from tfx.types.artifact import Artifact
+
 from components.artifacts import SPLIT_COUNTS, Rejects
 from components.spectrogram_pair_gen.executor import Executor as PairExecutor
 from components.speech_example_gen.executor import Executor as SpeechExecutor
 from pipeline.beam_runner import beam_arguments
 from pipeline.config import Config
-from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor
-from tfx.types import standard_artifacts
-from tfx.types.artifact import Artifact
 
 
 @dataclass(frozen=True)

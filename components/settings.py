@@ -79,7 +79,7 @@ class PairSettings(Settings):
     windows: Literal["disjoint", "random"] = "disjoint"
     """disjoint: a similar pair's windows never overlap and come from two recordings if they can."""
     train: PairCounts = PairCounts(similar_per_speaker=100, dissimilar=50)
-    held_out: PairCounts = PairCounts(similar_per_speaker=50, dissimilar=50)
+    held_out: PairCounts = PairCounts(similar_per_speaker=25, dissimilar=25)
     shard_megabytes: Positive = 64.0
     seed: int = 0
 

@@ -24,6 +24,7 @@ from tfx.types import artifact_utils
 from components import features, frontend
 from components.artifacts import REJECTS_FILE, SPLIT_COUNTS
 from components.counters import counters
+from components.errors import SwarError
 from components.settings import SpeechSettings
 from components.speech_example_gen import survey
 from components.speech_example_gen.cleaning import (
@@ -79,11 +80,20 @@ class _WriteShard(beam.DoFn):
                 for split in {piece.split for item in work for piece in item.pieces}
             }
             for item in work:
-                with self._cleaner.clean(item.recording) as cleaned:
-                    for piece in item.pieces:
-                        example = _example(item.recording, cleaned, piece, self._settings)
-                        writers[piece.split].write(example.SerializeToString(deterministic=True))
-                        beam.metrics.Metrics.counter(COUNTERS, piece.split).inc()
+                for split, example in self._examples(item):
+                    writers[split].write(example.SerializeToString(deterministic=True))
+                    beam.metrics.Metrics.counter(COUNTERS, split).inc()
+
+    def _examples(self, item: survey.Work) -> Iterator[tuple[str, tf.train.Example]]:
+        changed = f"{item.recording.recording!r} changed while the run read it: start again"
+        try:
+            with self._cleaner.clean(item.recording) as cleaned:
+                if cleaned.speech_samples != item.pieces[-1].end:
+                    raise SwarError(changed)
+                for piece in item.pieces:
+                    yield piece.split, _example(item.recording, cleaned, piece, self._settings)
+        except UnusableRecording as error:
+            raise SwarError(changed) from error
 
     def _path(self, split: str, index: int) -> str:
         folder = artifact_utils.get_split_uri([_examples_at(self._folder)], split)

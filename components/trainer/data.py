@@ -13,12 +13,13 @@ from components.settings import TrainerSettings
 SHUFFLE_PAIRS = 4096
 SHUFFLE_GROUPS = 64
 PARALLEL_READS = 4
+PAIRS_AT_ONCE = 32
 Parsed = dict[str, tf.Tensor]
 
 
 @dataclass(frozen=True)
 class Windows:
-    """Windows in memory, for monitoring and calibration; a and b of each pair in turn."""
+    """Windows in memory, for monitoring; a and b of each pair in turn."""
 
     spectrogram: np.ndarray  # uint8 [2 * pairs, n_mels, frames]
     label: np.ndarray  # int64 [pairs]
@@ -70,11 +71,25 @@ def parse_pairs(records: tf.Tensor, n_mels: int, frames: int) -> Parsed:
     return windows | {features.LABEL: parsed[features.LABEL]}
 
 
-def load_windows(patterns: Sequence[str], n_mels: int, frames: int, pairs: int = -1) -> Windows:
-    """The first pairs of a split; all of them by default. Files are in an order of hashes."""
+def load_windows(patterns: Sequence[str], n_mels: int, frames: int, pairs: int) -> Windows:
+    """The windows of a split's first pairs, which are in the order of their hashes."""
     records = list(pair_records(patterns).take(pairs).as_numpy_iterator())
     parsed = {key: value.numpy() for key, value in parse_pairs(records, n_mels, frames).items()}
     return Windows(**parsed)
+
+
+def labelled_pairs(patterns: Sequence[str], n_mels: int, frames: int) -> tf.data.Dataset:
+    """Every pair of a split once, in order.
+
+    Yields:
+        (uint8 [2P, n_mels, frames], int64 [P]): windows a and b in turn, the pairs' labels.
+    """
+
+    def split(records: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        parsed = parse_pairs(records, n_mels, frames)
+        return parsed[features.SPECTROGRAM], parsed[features.LABEL]
+
+    return pair_records(patterns).batch(PAIRS_AT_ONCE).map(split).prefetch(2)
 
 
 def listed_pairs(

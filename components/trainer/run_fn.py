@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 from tfx.components.trainer.fn_args_utils import FnArgs
 
@@ -19,7 +20,7 @@ from components.settings import SpectrogramSettings, SpeechSettings, TrainerSett
 from components.trainer import data, losses
 from components.trainer.calibration import Calibration, calibrate
 from components.trainer.export import export
-from components.trainer.monitor import TrialMonitor, embed
+from components.trainer.monitor import TrialMonitor
 from components.trainer.schedule import schedule
 from components.trainer.tower import build_tower, paired_distance
 
@@ -144,10 +145,11 @@ def _monitored(job: Job) -> dict[str, data.Windows]:
 
 
 def _calibrate(tower: keras.Model, job: Job) -> Calibration:
-    windows = data.load_windows(job.patterns[features.CALIBRATION], *job.window)
-    embedding = embed(tower, windows.spectrogram)
+    pairs = data.labelled_pairs(job.patterns[features.CALIBRATION], *job.window)
+    embedding = tower.predict(pairs.map(lambda windows, _: windows), verbose=0)
+    label = np.concatenate([label for _, label in pairs.as_numpy_iterator()])
     distance = paired_distance(embedding[::2], embedding[1::2]).numpy()
-    return calibrate(distance, windows.label)
+    return calibrate(distance, label)
 
 
 def _card(job: Job, best_epoch: int) -> dict[str, Any]:
