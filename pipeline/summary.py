@@ -9,7 +9,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-SHOWN_METRICS = ("eer", "auc", "balanced_precision", "precision", "recall", "min_dcf_0.01")
+SHOWN_METRICS = ("eer", "balanced_precision", "recall", "auc", "min_dcf_0.01")
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class RunSummary:
 
 def _split_table(summary: RunSummary) -> Table:
     table = Table(title=f"{summary.pipeline}: {os.path.basename(summary.data)}", title_style="bold")
-    table.add_column("split")
+    table.add_column("split", no_wrap=True)
     for column in ("pairs", *SHOWN_METRICS):
         table.add_column(column.replace("_", " "), justify="right")
     for split, count in summary.examples.items():

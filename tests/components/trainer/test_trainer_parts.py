@@ -8,7 +8,6 @@ import pytest
 import tensorflow as tf
 from sklearn.metrics import roc_auc_score
 
-from components import features
 from components.errors import SwarError
 from components.settings import TrainerSettings
 from components.trainer import data
@@ -17,33 +16,11 @@ from components.trainer.monitor import all_trials
 from components.trainer.schedule import WarmupPolynomialDecay
 from components.trainer.tower import build_tower
 from components.trials import area_under_roc
+from tests.support_pairs import FRAMES, MELS, write_pairs
 
 SMALL = TrainerSettings(
     blocks=(1, 1, 1, 1), embedding_size=8, speakers_per_batch=3, windows_per_speaker=4
 )
-MELS, FRAMES = 32, 40
-
-
-def write_pairs(folder, speakers=6, pairs=40):
-    """A training split: each speaker's windows hold the speaker's number."""
-    rng = np.random.default_rng(0)
-    folder.mkdir(parents=True)
-    options = tf.io.TFRecordOptions(compression_type="GZIP")
-    with tf.io.TFRecordWriter(str(folder / "data_tfrecord-00000-of-00001.gz"), options) as file:
-        for index in range(pairs):
-            a = index % speakers
-            b = a if index % 2 == 0 else (a + 1 + int(rng.integers(speakers - 1))) % speakers
-            values: dict[str, bytes | int | float] = {features.LABEL: int(a == b)}
-            for side, speaker in zip(features.SIDES, (a, b), strict=True):
-                window = np.full((MELS, FRAMES), speaker, np.uint8)
-                values |= {
-                    features.sided(features.SPECTROGRAM, side): window.tobytes(),
-                    features.sided(features.SPEAKER, side): b"s%d" % speaker,
-                    features.sided(features.RECORDING, side): b"r%d" % speaker,
-                    features.sided(features.START_SECONDS, side): float(index),
-                }
-            file.write(features.example(values).SerializeToString())
-    return [str(folder / "*")]
 
 
 def test_warm_up_rises_and_decay_ends_at_the_end_rate():

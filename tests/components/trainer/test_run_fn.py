@@ -1,0 +1,131 @@
+"""One whole training, small: what it leaves behind, and that it resumes."""
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from components.settings import SpectrogramSettings, SpeechSettings, TrainerSettings
+from components.trainer.run_fn import run_fn
+from tests.support_pairs import FRAMES, MELS, write_pairs
+
+SPEECH = SpeechSettings(sample_rate=8_000)
+# 1 + 4992 // 128 = 40 frames.
+SPECTROGRAM = SpectrogramSettings(window_seconds=0.624, n_fft=256, hop_samples=128, n_mels=32)
+SMALL = TrainerSettings(
+    blocks=(1, 1, 1, 1),
+    embedding_size=8,
+    speakers_per_batch=4,
+    windows_per_speaker=4,
+    pairs_per_batch=8,
+    epochs=2,
+    steps_per_epoch=4,
+    warmup_steps=1,
+    monitor_windows=40,
+)
+
+
+def arguments(folder, settings):
+    for number, split in enumerate(("train", "calibration", "eval")):
+        if not (folder / f"Split-{split}").exists():
+            write_pairs(folder / f"Split-{split}", seed=number, noisy=True)
+    return SimpleNamespace(
+        custom_config={
+            "trainer": settings.model_dump_json(),
+            "speech": SPEECH.model_dump_json(),
+            "spectrogram": SPECTROGRAM.model_dump_json(),
+            "provenance": {"config_digest": "c", "data_digest": "d", "code_digest": "e"},
+            "checkpoints": str(folder / "checkpoints"),
+        },
+        train_files=[str(folder / "Split-train" / "*")],
+        eval_files=[str(folder / "Split-calibration" / "*"), str(folder / "Split-eval" / "*")],
+        model_run_dir=str(folder / "model_run"),
+        serving_model_dir=str(folder / "model"),
+    )
+
+
+def progress_lines(caplog):
+    return [record.getMessage() for record in caplog.records if record.name == "swar.progress"]
+
+
+@pytest.mark.parametrize(
+    "update",
+    [
+        {},
+        {"loss": "listed", "head": "flatten", "margin": 3.0},
+        {"precision": "mixed_float16", "time_mask_frames": 4, "frequency_mask_mels": 4},
+    ],
+    ids=["batch", "listed", "mixed_float16"],
+)
+def test_a_training_leaves_a_calibrated_float32_model(tmp_path, update, caplog):
+    caplog.set_level("INFO", "swar.progress")
+    policy = keras.config.dtype_policy()
+    run_fn(arguments(tmp_path, SMALL.model_copy(update=update)))
+    assert keras.config.dtype_policy() == policy
+
+    model = tf.saved_model.load(str(tmp_path / "model"))
+    assert set(model.signatures) == {"score_pairs", "embed"}
+    records = [
+        record
+        for path in (tmp_path / "Split-eval").glob("*")
+        for record in tf.data.TFRecordDataset(str(path), "GZIP").as_numpy_iterator()
+    ]
+    # More than one part of the tower's loop, and the last part not full.
+    scores = model.signatures["score_pairs"](examples=tf.constant(records * 2))
+    parsed = [tf.train.Example.FromString(record).features.feature for record in records]
+    embeddings = {}
+    for side in "ab":
+        windows = [feature[f"spectrogram_{side}"].bytes_list.value[0] for feature in parsed]
+        pixels = np.frombuffer(b"".join(windows), np.uint8).reshape(-1, MELS, FRAMES)
+        embeddings[side] = model.signatures["embed"](spectrogram=pixels)["embedding"]
+        assert embeddings[side].dtype == tf.float32
+    distance = np.linalg.norm(embeddings["a"] - embeddings["b"], axis=1)
+    np.testing.assert_allclose(scores["distance"][: len(records)], distance, atol=2e-3)
+
+    card = json.loads((tmp_path / "model/assets.extra/swar.json").read_text())
+    expected = 1 / (1 + np.exp(-card["slope"] * (card["threshold"] - scores["distance"].numpy())))
+    np.testing.assert_allclose(scores["probability"], expected, atol=1e-4)
+    assert card["sample_rate"] == 8_000
+    assert (card["config_digest"], card["data_digest"], card["code_digest"]) == ("c", "d", "e")
+    assert list((tmp_path / "model_run").rglob("events.out.tfevents.*"))
+    assert not any((tmp_path / "checkpoints").iterdir())
+    lines = progress_lines(caplog)
+    assert [line.split(":")[0] for line in lines[:2]] == ["epoch 1/2", "epoch 2/2"]
+
+
+def test_a_training_that_was_cut_off_continues_at_its_epoch(tmp_path, monkeypatch, caplog):
+    caplog.set_level("INFO", "swar.progress")
+    from components.trainer import monitor
+
+    told = arguments(tmp_path, SMALL.model_copy(update={"epochs": 4}))
+    real = monitor.TrialMonitor.on_epoch_end
+
+    def cut_off(self, epoch, logs=None):
+        real(self, epoch, logs)
+        if epoch == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(monitor.TrialMonitor, "on_epoch_end", cut_off)
+    with pytest.raises(KeyboardInterrupt):
+        run_fn(told)
+    assert not Path(told.serving_model_dir).exists()
+    monkeypatch.undo()
+    caplog.clear()
+    run_fn(told)
+    epochs = [line.split(":")[0] for line in progress_lines(caplog) if line.startswith("epoch")]
+    assert epochs == ["epoch 3/4", "epoch 4/4"]
+    assert (Path(told.serving_model_dir) / "saved_model.pb").exists()
+
+
+def test_the_same_settings_give_the_same_model(tmp_path):
+    scores = []
+    for name in ("one", "two"):
+        run_fn(arguments(tmp_path / name, SMALL))
+        model = tf.saved_model.load(str(tmp_path / name / "model"))
+        pixels = np.arange(MELS * FRAMES, dtype=np.uint8).reshape(1, MELS, FRAMES)
+        scores.append(model.signatures["embed"](spectrogram=pixels)["embedding"].numpy())
+    np.testing.assert_array_equal(scores[0], scores[1])

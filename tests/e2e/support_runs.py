@@ -1,0 +1,189 @@
+"""One small run, and what reads it back. Imported also by the processes that get killed."""
+
+import contextlib
+import hashlib
+import importlib
+import json
+import os
+import signal
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import tensorflow as tf
+from ml_metadata import MetadataStore
+from ml_metadata.proto import metadata_store_pb2
+from tfx.orchestration.metadata import sqlite_metadata_connection_config
+
+from components.speech_example_gen import survey
+from pipeline import cli, lineage
+
+CONFIG = "demo"
+SPEAKERS, SECONDS = 6, 20.0
+EPOCHS, STEPS_PER_EPOCH = 3, 8
+# The real sizes would put all speech in one file: nothing could be written twice or lost.
+SHARD_SECONDS = 20
+SETTINGS = (
+    "speech.calibration_fraction=0.15",
+    "spectrogram.window_seconds=0.544",
+    "spectrogram.n_mels=32",
+    "pairs.train.similar_per_speaker=20",
+    "pairs.train.dissimilar=20",
+    "pairs.held_out.similar_per_speaker=15",
+    "pairs.held_out.dissimilar=15",
+    "pairs.shard_megabytes=0.1",
+    "trainer.blocks=[1, 1, 1, 1]",
+    "trainer.embedding_size=16",
+    "trainer.speakers_per_batch=4",
+    "trainer.windows_per_speaker=4",
+    f"trainer.epochs={EPOCHS}",
+    f"trainer.steps_per_epoch={STEPS_PER_EPOCH}",
+    "trainer.warmup_steps=2",
+    "evaluator.max_eer_eval=0.45",
+    "evaluator.max_eer_unseen=0.5",
+    "evaluator.max_eer_increase=0.1",
+)
+
+SPEECH, PAIRS, SCHEMA = "SpeechExampleGen", "SpectrogramPairGen", "ImportSchemaGen"
+STATISTICS, VALIDATOR, TRAINER = "StatisticsGen", "ExampleValidator", "Trainer"
+BASELINE, EVALUATOR, PUSHER = "Baseline", "Evaluator", "Pusher"
+NODES = {
+    SPEECH,
+    PAIRS,
+    SCHEMA,
+    STATISTICS,
+    VALIDATOR,
+    TRAINER,
+    BASELINE,
+    EVALUATOR,
+    PUSHER,
+}
+
+
+def arguments(data: Path, output: Path, *settings: str, workers: int = 1) -> list[str]:
+    """What follows `swar` for the small run; later settings win."""
+    told = ["run", "--config", CONFIG, "--data", str(data), "--output", str(output)]
+    for setting in (*SETTINGS, *settings):
+        told += ["--set", setting]
+    return [*told, "--beam-workers", str(workers)]
+
+
+class Ended(NamedTuple):
+    """What a command line came to."""
+
+    status: int
+    out: str
+    err: str
+
+    def lines(self, component: str) -> list[str]:
+        """What was said of a component, without its name."""
+        said = (line.strip() for line in self.out.splitlines())
+        return [line.split(": ", 1)[1] for line in said if line.startswith(f"{component}: ")]
+
+    def states(self) -> dict[str, str]:
+        """How each component ended: done, cached, failed; running where the process was killed."""
+        return {
+            node: self.lines(node)[-1].split(",")[0] if self.lines(node) else "waiting"
+            for node in NODES
+        }
+
+
+@dataclass(frozen=True)
+class KillPoint:
+    """A function of a component, and how many of its calls are let through before the kill."""
+
+    component: str
+    function: str
+    calls: int = 0
+
+
+def swar_killed_at(point: KillPoint, argv: list[str], told: Path) -> None:
+    """Runs `swar` in this process and kills it, as `kill -9` does; its output goes to `told`."""
+    for name, descriptor in (("out", 1), ("err", 2)):
+        os.dup2(os.open(told / name, os.O_CREAT | os.O_WRONLY | os.O_TRUNC), descriptor)
+    survey.SHARD_SECONDS = SHARD_SECONDS
+    _arm(point)
+    sys.argv = ["swar", *argv]
+    cli.main()
+
+
+def _arm(point: KillPoint) -> None:
+    owner_name, _, name = point.function.rpartition(".")
+    owner = _resolve(owner_name)
+    original: Callable[..., Any] = getattr(owner, name)
+    calls = 0
+
+    def counting(*positional: Any, **named: Any) -> Any:
+        nonlocal calls
+        if calls == point.calls:
+            os.kill(os.getpid(), signal.SIGKILL)
+        calls += 1
+        return original(*positional, **named)
+
+    setattr(owner, name, counting)
+
+
+def _resolve(dotted: str) -> Any:
+    """A module, or a class in one."""
+    try:
+        return importlib.import_module(dotted)
+    except ModuleNotFoundError:
+        module, _, name = dotted.rpartition(".")
+        return getattr(importlib.import_module(module), name)
+
+
+class Store:
+    """What ML Metadata knows of an output folder."""
+
+    def __init__(self, output: Path) -> None:
+        self._store = MetadataStore(
+            sqlite_metadata_connection_config(str(output / "metadata.sqlite"))
+        )
+
+    def executions(self) -> Counter[tuple[str, str]]:
+        """How many executions there are by component and state."""
+        kinds = {kind.id: kind.name for kind in self._store.get_execution_types()}
+        names = {
+            node.id: node.name.rpartition(".")[2]
+            for node in self._store.get_contexts_by_type("node")
+        }
+        del kinds
+        return Counter(
+            (names[context.id], metadata_store_pb2.Execution.State.Name(item.last_known_state))
+            for context in self._store.get_contexts_by_type("node")
+            for item in self._store.get_executions_by_context(context.id)
+        )
+
+    def outputs(self) -> dict[str, metadata_store_pb2.Artifact]:
+        """The newest run's output artifacts by key."""
+        return lineage.latest_outputs(self._store)
+
+
+def split_files(artifact_folder: Path) -> dict[str, list[Path]]:
+    """The files of each split of an Examples or ExampleStatistics artifact."""
+    return {
+        folder.name.removeprefix("Split-"): sorted(
+            path for path in folder.iterdir() if path.is_file()
+        )
+        for folder in sorted(artifact_folder.glob("Split-*"))
+    }
+
+
+def records(files: list[Path]) -> Iterator[tf.train.Example]:
+    """The tf.Examples of plain or gzipped files, in order."""
+    for path in files:
+        compression = "GZIP" if path.suffix == ".gz" else ""
+        for record in tf.data.TFRecordDataset(str(path), compression).as_numpy_iterator():
+            yield tf.train.Example.FromString(record)
+
+
+def digests(folder: Path) -> dict[str, str]:
+    """sha256 of every file below a folder, by its path in there."""
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
