@@ -1,7 +1,9 @@
 """Samples pairs of windows from cleaned speech and writes them, split by split.
 
-Only names, positions and finished uint8 windows travel between workers: each `speech`
-file is read where its windows are cut, and each output file is assembled on its own.
+Only names and positions travel between workers: each `speech` file is read once, where its
+windows are cut, and each output file is assembled on its own. The finished windows go from
+the one to the other through temporary files, since a local Beam runner holds whatever is
+grouped in memory, several times over.
 """
 
 import hashlib
@@ -9,6 +11,7 @@ import json
 import logging
 import math
 import os
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -25,7 +28,8 @@ from components import features
 from components.artifacts import SPLIT_COUNTS
 from components.counters import counters
 from components.settings import PairCounts, PairSettings, SpectrogramSettings
-from components.spectrogram_pair_gen import sampling
+from components.spectrogram_pair_gen import runs, sampling
+from components.spectrogram_pair_gen.runs import Run
 from components.spectrogram_pair_gen.sampling import Placement, Request, Stretch
 from components.spectrogram_pair_gen.windows import Window, WindowCutter, stretches
 
@@ -83,11 +87,12 @@ def _place(
 
 
 class _Cut(beam.DoFn):
-    """((split, speech file), placements) -> ((split, output shard), window)."""
+    """((split, speech file), placements) -> ((split, output shard), run of windows)."""
 
-    def __init__(self, sample_rate: int, settings: SpectrogramSettings) -> None:
+    def __init__(self, sample_rate: int, settings: SpectrogramSettings, folder: str) -> None:
         self._sample_rate = sample_rate
         self._settings = settings
+        self._folder = folder
 
     def setup(self) -> None:
         self._cutter = WindowCutter(self._sample_rate, self._settings)
@@ -96,22 +101,30 @@ class _Cut(beam.DoFn):
         self,
         item: tuple[tuple[str, str], Iterable[Placement]],
         shards: Mapping[str, int],
-    ) -> Iterator[tuple[tuple[str, int], Window]]:
+    ) -> Iterator[tuple[tuple[str, int], Run]]:
         (split, file), placements = item
-        for window in self._cutter.cut(file, placements):
-            yield (split, _shard(window.pair_id, shards[split])), window
+        name = hashlib.sha256(f"{split}/{file}".encode()).hexdigest()
+        windows = self._cutter.cut(file, placements)
+        for number, batch in enumerate(runs.batches(windows)):
+            by_shard: dict[int, list[Window]] = defaultdict(list)
+            for window in batch:
+                by_shard[_shard(window.pair_id, shards[split])].append(window)
+            path = os.path.join(self._folder, f"{name}-{number:05d}")
+            for shard, run in runs.write(path, by_shard):
+                yield (split, shard), run
 
 
 class _WriteShard(beam.DoFn):
-    """((split, shard), its windows) -> one file of pairs in the order of their identities."""
+    """((split, shard), its runs) -> one file of pairs in the order of their identities."""
 
     def __init__(self, folder: Mapping[str, str]) -> None:
         self._folder = folder
 
     def process(
-        self, item: tuple[tuple[str, int], Iterable[Window]], shards: Mapping[str, int]
+        self, item: tuple[tuple[str, int], Iterable[Run]], shards: Mapping[str, int]
     ) -> None:
-        (split, shard), windows = item
+        (split, shard), written = item
+        windows = (window for run in written for window in runs.read(run))
         ordered = sorted(windows, key=lambda window: (window.pair_id, window.side))
         name = f"data_tfrecord-{shard:05d}-of-{shards[split]:05d}.gz"
         path = os.path.join(self._folder[split], name)
@@ -168,7 +181,8 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         pairs.split_names = speech.split_names
         splits = artifact_utils.decode_split_names(speech.split_names)
         folders = {split: artifact_utils.get_split_uri([pairs], split) for split in splits}
-        for folder in folders.values():
+        temporary = os.path.join(self._get_tmp_dir(), "windows")
+        for folder in (*folders.values(), temporary):
             fileio.makedirs(folder)
         with self._make_beam_pipeline() as pipeline:
             files = [
@@ -178,7 +192,16 @@ class Executor(base_beam_executor.BaseBeamExecutor):
                     fileio.glob(os.path.join(artifact_utils.get_split_uri([speech], split), "*"))
                 )
             ]
-            _write_pairs(pipeline, files, folders, sample_rate, spectrogram_settings, pair_settings)
+            _write_pairs(
+                pipeline,
+                files,
+                folders,
+                temporary,
+                sample_rate,
+                spectrogram_settings,
+                pair_settings,
+            )
+        fileio.rmtree(temporary)
         self._finish(pairs, splits, counters(pipeline.result, COUNTERS))
 
     def _finish(
@@ -197,6 +220,7 @@ def _write_pairs(
     pipeline: beam.Pipeline,
     files: Sequence[tuple[str, str]],
     folders: Mapping[str, str],
+    temporary: str,
     sample_rate: int,
     spectrogram_settings: SpectrogramSettings,
     pair_settings: PairSettings,
@@ -234,7 +258,10 @@ def _write_pairs(
         | "Join" >> beam.CoGroupByKey()
         | "Place" >> beam.FlatMap(_place, window, pair_settings)
         | "ByFile" >> beam.GroupByKey()
-        | "Cut" >> beam.ParDo(_Cut(sample_rate, spectrogram_settings), beam.pvalue.AsDict(shards))
+        | "Cut"
+        >> beam.ParDo(
+            _Cut(sample_rate, spectrogram_settings, temporary), beam.pvalue.AsDict(shards)
+        )
         | "ByShard" >> beam.GroupByKey()
         | "Write" >> beam.ParDo(_WriteShard(folders), beam.pvalue.AsDict(shards))
     )

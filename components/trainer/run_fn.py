@@ -74,7 +74,7 @@ def run_fn(fn_args: FnArgs) -> None:
     job = Job.of(fn_args)
     job.checkpoints.mkdir(parents=True, exist_ok=True)
     keras.utils.set_random_seed(job.trainer.seed)
-    with _precision(job.trainer.precision):
+    with _precision(job.trainer.precision), _quick_graphs():
         tower, best_epoch = _train(job)
         calibration = _calibrate(tower, job)
     progress.info("threshold %.3f, from the calibration split", calibration.threshold)
@@ -84,9 +84,6 @@ def run_fn(fn_args: FnArgs) -> None:
 
 def _train(job: Job) -> tuple[keras.Model, int]:
     gpus = tf.config.list_physical_devices("GPU")
-    if not gpus:
-        # Grappler gains nothing on a CPU here and costs most of the first step.
-        tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
     strategy = tf.distribute.MirroredStrategy() if len(gpus) > 1 else tf.distribute.get_strategy()
     stream, windows_per_step = _training_stream(job, strategy.num_replicas_in_sync)
     steps = job.trainer.steps_per_epoch or max(1, _windows(job) // windows_per_step)
@@ -174,3 +171,17 @@ def _precision(wanted: str) -> Iterator[None]:
         yield
     finally:
         keras.config.set_dtype_policy(before)
+
+
+@contextlib.contextmanager
+def _quick_graphs() -> Iterator[None]:
+    """Without Grappler where there is no GPU: it gains nothing and costs most of a first step."""
+    if tf.config.list_physical_devices("GPU"):
+        yield
+        return
+    before = tf.config.optimizer.get_experimental_options()
+    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
+    try:
+        yield
+    finally:
+        tf.config.optimizer.set_experimental_options(before)

@@ -1,9 +1,7 @@
 """One small run, and what reads it back. Imported also by the processes that get killed."""
 
-import contextlib
 import hashlib
 import importlib
-import json
 import os
 import signal
 import sys
@@ -50,17 +48,15 @@ SETTINGS = (
 SPEECH, PAIRS, SCHEMA = "SpeechExampleGen", "SpectrogramPairGen", "ImportSchemaGen"
 STATISTICS, VALIDATOR, TRAINER = "StatisticsGen", "ExampleValidator", "Trainer"
 BASELINE, EVALUATOR, PUSHER = "Baseline", "Evaluator", "Pusher"
-NODES = {
-    SPEECH,
-    PAIRS,
-    SCHEMA,
-    STATISTICS,
-    VALIDATOR,
-    TRAINER,
-    BASELINE,
-    EVALUATOR,
-    PUSHER,
-}
+NODES = (
+    SCHEMA, SPEECH, PAIRS, STATISTICS, VALIDATOR, TRAINER, BASELINE, EVALUATOR, PUSHER,
+)  # fmt: skip
+RESOLVED_AFRESH = {BASELINE: "done"}  # TFX never takes a resolver from the cache
+
+
+def states(*done: str) -> dict[str, str]:
+    """How the components end when these did their work anew and the others are cached."""
+    return dict.fromkeys(NODES, "cached") | dict.fromkeys(done, "done") | RESOLVED_AFRESH
 
 
 def arguments(data: Path, output: Path, *settings: str, workers: int = 1) -> list[str]:
@@ -84,10 +80,11 @@ class Ended(NamedTuple):
         return [line.split(": ", 1)[1] for line in said if line.startswith(f"{component}: ")]
 
     def states(self) -> dict[str, str]:
-        """How each component ended: done, cached, failed; running where the process was killed."""
+        """By component, of those that began: done, cached, failed, or running to the end."""
         return {
-            node: self.lines(node)[-1].split(",")[0] if self.lines(node) else "waiting"
-            for node in NODES
+            line.split(":")[0]: line.split(": ")[1].split(",")[0]
+            for line in self.out.splitlines()
+            if line.split(":")[0] in NODES
         }
 
 
@@ -145,16 +142,11 @@ class Store:
 
     def executions(self) -> Counter[tuple[str, str]]:
         """How many executions there are by component and state."""
-        kinds = {kind.id: kind.name for kind in self._store.get_execution_types()}
-        names = {
-            node.id: node.name.rpartition(".")[2]
-            for node in self._store.get_contexts_by_type("node")
-        }
-        del kinds
+        state_name = metadata_store_pb2.Execution.State.Name
         return Counter(
-            (names[context.id], metadata_store_pb2.Execution.State.Name(item.last_known_state))
-            for context in self._store.get_contexts_by_type("node")
-            for item in self._store.get_executions_by_context(context.id)
+            (node.name.rpartition(".")[2], state_name(execution.last_known_state))
+            for node in self._store.get_contexts_by_type("node")
+            for execution in self._store.get_executions_by_context(node.id)
         )
 
     def outputs(self) -> dict[str, metadata_store_pb2.Artifact]:

@@ -1,0 +1,49 @@
+"""A model that is not good enough is not published, and the user learns why."""
+
+import json
+import shutil
+from collections.abc import Callable
+
+import pytest
+
+from tests.e2e.conftest import Run
+from tests.e2e.support_runs import EVALUATOR, PUSHER, TRAINER, Ended, Store, digests, states
+
+pytestmark = pytest.mark.slow
+Rerun = Callable[..., Ended]
+
+
+def test_a_model_that_fails_its_bound_is_not_published(finished: Run, rerun: Rerun) -> None:
+    shutil.rmtree(finished.published.parent)
+    ended = rerun("evaluator.max_eer_eval=0.0")
+    assert (ended.status, ended.err) == (1, "")
+    # The model is the same: only what judges it is done again.
+    assert ended.states() == states(EVALUATOR, PUSHER)
+    assert not finished.published.parent.exists()
+    told = json.loads((finished.output / "summary.json").read_text())
+    eer = finished.summary.metrics["eval"]["eer"]
+    assert (told["blessed"], told["published_model"]) == (False, None)
+    assert told["not_blessed_because"] == [f"eer of eval is {eer:.4f}, allowed 0"]
+    assert "not published" in ended.out
+    assert "eer of eval is" in ended.out
+
+
+def test_a_model_worse_than_the_last_blessed_one_is_not_published(
+    finished: Run, rerun: Rerun
+) -> None:
+    before = digests(finished.published.parent)
+    ended = rerun(
+        "trainer.learning_rate=1e-7",
+        "trainer.end_learning_rate=0.0",
+        "evaluator.max_eer_eval=1.0",
+        "evaluator.max_eer_unseen=1.0",
+    )
+    assert (ended.status, ended.err) == (1, "")
+    assert ended.states() == states(TRAINER, EVALUATOR, PUSHER)
+    assert digests(finished.published.parent) == before
+    told = json.loads((finished.output / "summary.json").read_text())
+    rise = told["metrics"]["eval"]["eer"] - finished.summary.metrics["eval"]["eer"]
+    assert told["not_blessed_because"] == [f"eer of eval rose by {rise:.4f}, allowed 0.1"]
+    blessing = Store(finished.output).outputs()["blessing"].custom_properties
+    assert blessing["blessed"].int_value == 0
+    assert blessing["baseline_model_id"].int_value > 0
