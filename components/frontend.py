@@ -194,7 +194,9 @@ class LogMelSpectrogram(keras.layers.Layer):
         self.hop_samples = hop_samples
         self.n_mels = n_mels
         self.top_db = top_db
-        self._mel_basis = librosa.filters.mel(sr=sample_rate, n_fft=n_fft, n_mels=n_mels, dtype=np.float64).T
+        self._mel_basis = librosa.filters.mel(
+            sr=sample_rate, n_fft=n_fft, n_mels=n_mels, dtype=np.float64
+        ).T
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
