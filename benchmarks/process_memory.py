@@ -10,7 +10,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Generic, TypeVar
 
-SAMPLE_SECONDS = 0.2
+SAMPLE_SECONDS = 0.5
 GIBIBYTE = 2**30
 _KIBIBYTE = 1024
 _PROC = Path("/proc")
