@@ -95,7 +95,7 @@ class TrainerSettings(Settings):
     embedding_size: PositiveCount = 128
     loss: Literal["batch", "listed"] = "batch"
     """batch: all pairs within a speaker-balanced batch. listed: the pairs as they were sampled."""
-    margin: Positive = 1.4
+    margin: Positive = 1.2
     speakers_per_batch: Annotated[int, Field(ge=2)] = 16
     windows_per_speaker: Annotated[int, Field(ge=2)] = 4
     pairs_per_batch: PositiveCount = 32

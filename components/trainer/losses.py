@@ -40,7 +40,11 @@ class ListedContrastiveLoss(keras.losses.Loss):
 
 @keras.saving.register_keras_serializable(package="swar")
 class BatchContrastiveLoss(keras.losses.Loss):
-    """All pairs of windows in the batch; both classes weigh the same, however many there are."""
+    """All pairs of windows in the batch; both classes weigh the same, however many there are.
+
+    Dissimilar pairs beyond the margin, soon nearly all of them, have no gradient: the mean is
+    over the others, so that the hard ones keep their weight to the end.
+    """
 
     def __init__(self, margin: float, name: str = "contrastive", **kwargs: Any) -> None:
         super().__init__(name=name, **kwargs)
@@ -58,7 +62,8 @@ class BatchContrastiveLoss(keras.losses.Loss):
             y_pred: float32 [windows, D].
 
         Returns:
-            float32 [1]: mean of the similar pairs' mean and the dissimilar pairs' mean.
+            float32 [1]: mean of the similar pairs' mean and the mean of the dissimilar pairs
+            within the margin.
         """
         speaker = tf.reshape(y_true, [-1])
         distance = all_pairs_distance(y_pred)
@@ -67,8 +72,8 @@ class BatchContrastiveLoss(keras.losses.Loss):
         similar = tf.math.divide_no_nan(
             tf.reduce_sum((same - itself) * tf.square(distance)), tf.reduce_sum(same - itself)
         )
-        shortfall = tf.square(tf.maximum(self.margin - distance, 0.0))
+        shortfall = (1.0 - same) * tf.square(tf.maximum(self.margin - distance, 0.0))
         dissimilar = tf.math.divide_no_nan(
-            tf.reduce_sum((1.0 - same) * shortfall), tf.reduce_sum(1.0 - same)
+            tf.reduce_sum(shortfall), tf.math.count_nonzero(shortfall, dtype=tf.float32)
         )
         return tf.reshape((similar + dissimilar) / 2.0, [1])

@@ -203,7 +203,7 @@ def test_a_config_survives_dict_and_yaml(tmp_path_factory: Any, config: Config) 
 def test_the_digest_sees_each_setting_and_nothing_else() -> None:
     config = load_config("default")
     changed = load_config("default", ["evaluator.max_eer_eval=0.2"])
-    same = load_config("default", ["evaluator.max_eer_eval=0.15", "trainer.margin=1"])
+    same = load_config("default", ["evaluator.max_eer_eval=0.15", "trainer.decay_power=1"])
     assert config.digest() == same.digest() != changed.digest()
     assert len(config.digest()) == 64
 

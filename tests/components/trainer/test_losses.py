@@ -26,16 +26,17 @@ def test_listed_loss_is_the_articles_formula(embedding):
     assert float(loss) == pytest.approx(np.mean(expected), rel=1e-5)
 
 
-def test_batch_loss_balances_all_pairs(embedding):
+def test_batch_loss_balances_similar_pairs_and_dissimilar_ones_within_the_margin(embedding):
     speakers = np.array([7, 7, 9, 9, 9, 4, 4, 7])
     similar, dissimilar = [], []
     for (s, a), (t, b) in itertools.combinations(zip(speakers, embedding, strict=True), 2):
         distance = np.linalg.norm(a - b)
         if s == t:
             similar.append(distance**2)
-        else:
-            dissimilar.append(np.maximum(3.0 - distance, 0.0) ** 2)
-    loss = BatchContrastiveLoss(3.0)(tf.constant(speakers), embedding)
+        elif distance < 2.5:
+            dissimilar.append((2.5 - distance) ** 2)
+    assert 0 < len(dissimilar) < 21  # some are beyond the margin
+    loss = BatchContrastiveLoss(2.5)(tf.constant(speakers), embedding)
     assert float(loss) == pytest.approx((np.mean(similar) + np.mean(dissimilar)) / 2, rel=1e-4)
 
 
