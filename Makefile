@@ -54,7 +54,7 @@ lock:
 	$(PYTHON) -m venv build/lock-venv
 	build/lock-venv/bin/pip install --quiet uv==$(UV_VERSION)
 	build/lock-venv/bin/uv lock
-	build/lock-venv/bin/uv export --quiet --format requirements.txt --no-emit-project --all-groups -o requirements.lock
+	build/lock-venv/bin/uv export --quiet --format requirements.txt --no-emit-project --all-groups --all-extras -o requirements.lock
 	rm -rf build/lock-venv
 
 clean:

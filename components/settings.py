@@ -115,6 +115,15 @@ class TrainerSettings(Settings):
     seed: int = 0
 
 
+class ServingSettings(Settings):
+    """What the served model takes; part of the model, so a change trains it anew."""
+
+    max_seconds: Positive = 120.0
+    """Longer recordings are refused: they bound the memory of a request."""
+    max_windows: PositiveCount = 64
+    """Of one recording; a longer one's are spread over it."""
+
+
 class EvaluatorSettings(Settings):
     """What a model must reach to be blessed."""
 

@@ -1,7 +1,7 @@
 """The command line, `swar`.
 
-Exit status: 0 done; 1 the model was trained but not blessed; 2 the input, the settings or the
-command are at fault; 3 an unexpected error; 130 interrupted.
+Exit status: 0 done; 1 the model was trained but not blessed, or the voices differ or are unknown;
+2 the input, the settings or the command are at fault; 3 an unexpected error; 130 interrupted.
 """
 
 import sys
@@ -15,6 +15,7 @@ from rich.console import Console
 
 from pipeline.config import PACKAGED, load_config
 from pipeline.failures import RunFailed, user_error
+from serving import commands
 
 NOT_BLESSED, USER_ERROR, UNEXPECTED = 1, 2, 3
 
@@ -87,6 +88,9 @@ def sample_data_command(
 
     summary = write_sample_speech(folder, speakers=speakers, seconds=seconds, seed=seed)
     typer.echo(str(summary))
+
+
+app.add_typer(commands.app)
 
 
 def main() -> None:

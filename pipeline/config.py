@@ -16,6 +16,7 @@ from components.errors import SwarError
 from components.settings import (
     EvaluatorSettings,
     PairSettings,
+    ServingSettings,
     Settings,
     SpectrogramSettings,
     SpeechSettings,
@@ -36,6 +37,7 @@ class Config(Settings):
     spectrogram: SpectrogramSettings = SpectrogramSettings()
     pairs: PairSettings = PairSettings()
     trainer: TrainerSettings = TrainerSettings()
+    serving: ServingSettings = ServingSettings()
     evaluator: EvaluatorSettings = EvaluatorSettings()
 
     @model_validator(mode="after")
@@ -71,6 +73,11 @@ class Config(Settings):
             spectrogram.window_seconds > self.speech.max_piece_seconds,
             f"spectrogram.window_seconds {spectrogram.window_seconds:g} is longer than "
             f"speech.max_piece_seconds {self.speech.max_piece_seconds:g}",
+        )
+        _refuse(
+            spectrogram.window_seconds > self.serving.max_seconds,
+            f"spectrogram.window_seconds {spectrogram.window_seconds:g} is longer than "
+            f"serving.max_seconds {self.serving.max_seconds:g}",
         )
         return self
 

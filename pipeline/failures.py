@@ -21,7 +21,8 @@ class RunFailed(Exception):
 def user_error(error: BaseException) -> str | None:
     """The message of the SwarError that an exception is, or was raised because of.
 
-    Follows causes and contexts, and finds one that Beam passed on as text.
+    Follows causes and contexts, and finds one that Beam passed on as text. A library that is
+    not installed is the user's to install.
     """
     for link in _chain(error):
         if isinstance(link, SwarError):
@@ -30,6 +31,11 @@ def user_error(error: BaseException) -> str | None:
         told = _TRACEBACK_LINE.findall(str(link))
         if told:
             return one_line(_STEP.sub("", told[-1]))
+    if isinstance(error, ModuleNotFoundError) and error.name:
+        return (
+            f"the library {error.name!r} is not installed: install more of swar, "
+            "all of it is pip install 'swar[pipeline,client,serve,app]'"
+        )
     return None
 
 

@@ -80,6 +80,7 @@ def create_pipeline(
         trainer=config.trainer,
         speech=config.speech,
         spectrogram=config.spectrogram,
+        serving=config.serving,
         provenance={
             "config_digest": config.training_digest(),
             "data_digest": data_digest,

@@ -5,7 +5,12 @@ from tfx.components import Trainer
 from tfx.proto import trainer_pb2
 
 from components import features
-from components.settings import SpectrogramSettings, SpeechSettings, TrainerSettings
+from components.settings import (
+    ServingSettings,
+    SpectrogramSettings,
+    SpeechSettings,
+    TrainerSettings,
+)
 
 
 def make_trainer(
@@ -15,6 +20,7 @@ def make_trainer(
     trainer: TrainerSettings,
     speech: SpeechSettings,
     spectrogram: SpectrogramSettings,
+    serving: ServingSettings,
     provenance: dict[str, str],
     checkpoints: str,
 ) -> Trainer:
@@ -26,6 +32,7 @@ def make_trainer(
         trainer: how to train.
         speech: how the recordings were cleaned; travels with the model.
         spectrogram: the window; gives the tower its shape.
+        serving: what the exported model takes.
         provenance: digests of the settings, the data and the code, stored in the model. A
             change of any of them reruns the training.
         checkpoints: folder in which a killed training finds its state again.
@@ -40,6 +47,7 @@ def make_trainer(
             "trainer": trainer.model_dump_json(),
             "speech": speech.model_dump_json(),
             "spectrogram": spectrogram.model_dump_json(),
+            "serving": serving.model_dump_json(),
             "provenance": provenance,
             "checkpoints": checkpoints,
         },

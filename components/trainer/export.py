@@ -1,84 +1,72 @@
-"""The SavedModel: signatures, and what the model was made from."""
+"""The SavedModel on disk, with what it was made from and what warms it up."""
 
+import hashlib
 import json
 import os
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 import keras
 import tensorflow as tf
 
-from components import features
 from components.artifacts import MODEL_CARD
 from components.trainer.calibration import Calibration
-from components.trainer.data import parse_pairs
-from components.trainer.tower import paired_distance
+from components.trainer.recordings import FrontEnd, Recordings
+from components.trainer.served import ServedModel
+from components.trainer.warmup import write_warmup_requests
 
-# The Evaluator sends a thousand pairs at once: the tower's activations must not grow with them.
-WINDOWS_AT_ONCE = 64
-
-
-class ServedModel(tf.Module):
-    """Tower and calibration behind signatures."""
-
-    def __init__(self, tower: keras.Model, calibration: Calibration) -> None:
-        super().__init__(name="swar")
-        self.tower = tower
-        self.threshold = tf.Variable(calibration.threshold, trainable=False, dtype=tf.float32)
-        self.slope = tf.Variable(calibration.slope, trainable=False, dtype=tf.float32)
-        _, self._n_mels, self._frames = tower.input_shape
-        windows = tf.TensorSpec([None, self._n_mels, self._frames], tf.uint8, "spectrogram")
-        # One traced function inside every signature: the tower's graph is built once.
-        self._embedding = tf.function(self._embed_windows, input_signature=[windows])
-        self.embed = tf.function(self._embed, input_signature=[windows])
-        self.score_pairs = tf.function(
-            self._score_pairs, input_signature=[tf.TensorSpec([None], tf.string, "examples")]
-        )
-
-    def _embed_windows(self, spectrogram: tf.Tensor) -> tf.Tensor:
-        windows = tf.shape(spectrogram)[0]
-        parts = tf.TensorArray(
-            tf.float32,
-            size=(windows + WINDOWS_AT_ONCE - 1) // WINDOWS_AT_ONCE,
-            infer_shape=False,
-            element_shape=[None, *self.tower.output_shape[1:]],
-        )
-        for part in tf.range(parts.size()):
-            first = part * WINDOWS_AT_ONCE
-            embedding = self.tower(spectrogram[first : first + WINDOWS_AT_ONCE], training=False)
-            parts = parts.write(part, tf.cast(embedding, tf.float32))
-        return parts.concat()
-
-    def _embed(self, spectrogram: tf.Tensor) -> dict[str, tf.Tensor]:
-        return {"embedding": self._embedding(spectrogram)}
-
-    def _score_pairs(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
-        windows = parse_pairs(examples, self._n_mels, self._frames)
-        embedding = self._embedding(windows[features.SPECTROGRAM])
-        distance = paired_distance(embedding[::2], embedding[1::2])
-        probability = tf.sigmoid(self.slope * (self.threshold - distance))
-        return {features.DISTANCE: distance, features.PROBABILITY: probability}
+DIGEST_DIGITS: Final = 16
 
 
 def export(
-    tower: keras.Model, calibration: Calibration, card: Mapping[str, Any], folder: str
+    tower: keras.Model,
+    calibration: Calibration,
+    front_end: FrontEnd,
+    card: Mapping[str, Any],
+    folder: str,
+    *,
+    unit_norm: bool,
 ) -> None:
-    """Writes the SavedModel with `score_pairs` and `embed`.
+    """Writes the SavedModel, `assets.extra/swar.json` and the warm-up requests.
 
     Args:
         tower: uint8 windows to embeddings.
-        calibration: threshold and slope, stored as variables.
-        card: what else describes the model; written to `assets.extra/swar.json`.
+        calibration: threshold and slope.
+        front_end: how recordings become windows.
+        card: what else describes the model.
         folder: where the SavedModel goes.
+        unit_norm: whether the tower's embeddings have the length 1.
     """
-    served = ServedModel(tower, calibration)
-    tf.saved_model.save(
-        served,
-        folder,
-        signatures={"score_pairs": served.score_pairs, "embed": served.embed},
+    digest = model_digest(tower, card)
+    served = ServedModel(
+        tower, calibration, Recordings(front_end), unit_norm=unit_norm, digest=digest
     )
+    tf.saved_model.save(served, folder, signatures=served.signatures())
+    described = {
+        **card,
+        "sample_rate": front_end.speech.sample_rate,
+        "speech": front_end.speech.model_dump(),
+        "spectrogram": front_end.spectrogram.model_dump(),
+        "serving": front_end.serving.model_dump(),
+        "embedding_size": tower.output_shape[-1],
+        "threshold": calibration.threshold,
+        "slope": calibration.slope,
+        "model_digest": digest,
+    }
     path = os.path.join(folder, MODEL_CARD)
     tf.io.gfile.makedirs(os.path.dirname(path))
-    described = {"threshold": calibration.threshold, "slope": calibration.slope, **card}
     with tf.io.gfile.GFile(path, "w") as file:
         file.write(json.dumps(described, indent=2, sort_keys=True) + "\n")
+    write_warmup_requests(folder, front_end, tower.output_shape[-1])
+
+
+def model_digest(tower: keras.Model, card: Mapping[str, Any]) -> str:
+    """16 hexadecimal digits of sha256: of the weights, and of the card with its digests.
+
+    The weights too: a training that was cut off and resumed, or ran on other hardware, has the
+    same settings, data and code, and embeddings that must not be compared.
+    """
+    sha = hashlib.sha256(json.dumps(dict(card), sort_keys=True).encode())
+    for weight in tower.weights:
+        sha.update(weight.value.numpy().tobytes())
+    return sha.hexdigest()[:DIGEST_DIGITS]

@@ -16,11 +16,17 @@ import tensorflow as tf
 from tfx.components.trainer.fn_args_utils import FnArgs
 
 from components import features
-from components.settings import SpectrogramSettings, SpeechSettings, TrainerSettings
+from components.settings import (
+    ServingSettings,
+    SpectrogramSettings,
+    SpeechSettings,
+    TrainerSettings,
+)
 from components.trainer import data, losses
 from components.trainer.calibration import Calibration, calibrate
 from components.trainer.export import export
 from components.trainer.monitor import TrialMonitor
+from components.trainer.recordings import FrontEnd
 from components.trainer.schedule import schedule
 from components.trainer.tower import build_tower, paired_distance
 
@@ -32,8 +38,7 @@ class Job:
     """Everything that one training run is made of."""
 
     trainer: TrainerSettings
-    speech: SpeechSettings
-    spectrogram: SpectrogramSettings
+    front_end: FrontEnd
     provenance: dict[str, str]
     patterns: dict[str, list[str]]  # files of each split
     checkpoints: Path
@@ -53,8 +58,11 @@ class Job:
         folder = hashlib.sha256(identity.encode()).hexdigest()[:16]
         return cls(
             trainer=TrainerSettings.model_validate_json(told["trainer"]),
-            speech=SpeechSettings.model_validate_json(told["speech"]),
-            spectrogram=SpectrogramSettings.model_validate_json(told["spectrogram"]),
+            front_end=FrontEnd(
+                speech=SpeechSettings.model_validate_json(told["speech"]),
+                spectrogram=SpectrogramSettings.model_validate_json(told["spectrogram"]),
+                serving=ServingSettings.model_validate_json(told["serving"]),
+            ),
             provenance=told["provenance"],
             patterns=patterns,
             # A killed run, started again, has the same identity and finds its checkpoints.
@@ -66,7 +74,8 @@ class Job:
     @property
     def window(self) -> tuple[int, int]:
         """Height and width of a window: mels, frames."""
-        return self.spectrogram.n_mels, self.spectrogram.frames(self.speech.sample_rate)
+        spectrogram = self.front_end.spectrogram
+        return spectrogram.n_mels, spectrogram.frames(self.front_end.speech.sample_rate)
 
 
 def run_fn(fn_args: FnArgs) -> None:
@@ -78,7 +87,14 @@ def run_fn(fn_args: FnArgs) -> None:
         tower, best_epoch = _train(job)
         calibration = _calibrate(tower, job)
     progress.info("threshold %.3f, from the calibration split", calibration.threshold)
-    export(tower, calibration, _card(job, best_epoch), job.model_folder)
+    export(
+        tower,
+        calibration,
+        job.front_end,
+        _card(job, best_epoch),
+        job.model_folder,
+        unit_norm=job.trainer.head == "pooled",
+    )
     shutil.rmtree(job.checkpoints)
 
 
@@ -96,7 +112,10 @@ def _train(job: Job) -> tuple[keras.Model, int]:
             jit_compile=False,
         )
     monitor = TrialMonitor(
-        _monitored(job), job.spectrogram.window_seconds, job.checkpoints, job.trainer.epochs
+        _monitored(job),
+        job.front_end.spectrogram.window_seconds,
+        job.checkpoints,
+        job.trainer.epochs,
     )
     callbacks: Sequence[keras.callbacks.Callback] = (
         monitor,
@@ -151,9 +170,6 @@ def _calibrate(tower: keras.Model, job: Job) -> Calibration:
 
 def _card(job: Job, best_epoch: int) -> dict[str, Any]:
     return {
-        "sample_rate": job.speech.sample_rate,
-        "speech": job.speech.model_dump(),
-        "spectrogram": job.spectrogram.model_dump(),
         "trainer": job.trainer.model_dump(),
         "best_epoch": best_epoch + 1,
         **job.provenance,

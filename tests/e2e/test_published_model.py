@@ -12,9 +12,11 @@ from scipy.optimize import brentq
 from sklearn.metrics import precision_score, recall_score, roc_auc_score, roc_curve
 from tensorflow.core.protobuf import saved_model_pb2
 
-from components import features
+from components import audio, features
 from components.artifacts import MODEL_CARD
+from components.trainer.warmup import WARMUP_REQUESTS
 from pipeline.code_digest import code_digest
+from tests.bad_recordings import encoded
 from tests.e2e.conftest import Run
 from tests.e2e.support_runs import Store, digests, records, split_files
 
@@ -67,6 +69,7 @@ def test_the_version_is_whole_and_the_only_one(finished: Run) -> None:
         "variables/variables.index",
         "variables/variables.data-00000-of-00001",
         MODEL_CARD,
+        WARMUP_REQUESTS,
     }
     outputs = Store(finished.output).outputs()
     assert contents == digests(Path(outputs["model"].uri) / "Format-Serving")
@@ -79,6 +82,7 @@ def test_the_card_traces_the_model_to_what_made_it(finished: Run, card: dict[str
     assert card["data_digest"] == finished.summary.data_digest
     assert card["code_digest"] == code_digest("components.trainer")
     assert card["spectrogram"] == config.spectrogram.model_dump()
+    assert card["serving"] == config.serving.model_dump()
     assert card["sample_rate"] == config.speech.sample_rate
     assert card["threshold"] > 0.0
     assert card["slope"] > 0.0
@@ -89,10 +93,7 @@ def test_distances_are_those_of_the_embeddings(
 ) -> None:
     examples = trials[features.EVAL]
     n_mels = finished.config.spectrogram.n_mels
-    embed = model.signatures["embed"]
-    sides = [embed(spectrogram=_windows(examples, side, n_mels)) for side in features.SIDES]
-    assert all(set(outputs) == {"embedding"} for outputs in sides)
-    a, b = (outputs["embedding"] for outputs in sides)
+    a, b = (model.embed_windows(_windows(examples, side, n_mels)) for side in features.SIDES)
     assert a.dtype == b.dtype == tf.float32
     assert a.shape == (len(examples), finished.config.trainer.embedding_size)
 
@@ -103,6 +104,26 @@ def test_distances_are_those_of_the_embeddings(
     np.testing.assert_allclose(scores[features.DISTANCE], distance, atol=1e-5)
     probability = 1.0 / (1.0 + np.exp(-card["slope"] * (card["threshold"] - distance)))
     np.testing.assert_allclose(scores[features.PROBABILITY], probability, atol=1e-4)
+
+
+def test_recordings_of_the_data_are_compared(
+    finished: Run, model: Any, card: dict[str, Any]
+) -> None:
+    """Whole recordings: a voice is nearer to itself than two voices are."""
+    rate = finished.config.speech.sample_rate
+    speakers = sorted(path for path in finished.data.iterdir() if path.is_dir())
+    takes = [
+        [audio.decode(path, sample_rate=rate) for path in sorted(speaker.iterdir())[:2]]
+        for speaker in speakers
+    ]
+    wavs = [[encoded(take, rate, subtype="PCM_16") for take in both] for both in takes]
+    a, b = ([both[side] for both in wavs] for side in (0, 1))
+    verify = model.signatures["serving_default"]
+    same = verify(audio_a=tf.constant(a), audio_b=tf.constant(b))
+    different = verify(audio_a=tf.constant(a), audio_b=tf.constant(b[1:] + b[:1]))
+    assert set(same["status_a"].numpy()) == set(same["status_b"].numpy()) == {b"ok"}
+    assert np.mean(same[features.DISTANCE]) < np.mean(different[features.DISTANCE])
+    assert np.array_equal(same["same_speaker"], same[features.PROBABILITY].numpy() >= 0.5)
 
 
 @pytest.mark.parametrize("split", HELD_OUT)

@@ -37,13 +37,14 @@ def test_a_model_worse_than_the_last_blessed_one_is_not_published(
         "trainer.end_learning_rate=0.0",
         "evaluator.max_eer_eval=1.0",
         "evaluator.max_eer_unseen=1.0",
+        "evaluator.max_eer_increase=0.02",
     )
     assert (ended.status, ended.err) == (1, "")
     assert ended.states() == states(TRAINER, EVALUATOR, PUSHER)
     assert digests(finished.published.parent) == before
     told = json.loads((finished.output / "summary.json").read_text())
     rise = told["metrics"]["eval"]["eer"] - finished.summary.metrics["eval"]["eer"]
-    assert told["not_blessed_because"] == [f"eer of eval rose by {rise:.4f}, allowed 0.1"]
+    assert told["not_blessed_because"] == [f"eer of eval rose by {rise:.4f}, allowed 0.02"]
     blessing = Store(finished.output).outputs()["blessing"].custom_properties
     assert blessing["blessed"].int_value == 0
     assert blessing["baseline_model_id"].int_value > 0

@@ -108,6 +108,7 @@ def test_a_wrong_override_is_told_in_one_line(tmp_path: Path, override: str, tol
         (["spectrogram.hop_samples=513"], "spectrogram.hop_samples 513 skips samples"),
         (["spectrogram.n_mels=300"], "leaves mel bands without a frequency"),
         (["speech.max_piece_seconds=1"], "longer than speech.max_piece_seconds 1"),
+        (["serving.max_seconds=1"], "longer than serving.max_seconds 1"),
         (["spectrogram.n_mels=31"], "need a spectrogram of at least 32 x 32"),
         (["trainer.weights=imagenet", "trainer.blocks=[1,1,1,1]"], "imagenet exist for"),
         (["trainer.time_mask_frames=96"], "can hide all 96 frames"),

@@ -73,3 +73,11 @@ def test_an_unexpected_error_names_component_error_and_log() -> None:
         str(error) == "Trainer failed (ValueError: bad shape); the traceback is in /out/logs/a.log"
     )
     assert user_error(error) is None
+
+
+def test_a_library_that_is_not_installed_is_named_with_the_remedy() -> None:
+    told = user_error(ModuleNotFoundError("No module named 'tfx'", name="tfx"))
+    assert told is not None
+    assert "'tfx' is not installed" in told
+    assert "pip install" in told
+    assert user_error(ImportError("cannot import name 'x'")) is None

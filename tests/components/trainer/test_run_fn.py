@@ -9,8 +9,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from components.settings import SpectrogramSettings, SpeechSettings, TrainerSettings
+from components.settings import (
+    ServingSettings,
+    SpectrogramSettings,
+    SpeechSettings,
+    TrainerSettings,
+)
 from components.trainer.run_fn import run_fn
+from tests.bad_recordings import encoded, speech_like
 from tests.support_pairs import FRAMES, MELS, write_pairs
 
 SPEECH = SpeechSettings(sample_rate=8_000)
@@ -38,6 +44,7 @@ def arguments(folder, settings):
             "trainer": settings.model_dump_json(),
             "speech": SPEECH.model_dump_json(),
             "spectrogram": SPECTROGRAM.model_dump_json(),
+            "serving": ServingSettings(max_windows=3).model_dump_json(),
             "provenance": {"config_digest": "c", "data_digest": "d", "code_digest": "e"},
             "checkpoints": str(folder / "checkpoints"),
         },
@@ -68,7 +75,7 @@ def test_a_training_leaves_a_calibrated_float32_model(tmp_path, update, caplog):
     assert keras.config.dtype_policy() == policy
 
     model = tf.saved_model.load(str(tmp_path / "model"))
-    assert set(model.signatures) == {"score_pairs", "embed"}
+    assert set(model.signatures) == {"serving_default", "embed", "score_embeddings", "score_pairs"}
     records = [
         record
         for path in (tmp_path / "Split-eval").glob("*")
@@ -81,7 +88,7 @@ def test_a_training_leaves_a_calibrated_float32_model(tmp_path, update, caplog):
     for side in "ab":
         windows = [feature[f"spectrogram_{side}"].bytes_list.value[0] for feature in parsed]
         pixels = np.frombuffer(b"".join(windows), np.uint8).reshape(-1, MELS, FRAMES)
-        embeddings[side] = model.signatures["embed"](spectrogram=pixels)["embedding"]
+        embeddings[side] = model.embed_windows(pixels)
         assert embeddings[side].dtype == tf.float32
     distance = np.linalg.norm(embeddings["a"] - embeddings["b"], axis=1)
     np.testing.assert_allclose(scores["distance"][: len(records)], distance, atol=2e-3)
@@ -89,7 +96,12 @@ def test_a_training_leaves_a_calibrated_float32_model(tmp_path, update, caplog):
     card = json.loads((tmp_path / "model/assets.extra/swar.json").read_text())
     expected = 1 / (1 + np.exp(-card["slope"] * (card["threshold"] - scores["distance"].numpy())))
     np.testing.assert_allclose(scores["probability"], expected, atol=1e-4)
-    assert card["sample_rate"] == 8_000
+    assert (card["sample_rate"], card["serving"]["max_windows"]) == (8_000, 3)
+    recording = encoded(speech_like(0, 8_000), 8_000)
+    embedded = model.signatures["embed"](audio=tf.constant([recording]))
+    length = np.linalg.norm(embedded["embedding"])
+    assert (length == pytest.approx(1.0, abs=1e-5)) == (update.get("head") != "flatten")
+    assert embedded["model_digest"].numpy() == [card["model_digest"].encode()]
     assert (card["config_digest"], card["data_digest"], card["code_digest"]) == ("c", "d", "e")
     assert list((tmp_path / "model_run").rglob("events.out.tfevents.*"))
     assert not any((tmp_path / "checkpoints").iterdir())
@@ -122,10 +134,12 @@ def test_a_training_that_was_cut_off_continues_at_its_epoch(tmp_path, monkeypatc
 
 
 def test_the_same_settings_give_the_same_model(tmp_path):
-    scores = []
+    scores, cards = [], []
     for name in ("one", "two"):
         run_fn(arguments(tmp_path / name, SMALL))
         model = tf.saved_model.load(str(tmp_path / name / "model"))
         pixels = np.arange(MELS * FRAMES, dtype=np.uint8).reshape(1, MELS, FRAMES)
-        scores.append(model.signatures["embed"](spectrogram=pixels)["embedding"].numpy())
+        scores.append(model.embed_windows(pixels).numpy())
+        cards.append((tmp_path / name / "model/assets.extra/swar.json").read_text())
     np.testing.assert_array_equal(scores[0], scores[1])
+    assert cards[0] == cards[1]

@@ -1,0 +1,163 @@
+"""The endpoint under load, beside the bare tower on the same windows in the same process.
+
+`python -m benchmarks.endpoint PUBLISHED`: serves a run's `published` folder with the stand-in and
+asks it for `embed` and `serving_default` over gRPC and REST with 1, 8 and 32 clients.
+"""
+
+import asyncio
+import base64
+import itertools
+import json
+import math
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import grpc
+import numpy as np
+import tensorflow as tf
+
+from benchmarks.served_model import batch, recordings
+from components.artifacts import MODEL_CARD
+from serving import wire
+from serving.server import Ports, ServerSettings, running
+
+RATE = 16_000
+CLIENTS = (1, 8, 32)
+SECONDS = (3.0, 10.0)
+REQUESTS_PER_CLIENT, MIN_REQUESTS = 3, 16
+DISTINCT = 8
+MODEL = "swar"
+INPUTS = {"embed": ("audio",), "serving_default": ("audio_a", "audio_b")}
+Ask = Callable[[str, list[bytes]], Awaitable[Any]]
+
+
+def grpc_asker(channel: grpc.aio.Channel) -> Ask:
+    """Sends a recording for each input, decodes the answer."""
+    call = channel.unary_unary(
+        wire.PREDICT_METHOD,
+        request_serializer=wire.PredictRequest.SerializeToString,
+        response_deserializer=wire.PredictResponse.FromString,
+    )
+
+    async def ask(signature: str, wavs: list[bytes]) -> Any:
+        inputs = {name: [wav] for name, wav in zip(INPUTS[signature], wavs, strict=False)}
+        request = wire.predict_request(wire.ModelSpec(MODEL), signature, inputs)
+        return wire.predict_outputs(await call(request))
+
+    return ask
+
+
+def rest_asker(session: aiohttp.ClientSession, port: int) -> Ask:
+    """The same as JSON by columns."""
+
+    async def ask(signature: str, wavs: list[bytes]) -> Any:
+        inputs = {
+            name: [{"b64": base64.b64encode(wav).decode()}]
+            for name, wav in zip(INPUTS[signature], wavs, strict=False)
+        }
+        body = {"signature_name": signature, "inputs": inputs}
+        url = f"http://127.0.0.1:{port}/v1/models/{MODEL}:predict"
+        async with session.post(url, json=body) as response:
+            response.raise_for_status()
+            return await response.json(content_type=None)
+
+    return ask
+
+
+@dataclass(frozen=True)
+class Load:
+    """What a number of clients got."""
+
+    seconds: float
+    latencies: list[float]
+    asked: list[int]
+    """Which recordings."""
+
+    def __str__(self) -> str:
+        p50, p99 = 1000 * np.percentile(self.latencies, [50, 99])
+        rate = len(self.latencies) / self.seconds
+        return f"p50 {p50:.0f} ms, p99 {p99:.0f} ms, {rate:.2f} requests/s"
+
+
+async def load(ask: Ask, signature: str, wavs: list[bytes], clients: int) -> Load:
+    """Every client asks again as soon as it has its answer."""
+    latencies: list[float] = []
+    asked: list[int] = []
+
+    async def client(number: int) -> None:
+        for request in range(max(REQUESTS_PER_CLIENT, MIN_REQUESTS // clients)):
+            first = (number + request) % len(wavs)
+            started = time.perf_counter()
+            await ask(signature, [wavs[first], wavs[(first + 1) % len(wavs)]])
+            latencies.append(time.perf_counter() - started)
+            asked.append(first)
+
+    started = time.perf_counter()
+    await asyncio.gather(*map(client, range(clients)))
+    return Load(time.perf_counter() - started, latencies, asked)
+
+
+class Tower:
+    """The newest version's network alone."""
+
+    def __init__(self, model_dir: Path) -> None:
+        versions = [path for path in model_dir.iterdir() if path.name.isdecimal()]
+        newest = max(versions, key=lambda path: int(path.name))
+        card = json.loads((newest / MODEL_CARD).read_text())
+        self._window_seconds: float = card["spectrogram"]["window_seconds"]
+        self._embed = tf.saved_model.load(str(newest)).embed_windows
+
+    def windows(self, speech_seconds: float) -> int:
+        """Of a recording with so much speech: as few as cover it."""
+        return math.ceil(speech_seconds / self._window_seconds)
+
+    def seconds(self, windows: int) -> float:
+        """To embed so many."""
+        shape = self._embed.input_signature[0].shape[1:]
+        noise = tf.cast(tf.random.uniform([windows, *shape], 0, 256, tf.int32), tf.uint8)
+        self._embed(noise)
+        started = time.perf_counter()
+        self._embed(noise)
+        return time.perf_counter() - started
+
+
+async def windows_of(ask: Ask, tower: Tower, wavs: list[bytes]) -> list[int]:
+    """How many windows the tower gets of each recording."""
+    answers = [await ask("embed", [wav]) for wav in wavs]
+    return [tower.windows(float(answer["speech_seconds"][0])) for answer in answers]
+
+
+async def measure(ports: Ports, tower: Tower, speech: np.ndarray) -> None:
+    """Prints a line for every combination; for `embed` the tower's time on the same windows."""
+    async with (
+        grpc.aio.insecure_channel(f"127.0.0.1:{ports.grpc}") as channel,
+        aiohttp.ClientSession() as session,
+    ):
+        askers = {"gRPC": grpc_asker(channel), "REST": rest_asker(session, ports.rest)}
+        for seconds, signature in itertools.product(SECONDS, INPUTS):
+            wavs = list(batch(speech, RATE, seconds, DISTINCT).numpy())
+            windows = await windows_of(askers["gRPC"], tower, wavs)
+            for (name, ask), clients in itertools.product(askers.items(), CLIENTS):
+                done = await load(ask, signature, wavs, clients)
+                told = f"{signature} {seconds:g} s {name} {clients} clients: {done}"
+                if signature == "embed":
+                    asked = sum(windows[index] for index in done.asked)
+                    alone = tower.seconds(asked)
+                    told += f", overhead {done.seconds / alone - 1:.0%} over {asked} windows"
+                print(told, flush=True)
+
+
+async def run(model_dir: Path) -> None:
+    """Serves the model and asks it."""
+    speech = recordings(RATE)
+    async with running(ServerSettings(model_dir, rest_port=0, grpc_port=0)) as ports:
+        await measure(ports, Tower(model_dir), speech)
+
+
+if __name__ == "__main__":
+    asyncio.run(run(Path(sys.argv[1])))

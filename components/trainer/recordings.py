@@ -1,0 +1,161 @@
+"""From a batch of WAVs to the tower's windows: in the served model, what Beam does for training."""
+
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+import tensorflow as tf
+
+from components import frontend, wav
+from components.settings import ServingSettings, SpectrogramSettings, SpeechSettings
+
+OK: Final = "ok"
+NOT_WAV: Final = "not_wav"
+WRONG_SAMPLE_RATE: Final = "wrong_sample_rate"
+TOO_LONG: Final = "too_long"
+TOO_SHORT: Final = "too_short"
+NO_SPEECH: Final = "no_speech"
+
+# So many recordings are in memory as samples, sums and indices at the same time.
+RECORDINGS_AT_ONCE: Final = 4
+
+
+@dataclass(frozen=True)
+class FrontEnd:
+    """How recordings become windows."""
+
+    speech: SpeechSettings
+    spectrogram: SpectrogramSettings
+    serving: ServingSettings
+
+
+class Heard(NamedTuple):
+    """What a batch of N recordings holds."""
+
+    windows: tf.RaggedTensor
+    """uint8 [N, windows of each, n_mels, frames]; none unless the status is "ok"."""
+    speech_seconds: tf.Tensor
+    """float32 [N], after the removal of silence; 0 where nothing was decoded."""
+    status: tf.Tensor
+    """string [N]:
+
+    ok
+    not_wav: no 16-bit PCM WAV.
+    wrong_sample_rate: the model has another one.
+    too_long: more than `max_seconds`.
+    too_short: less than one window.
+    no_speech: less than one window is left without the silence.
+    """
+
+
+class Recordings:
+    """Decodes, normalises, removes silence, cuts windows: every recording by itself.
+
+    Edges are not trimmed: who asks sends the speech that is to be compared.
+    """
+
+    def __init__(self, front_end: FrontEnd) -> None:
+        speech, spectrogram, serving = front_end.speech, front_end.spectrogram, front_end.serving
+        self._rate = speech.sample_rate
+        self._window = spectrogram.window_samples(speech.sample_rate)
+        self._shape = (spectrogram.n_mels, spectrogram.frames(speech.sample_rate))
+        self._max_samples = round(serving.max_seconds * speech.sample_rate)
+        self._max_windows = serving.max_windows
+        self._silence = frontend.SilenceDetector(
+            sample_rate=speech.sample_rate,
+            threshold_dbfs=speech.silence_threshold_dbfs,
+            min_silence_ms=speech.min_silence_ms,
+            keep_silence_ms=speech.keep_silence_ms,
+        )
+        self._log_mel = frontend.LogMelSpectrogram(
+            sample_rate=speech.sample_rate,
+            n_fft=spectrogram.n_fft,
+            hop_samples=spectrogram.hop_samples,
+            n_mels=spectrogram.n_mels,
+            top_db=spectrogram.top_db,
+        )
+        self._quantise = frontend.Quantise(spectrogram.top_db)
+
+    def hear(self, audio: tf.Tensor) -> Heard:
+        """The windows of every recording, and what is wrong with it.
+
+        Args:
+            audio: string [N], WAVs.
+        """
+        heard: Heard = tf.map_fn(
+            self._hear_one,
+            audio,
+            parallel_iterations=RECORDINGS_AT_ONCE,
+            fn_output_signature=Heard(
+                windows=tf.RaggedTensorSpec([None, *self._shape], tf.uint8, ragged_rank=0),
+                speech_seconds=tf.TensorSpec([], tf.float32),
+                status=tf.TensorSpec([], tf.string),
+            ),
+        )
+        # Of no recordings, the windows come without their shape.
+        flat = tf.reshape(heard.windows.values, [-1, *self._shape])
+        return heard._replace(windows=heard.windows.with_values(flat))
+
+    def _hear_one(self, audio: tf.Tensor) -> Heard:
+        header = wav.read_header(audio)
+        refusals = {
+            NOT_WAV: ~header.is_pcm16,
+            WRONG_SAMPLE_RATE: header.sample_rate != self._rate,
+            TOO_LONG: header.frames > self._max_samples,
+            TOO_SHORT: header.frames < self._window,
+        }
+        refused = tf.reduce_any(tf.stack(list(refusals.values())))
+        # What is refused goes the same way with no samples.
+        frames = tf.where(refused, tf.zeros_like(header.frames), header.frames)
+        speech = self._speech(wav.read_mono(audio, header._replace(frames=frames)))
+        samples = tf.size(speech, out_type=tf.int64)
+        status = _first_true(refusals | {NO_SPEECH: samples < self._window})
+        return Heard(
+            windows=self._windows(speech, samples),
+            speech_seconds=tf.cast(samples / self._rate, tf.float32),
+            status=status,
+        )
+
+    def _speech(self, waveform: tf.Tensor) -> tf.Tensor:
+        """int16 [kept samples] of float32 [samples]."""
+        peak = tf.reduce_max(tf.abs(waveform))
+        # Digital silence, and no samples at all, have no peak to divide by.
+        peak = tf.where(peak > 0.0, peak, 1.0)
+        return self._silence(frontend.to_pcm16(waveform, peak))
+
+    def _windows(self, speech: tf.Tensor, samples: tf.Tensor) -> tf.Tensor:
+        """uint8 [windows, n_mels, frames] of int16 [samples]."""
+        starts = window_starts(samples, self._window, self._max_windows)
+        # Slices: an index for each sample would cost more than the mel bands.
+        pcm16 = tf.map_fn(
+            lambda start: speech[start : start + self._window],
+            starts,
+            fn_output_signature=tf.TensorSpec([self._window], tf.int16),
+        )
+        decibels = self._log_mel(frontend.to_waveform(pcm16))
+        return tf.ensure_shape(self._quantise(decibels), [None, *self._shape])
+
+
+def window_starts(samples: tf.Tensor, window: int, max_windows: int) -> tf.Tensor:
+    """Where a recording's windows begin: evenly spaced, from its very start to its very end.
+
+    As few as cover every sample, at most `max_windows`; none where not even one fits.
+
+    Args:
+        samples: int64 scalar, length of the speech.
+        window: samples of a window.
+        max_windows: of one recording.
+
+    Returns:
+        int64 [windows], in samples.
+    """
+    covering = (samples + window - 1) // window
+    count = tf.where(samples < window, tf.zeros_like(samples), tf.minimum(covering, max_windows))
+    return tf.range(count) * (samples - window) // tf.maximum(count - 1, 1)
+
+
+def _first_true(statuses: dict[str, tf.Tensor]) -> tf.Tensor:
+    """The first name whose condition holds, or "ok"."""
+    status = tf.constant(OK)
+    for name, holds in reversed(statuses.items()):
+        status = tf.where(holds, name, status)
+    return status

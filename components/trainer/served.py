@@ -1,0 +1,155 @@
+"""What the SavedModel answers: recordings, embeddings or pairs in, a decision out."""
+
+import functools
+from collections.abc import Callable
+from typing import Final
+
+import keras
+import tensorflow as tf
+
+from components import features
+from components.trainer.calibration import Calibration
+from components.trainer.data import parse_pairs
+from components.trainer.recordings import Heard, Recordings
+from components.trainer.tower import paired_distance
+
+# A batch of recordings may have thousands of windows, the Evaluator sends a thousand pairs: the
+# tower's activations must not grow with them.
+WINDOWS_AT_ONCE: Final = 64
+SAME_SPEAKER_FROM: Final = 0.5
+
+Answer = dict[str, tf.Tensor]
+
+
+class ServedModel(tf.Module):
+    """Front end, tower and calibration behind signatures.
+
+    A recording with another status than "ok" has an embedding of NaN, and what is compared
+    with NaN has the scores NaN and is not the same speaker.
+    """
+
+    def __init__(
+        self,
+        tower: keras.Model,
+        calibration: Calibration,
+        recordings: Recordings,
+        *,
+        unit_norm: bool,
+        digest: str,
+    ) -> None:
+        """Wraps a tower.
+
+        Args:
+            tower: uint8 windows [N, n_mels, frames] to embeddings [N, D].
+            calibration: threshold and slope, stored as variables.
+            recordings: the front end.
+            unit_norm: whether the tower's embeddings have the length 1; a recording's then has too.
+            digest: tells this model's embeddings from another one's.
+        """
+        super().__init__(name="swar")
+        # Its weights, and not the Keras model itself, whose tracking would trace it once more.
+        self.weights = [weight.value for weight in tower.weights]
+        self._tower = functools.partial(tower, training=False)
+        self.threshold = tf.Variable(calibration.threshold, trainable=False, dtype=tf.float32)
+        self.slope = tf.Variable(calibration.slope, trainable=False, dtype=tf.float32)
+        self._recordings = recordings
+        self._unit_norm = unit_norm
+        self._digest = digest
+        _, self._n_mels, self._frames = tower.input_shape
+        self._embedding_size = int(tower.output_shape[-1])
+        windows = tf.TensorSpec([None, self._n_mels, self._frames], tf.uint8, "spectrogram")
+        # One traced function inside every signature: the tower's graph is built once.
+        self.embed_windows = tf.function(self._embed_windows, input_signature=[windows])
+
+    def signatures(self) -> dict[str, Callable[..., Answer]]:
+        """The functions that the SavedModel is called by."""
+
+        def signature(
+            function: Callable[..., Answer], *inputs: str, of: tf.TensorSpec
+        ) -> Callable[..., Answer]:
+            specs = [tf.TensorSpec(of.shape, of.dtype, name) for name in inputs]
+            traceable: Callable[..., Answer] = tf.function(function, input_signature=specs)
+            return traceable
+
+        strings = tf.TensorSpec([None], tf.string)
+        embeddings = tf.TensorSpec([None, self._embedding_size], tf.float32)
+        return {
+            "serving_default": signature(self._verify, "audio_a", "audio_b", of=strings),
+            "embed": signature(self._embed, "audio", of=strings),
+            "score_embeddings": signature(self._score, "embedding_a", "embedding_b", of=embeddings),
+            "score_pairs": signature(self._score_pairs, "examples", of=strings),
+        }
+
+    def _verify(self, audio_a: tf.Tensor, audio_b: tf.Tensor) -> Answer:
+        recordings = tf.size(audio_a)
+        tf.debugging.assert_equal(
+            recordings, tf.size(audio_b), "audio_a and audio_b have not the same length"
+        )
+        embedding, heard = self._embed_recordings(tf.concat([audio_a, audio_b], axis=0))
+        return self._score(embedding[:recordings], embedding[recordings:]) | {
+            "status_a": heard.status[:recordings],
+            "status_b": heard.status[recordings:],
+        }
+
+    def _embed(self, audio: tf.Tensor) -> Answer:
+        embedding, heard = self._embed_recordings(audio)
+        return {
+            "embedding": embedding,
+            "speech_seconds": heard.speech_seconds,
+            "status": heard.status,
+            "model_digest": tf.fill(tf.shape(audio), self._digest),
+        }
+
+    def _score(self, embedding_a: tf.Tensor, embedding_b: tf.Tensor) -> Answer:
+        tf.debugging.assert_equal(
+            tf.shape(embedding_a),
+            tf.shape(embedding_b),
+            "embedding_a and embedding_b have not the same length",
+        )
+        distance = paired_distance(embedding_a, embedding_b)
+        # Said outright: not every kernel of the maximum in the distance hands NaN on.
+        known = tf.reduce_all(tf.math.is_finite(embedding_a + embedding_b), axis=1)
+        distance = tf.where(known, distance, float("nan"))
+        probability = self._probability(distance)
+        return {
+            features.DISTANCE: distance,
+            features.PROBABILITY: probability,
+            "same_speaker": probability >= SAME_SPEAKER_FROM,
+        }
+
+    def _score_pairs(self, examples: tf.Tensor) -> Answer:
+        windows = parse_pairs(examples, self._n_mels, self._frames)
+        embedding = self.embed_windows(windows[features.SPECTROGRAM])
+        distance = paired_distance(embedding[::2], embedding[1::2])
+        return {
+            features.DISTANCE: distance,
+            features.PROBABILITY: self._probability(distance),
+        }
+
+    def _probability(self, distance: tf.Tensor) -> tf.Tensor:
+        return tf.sigmoid(self.slope * (self.threshold - distance))
+
+    def _embed_recordings(self, audio: tf.Tensor) -> tuple[tf.Tensor, Heard]:
+        """float32 [N, D]: the mean over each recording's windows, NaN without any."""
+        heard = self._recordings.hear(audio)
+        windows = heard.windows
+        total = tf.math.unsorted_segment_sum(
+            self.embed_windows(windows.values), windows.value_rowids(), tf.size(audio)
+        )
+        mean = total / tf.cast(windows.row_lengths(), tf.float32)[:, tf.newaxis]
+        return (tf.math.l2_normalize(mean, axis=1) if self._unit_norm else mean), heard
+
+    def _embed_windows(self, spectrogram: tf.Tensor) -> tf.Tensor:
+        windows = tf.shape(spectrogram)[0]
+        parts = tf.TensorArray(
+            tf.float32,
+            size=(windows + WINDOWS_AT_ONCE - 1) // WINDOWS_AT_ONCE,
+            infer_shape=False,
+            element_shape=[None, self._embedding_size],
+        )
+        for part in tf.range(parts.size()):
+            tf.autograph.experimental.set_loop_options(parallel_iterations=1)
+            first = part * WINDOWS_AT_ONCE
+            embedding = self._tower(spectrogram[first : first + WINDOWS_AT_ONCE])
+            parts = parts.write(part, tf.cast(embedding, tf.float32))
+        return parts.concat()

@@ -1,0 +1,91 @@
+"""The requests that TF Serving runs on a model before it answers anybody."""
+
+import io
+import os
+import wave
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+import numpy as np
+import tensorflow as tf
+from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
+
+from components import features
+from components.frontend import INT16_PEAK
+from components.trainer.recordings import FrontEnd
+
+WARMUP_REQUESTS: Final = "assets.extra/tf_serving_warmup_requests"
+_MODEL_NAME: Final = "swar"
+_SOUND_WINDOWS: Final = 2
+_PITCH_HZ: Final = 100
+
+
+def write_warmup_requests(folder: str, front_end: FrontEnd, embedding_size: int) -> None:
+    """Writes one request for each signature, the recordings of synthetic sound.
+
+    Args:
+        folder: of the SavedModel.
+        front_end: rate and windows of the sound.
+        embedding_size: D.
+    """
+    path = os.path.join(folder, WARMUP_REQUESTS)
+    tf.io.gfile.makedirs(os.path.dirname(path))
+    with tf.io.TFRecordWriter(path) as file:
+        for signature, inputs in _requests(front_end, embedding_size):
+            log = _prediction_log(signature, inputs)
+            # The inputs are a map, whose order is otherwise anybody's guess: the same model must
+            # have the same bytes.
+            file.write(log.SerializeToString(deterministic=True))
+
+
+def _requests(front_end: FrontEnd, embedding_size: int) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    sound = np.array([_buzz(front_end)], object)
+    embedding = np.zeros([1, embedding_size], np.float32)
+    yield "serving_default", {"audio_a": sound, "audio_b": sound}
+    yield "embed", {"audio": sound}
+    yield "score_embeddings", {"embedding_a": embedding, "embedding_b": embedding}
+    yield "score_pairs", {"examples": np.array([_pair(front_end)], object)}
+
+
+def _prediction_log(signature: str, inputs: Mapping[str, Any]) -> prediction_log_pb2.PredictionLog:
+    request = predict_pb2.PredictRequest()
+    request.model_spec.name = _MODEL_NAME
+    request.model_spec.signature_name = signature
+    for name, value in inputs.items():
+        request.inputs[name].CopyFrom(tf.make_tensor_proto(value))
+    return prediction_log_pb2.PredictionLog(
+        predict_log=prediction_log_pb2.PredictLog(request=request)
+    )
+
+
+def _buzz(front_end: FrontEnd) -> bytes:
+    """A WAV of a square wave: of all sounds the last to be taken for silence."""
+    rate = front_end.speech.sample_rate
+    seconds = min(
+        _SOUND_WINDOWS * front_end.spectrogram.window_seconds, front_end.serving.max_seconds
+    )
+    half_periods = np.arange(round(seconds * rate)) * 2 * _PITCH_HZ // rate
+    pcm16 = np.where(half_periods % 2, -INT16_PEAK, INT16_PEAK).astype("<i2")
+    file = io.BytesIO()
+    with wave.open(file, "wb") as writer:
+        writer.setnchannels(1)
+        writer.setsampwidth(2)
+        writer.setframerate(rate)
+        writer.writeframes(pcm16.tobytes())
+    return file.getvalue()
+
+
+def _pair(front_end: FrontEnd) -> bytes:
+    """A serialised pair of two empty windows."""
+    spectrogram = front_end.spectrogram
+    pixels = spectrogram.n_mels * spectrogram.frames(front_end.speech.sample_rate)
+    values: dict[str, bytes | int | float] = {features.LABEL: 1}
+    for side in features.SIDES:
+        values |= {
+            features.sided(features.SPECTROGRAM, side): bytes(pixels),
+            features.sided(features.SPEAKER, side): b"",
+            features.sided(features.RECORDING, side): b"",
+            features.sided(features.START_SECONDS, side): 0.0,
+        }
+    serialised: bytes = features.example(values).SerializeToString()
+    return serialised

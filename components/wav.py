@@ -1,0 +1,163 @@
+"""A WAV in a string tensor to samples, with core TensorFlow ops, whatever its bytes are.
+
+`tf.audio.decode_wav` fails the whole batch on one item that it cannot read. Nothing fails
+here: an item that is no 16-bit PCM WAV says so.
+"""
+
+from typing import Final, NamedTuple
+
+import tensorflow as tf
+
+from components.frontend import INT16_FULL_SCALE
+
+# Real files have a handful. Each one costs a step, and a hostile file could have millions.
+MAX_CHUNKS: Final = 128
+# Microsoft's multimedia registry: WAVE_FORMAT_PCM, WAVE_FORMAT_EXTENSIBLE and the sub-format
+# KSDATAFORMAT_SUBTYPE_PCM.
+_PCM: Final = 1
+_EXTENSIBLE: Final = 0xFFFE
+_PCM_SUBFORMAT: Final = bytes.fromhex("0100000000001000800000aa00389b71")
+_PCM_BYTES: Final = 16
+_EXTENSIBLE_BYTES: Final = 40
+_UNKNOWN: Final = 0xFFFF_FFFF
+_SAMPLE_BYTES: Final = 2
+
+
+class Header(NamedTuple):
+    """What the chunks of one WAV say. All scalars; int64 but for the first."""
+
+    is_pcm16: tf.Tensor
+    """bool; where it is false, `frames` is 0."""
+    sample_rate: tf.Tensor
+    """Hz."""
+    channels: tf.Tensor
+    """At least 1."""
+    data_start: tf.Tensor
+    """The first sample's byte."""
+    frames: tf.Tensor
+    """Samples of each channel that are there, whatever the header declares."""
+
+
+class _Chunks(NamedTuple):
+    """How far the walk over the chunks has come; -1 for what it has not met."""
+
+    position: tf.Tensor
+    walked: tf.Tensor
+    format_start: tf.Tensor
+    format_bytes: tf.Tensor
+    data_start: tf.Tensor
+    data_bytes: tf.Tensor
+
+
+def read_header(wav: tf.Tensor) -> Header:
+    """Finds `fmt ` and `data` among the chunks of a RIFF file, in any order.
+
+    A data size beyond the end, and what recorders that write to a pipe leave for an unknown
+    one (all ones; 0, where the RIFF size has nothing behind it either), is what is there.
+
+    Args:
+        wav: string scalar, any bytes.
+    """
+    length = _length(wav)
+    is_riff = (_cut(wav, 0, 4) == b"RIFF") & (_cut(wav, 8, 4) == b"WAVE")
+    chunks = _walk(wav, length)
+
+    words = tf.io.decode_raw(
+        _cut(wav, chunks.format_start, tf.clip_by_value(chunks.format_bytes, 0, _EXTENSIBLE_BYTES)),
+        tf.uint16,
+        fixed_length=_EXTENSIBLE_BYTES,
+    )
+    # WAVEFORMATEX: tag, channels, rate, bytes per second, bytes per frame, bits per sample.
+    tag, channels, rate_low, rate_high, _, _, _, bits = tf.unstack(tf.cast(words[:8], tf.int64))
+    subformat = _cut(wav, chunks.format_start + _EXTENSIBLE_BYTES - 16, 16)
+    is_extensible = (
+        (tag == _EXTENSIBLE)
+        & (chunks.format_bytes >= _EXTENSIBLE_BYTES)
+        & (subformat == _PCM_SUBFORMAT)
+    )
+    is_pcm = (tag == _PCM) & (chunks.format_bytes >= _PCM_BYTES)
+    is_pcm16 = (
+        is_riff
+        & (is_pcm | is_extensible)
+        & (bits == 8 * _SAMPLE_BYTES)
+        & (channels > 0)
+        & (chunks.data_start >= 0)
+    )
+    channels = tf.maximum(channels, 1)
+    there = length - chunks.data_start
+    riff_bytes = _uint32(wav, 4)
+    open_ended = (chunks.data_bytes == 0) & (
+        (riff_bytes == _UNKNOWN) | (riff_bytes + 8 <= chunks.data_start)
+    )
+    data_bytes = tf.where(open_ended, there, tf.minimum(chunks.data_bytes, there))
+    frames = tf.where(is_pcm16, data_bytes // (_SAMPLE_BYTES * channels), 0)
+    return Header(
+        is_pcm16=is_pcm16,
+        sample_rate=rate_low + rate_high * 2**16,
+        channels=channels,
+        data_start=tf.maximum(chunks.data_start, 0),
+        frames=frames,
+    )
+
+
+def read_mono(wav: tf.Tensor, header: Header) -> tf.Tensor:
+    """The mean of the channels.
+
+    Args:
+        wav: string scalar.
+        header: of this WAV; fewer `frames` give the beginning.
+
+    Returns:
+        float32 [frames], full scale 1.
+    """
+    size = header.frames * header.channels * _SAMPLE_BYTES
+    pcm16 = tf.io.decode_raw(_cut(wav, header.data_start, size), tf.int16)
+    interleaved = tf.reshape(pcm16, tf.stack([header.frames, header.channels]))
+    total = tf.reduce_sum(tf.cast(interleaved, tf.float32) / INT16_FULL_SCALE, axis=1)
+    return total / tf.cast(header.channels, tf.float32)
+
+
+def _walk(wav: tf.Tensor, length: tf.Tensor) -> _Chunks:
+    """From chunk to chunk until `fmt ` and `data` are met."""
+
+    def goes_on(at: _Chunks) -> tf.Tensor:
+        found = (at.format_start >= 0) & (at.data_start >= 0)
+        return ~found & (at.position + 8 <= length) & (at.walked < MAX_CHUNKS)
+
+    def step(at: _Chunks) -> tuple[_Chunks]:
+        name, size = _cut(wav, at.position, 4), _uint32(wav, at.position + 4)
+        content = at.position + 8
+        is_format = (name == b"fmt ") & (at.format_start < 0)
+        is_data = (name == b"data") & (at.data_start < 0)
+        return (
+            _Chunks(
+                position=content + size + size % 2,
+                walked=at.walked + 1,
+                format_start=tf.where(is_format, content, at.format_start),
+                format_bytes=tf.where(is_format, size, at.format_bytes),
+                data_start=tf.where(is_data, content, at.data_start),
+                data_bytes=tf.where(is_data, size, at.data_bytes),
+            ),
+        )
+
+    start = _Chunks(*(tf.constant(value, tf.int64) for value in (12, 0, -1, -1, -1, -1)))
+    chunks: _Chunks = tf.while_loop(goes_on, step, [start])[0]
+    return chunks
+
+
+def _length(wav: tf.Tensor) -> tf.Tensor:
+    return tf.cast(tf.strings.length(wav), tf.int64)
+
+
+def _cut(wav: tf.Tensor, start: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
+    """At most `size` bytes from `start`, none behind the end."""
+    start = tf.clip_by_value(tf.cast(start, tf.int64), 0, _length(wav))
+    return tf.strings.substr(wav, start, tf.cast(size, tf.int64))
+
+
+def _uint32(wav: tf.Tensor, start: tf.Tensor) -> tf.Tensor:
+    """The little-endian number at `start`, int64."""
+    low, high = tf.unstack(
+        tf.cast(tf.io.decode_raw(_cut(wav, start, 4), tf.uint16, fixed_length=4), tf.int64)
+    )
+    return low + high * 2**16

@@ -1,0 +1,102 @@
+"""What a Swar model answers, checked: never a number that the model did not mean."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from serving.wire import Tensor
+
+Vector = npt.NDArray[np.float32]
+
+OK: Final = "ok"
+
+
+@dataclass(frozen=True)
+class Embedding:
+    """What the model makes of one recording."""
+
+    vector: Vector
+    """float32 [D]; NaN unless the status is ok."""
+    speech_seconds: float
+    """Speech that is left without the silence."""
+    status: str
+    """"ok", or why the model cannot use the recording."""
+    model_digest: str
+    """Names the model: vectors of two models cannot be compared."""
+
+
+@dataclass(frozen=True)
+class Decision:
+    """Whether two voices are one."""
+
+    distance: float
+    """Euclidean, of the embeddings."""
+    probability: float
+    """Calibrated P(same speaker)."""
+    same_speaker: bool
+    """At the threshold that the model was calibrated to."""
+
+
+def embeddings(outputs: Mapping[str, Tensor], count: int) -> list[Embedding]:
+    """The answer of `embed` to `count` recordings.
+
+    Raises:
+        ValueError: an output is missing, or has another shape, type or value than it must.
+    """
+    vectors = _numbers(outputs, "embedding", count, dimensions=2)
+    seconds = _numbers(outputs, "speech_seconds", count)
+    statuses = _texts(outputs, "status", count)
+    digests = _texts(outputs, "model_digest", count)
+    usable = np.array([status == OK for status in statuses])
+    if not np.isfinite(vectors[usable]).all():
+        raise ValueError("an embedding is NaN though its status is ok")
+    return [
+        Embedding(vector, float(speech), status, digest)
+        for vector, speech, status, digest in zip(vectors, seconds, statuses, digests, strict=True)
+    ]
+
+
+def decisions(outputs: Mapping[str, Tensor], count: int) -> list[Decision]:
+    """The scores of `count` comparisons; raises as `embeddings` does."""
+    distances = _numbers(outputs, "distance", count)
+    probabilities = _numbers(outputs, "probability", count)
+    same = _numbers(outputs, "same_speaker", count)
+    if not (np.isfinite(distances).all() and np.isfinite(probabilities).all()):
+        raise ValueError("a score is NaN though the recordings are ok")
+    return [
+        Decision(float(distance), float(probability), bool(together))
+        for distance, probability, together in zip(distances, probabilities, same, strict=True)
+    ]
+
+
+def statuses(outputs: Mapping[str, Tensor]) -> tuple[str, str]:
+    """Of both recordings of one comparison; raises as `embeddings` does."""
+    return _texts(outputs, "status_a", 1)[0], _texts(outputs, "status_b", 1)[0]
+
+
+def _numbers(
+    outputs: Mapping[str, Tensor], name: str, count: int, dimensions: int = 1
+) -> npt.NDArray[np.float32]:
+    values = _output(outputs, name, count, dimensions)
+    if values.dtype.kind not in "bif":
+        raise ValueError(f"output {name!r} holds no numbers")
+    return values.astype(np.float32)
+
+
+def _texts(outputs: Mapping[str, Tensor], name: str, count: int) -> list[str]:
+    values = _output(outputs, name, count, 1)
+    if values.dtype.kind != "O":
+        raise ValueError(f"output {name!r} holds no strings")
+    return [value.decode("utf-8") for value in values]
+
+
+def _output(outputs: Mapping[str, Tensor], name: str, count: int, dimensions: int) -> Tensor:
+    if name not in outputs:
+        raise ValueError(f"no output {name!r}")
+    values = outputs[name]
+    if values.ndim != dimensions or len(values) != count:
+        raise ValueError(f"output {name!r} is of shape {list(values.shape)} for {count} requests")
+    return values

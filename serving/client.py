@@ -1,0 +1,233 @@
+"""Calls a served Swar model with any audio file. Needs no TensorFlow.
+
+with Client("grpc://127.0.0.1:8500") as client:
+    decision = client.verify("a.mp3", "b.m4a")
+"""
+
+import contextlib
+import io
+import os
+import tempfile
+import time
+import wave
+from collections.abc import Iterator, Mapping, Sequence
+from types import TracebackType
+from typing import Final, Self
+
+import numpy as np
+import numpy.typing as npt
+import tenacity
+
+from components import audio
+from components.errors import SwarError
+from serving import answers, defaults
+from serving.answers import OK, Decision, Embedding
+from serving.transport import Unavailable, connect
+from serving.wire import Input, ModelSpec, Tensor
+
+Audio = str | os.PathLike[str] | bytes
+"""An audio file: its path, or what it holds."""
+
+# What can be wrong with a recording, and what helps; of the statuses that the model gives.
+_FAULTS: Final[Mapping[str, str]] = {
+    "not_wav": "reached the model damaged; try again, and if it stays so report it",
+    "too_short": "is too short: record a few seconds of speech",
+    "no_speech": "has too little speech in it: record a few seconds, closer to the microphone",
+    "too_long": "is longer than the model accepts: cut it into shorter files",
+}
+_FILES_PER_REQUEST: Final = 8  # bounds a request's bytes and the model's batch
+_INT16_PEAK: Final = 32767
+_FIRST_PAUSE_SECONDS: Final = 0.1
+_LONGEST_PAUSE_SECONDS: Final = 5.0
+
+
+def fault(name: str, status: str) -> SwarError:
+    """The error for a recording whose status is not ok."""
+    return SwarError(f"{name} {_FAULTS.get(status, f'was refused by the model: {status}')}")
+
+
+def display_name(recording: Audio) -> str:
+    """What a message calls a recording."""
+    return "the recording" if isinstance(recording, bytes) else repr(os.fspath(recording))
+
+
+def to_wav(recording: Audio, sample_rate: int = defaults.SAMPLE_RATE_HZ) -> bytes:
+    """A recording as the model takes it.
+
+    Decoded, resampled and mixed as the pipeline does, and peak-normalised as it does too:
+    the model, which normalises again, finds the samples that training would have had.
+
+    Args:
+        recording: any audio file.
+        sample_rate: the model's, in Hz.
+
+    Returns:
+        A WAV file, mono, 16-bit PCM at `sample_rate`.
+
+    Raises:
+        SwarError: it cannot be decoded.
+    """
+    try:
+        samples = _decode(recording, sample_rate)
+    except audio.AudioError as error:
+        raise SwarError(f"{display_name(recording)}: {error}: give another recording") from error
+    peak = np.max(np.abs(samples), initial=np.float32(0.0))
+    if peak > 0.0:
+        samples = samples / peak * np.float32(_INT16_PEAK)
+    return pack_wav(samples.astype("<i2"), sample_rate)
+
+
+def pack_wav(pcm16: npt.NDArray[np.int16], sample_rate: int) -> bytes:
+    """A mono WAV file of int16 samples."""
+    file = io.BytesIO()
+    with wave.open(file, "wb") as writer:
+        writer.setparams((1, 2, sample_rate, 0, "NONE", "not compressed"))
+        writer.writeframes(pcm16.astype("<i2").tobytes())
+    return file.getvalue()
+
+
+def _decode(recording: Audio, sample_rate: int) -> audio.Samples:
+    if not isinstance(recording, bytes):
+        return audio.decode(recording, sample_rate=sample_rate)
+    with tempfile.NamedTemporaryFile(prefix="swar-recording-") as file:
+        file.write(recording)
+        file.flush()
+        return audio.decode(file.name, sample_rate=sample_rate)
+
+
+class Client:
+    """A served model. Safe to share between threads.
+
+    Args:
+        url: `grpc://HOST:PORT`, `http://HOST:PORT` or `https://HOST:PORT`.
+        model: its name; the newest version answers, unless one is named by
+        version: a number, or
+        label: such as "stable".
+        sample_rate: what the model was trained at, in Hz.
+        deadline_seconds: for one request, with all its attempts.
+        attempts: how often a request is sent where the server is not there or is overloaded.
+
+    Raises:
+        SwarError: of this and of all methods, where the user can mend it; the message says how.
+    """
+
+    def __init__(
+        self,
+        url: str = defaults.URL,
+        *,
+        model: str = defaults.MODEL_NAME,
+        version: int | None = None,
+        label: str | None = None,
+        sample_rate: int = defaults.SAMPLE_RATE_HZ,
+        deadline_seconds: float = defaults.DEADLINE_SECONDS,
+        attempts: int = 5,
+    ) -> None:
+        if version is not None and label is not None:
+            raise SwarError("a model is asked for by version or by label, not by both")
+        self.url = url
+        self.sample_rate = sample_rate
+        self._deadline_seconds = deadline_seconds
+        self._attempts = attempts
+        self._transport = connect(url, ModelSpec(model, version, label))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Closes the connections."""
+        self._transport.close()
+
+    def embed(self, recordings: Sequence[Audio]) -> list[Embedding]:
+        """An embedding of each recording; one that is not usable has its status and NaNs."""
+        embeddings: list[Embedding] = []
+        for first in range(0, len(recordings), _FILES_PER_REQUEST):
+            wavs = [
+                to_wav(recording, self.sample_rate)
+                for recording in recordings[first : first + _FILES_PER_REQUEST]
+            ]
+            with self._answer_of("embed", {"audio": wavs}) as outputs:
+                embeddings += answers.embeddings(outputs, len(wavs))
+        for embedding in embeddings:
+            self._check_rate(embedding.status)
+        return embeddings
+
+    def verify(self, recording_a: Audio, recording_b: Audio) -> Decision:
+        """Whether the same person speaks in two recordings; SwarError where one is not usable."""
+        wav_a, wav_b = (to_wav(each, self.sample_rate) for each in (recording_a, recording_b))
+        inputs = {"audio_a": [wav_a], "audio_b": [wav_b]}
+        with self._answer_of("serving_default", inputs) as outputs:
+            statuses = answers.statuses(outputs)
+            for recording, status in zip((recording_a, recording_b), statuses, strict=True):
+                self._check_rate(status)
+                if status != OK:
+                    raise fault(display_name(recording), status)
+            return answers.decisions(outputs, 1)[0]
+
+    def score(self, embeddings_a: npt.ArrayLike, embeddings_b: npt.ArrayLike) -> list[Decision]:
+        """A decision for each row of two arrays of embeddings, float32 [N, D]."""
+        rows_a, rows_b = (np.asarray(rows, np.float32) for rows in (embeddings_a, embeddings_b))
+        if rows_a.shape != rows_b.shape or rows_a.ndim != 2:
+            raise ValueError(f"embeddings of shapes {rows_a.shape} and {rows_b.shape}")
+        inputs = {"embedding_a": rows_a, "embedding_b": rows_b}
+        with self._answer_of("score_embeddings", inputs) as outputs:
+            return answers.decisions(outputs, len(rows_a))
+
+    def model_digest(self) -> str:
+        """Names the model that answers now: the digest that its embeddings carry."""
+        silence = pack_wav(np.zeros(self.sample_rate, np.int16), self.sample_rate)
+        return self.embed([silence])[0].model_digest
+
+    def _check_rate(self, status: str) -> None:
+        if status == "wrong_sample_rate":
+            raise SwarError(
+                f"the model was not trained at {self.sample_rate} Hz: give its rate with "
+                "--sample-rate; it is `sample_rate` in the model's assets.extra/swar.json"
+            )
+
+    @contextlib.contextmanager
+    def _answer_of(
+        self, signature: str, inputs: Mapping[str, Input]
+    ) -> Iterator[dict[str, Tensor]]:
+        """A signature's outputs; a ValueError in reading them is the endpoint's fault."""
+        try:
+            yield self._outputs(signature, inputs)
+        except ValueError as error:
+            raise SwarError(
+                f"{self.url} does not answer {signature!r} as a Swar model does ({error}): is "
+                "the right model served there?"
+            ) from error
+
+    def _outputs(self, signature: str, inputs: Mapping[str, Input]) -> dict[str, Tensor]:
+        ends_at = time.monotonic() + self._deadline_seconds
+        retrying = tenacity.Retrying(
+            retry=tenacity.retry_if_exception_type(Unavailable),
+            wait=tenacity.wait_random_exponential(_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS),
+            stop=tenacity.stop_after_attempt(self._attempts)
+            | tenacity.stop_before_delay(self._deadline_seconds),
+            reraise=True,
+        )
+        try:
+            for attempt in retrying:
+                with attempt:
+                    left_seconds = max(0.001, ends_at - time.monotonic())
+                    return self._transport.predict(signature, inputs, left_seconds)
+        except Unavailable as error:
+            told = " ".join(str(error).split())
+            raise SwarError(
+                f"no endpoint answers at {self.url}: start one with `swar serve MODEL_DIR`, or "
+                f"name another with --url (the last of the attempts: {told[:300]})"
+            ) from error
+        except TimeoutError as error:
+            raise SwarError(
+                f"{self.url} did not answer within {self._deadline_seconds:g} s: it may be "
+                "overloaded; allow more with --deadline"
+            ) from error
+        raise AssertionError("tenacity returns or raises")

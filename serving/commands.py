@@ -1,0 +1,229 @@
+"""The commands around a served model: serve, enrol, verify, identify.
+
+They import what they need when they run: `swar --help` must not load audio libraries.
+"""
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from components.errors import SwarError
+from serving import defaults
+
+if TYPE_CHECKING:
+    from serving.client import Client
+
+DIFFERENT, UNKNOWN = 1, 1  # exit statuses; 0 is yes, 2 an error
+
+app = typer.Typer()
+
+UrlOption = Annotated[
+    str, typer.Option("--url", help="The endpoint: grpc://HOST:PORT or http://HOST:PORT.")
+]
+ModelNameOption = Annotated[str, typer.Option("--model-name", help="What the endpoint calls it.")]
+SampleRateOption = Annotated[int, typer.Option("--sample-rate", help="The model's, in Hz.", min=1)]
+DeadlineOption = Annotated[
+    float, typer.Option("--deadline", help="Seconds for a request, with its retries.", min=0.001)
+]
+GalleryOption = Annotated[
+    str, typer.Option("--gallery", help="Folder or object storage URI of the enrolled speakers.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="The speaker.")]
+
+
+@contextlib.contextmanager
+def _client(url: str, model_name: str, sample_rate: int, deadline: float) -> Iterator["Client"]:
+    from serving.client import Client
+
+    with Client(
+        url, model=model_name, sample_rate=sample_rate, deadline_seconds=deadline
+    ) as client:
+        yield client
+
+
+@app.command("serve")
+def serve_command(
+    model_dir: Annotated[
+        Path, typer.Argument(metavar="MODEL_DIR", help="Folder of versions: OUTPUT/published.")
+    ],
+    model_name: Annotated[
+        str, typer.Option(help="What requests call the model.")
+    ] = defaults.MODEL_NAME,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    rest_port: Annotated[int, typer.Option(help="For REST.", min=0, max=65535)] = 8501,
+    grpc_port: Annotated[int, typer.Option(help="For gRPC.", min=0, max=65535)] = 8500,
+    label: Annotated[
+        list[str] | None,
+        typer.Option(help="A label for a version, kept loaded.", metavar="LABEL=VERSION"),
+    ] = None,
+    max_batch_size: Annotated[
+        int, typer.Option(help="Recordings that run together at most.", min=1)
+    ] = 32,
+    batch_timeout_micros: Annotated[
+        int, typer.Option(help="How long a request waits for others.", min=0)
+    ] = 5_000,
+) -> None:
+    """Serve a published model locally: a stand-in that speaks TF Serving's REST and gRPC."""
+    from serving.server import ServerSettings, serve
+    from serving.standin.batcher import Batching
+
+    serve(
+        ServerSettings(
+            model_dir,
+            model_name,
+            host,
+            rest_port,
+            grpc_port,
+            labels=dict(map(_label, label or ())),
+            batching=Batching(max_batch_size, batch_timeout_micros),
+        )
+    )
+
+
+def _label(told: str) -> tuple[str, int]:
+    name, _, version = told.partition("=")
+    if not name or not version.isdecimal():
+        raise SwarError(f"--label {told!r} is not LABEL=VERSION, for example stable=1700000000")
+    return name, int(version)
+
+
+@app.command("app")
+def app_command(
+    url: UrlOption = defaults.URL,
+    gallery: GalleryOption = defaults.GALLERY,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Where the page is.", min=0, max=65535)] = 7860,
+    model_name: ModelNameOption = defaults.MODEL_NAME,
+    sample_rate: SampleRateOption = defaults.SAMPLE_RATE_HZ,
+    deadline: DeadlineOption = defaults.DEADLINE_SECONDS,
+) -> None:
+    """Open the web page: record or upload, enrol, verify, identify."""
+    from serving.app import launch
+    from serving.gallery import Gallery
+
+    with _client(url, model_name, sample_rate, deadline) as client:
+        launch(client, Gallery(gallery), host=host, port=port)
+
+
+@app.command("enroll")
+def enroll_command(
+    name: NameArgument,
+    files: Annotated[
+        list[Path], typer.Argument(metavar="FILE...", help="5 to 30 s of speech in all.")
+    ],
+    keep_audio: Annotated[
+        bool, typer.Option("--keep-audio", help="Keep the recordings too, for `swar reenroll`.")
+    ] = False,
+    url: UrlOption = defaults.URL,
+    gallery: GalleryOption = defaults.GALLERY,
+    model_name: ModelNameOption = defaults.MODEL_NAME,
+    sample_rate: SampleRateOption = defaults.SAMPLE_RATE_HZ,
+    deadline: DeadlineOption = defaults.DEADLINE_SECONDS,
+    as_json: JsonOption = False,
+) -> None:
+    """Enrol a speaker, or add recordings to one."""
+    from serving import display, recognition
+    from serving.gallery import Gallery
+
+    with _client(url, model_name, sample_rate, deadline) as client:
+        report = recognition.enroll(client, Gallery(gallery), name, files, keep_audio=keep_audio)
+    display.enrolment(report, as_json=as_json)
+
+
+@app.command("verify")
+def verify_command(
+    file_a: Annotated[Path, typer.Argument(metavar="A", help="A recording.")],
+    file_b: Annotated[
+        Path | None, typer.Argument(metavar="[B]", help="Another one, unless --speaker.")
+    ] = None,
+    speaker: Annotated[
+        str | None, typer.Option("--speaker", help="An enrolled speaker instead of B.")
+    ] = None,
+    url: UrlOption = defaults.URL,
+    gallery: GalleryOption = defaults.GALLERY,
+    model_name: ModelNameOption = defaults.MODEL_NAME,
+    sample_rate: SampleRateOption = defaults.SAMPLE_RATE_HZ,
+    deadline: DeadlineOption = defaults.DEADLINE_SECONDS,
+    as_json: JsonOption = False,
+) -> None:
+    """Tell whether one person speaks in both. Exit status: 0 same, 1 different, 2 error."""
+    if (file_b is None) == (speaker is None):
+        raise typer.BadParameter("give a second recording or --speaker NAME, one of them")
+    from serving import display, recognition
+    from serving.gallery import Gallery
+
+    with _client(url, model_name, sample_rate, deadline) as client:
+        if file_b is not None:
+            decision = client.verify(file_a, file_b)
+        else:
+            assert speaker is not None  # checked above
+            decision = recognition.verify_speaker(client, Gallery(gallery), file_a, speaker)
+    display.decision(decision, as_json=as_json)
+    if not decision.same_speaker:
+        raise typer.Exit(DIFFERENT)
+
+
+@app.command("identify")
+def identify_command(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A recording.")],
+    top: Annotated[int, typer.Option(help="How many of the nearest to show.", min=1)] = 5,
+    url: UrlOption = defaults.URL,
+    gallery: GalleryOption = defaults.GALLERY,
+    model_name: ModelNameOption = defaults.MODEL_NAME,
+    sample_rate: SampleRateOption = defaults.SAMPLE_RATE_HZ,
+    deadline: DeadlineOption = defaults.DEADLINE_SECONDS,
+    as_json: JsonOption = False,
+) -> None:
+    """Tell who speaks, or "unknown". Exit status: 0 known, 1 unknown, 2 error."""
+    from serving import display, recognition
+    from serving.gallery import Gallery
+
+    with _client(url, model_name, sample_rate, deadline) as client:
+        identification = recognition.identify(client, Gallery(gallery), file, top=top)
+    display.identification(identification, as_json=as_json)
+    if identification.speaker is None:
+        raise typer.Exit(UNKNOWN)
+
+
+@app.command("speakers")
+def speakers_command(
+    gallery: GalleryOption = defaults.GALLERY, as_json: JsonOption = False
+) -> None:
+    """List the enrolled speakers."""
+    from serving import display
+    from serving.gallery import Gallery
+
+    display.speakers(Gallery(gallery).speakers(), as_json=as_json)
+
+
+@app.command("forget")
+def forget_command(
+    name: NameArgument, gallery: GalleryOption = defaults.GALLERY, as_json: JsonOption = False
+) -> None:
+    """Remove a speaker, and every byte of the speaker from the disk."""
+    from serving import display
+    from serving.gallery import Gallery
+
+    display.forgotten(name, Gallery(gallery).forget(name), as_json=as_json)
+
+
+@app.command("reenroll")
+def reenroll_command(
+    url: UrlOption = defaults.URL,
+    gallery: GalleryOption = defaults.GALLERY,
+    model_name: ModelNameOption = defaults.MODEL_NAME,
+    sample_rate: SampleRateOption = defaults.SAMPLE_RATE_HZ,
+    deadline: DeadlineOption = defaults.DEADLINE_SECONDS,
+    as_json: JsonOption = False,
+) -> None:
+    """Fit the gallery to a new model, from the recordings that were kept."""
+    from serving import display, recognition
+    from serving.gallery import Gallery
+
+    with _client(url, model_name, sample_rate, deadline) as client:
+        done = recognition.reenroll(client, Gallery(gallery))
+    display.reenrolled(done, as_json=as_json)

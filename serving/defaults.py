@@ -1,0 +1,9 @@
+"""Where things are unless one says otherwise; apart, so that `--help` can say so at once."""
+
+from typing import Final
+
+URL: Final = "grpc://127.0.0.1:8500"
+MODEL_NAME: Final = "swar"
+SAMPLE_RATE_HZ: Final = 16_000
+DEADLINE_SECONDS: Final = 60.0
+GALLERY: Final = "gallery"

@@ -1,0 +1,139 @@
+"""Where a gallery is kept: a LanceDB table in a folder or on object storage.
+
+Several processes may write at once: LanceDB commits optimistically, and a lost race is run
+again. Erasing is different. It removes files of old versions, and of writes that never ended,
+so on a local folder it keeps everybody else out with a lock.
+"""
+
+import contextlib
+import fcntl
+import os
+import warnings
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Final
+
+import lancedb
+import pyarrow as pa
+import tenacity
+from lancedb.expr import col
+
+from components.errors import SwarError
+
+SCHEMA: Final = pa.schema(
+    [
+        ("id", pa.string()),  # of the speaker and the samples: enrolling twice changes nothing
+        ("speaker", pa.string()),
+        ("vector", pa.list_(pa.float32())),  # of any length: another model's may be longer
+        ("model_digest", pa.string()),
+        ("speech_seconds", pa.float32()),
+        ("source", pa.string()),  # the file's name
+        ("enrolled_at", pa.timestamp("us", tz="UTC")),
+        ("audio", pa.large_binary()),  # WAV, null unless it was kept
+    ]
+)
+_TABLE: Final = "enrolments"
+_LOCK_FILE: Final = ".lock"
+_MAX_FRAGMENTS: Final = 32  # each enrolment adds one
+_OLDEST_READER: Final = timedelta(hours=1)
+_ROWS_OF_A_FRAGMENT: Final = 2**32  # a row's address is its fragment's number times this, and more
+
+retried = tenacity.retry(
+    retry=tenacity.retry_if_exception_message(match=r"(?is).*(conflict|contention)"),
+    wait=tenacity.wait_random_exponential(0.05, 2.0),
+    stop=tenacity.stop_after_attempt(20),
+    reraise=True,
+)
+"""Runs a commit again that another writer's has overtaken."""
+
+
+class GalleryTable:
+    """The table at a URI, opened for one operation at a time."""
+
+    def __init__(self, uri: str) -> None:
+        self.uri = uri
+        self._folder = None if "://" in uri else Path(uri)
+
+    def exists(self) -> bool:
+        """Whether there is one."""
+        if self._folder is not None and not self._folder.is_dir():
+            return False  # connecting would make it
+        with self._storage_errors():
+            return _TABLE in lancedb.connect(self.uri).list_tables().tables
+
+    @contextlib.contextmanager
+    def opened(self, *, create: bool = False, alone: bool = False) -> Iterator[Any]:
+        """The latest version of the table, while nobody erases.
+
+        Args:
+            create: where there is none.
+            alone: while nobody else, on a local folder, has it open at all.
+
+        Raises:
+            SwarError: there is none, or the storage refuses.
+        """
+        if not create and not self.exists():
+            raise SwarError(
+                f"there is no gallery at {self.uri!r}: `swar enroll NAME FILE` makes one, or name "
+                "another with --gallery"
+            )
+        with self._lock(alone):
+            with self._storage_errors():
+                # Without the interval a table does not see what others write.
+                database = lancedb.connect(self.uri, read_consistency_interval=timedelta(0))
+                if create:
+                    table = database.create_table(_TABLE, schema=SCHEMA, exist_ok=True)
+                else:
+                    table = database.open_table(_TABLE)
+            yield table
+
+    @contextlib.contextmanager
+    def _storage_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, RuntimeError, ValueError) as error:  # LanceDB's, of a store out of reach
+            told = " ".join(str(error).split())
+            raise SwarError(f"the gallery {self.uri!r} cannot be used: {told[:300]}") from error
+
+    @contextlib.contextmanager
+    def _lock(self, alone: bool) -> Iterator[None]:
+        if self._folder is None:
+            yield
+            return
+        with self._storage_errors():
+            self._folder.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(self._folder / _LOCK_FILE, os.O_RDONLY | os.O_CREAT, 0o666)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
+            yield
+        finally:
+            os.close(descriptor)
+
+    def compact(self, table: Any) -> None:
+        """Joins the files of many small writes."""
+        if table.stats()["fragment_stats"]["num_fragments"] > _MAX_FRAGMENTS:
+            retried(table.optimize)(cleanup_older_than=_OLDEST_READER)
+
+    def erase(self, ids: list[str]) -> None:
+        """Removes rows, and every file that holds a byte of them.
+
+        On object storage, files of writes that never ended stay for the seven days after which
+        Lance believes that: there is no lock that would tell.
+        """
+        with self.opened(alone=True) as table:
+            found = table.search().where(col("id").isin(ids)).select(["id"]).with_row_id(True)
+            addresses = found.to_arrow()["_rowid"].to_pylist()
+            # By id, not by name: a commit's own file holds its condition.
+            retried(table.delete)(col("id").isin(ids))
+            # LanceDB compacts a file only when a tenth of its rows are deleted. An update writes
+            # all of its rows anew.
+            for fragment in sorted({address // _ROWS_OF_A_FRAGMENT for address in addresses}):
+                first = fragment * _ROWS_OF_A_FRAGMENT
+                rows = f"_rowid >= {first} AND _rowid < {first + _ROWS_OF_A_FRAGMENT}"
+                retried(table.update)(where=rows, values_sql={"speaker": "speaker"})
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", "optimize", UserWarning)  # of what it is to do
+                retried(table.optimize)(
+                    cleanup_older_than=timedelta(0), delete_unverified=self._folder is not None
+                )

@@ -1,0 +1,209 @@
+"""What people ask of a client and a gallery: enrol, verify, identify, enrol again."""
+
+import io
+import os
+import wave
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from components.errors import SwarError
+from serving.answers import OK, Decision, Embedding, Vector
+from serving.client import Audio, Client, display_name, fault, pack_wav, to_wav
+from serving.gallery import Enrolled, Enrolment, Gallery, recording_id, speaker_name
+from serving.references import mean_embedding
+
+MIN_ENROLMENT_SECONDS: Final = 5.0
+_RECORDINGS_AT_ONCE: Final = 8
+
+
+@dataclass(frozen=True)
+class Part:
+    """A recording of an enrolment, or half of a single one, beside all the others."""
+
+    source: str
+    distance: float
+    """From the mean of the others, Euclidean."""
+    matches: bool
+    """Whether the model hears the same person in it as in the others."""
+
+
+@dataclass(frozen=True)
+class EnrolmentReport:
+    """What an enrolment did."""
+
+    speaker: str
+    added: int
+    """Recordings; one that was enrolled before is not added again."""
+    speech_seconds: float
+    """Of all of the speaker's recordings."""
+    parts: tuple[Part, ...]
+    """How the recordings fit together; empty where nothing was new, or too short to compare."""
+
+    @property
+    def mean_distance(self) -> float:
+        """Of the parts from the others; NaN without parts."""
+        return float(np.mean([part.distance for part in self.parts])) if self.parts else np.nan
+
+    @property
+    def largest_distance(self) -> float:
+        """Of the parts from the others; NaN without parts."""
+        return max((part.distance for part in self.parts), default=np.nan)
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """An enrolled speaker who may be speaking."""
+
+    speaker: str
+    decision: Decision
+
+
+@dataclass(frozen=True)
+class Identification:
+    """Who speaks in a recording."""
+
+    speaker: str | None
+    """The nearest enrolled speaker if the model accepts them, else None: unknown."""
+    candidates: tuple[Candidate, ...]
+    """Nearest first."""
+
+
+def enroll(
+    client: Client,
+    gallery: Gallery,
+    name: str,
+    recordings: Sequence[Audio],
+    *,
+    keep_audio: bool = False,
+) -> EnrolmentReport:
+    """Adds recordings to a speaker, new or known. All are enrolled or none.
+
+    Raises:
+        SwarError: a recording is not usable, or all together, with those that the speaker has
+            already, hold less than MIN_ENROLMENT_SECONDS of speech.
+    """
+    name = speaker_name(name)
+    wavs = [to_wav(recording, client.sample_rate) for recording in recordings]
+    given = []
+    for recording, wav, embedding in zip(recordings, wavs, client.embed(wavs), strict=True):
+        if embedding.status != OK:
+            raise fault(display_name(recording), embedding.status)
+        given.append(Enrolment(embedding, _source(recording), wav))
+    known = Enrolled(np.zeros((0, 0), np.float32), 0.0, frozenset())
+    if gallery.exists():
+        known = gallery.enrolled(name, given[0].embedding.model_digest)
+    # What is there already, or was given twice, is neither more speech nor a comparison.
+    by_id = {recording_id(name, each.wav): each for each in given}
+    new = [each for key, each in by_id.items() if key not in known.ids]
+    seconds = known.speech_seconds + sum(each.embedding.speech_seconds for each in new)
+    if seconds < MIN_ENROLMENT_SECONDS:
+        raise SwarError(
+            f"{seconds:.1f} s of speech are too little to enrol {name!r}: "
+            f"give at least {MIN_ENROLMENT_SECONDS:g} s in all"
+        )
+    if not new:
+        return EnrolmentReport(name, 0, seconds, ())
+    parts = _parts(client, new, known.vectors)
+    added = gallery.enroll(name, new, keep_audio=keep_audio)
+    return EnrolmentReport(name, added, seconds, parts)
+
+
+def identify(client: Client, gallery: Gallery, recording: Audio, *, top: int = 5) -> Identification:
+    """Who of the gallery speaks, with the `top` nearest; the model decides, not the ranking."""
+    query = _usable_embedding(client, recording)
+    neighbours = gallery.nearest(query.vector, query.model_digest, top)
+    if not neighbours:
+        return Identification(None, ())
+    references = np.stack([neighbour.reference for neighbour in neighbours])
+    decisions = client.score(np.broadcast_to(query.vector, references.shape), references)
+    candidates = tuple(
+        Candidate(neighbour.speaker, decision)
+        for neighbour, decision in zip(neighbours, decisions, strict=True)
+    )
+    nearest = candidates[0]
+    return Identification(nearest.speaker if nearest.decision.same_speaker else None, candidates)
+
+
+def verify_speaker(client: Client, gallery: Gallery, recording: Audio, name: str) -> Decision:
+    """Whether an enrolled speaker speaks in a recording."""
+    query = _usable_embedding(client, recording)
+    reference = gallery.reference(name, query.model_digest)
+    return client.score(query.vector[np.newaxis], reference[np.newaxis])[0]
+
+
+def reenroll(client: Client, gallery: Gallery) -> int:
+    """Makes the embeddings of another model anew from the audio that was kept.
+
+    Cut off, it goes on from where it was when it is called again.
+
+    Returns:
+        How many recordings were made anew.
+
+    Raises:
+        SwarError: the audio of some was not kept or is no longer usable; names the speakers. The
+            others are done.
+    """
+    stale = gallery.stale(client.model_digest())
+    lost = set(stale.speakers_without_audio)
+    done = 0
+    for ids in _batched(stale.kept_ids, _RECORDINGS_AT_ONCE):
+        kept = gallery.kept_audio(ids)
+        embeddings = client.embed([wav for _, _, wav in kept])
+        usable = {}
+        for (identifier, speaker, _), embedding in zip(kept, embeddings, strict=True):
+            if embedding.status == OK:
+                usable[identifier] = embedding
+            else:
+                lost.add(speaker)
+        gallery.replace(usable)
+        done += len(usable)
+    if lost:
+        raise SwarError(
+            f"recordings enrolled again: {done}; not those of {', '.join(sorted(lost))}, for "
+            "want of usable audio: `swar forget` them and enrol them anew"
+        )
+    return done
+
+
+def _usable_embedding(client: Client, recording: Audio) -> Embedding:
+    embedding = client.embed([recording])[0]
+    if embedding.status != OK:
+        raise fault(display_name(recording), embedding.status)
+    return embedding
+
+
+def _parts(client: Client, enrolments: Sequence[Enrolment], known: Vector) -> tuple[Part, ...]:
+    """Each new recording beside the others; of a speaker's only recording, its halves."""
+    sources = [each.source for each in enrolments]
+    embeddings = [each.embedding for each in enrolments]
+    if len(enrolments) == 1 and not len(known):
+        embeddings = client.embed(_halves(enrolments[0].wav))
+        if any(half.status != OK for half in embeddings):
+            return ()
+        sources = [f"{sources[0]}, {half} half" for half in ("first", "second")]
+    new = np.stack([embedding.vector for embedding in embeddings])
+    everything = np.concatenate([new, known]) if len(known) else new
+    others = [mean_embedding(np.delete(everything, at, axis=0)) for at in range(len(new))]
+    decisions = client.score(new, np.stack(others))
+    return tuple(
+        Part(source, decision.distance, decision.same_speaker)
+        for source, decision in zip(sources, decisions, strict=True)
+    )
+
+
+def _halves(wav: bytes) -> list[bytes]:
+    with wave.open(io.BytesIO(wav)) as reader:
+        rate = reader.getframerate()
+        samples = np.frombuffer(reader.readframes(reader.getnframes()), "<i2")
+    return [pack_wav(half, rate) for half in np.array_split(samples, 2)]
+
+
+def _source(recording: Audio) -> str:
+    return "" if isinstance(recording, bytes) else os.path.basename(os.fspath(recording))
+
+
+def _batched(items: Sequence[str], size: int) -> list[Sequence[str]]:
+    return [items[first : first + size] for first in range(0, len(items), size)]

@@ -1,0 +1,94 @@
+"""Each speaker's reference embedding, and the nearest of them.
+
+The search is exact and in memory: one product of a matrix with a vector, 0.5 GB for a million
+speakers of 128 dimensions. An index would be approximate where a decision hangs on the first
+place, would lag behind each enrolment, and would hold copies of vectors that `forget` must find.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from serving.answers import Vector
+
+_UNIT_NORM_TOLERANCE: Final = 1e-3
+
+
+@dataclass(frozen=True)
+class Neighbour:
+    """A speaker and how far from the query the speaker's reference is."""
+
+    speaker: str
+    distance: float
+    """Euclidean."""
+    reference: Vector
+    """float32 [D]."""
+
+
+def mean_embedding(vectors: Vector) -> Vector:
+    """float32 [D]: the mean of embeddings [N, D], of norm 1 where all of theirs are.
+
+    A model with a pooled head gives unit vectors; one with a flattened head does not.
+    """
+    reference: Vector = _normalised_like(vectors, vectors.mean(axis=0, keepdims=True))[0]
+    return reference
+
+
+class References:
+    """One vector per speaker, the mean of the speaker's recordings.
+
+    Args:
+        speakers: string [N], the speaker of each recording.
+        vectors: float32 [N, D], of one model.
+    """
+
+    def __init__(self, speakers: Any, vectors: Vector) -> None:
+        coded = pc.dictionary_encode(pa.array(speakers))
+        self._names = coded.dictionary
+        self._vectors = vectors
+        if len(self._names) < len(vectors):
+            self._vectors = _normalised_like(
+                vectors, _grouped_means(vectors, coded.indices.to_numpy())
+            )
+        self._squared_norms = np.einsum("sd,sd->s", self._vectors, self._vectors)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def nearest(self, vector: Vector, top: int) -> list[Neighbour]:
+        """The `top` speakers nearest to a float32 [D], nearest first."""
+        top = min(top, len(self))
+        if not top:
+            return []
+        # |r - q|^2 without |q|^2, which all have in common.
+        order = self._squared_norms - 2.0 * (self._vectors @ vector)
+        found = np.argpartition(order, top - 1)[:top]
+        # Again, exactly: the short form loses digits where both are close.
+        distances = np.linalg.norm(self._vectors[found] - vector, axis=1)
+        return [
+            Neighbour(
+                self._names[int(found[at])].as_py(), float(distances[at]), self._vectors[found[at]]
+            )
+            for at in np.argsort(distances, kind="stable")
+        ]
+
+
+def _grouped_means(vectors: Vector, groups: np.ndarray) -> Vector:
+    """float32 [G, D]: the mean of the rows of each group, numbered from 0."""
+    order = np.argsort(groups, kind="stable")
+    starts = np.flatnonzero(np.diff(groups[order], prepend=-1))
+    sums = np.add.reduceat(vectors[order], starts, axis=0)
+    counts = np.bincount(groups)[:, np.newaxis]
+    return np.divide(sums, counts, dtype=np.float32)
+
+
+def _normalised_like(vectors: Vector, means: Vector) -> Vector:
+    norms = np.sqrt(np.einsum("nd,nd->n", vectors, vectors))
+    if not np.allclose(norms, 1.0, rtol=0.0, atol=_UNIT_NORM_TOLERANCE):
+        return means
+    lengths = np.linalg.norm(means, axis=1, keepdims=True)
+    unit: Vector = means / np.maximum(lengths, np.finfo(np.float32).tiny)
+    return unit

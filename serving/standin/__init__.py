@@ -1,0 +1,1 @@
+"""A local stand-in for TensorFlow Serving: REST, gRPC, batching, hot reload of versions."""

@@ -1,0 +1,193 @@
+"""How a signature is called: TF Serving's gRPC and REST interfaces, each behind `predict`."""
+
+import base64
+import json
+from collections.abc import Mapping
+from typing import Any, Final, Protocol
+from urllib.parse import quote, urlsplit
+
+import grpc
+import numpy as np
+import urllib3
+
+from components.errors import SwarError
+from serving import wire
+from serving.wire import Input, ModelSpec, Tensor
+
+_RETRIED_HTTP_STATUSES: Final = (429, 502, 503)
+_CHANNEL_OPTIONS: Final = (
+    ("grpc.max_receive_message_length", -1),
+    ("grpc.max_send_message_length", -1),
+    ("grpc.enable_http_proxy", 0),  # a proxy would be taken from the environment
+    # Where a name stands for several servers, all of them are asked in turn.
+    ("grpc.service_config", '{"loadBalancingConfig": [{"round_robin": {}}]}'),
+    # A server that starts is noticed by the next attempt, not a minute later.
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 2_000),
+)
+
+
+class Unavailable(Exception):
+    """The server is not there or cannot take the request now: another attempt may succeed."""
+
+
+class Transport(Protocol):
+    """One way to call a signature."""
+
+    def predict(
+        self, signature: str, inputs: Mapping[str, Input], timeout_seconds: float
+    ) -> dict[str, Tensor]:
+        """The signature's outputs.
+
+        Raises:
+            Unavailable: another attempt may succeed.
+            TimeoutError: no answer in time.
+            SwarError: the server refused; its message in one line.
+            ValueError: the answer is not what TF Serving answers.
+        """
+
+    def close(self) -> None:
+        """Closes the connections."""
+
+
+def connect(url: str, spec: ModelSpec) -> Transport:
+    """The transport that a URL's scheme names: grpc, http or https.
+
+    Raises:
+        SwarError: the URL is none of them.
+    """
+    parts = urlsplit(url)
+    if parts.hostname and parts.scheme == "grpc" and not parts.path.strip("/"):
+        return GrpcTransport(parts.netloc, spec)
+    if parts.hostname and parts.scheme in ("http", "https"):
+        return RestTransport(url, spec)
+    raise SwarError(
+        f"--url {url!r} is not an endpoint: give grpc://HOST:PORT, http://HOST:PORT "
+        "or https://HOST:PORT"
+    )
+
+
+class GrpcTransport:
+    """PredictionService over an insecure channel."""
+
+    def __init__(self, target: str, spec: ModelSpec) -> None:
+        self._spec = spec
+        self._channel = grpc.insecure_channel(target, options=_CHANNEL_OPTIONS)
+        self._call = self._channel.unary_unary(
+            wire.PREDICT_METHOD,
+            request_serializer=wire.PredictRequest.SerializeToString,
+            response_deserializer=wire.PredictResponse.FromString,
+        )
+
+    def predict(
+        self, signature: str, inputs: Mapping[str, Input], timeout_seconds: float
+    ) -> dict[str, Tensor]:
+        """See Transport."""
+        request = wire.predict_request(self._spec, signature, inputs)
+        try:
+            response = self._call(request, timeout=timeout_seconds)
+        except grpc.RpcError as error:
+            raise self._failure(error.code(), error.details() or "") from error
+        return wire.predict_outputs(response)
+
+    def _failure(self, code: grpc.StatusCode, details: str) -> Exception:
+        if code is grpc.StatusCode.UNAVAILABLE:
+            return Unavailable(details)
+        if code is grpc.StatusCode.DEADLINE_EXCEEDED:
+            return TimeoutError(details)
+        if code is grpc.StatusCode.NOT_FOUND:
+            return _not_found(self._spec, details)
+        if code is grpc.StatusCode.INTERNAL and "deserializing" in details:
+            return ValueError(details)
+        return SwarError(f"the endpoint refused: {code.name}: {_one_line(details)}")
+
+    def close(self) -> None:
+        """See Transport."""
+        self._channel.close()
+
+
+class RestTransport:
+    """The `:predict` call with columns of inputs and outputs."""
+
+    def __init__(self, url: str, spec: ModelSpec) -> None:
+        self._spec = spec
+        which = ""
+        if spec.version is not None:
+            which = f"/versions/{spec.version}"
+        elif spec.label is not None:
+            which = f"/labels/{quote(spec.label, safe='')}"
+        name = quote(spec.name, safe="")
+        self._address = f"{url.rstrip('/')}/v1/models/{name}{which}:predict"
+        self._pool = urllib3.PoolManager(retries=False)
+
+    def predict(
+        self, signature: str, inputs: Mapping[str, Input], timeout_seconds: float
+    ) -> dict[str, Tensor]:
+        """See Transport."""
+        body = {
+            "signature_name": signature,
+            "inputs": {name: _as_json(value) for name, value in inputs.items()},
+        }
+        timeout = urllib3.Timeout(total=timeout_seconds)
+        try:
+            response = self._pool.request("POST", self._address, json=body, timeout=timeout)
+        except (urllib3.exceptions.NewConnectionError, urllib3.exceptions.ProtocolError) as error:
+            raise Unavailable(str(error)) from error
+        except urllib3.exceptions.TimeoutError as error:
+            raise TimeoutError(str(error)) from error
+        except urllib3.exceptions.HTTPError as error:
+            raise SwarError(f"the endpoint cannot be called: {_one_line(str(error))}") from error
+        if response.status != 200:
+            raise self._failure(response.status, response.data)
+        return _columns(response.data)
+
+    def _failure(self, status: int, body: bytes) -> Exception:
+        try:
+            told = str(json.loads(body)["error"])
+        except (ValueError, KeyError, TypeError):
+            told = body.decode("utf-8", "replace")
+        if status in _RETRIED_HTTP_STATUSES:
+            return Unavailable(f"HTTP {status}: {told}")
+        if status == 504:
+            return TimeoutError(told)
+        if status == 404:
+            return _not_found(self._spec, told)
+        return SwarError(f"the endpoint refused: HTTP {status}: {_one_line(told)}")
+
+    def close(self) -> None:
+        """See Transport."""
+        self._pool.clear()
+
+
+def _as_json(value: Input) -> Any:
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    return [{"b64": base64.b64encode(item).decode()} for item in value]
+
+
+def _columns(body: bytes) -> dict[str, Tensor]:
+    """The outputs of an answer; JSON's NaN and Infinity are what TF Serving writes too."""
+    try:
+        outputs = json.loads(body)["outputs"]
+        return {name: _column(values) for name, values in outputs.items()}
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"no columns of outputs in {body[:100]!r}") from error
+
+
+def _column(values: Any) -> Tensor:
+    array = np.array(values)
+    if array.dtype.kind == "U":
+        return np.array([str(value).encode() for value in values], dtype=object)
+    return array
+
+
+def _not_found(spec: ModelSpec, told: str) -> SwarError:
+    return SwarError(
+        f"the endpoint has no {spec}: name one that it serves, see --model-name "
+        f"(it says: {_one_line(told)})"
+    )
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())[:500]

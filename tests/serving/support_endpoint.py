@@ -1,0 +1,244 @@
+"""A small endpoint that answers as a Swar model does, over gRPC and REST, with no tower.
+
+A voice is where its energy lies: the embedding is the spectrum in bands, of norm 1.
+"""
+
+import base64
+import contextlib
+import http.server
+import io
+import itertools
+import json
+import socketserver
+import threading
+import wave
+from collections.abc import Callable, Iterator
+from concurrent import futures
+from typing import Any
+
+import grpc
+import numpy as np
+
+from serving import wire
+
+RATE = 16_000
+WINDOW_SECONDS = 1.5
+THRESHOLD = 0.5
+SLOPE = 10.0
+BANDS = 24
+
+Outputs = dict[str, Any]
+Fault = Callable[[], None]
+
+
+class Refusal(Exception):
+    """How the endpoint refuses, as gRPC and as HTTP say it."""
+
+    def __init__(self, code: grpc.StatusCode, http_status: int, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.http_status = http_status
+
+
+UNAVAILABLE = (grpc.StatusCode.UNAVAILABLE, 503, "the model is loading")
+INVALID = (grpc.StatusCode.INVALID_ARGUMENT, 400, "input size\ndoes not match signature")
+NOT_FOUND = (grpc.StatusCode.NOT_FOUND, 404, "Servable not found for request: Latest(swar)")
+
+
+def voice(pitch_hz: float, seconds: float, *, seed: int = 0, rate: int = RATE) -> np.ndarray:
+    """float32 [samples]: a hum whose overtones, and so its embedding, hang on the pitch."""
+    time = np.arange(round(seconds * rate)) / rate
+    noise = np.random.default_rng(seed).normal(size=len(time)) * 0.01
+    hum = sum(np.sin(2 * np.pi * pitch_hz * n * time + seed) / n for n in (1, 2, 3))
+    return (0.3 * hum + noise).astype(np.float32)
+
+
+class FakeModel:
+    """The signatures' arithmetic."""
+
+    def __init__(self) -> None:
+        self.digest = "model-1"
+        self.bands = BANDS
+        self.sample_rate = RATE
+        self.calls: list[tuple[str, int]] = []
+        self.model = "swar"
+        self.asked_for: list[tuple[str, int | None, str | None]] = []
+        self.refusals: list[tuple[grpc.StatusCode, int, str]] = []
+        self.spoil: Callable[[Outputs], Outputs] = lambda outputs: outputs
+        self.pause = threading.Event()
+        self.pause.set()
+
+    def predict(self, signature: str, inputs: dict[str, Any]) -> Outputs:
+        """A signature's outputs, or a Refusal."""
+        self.calls.append((signature, len(next(iter(inputs.values())))))
+        self.pause.wait(10)
+        if self.refusals:
+            raise Refusal(*self.refusals.pop(0))
+        calls: dict[str, Callable[..., Outputs]] = {
+            "embed": self._embed,
+            "serving_default": self._verify,
+            "score_embeddings": self._score,
+        }
+        return self.spoil(calls[signature](**inputs))
+
+    def _embed(self, audio: list[bytes]) -> Outputs:
+        rows = [self._embedding(wav) for wav in audio]
+        return {
+            "embedding": np.array([row[0] for row in rows], np.float32),
+            "speech_seconds": np.array([row[1] for row in rows], np.float32),
+            "status": [row[2].encode() for row in rows],
+            "model_digest": [self.digest.encode()] * len(rows),
+        }
+
+    def _verify(self, audio_a: list[bytes], audio_b: list[bytes]) -> Outputs:
+        a, b = self._embed(audio_a), self._embed(audio_b)
+        scores = self._score(a["embedding"], b["embedding"])
+        return {**scores, "status_a": a["status"], "status_b": b["status"]}
+
+    def _score(self, embedding_a: np.ndarray, embedding_b: np.ndarray) -> Outputs:
+        distance = np.linalg.norm(embedding_a - embedding_b, axis=1).astype(np.float32)
+        probability = 1.0 / (1.0 + np.exp(-SLOPE * (THRESHOLD - distance)))
+        return {
+            "distance": distance,
+            "probability": probability.astype(np.float32),
+            "same_speaker": distance < THRESHOLD,
+        }
+
+    def _embedding(self, wav: bytes) -> tuple[np.ndarray, float, str]:
+        nothing = np.full(self.bands, np.nan, np.float32)
+        try:
+            with wave.open(io.BytesIO(wav)) as reader:
+                rate = reader.getframerate()
+                samples = np.frombuffer(reader.readframes(reader.getnframes()), "<i2") / 32768
+        except (wave.Error, EOFError):
+            return nothing, np.nan, "not_wav"
+        if rate != self.sample_rate:
+            return nothing, np.nan, "wrong_sample_rate"
+        if len(samples) < WINDOW_SECONDS * rate:
+            return nothing, 0.0, "too_short"
+        frames = samples[: len(samples) // 160 * 160].reshape(-1, 160)
+        speech = frames[np.sqrt(np.mean(frames**2, axis=1)) > 0.03].reshape(-1)
+        seconds = len(speech) / rate
+        if seconds < WINDOW_SECONDS:
+            return nothing, seconds, "no_speech"
+        spectrum = np.abs(np.fft.rfft(speech))
+        ends = np.geomspace(60, 2_000, self.bands + 1) * len(speech) / rate
+        energy = np.array(
+            [spectrum[int(a) : int(b) + 1].max() for a, b in itertools.pairwise(ends)]
+        )
+        return energy / np.linalg.norm(energy), seconds, "ok"
+
+
+def write_tensor(tensor: Any, value: Any) -> None:
+    """As TF Serving writes outputs: values in their typed fields."""
+    values = np.asarray(value, dtype=object if isinstance(value, list) else None)
+    dtype, field = {
+        "O": (7, tensor.string_val),
+        "f": (1, tensor.float_val),
+        "b": (10, tensor.bool_val),
+    }[values.dtype.kind]
+    tensor.dtype = dtype
+    field.extend(values.reshape(-1).tolist())
+    for size in values.shape:
+        tensor.tensor_shape.dim.add(size=size)
+
+
+@contextlib.contextmanager
+def grpc_endpoint(model: FakeModel, port: int = 0) -> Iterator[str]:
+    """Serves over gRPC; yields the URL."""
+
+    def predict(request: Any, context: grpc.ServicerContext) -> Any:
+        spec = request.model_spec
+        version = spec.version.value if spec.HasField("version") else None
+        model.asked_for.append((spec.name, version, spec.version_label or None))
+        inputs = {
+            name: list(tensor.string_val)
+            if tensor.string_val
+            else np.frombuffer(tensor.tensor_content, "<f4").reshape(
+                [dim.size for dim in tensor.tensor_shape.dim]
+            )
+            for name, tensor in request.inputs.items()
+        }
+        try:
+            outputs = model.predict(spec.signature_name, inputs)
+        except Refusal as refusal:
+            context.abort(refusal.code, str(refusal))
+        response = wire.PredictResponse()
+        for name, value in outputs.items():
+            write_tensor(response.outputs[name], value)
+        return response
+
+    handler = grpc.unary_unary_rpc_method_handler(
+        predict,
+        request_deserializer=wire.PredictRequest.FromString,
+        response_serializer=wire.PredictResponse.SerializeToString,
+    )
+    service, method = wire.PREDICT_METHOD.strip("/").split("/")
+    server = grpc.server(futures.ThreadPoolExecutor(4))
+    server.add_generic_rpc_handlers(
+        [grpc.method_handlers_generic_handler(service, {method: handler})]
+    )
+    port = server.add_insecure_port(f"127.0.0.1:{port}")
+    server.start()
+    try:
+        yield f"grpc://127.0.0.1:{port}"
+    finally:
+        server.stop(0).wait()
+
+
+@contextlib.contextmanager
+def rest_endpoint(model: FakeModel) -> Iterator[str]:
+    """Serves over REST; yields the URL."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            which = self.path.removeprefix("/v1/models/").removesuffix(":predict").split("/")
+            version = int(which[2]) if which[1:2] == ["versions"] else None
+            label = which[2] if which[1:2] == ["labels"] else None
+            model.asked_for.append((which[0], version, label))
+            inputs = {
+                name: [base64.b64decode(value["b64"]) for value in values]
+                if isinstance(values[0], dict)
+                else np.array(values, np.float32)
+                for name, values in body["inputs"].items()
+            }
+            try:
+                outputs = model.predict(body["signature_name"], inputs)
+            except Refusal as refusal:
+                self._answer(refusal.http_status, {"error": str(refusal)})
+                return
+            self._answer(200, {"outputs": {name: _json(each) for name, each in outputs.items()}})
+
+        def _answer(self, status: int, answer: Any) -> None:
+            data = json.dumps(answer).encode()
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            with contextlib.suppress(BrokenPipeError):
+                self.wfile.write(data)
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    class Server(socketserver.ThreadingMixIn, http.server.HTTPServer):
+        daemon_threads = True
+
+    server = Server(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def _json(value: Any) -> Any:
+    if isinstance(value, list):
+        return [item.decode() for item in value]
+    return value.tolist()
+
+
+ENDPOINTS = {"grpc": grpc_endpoint, "rest": rest_endpoint}

@@ -1,0 +1,302 @@
+import contextlib
+import subprocess
+import sys
+import threading
+import time
+import wave
+from collections.abc import Callable, Iterator
+from concurrent import futures
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import grpc
+import numpy as np
+import pytest
+import soundfile
+
+from components.errors import SwarError
+from serving.client import Client, pack_wav, to_wav
+from tests.serving.support_endpoint import (
+    ENDPOINTS,
+    INVALID,
+    NOT_FOUND,
+    RATE,
+    UNAVAILABLE,
+    FakeModel,
+    grpc_endpoint,
+    voice,
+)
+
+
+@pytest.fixture
+def model() -> FakeModel:
+    return FakeModel()
+
+
+@pytest.fixture(params=ENDPOINTS)
+def url(request: pytest.FixtureRequest, model: FakeModel) -> Iterator[str]:
+    with ENDPOINTS[request.param](model) as url:
+        yield url
+
+
+@pytest.fixture
+def client(url: str) -> Iterator[Client]:
+    with Client(url) as client:
+        yield client
+
+
+@pytest.fixture
+def recording(tmp_path: Path) -> Callable[..., Path]:
+    """Writes a voice to a file: name, pitch, seconds, rate and channels."""
+
+    def write(name: str, pitch: float, *, seconds: float = 3.0, rate: int = RATE) -> Path:
+        path = tmp_path / name
+        samples = voice(pitch, seconds, seed=len(name), rate=rate)
+        soundfile.write(path, np.stack([samples, samples], axis=1), rate)
+        return path
+
+    return write
+
+
+def _samples(wav: bytes) -> tuple[int, np.ndarray]:
+    with wave.open(BytesIO(wav)) as reader:
+        assert (reader.getnchannels(), reader.getsampwidth()) == (1, 2)
+        return reader.getframerate(), np.frombuffer(reader.readframes(10**9), "<i2")
+
+
+def test_files_of_any_rate_and_format_verify(client: Client, recording: Any) -> None:
+    low, again = recording("low.flac", 120.0, rate=44_100), recording("again.mp3", 120.0)
+    same = client.verify(low, again.read_bytes())
+    assert same.same_speaker
+    assert same.distance < 0.2
+    assert same.probability > 0.9
+    different = client.verify(str(low), recording("high.ogg", 310.0, rate=48_000))
+    assert not different.same_speaker
+    assert different.probability < 0.1
+
+
+def test_embed_gives_each_recording_its_own_status(client: Client, recording: Any) -> None:
+    silence = pack_wav(np.zeros(3 * RATE, np.int16), RATE)
+    short = to_wav(recording("short.wav", 200.0, seconds=1.0))
+    good, quiet, brief = client.embed([recording("good.wav", 120.0), silence, short])
+    assert (good.status, quiet.status, brief.status) == ("ok", "no_speech", "too_short")
+    assert good.vector.shape == (24,)
+    assert good.vector.dtype == np.float32
+    assert np.linalg.norm(good.vector) == pytest.approx(1.0, abs=1e-5)
+    assert good.speech_seconds == pytest.approx(3.0, abs=0.1)
+    assert good.model_digest == "model-1"
+    assert np.isnan(quiet.vector).all()
+
+
+def test_many_recordings_travel_in_bounded_requests(client: Client, model: FakeModel) -> None:
+    wav = pack_wav((voice(120.0, 2.0) * 20_000).astype(np.int16), RATE)
+    assert len(client.embed([wav] * 19)) == 19
+    assert sum(count for _, count in model.calls) == 19
+    assert max(count for _, count in model.calls) <= 8
+
+
+def test_scores_are_the_models(client: Client) -> None:
+    rows = np.eye(4, dtype=np.float32)
+    decisions = client.score(rows, np.roll(rows, [0, 0, 2, 0], axis=1))
+    same, different = client.score(rows[:2], rows[[0, 2]])
+    assert len(decisions) == 4
+    assert (same.distance, same.same_speaker) == (0.0, True)
+    assert different.distance == pytest.approx(2**0.5)
+    assert not different.same_speaker
+
+
+@pytest.mark.parametrize("peak", [1e-4, 0.3, 1.0])
+def test_the_model_finds_the_samples_that_training_has(tmp_path: Path, peak: float) -> None:
+    from components import frontend
+
+    samples = voice(150.0, 1.0)
+    samples *= np.float32(peak) / np.abs(samples).max()
+    soundfile.write(tmp_path / "a.wav", samples, RATE, subtype="FLOAT")
+    rate, sent = _samples(to_wav(tmp_path / "a.wav"))
+    trained = frontend.to_pcm16(samples, np.abs(samples).max()).numpy()
+    assert rate == RATE
+    np.testing.assert_array_equal(sent, trained)
+    # What the model does with the WAV changes nothing more.
+    waveform = sent.astype(np.float32) / np.float32(frontend.INT16_FULL_SCALE)
+    served = frontend.to_pcm16(waveform, np.abs(waveform).max()).numpy()
+    np.testing.assert_array_equal(served, trained)
+
+
+def test_unavailable_is_tried_again(client: Client, model: FakeModel) -> None:
+    model.refusals = [UNAVAILABLE, UNAVAILABLE]
+    assert client.model_digest() == "model-1"
+    assert len(model.calls) == 3
+
+
+def test_attempts_end(url: str, model: FakeModel) -> None:
+    model.refusals = [UNAVAILABLE] * 9
+    with Client(url, attempts=3) as client, pytest.raises(SwarError) as raised:
+        client.model_digest()
+    assert len(model.calls) == 3
+    assert url in str(raised.value)
+    assert "the model is loading" in str(raised.value)
+
+
+def test_a_refusal_is_passed_on_at_once_and_in_one_line(client: Client, model: FakeModel) -> None:
+    model.refusals = [INVALID]
+    with pytest.raises(SwarError, match=r"input size does not match signature") as raised:
+        client.model_digest()
+    assert len(model.calls) == 1
+    assert "\n" not in str(raised.value)
+
+
+def test_an_unknown_model_is_named(url: str, model: FakeModel) -> None:
+    model.refusals = [NOT_FOUND]
+    told = r"model 'other' version 7.*--model-name.*not found"
+    with Client(url, model="other", version=7) as client, pytest.raises(SwarError, match=told):
+        client.model_digest()
+    assert model.asked_for == [("other", 7, None)]
+
+
+def test_a_label_is_asked_for(url: str, model: FakeModel) -> None:
+    with Client(url, label="canary") as client:
+        client.model_digest()
+    assert model.asked_for == [("swar", None, "canary")]
+    with pytest.raises(SwarError, match="not by both"):
+        Client(url, version=1, label="canary")
+
+
+def test_the_deadline_holds(url: str, model: FakeModel) -> None:
+    model.pause.clear()
+    started = time.monotonic()
+    told = r"within 0\.3 s.*--deadline"
+    with Client(url, deadline_seconds=0.3) as client, pytest.raises(SwarError, match=told):
+        client.model_digest()
+    model.pause.set()
+    assert time.monotonic() - started < 3.0
+
+
+@pytest.mark.parametrize("scheme", ["grpc", "http"])
+def test_nobody_there_names_the_url_and_the_remedy(scheme: str) -> None:
+    url = f"{scheme}://127.0.0.1:9"
+    with Client(url, attempts=2) as client, pytest.raises(SwarError) as raised:
+        client.model_digest()
+    assert str(raised.value).startswith(f"no endpoint answers at {url}: start one with `swar serve")
+
+
+def test_a_server_that_starts_late_is_found(model: FakeModel) -> None:
+    with grpc_endpoint(FakeModel()) as url:
+        port = int(url.rpartition(":")[2])
+    with contextlib.ExitStack() as stack, Client(url, attempts=50) as client:
+        start = threading.Timer(0.3, lambda: stack.enter_context(grpc_endpoint(model, port)))
+        start.start()
+        assert client.model_digest() == model.digest
+        start.join()
+
+
+@pytest.mark.parametrize(
+    "url", ["", "localhost:8500", "grpc://", "ftp://host", "grpc://host:1/path", "http://"]
+)
+def test_a_wrong_url_says_what_a_right_one_is(url: str) -> None:
+    with pytest.raises(SwarError, match=r"--url .* grpc://HOST:PORT"):
+        Client(url)
+
+
+SPOILT = {
+    "no output 'embedding'": lambda out: {k: v for k, v in out.items() if k != "embedding"},
+    "output 'embedding' is of shape": lambda out: {**out, "embedding": out["embedding"][0]},
+    "output 'speech_seconds' is of shape": lambda out: {
+        **out,
+        "speech_seconds": np.zeros(3, np.float32),
+    },
+    "output 'status' holds no strings": lambda out: {**out, "status": np.zeros(1, np.float32)},
+    "output 'speech_seconds' holds no numbers": lambda out: {**out, "speech_seconds": [b"x"]},
+    "an embedding is NaN": lambda out: {**out, "embedding": out["embedding"] * np.nan},
+}
+
+
+@pytest.mark.parametrize("message", SPOILT)
+def test_an_answer_of_another_kind_is_refused(
+    client: Client, model: FakeModel, recording: Any, message: str
+) -> None:
+    model.spoil = SPOILT[message]
+    with pytest.raises(SwarError, match=f"does not answer 'embed' as a Swar model does.*{message}"):
+        client.embed([recording("a.wav", 120.0)])
+
+
+def test_a_score_that_is_nan_is_refused(client: Client, model: FakeModel, recording: Any) -> None:
+    model.spoil = lambda out: {**out, "probability": np.array([np.nan], np.float32)}
+    with pytest.raises(SwarError, match="a score is NaN"):
+        client.verify(recording("a.wav", 120.0), recording("b.wav", 120.0))
+
+
+def test_bytes_that_are_no_message_are_refused() -> None:
+    server = grpc.server(futures.ThreadPoolExecutor(1))
+    handler = grpc.unary_unary_rpc_method_handler(lambda request, context: b"\xff\xff\xff")
+    server.add_generic_rpc_handlers(
+        [
+            grpc.method_handlers_generic_handler(
+                "tensorflow.serving.PredictionService", {"Predict": handler}
+            )
+        ]
+    )
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    told = "does not answer 'embed' as a Swar model does"
+    with Client(f"grpc://127.0.0.1:{port}") as client, pytest.raises(SwarError, match=told):
+        client.model_digest()
+    server.stop(0).wait()
+
+
+@pytest.mark.parametrize(("served", "asked"), [("rest", "grpc"), ("grpc", "http")])
+def test_the_wrong_kind_of_server_is_one_clear_line(
+    model: FakeModel, served: str, asked: str
+) -> None:
+    with ENDPOINTS[served](model) as right:
+        url = f"{asked}://{right.rpartition('/')[2]}"
+        told = f"no endpoint answers at {url}"
+        with Client(url, attempts=2) as client, pytest.raises(SwarError, match=told):
+            client.model_digest()
+
+
+def test_another_sample_rate_names_the_option(client: Client, model: FakeModel) -> None:
+    model.sample_rate = 8_000
+    with pytest.raises(SwarError, match=r"not trained at 16000 Hz.*--sample-rate"):
+        client.model_digest()
+
+
+def test_a_client_of_another_rate(url: str, model: FakeModel, recording: Any) -> None:
+    model.sample_rate = 8_000
+    with Client(url, sample_rate=8_000) as client:
+        assert client.embed([recording("a.wav", 120.0, rate=44_100)])[0].status == "ok"
+
+
+def test_what_is_wrong_with_a_file_is_said_with_its_name(
+    client: Client, recording: Any, tmp_path: Path
+) -> None:
+    good, short = recording("good.wav", 120.0), recording("short.wav", 120.0, seconds=0.5)
+    with pytest.raises(SwarError, match=r"short\.wav' is too short: record"):
+        client.verify(good, short)
+    text = tmp_path / "notes.txt"
+    text.write_text("no sound")
+    with pytest.raises(SwarError, match=r"notes\.txt': .*: give another recording"):
+        client.verify(text, good)
+    with pytest.raises(SwarError, match=r"missing\.wav': cannot be read"):
+        client.embed([tmp_path / "missing.wav"])
+    with pytest.raises(SwarError, match="the recording: "):
+        client.embed([b"nonsense"])
+    digital_silence = tmp_path / "zeros.wav"
+    soundfile.write(digital_silence, np.zeros(3 * RATE), RATE)
+    with pytest.raises(SwarError, match=r"zeros\.wav' has too little speech in it"):
+        client.verify(digital_silence, good)
+
+
+def test_the_client_needs_no_tensorflow() -> None:
+    code = """
+import sys
+import numpy as np
+from serving import recognition, display
+from serving.client import Client, pack_wav
+from tests.serving.support_endpoint import RATE, FakeModel, grpc_endpoint, voice
+wav = pack_wav((voice(120.0, 2.0) * 20_000).astype(np.int16), RATE)
+with grpc_endpoint(FakeModel()) as url, Client(url) as client:
+    assert client.verify(wav, wav).same_speaker
+assert not [name for name in sys.modules if name.partition(".")[0] in ("tensorflow", "keras")]
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2])

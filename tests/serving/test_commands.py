@@ -1,0 +1,234 @@
+import json
+import subprocess
+import sys
+import types
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import soundfile
+
+from pipeline import cli
+from serving import server
+from tests.serving.support_endpoint import RATE, FakeModel, grpc_endpoint, voice
+
+LOW, HIGH = 110.0, 320.0
+Swar = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def model() -> FakeModel:
+    return FakeModel()
+
+
+@pytest.fixture
+def swar(
+    model: FakeModel,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> Iterator[Swar]:
+    """Runs a command in an empty folder: exit status, what it prints, what it complains of."""
+    monkeypatch.chdir(tmp_path)
+    with grpc_endpoint(model) as url:
+
+        def run(command: str, *arguments: Any) -> tuple[int, str, str]:
+            at = () if command in ("serve", "speakers", "forget") else ("--url", url)
+            monkeypatch.setattr(sys, "argv", ["swar", command, *map(str, arguments), *at])
+            with pytest.raises(SystemExit) as ended:
+                cli.main()
+            told = capsys.readouterr()
+            return int(ended.value.code or 0), told.out, told.err
+
+        yield run
+
+
+@pytest.fixture
+def recording(tmp_path: Path) -> Callable[..., Path]:
+    def write(name: str, pitch: float, seconds: float = 6.0) -> Path:
+        soundfile.write(tmp_path / name, voice(pitch, seconds, seed=len(name)), RATE)
+        return tmp_path / name
+
+    return write
+
+
+def test_verify_says_same_or_different(swar: Swar, recording: Any) -> None:
+    low, again, high = recording("a.wav", LOW), recording("bb.wav", LOW), recording("c.wav", HIGH)
+    status, out, _ = swar("verify", low, again)
+    assert status == 0
+    assert out.startswith("same speaker (probability 0.9")
+    status, out, _ = swar("verify", low, high)
+    assert status == 1
+    assert out.startswith("different speakers (probability 0.0")
+
+
+def test_verify_for_programs(swar: Swar, recording: Any) -> None:
+    status, out, _ = swar("verify", recording("a.wav", LOW), recording("b.wav", HIGH), "--json")
+    answer = json.loads(out)
+    assert status == 1
+    assert answer["same_speaker"] is False
+    assert set(answer) == {"distance", "probability", "same_speaker"}
+
+
+def test_an_error_is_one_line_and_status_2(swar: Swar, recording: Any) -> None:
+    status, out, err = swar("verify", recording("a.wav", LOW, 1.0), recording("b.wav", LOW))
+    assert (status, out) == (2, "")
+    assert err.count("\n") == 1
+    assert err.startswith("swar: error: ")
+    assert "a.wav' is too short" in err
+
+
+def test_no_endpoint_is_status_2(swar: Swar, recording: Any, tmp_path: Path) -> None:
+    code = "import sys; sys.argv[0] = 'swar'; from pipeline.cli import main; main()"
+    file = recording("a.wav", LOW)
+    ended = subprocess.run(
+        [sys.executable, "-c", code, "verify", file, file, "--url", "grpc://127.0.0.1:9"],
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).parents[2],
+    )
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert "no endpoint answers at grpc://127.0.0.1:9: start one with `swar serve" in ended.stderr
+    assert ended.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("wrong", [["a"], ["a", "b", "--speaker", "x"], []])
+def test_verify_wants_a_second_recording_or_a_speaker(swar: Swar, wrong: list[str]) -> None:
+    status, out, err = swar("verify", *wrong)
+    assert (status, out) == (2, "")
+    assert "Usage" in err
+
+
+def test_enrolled_speakers_are_identified(swar: Swar, recording: Any) -> None:
+    status, out, _ = swar("enroll", "[bold]Low[/bold]", recording("a.wav", LOW))
+    assert status == 0
+    assert out.startswith("[bold]Low[/bold]: 1 new recording, 6.0 s of speech in all\n")
+    assert "at most" in out
+    assert "warning" not in out
+    assert Path("gallery").is_dir()
+    status, out, _ = swar("identify", recording("query.wav", LOW, 3.0))
+    assert (status, out.splitlines()[0]) == (0, "[bold]Low[/bold]")
+    status, out, _ = swar("identify", recording("stranger.wav", HIGH, 3.0))
+    assert (status, out.splitlines()[0]) == (1, "unknown")
+    assert "different" in out
+
+
+def test_identify_for_programs(swar: Swar, recording: Any) -> None:
+    swar("enroll", "श्रेष्ठ", recording("a.wav", LOW), "--gallery", "people")
+    query = recording("query.wav", LOW, 3.0)
+    status, out, _ = swar("identify", query, "--json", "--gallery", "people")
+    answer = json.loads(out)
+    assert status == 0
+    assert answer["speaker"] == answer["candidates"][0]["speaker"] == "श्रेष्ठ"
+    assert answer["candidates"][0]["same_speaker"] is True
+    stranger = recording("s.wav", HIGH, 3.0)
+    status, out, _ = swar("identify", stranger, "--json", "--gallery", "people")
+    assert (status, json.loads(out)["speaker"]) == (1, None)
+    status, _, err = swar("identify", query, "--gallery", "nobody")
+    assert status == 2
+    assert "no gallery at 'nobody'" in err
+
+
+def test_verify_with_a_speaker(swar: Swar, recording: Any) -> None:
+    swar("enroll", "Low", recording("a.wav", LOW))
+    assert swar("verify", recording("b.wav", LOW, 3.0), "--speaker", "Low")[0] == 0
+    assert swar("verify", recording("c.wav", HIGH, 3.0), "--speaker", "Low")[0] == 1
+    status, _, err = swar("verify", recording("b.wav", LOW, 3.0), "--speaker", "Nobody")
+    assert status == 2
+    assert "nobody named 'Nobody'" in err
+
+
+def test_enroll_warns_of_a_file_that_does_not_fit(swar: Swar, recording: Any) -> None:
+    files = [recording("a.wav", LOW, 3.0), recording("bb.wav", LOW, 3.0)]
+    status, out, _ = swar("enroll", "Low", *files, recording("other.wav", HIGH, 3.0))
+    assert status == 0
+    assert "warning: 'other.wav' does not sound like the same speaker" in out
+    status, out, _ = swar("enroll", "Low", recording("another.wav", HIGH, 3.0), "--json")
+    report = json.loads(out)
+    assert report["consistent"] is False
+    assert [part["source"] for part in report["parts"]] == ["another.wav"]
+
+
+def test_too_little_speech(swar: Swar, recording: Any) -> None:
+    status, out, err = swar("enroll", "Low", recording("a.wav", LOW, 3.0))
+    assert (status, out) == (2, "")
+    assert "3.0 s of speech are too little to enrol 'Low': give at least 5 s" in err
+
+
+def test_speakers_and_forget(swar: Swar, recording: Any) -> None:
+    swar("enroll", "Low", recording("a.wav", LOW), "--keep-audio")
+    swar("enroll", "High", recording("b.wav", HIGH))
+    status, out, _ = swar("speakers")
+    assert status == 0
+    assert [line.split()[0] for line in out.splitlines()] == ["speaker", "High", "Low"]
+    listed = json.loads(swar("speakers", "--json")[1])
+    assert [(each["name"], each["audio_kept"]) for each in listed] == [
+        ("High", False),
+        ("Low", True),
+    ]
+    assert swar("forget", "Low")[:2] == (0, "Low is forgotten: 1 recording removed\n")
+    status, _, err = swar("forget", "Low")
+    assert status == 2
+    assert "nobody named 'Low'" in err
+    assert json.loads(swar("forget", "High", "--json")[1]) == {"speaker": "High", "recordings": 1}
+    assert swar("speakers")[:2] == (0, "nobody is enrolled\n")
+
+
+def test_reenroll(swar: Swar, model: FakeModel, recording: Any) -> None:
+    swar("enroll", "Low", recording("a.wav", LOW), "--keep-audio")
+    model.digest = "model-2"
+    status, _, err = swar("identify", recording("q.wav", LOW, 3.0))
+    assert status == 2
+    assert "swar reenroll" in err
+    assert swar("reenroll")[:2] == (
+        0,
+        "1 recording enrolled again: the gallery fits the model\n",
+    )
+    assert swar("identify", recording("q.wav", LOW, 3.0))[0] == 0
+    assert json.loads(swar("reenroll", "--json")[1]) == {"recordings": 0}
+
+
+def test_serve_and_app_pass_on_what_they_are_told(
+    swar: Swar, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[Any] = []
+    page = types.ModuleType("serving.app")
+    page.launch = lambda *given, **options: told.append((given, options))  # type: ignore[attr-defined]
+    monkeypatch.setattr(server, "serve", told.append)
+    monkeypatch.setitem(sys.modules, "serving.app", page)
+    options = ["--grpc-port", "1234", "--label", "stable=7", "--max-batch-size", "8"]
+    monkeypatch.setattr(sys, "argv", ["swar", "serve", "published", *options])
+    with pytest.raises(SystemExit):
+        cli.main()
+    assert swar("app", "--port", "77", "--gallery", "people")[0] == 0
+    settings, ((client, gallery), page_options) = told
+    assert settings.model_dir == Path("published")
+    assert (settings.grpc_port, settings.rest_port) == (1234, 8501)
+    assert settings.labels == {"stable": 7}
+    assert settings.batching.max_batch_size == 8
+    assert client.url.startswith("grpc://127.0.0.1:")
+    assert gallery.uri == "people"
+    assert page_options == {"host": "127.0.0.1", "port": 77}
+
+
+def test_a_label_without_a_version_is_refused(swar: Swar, tmp_path: Path) -> None:
+    status, _, told = swar("serve", str(tmp_path), "--label", "stable")
+    assert status == 2
+    assert "--label 'stable' is not LABEL=VERSION" in told
+
+
+def test_help_loads_nothing_heavy() -> None:
+    code = (
+        "import sys; from typer.testing import CliRunner; from pipeline.cli import app;"
+        "assert CliRunner().invoke(app, ['identify', '--help']).exit_code == 0;"
+        "print({'tensorflow', 'grpc', 'lancedb', 'numpy', 'gradio'} & set(sys.modules))"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=Path(__file__).parents[2],
+    )
+    assert ended.stdout.strip() == "set()"

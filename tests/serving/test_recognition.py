@@ -1,0 +1,211 @@
+import math
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from components.errors import SwarError
+from serving import recognition
+from serving.client import Client
+from serving.gallery import Gallery
+from tests.serving.support_endpoint import RATE, FakeModel, grpc_endpoint, voice
+
+LOW, MIDDLE, HIGH = 110.0, 190.0, 320.0
+
+
+@pytest.fixture
+def model() -> FakeModel:
+    return FakeModel()
+
+
+@pytest.fixture
+def client(model: FakeModel) -> Iterator[Client]:
+    with grpc_endpoint(model) as url, Client(url) as client:
+        yield client
+
+
+@pytest.fixture
+def gallery(tmp_path: Path) -> Gallery:
+    return Gallery(tmp_path / "gallery")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path
+
+
+def _recording(folder: Path, name: str, *parts: tuple[float, float]) -> Path:
+    """A file of voices one after another, each of a pitch and so many seconds."""
+    samples = np.concatenate([voice(pitch, seconds, seed=len(name)) for pitch, seconds in parts])
+    soundfile.write(folder / name, samples, RATE)
+    return folder / name
+
+
+def test_who_is_enrolled_is_identified_and_verified(
+    client: Client, gallery: Gallery, folder: Path
+) -> None:
+    report = recognition.enroll(client, gallery, "Low", [_recording(folder, "a.wav", (LOW, 6))])
+    recognition.enroll(client, gallery, "High", [_recording(folder, "b.wav", (HIGH, 6))])
+    assert (report.speaker, report.added) == ("Low", 1)
+    assert report.speech_seconds == pytest.approx(6.0, abs=0.1)
+    query = _recording(folder, "query.flac", (LOW, 3))
+    found = recognition.identify(client, gallery, query, top=5)
+    assert found.speaker == "Low"
+    assert [each.speaker for each in found.candidates] == ["Low", "High"]
+    assert [each.decision.same_speaker for each in found.candidates] == [True, False]
+    assert recognition.verify_speaker(client, gallery, query, "Low").same_speaker
+    assert not recognition.verify_speaker(client, gallery, query, "High").same_speaker
+
+
+def test_who_is_not_enrolled_is_unknown(client: Client, gallery: Gallery, folder: Path) -> None:
+    recognition.enroll(client, gallery, "Low", [_recording(folder, "a.wav", (LOW, 6))])
+    found = recognition.identify(client, gallery, _recording(folder, "q.wav", (HIGH, 3)), top=5)
+    assert found.speaker is None
+    assert [each.speaker for each in found.candidates] == ["Low"]
+    gallery.forget("Low")
+    assert recognition.identify(client, gallery, folder / "q.wav").candidates == ()
+
+
+def test_only_the_top_are_shown(client: Client, gallery: Gallery, folder: Path) -> None:
+    for name, pitch in (("Low", LOW), ("Middle", MIDDLE), ("High", HIGH)):
+        recognition.enroll(client, gallery, name, [_recording(folder, f"{name}.wav", (pitch, 6))])
+    found = recognition.identify(client, gallery, folder / "Middle.wav", top=1)
+    assert [each.speaker for each in found.candidates] == ["Middle"]
+
+
+def test_too_little_speech_is_refused_with_how_much_there_is(
+    client: Client, gallery: Gallery, folder: Path
+) -> None:
+    short = [_recording(folder, "a.wav", (LOW, 2)), _recording(folder, "bb.wav", (LOW, 2))]
+    with pytest.raises(SwarError, match=r"4\.0 s of speech are too little .*at least 5 s"):
+        recognition.enroll(client, gallery, "Low", short)
+    assert not gallery.exists()
+    more = _recording(folder, "ccc.wav", (LOW, 2))
+    assert recognition.enroll(client, gallery, "Low", [*short, more]).added == 3
+    # The five seconds are the speaker's, not each enrolment's.
+    again = recognition.enroll(client, gallery, "Low", [_recording(folder, "dddd.wav", (LOW, 2))])
+    assert again.speech_seconds == pytest.approx(8.0, abs=0.1)
+
+
+def test_one_bad_file_enrols_none(client: Client, gallery: Gallery, folder: Path) -> None:
+    good = _recording(folder, "good.wav", (LOW, 6))
+    with pytest.raises(SwarError, match=r"short\.wav' is too short"):
+        recognition.enroll(
+            client, gallery, "Low", [good, _recording(folder, "short.wav", (LOW, 1))]
+        )
+    assert not gallery.exists()
+
+
+def test_the_file_of_another_voice_is_told(client: Client, gallery: Gallery, folder: Path) -> None:
+    files = [_recording(folder, f"{'a' * n}.wav", (LOW, 3)) for n in (1, 2, 3)]
+    files.append(_recording(folder, "other.wav", (HIGH, 3)))
+    report = recognition.enroll(client, gallery, "Low", files)
+    assert {part.source: part.matches for part in report.parts} == {
+        "a.wav": True,
+        "aa.wav": True,
+        "aaa.wav": True,
+        "other.wav": False,
+    }
+    assert report.largest_distance == max(part.distance for part in report.parts)
+    assert report.mean_distance < report.largest_distance
+
+
+def test_a_single_file_is_compared_with_itself_by_halves(
+    client: Client, gallery: Gallery, folder: Path
+) -> None:
+    one = recognition.enroll(client, gallery, "One", [_recording(folder, "a.wav", (LOW, 6))])
+    assert [part.source for part in one.parts] == ["a.wav, first half", "a.wav, second half"]
+    assert all(part.matches for part in one.parts)
+    two = recognition.enroll(
+        client, gallery, "Two", [_recording(folder, "b.wav", (LOW, 3), (HIGH, 3))]
+    )
+    assert not any(part.matches for part in two.parts)
+    assert [each.recordings for each in gallery.speakers()] == [1, 1]
+
+
+def test_a_further_file_is_compared_with_those_enrolled(
+    client: Client, gallery: Gallery, folder: Path
+) -> None:
+    recognition.enroll(client, gallery, "Low", [_recording(folder, "a.wav", (LOW, 6))])
+    report = recognition.enroll(client, gallery, "Low", [_recording(folder, "b.wav", (HIGH, 6))])
+    assert [(part.source, part.matches) for part in report.parts] == [("b.wav", False)]
+
+
+def test_halves_too_short_to_compare(
+    client: Client, gallery: Gallery, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recognition, "MIN_ENROLMENT_SECONDS", 1.0)
+    report = recognition.enroll(client, gallery, "Low", [_recording(folder, "a.wav", (LOW, 2))])
+    assert report.parts == ()
+    assert math.isnan(report.mean_distance)
+
+
+def test_a_new_model_needs_reenroll(
+    client: Client, model: FakeModel, gallery: Gallery, folder: Path
+) -> None:
+    for name, pitch in (("Low", LOW), ("High", HIGH)):
+        recording = _recording(folder, f"{name}.wav", (pitch, 6))
+        recognition.enroll(client, gallery, name, [recording], keep_audio=True)
+    assert recognition.reenroll(client, gallery) == 0
+    model.digest, model.bands = "model-2", 40
+    with pytest.raises(SwarError, match=r"made with the model model-1.*swar reenroll"):
+        recognition.identify(client, gallery, folder / "Low.wav")
+    assert recognition.reenroll(client, gallery) == 2
+    assert recognition.identify(client, gallery, folder / "Low.wav").speaker == "Low"
+    assert recognition.reenroll(client, gallery) == 0
+
+
+def test_what_was_not_kept_must_be_enrolled_again(
+    client: Client, model: FakeModel, gallery: Gallery, folder: Path
+) -> None:
+    low, high = (_recording(folder, f"{pitch:.0f}.wav", (pitch, 6)) for pitch in (LOW, HIGH))
+    recognition.enroll(client, gallery, "Low", [low], keep_audio=True)
+    recognition.enroll(client, gallery, "High", [high])
+    model.digest = "model-2"
+    with pytest.raises(SwarError, match=r"recordings enrolled again: 1; not those of High"):
+        recognition.reenroll(client, gallery)
+    with pytest.raises(SwarError, match="swar reenroll"):
+        recognition.identify(client, gallery, low)
+    gallery.forget("High")
+    recognition.enroll(client, gallery, "High", [high])
+    assert recognition.identify(client, gallery, high).speaker == "High"
+    assert recognition.identify(client, gallery, low).speaker == "Low"
+
+
+def test_reenroll_goes_on_where_it_was_cut_off(
+    client: Client, model: FakeModel, gallery: Gallery, folder: Path
+) -> None:
+    for number in range(10):
+        recording = _recording(folder, f"{number}.wav", (LOW + 10 * number, 6))
+        recognition.enroll(client, gallery, f"s{number}", [recording], keep_audio=True)
+    model.digest = "model-2"
+    done = len(model.calls)
+    replace = gallery.replace
+
+    def cut_off(*arguments: object) -> None:
+        gallery.replace = replace  # type: ignore[method-assign]
+        raise KeyboardInterrupt
+
+    def once(embeddings: dict) -> None:
+        replace(embeddings)
+        gallery.replace = cut_off  # type: ignore[method-assign, assignment]
+
+    gallery.replace = once  # type: ignore[method-assign]
+    with pytest.raises(KeyboardInterrupt):
+        recognition.reenroll(client, gallery)
+    assert recognition.reenroll(client, gallery) == 2
+    assert sum(count for _, count in model.calls[done:]) == 1 + 10 + 1 + 2
+
+
+def test_the_same_recording_is_no_more_speech(
+    client: Client, gallery: Gallery, folder: Path
+) -> None:
+    short = _recording(folder, "a.wav", (LOW, 3))
+    with pytest.raises(SwarError, match=r"3\.0 s of speech are too little"):
+        recognition.enroll(client, gallery, "Low", [short, short])
+    recognition.enroll(client, gallery, "Low", [short, _recording(folder, "bb.wav", (LOW, 3))])
+    again = recognition.enroll(client, gallery, "Low", [short])
+    assert (again.added, again.parts) == (0, ())
+    assert again.speech_seconds == pytest.approx(6.0, abs=0.1)

@@ -1,0 +1,238 @@
+"""What runs together, what does not, and what happens when it fails."""
+
+import asyncio
+import threading
+
+import grpc
+import numpy as np
+import pytest
+
+from serving.standin.batcher import Batcher, Batching
+from serving.standin.status import ServingError
+
+
+class Signature:
+    """Takes `x` [n] or [n, m], whose first values are its rows."""
+
+    def __init__(self, name="double"):
+        self.name = name
+        self.inputs = {"x": None}
+
+    def rows(self, inputs):
+        return len(inputs["x"])
+
+
+class Servable:
+    """Doubles; writes down its batches; fails for negative values; waits until it may run."""
+
+    def __init__(self):
+        self.batches = []
+        self.may_run = threading.Event()
+        self.may_run.set()
+
+    def run(self, signature, inputs):
+        self.may_run.wait(10)
+        self.batches.append(inputs["x"].tolist())
+        if (inputs["x"] < 0).any():
+            raise ValueError("negative")
+        if signature.name == "whole":
+            return {"y": inputs["x"].sum()}
+        return {"y": inputs["x"] * 2}
+
+    def in_use(self):
+        return threading.Lock()  # any context manager
+
+
+def batcher(size=4, timeout_ms=20, threads=1, enqueued=100):
+    return Batcher(Batching(size, timeout_ms * 1_000, threads, enqueued))
+
+
+def x(*values):
+    return {"x": np.array(values)}
+
+
+def in_loop(work):
+    return asyncio.run(asyncio.wait_for(work, 10))
+
+
+DOUBLE = Signature()
+
+
+def test_requests_that_arrive_together_run_together():
+    async def work():
+        servable = Servable()
+        async with batcher() as run:
+            answers = await asyncio.gather(
+                run.run(servable, DOUBLE, x(1)),
+                run.run(servable, DOUBLE, x(2, 3)),
+                run.run(servable, DOUBLE, x(4)),
+                run.run(servable, DOUBLE, x(5)),
+            )
+        return servable.batches, [answer["y"].tolist() for answer in answers]
+
+    batches, answers = in_loop(work())
+    assert batches == [[1, 2, 3, 4], [5]]
+    assert answers == [[2], [4, 6], [8], [10]]
+
+
+def test_a_full_batch_does_not_wait():
+    async def work():
+        servable = Servable()
+        async with batcher(size=2, timeout_ms=60_000) as run:
+            await asyncio.gather(*(run.run(servable, DOUBLE, x(i)) for i in range(4)))
+        return servable.batches
+
+    assert in_loop(work()) == [[0, 1], [2, 3]]
+
+
+def test_one_request_waits_no_longer_than_it_must():
+    async def work():
+        servable = Servable()
+        async with batcher(size=100, timeout_ms=50) as run:
+            loop = asyncio.get_running_loop()
+            started = loop.time()
+            await run.run(servable, DOUBLE, x(1))
+            return loop.time() - started
+
+    assert 0.05 <= in_loop(work()) < 1
+
+
+def test_a_request_larger_than_a_batch_runs_alone():
+    async def work():
+        servable = Servable()
+        async with batcher(size=2, timeout_ms=5) as run:
+            answers = await asyncio.gather(
+                run.run(servable, DOUBLE, x(*range(5))), run.run(servable, DOUBLE, x(9))
+            )
+        return servable.batches, [answer["y"].tolist() for answer in answers]
+
+    assert in_loop(work()) == ([[0, 1, 2, 3, 4], [9]], [[0, 2, 4, 6, 8], [18]])
+
+
+def test_signatures_models_and_shapes_are_not_mixed():
+    async def work():
+        one, other = Servable(), Servable()
+        async with batcher() as run:
+            await asyncio.gather(
+                run.run(one, DOUBLE, x(1)),
+                run.run(one, Signature("other"), x(2)),
+                run.run(one, DOUBLE, x([3, 3])),
+                run.run(other, DOUBLE, x(4)),
+            )
+        return sorted(one.batches, key=str), other.batches
+
+    assert in_loop(work()) == ([[1], [2], [[3, 3]]], [[4]])
+
+
+def test_a_bad_request_does_not_fail_its_neighbours():
+    async def work():
+        servable = Servable()
+        async with batcher() as run:
+            return await asyncio.gather(
+                *(run.run(servable, DOUBLE, x(value)) for value in (1, -2, 3)),
+                return_exceptions=True,
+            )
+
+    good, bad, also_good = in_loop(work())
+    assert (good["y"].tolist(), also_good["y"].tolist()) == ([2], [6])
+    assert isinstance(bad, ServingError)
+    assert bad.code == grpc.StatusCode.INTERNAL
+    assert "negative" in bad.message
+
+
+def test_an_output_that_is_not_of_rows():
+    async def work():
+        async with batcher() as run:
+            await run.run(Servable(), Signature("whole"), x(1, 2))
+
+    with pytest.raises(ServingError, match="0th dimension") as caught:
+        in_loop(work())
+    assert caught.value.code == grpc.StatusCode.FAILED_PRECONDITION
+
+
+def test_a_cancelled_request_is_dropped_before_it_runs():
+    async def work():
+        servable = Servable()
+        servable.may_run.clear()
+        async with batcher(timeout_ms=1) as run:
+            first = asyncio.create_task(run.run(servable, DOUBLE, x(1)))
+            await asyncio.sleep(0.05)  # the only thread is taken
+            dropped = asyncio.create_task(run.run(servable, DOUBLE, x(2)))
+            kept = asyncio.create_task(run.run(servable, DOUBLE, x(3)))
+            await asyncio.sleep(0.05)
+            dropped.cancel()
+            await asyncio.sleep(0)
+            servable.may_run.set()
+            await asyncio.gather(first, kept)
+            assert dropped.cancelled()
+        return servable.batches
+
+    assert in_loop(work()) == [[1], [3]]
+
+
+def test_a_request_that_is_cancelled_while_it_runs_harms_nobody():
+    async def work():
+        servable = Servable()
+        servable.may_run.clear()
+        async with batcher() as run:
+            gone = asyncio.create_task(run.run(servable, DOUBLE, x(1)))
+            kept = asyncio.create_task(run.run(servable, DOUBLE, x(2)))
+            await asyncio.sleep(0.1)
+            gone.cancel()
+            await asyncio.sleep(0)
+            servable.may_run.set()
+            return (await kept)["y"].tolist(), servable.batches
+
+    assert in_loop(work()) == ([4], [[1, 2]])
+
+
+def test_too_many_requests_are_refused():
+    async def work():
+        servable = Servable()
+        servable.may_run.clear()
+        async with batcher(size=2, timeout_ms=1, enqueued=2) as run:
+            tasks = [asyncio.create_task(run.run(servable, DOUBLE, x(0, 0)))]
+            await asyncio.sleep(0.05)
+            tasks += [asyncio.create_task(run.run(servable, DOUBLE, x(i))) for i in range(5)]
+            await asyncio.sleep(0.05)
+            servable.may_run.set()
+            return await asyncio.gather(*tasks, return_exceptions=True)
+
+    answers = in_loop(work())
+    refused = [answer for answer in answers if isinstance(answer, ServingError)]
+    assert [error.code for error in refused] == [grpc.StatusCode.UNAVAILABLE]
+    assert len(answers) - len(refused) == 5
+
+
+def test_a_busy_signature_does_not_starve_another():
+    async def work():
+        servable = Servable()
+        async with batcher(size=2, timeout_ms=20) as run:
+            done = asyncio.Event()
+
+            async def busy():
+                while not done.is_set():
+                    await run.run(servable, DOUBLE, x(1))
+
+            others = [asyncio.create_task(busy()) for _ in range(8)]
+            await asyncio.sleep(0.05)
+            await asyncio.wait_for(run.run(servable, Signature("rare"), x(7)), 2)
+            done.set()
+            await asyncio.gather(*others)
+
+    in_loop(work())
+
+
+def test_the_event_loop_is_free_while_the_model_runs():
+    async def work():
+        servable = Servable()
+        servable.may_run.clear()
+        async with batcher() as run:
+            task = asyncio.create_task(run.run(servable, DOUBLE, x(1)))
+            for _ in range(20):
+                await asyncio.sleep(0.01)
+            assert not task.done()
+            servable.may_run.set()
+            await task
+
+    in_loop(work())
