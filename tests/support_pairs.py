@@ -3,7 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
-from components import features
+from components import features, spectrogram_image
 
 MELS, FRAMES = 32, 40
 
@@ -23,7 +23,7 @@ def write_pairs(folder, speakers=6, pairs=40, seed=0, noisy=False):
                 if noisy:
                     window = (40 * window + rng.integers(0, 9, window.shape)).astype(np.uint8)
                 values |= {
-                    features.sided(features.SPECTROGRAM, side): window.tobytes(),
+                    features.sided(features.SPECTROGRAM, side): spectrogram_image.encode(window),
                     features.sided(features.SPEAKER, side): b"s%d" % speaker,
                     features.sided(features.RECORDING, side): b"r%d" % speaker,
                     features.sided(features.START_SECONDS, side): float(index),

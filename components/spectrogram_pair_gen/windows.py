@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import tensorflow as tf
 
-from components import features, frontend
+from components import features, frontend, spectrogram_image
 from components.settings import SpectrogramSettings
 from components.spectrogram_pair_gen.sampling import Placement, Stretch
 
@@ -113,5 +113,5 @@ class WindowCutter:
                     recording=placed.recording,
                     start_seconds=piece_start + placed.start / self._sample_rate,
                     level_dbfs=frontend.rms_dbfs(row),
-                    spectrogram=spectrogram.tobytes(),
+                    spectrogram=spectrogram_image.encode(spectrogram),
                 )

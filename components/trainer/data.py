@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import tensorflow as tf
 
-from components import features
+from components import features, spectrogram_image
 from components.errors import SwarError
 from components.settings import TrainerSettings
 
@@ -66,8 +66,9 @@ def parse_pairs(records: tf.Tensor, n_mels: int, frames: int) -> Parsed:
         )
         for key in kinds
     }
-    pixels = tf.io.decode_raw(windows[features.SPECTROGRAM], tf.uint8)
-    windows[features.SPECTROGRAM] = tf.reshape(pixels, [-1, n_mels, frames])
+    windows[features.SPECTROGRAM] = spectrogram_image.decode_batch(
+        windows[features.SPECTROGRAM], n_mels, frames
+    )
     return windows | {features.LABEL: parsed[features.LABEL]}
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
-from components import features
+from components import features, spectrogram_image
 from components.frontend import INT16_PEAK
 from components.trainer.recordings import FrontEnd
 
@@ -78,11 +78,12 @@ def _buzz(front_end: FrontEnd) -> bytes:
 def _pair(front_end: FrontEnd) -> bytes:
     """A serialised pair of two empty windows."""
     spectrogram = front_end.spectrogram
-    pixels = spectrogram.n_mels * spectrogram.frames(front_end.speech.sample_rate)
+    shape = spectrogram.n_mels, spectrogram.frames(front_end.speech.sample_rate)
+    empty = spectrogram_image.encode(np.zeros(shape, np.uint8))
     values: dict[str, bytes | int | float] = {features.LABEL: 1}
     for side in features.SIDES:
         values |= {
-            features.sided(features.SPECTROGRAM, side): bytes(pixels),
+            features.sided(features.SPECTROGRAM, side): empty,
             features.sided(features.SPEAKER, side): b"",
             features.sided(features.RECORDING, side): b"",
             features.sided(features.START_SECONDS, side): 0.0,

@@ -9,7 +9,7 @@ import tensorflow as tf
 from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
 
-from components import features
+from components import features, spectrogram_image
 from pipeline.pipeline import PAIR_SCHEMA
 from pipeline.summary import RunSummary
 from tests.e2e.conftest import Run
@@ -151,7 +151,7 @@ def test_no_window_lies_in_two_splits(finished: Run, pairs: Examples) -> None:
 
 def test_pairs_are_whole_windows_of_both_kinds(finished: Run, pairs: Examples) -> None:
     settings = finished.config.spectrogram
-    pixels = settings.n_mels * settings.frames(finished.config.speech.sample_rate)
+    shape = settings.n_mels, settings.frames(finished.config.speech.sample_rate)
     for examples in pairs.values():
         assert {_number(example, features.LABEL) for example in examples} == {0.0, 1.0}
         identities = [_texts([example], features.PAIR_ID).pop() for example in examples]
@@ -162,8 +162,8 @@ def test_pairs_are_whole_windows_of_both_kinds(finished: Run, pairs: Examples) -
             assert same == bool(_number(example, features.LABEL))
             for side in features.SIDES:
                 (spectrogram,) = held[f"spectrogram_{side}"].bytes_list.value
-                assert len(spectrogram) == pixels
-                assert max(spectrogram) == 255
+                pixels = spectrogram_image.decode(spectrogram)
+                assert (pixels.shape, pixels.max()) == (shape, 255)
 
 
 def test_statistics_count_every_pair(folders: dict[str, Path], pairs: Examples) -> None:

@@ -12,7 +12,7 @@ from scipy.optimize import brentq
 from sklearn.metrics import precision_score, recall_score, roc_auc_score, roc_curve
 from tensorflow.core.protobuf import saved_model_pb2
 
-from components import audio, features
+from components import audio, features, spectrogram_image
 from components.artifacts import MODEL_CARD
 from components.trainer.warmup import WARMUP_REQUESTS
 from pipeline.code_digest import code_digest
@@ -49,11 +49,11 @@ def _scores(model: Any, examples: list[tf.train.Example]) -> dict[str, tf.Tensor
     return scores
 
 
-def _windows(examples: list[tf.train.Example], side: str, n_mels: int) -> NDArray[np.uint8]:
+def _windows(examples: list[tf.train.Example], side: str) -> NDArray[np.uint8]:
     spectrograms = [
         example.features.feature[f"spectrogram_{side}"].bytes_list.value[0] for example in examples
     ]
-    return np.stack([np.frombuffer(item, np.uint8).reshape(n_mels, -1) for item in spectrograms])
+    return np.stack([spectrogram_image.decode(item) for item in spectrograms])
 
 
 def _labels(examples: list[tf.train.Example]) -> NDArray[np.int64]:
@@ -92,8 +92,7 @@ def test_distances_are_those_of_the_embeddings(
     finished: Run, model: Any, card: dict[str, Any], trials: dict[str, list[tf.train.Example]]
 ) -> None:
     examples = trials[features.EVAL]
-    n_mels = finished.config.spectrogram.n_mels
-    a, b = (model.embed_windows(_windows(examples, side, n_mels)) for side in features.SIDES)
+    a, b = (model.embed_windows(_windows(examples, side)) for side in features.SIDES)
     assert a.dtype == b.dtype == tf.float32
     assert a.shape == (len(examples), finished.config.trainer.embedding_size)
 

@@ -11,7 +11,7 @@ import soundfile
 import tensorflow as tf
 import tensorflow_data_validation as tfdv
 
-from components import features
+from components import features, spectrogram_image
 from components.settings import PairCounts, PairSettings, SpectrogramSettings, SpeechSettings
 from tests.bad_recordings import speech_like
 from tests.support_executors import run_pairs, run_speech
@@ -124,7 +124,7 @@ def test_spectrograms_are_those_of_the_placed_windows(speech, pairs):
                 y=window, sr=RATE, n_fft=512, hop_length=256, n_mels=64
             )
             decibels = librosa.power_to_db(power, ref=np.max, top_db=80.0)
-            ours = np.frombuffer(row[f"spectrogram_{side}"], np.uint8).reshape(64, 96)
+            ours = spectrogram_image.decode(row[f"spectrogram_{side}"])
             steps = np.abs(ours - (decibels + 80.0) * 255 / 80)
             assert np.max(steps[decibels > -75]) < 0.7  # half a step of rounding
             checked += 1

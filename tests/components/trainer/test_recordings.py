@@ -9,7 +9,7 @@ import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components import audio, features
+from components import audio, features, spectrogram_image
 from components.settings import ServingSettings, SpectrogramSettings, SpeechSettings
 from components.spectrogram_pair_gen.sampling import Placement
 from components.spectrogram_pair_gen.windows import WindowCutter
@@ -67,8 +67,7 @@ def through_beam(path, folder, front_end):
     ).numpy()
     placements = [Placement(f"{i:04d}", 1, "a", "r", 0, int(at)) for i, at in enumerate(starts)]
     windows = WindowCutter(rate, front_end.spectrogram).cut(file, placements)
-    shape = (front_end.spectrogram.n_mels, front_end.spectrogram.frames(rate))
-    made = [np.frombuffer(window.spectrogram, np.uint8).reshape(shape) for window in windows]
+    made = [spectrogram_image.decode(window.spectrogram) for window in windows]
     return np.stack(made), len(pcm16) / rate
 
 

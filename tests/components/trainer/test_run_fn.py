@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from components import spectrogram_image
 from components.settings import (
     ServingSettings,
     SpectrogramSettings,
@@ -87,7 +88,7 @@ def test_a_training_leaves_a_calibrated_float32_model(tmp_path, update, caplog):
     embeddings = {}
     for side in "ab":
         windows = [feature[f"spectrogram_{side}"].bytes_list.value[0] for feature in parsed]
-        pixels = np.frombuffer(b"".join(windows), np.uint8).reshape(-1, MELS, FRAMES)
+        pixels = np.stack([spectrogram_image.decode(window) for window in windows])
         embeddings[side] = model.embed_windows(pixels)
         assert embeddings[side].dtype == tf.float32
     distance = np.linalg.norm(embeddings["a"] - embeddings["b"], axis=1)
