@@ -57,15 +57,18 @@ def proportional_bytes(pid: int) -> int:
 
 
 class PeakMemory:
-    """The largest sum of PSS that was seen over the processes below this one."""
+    """The sum of PSS over the processes below this one, when the sum of RSS was largest."""
 
     def __init__(self) -> None:
         self.peak_bytes = 0
+        self._peak_resident_bytes = 0
 
     def sample(self) -> None:
-        """Looks once. PSS takes the kernel long to add up, and RSS is never below it."""
+        """Looks once. PSS is asked for rarely: adding it up takes the kernel long."""
         pids = descendants(os.getpid())
-        if sum(map(resident_bytes, pids)) > self.peak_bytes:
+        resident = sum(map(resident_bytes, pids))
+        if resident > self._peak_resident_bytes:
+            self._peak_resident_bytes = resident
             self.peak_bytes = max(self.peak_bytes, sum(map(proportional_bytes, pids)))
 
 
