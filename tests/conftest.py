@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 
+import components.beam_worker  # noqa: F401 - lets TFDV be imported, whichever test comes first
+
 SHARED_SPEECH = Path(__file__).resolve().parents[2] / "shared" / "speech"
 
 
