@@ -5,12 +5,14 @@ training and serving cannot differ. Everything is built from core TensorFlow ops
 """
 
 import math
-from typing import Any
+from typing import Any, Self
 
 import keras
 import librosa
 import numpy as np
 import tensorflow as tf
+
+from components.settings import SpectrogramSettings, SpeechSettings
 
 MILLISECONDS = 1000
 INT16_PEAK = 32767.0
@@ -68,6 +70,16 @@ class SilenceDetector(keras.layers.Layer):
         self.threshold_dbfs = threshold_dbfs
         self.min_silence_ms = min_silence_ms
         self.keep_silence_ms = keep_silence_ms
+
+    @classmethod
+    def of(cls, settings: SpeechSettings) -> Self:
+        """The detector that the settings ask for."""
+        return cls(
+            sample_rate=settings.sample_rate,
+            threshold_dbfs=settings.silence_threshold_dbfs,
+            min_silence_ms=settings.min_silence_ms,
+            keep_silence_ms=settings.keep_silence_ms,
+        )
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
@@ -197,6 +209,17 @@ class LogMelSpectrogram(keras.layers.Layer):
         self._mel_basis = librosa.filters.mel(
             sr=sample_rate, n_fft=n_fft, n_mels=n_mels, dtype=np.float64
         ).T
+
+    @classmethod
+    def of(cls, sample_rate: int, settings: SpectrogramSettings) -> Self:
+        """The spectrogram that the settings ask for, of samples at a rate in Hz."""
+        return cls(
+            sample_rate=sample_rate,
+            n_fft=settings.n_fft,
+            hop_samples=settings.hop_samples,
+            n_mels=settings.n_mels,
+            top_db=settings.top_db,
+        )
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""

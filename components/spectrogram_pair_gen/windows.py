@@ -64,13 +64,7 @@ class WindowCutter:
     def __init__(self, sample_rate: int, settings: SpectrogramSettings) -> None:
         self._sample_rate = sample_rate
         self._samples = settings.window_samples(sample_rate)
-        log_mel = frontend.LogMelSpectrogram(
-            sample_rate=sample_rate,
-            n_fft=settings.n_fft,
-            hop_samples=settings.hop_samples,
-            n_mels=settings.n_mels,
-            top_db=settings.top_db,
-        )
+        log_mel = frontend.LogMelSpectrogram.of(sample_rate, settings)
         quantise = frontend.Quantise(settings.top_db)
 
         @tf.function(input_signature=[tf.TensorSpec([WINDOWS_PER_CALL, self._samples], tf.int16)])

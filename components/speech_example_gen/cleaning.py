@@ -72,12 +72,7 @@ class Cleaner:
     def __init__(self, settings: SpeechSettings) -> None:
         self._settings = settings
         self._rate = settings.sample_rate
-        self._detector = frontend.SilenceDetector(
-            sample_rate=settings.sample_rate,
-            threshold_dbfs=settings.silence_threshold_dbfs,
-            min_silence_ms=settings.min_silence_ms,
-            keep_silence_ms=settings.keep_silence_ms,
-        )
+        self._detector = frontend.SilenceDetector.of(settings)
         self._energy = tf.function(
             self._detector.millisecond_energy,
             input_signature=[tf.TensorSpec([None, self._rate], tf.int16)],

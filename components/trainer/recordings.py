@@ -60,19 +60,8 @@ class Recordings:
         self._shape = (spectrogram.n_mels, spectrogram.frames(speech.sample_rate))
         self._max_samples = round(serving.max_seconds * speech.sample_rate)
         self._max_windows = serving.max_windows
-        self._silence = frontend.SilenceDetector(
-            sample_rate=speech.sample_rate,
-            threshold_dbfs=speech.silence_threshold_dbfs,
-            min_silence_ms=speech.min_silence_ms,
-            keep_silence_ms=speech.keep_silence_ms,
-        )
-        self._log_mel = frontend.LogMelSpectrogram(
-            sample_rate=speech.sample_rate,
-            n_fft=spectrogram.n_fft,
-            hop_samples=spectrogram.hop_samples,
-            n_mels=spectrogram.n_mels,
-            top_db=spectrogram.top_db,
-        )
+        self._silence = frontend.SilenceDetector.of(speech)
+        self._log_mel = frontend.LogMelSpectrogram.of(speech.sample_rate, spectrogram)
         self._quantise = frontend.Quantise(spectrogram.top_db)
 
     def hear(self, audio: tf.Tensor) -> Heard:
