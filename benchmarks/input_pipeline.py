@@ -17,7 +17,7 @@ from tfx.orchestration.metadata import sqlite_metadata_connection_config
 
 from components import features
 from components.trainer import data
-from components.trainer.losses import BatchContrastiveLoss
+from components.trainer.losses import make_loss
 from components.trainer.tower import build_tower
 from pipeline import lineage
 from pipeline.config import Config, load_config
@@ -48,7 +48,7 @@ def training_step(config: Config, window: tuple[int, int]) -> Callable[[Batch], 
     tower = build_tower(config.trainer, *window)
     tower.compile(
         optimizer=keras.optimizers.Adam(config.trainer.learning_rate),
-        loss=BatchContrastiveLoss(config.trainer.margin),
+        loss=make_loss(config.trainer),
         jit_compile=False,
     )
     return lambda batch: tower.train_on_batch(*batch)

@@ -80,8 +80,16 @@ class PairSettings(Settings):
     """disjoint: a similar pair's windows never overlap and come from two recordings if they can."""
     train: PairCounts = PairCounts(similar_per_speaker=100, dissimilar=50)
     held_out: PairCounts = PairCounts(similar_per_speaker=25, dissimilar=25)
+    train_speeds: Annotated[tuple[Positive, ...], Field(min_length=1)] = (0.9, 1.0, 1.1)
+    """Every speaker of `train` also speaks, as somebody else, at these speeds (pitch and all)."""
     shard_megabytes: Positive = 64.0
     seed: int = 0
+
+    @model_validator(mode="after")
+    def _each_speed_once(self) -> Self:
+        if len(set(self.train_speeds)) < len(self.train_speeds):
+            raise ValueError("train_speeds names a speed twice")
+        return self
 
 
 class TrainerSettings(Settings):
@@ -93,9 +101,13 @@ class TrainerSettings(Settings):
     """`imagenet` (downloaded by Keras), `none` (random), or a Keras weights file."""
     head: Literal["pooled", "flatten"] = "pooled"
     embedding_size: PositiveCount = 128
-    loss: Literal["batch", "listed"] = "batch"
-    """batch: all pairs within a speaker-balanced batch. listed: the pairs as they were sampled."""
+    loss: Literal["supervised", "batch", "listed"] = "supervised"
+    """supervised: supervised contrastive loss, all pairs within a speaker-balanced batch.
+    batch: the article's contrastive loss over the same pairs. listed: over the pairs as sampled."""
+    temperature: Positive = 0.05
+    """Of the supervised loss."""
     margin: Positive = 1.2
+    """Of the other two."""
     speakers_per_batch: Annotated[int, Field(ge=2)] = 16
     windows_per_speaker: Annotated[int, Field(ge=2)] = 4
     pairs_per_batch: PositiveCount = 32
@@ -113,6 +125,12 @@ class TrainerSettings(Settings):
     time_mask_frames: Count = 0
     frequency_mask_mels: Count = 0
     seed: int = 0
+
+    @model_validator(mode="after")
+    def _supervised_loss_compares_directions(self) -> Self:
+        if self.loss == "supervised" and self.head != "pooled":
+            raise ValueError("loss supervised needs embeddings of length 1: set head to pooled")
+        return self
 
 
 class ServingSettings(Settings):

@@ -30,12 +30,15 @@ from components.counters import counters
 from components.settings import PairCounts, PairSettings, SpectrogramSettings
 from components.spectrogram_pair_gen import runs, sampling
 from components.spectrogram_pair_gen.runs import Run
-from components.spectrogram_pair_gen.sampling import Placement, Request, Stretch
+from components.spectrogram_pair_gen.sampling import Placement, Request, Stretch, Voice
 from components.spectrogram_pair_gen.windows import Window, WindowCutter, stretches
 
 COUNTERS = "SpectrogramPairGen"
 MEGABYTE = 1_000_000
 SplitSpeaker = tuple[str, str]
+SplitVoice = tuple[
+    str, str, float
+]  # split, speaker, speed: keys are plain, so any runner groups them
 progress = logging.getLogger("swar.progress")
 
 
@@ -50,36 +53,40 @@ def _stretches(split_file: tuple[str, str]) -> Iterator[tuple[SplitSpeaker, Stre
 
 
 def _timeline(
-    item: tuple[SplitSpeaker, Iterable[Stretch]], window: int
-) -> Iterator[tuple[SplitSpeaker, list[Stretch]]]:
-    """Sorts a speaker's stretches; drops, counted, a speaker with less than a window."""
-    (split, _), found = item
+    item: tuple[SplitSpeaker, Iterable[Stretch]], window: int, settings: PairSettings
+) -> Iterator[tuple[SplitVoice, list[Stretch]]]:
+    """Sorts a speaker's stretches, for each voice; drops, counted, one with less than a window."""
+    (split, speaker), found = item
     timeline = sorted(found)
-    if sampling.has_room(timeline, window):
-        yield item[0], timeline
-    else:
-        _count(f"{split}/speakers_too_short")
+    speeds = settings.train_speeds if split == features.TRAIN else (sampling.NORMAL_SPEED,)
+    for speed in speeds:
+        if sampling.has_room(timeline, Voice(speaker, speed).samples(window)):
+            yield (split, speaker, speed), timeline
+        else:
+            _count(f"{split}/speakers_too_short")
 
 
 def _requests(
-    item: tuple[SplitSpeaker, list[Stretch]],
-    roster: Mapping[str, Sequence[str]],
+    item: tuple[SplitVoice, list[Stretch]],
+    roster: Mapping[str, Sequence[Voice]],
     settings: PairSettings,
-) -> Iterator[tuple[SplitSpeaker, Request]]:
-    (split, speaker), _ = item
+) -> Iterator[tuple[SplitVoice, Request]]:
+    (split, speaker, speed), _ = item
     counts: PairCounts = settings.train if split == features.TRAIN else settings.held_out
-    for owner, request in sampling.requests(split, speaker, roster[split], counts, settings):
-        yield (split, owner), request
+    voice = Voice(speaker, speed)
+    for owner, request in sampling.requests(split, voice, roster[split], counts, settings):
+        yield (split, owner.speaker, owner.speed), request
 
 
 def _place(
-    item: tuple[SplitSpeaker, Mapping[str, Iterable[Any]]], window: int, settings: PairSettings
+    item: tuple[SplitVoice, Mapping[str, Iterable[Any]]], window: int, settings: PairSettings
 ) -> Iterator[tuple[tuple[str, str], Placement]]:
-    (split, _), joined = item
+    (split, speaker, speed), joined = item
+    voice = Voice(speaker, speed)
     (timeline,) = joined["timeline"]
     files = {(stretch.recording, stretch.piece): stretch.file for stretch in timeline}
     for request in joined["requests"]:
-        placements = sampling.place(request, timeline, window, settings)
+        placements = sampling.place(request, voice, timeline, voice.samples(window), settings)
         if not placements:
             _count(f"{split}/pairs_without_room")
         for placement in placements:
@@ -232,13 +239,14 @@ def _write_pairs(
         | "SpreadFiles" >> beam.Reshuffle()
         | "Stretches" >> beam.FlatMap(_stretches)
         | "BySpeaker" >> beam.GroupByKey()
-        | "Timeline" >> beam.FlatMap(_timeline, window)
+        | "Timeline" >> beam.FlatMap(_timeline, window, pair_settings)
     )
     roster = (
         timelines
-        | "Names" >> beam.Keys()
-        | "NamesBySplit" >> beam.GroupByKey()
-        | "Roster" >> beam.MapTuple(lambda split, speakers: (split, sorted(speakers)))
+        | "Voices" >> beam.Keys()
+        | "SplitOfVoice" >> beam.MapTuple(lambda split, *voice: (split, Voice(*voice)))
+        | "VoicesBySplit" >> beam.GroupByKey()
+        | "Roster" >> beam.MapTuple(lambda split, voices: (split, sorted(voices)))
     )
     requests = timelines | "Requests" >> beam.FlatMap(
         _requests, beam.pvalue.AsDict(roster), pair_settings

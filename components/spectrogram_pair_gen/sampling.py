@@ -2,12 +2,40 @@
 
 import hashlib
 import json
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from components.settings import PairCounts, PairSettings
+
+NORMAL_SPEED = 1.0
+
+
+@dataclass(frozen=True, order=True)
+class Voice:
+    """A speaker as recorded, or played at another speed, which makes somebody else of them.
+
+    Source: Yamamoto et al., "Speaker Augmentation and Bandwidth Extension for Deep Speaker
+    Embedding", Interspeech 2019.
+    """
+
+    speaker: str
+    speed: float = NORMAL_SPEED
+
+    @property
+    def name(self) -> str:
+        """What the pairs call the speaker."""
+        if self.speed == NORMAL_SPEED:
+            return self.speaker
+        return f"{self.speaker} at speed {self.speed:g}"
+
+    def samples(self, window: int) -> int:
+        """Samples of the recording in a window of so many samples."""
+        if self.speed == NORMAL_SPEED:
+            return window
+        return math.ceil(window * self.speed) + 1  # resampling may round one away
 
 
 @dataclass(frozen=True, order=True)
@@ -36,6 +64,7 @@ class Placement:
     pair_id: str
     label: int
     side: str
+    voice: Voice
     recording: str
     piece: int
     start: int  # samples, within the piece
@@ -57,46 +86,51 @@ def has_room(timeline: Sequence[Stretch], window: int) -> bool:
 
 
 def requests(
-    split: str, speaker: str, roster: Sequence[str], counts: PairCounts, settings: PairSettings
-) -> Iterator[tuple[str, Request]]:
-    """The trials that start from one speaker.
+    split: str, voice: Voice, roster: Sequence[Voice], counts: PairCounts, settings: PairSettings
+) -> Iterator[tuple[Voice, Request]]:
+    """The trials that start from one voice.
 
     Args:
         split: the split's name.
-        speaker: side a of every trial.
-        roster: the split's speakers, sorted; side b of different-speaker trials.
+        voice: side a of every trial.
+        roster: the split's voices, sorted; side b of different-speaker trials.
         counts: how many trials of each kind.
         settings: protocol and seed.
 
     Yields:
-        (speaker, request): which speaker has to give which sides.
+        (voice, request): which voice has to give which sides.
     """
     for index in range(counts.similar_per_speaker):
-        yield speaker, Request(_pair_id(split, speaker, speaker, index), 1, "ab")
-    others = [other for other in roster if other != speaker]
+        yield voice, Request(_pair_id(split, voice, voice, index), 1, "ab")
+    others = [other for other in roster if other != voice]
     if not others:
         return
     if settings.protocol == "every_ordered_pair":
         trials = [(other, index) for other in others for index in range(counts.dissimilar)]
     else:
-        generator = keyed_generator(settings.seed, split, speaker, "partners")
+        generator = keyed_generator(settings.seed, split, voice.name, "partners")
         drawn = generator.integers(len(others), size=counts.dissimilar)
         trials = [(others[chosen], index) for index, chosen in enumerate(drawn)]
     for other, index in trials:
-        pair_id = _pair_id(split, speaker, other, index)
-        yield speaker, Request(pair_id, 0, "a")
+        pair_id = _pair_id(split, voice, other, index)
+        yield voice, Request(pair_id, 0, "a")
         yield other, Request(pair_id, 0, "b")
 
 
 def place(
-    request: Request, timeline: Sequence[Stretch], window: int, settings: PairSettings
+    request: Request,
+    voice: Voice,
+    timeline: Sequence[Stretch],
+    window: int,
+    settings: PairSettings,
 ) -> list[Placement]:
-    """Draws the windows that a request asks of its speaker.
+    """Draws the windows that a request asks of a voice.
 
     Args:
         request: one or both sides of a pair.
+        voice: whose windows they are.
         timeline: the speaker's speech in this split.
-        window: samples of a window.
+        window: samples that a window takes of the recording, at the voice's speed.
         settings: whether a pair's windows may overlap, and the seed.
 
     Returns:
@@ -113,13 +147,15 @@ def place(
     else:
         drawn = _draw_disjoint(room, window, generator)
     return [
-        Placement(request.pair_id, request.label, side, stretch.recording, stretch.piece, start)
+        Placement(
+            request.pair_id, request.label, side, voice, stretch.recording, stretch.piece, start
+        )
         for side, (stretch, start) in zip(request.sides, drawn, strict=False)
     ]
 
 
-def _pair_id(split: str, speaker_a: str, speaker_b: str, index: int) -> str:
-    key = json.dumps([split, speaker_a, speaker_b, index]).encode()
+def _pair_id(split: str, a: Voice, b: Voice, index: int) -> str:
+    key = json.dumps([split, a.name, b.name, index]).encode()
     return hashlib.sha256(key).hexdigest()[:20]
 
 

@@ -5,15 +5,17 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
+import soxr
 import tensorflow as tf
 
 from components import features, frontend, spectrogram_image
 from components.settings import SpectrogramSettings
-from components.spectrogram_pair_gen.sampling import Placement, Stretch
+from components.spectrogram_pair_gen.sampling import NORMAL_SPEED, Placement, Stretch
 
 # Every call of the front end has this many windows, the last one padded: one trace, and
 # results that do not depend on how the windows were grouped.
 WINDOWS_PER_CALL = 32
+INT16_PEAK = 32767
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,15 @@ def stretches(file: str) -> Iterator[tuple[str, Stretch]]:
         )
 
 
+def _played(pcm16: np.ndarray, speed: float) -> np.ndarray:
+    """int16 samples at a speed, faster and higher above 1."""
+    if speed == NORMAL_SPEED:
+        return pcm16
+    resampled = np.rint(soxr.resample(pcm16.astype(np.float32), speed, NORMAL_SPEED))
+    played: np.ndarray = np.clip(resampled, -INT16_PEAK, INT16_PEAK).astype(np.int16)
+    return played
+
+
 class WindowCutter:
     """The front end from a piece's samples to the spectrograms of its windows."""
 
@@ -95,14 +106,15 @@ class WindowCutter:
             batch = placements[first : first + WINDOWS_PER_CALL]
             samples = np.zeros((WINDOWS_PER_CALL, self._samples), np.int16)
             for row, placed in zip(samples, batch, strict=False):
-                row[:] = pcm16[placed.start : placed.start + self._samples]
+                end = placed.start + placed.voice.samples(self._samples)
+                row[:] = _played(pcm16[placed.start : end], placed.voice.speed)[: self._samples]
             spectrograms = self._spectrograms(samples).numpy()
             for placed, row, spectrogram in zip(batch, samples, spectrograms, strict=False):
                 yield Window(
                     pair_id=placed.pair_id,
                     label=placed.label,
                     side=placed.side,
-                    speaker=text(example, features.SPEAKER),
+                    speaker=placed.voice.name,
                     gender=text(example, features.GENDER),
                     recording=placed.recording,
                     start_seconds=piece_start + placed.start / self._sample_rate,

@@ -1,5 +1,8 @@
-"""Contrastive losses. Source: Hadsell, Chopra, LeCun, "Dimensionality Reduction by Learning
-an Invariant Mapping", CVPR 2006: `y d^2 + (1 - y) max(margin - d, 0)^2`, y = 1 for one speaker.
+"""Contrastive losses.
+
+Sources: Hadsell, Chopra, LeCun, "Dimensionality Reduction by Learning an Invariant Mapping",
+CVPR 2006: `y d^2 + (1 - y) max(margin - d, 0)^2`, y = 1 for one speaker; Khosla et al.,
+"Supervised Contrastive Learning", NeurIPS 2020, equation 2.
 """
 
 from typing import Any
@@ -7,7 +10,17 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from components.settings import TrainerSettings
 from components.trainer.tower import all_pairs_distance, paired_distance
+
+
+def make_loss(settings: TrainerSettings) -> keras.losses.Loss:
+    """The loss that the settings ask for."""
+    if settings.loss == "supervised":
+        return SupervisedContrastiveLoss(settings.temperature)
+    if settings.loss == "batch":
+        return BatchContrastiveLoss(settings.margin)
+    return ListedContrastiveLoss(settings.margin)
 
 
 @keras.saving.register_keras_serializable(package="swar")
@@ -77,3 +90,42 @@ class BatchContrastiveLoss(keras.losses.Loss):
             tf.reduce_sum(shortfall), tf.math.count_nonzero(shortfall, dtype=tf.float32)
         )
         return tf.reshape((similar + dissimilar) / 2.0, [1])
+
+
+@keras.saving.register_keras_serializable(package="swar")
+class SupervisedContrastiveLoss(keras.losses.Loss):
+    """Every window against all others of the batch: near ones of other speakers cost most.
+
+    For window i with the others of its speaker P(i), with cosine similarities s:
+    `-mean over p in P(i) of log(exp(s_ip / T) / sum over a != i of exp(s_ia / T))`.
+    """
+
+    def __init__(
+        self, temperature: float, name: str = "supervised_contrastive", **kwargs: Any
+    ) -> None:
+        super().__init__(name=name, **kwargs)
+        self.temperature = temperature
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return dict(super().get_config()) | {"temperature": self.temperature}
+
+    def call(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
+        """Loss of each window.
+
+        Args:
+            y_true: int64 [windows], the speaker of each window.
+            y_pred: float32 [windows, D], of length 1.
+
+        Returns:
+            float32 [windows]; 0 for a window that is its speaker's only one.
+        """
+        speaker = tf.reshape(y_true, [-1])
+        embedding = tf.cast(y_pred, tf.float32)
+        itself = tf.eye(tf.shape(speaker)[0], dtype=tf.bool)
+        logits = tf.matmul(embedding, embedding, transpose_b=True) / self.temperature
+        logits = tf.where(itself, logits.dtype.min, logits)
+        log_share = tf.nn.log_softmax(logits)
+        similar = (speaker[:, None] == speaker[None, :]) & ~itself
+        total = tf.reduce_sum(tf.where(similar, log_share, 0.0), axis=1)
+        return -tf.math.divide_no_nan(total, tf.reduce_sum(tf.cast(similar, tf.float32), axis=1))

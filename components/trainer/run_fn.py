@@ -103,12 +103,11 @@ def _train(job: Job) -> tuple[keras.Model, int]:
     strategy = tf.distribute.MirroredStrategy() if len(gpus) > 1 else tf.distribute.get_strategy()
     stream, windows_per_step = _training_stream(job, strategy.num_replicas_in_sync)
     steps = job.trainer.steps_per_epoch or max(1, _windows(job) // windows_per_step)
-    loss = {"batch": losses.BatchContrastiveLoss, "listed": losses.ListedContrastiveLoss}
     with strategy.scope():
         tower = build_tower(job.trainer, *job.window)
         tower.compile(
             optimizer=keras.optimizers.Adam(schedule(job.trainer, steps * job.trainer.epochs)),
-            loss=loss[job.trainer.loss](job.trainer.margin),
+            loss=losses.make_loss(job.trainer),
             jit_compile=False,
         )
     monitor = TrialMonitor(

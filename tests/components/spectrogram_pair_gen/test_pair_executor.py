@@ -22,6 +22,7 @@ WINDOW = SpectrogramSettings()
 PAIRS = PairSettings(
     train=PairCounts(similar_per_speaker=6, dissimilar=4),
     held_out=PairCounts(similar_per_speaker=2, dissimilar=3),
+    train_speeds=(1.0,),
     shard_megabytes=0.1,
 )
 SPEAKERS = ("asha", "bina", "chandra", "dil", "ekta")
@@ -161,3 +162,14 @@ def test_the_same_speech_gives_the_same_bytes_and_another_seed_does_not(speech, 
         name = path.relative_to(pairs.uri)
         assert Path(again.uri, name).read_bytes() == path.read_bytes()
         assert Path(reseeded.uri, name).read_bytes() != path.read_bytes()
+
+
+def test_every_speed_is_somebody_else_in_train_alone(speech, tmp_path):
+    settings = PAIRS.model_copy(update={"train_speeds": (0.8, 1.0, 1.25)})
+    fast = run_pairs(speech, tmp_path, RATE, WINDOW, settings)
+    names = {row["speaker_a"].decode() for row in rows(fast, "train")}
+    plain = {name for name in names if " at speed " not in name}
+    assert plain < set(SPEAKERS)
+    assert names == plain | {f"{name} at speed {s}" for name in plain for s in ("0.8", "1.25")}
+    for split in ("calibration", "eval", "unseen"):
+        assert {row["speaker_a"].decode() for row in rows(fast, split)} <= set(SPEAKERS)

@@ -10,6 +10,7 @@ from components.settings import PairCounts, PairSettings
 from components.spectrogram_pair_gen.sampling import (
     Request,
     Stretch,
+    Voice,
     has_room,
     keyed_generator,
     place,
@@ -30,7 +31,7 @@ def listed(protocol, roster, counts=COUNTS):
 
 
 def test_every_ordered_pair_gives_the_seeds_counts():
-    roster = [f"s{index:02d}" for index in range(34)]
+    roster = [Voice(f"s{index:02d}") for index in range(34)]
     made = listed("every_ordered_pair", roster, PairCounts(similar_per_speaker=100, dissimilar=25))
     labels = collections.Counter(request.label for _, request in made if "a" in request.sides)
     assert labels == {1: 3_400, 0: 28_050}
@@ -39,7 +40,7 @@ def test_every_ordered_pair_gives_the_seeds_counts():
 @settings(max_examples=25, deadline=None)
 @given(speakers=st.integers(2, 30), seed=st.integers(0, 1000))
 def test_per_speaker_protocol_is_bounded_and_never_pairs_a_speaker_with_itself(speakers, seed):
-    roster = [f"s{index:02d}" for index in range(speakers)]
+    roster = [Voice(f"s{index:02d}") for index in range(speakers)]
     told = PairSettings(seed=seed)
     sides: dict[str, dict[str, object]] = collections.defaultdict(dict)
     for speaker in roster:
@@ -54,7 +55,7 @@ def test_per_speaker_protocol_is_bounded_and_never_pairs_a_speaker_with_itself(s
 
 
 def test_a_lonely_speaker_has_no_different_speaker_trials():
-    assert {request.label for _, request in listed("per_speaker", ["only"])} == {1}
+    assert {request.label for _, request in listed("per_speaker", [Voice("only")])} == {1}
 
 
 def timelines():
@@ -73,7 +74,7 @@ def test_disjoint_windows_lie_inside_do_not_overlap_and_prefer_other_recordings(
     timeline, window, seed
 ):
     assume(has_room(timeline, window))
-    placed = place(Request(str(seed), 1, "ab"), timeline, window, DISJOINT)
+    placed = place(Request(str(seed), 1, "ab"), Voice("s"), timeline, window, DISJOINT)
     samples = {(item.recording, item.piece): item.samples for item in timeline}
     rooms = [item for item in timeline if item.samples >= window]
     if not placed:
@@ -94,7 +95,7 @@ def test_starts_are_drawn_evenly():
     starts = collections.Counter(
         (placed.piece, placed.start)
         for index in range(6_000)
-        for placed in place(Request(str(index), 0, "a"), timeline, 5, DISJOINT)
+        for placed in place(Request(str(index), 0, "a"), Voice("s"), timeline, 5, DISJOINT)
     )
     assert sorted(starts) == [*((0, start) for start in range(8)), (1, 0), (1, 1)]
     assert np.allclose(list(starts.values()), 600, atol=120)
@@ -105,6 +106,8 @@ def test_draws_depend_on_the_key_alone():
     assert keyed_generator(0, "a").integers(10**9) != keyed_generator(1, "a").integers(10**9)
     timeline = [Stretch("r", 0, 1_000, "f")]
     request = Request("pair", 1, "ab")
-    assert place(request, timeline, 10, DISJOINT) == place(request, timeline, 10, DISJOINT)
-    reseeded = place(request, timeline, 10, PairSettings(windows="disjoint", seed=1))
-    assert place(request, timeline, 10, DISJOINT) != reseeded
+    assert place(request, Voice("s"), timeline, 10, DISJOINT) == place(
+        request, Voice("s"), timeline, 10, DISJOINT
+    )
+    reseeded = place(request, Voice("s"), timeline, 10, PairSettings(windows="disjoint", seed=1))
+    assert place(request, Voice("s"), timeline, 10, DISJOINT) != reseeded

@@ -7,7 +7,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from components.trainer.losses import BatchContrastiveLoss, ListedContrastiveLoss
+from components.trainer.losses import (
+    BatchContrastiveLoss,
+    ListedContrastiveLoss,
+    SupervisedContrastiveLoss,
+)
 from components.trainer.tower import all_pairs_distance, euclidean_distance, paired_distance
 
 
@@ -40,7 +44,23 @@ def test_batch_loss_balances_similar_pairs_and_dissimilar_ones_within_the_margin
     assert float(loss) == pytest.approx((np.mean(similar) + np.mean(dissimilar)) / 2, rel=1e-4)
 
 
-@pytest.mark.parametrize("loss", [BatchContrastiveLoss(1.0), ListedContrastiveLoss(1.0)])
+def test_supervised_loss_is_its_papers_formula(embedding):
+    speakers = np.array([7, 7, 9, 9, 9, 4, 5, 7])
+    unit = embedding / np.linalg.norm(embedding, axis=1, keepdims=True)
+    expected = []
+    for i, speaker in enumerate(speakers):
+        others = [a for a in range(len(speakers)) if a != i]
+        everybody = sum(np.exp(unit[i] @ unit[a] / 0.1) for a in others)
+        same = [p for p in others if speakers[p] == speaker]
+        shares = [np.log(np.exp(unit[i] @ unit[p] / 0.1) / everybody) for p in same]
+        expected.append(-np.mean(shares) if same else 0.0)
+    loss = SupervisedContrastiveLoss(0.1)(tf.constant(speakers), unit)
+    assert float(loss) == pytest.approx(np.mean(expected), rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    "loss", [BatchContrastiveLoss(1.0), ListedContrastiveLoss(1.0), SupervisedContrastiveLoss(0.05)]
+)
 def test_gradients_stay_finite_where_embeddings_coincide(loss):
     embedding = tf.ones([4, 3])
     with tf.GradientTape() as tape:
@@ -57,7 +77,10 @@ def test_distances_agree_with_numpy_and_never_reach_zero(embedding):
     assert float(euclidean_distance(tf.constant(0.0))) == pytest.approx(1e-7**0.5)
 
 
-def test_losses_round_trip_through_keras():
-    for loss in (BatchContrastiveLoss(1.5), ListedContrastiveLoss(3.0)):
-        again = keras.losses.deserialize(keras.losses.serialize(loss))
-        assert again.margin == loss.margin
+@pytest.mark.parametrize(
+    "loss", [BatchContrastiveLoss(1.5), ListedContrastiveLoss(3.0), SupervisedContrastiveLoss(0.1)]
+)
+def test_losses_round_trip_through_keras(loss):
+    again = keras.losses.deserialize(keras.losses.serialize(loss))
+    assert type(again) is type(loss)
+    assert again.get_config() == loss.get_config()

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from components import audio, features, spectrogram_image
 from components.settings import ServingSettings, SpectrogramSettings, SpeechSettings
-from components.spectrogram_pair_gen.sampling import Placement
+from components.spectrogram_pair_gen.sampling import Placement, Voice
 from components.spectrogram_pair_gen.windows import WindowCutter
 from components.speech_example_gen.cleaning import Cleaner
 from components.speech_example_gen.sources import Recording
@@ -65,7 +65,9 @@ def through_beam(path, folder, front_end):
         front_end.spectrogram.window_samples(rate),
         front_end.serving.max_windows,
     ).numpy()
-    placements = [Placement(f"{i:04d}", 1, "a", "r", 0, int(at)) for i, at in enumerate(starts)]
+    placements = [
+        Placement(f"{i:04d}", 1, "a", Voice("s"), "r", 0, int(at)) for i, at in enumerate(starts)
+    ]
     windows = WindowCutter(rate, front_end.spectrogram).cut(file, placements)
     made = [spectrogram_image.decode(window.spectrogram) for window in windows]
     return np.stack(made), len(pcm16) / rate

@@ -64,10 +64,11 @@ def progress_lines(caplog):
     "update",
     [
         {},
+        {"loss": "batch"},
         {"loss": "listed", "head": "flatten", "margin": 3.0},
         {"precision": "mixed_float16", "time_mask_frames": 4, "frequency_mask_mels": 4},
     ],
-    ids=["batch", "listed", "mixed_float16"],
+    ids=["supervised", "batch", "listed", "mixed_float16"],
 )
 def test_a_training_leaves_a_calibrated_float32_model(tmp_path, update, caplog):
     caplog.set_level("INFO", "swar.progress")
