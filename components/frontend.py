@@ -187,8 +187,8 @@ class LogMelSpectrogram(keras.layers.Layer):
     """Log-mel power of windows in dB below each window's peak.
 
     librosa's `power_to_db(melspectrogram(...), ref=max, top_db=top_db)`: centred frames
-    over zero padding, periodic Hann window, Slaney mel bands. Computed in float64: the order
-    in which a machine, a graph optimiser or a batch adds up must not show in the quantised bytes.
+    over zero padding, periodic Hann window, Slaney mel bands. Added up in float64: the order in
+    which a machine, a graph optimiser or a batch does it must not show in the quantised bytes.
     """
 
     def __init__(
@@ -206,9 +206,12 @@ class LogMelSpectrogram(keras.layers.Layer):
         self.hop_samples = hop_samples
         self.n_mels = n_mels
         self.top_db = top_db
-        self._mel_basis = librosa.filters.mel(
-            sr=sample_rate, n_fft=n_fft, n_mels=n_mels, dtype=np.float64
-        ).T
+        self._taper = librosa.filters.get_window("hann", n_fft).astype(np.float32)
+        basis = librosa.filters.mel(sr=sample_rate, n_fft=n_fft, n_mels=n_mels, dtype=np.float64)
+        # A frequency lies in two bands at most: the dense product would be the slowest step.
+        self._band_frequency = np.argwhere(basis)
+        self._weight = basis[basis != 0.0]
+        self._bands_by_frequencies = basis.shape
 
     @classmethod
     def of(cls, sample_rate: int, settings: SpectrogramSettings) -> Self:
@@ -241,16 +244,23 @@ class LogMelSpectrogram(keras.layers.Layer):
             float32 [windows, n_mels, frames], in [-top_db, 0].
         """
         half = self.n_fft // 2
-        padded = tf.pad(tf.cast(waveform, tf.float64), [[0, 0], [half, half]])
+        padded = tf.pad(waveform, [[0, 0], [half, half]])
         frames = tf.signal.frame(padded, self.n_fft, self.hop_samples)
-        tapered = frames * tf.signal.hann_window(self.n_fft, periodic=True, dtype=tf.float64)
-        spectrum = tf.signal.rfft(tapered, [self.n_fft])
-        power = tf.square(tf.math.real(spectrum)) + tf.square(tf.math.imag(spectrum))
-        mel = tf.matmul(power, tf.constant(self._mel_basis))
+        spectrum = tf.signal.rfft(frames * self._taper, [self.n_fft])
+        parts = (tf.math.real(spectrum), tf.math.imag(spectrum))
+        power = tf.add_n([tf.square(tf.cast(part, tf.float64)) for part in parts])
+        mel = self._mel_power(power)
         decibels = tf.math.log(tf.maximum(mel, MIN_POWER)) * (10.0 / math.log(10.0))
         peak = tf.reduce_max(decibels, axis=[1, 2], keepdims=True)
-        relative = tf.cast(tf.maximum(decibels - peak, -self.top_db), tf.float32)
-        return tf.transpose(relative, [0, 2, 1])
+        return tf.cast(tf.maximum(decibels - peak, -self.top_db), tf.float32)
+
+    def _mel_power(self, power: tf.Tensor) -> tf.Tensor:
+        """float64 [windows, n_mels, frames] of float64 [windows, frames, frequencies]."""
+        shape = tf.shape(power)
+        basis = tf.SparseTensor(self._band_frequency, self._weight, self._bands_by_frequencies)
+        by_frequency = tf.transpose(tf.reshape(power, [-1, self._bands_by_frequencies[1]]))
+        mel = tf.sparse.sparse_dense_matmul(basis, by_frequency)
+        return tf.transpose(tf.reshape(mel, [self.n_mels, shape[0], shape[1]]), [1, 0, 2])
 
 
 @keras.saving.register_keras_serializable(package="swar")
