@@ -27,7 +27,7 @@ log = logging.getLogger("swar.serving")
 class Batching:
     """How requests are batched; the names are those of TF Serving's batching parameters."""
 
-    max_batch_size: int = 32
+    max_batch_size: int = 16
     batch_timeout_micros: int = 5_000
     num_batch_threads: int = 2
     max_enqueued_batches: int = 64
