@@ -1,0 +1,254 @@
+"""Minutes of mixed load on the stand-in: good, bad, huge, slow and cut-off requests, a new version.
+
+`python -m benchmarks.mixed_load PUBLISHED [MINUTES]`: serves a copy of the newest version in a
+process of its own, and publishes it once more in the middle, under another digest. Every answer
+is compared with what it must be. Exit status 1 where one was wrong or lost, or memory grew.
+"""
+
+import asyncio
+import contextlib
+import hashlib
+import json
+import re
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from scipy import stats
+
+from benchmarks.mixed_interfaces import HOST, MODEL, Lines, lines
+from benchmarks.mixed_kinds import Kind, all_kinds
+from benchmarks.mixed_requests import CutOff, Expected, Request, Versions, Wrong, make_recordings
+from benchmarks.process_memory import resident_bytes
+from benchmarks.served_model import recordings
+from components.artifacts import MODEL_CARD
+from serving.server import Ports, ServerSettings
+
+DEADLINE_SECONDS: Final = 300.0
+SAMPLE_SECONDS: Final = 2.0
+MEBIBYTE: Final = 2**20
+QUARTERS: Final = 4
+FLAT: Final = 0.05
+"""So much of the median may memory have grown, beyond doubt, from the first quarter to the end."""
+TOLD_CHARACTERS: Final = 500
+
+
+@dataclass
+class Tally:
+    """What came of the requests of one kind."""
+
+    latencies: list[float] = field(default_factory=list)
+    """Seconds, of those that were answered as they must be."""
+    cut_off: int = 0
+    wrong: list[str] = field(default_factory=list)
+    """Answers that were wrong and requests that were lost, in words."""
+
+
+async def load(
+    ports: Ports, published: Path, speech: np.ndarray, seconds: float, max_request_bytes: int
+) -> dict[str, Tally]:
+    """Sends the whole mix, and publishes a new version half-way.
+
+    Args:
+        ports: of a running endpoint.
+        published: the folder that it serves.
+        speech: float [samples] at the model's rate, half a minute or more.
+        seconds: half before the new version is published, half after it is available.
+        max_request_bytes: the endpoint's limit.
+    """
+    card = _card(published, newest := _newest(published))
+    versions = Versions({card["model_digest"]: newest})
+    expected = Expected(make_recordings(speech, card), versions)
+    tallies: dict[str, Tally] = {}
+    async with lines(ports) as connected:
+        await expected.learn(connected.grpc)
+        kinds = all_kinds(connected, expected, max_request_bytes)
+        over = asyncio.Event()
+        async with asyncio.TaskGroup() as clients:
+            for kind in kinds:
+                tally = tallies[kind.name] = Tally()
+                for number in range(kind.clients):
+                    clients.create_task(_client(kind, number, tally, over))
+            await asyncio.sleep(seconds / 2)
+            await asyncio.to_thread(publish_again, published, versions)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(DEADLINE_SECONDS):
+                    await versions.newer.wait()
+            await asyncio.sleep(seconds / 2)
+            over.set()
+        tallies["new version"] = await _after(connected, expected, newest)
+    return tallies
+
+
+async def _client(kind: Kind, number: int, tally: Tally, over: asyncio.Event) -> None:
+    """Asks for one thing after another, beginning where no other client of its kind does."""
+    turn = number * len(kind.requests) // kind.clients
+    while not over.is_set():
+        await _try(kind.requests[turn % len(kind.requests)], tally)
+        turn += 1
+        await asyncio.sleep(kind.pause_seconds)
+
+
+async def _try(request: Request, tally: Tally) -> None:
+    started = time.monotonic()
+    try:
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            await request()
+        tally.latencies.append(time.monotonic() - started)
+    except CutOff:
+        tally.cut_off += 1
+    except (Wrong, ConnectionError, TimeoutError) as error:
+        tally.wrong.append(f"{type(error).__name__} {error}")
+
+
+def publish_again(published: Path, versions: Versions) -> None:
+    """Adds the newest version under the next number and another `model_digest`."""
+    newest = _newest(published)
+    digest = _card(published, newest)["model_digest"]
+    other = hashlib.sha256(digest.encode()).hexdigest()[: len(digest)]
+    staging = published / f".tmp-{newest + 1}"
+    shutil.copytree(published / str(newest), staging)
+    for file in (staging / MODEL_CARD, staging / "saved_model.pb"):
+        # Of the same length, so that the graph stays what it is.
+        file.write_bytes(file.read_bytes().replace(digest.encode(), other.encode()))
+    versions.of_digest[other] = newest + 1
+    staging.rename(published / str(newest + 1))
+
+
+async def _after(connected: Lines, expected: Expected, old: int) -> Tally:
+    """The new version alone is served, with the same embeddings."""
+    tally = Tally()
+    if not expected.versions.newer.is_set():
+        tally.wrong.append("the new version never became available")
+    name = expected.good[0]
+    for interface in (connected.grpc, connected.rest):
+        await _try(partial(expected.embed, interface, name), tally)
+    for retired, code in connected.both(replace(MODEL, version=old), "NOT_FOUND", "404"):
+        body = retired.body("embed", expected.audio(name))
+        await _try(partial(expected.refuse, retired, body, code), tally)
+    return tally
+
+
+def _newest(published: Path) -> int:
+    return max(int(path.name) for path in published.iterdir() if path.name.isdecimal())
+
+
+def _card(published: Path, version: int) -> dict[str, Any]:
+    card: dict[str, Any] = json.loads((published / str(version) / MODEL_CARD).read_text())
+    return card
+
+
+class Memory:
+    """Resident memory and open files of a process, looked at every few seconds."""
+
+    def __init__(self, pid: int) -> None:
+        self._pid = pid
+        self._minutes: list[float] = []
+        self._mebibytes: list[float] = []
+        self._open_files: list[int] = []
+
+    async def watch(self) -> None:
+        """Looks until it is cancelled."""
+        while True:
+            self.look()
+            await asyncio.sleep(SAMPLE_SECONDS)
+
+    def look(self) -> None:
+        """Looks once."""
+        self._minutes.append(time.monotonic() / 60)
+        self._mebibytes.append(resident_bytes(self._pid) / MEBIBYTE)
+        self._open_files.append(sum(1 for _ in Path(f"/proc/{self._pid}/fd").iterdir()))
+
+    def is_flat(self) -> bool:
+        """Prints what was seen in each quarter of the time; whether the last three were level."""
+        print(
+            f"memory at the start: {self._mebibytes[0]:.0f} MiB, {self._open_files[0]} open files"
+        )
+        for part in np.array_split(np.arange(len(self._minutes)), QUARTERS):
+            memory, files = np.take(self._mebibytes, part), np.take(self._open_files, part)
+            print(
+                f"to minute {self._minutes[part[-1]] - self._minutes[0]:.1f}: "
+                f"at the end {memory[-1]:.0f} MiB, median {np.median(memory):.0f}, "
+                f"highest {memory.max():.0f}; {files[-1]} open files, most {files.max()}"
+            )
+        warm = len(self._minutes) // QUARTERS
+        minutes, mebibytes = self._minutes[warm:], self._mebibytes[warm:]
+        slope, _, low, high = stats.theilslopes(mebibytes, minutes)
+        interval = f"95 % from {low:+.1f} to {high:+.1f}"
+        print(f"after the first quarter {slope:+.1f} MiB a minute, {interval}")
+        grown = low * (minutes[-1] - minutes[0])
+        return bool(grown <= FLAT * np.median(mebibytes))
+
+
+@contextlib.asynccontextmanager
+async def stand_in(published: Path, log: Path) -> AsyncIterator[tuple[int, Ports]]:
+    """`swar serve` in a process of its own, on free ports: its process and ports."""
+    swar = Path(sys.executable).with_name("swar")
+    free_ports = ("--rest-port", "0", "--grpc-port", "0")
+    with log.open("wb") as file:
+        process = await asyncio.create_subprocess_exec(
+            swar, "serve", published, *free_ports, stderr=file
+        )
+    try:
+        listening = rf"http://{HOST}:(\d+) and grpc://{HOST}:(\d+)"
+        while not (told := re.search(listening, log.read_text())):
+            if process.returncode is not None:
+                raise RuntimeError(log.read_text())
+            await asyncio.sleep(0.1)
+        yield process.pid, Ports(int(told[1]), int(told[2]))
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            process.terminate()
+        if await process.wait():
+            raise RuntimeError(f"the stand-in ended with {process.returncode}: {log.read_text()}")
+
+
+async def run(published: Path, minutes: float) -> bool:
+    """Whether all went well; prints what happened."""
+    with tempfile.TemporaryDirectory() as folder:
+        newest = _newest(published)
+        served, log = Path(folder, "published"), Path(folder, "log")
+        shutil.copytree(published / str(newest), served / str(newest))
+        speech = recordings(int(_card(served, newest)["sample_rate"]))
+        limit = ServerSettings(served).max_request_bytes
+        async with stand_in(served, log) as (pid, ports):
+            memory = Memory(pid)
+            watching = asyncio.create_task(memory.watch())
+            tallies = await load(ports, served, speech, 60 * minutes, limit)
+            watching.cancel()
+            memory.look()
+        _, traceback, told_by_log = log.read_text().partition("Traceback")
+    print_tallies(tallies)
+    if not (flat := memory.is_flat()):
+        print("WRONG: memory grew")
+    wrong = [told for tally in tallies.values() for told in tally.wrong]
+    if traceback:
+        wrong.append(f"the log holds a traceback {told_by_log}")
+    for told in wrong:
+        print(f"WRONG: {told[:TOLD_CHARACTERS]}")
+    return flat and not wrong
+
+
+def print_tallies(tallies: Mapping[str, Tally]) -> None:
+    """A table, a line for each kind of request."""
+    print(
+        f"{'requests':15} {'right':>6} {'cut off':>8} {'wrong':>6} {'p50 ms':>8} {'longest s':>10}"
+    )
+    for name, tally in tallies.items():
+        p50, longest = np.percentile(tally.latencies or [np.nan], [50, 100])
+        print(
+            f"{name:15} {len(tally.latencies):6} {tally.cut_off:8} {len(tally.wrong):6} "
+            f"{1000 * p50:8.0f} {longest:10.1f}"
+        )
+
+
+if __name__ == "__main__":
+    minutes = float(sys.argv[2]) if len(sys.argv) > 2 else 10.0
+    sys.exit(not asyncio.run(run(Path(sys.argv[1]), minutes)))
