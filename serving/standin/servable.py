@@ -6,6 +6,7 @@ name, as TF Serving does it: the same graph runs, and closing the session frees 
 
 import asyncio
 import contextlib
+import gc
 import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -184,5 +185,8 @@ class Servable:
         await self._idle.wait()
 
     def close(self) -> None:
-        """Frees the model's memory."""
+        """Frees the model's memory. Blocks; nothing may use the version any more."""
         self._session.close()
+        # The loader's Python graph is full of cycles, which the collector would leave for long.
+        del self._session
+        gc.collect()

@@ -1,16 +1,11 @@
-import contextlib
 import subprocess
 import sys
-import threading
-import time
 import wave
-from collections.abc import Callable, Iterator
-from concurrent import futures
+from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-import grpc
 import numpy as np
 import pytest
 import soundfile
@@ -18,32 +13,10 @@ import soundfile
 from components.errors import SwarError
 from serving.client import Client, pack_wav, to_wav
 from tests.serving.support_endpoint import (
-    ENDPOINTS,
-    INVALID,
-    NOT_FOUND,
     RATE,
-    UNAVAILABLE,
     FakeModel,
-    grpc_endpoint,
     voice,
 )
-
-
-@pytest.fixture
-def model() -> FakeModel:
-    return FakeModel()
-
-
-@pytest.fixture(params=ENDPOINTS)
-def url(request: pytest.FixtureRequest, model: FakeModel) -> Iterator[str]:
-    with ENDPOINTS[request.param](model) as url:
-        yield url
-
-
-@pytest.fixture
-def client(url: str) -> Iterator[Client]:
-    with Client(url) as client:
-        yield client
 
 
 @pytest.fixture
@@ -123,81 +96,6 @@ def test_the_model_finds_the_samples_that_training_has(tmp_path: Path, peak: flo
     np.testing.assert_array_equal(served, trained)
 
 
-def test_unavailable_is_tried_again(client: Client, model: FakeModel) -> None:
-    model.refusals = [UNAVAILABLE, UNAVAILABLE]
-    assert client.model_digest() == "model-1"
-    assert len(model.calls) == 3
-
-
-def test_attempts_end(url: str, model: FakeModel) -> None:
-    model.refusals = [UNAVAILABLE] * 9
-    with Client(url, attempts=3) as client, pytest.raises(SwarError) as raised:
-        client.model_digest()
-    assert len(model.calls) == 3
-    assert url in str(raised.value)
-    assert "the model is loading" in str(raised.value)
-
-
-def test_a_refusal_is_passed_on_at_once_and_in_one_line(client: Client, model: FakeModel) -> None:
-    model.refusals = [INVALID]
-    with pytest.raises(SwarError, match=r"input size does not match signature") as raised:
-        client.model_digest()
-    assert len(model.calls) == 1
-    assert "\n" not in str(raised.value)
-
-
-def test_an_unknown_model_is_named(url: str, model: FakeModel) -> None:
-    model.refusals = [NOT_FOUND]
-    told = r"model 'other' version 7.*--model-name.*not found"
-    with Client(url, model="other", version=7) as client, pytest.raises(SwarError, match=told):
-        client.model_digest()
-    assert model.asked_for == [("other", 7, None)]
-
-
-def test_a_label_is_asked_for(url: str, model: FakeModel) -> None:
-    with Client(url, label="canary") as client:
-        client.model_digest()
-    assert model.asked_for == [("swar", None, "canary")]
-    with pytest.raises(SwarError, match="not by both"):
-        Client(url, version=1, label="canary")
-
-
-def test_the_deadline_holds(url: str, model: FakeModel) -> None:
-    model.pause.clear()
-    started = time.monotonic()
-    told = r"within 0\.3 s.*--deadline"
-    with Client(url, deadline_seconds=0.3) as client, pytest.raises(SwarError, match=told):
-        client.model_digest()
-    model.pause.set()
-    assert time.monotonic() - started < 3.0
-
-
-@pytest.mark.parametrize("scheme", ["grpc", "http"])
-def test_nobody_there_names_the_url_and_the_remedy(scheme: str) -> None:
-    url = f"{scheme}://127.0.0.1:9"
-    with Client(url, attempts=2) as client, pytest.raises(SwarError) as raised:
-        client.model_digest()
-    assert str(raised.value).startswith(f"no endpoint answers at {url}: start one with `swar serve")
-
-
-def test_a_server_that_starts_late_is_found(model: FakeModel) -> None:
-    with grpc_endpoint(FakeModel()) as url:
-        port = int(url.rpartition(":")[2])
-    with contextlib.ExitStack() as stack, Client(url, attempts=50) as client:
-        start = threading.Timer(0.3, lambda: stack.enter_context(grpc_endpoint(model, port)))
-        start.start()
-        assert client.model_digest() == model.digest
-        start.join()
-
-
-@pytest.mark.parametrize(
-    "url", ["", "localhost:8500", "grpc://", "ftp://host", "grpc://host:1/path", "http://"]
-)
-def test_a_wrong_url_says_what_a_right_one_is(url: str) -> None:
-    with pytest.raises(SwarError, match=r"--url .* grpc://HOST:PORT"):
-        Client(url)
-
-
 SPOILT = {
     "no output 'embedding'": lambda out: {k: v for k, v in out.items() if k != "embedding"},
     "output 'embedding' is of shape": lambda out: {**out, "embedding": out["embedding"][0]},
@@ -224,35 +122,6 @@ def test_a_score_that_is_nan_is_refused(client: Client, model: FakeModel, record
     model.spoil = lambda out: {**out, "probability": np.array([np.nan], np.float32)}
     with pytest.raises(SwarError, match="a score is NaN"):
         client.verify(recording("a.wav", 120.0), recording("b.wav", 120.0))
-
-
-def test_bytes_that_are_no_message_are_refused() -> None:
-    server = grpc.server(futures.ThreadPoolExecutor(1))
-    handler = grpc.unary_unary_rpc_method_handler(lambda request, context: b"\xff\xff\xff")
-    server.add_generic_rpc_handlers(
-        [
-            grpc.method_handlers_generic_handler(
-                "tensorflow.serving.PredictionService", {"Predict": handler}
-            )
-        ]
-    )
-    port = server.add_insecure_port("127.0.0.1:0")
-    server.start()
-    told = "does not answer 'embed' as a Swar model does"
-    with Client(f"grpc://127.0.0.1:{port}") as client, pytest.raises(SwarError, match=told):
-        client.model_digest()
-    server.stop(0).wait()
-
-
-@pytest.mark.parametrize(("served", "asked"), [("rest", "grpc"), ("grpc", "http")])
-def test_the_wrong_kind_of_server_is_one_clear_line(
-    model: FakeModel, served: str, asked: str
-) -> None:
-    with ENDPOINTS[served](model) as right:
-        url = f"{asked}://{right.rpartition('/')[2]}"
-        told = f"no endpoint answers at {url}"
-        with Client(url, attempts=2) as client, pytest.raises(SwarError, match=told):
-            client.model_digest()
 
 
 def test_another_sample_rate_names_the_option(client: Client, model: FakeModel) -> None:

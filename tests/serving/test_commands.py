@@ -18,11 +18,6 @@ Swar = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
-def model() -> FakeModel:
-    return FakeModel()
-
-
-@pytest.fixture
 def swar(
     model: FakeModel,
     tmp_path: Path,

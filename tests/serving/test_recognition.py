@@ -16,11 +16,6 @@ LOW, MIDDLE, HIGH = 110.0, 190.0, 320.0
 
 
 @pytest.fixture
-def model() -> FakeModel:
-    return FakeModel()
-
-
-@pytest.fixture
 def client(model: FakeModel) -> Iterator[Client]:
     with grpc_endpoint(model) as url, Client(url) as client:
         yield client

@@ -1,0 +1,45 @@
+"""Seconds of the mixed load that `benchmarks.mixed_load` keeps up for minutes."""
+
+import asyncio
+
+import pytest
+
+from benchmarks.mixed_load import load
+from components.settings import (
+    ServingSettings,
+    SpectrogramSettings,
+    SpeechSettings,
+    TrainerSettings,
+)
+from components.trainer.calibration import Calibration
+from components.trainer.export import export
+from components.trainer.recordings import FrontEnd
+from components.trainer.tower import build_tower
+from tests.bad_recordings import speech_like
+from tests.serving.support_standin import served
+
+RATE = 8_000
+LIMIT = 2**21
+SECONDS = 6.0
+
+
+def write_small_model(folder):
+    front_end = FrontEnd(
+        SpeechSettings(sample_rate=RATE),
+        SpectrogramSettings(window_seconds=0.624, n_fft=256, hop_samples=128, n_mels=32),
+        ServingSettings(max_seconds=30.0),
+    )
+    tower = build_tower(TrainerSettings(blocks=(1, 1, 1, 1), embedding_size=8), 32, 40)
+    export(tower, Calibration(0.05, 40.0), front_end, {}, str(folder), unit_norm=True)
+
+
+@pytest.mark.slow
+def test_every_answer_is_right_under_mixed_load(tmp_path):
+    write_small_model(tmp_path / "1")
+    speech = speech_like(1, RATE, 30.0)
+    with served(tmp_path, max_request_bytes=LIMIT) as ports:
+        tallies = asyncio.run(load(ports, tmp_path, speech, SECONDS, LIMIT))
+    assert {name: tally.wrong for name, tally in tallies.items() if tally.wrong} == {}
+    answered = {name for name, tally in tallies.items() if tally.latencies}
+    assert answered >= tallies.keys() - {"cut off"}
+    assert tallies["cut off"].cut_off > 0
