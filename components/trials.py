@@ -1,4 +1,4 @@
-"""Verification error rates from a histogram of distances, in constant memory.
+"""Verification error rates: exact, or from a histogram of distances in constant memory.
 
 A trial compares two utterances; it is `similar` (target, label 1) or
 `dissimilar` (non-target, label 0) and accepted when its distance is at most the
@@ -7,6 +7,7 @@ a trial without a valid distance: no number is better than a wrong one.
 """
 
 import dataclasses
+import functools
 import math
 from typing import Final, Self
 
@@ -25,8 +26,8 @@ def _bin(distance: npt.ArrayLike) -> npt.NDArray[np.int64]:
     return np.minimum((BINS * squeezed).astype(np.int64), BINS - 1)
 
 
-def _no_counts() -> npt.NDArray[np.int64]:
-    return np.zeros((2, BINS), np.int64)
+def _no_counts() -> npt.NDArray[np.float64]:
+    return np.zeros((2, BINS), np.float64)
 
 
 def _no_sums() -> npt.NDArray[np.float64]:
@@ -34,17 +35,73 @@ def _no_sums() -> npt.NDArray[np.float64]:
 
 
 @dataclasses.dataclass
-class TrialHistogram:
-    """Distances of the trials of one slice, a row for each class.
+class TrialCounts:
+    """The trials of one slice in cells of rising distance, a row for each class.
 
-    counts: int64 [2, BINS], trials by label and by d / (1 + d).
-    distance_sums: float64 [2], by label.
+    counts: float64 [2, cells], trials, or the sum of their weights, by label.
     invalid_trials: how many distances were NaN, infinite or negative.
     """
 
-    counts: npt.NDArray[np.int64] = dataclasses.field(default_factory=_no_counts)
-    distance_sums: npt.NDArray[np.float64] = dataclasses.field(default_factory=_no_sums)
+    counts: npt.NDArray[np.float64]
     invalid_trials: int = 0
+
+    def has_both_classes(self) -> bool:
+        """Whether error rates exist: trials of both classes, all with a valid distance."""
+        return self.invalid_trials == 0 and bool(self.counts.any(axis=1).all())
+
+    def error_rates(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        """False acceptance and false rejection, [cells + 1] each, by rising threshold."""
+        accepted = np.zeros((2, self.counts.shape[1] + 1))
+        np.cumsum(self.counts, axis=1, out=accepted[:, 1:])
+        accepted /= accepted[:, -1:]
+        return accepted[DISSIMILAR], 1.0 - accepted[SIMILAR]
+
+
+class WeighedTrials(TrialCounts):
+    """Trials that stay as they are: their error rates are computed once."""
+
+    @functools.cached_property
+    def _rates(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        return super().error_rates()
+
+    def error_rates(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        """As of TrialCounts."""
+        return self._rates
+
+
+class DistinctDistances:
+    """Trials with a cell for every distance that occurs: exact rates, for weights of any kind.
+
+    Args:
+        labels: [N], 1 similar, 0 dissimilar.
+        distances: [N], finite and not negative, else ValueError.
+    """
+
+    def __init__(self, labels: npt.ArrayLike, distances: npt.ArrayLike) -> None:
+        label, distance = np.asarray(labels, np.int64), np.asarray(distances)
+        if not np.all(np.isfinite(distance) & (distance >= 0.0)):
+            raise ValueError("a distance is NaN, infinite or negative")
+        distinct, rank = np.unique(distance, return_inverse=True)
+        self._cells = len(distinct)
+        self._cell_of_trial = label * self._cells + rank
+
+    def weighed(self, weights: npt.ArrayLike) -> WeighedTrials:
+        """The trials, each as often as its weight says: [N], not negative."""
+        counts = np.bincount(
+            self._cell_of_trial, np.asarray(weights, np.float64), minlength=2 * self._cells
+        )
+        return WeighedTrials(counts.reshape(2, self._cells).astype(np.float64, copy=False))
+
+
+@dataclasses.dataclass
+class TrialHistogram(TrialCounts):
+    """Trials in BINS cells of d / (1 + d), whatever their number.
+
+    distance_sums: float64 [2], by label.
+    """
+
+    counts: npt.NDArray[np.float64] = dataclasses.field(default_factory=_no_counts)
+    distance_sums: npt.NDArray[np.float64] = dataclasses.field(default_factory=_no_sums)
 
     def add(self, label: int, distance: float) -> None:
         """Counts one trial; label 1 is similar, 0 dissimilar."""
@@ -60,10 +117,10 @@ class TrialHistogram:
         label, distance = np.asarray(labels, np.int64), np.asarray(distances, np.float64)
         valid = np.isfinite(distance) & (distance >= 0.0)
         label, distance = label[valid], distance[valid]
-        sums = np.bincount(label, weights=distance, minlength=2)
+        counts = np.bincount(label * BINS + _bin(distance), minlength=2 * BINS)
         return cls(
-            counts=np.bincount(label * BINS + _bin(distance), minlength=2 * BINS).reshape(2, BINS),
-            distance_sums=sums.astype(np.float64),
+            counts=counts.reshape(2, BINS).astype(np.float64),
+            distance_sums=np.bincount(label, weights=distance, minlength=2).astype(np.float64),
             invalid_trials=int(np.sum(~valid)),
         )
 
@@ -73,18 +130,8 @@ class TrialHistogram:
         self.distance_sums += other.distance_sums
         self.invalid_trials += other.invalid_trials
 
-    def has_both_classes(self) -> bool:
-        """Whether error rates exist: trials of both classes, all with a valid distance."""
-        return self.invalid_trials == 0 and bool(self.counts.any(axis=1).all())
 
-    def error_rates(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-        """False acceptance and false rejection, [BINS + 1] each, by rising threshold."""
-        accepted = np.concatenate([np.zeros((2, 1)), np.cumsum(self.counts, axis=1)], axis=1)
-        accepted /= accepted[:, -1:]
-        return accepted[DISSIMILAR], 1.0 - accepted[SIMILAR]
-
-
-def equal_error_rate(trials: TrialHistogram) -> float:
+def equal_error_rate(trials: TrialCounts) -> float:
     """Where false acceptance equals false rejection, in [0, 1].
 
     The ROC is linearly interpolated between its operating points, as
@@ -100,7 +147,7 @@ def equal_error_rate(trials: TrialHistogram) -> float:
     return float(false_accept[before] + weight * (false_accept[after] - false_accept[before]))
 
 
-def min_detection_cost(trials: TrialHistogram, p_target: float) -> float:
+def min_detection_cost(trials: TrialCounts, p_target: float) -> float:
     """minDCF with C_miss = C_fa = 1, 1.0 is a system that always answers the same.
 
     min over thresholds of p_target P_miss + (1 - p_target) P_fa, divided by
@@ -113,7 +160,7 @@ def min_detection_cost(trials: TrialHistogram, p_target: float) -> float:
     return float(cost.min() / min(p_target, 1.0 - p_target))
 
 
-def area_under_roc(trials: TrialHistogram) -> float:
+def area_under_roc(trials: TrialCounts) -> float:
     """Probability that a similar trial is nearer than a dissimilar one, ties count half."""
     if not trials.has_both_classes():
         return math.nan

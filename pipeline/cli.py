@@ -4,6 +4,7 @@ Exit status: 0 done; 1 the model was trained but not blessed, or the voices diff
 2 the input, the settings or the command are at fault; 3 an unexpected error; 130 interrupted.
 """
 
+import enum
 import sys
 import traceback
 from importlib import metadata
@@ -33,6 +34,13 @@ SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", help="Override a setting, e.g. trainer.epochs=3.", metavar="KEY=VALUE"),
 ]
+
+
+class Split(enum.StrEnum):
+    """Whose speech a model is evaluated on."""
+
+    ALL = "all"
+    UNSEEN = "unseen"
 
 
 def _version(asked: bool) -> None:
@@ -67,6 +75,47 @@ def run_command(
     Console().print(summary.render())
     if not summary.blessed:
         raise typer.Exit(NOT_BLESSED)
+
+
+@app.command("evaluate")
+def evaluate_command(
+    model: Annotated[
+        Path, typer.Argument(metavar="MODEL", help="Published version, or OUTPUT/published.")
+    ],
+    data: Annotated[
+        list[str],
+        typer.Option(help="Folder of speakers' folders, or a manifest; again for another set."),
+    ],
+    trials: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Compare whole files, a line `label enrolment test`."),
+    ] = None,
+    duration: Annotated[
+        list[float] | None,
+        typer.Option(
+            metavar="SECONDS", help="Speech in an utterance; again for more. [1.5, 3, 5, 10]"
+        ),
+    ] = None,
+    split: Annotated[
+        Split, typer.Option(help="unseen: of the training's data, the speakers held out of it.")
+    ] = Split.ALL,
+    output: Annotated[
+        Path | None, typer.Option(help="New or empty folder for every score and figure.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
+) -> None:
+    """Measure a published model on other recordings: error rates with intervals, by slice."""
+    from pipeline.evaluation_command import run
+
+    run(
+        model,
+        data,
+        trial_list=trials,
+        duration_seconds=duration or (),
+        only_unseen=split is Split.UNSEEN,
+        output=output,
+        as_json=as_json,
+    )
 
 
 @app.command("config")

@@ -11,7 +11,7 @@ from scipy.optimize import brentq
 from sklearn.metrics import roc_auc_score, roc_curve
 
 from components import trials
-from components.trials import TrialHistogram
+from components.trials import DistinctDistances, TrialHistogram
 
 
 def _histogram(labels, distances):
@@ -154,3 +154,33 @@ def test_a_histogram_of_arrays_is_that_of_single_trials() -> None:
     np.testing.assert_array_equal(at_once.counts, one_by_one.counts)
     np.testing.assert_allclose(at_once.distance_sums, one_by_one.distance_sums)
     assert at_once.invalid_trials == one_by_one.invalid_trials == 1
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_distinct_distances_give_scikit_learns_rates_exactly(case):
+    labels, distances = _trials(*case)
+    exact = DistinctDistances(labels, distances).weighed(np.ones(len(labels)))
+    assert trials.equal_error_rate(exact) == pytest.approx(_sklearn_eer(labels, distances))
+    assert trials.area_under_roc(exact) == pytest.approx(roc_auc_score(labels, -distances))
+    false_accept, true_accept, _ = roc_curve(labels, -distances, drop_intermediate=False)
+    for p_target in (0.01, 0.05, 0.9):
+        cost = p_target * (1.0 - true_accept) + (1.0 - p_target) * false_accept
+        expected = cost.min() / min(p_target, 1.0 - p_target)
+        assert trials.min_detection_cost(exact, p_target) == pytest.approx(expected)
+
+
+def test_a_trial_without_weight_is_not_there():
+    labels, distances = _trials(6, 0.5, 1.0, similar=60, dissimilar=80)
+    weights = np.arange(140) % 3
+    weighed = DistinctDistances(labels, distances).weighed(weights)
+    repeated = DistinctDistances(np.repeat(labels, weights), np.repeat(distances, weights))
+    for measure in (trials.equal_error_rate, trials.area_under_roc):
+        assert measure(weighed) == pytest.approx(measure(repeated.weighed(np.ones(weights.sum()))))
+    without_similar = DistinctDistances(labels, distances).weighed(1 - labels)
+    assert math.isnan(trials.equal_error_rate(without_similar))
+
+
+@pytest.mark.parametrize("distance", [math.nan, math.inf, -0.5])
+def test_distinct_distances_refuse_an_invalid_one(distance):
+    with pytest.raises(ValueError, match="NaN, infinite or negative"):
+        DistinctDistances([1, 0, 1], [0.1, 0.9, distance])

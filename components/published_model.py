@@ -1,0 +1,125 @@
+"""A published model in this process: embeddings of WAVs, scores of embeddings."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+from components.artifacts import MODEL_CARD
+from components.errors import SwarError
+
+_SIGNATURES: Final = ("embed", "score_embeddings")
+_WAVS_AT_ONCE: Final = 32
+_SCORED_AT_ONCE: Final = 2**14
+
+Floats = npt.NDArray[np.float32]
+
+
+class Embedded(NamedTuple):
+    """What the model says about N recordings."""
+
+    embedding: Floats
+    """float32 [N, D], NaN unless the status is "ok"."""
+    speech_seconds: Floats
+    """float32 [N], without the silence."""
+    status: list[str]
+
+
+def version_folder(model: Path) -> Path:
+    """The folder of one version: `model` itself, or the newest version below it.
+
+    Raises:
+        SwarError: there is none.
+    """
+    if (model / "saved_model.pb").is_file():
+        return model
+    if not model.is_dir():
+        raise SwarError(f"{str(model)!r} does not exist: name a published model, OUTPUT/published")
+    versions = [
+        folder
+        for folder in model.iterdir()
+        if folder.name.isdecimal() and (folder / "saved_model.pb").is_file()
+    ]
+    if not versions:
+        raise SwarError(f"{str(model)!r} holds no model: name a published one, OUTPUT/published")
+    return max(versions, key=lambda folder: int(folder.name))
+
+
+class PublishedModel:
+    """A SavedModel that the pipeline published.
+
+    Args:
+        folder: of one version.
+
+    Attributes:
+        folder: the same.
+        card: what `assets.extra/swar.json` says about the model.
+        sample_rate: of the WAVs that it takes, in Hz.
+
+    Raises:
+        SwarError: it is no such model, or cannot be loaded.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        try:
+            self.card: dict[str, Any] = json.loads((folder / MODEL_CARD).read_text("utf-8"))
+            self.sample_rate = int(self.card["sample_rate"])
+        except (OSError, ValueError, KeyError) as error:
+            raise SwarError(f"{folder} has no readable {MODEL_CARD}: publish it again") from error
+        try:
+            # Kept: the signatures do not keep the model's variables alive.
+            self._model = tf.saved_model.load(str(folder))
+        except (OSError, tf.errors.OpError) as error:
+            raise SwarError(f"{folder} cannot be loaded: publish it again") from error
+        if missing := [name for name in _SIGNATURES if name not in self._model.signatures]:
+            raise SwarError(f"{folder} lacks the signature {', '.join(missing)}: publish it again")
+
+    def embed(self, wavs: Sequence[bytes]) -> Embedded:
+        """Embeds recordings, a few at a time.
+
+        Args:
+            wavs: [N], 16-bit PCM WAVs at `sample_rate`.
+        """
+        answers = [
+            self._ask("embed", audio=tf.constant(wavs[start : start + _WAVS_AT_ONCE], tf.string))
+            for start in range(0, max(1, len(wavs)), _WAVS_AT_ONCE)
+        ]
+        return Embedded(
+            np.concatenate([answer["embedding"] for answer in answers]),
+            np.concatenate([answer["speech_seconds"] for answer in answers]),
+            [status.decode() for answer in answers for status in answer["status"]],
+        )
+
+    def score(
+        self, embedding_a: Floats, embedding_b: Floats
+    ) -> tuple[Floats, Floats, npt.NDArray[np.bool_]]:
+        """Compares embeddings, many at a time.
+
+        Args:
+            embedding_a, embedding_b: float32 [N, D].
+
+        Returns:
+            distance, probability of the same speaker, and whether it is the same one; each [N].
+        """
+        answers = [
+            self._ask(
+                "score_embeddings",
+                embedding_a=tf.constant(embedding_a[start : start + _SCORED_AT_ONCE]),
+                embedding_b=tf.constant(embedding_b[start : start + _SCORED_AT_ONCE]),
+            )
+            for start in range(0, max(1, len(embedding_a)), _SCORED_AT_ONCE)
+        ]
+        distance, probability, same_speaker = (
+            np.concatenate([answer[name] for answer in answers])
+            for name in ("distance", "probability", "same_speaker")
+        )
+        return distance, probability, same_speaker
+
+    def _ask(self, signature: str, **inputs: tf.Tensor) -> dict[str, npt.NDArray[Any]]:
+        answer = self._model.signatures[signature](**inputs)
+        return {name: value.numpy() for name, value in answer.items()}

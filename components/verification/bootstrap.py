@@ -1,0 +1,70 @@
+"""95 % intervals by resampling speakers, not trials: the trials of one speaker are not independent.
+
+Source: Poh and Bengio, "Estimating the confidence interval of expected performance curve in
+biometric authentication using joint bootstrap", ICASSP 2007 (subject-based bootstrap).
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from components.trials import SIMILAR
+
+COVERAGE: Final = 0.95
+# Of few speakers, many resamples lack a class: the rest would be no fair sample of them.
+LEAST_VALID_RESAMPLES: Final = 0.9
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A number and its 95 % interval; NaN where there is none."""
+
+    value: float
+    low: float
+    high: float
+
+
+def multiplicities(speakers: int, resamples: int, seed: int) -> npt.NDArray[np.int64]:
+    """How often each speaker is drawn: int64 [resamples, speakers], rows sum to `speakers`."""
+    rng = np.random.default_rng(seed)
+    return rng.multinomial(speakers, np.full(speakers, 1.0 / speakers), size=resamples)
+
+
+def trial_weights(
+    multiplicity: npt.NDArray[np.int64],
+    speaker_a: npt.NDArray[np.int64],
+    speaker_b: npt.NDArray[np.int64],
+    label: npt.NDArray[np.int64],
+) -> npt.NDArray[np.float64]:
+    """How often a resample holds each trial: float64 [N].
+
+    The product of its two speakers' multiplicities; a same-speaker trial's is the speaker's,
+    because two draws of one person are not compared with each other.
+
+    Args:
+        multiplicity: [speakers], of one resample.
+        speaker_a, speaker_b: [N], indices into it.
+        label: [N], 1 same speaker, 0 different.
+    """
+    weight_b = np.where(label == SIMILAR, 1, multiplicity[speaker_b])
+    return (multiplicity[speaker_a] * weight_b).astype(np.float64)
+
+
+def figure(value: float, resampled: npt.ArrayLike) -> Figure:
+    """The percentile interval of a figure.
+
+    Args:
+        value: the figure of the trials themselves.
+        resampled: [resamples], the same of each resample; NaN where it has none.
+
+    Returns:
+        NaN bounds where fewer than LEAST_VALID_RESAMPLES of the resamples have a figure.
+    """
+    samples = np.asarray(resampled, np.float64)
+    valid = samples[np.isfinite(samples)]
+    if not len(samples) or len(valid) < LEAST_VALID_RESAMPLES * len(samples):
+        return Figure(value, float("nan"), float("nan"))
+    low, high = np.quantile(valid, [(1.0 - COVERAGE) / 2.0, (1.0 + COVERAGE) / 2.0])
+    return Figure(value, float(low), float(high))

@@ -1,0 +1,118 @@
+"""An evaluation as it is stored: every trial with its score, and what was measured on them."""
+
+import json
+import math
+import os
+import tempfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import pandas as pd
+
+from components.errors import SwarError
+from components.verification.identification import Identification
+from components.verification.slices import SliceFigures
+
+SCORES_FILE: Final = "scores.parquet"
+METRICS_FILE: Final = "metrics.json"
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which trials of one set and duration were scored."""
+
+    set: str
+    duration_seconds: float
+    """Of speech on each side; NaN where whole files are compared."""
+    speakers: int
+    utterances: int
+    utterances_possible: int
+    """Without the bound for each speaker."""
+    similar: int
+    similar_possible: int
+    similar_within_recording: int
+    """Same-speaker trials of two utterances of one recording, which are easier."""
+    dissimilar: int
+    dissimilar_possible: int
+    least_heard_seconds: float
+    """Of speech, by the model, in the utterance with the least."""
+    most_heard_seconds: float
+
+
+@dataclass(frozen=True)
+class Unused:
+    """A recording that gave no utterances, or an utterance that the model did not take."""
+
+    set: str
+    name: str
+    reason: str
+    """A short snake_case code; of an utterance, the model's status."""
+    detail: str
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """All that was measured, and on what."""
+
+    model: dict[str, Any]
+    """`folder`, `model_digest`, `threshold`, `sample_rate`."""
+    data: dict[str, str]
+    """Folder of each set."""
+    trial_list: str | None
+    """The file that named the trials; None where they were chosen here."""
+    trained_on: tuple[str, ...]
+    """Sets that hold speakers whom the model was trained on: no figures of new speakers."""
+    settings: dict[str, Any]
+    """What bounded and seeded it."""
+    selections: tuple[Selection, ...]
+    rejected_recordings: tuple[Unused, ...]
+    unusable_utterances: tuple[Unused, ...]
+    slices: tuple[SliceFigures, ...]
+    identification: tuple[Identification, ...]
+
+    def to_json(self) -> str:
+        """JSON with null for NaN."""
+        told = json.dumps(_without_nan(asdict(self)), indent=2, ensure_ascii=False, allow_nan=False)
+        return told + "\n"
+
+
+def check_new_folder(folder: Path) -> None:
+    """Raises SwarError unless the folder is absent, or empty."""
+    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+        raise SwarError(f"{folder} exists and is not an empty folder: choose another or remove it")
+
+
+def write_evaluation(folder: Path, evaluation: Evaluation, trials: pd.DataFrame) -> None:
+    """Writes `metrics.json` and `scores.parquet`; the folder is complete or absent.
+
+    Raises:
+        SwarError: the folder is not empty or cannot be written.
+    """
+    check_new_folder(folder)
+    target = folder.absolute()
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as work:
+            build = Path(work, target.name)
+            build.mkdir()
+            trials.to_parquet(build / SCORES_FILE, index=False)
+            Path(build, METRICS_FILE).write_text(evaluation.to_json(), "utf-8")
+            os.replace(build, target)
+    except OSError as error:
+        raise SwarError(
+            f"cannot write {folder}: {error.strerror or error}: choose another folder"
+        ) from error
+
+
+def read_trials(folder: Path) -> pd.DataFrame:
+    """The table of trials that `write_evaluation` wrote."""
+    return pd.read_parquet(folder / SCORES_FILE)
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_nan(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_nan(each) for each in value]
+    return None if isinstance(value, float) and math.isnan(value) else value

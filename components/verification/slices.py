@@ -1,0 +1,89 @@
+"""The figures of every slice of the trials, with intervals."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
+import pandas as pd
+
+from components.trials import SIMILAR
+from components.verification.bootstrap import Figure, figure, multiplicities, trial_weights
+from components.verification.measures import Measures
+from components.verification.trial_table import SHARED_COLUMNS, SLICED_BY, scores_of
+
+EVERYTHING: Final = "all"
+
+
+@dataclass(frozen=True)
+class SliceFigures:
+    """What was measured on one slice of the trials."""
+
+    set: str
+    duration_seconds: float
+    """Of speech on each side; NaN where whole files are compared."""
+    sliced_by: str
+    """A column of the trials, or "all"."""
+    value: str
+    """Its value, or "all"."""
+    speakers: int
+    similar: int
+    """Number of same-speaker trials."""
+    dissimilar: int
+    """Number of different-speaker trials."""
+    figures: dict[str, Figure]
+    """By the names in `measures`."""
+
+
+def measure_slices(trials: pd.DataFrame, *, resamples: int, seed: int) -> list[SliceFigures]:
+    """By set and duration: all trials, then by gender pair and by channel pair.
+
+    Args:
+        trials: a table as `trial_table` makes it.
+        resamples: of the speakers, for the intervals.
+        seed: the same one gives the same intervals.
+    """
+    return [
+        slice_figures
+        for _, part in trials.groupby(list(SHARED_COLUMNS), dropna=False)
+        for slice_figures in _slices(part, resamples, seed)
+    ]
+
+
+def _slices(part: pd.DataFrame, resamples: int, seed: int) -> Iterator[SliceFigures]:
+    """Of the trials of one set and duration."""
+    everything = _measured(part, EVERYTHING, EVERYTHING, resamples, seed)
+    yield everything
+    for column in SLICED_BY:
+        for value, sliced in part.groupby(column):
+            if len(sliced) == len(part):
+                yield replace(everything, sliced_by=column, value=value)
+            else:
+                yield _measured(sliced, column, value, resamples, seed)
+
+
+def _measured(
+    trials: pd.DataFrame, sliced_by: str, value: str, resamples: int, seed: int
+) -> SliceFigures:
+    label = trials["label"].to_numpy()
+    both = np.concatenate([trials["speaker_a"].to_numpy(), trials["speaker_b"].to_numpy()])
+    codes, speakers = pd.factorize(both)
+    speaker_a, speaker_b = np.split(codes, 2)
+    measures = Measures(scores_of(trials))
+    resampled = [
+        measures.figures(trial_weights(multiplicity, speaker_a, speaker_b, label))
+        for multiplicity in multiplicities(len(speakers), resamples, seed)
+    ]
+    return SliceFigures(
+        set=trials["set"].iloc[0],
+        duration_seconds=float(trials["duration_seconds"].iloc[0]),
+        sliced_by=sliced_by,
+        value=value,
+        speakers=len(speakers),
+        similar=int(np.sum(label == SIMILAR)),
+        dissimilar=int(np.sum(label != SIMILAR)),
+        figures={
+            name: figure(found, [drawn[name] for drawn in resampled])
+            for name, found in measures.figures(np.ones(len(trials))).items()
+        },
+    )

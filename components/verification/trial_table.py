@@ -1,0 +1,106 @@
+"""Scored trials as a table: one row for each, with what is known of its two utterances.
+
+Utterances are a table with the columns UTTERANCE_COLUMNS; a table of trials has these with
+`_a` and `_b` behind (`set` and `duration_seconds`, which both sides share, once) and:
+
+    label: int64, 1 same speaker, 0 different.
+    distance, probability: float32, as the model scores the two embeddings.
+    same_speaker: bool, the model's decision at its stored threshold.
+    gender_pair, channel_pair: what both have in common, "mixed", or "unknown".
+"""
+
+from collections.abc import Callable
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from components.trials import SIMILAR
+from components.verification.measures import Scores
+from components.verification.trial_sampling import Indices
+
+Embeddings = npt.NDArray[np.float32]
+# From embeddings [N, D] of both sides to distance, probability and decision, each [N].
+Scorer = Callable[
+    [Embeddings, Embeddings],
+    tuple[npt.NDArray[np.float32], npt.NDArray[np.float32], npt.NDArray[np.bool_]],
+]
+
+SHARED_COLUMNS: Final = ("set", "duration_seconds")
+SIDE_COLUMNS: Final = (
+    "utterance",  # str, unique within the set
+    "speaker",
+    "recording",  # str, the name below the data folder
+    "gender",  # "female", "male" or "unknown"
+    "channel",  # "telephone", "wideband" or "unknown"
+    "start_seconds",  # float, in the recording's speech without its silence
+    "speech_seconds",  # float, what the model heard
+)
+UTTERANCE_COLUMNS: Final = (*SHARED_COLUMNS, *SIDE_COLUMNS)
+SLICED_BY: Final = ("gender_pair", "channel_pair")
+
+TELEPHONE: Final = "telephone"
+WIDEBAND: Final = "wideband"
+UNKNOWN: Final = "unknown"
+MIXED: Final = "mixed"
+TELEPHONE_RATE_HZ: Final = 8_000
+
+
+def channel(sample_rate: int | None) -> str:
+    """The channel of a file by its own rate in Hz: up to 8 kHz it is a telephone's."""
+    if sample_rate is None:
+        return UNKNOWN
+    return TELEPHONE if sample_rate <= TELEPHONE_RATE_HZ else WIDEBAND
+
+
+def trial_table(
+    utterances: pd.DataFrame,
+    embeddings: Embeddings,
+    first: Indices,
+    second: Indices,
+    label: Indices,
+    score: Scorer,
+) -> pd.DataFrame:
+    """Scores trials.
+
+    Args:
+        utterances: UTTERANCE_COLUMNS, a row for each.
+        embeddings: float32 [utterances, D], finite.
+        first, second: [N], rows of `utterances`; both of one set and duration.
+        label: [N], 1 same speaker, 0 different.
+        score: the model.
+    """
+    one, other = utterances.iloc[first], utterances.iloc[second]
+    distance, probability, same_speaker = score(embeddings[first], embeddings[second])
+    columns = {name: one[name].to_numpy() for name in SHARED_COLUMNS}
+    for name in SIDE_COLUMNS:
+        columns[f"{name}_a"] = one[name].to_numpy()
+        columns[f"{name}_b"] = other[name].to_numpy()
+    for name in ("gender", "channel"):
+        columns[f"{name}_pair"] = _in_common(columns[f"{name}_a"], columns[f"{name}_b"])
+    return pd.DataFrame(
+        columns
+        | {
+            "label": label,
+            "distance": distance,
+            "probability": probability,
+            "same_speaker": same_speaker,
+        }
+    )
+
+
+def scores_of(trials: pd.DataFrame) -> Scores:
+    """The columns that the figures are computed from."""
+    return Scores(*(trials[name].to_numpy() for name in Scores._fields))
+
+
+def similar_within_recording(trials: pd.DataFrame) -> int:
+    """Same-speaker trials of two utterances of one recording: easier than those of two."""
+    same_recording = trials["recording_a"] == trials["recording_b"]
+    return int(np.sum((trials["label"] == SIMILAR) & same_recording))
+
+
+def _in_common(one: npt.NDArray[np.object_], other: npt.NDArray[np.object_]) -> object:
+    shared = np.where(one == other, one, MIXED)
+    return np.where((one == UNKNOWN) | (other == UNKNOWN), UNKNOWN, shared)

@@ -1,0 +1,212 @@
+"""A published model judged on folders of speakers: every utterance against every other."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from pydantic import ValidationError
+from rich.console import Console
+
+from components.errors import SwarError
+from components.published_model import PublishedModel, version_folder
+from components.settings import SpectrogramSettings, SpeechSettings
+from components.speech_example_gen.sources import (
+    Listing,
+    Recording,
+    data_digest,
+    list_recordings,
+)
+from components.speech_example_gen.splitting import unseen_speakers
+from components.verification.identification import Identification, identify
+from components.verification.results import Selection, Unused
+from components.verification.trial_sampling import choose_trials
+from pipeline.evaluation_scoring import (
+    Embedded,
+    EvaluationSettings,
+    ScoredEvaluation,
+    SetScores,
+    conclude,
+    embed,
+    name_sets,
+    score,
+)
+from pipeline.evaluation_speech import Cutter
+
+# Short enough that little of a recording is left over, and a divisor of usual enrolments.
+ENROLMENT_PIECE_SECONDS = 2.5
+QUERY_SECONDS = 5.0
+
+
+def evaluate(
+    model: Path,
+    data: Sequence[str],
+    settings: EvaluationSettings,
+    console: Console,
+    *,
+    only_unseen: bool,
+) -> ScoredEvaluation:
+    """Cuts, embeds and compares every speaker's speech, set by set.
+
+    Args:
+        model: a version's folder, or the one of all versions.
+        data: folders of speakers, or manifests; each is a set, named by its last part.
+        settings: bounds and seed.
+        console: shows the progress.
+        only_unseen: leave out the speakers that the model was trained on.
+
+    Raises:
+        SwarError: the model or the data is at fault; unseen speakers are asked for of data
+            that the model was not trained on.
+    """
+    sets = name_sets(data)
+    listings = {name: list_recordings(folder) for name, folder in sets.items()}
+    served = PublishedModel(version_folder(model))
+    trained_on = [
+        name
+        for name, found in listings.items()
+        if data_digest(found) == served.card.get("data_digest")
+    ]
+    if only_unseen:
+        listings = {
+            name: _without_seen(name, listing, served, is_known=name in trained_on)
+            for name, listing in listings.items()
+        }
+    scores = [
+        _score_set(name, listing, served, settings, console) for name, listing in listings.items()
+    ]
+    return conclude(
+        served, sets, settings, scores, trained_on=() if only_unseen else tuple(trained_on)
+    )
+
+
+def _without_seen(
+    name: str, listing: Listing, served: PublishedModel, *, is_known: bool
+) -> Listing:
+    """What the set holds of the speakers that were held out of training as `unseen`."""
+    if not is_known:
+        raise SwarError(
+            f"{name} is not the data that {served.folder} was trained on, or it has changed: "
+            "all of it is unseen, leave --split out"
+        )
+    speech, _ = _front_end(served)
+    unseen = unseen_speakers(sorted(listing.speakers), speech.unseen_speaker_fraction, speech.seed)
+    recordings = tuple(item for item in listing.recordings if item.speaker in unseen)
+    return replace(listing, recordings=recordings, speakers=unseen)
+
+
+def _score_set(
+    name: str,
+    listing: Listing,
+    served: PublishedModel,
+    settings: EvaluationSettings,
+    console: Console,
+) -> SetScores:
+    by_speaker: dict[str, list[Recording]] = defaultdict(list)
+    for recording in listing.recordings:
+        by_speaker[recording.speaker].append(recording)
+    _check_speakers(name, len(by_speaker))
+    speech, window = _front_end(served)
+    rate = speech.sample_rate
+    compared, identified = (
+        [max(window, round(each * rate)) for each in seconds]
+        for seconds in (settings.duration_seconds, (ENROLMENT_PIECE_SECONDS, QUERY_SECONDS))
+    )
+    cutter = Cutter(
+        name,
+        speech,
+        sorted({*compared, *identified}),
+        per_speaker=settings.utterances_per_speaker,
+        seed=settings.seed,
+    )
+    embedded = embed(
+        map(cutter.cut, by_speaker.values()),
+        served,
+        console,
+        title=f"{name}: speakers",
+        total=len(by_speaker),
+    )
+    _check_speakers(name, embedded.utterances["speaker"].nunique())
+    possible = {samples / rate: cutter.possible[samples] for samples in compared}
+    scored = _compare(name, embedded, possible, served, settings)
+    piece, query = (samples / rate for samples in identified)
+    listed = [Unused(name, item.file, item.reason, item.detail) for item in listing.rejects]
+    return SetScores(
+        trials=[trials for trials, _ in scored],
+        selections=[selection for _, selection in scored],
+        identification=_identify(embedded, piece, query, served, settings),
+        rejected=listed + cutter.rejected,
+        unusable=embedded.unusable,
+    )
+
+
+def _compare(
+    name: str,
+    embedded: Embedded,
+    possible: Mapping[float, int],
+    served: PublishedModel,
+    settings: EvaluationSettings,
+) -> list[tuple[pd.DataFrame, Selection]]:
+    """Trials of every duration that `possible` names, of one set."""
+    scored = []
+    for seconds in sorted(possible):
+        rows = np.flatnonzero(embedded.utterances["duration_seconds"] == seconds)
+        part = Embedded(embedded.utterances.iloc[rows], embedded.embeddings[rows], [])
+        chosen = choose_trials(part.utterances, settings.trials_per_class, settings.seed)
+        scored.append(
+            score(
+                part,
+                chosen,
+                served,
+                set_name=name,
+                duration_seconds=seconds,
+                utterances_possible=possible[seconds],
+            )
+        )
+    return scored
+
+
+def _identify(
+    embedded: Embedded,
+    piece_seconds: float,
+    query_seconds: float,
+    served: PublishedModel,
+    settings: EvaluationSettings,
+) -> list[Identification]:
+    """With every amount of enrolment for which there is enough speech, of one set."""
+    tried = (
+        identify(
+            embedded.utterances,
+            embedded.embeddings,
+            served.score,
+            enrolment_seconds=enrolment,
+            piece_seconds=piece_seconds,
+            query_seconds=query_seconds,
+            resamples=settings.resamples,
+            seed=settings.seed,
+        )
+        for enrolment in settings.enrolment_seconds
+    )
+    return [each for each in tried if each is not None]
+
+
+def _check_speakers(name: str, speakers: int) -> None:
+    if speakers < 2:
+        raise SwarError(
+            f"{name}: {speakers} speaker(s) with enough speech, verification needs at least 2: "
+            "add recordings"
+        )
+
+
+def _front_end(served: PublishedModel) -> tuple[SpeechSettings, int]:
+    """How the model removes silence, and samples of its window."""
+    try:
+        speech = SpeechSettings.model_validate(served.card["speech"])
+        spectrogram = SpectrogramSettings.model_validate(served.card["spectrogram"])
+    except (KeyError, ValidationError) as error:
+        raise SwarError(
+            f"{served.folder} was published by another version of swar: publish it again"
+        ) from error
+    return speech, spectrogram.window_samples(speech.sample_rate)

@@ -1,0 +1,73 @@
+"""`swar evaluate`: what it checks first, where it writes, what it shows."""
+
+import math
+import os
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from components.errors import SwarError
+from pipeline.terminal import output_to
+
+
+def run(
+    model: Path,
+    data: Sequence[str],
+    *,
+    trial_list: Path | None,
+    duration_seconds: Sequence[float],
+    only_unseen: bool,
+    output: Path | None,
+    as_json: bool,
+) -> None:
+    """Evaluates, prints and writes. Progress goes to stderr, results to stdout.
+
+    Args:
+        model: published version, or the folder of versions.
+        data: folders of speakers, or manifests.
+        trial_list: whole files to compare instead, of one folder.
+        duration_seconds: of speech in an utterance; none are the usual ones.
+        only_unseen: leave out the speakers that the model was trained on.
+        output: new or empty folder for `metrics.json` and `scores.parquet`.
+        as_json: for programs.
+
+    Raises:
+        SwarError: the arguments, the model or the data are at fault.
+    """
+    if trial_list is not None and (len(data) > 1 or duration_seconds or only_unseen):
+        raise SwarError(
+            "--trials compares whole files of one folder: give one --data, no --duration or --split"
+        )
+    if not all(0.0 < seconds < math.inf for seconds in duration_seconds):
+        raise SwarError("--duration must be a number of seconds above 0, such as 3")
+    # The libraries write to the terminal as they please; what goes wrong is raised.
+    with (
+        os.fdopen(os.dup(2), "w", encoding="utf-8", errors="replace") as stderr,
+        tempfile.NamedTemporaryFile(prefix="swar-evaluate-", suffix=".log") as log,
+        output_to(Path(log.name)),
+    ):
+        from components.verification.results import check_new_folder, write_evaluation
+        from pipeline.evaluation import evaluate
+        from pipeline.evaluation_list import evaluate_list
+        from pipeline.evaluation_scoring import EvaluationSettings
+
+        if output is not None:
+            check_new_folder(output)
+        progress = Console(file=stderr)
+        settings = EvaluationSettings()
+        if duration_seconds:
+            settings = EvaluationSettings(duration_seconds=tuple(duration_seconds))
+        if trial_list is not None:
+            result = evaluate_list(model, data[0], trial_list, settings, progress)
+        else:
+            result = evaluate(model, data, settings, progress, only_unseen=only_unseen)
+        if output is not None:
+            write_evaluation(output, result.evaluation, result.trials)
+    if as_json:
+        print(result.evaluation.to_json(), end="")
+    else:
+        from pipeline.evaluation_display import render
+
+        Console().print(render(result.evaluation))

@@ -1,0 +1,162 @@
+"""What an evaluation looks like on a terminal."""
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from components.verification import measures
+from components.verification.bootstrap import Figure
+from components.verification.identification import Identification
+from components.verification.results import Evaluation, Selection, Unused
+from components.verification.slices import EVERYTHING, SliceFigures
+
+NAMES_SHOWN = 10
+# What is shown, under which heading, and whether in per cent.
+ROWS = (
+    ("EER %", measures.EER, True),
+    *(
+        (f"minDCF {p_target:g}", measures.min_dcf_name(p_target), False)
+        for p_target in measures.MIN_DCF_P_TARGETS
+    ),
+    ("AUC", measures.AUC, False),
+    ("Cllr", measures.CLLR, False),
+    ("precision", measures.BALANCED_PRECISION, False),
+    ("recall", measures.RECALL, False),
+    ("F1", measures.F1, False),
+    ("false accepts %", measures.FALSE_ACCEPT_RATE, True),
+    ("false rejects %", measures.FALSE_REJECT_RATE, True),
+)
+
+
+def render(evaluation: Evaluation) -> RenderableType:
+    """Tables for each set, and what was left out."""
+    parts: list[RenderableType] = [_about(evaluation)]
+    for name in evaluation.data:
+        slices = [each for each in evaluation.slices if each.set == name]
+        selections = [each for each in evaluation.selections if each.set == name]
+        if slices:
+            parts += [_figures(name, slices), _by_slice(slices)]
+        parts += _notes(name, selections)
+        identified = [each for each in evaluation.identification if each.set == name]
+        if identified:
+            parts.append(_identification(identified))
+    if evaluation.trained_on:
+        told = ", ".join(evaluation.trained_on)
+        parts.append(
+            Text(f"the model was trained on {told}: --split unseen has new speakers", "red")
+        )
+    parts += _left_out("recordings", evaluation.rejected_recordings)
+    parts += _left_out("utterances", evaluation.unusable_utterances)
+    return Group(*parts)
+
+
+def _about(evaluation: Evaluation) -> RenderableType:
+    model = evaluation.model
+    return Text(
+        f"model {model['model_digest']}, threshold {model['threshold']:.3f}, in {model['folder']}\n"
+        "95 % intervals by resampling speakers; precision and F1 at equal numbers of same- and "
+        "different-speaker trials, at the stored threshold",
+        overflow="fold",
+    )
+
+
+def _figures(name: str, slices: Sequence[SliceFigures]) -> RenderableType:
+    """A column for each duration."""
+    whole = [each for each in slices if each.sliced_by == EVERYTHING]
+    table = _table(name, "speech a side", map(_duration, whole))
+    table.add_row("speakers", *(f"{each.speakers:,}" for each in whole))
+    table.add_row("same / different", *(f"{s.similar:,} / {s.dissimilar:,}" for s in whole))
+    for heading, figure, in_percent in ROWS:
+        table.add_row(heading, *(_shown(each.figures[figure], in_percent) for each in whole))
+    return table
+
+
+def _by_slice(slices: Sequence[SliceFigures]) -> RenderableType:
+    """The EER of every slice, a column for each duration."""
+    whole = [each for each in slices if each.sliced_by == EVERYTHING]
+    table = _table("EER % by slice", "slice", map(_duration, whole))
+    found = {(s.sliced_by, s.value, _duration(s)): s.figures[measures.EER] for s in slices}
+    for by, value in sorted({(s.sliced_by, s.value) for s in slices if s.sliced_by != EVERYTHING}):
+        figures = (found.get((by, value, _duration(each))) for each in whole)
+        heading = f"{by.removesuffix('_pair')} {value}"
+        table.add_row(heading, *(_shown(each, True) if each else "" for each in figures))
+    return table
+
+
+def _identification(results: Sequence[Identification]) -> RenderableType:
+    table = _table(
+        f"Identification of {results[0].query_seconds:g} s utterances",
+        "enrolment",
+        ("enrolled", "queries", "top-1 %", "top-5 %"),
+    )
+    for each in results:
+        table.add_row(
+            f"{each.enrolment_seconds:g} s",
+            f"{each.speakers:,}",
+            f"{each.queries:,}",
+            *(_shown(figure, True) for figure in each.figures.values()),
+        )
+    return table
+
+
+def _notes(name: str, selections: Sequence[Selection]) -> list[RenderableType]:
+    """What the trials are, where they are not all between two recordings that there could be."""
+    notes: list[RenderableType] = []
+    for each in selections:
+        told = []
+        if each.utterances < each.utterances_possible:
+            told.append(f"{each.utterances:,} of {each.utterances_possible:,} utterances")
+        if each.similar < each.similar_possible:
+            told.append(f"{each.similar:,} of {each.similar_possible:,} same-speaker trials")
+        if each.dissimilar < each.dissimilar_possible:
+            told.append(
+                f"{each.dissimilar:,} of {each.dissimilar_possible:,} different-speaker trials"
+            )
+        if each.similar_within_recording:
+            told.append(
+                f"same-speaker trials within one recording: {each.similar_within_recording:,}"
+            )
+        if not each.utterances:
+            told = ["no speaker has an utterance"]
+        if told:
+            notes.append(Text(f"{name}, {_duration(each)}: {', '.join(told)}", "dim"))
+    return notes
+
+
+def _left_out(what: str, unused: Sequence[Unused]) -> list[RenderableType]:
+    if not unused:
+        return []
+    counts = Counter(each.reason for each in unused)
+    told = ", ".join(f"{count:,} {reason}" for reason, count in sorted(counts.items()))
+    names = [f"  {each.set}: {each.name} ({each.reason})" for each in unused[:NAMES_SHOWN]]
+    if len(unused) > NAMES_SHOWN:
+        names.append(f"  and {len(unused) - NAMES_SHOWN:,} more: --json or --output has them all")
+    return [Text("\n".join([f"{what} not used: {told}", *names]), "yellow", overflow="fold")]
+
+
+def _table(title: str, first: str, others: Iterable[str]) -> Table:
+    table = Table(title=title, title_style="bold", title_justify="left", box=None, pad_edge=False)
+    table.add_column(first, no_wrap=True)
+    for heading in others:
+        table.add_column(heading, justify="right")
+    return table
+
+
+def _duration(part: SliceFigures | Selection) -> str:
+    seconds = part.duration_seconds
+    return "whole files" if math.isnan(seconds) else f"{seconds:g} s"
+
+
+def _shown(figure: Figure, in_percent: bool) -> str:
+    """`3.2 (2.1-4.5)`; nothing where there is no figure."""
+    if math.isnan(figure.value):
+        return ""
+    scale, digits = (100.0, 1) if in_percent else (1.0, 3)
+    value, low, high = (scale * each for each in (figure.value, figure.low, figure.high))
+    if math.isnan(low):
+        return f"{value:.{digits}f}"
+    return f"{value:.{digits}f} ({low:.{digits}f}-{high:.{digits}f})"

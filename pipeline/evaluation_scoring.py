@@ -1,0 +1,214 @@
+"""What evaluations have in common: utterances are embedded, trials scored and measured."""
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from rich.console import Console
+from rich.progress import Progress
+
+from components.errors import SwarError
+from components.published_model import PublishedModel
+from components.trials import SIMILAR
+from components.verification.identification import Identification
+from components.verification.results import Evaluation, Selection, Unused
+from components.verification.slices import measure_slices
+from components.verification.trial_sampling import ChosenTrials
+from components.verification.trial_table import (
+    UTTERANCE_COLUMNS,
+    Embeddings,
+    similar_within_recording,
+    trial_table,
+)
+from pipeline.evaluation_speech import Cut, Utterance
+
+OK = "ok"
+CARD_ENTRIES = ("model_digest", "threshold", "sample_rate")
+
+
+@dataclass(frozen=True)
+class EvaluationSettings:
+    """What bounds and seeds an evaluation."""
+
+    duration_seconds: tuple[float, ...] = (1.5, 3.0, 5.0, 10.0)
+    """Of speech in an utterance; the model's window where that is longer."""
+    enrolment_seconds: tuple[float, ...] = (5.0, 10.0, 30.0)
+    utterances_per_speaker: int = 20
+    """Of each duration."""
+    trials_per_class: int = 100_000
+    """Same- or different-speaker trials of each set and duration."""
+    resamples: int = 1_000
+    """Of the speakers, for the intervals."""
+    seed: int = 0
+
+
+class Embedded(NamedTuple):
+    """Utterances that the model took, and those that it did not."""
+
+    utterances: pd.DataFrame
+    """UTTERANCE_COLUMNS."""
+    embeddings: Embeddings
+    unusable: list[Unused]
+
+
+class SetScores(NamedTuple):
+    """What one set gave."""
+
+    trials: list[pd.DataFrame]
+    selections: list[Selection]
+    identification: list[Identification]
+    rejected: list[Unused]
+    unusable: list[Unused]
+
+
+class ScoredEvaluation(NamedTuple):
+    """What was measured, and the trials it was measured on."""
+
+    evaluation: Evaluation
+    trials: pd.DataFrame
+    """See `trial_table`."""
+
+
+def name_sets(data: Sequence[str]) -> dict[str, str]:
+    """Each folder or manifest by its last part, without the extension of a manifest.
+
+    Raises:
+        SwarError: two have the same.
+    """
+    sets: dict[str, str] = {}
+    for path in data:
+        whole = path.rstrip("/") if "://" in path else os.path.abspath(path)
+        name, extension = os.path.splitext(os.path.basename(whole))
+        name = name if extension.lower() in (".csv", ".tsv") else name + extension
+        if name in sets:
+            raise SwarError(f"two sets are called {name!r}: rename one of the folders")
+        sets[name] = whole
+    return sets
+
+
+def embed(
+    groups: Iterable[Sequence[Cut]],
+    served: PublishedModel,
+    console: Console,
+    *,
+    title: str,
+    total: int,
+) -> Embedded:
+    """Lets the model hear utterances, a group at a time.
+
+    Args:
+        groups: of utterances, made as they are needed.
+        served: the model.
+        console: shows the progress if it is a terminal.
+        title: what the groups are.
+        total: how many they are.
+    """
+    utterances: list[Utterance] = []
+    answers = []
+    with Progress(console=console, disable=not console.is_terminal) as progress:
+        task = progress.add_task(title, total=total)
+        for cuts in groups:
+            utterances += [cut.utterance for cut in cuts]
+            answers.append(served.embed([cut.wav for cut in cuts]))
+            progress.advance(task)
+    table = pd.DataFrame(utterances, columns=Utterance._fields)
+    table["speech_seconds"] = np.concatenate([answer.speech_seconds for answer in answers])
+    statuses = [status for answer in answers for status in answer.status]
+    is_ok = np.array([status == OK for status in statuses], bool)
+    unusable = [
+        Unused(utterance.set, utterance.utterance, status, f"{seconds:.2f} s of speech")
+        for utterance, status, seconds in zip(
+            utterances, statuses, table["speech_seconds"], strict=True
+        )
+        if status != OK
+    ]
+    return Embedded(
+        table[list(UTTERANCE_COLUMNS)][is_ok],
+        np.concatenate([answer.embedding for answer in answers])[is_ok],
+        unusable,
+    )
+
+
+def score(
+    embedded: Embedded,
+    chosen: ChosenTrials,
+    served: PublishedModel,
+    *,
+    set_name: str,
+    duration_seconds: float,
+    utterances_possible: int,
+) -> tuple[pd.DataFrame, Selection]:
+    """Scores the chosen trials of one set and duration, and says of how many they are."""
+    utterances = embedded.utterances
+    trials = trial_table(
+        utterances,
+        embedded.embeddings,
+        chosen.first,
+        chosen.second,
+        chosen.label,
+        served.score,
+    )
+    similar = int(np.sum(chosen.label == SIMILAR))
+    selection = Selection(
+        set=set_name,
+        duration_seconds=duration_seconds,
+        speakers=int(utterances["speaker"].nunique()),
+        utterances=len(utterances),
+        utterances_possible=utterances_possible,
+        similar=similar,
+        similar_possible=chosen.similar_possible,
+        similar_within_recording=similar_within_recording(trials),
+        dissimilar=len(trials) - similar,
+        dissimilar_possible=chosen.dissimilar_possible,
+        least_heard_seconds=float(utterances["speech_seconds"].min()),
+        most_heard_seconds=float(utterances["speech_seconds"].max()),
+    )
+    return trials, selection
+
+
+def conclude(
+    served: PublishedModel,
+    sets: dict[str, str],
+    settings: EvaluationSettings,
+    scores: Sequence[SetScores],
+    *,
+    trial_list: str | None = None,
+    trained_on: tuple[str, ...] = (),
+) -> ScoredEvaluation:
+    """Measures the trials of all sets.
+
+    Args:
+        served: the model.
+        sets: folder of each.
+        settings: resamples and seed.
+        scores: of each set.
+        trial_list: the file that named the trials, if one did.
+        trained_on: sets whose speakers the model knows.
+
+    Raises:
+        SwarError: there is no trial.
+    """
+    tables = [table for part in scores for table in part.trials if len(table)]
+    if not tables:
+        raise SwarError(
+            f"no two utterances to compare in {', '.join(sets)}: add recordings, or choose "
+            "a shorter --duration"
+        )
+    trials = pd.concat(tables, ignore_index=True)
+    slices = measure_slices(trials, resamples=settings.resamples, seed=settings.seed)
+    evaluation = Evaluation(
+        model={"folder": str(served.folder), **{name: served.card[name] for name in CARD_ENTRIES}},
+        data=sets,
+        trial_list=trial_list,
+        trained_on=trained_on,
+        settings=asdict(settings),
+        selections=tuple(each for part in scores for each in part.selections),
+        rejected_recordings=tuple(each for part in scores for each in part.rejected),
+        unusable_utterances=tuple(each for part in scores for each in part.unusable),
+        slices=tuple(slices),
+        identification=tuple(each for part in scores for each in part.identification),
+    )
+    return ScoredEvaluation(evaluation, trials)

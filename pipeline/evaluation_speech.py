@@ -1,0 +1,254 @@
+"""Utterances to evaluate with: a speaker's speech, cut to equal durations, or whole files.
+
+Pieces are cut from the speech that is left without the silence. Stretches of the recording that
+hold the wanted speech would not do: the model normalises each to its own peak, and then hears
+pauses as speech that were none in the recording, in a few stretches twice as much as wanted.
+"""
+
+import hashlib
+import io
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from tempfile import TemporaryFile
+from typing import IO, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import soundfile
+
+from components import audio
+from components.errors import SwarError
+from components.settings import SpeechSettings
+from components.speech_example_gen.cleaning import BLOCK_SECONDS, Cleaner, UnusableRecording
+from components.speech_example_gen.sources import Recording, open_locally
+from components.verification.results import Unused
+from components.verification.trial_table import channel
+
+INT16_PEAK = 32767
+Pcm16 = npt.NDArray[np.int16]
+
+
+class Utterance(NamedTuple):
+    """What is known of an utterance before the model hears it; see `trial_table`."""
+
+    set: str
+    duration_seconds: float
+    utterance: str
+    speaker: str
+    recording: str
+    gender: str
+    channel: str
+    start_seconds: float
+
+
+class Cut(NamedTuple):
+    """An utterance and its sound."""
+
+    utterance: Utterance
+    wav: bytes
+
+
+@dataclass(frozen=True)
+class _Speech:
+    """Where a recording's speech lies in the file of the speaker's."""
+
+    recording: Recording
+    channel: str
+    start: int
+    samples: int
+
+
+class Cutter:
+    """Cuts utterances of the speakers of one set.
+
+    Args:
+        set_name: what the set is called.
+        speech: the model's own removal of silence; edges are not trimmed.
+        durations: samples of an utterance.
+        per_speaker: utterances of each duration at most.
+        seed: chooses among more.
+
+    Attributes:
+        possible: utterances by their samples, without the bound.
+        rejected: recordings without utterances.
+    """
+
+    def __init__(
+        self,
+        set_name: str,
+        speech: SpeechSettings,
+        durations: Sequence[int],
+        *,
+        per_speaker: int,
+        seed: int,
+    ) -> None:
+        self.possible: Counter[int] = Counter()
+        self.rejected: list[Unused] = []
+        self._set = set_name
+        self._rate = speech.sample_rate
+        untrimmed = {"trim_head_seconds": 0.0, "trim_tail_seconds": 0.0}
+        self._cleaner = Cleaner(speech.model_copy(update=untrimmed))
+        self._durations = durations
+        self._per_speaker = per_speaker
+        self._seed = seed
+        self._heard: dict[str, Recording] = {}  # by the digest of their speech
+
+    def cut(self, recordings: Sequence[Recording]) -> list[Cut]:
+        """Utterances of every duration, of one speaker's recordings; none overlaps another.
+
+        Raises:
+            SwarError: cuts of one file overlap, or another speaker has the same recording.
+        """
+        _check_cuts(recordings)
+        with self._cleaned(recordings) as (pcm16, speeches):
+            return [
+                self._utterance(pcm16, speech, offset, samples)
+                for samples in self._durations
+                for speech, offset in self._chosen(speeches, samples)
+            ]
+
+    @contextmanager
+    def _cleaned(self, recordings: Sequence[Recording]) -> Iterator[tuple[Pcm16, list[_Speech]]]:
+        """The speech of all recordings, mapped from a temporary file, and whose is where."""
+        speeches: list[_Speech] = []
+        with TemporaryFile() as file:
+            for recording in recordings:
+                start = file.tell() // 2
+                try:
+                    channel_name, samples = self._append(recording, file)
+                except UnusableRecording as error:
+                    self._reject(recording, error.reason, str(error))
+                    continue
+                speeches.append(_Speech(recording, channel_name, start, samples))
+            file.flush()
+            mapped = np.memmap(file, np.int16, "r") if file.tell() else np.zeros(0, np.int16)
+            yield mapped, speeches
+
+    def _append(self, recording: Recording, file: IO[bytes]) -> tuple[str, int]:
+        """Writes a recording's speech; gives its channel and its samples.
+
+        Raises:
+            UnusableRecording: it has none, or is the same as another one of the speaker.
+        """
+        block = BLOCK_SECONDS * self._rate
+        with (
+            open_locally(recording.path) as path,
+            self._cleaner.clean(replace(recording, path=path)) as cleaned,
+        ):
+            self._check_new(recording, cleaned.digest(block))
+            if cleaned.speech_samples < min(self._durations):
+                shortest = min(self._durations) / self._rate
+                seconds = cleaned.speech_samples / self._rate
+                raise UnusableRecording(
+                    "too_short", f"{seconds:.2f} s of speech, an utterance has {shortest:g} s"
+                )
+            for start in range(0, cleaned.speech_samples, block):
+                file.write(cleaned.read(start, start + block).tobytes())
+            return channel(_own_rate(path)), cleaned.speech_samples
+
+    def _check_new(self, recording: Recording, digest: str) -> None:
+        known = self._heard.setdefault(digest, recording)
+        if known is recording:
+            return
+        if known.speaker != recording.speaker:
+            raise SwarError(
+                f"the same audio under two speakers: {known.recording!r} and "
+                f"{recording.recording!r}: remove the wrong one"
+            )
+        raise UnusableRecording("duplicate", f"the same speech as {known.recording!r}")
+
+    def _reject(self, recording: Recording, reason: str, detail: str) -> None:
+        self.rejected.append(Unused(self._set, recording.recording, reason, detail))
+
+    def _chosen(self, speeches: Sequence[_Speech], samples: int) -> list[tuple[_Speech, int]]:
+        """Recordings and offsets of utterances, end to end; a seeded sample of too many."""
+        every = [
+            (speech, offset)
+            for speech in speeches
+            for offset in range(0, speech.samples - samples + 1, samples)
+        ]
+        self.possible[samples] += len(every)
+        if len(every) <= self._per_speaker:
+            return every
+        key = f"{speeches[0].recording.speaker}\0{samples}".encode()
+        rng = np.random.default_rng([self._seed, *hashlib.sha256(key).digest()])
+        chosen = rng.choice(len(every), self._per_speaker, replace=False)
+        return [every[index] for index in sorted(chosen)]
+
+    def _utterance(self, pcm16: Pcm16, speech: _Speech, offset: int, samples: int) -> Cut:
+        recording, first = speech.recording, speech.start + offset
+        start, seconds = offset / self._rate, samples / self._rate
+        return Cut(
+            Utterance(
+                set=self._set,
+                duration_seconds=seconds,
+                utterance=f"{recording.recording}#{start:g}-{start + seconds:g}",
+                speaker=recording.speaker,
+                recording=recording.recording,
+                gender=recording.gender,
+                channel=speech.channel,
+                start_seconds=start,
+            ),
+            _wav(pcm16[first : first + samples], self._rate),
+        )
+
+
+def whole_file(set_name: str, recording: Recording, sample_rate: int) -> Cut:
+    """A recording as it is, its silence with it.
+
+    Raises:
+        AudioError: it cannot be decoded.
+    """
+    with open_locally(recording.path) as path:
+        samples = audio.decode(
+            path,
+            sample_rate=sample_rate,
+            start_seconds=recording.start_seconds,
+            end_seconds=recording.end_seconds,
+        )
+        channel_name = channel(_own_rate(path))
+    peak = float(np.max(np.abs(samples), initial=0.0)) or 1.0
+    utterance = Utterance(
+        set=set_name,
+        duration_seconds=float("nan"),
+        utterance=recording.recording,
+        speaker=recording.speaker,
+        recording=recording.recording,
+        gender=recording.gender,
+        channel=channel_name,
+        start_seconds=0.0,
+    )
+    return Cut(utterance, _wav((samples / peak * INT16_PEAK).astype(np.int16), sample_rate))
+
+
+def _check_cuts(recordings: Sequence[Recording]) -> None:
+    """Raises SwarError where a manifest lists a part of a file twice."""
+    ordered = sorted(recordings, key=lambda item: (item.path, item.start_seconds or 0.0))
+    for one, other in pairwise(ordered):
+        end = float("inf") if one.end_seconds is None else one.end_seconds
+        if one.path == other.path and (other.start_seconds or 0.0) < end:
+            raise SwarError(
+                f"{one.recording!r} and {other.recording!r} overlap: correct their seconds"
+            )
+
+
+def _own_rate(path: str) -> int | None:
+    """The file's sample rate in Hz; None where libsndfile does not know its format."""
+    try:
+        # By a file descriptor: given a name, libsndfile believes its extension.
+        with (
+            open(path, "rb") as file,
+            soundfile.SoundFile(file.fileno(), closefd=False) as sound,
+        ):
+            return int(sound.samplerate)
+    except soundfile.LibsndfileError:
+        return None
+
+
+def _wav(pcm16: Pcm16, sample_rate: int) -> bytes:
+    file = io.BytesIO()
+    soundfile.write(file, pcm16, sample_rate, format="WAV", subtype="PCM_16")
+    return file.getvalue()

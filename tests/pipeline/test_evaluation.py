@@ -1,0 +1,206 @@
+"""`swar evaluate`: a small model on made-up speakers, by the command and by its parts."""
+
+import json
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+import tensorflow as tf
+from rich.console import Console
+from sklearn.metrics import roc_auc_score
+
+from components.published_model import PublishedModel
+from components.speech_example_gen.splitting import unseen_speakers
+from components.verification.results import read_trials
+from pipeline.evaluation import evaluate
+from pipeline.evaluation_list import evaluate_list
+from tests.pipeline.support_evaluation import (
+    RATE,
+    SETTINGS,
+    SPEAKERS,
+    SPEECH,
+    WINDOW,
+    exit_status,
+    make,
+    write_list,
+)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    return make(tmp_path_factory.mktemp("evaluation"))
+
+
+@pytest.fixture(scope="module")
+def result(made):
+    quiet = Console(quiet=True)
+    return evaluate(made.model, [str(made.data)], SETTINGS, quiet, only_unseen=False)
+
+
+def selection_of(result, seconds):
+    (found,) = (s for s in result.evaluation.selections if s.duration_seconds == seconds)
+    return found
+
+
+def test_trials_are_of_equal_durations_and_of_two_recordings(result):
+    trials = result.trials
+    assert set(trials["duration_seconds"]) == {WINDOW, 3.0}  # 0.5 s is no window
+    same = trials["speaker_a"] == trials["speaker_b"]
+    np.testing.assert_array_equal(trials["label"], same.astype(int))
+    assert (trials["recording_a"] != trials["recording_b"])[same].all()
+    # 3 pieces of 3 s in each of two recordings of five speakers.
+    part = trials[trials["duration_seconds"] == 3.0]
+    assert part["label"].value_counts().to_dict() == {1: 5 * 3 * 3, 0: 10 * 6 * 6}
+
+
+def test_the_model_hears_what_is_wanted(result):
+    for seconds in (WINDOW, 3.0):
+        selection = selection_of(result, seconds)
+        heard = selection.least_heard_seconds, selection.most_heard_seconds
+        assert heard == pytest.approx((seconds, seconds), rel=0.02)
+
+
+def test_a_duration_that_nobody_has_is_told(result):
+    selection = selection_of(result, 100.0)
+    assert (selection.utterances, selection.similar, selection.dissimilar) == (0, 0, 0)
+    assert np.isnan(selection.least_heard_seconds)
+
+
+def test_genders_and_channels_come_from_the_data(result):
+    trials = result.trials
+    sides = pd.concat(
+        trials[[f"speaker_{side}", f"gender_{side}", f"channel_{side}"]].set_axis(
+            ["speaker", "gender", "channel"], axis=1
+        )
+        for side in "ab"
+    ).drop_duplicates()
+    told = {row.speaker: (row.gender, row.channel) for row in sides.itertuples()}
+    assert told == {
+        "asha": ("female", "telephone"),
+        "bina": ("female", "telephone"),
+        "chandra": ("male", "telephone"),
+        "dev": ("male", "telephone"),
+        "esha": ("unknown", "wideband"),
+    }
+    mixed = trials[trials["channel_pair"] == "mixed"]
+    assert ((mixed["speaker_a"] == "esha") != (mixed["speaker_b"] == "esha")).all()
+
+
+def test_what_cannot_be_used_is_listed(result):
+    told = {(item.name, item.reason) for item in result.evaluation.rejected_recordings}
+    assert told == {("asha/silent.wav", "silent"), ("bina/broken.wav", "not_audio")}
+
+
+def test_scores_are_the_models(made, result):
+    """One trial, its pieces cut here: nothing of these recordings is silence."""
+    row = result.trials[result.trials["duration_seconds"] == 3.0].iloc[7]
+    wavs = []
+    for side in "ab":
+        samples, rate = soundfile.read(made.data / row[f"recording_{side}"], dtype="int16")
+        assert rate == RATE
+        start = round(row[f"start_seconds_{side}"] * RATE)
+        wavs.append(tf.audio.encode_wav(samples[start : start + 3 * RATE, None] / 2**15, RATE))
+    served = tf.saved_model.load(str(made.version)).signatures["serving_default"]
+    told = served(audio_a=tf.stack(wavs[:1]), audio_b=tf.stack(wavs[1:]))
+    assert row["distance"] == pytest.approx(float(told["distance"][0]), rel=0.02)
+    assert row["same_speaker"] == bool(told["same_speaker"][0])
+
+
+def test_closed_set_identification_has_everybody(result):
+    found = {each.enrolment_seconds: each for each in result.evaluation.identification}
+    assert set(found) == {5.0, 10.0}  # nobody has 30 s
+    # Enrolled with the first recording, asked with two utterances of 5 s of the second.
+    assert (found[10.0].speakers, found[10.0].queries) == (5, 10)
+    assert np.isnan(found[5.0].figures["top_5"].value)  # all are among five
+
+
+def test_the_model_is_known_to_be_trained_on_this(made, result, tmp_path):
+    assert result.evaluation.trained_on == ("voices",)
+    copy = shutil.copytree(made.data, tmp_path / "copy")
+    (copy / "dev" / "take1.wav").unlink()
+    elsewhere = evaluate(made.model, [str(copy)], SETTINGS, Console(quiet=True), only_unseen=False)
+    assert elsewhere.evaluation.trained_on == ()
+
+
+def test_only_speakers_that_training_held_out(made):
+    found = evaluate(
+        made.version, [str(made.data)], SETTINGS, Console(quiet=True), only_unseen=True
+    )
+    unseen = unseen_speakers(sorted(SPEAKERS), SPEECH.unseen_speaker_fraction, SPEECH.seed)
+    assert {*found.trials["speaker_a"], *found.trials["speaker_b"]} == unseen
+    assert len(unseen) == 2
+    assert found.evaluation.trained_on == ()
+
+
+def test_bounds_sample_and_say_so(made, result):
+    bounded = replace(SETTINGS, utterances_per_speaker=4, trials_per_class=6)
+    one, again = (
+        evaluate(made.model, [str(made.data)], bounded, Console(quiet=True), only_unseen=False)
+        for _ in range(2)
+    )
+    pd.testing.assert_frame_equal(one.trials, again.trials)
+    selection = selection_of(one, 3.0)
+    assert (selection.utterances, selection.utterances_possible) == (20, 30)
+    assert (selection.similar, selection.dissimilar) == (6, 6)
+    assert selection.dissimilar_possible == 10 * 4 * 4
+    of_3_s = [each.trials[each.trials["duration_seconds"] == 3.0] for each in (one, result)]
+    assert set(of_3_s[0]["utterance_a"]) < set(of_3_s[1]["utterance_a"])
+
+
+def test_the_command_prints_and_stores_the_same(made, tmp_path, monkeypatch, capfd):
+    output = tmp_path / "stored"
+    arguments = (made.model, "--data", made.data, "--duration", "3", "--output", output)
+    assert exit_status(monkeypatch, *arguments, "--json") == 0
+    printed = capfd.readouterr().out
+    assert printed == (output / "metrics.json").read_text("utf-8")
+    told, trials = json.loads(printed), read_trials(output)
+    assert sorted(path.name for path in output.iterdir()) == ["metrics.json", "scores.parquet"]
+    (whole,) = (part for part in told["slices"] if part["sliced_by"] == "all")
+    assert (whole["similar"], whole["dissimilar"]) == (45, 360)
+    assert whole["figures"]["auc"]["value"] == pytest.approx(
+        roc_auc_score(trials["label"], -trials["distance"])
+    )
+    accepted = trials["same_speaker"][trials["label"] == 0].mean()
+    assert whole["figures"]["false_accept_rate"]["value"] == pytest.approx(accepted)
+    assert told["settings"]["resamples"] == 1_000
+    assert told["model"]["folder"] == str(made.version)
+
+
+@pytest.mark.parametrize("order", ["{label} {one} {other}", "{one} {other} {label}"])
+def test_a_trial_list_compares_whole_files(made, tmp_path, order):
+    trials = [
+        ("asha/take0.wav", "asha/take1.wav", 1),
+        ("asha/take0.wav", "esha/take1.wav", 0),
+        ("asha/silent.wav", "bina/take0.wav", 0),
+    ]
+    lines = [order.format(one=one, other=other, label=label) for one, other, label in trials]
+    found = evaluate_list(
+        made.model,
+        str(made.data),
+        write_list(tmp_path, *lines),
+        SETTINGS,
+        Console(quiet=True),
+    )
+    assert list(found.trials["label"]) == [1, 0]
+    (selection,) = found.evaluation.selections
+    assert (selection.dissimilar, selection.dissimilar_possible) == (1, 2)
+    (unusable,) = found.evaluation.unusable_utterances
+    assert (unusable.name, unusable.reason) == ("asha/silent.wav", "no_speech")
+    served = PublishedModel(made.version)
+    files = [(made.data / name).read_bytes() for name in ("asha/take0.wav", "asha/take1.wav")]
+    distance, *_ = served.score(*np.split(served.embed(files).embedding, 2))
+    assert found.trials["distance"][0] == pytest.approx(distance[0], rel=0.02)
+
+
+def test_tables_for_people(made, tmp_path, monkeypatch, capfd):
+    monkeypatch.setenv("COLUMNS", "120")
+    lines = ("1 asha/take0.wav asha/take1.wav", "0 bina/broken.wav dev/take1.wav")
+    listed = write_list(tmp_path, *lines, "0 asha/take0.wav dev/take1.wav")
+    assert exit_status(monkeypatch, made.model, "--data", made.data, "--trials", listed) == 0
+    shown = capfd.readouterr().out
+    for text in ("voices", "whole files", "EER %", "1 / 1", "1 not_audio", "bina/broken.wav"):
+        assert text in shown
+    assert "1 of 2 different-speaker trials" in shown
