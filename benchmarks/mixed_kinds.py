@@ -82,7 +82,8 @@ def _bad_requests(lines: Lines, expected: Expected) -> Iterator[Request]:
         invalid = "INVALID_ARGUMENT" if over_grpc else "400"
         one_side = {"audio_a": audio["audio"]}
         for body, code in {
-            good[:-9]: "UNKNOWN" if over_grpc else "400",  # cut short: no message, no JSON
+            # Cut short it is no message, which grpc.aio itself answers, and no JSON.
+            good[:-9]: "UNKNOWN" if over_grpc else "400",
             interface.body("nothing", audio): "FAILED_PRECONDITION" if over_grpc else "400",
             interface.body("embed", one_side): invalid,
             interface.body("serving_default", one_side): invalid,

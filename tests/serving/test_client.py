@@ -12,11 +12,7 @@ import soundfile
 
 from components.errors import SwarError
 from serving.client import Client, pack_wav, to_wav
-from tests.serving.support_endpoint import (
-    RATE,
-    FakeModel,
-    voice,
-)
+from tests.serving.support_endpoint import RATE, FakeModel, voice
 
 
 @pytest.fixture
