@@ -5,7 +5,6 @@ asks it for `embed` and `serving_default` over gRPC and REST with 1, 8 and 32 cl
 """
 
 import asyncio
-import base64
 import itertools
 import json
 import math
@@ -21,9 +20,10 @@ import grpc
 import numpy as np
 import tensorflow as tf
 
+from benchmarks.interfaces import Grpc, Interface, Rest
 from benchmarks.served_model import batch, recordings
 from components.artifacts import MODEL_CARD
-from serving import wire
+from components.published_model import version_folder
 from serving.server import Ports, ServerSettings, running
 
 RATE = 16_000
@@ -32,40 +32,19 @@ SECONDS = (3.0, 10.0)
 REQUESTS_PER_CLIENT, MIN_REQUESTS = 12, 32
 DISTINCT = 8
 TOWER_REPEATS = 3
-MODEL = "swar"
 INPUTS = {"embed": ("audio",), "serving_default": ("audio_a", "audio_b")}
 Ask = Callable[[str, list[bytes]], Awaitable[Any]]
 
 
-def grpc_asker(channel: grpc.aio.Channel) -> Ask:
+def asker(interface: Interface) -> Ask:
     """Sends a recording for each input, decodes the answer."""
-    call = channel.unary_unary(
-        wire.PREDICT_METHOD,
-        request_serializer=wire.PredictRequest.SerializeToString,
-        response_deserializer=wire.PredictResponse.FromString,
-    )
 
     async def ask(signature: str, wavs: list[bytes]) -> Any:
         inputs = {name: [wav] for name, wav in zip(INPUTS[signature], wavs, strict=False)}
-        request = wire.predict_request(wire.ModelSpec(MODEL), signature, inputs)
-        return wire.predict_outputs(await call(request))
-
-    return ask
-
-
-def rest_asker(session: aiohttp.ClientSession, port: int) -> Ask:
-    """The same as JSON by columns."""
-
-    async def ask(signature: str, wavs: list[bytes]) -> Any:
-        inputs = {
-            name: [{"b64": base64.b64encode(wav).decode()}]
-            for name, wav in zip(INPUTS[signature], wavs, strict=False)
-        }
-        body = {"signature_name": signature, "inputs": inputs}
-        url = f"http://127.0.0.1:{port}/v1/models/{MODEL}:predict"
-        async with session.post(url, json=body) as response:
-            response.raise_for_status()
-            return await response.json(content_type=None)
+        answer = await interface.send(interface.body(signature, inputs))
+        if answer.refused is not None:
+            raise RuntimeError(f"{signature} was refused with {answer.refused}")
+        return answer.outputs
 
     return ask
 
@@ -107,8 +86,7 @@ class Tower:
     """The newest version's network alone."""
 
     def __init__(self, model_dir: Path) -> None:
-        versions = [path for path in model_dir.iterdir() if path.name.isdecimal()]
-        newest = max(versions, key=lambda path: int(path.name))
+        newest = version_folder(model_dir)
         card = json.loads((newest / MODEL_CARD).read_text())
         self._window_seconds: float = card["spectrogram"]["window_seconds"]
         self._model = tf.saved_model.load(str(newest))  # its variables live as long as it does
@@ -141,7 +119,7 @@ async def measure(ports: Ports, tower: Tower, speech: np.ndarray) -> None:
         grpc.aio.insecure_channel(f"127.0.0.1:{ports.grpc}") as channel,
         aiohttp.ClientSession() as session,
     ):
-        askers = {"gRPC": grpc_asker(channel), "REST": rest_asker(session, ports.rest)}
+        askers = {"gRPC": asker(Grpc(channel)), "REST": asker(Rest(session, ports.rest))}
         for seconds, signature in itertools.product(SECONDS, INPUTS):
             wavs = list(batch(speech, RATE, seconds, DISTINCT).numpy())
             windows = await windows_of(askers["gRPC"], tower, wavs)

@@ -22,7 +22,7 @@ from components.speech_example_gen.sources import list_recordings
 from pipeline import lineage
 from pipeline.local_runner import METADATA
 from serving import recognition
-from serving.client import Client, pack_wav
+from serving.client import Client
 from serving.gallery import Gallery
 
 ENROLMENT_SECONDS, UTTERANCE_SECONDS = 10.0, 10.0
@@ -56,7 +56,7 @@ def utterances(path: str, sample_rate: int) -> list[bytes]:
     parts = max(1, int(len(pcm16) / sample_rate / UTTERANCE_SECONDS))
     size = int(UTTERANCE_SECONDS * sample_rate)
     ends = [size * (part + 1) for part in range(parts - 1)] + [len(pcm16)]
-    return [pack_wav(pcm16[size * part : end], sample_rate) for part, end in enumerate(ends)]
+    return [audio.pack_wav(pcm16[size * part : end], sample_rate) for part, end in enumerate(ends)]
 
 
 def speech_of(client: Client, paths: list[str]) -> Speech:

@@ -8,7 +8,7 @@ from typing import Final
 
 import numpy as np
 
-from benchmarks.mixed_interfaces import (
+from benchmarks.interfaces import (
     MODEL,
     Grpc,
     Interface,

@@ -23,12 +23,13 @@ from typing import Any, Final
 import numpy as np
 from scipy import stats
 
-from benchmarks.mixed_interfaces import HOST, MODEL, Lines, lines
+from benchmarks.interfaces import HOST, MODEL, Lines, lines
 from benchmarks.mixed_kinds import Kind, all_kinds
 from benchmarks.mixed_requests import CutOff, Expected, Request, Versions, Wrong, make_recordings
 from benchmarks.process_memory import resident_bytes
 from benchmarks.served_model import recordings
 from components.artifacts import MODEL_CARD
+from components.published_model import version_folder
 from serving.server import Ports, ServerSettings
 
 DEADLINE_SECONDS: Final = 300.0
@@ -63,7 +64,7 @@ async def load(
         seconds: half before the new version is published, half after it is available.
         max_request_bytes: the endpoint's limit.
     """
-    card = _card(published, newest := _newest(published))
+    card = _card(published, newest := int(version_folder(published).name))
     versions = Versions({card["model_digest"]: newest})
     expected = Expected(make_recordings(speech, card), versions)
     tallies: dict[str, Tally] = {}
@@ -110,7 +111,7 @@ async def _try(request: Request, tally: Tally) -> None:
 
 def publish_again(published: Path, versions: Versions) -> None:
     """Adds the newest version under the next number and another `model_digest`."""
-    newest = _newest(published)
+    newest = int(version_folder(published).name)
     digest = _card(published, newest)["model_digest"]
     other = hashlib.sha256(digest.encode()).hexdigest()[: len(digest)]
     staging = published / f".tmp-{newest + 1}"
@@ -134,10 +135,6 @@ async def _after(connected: Lines, expected: Expected, old: int) -> Tally:
         body = retired.body("embed", expected.audio(name))
         await _try(partial(expected.refuse, retired, body, code), tally)
     return tally
-
-
-def _newest(published: Path) -> int:
-    return max(int(path.name) for path in published.iterdir() if path.name.isdecimal())
 
 
 def _card(published: Path, version: int) -> dict[str, Any]:
@@ -213,7 +210,7 @@ async def stand_in(published: Path, log: Path) -> AsyncIterator[tuple[int, Ports
 async def run(published: Path, minutes: float) -> bool:
     """Whether all went well; prints what happened."""
     with tempfile.TemporaryDirectory() as folder:
-        newest = _newest(published)
+        newest = int(version_folder(published).name)
         served, log = Path(folder, "published"), Path(folder, "log")
         shutil.copytree(published / str(newest), served / str(newest))
         speech = recordings(int(_card(served, newest)["sample_rate"]))

@@ -8,8 +8,8 @@ from typing import Any, Final
 import aiohttp
 import numpy as np
 
-from benchmarks.mixed_interfaces import HOST, MODEL, Answer, Inputs, Interface
-from serving.client import pack_wav
+from benchmarks.interfaces import HOST, MODEL, Answer, Inputs, Interface
+from components.audio import pack_wav
 
 OK: Final = "ok"
 GOOD_SECONDS, GOOD_OF_EACH = (3.0, 10.0), 4

@@ -7,11 +7,13 @@ librosa's default engine, soxr HQ, kept open from block to block.
 """
 
 import contextlib
+import io
 import os
 import re
 import stat
 import subprocess
 import tempfile
+import wave
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -74,6 +76,15 @@ def decode(
         path, sample_rate=sample_rate, start_seconds=start_seconds, end_seconds=end_seconds
     )
     return np.concatenate([np.zeros(0, np.float32), *blocks])
+
+
+def pack_wav(pcm16: npt.NDArray[np.int16], sample_rate: int) -> bytes:
+    """A mono WAV file of int16 samples."""
+    file = io.BytesIO()
+    with wave.open(file, "wb") as writer:
+        writer.setparams((1, 2, sample_rate, 0, "NONE", "not compressed"))
+        writer.writeframes(pcm16.astype("<i2").tobytes())
+    return file.getvalue()
 
 
 def decode_blocks(
@@ -183,6 +194,15 @@ def _by_content(path: Path) -> Iterator[soundfile.SoundFile]:
     """By a file descriptor: given a name, libsndfile believes its extension (.raw, .mp3)."""
     with path.open("rb") as file, soundfile.SoundFile(file.fileno(), closefd=False) as sound:
         yield sound
+
+
+def own_sample_rate(path: str | os.PathLike[str]) -> int | None:
+    """The file's rate in Hz, before any resampling; None where only ffmpeg knows its format."""
+    try:
+        with _by_content(Path(path)) as sound:
+            return int(sound.samplerate)
+    except soundfile.LibsndfileError:
+        return None
 
 
 def _length_is_known(path: Path, sound: soundfile.SoundFile) -> bool:

@@ -9,6 +9,7 @@ from pathlib import Path
 from rich.console import Console
 
 from components.errors import SwarError
+from components.new_folder import check_new_folder
 from pipeline.terminal import output_to
 
 
@@ -48,7 +49,7 @@ def run(
         tempfile.NamedTemporaryFile(prefix="swar-evaluate-", suffix=".log") as log,
         output_to(Path(log.name)),
     ):
-        from components.verification.results import check_new_folder, write_evaluation
+        from components.verification.results import write_evaluation
         from pipeline.evaluation import evaluate
         from pipeline.evaluation_list import evaluate_list
         from pipeline.evaluation_scoring import EvaluationSettings

@@ -6,7 +6,6 @@ pauses as speech that were none in the recording, in a few stretches twice as mu
 """
 
 import hashlib
-import io
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -17,7 +16,6 @@ from typing import IO, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import soundfile
 
 from components import audio
 from components.errors import SwarError
@@ -147,7 +145,7 @@ class Cutter:
                 )
             for start in range(0, cleaned.speech_samples, block):
                 file.write(cleaned.read(start, start + block).tobytes())
-            return channel(_own_rate(path)), cleaned.speech_samples
+            return channel(audio.own_sample_rate(path)), cleaned.speech_samples
 
     def _check_new(self, recording: Recording, digest: str) -> None:
         known = self._heard.setdefault(digest, recording)
@@ -192,7 +190,7 @@ class Cutter:
                 channel=speech.channel,
                 start_seconds=start,
             ),
-            _wav(pcm16[first : first + samples], self._rate),
+            audio.pack_wav(pcm16[first : first + samples], self._rate),
         )
 
 
@@ -209,7 +207,7 @@ def whole_file(set_name: str, recording: Recording, sample_rate: int) -> Cut:
             start_seconds=recording.start_seconds,
             end_seconds=recording.end_seconds,
         )
-        channel_name = channel(_own_rate(path))
+        channel_name = channel(audio.own_sample_rate(path))
     peak = float(np.max(np.abs(samples), initial=0.0)) or 1.0
     utterance = Utterance(
         set=set_name,
@@ -221,7 +219,9 @@ def whole_file(set_name: str, recording: Recording, sample_rate: int) -> Cut:
         channel=channel_name,
         start_seconds=0.0,
     )
-    return Cut(utterance, _wav((samples / peak * INT16_PEAK).astype(np.int16), sample_rate))
+    return Cut(
+        utterance, audio.pack_wav((samples / peak * INT16_PEAK).astype(np.int16), sample_rate)
+    )
 
 
 def _check_cuts(recordings: Sequence[Recording]) -> None:
@@ -233,22 +233,3 @@ def _check_cuts(recordings: Sequence[Recording]) -> None:
             raise SwarError(
                 f"{one.recording!r} and {other.recording!r} overlap: correct their seconds"
             )
-
-
-def _own_rate(path: str) -> int | None:
-    """The file's sample rate in Hz; None where libsndfile does not know its format."""
-    try:
-        # By a file descriptor: given a name, libsndfile believes its extension.
-        with (
-            open(path, "rb") as file,
-            soundfile.SoundFile(file.fileno(), closefd=False) as sound,
-        ):
-            return int(sound.samplerate)
-    except soundfile.LibsndfileError:
-        return None
-
-
-def _wav(pcm16: Pcm16, sample_rate: int) -> bytes:
-    file = io.BytesIO()
-    soundfile.write(file, pcm16, sample_rate, format="WAV", subtype="PCM_16")
-    return file.getvalue()

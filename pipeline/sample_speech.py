@@ -8,7 +8,6 @@ import concurrent.futures
 import csv
 import multiprocessing
 import os
-import tempfile
 import warnings
 from collections.abc import Iterator
 from concurrent.futures.process import BrokenProcessPool
@@ -24,6 +23,7 @@ import soxr
 from numpy.typing import NDArray
 
 from components.errors import SwarError
+from components.new_folder import new_folder
 from pipeline.espeak import SAMPLE_RATE, Espeak
 from pipeline.sample_sentences import endless_sentences
 from pipeline.sample_speakers import RecordingPlan, SpeakerPlan, plan_speakers
@@ -80,17 +80,10 @@ def write_sample_speech(
     speakers or more than there are voices, and for less than five seconds.
     """
     plans = plan_speakers(speakers, seconds, seed)
-    target = folder.resolve()
-    if target.exists() and not (target.is_dir() and not any(target.iterdir())):
-        raise SwarError(f"{folder} exists and is not an empty folder; choose another or remove it")
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as work:
-            build = Path(work) / target.name
-            build.mkdir()
+        with new_folder(folder) as build:
             written_seconds = _write_speakers(plans, build, processes)
             _write_speakers_file(plans, build / SPEAKERS_FILE)
-            os.replace(build, target)
     except OSError as error:
         place = f" ({error.filename})" if error.filename else ""
         raise SwarError(

@@ -5,11 +5,9 @@ with Client("grpc://127.0.0.1:8500") as client:
 """
 
 import contextlib
-import io
 import os
 import tempfile
 import time
-import wave
 from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Final, Self
@@ -74,16 +72,7 @@ def to_wav(recording: Audio, sample_rate: int = defaults.SAMPLE_RATE_HZ) -> byte
     peak = np.max(np.abs(samples), initial=np.float32(0.0))
     if peak > 0.0:
         samples = samples / peak * np.float32(_INT16_PEAK)
-    return pack_wav(samples.astype("<i2"), sample_rate)
-
-
-def pack_wav(pcm16: npt.NDArray[np.int16], sample_rate: int) -> bytes:
-    """A mono WAV file of int16 samples."""
-    file = io.BytesIO()
-    with wave.open(file, "wb") as writer:
-        writer.setparams((1, 2, sample_rate, 0, "NONE", "not compressed"))
-        writer.writeframes(pcm16.astype("<i2").tobytes())
-    return file.getvalue()
+    return audio.pack_wav(samples.astype("<i2"), sample_rate)
 
 
 def _decode(recording: Audio, sample_rate: int) -> audio.Samples:
@@ -182,7 +171,7 @@ class Client:
 
     def model_digest(self) -> str:
         """Names the model that answers now: the digest that its embeddings carry."""
-        silence = pack_wav(np.zeros(self.sample_rate, np.int16), self.sample_rate)
+        silence = audio.pack_wav(np.zeros(self.sample_rate, np.int16), self.sample_rate)
         return self.embed([silence])[0].model_digest
 
     def _check_rate(self, status: str) -> None:

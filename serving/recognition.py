@@ -9,9 +9,10 @@ from typing import Final
 
 import numpy as np
 
+from components import audio
 from components.errors import SwarError
 from serving.answers import OK, Decision, Embedding, Vector
-from serving.client import Audio, Client, display_name, fault, pack_wav, to_wav
+from serving.client import Audio, Client, display_name, fault, to_wav
 from serving.gallery import Enrolled, Enrolment, Gallery, recording_id, speaker_name
 from serving.references import mean_embedding
 
@@ -198,7 +199,7 @@ def _halves(wav: bytes) -> list[bytes]:
     with wave.open(io.BytesIO(wav)) as reader:
         rate = reader.getframerate()
         samples = np.frombuffer(reader.readframes(reader.getnframes()), "<i2")
-    return [pack_wav(half, rate) for half in np.array_split(samples, 2)]
+    return [audio.pack_wav(half, rate) for half in np.array_split(samples, 2)]
 
 
 def _source(recording: Audio) -> str:

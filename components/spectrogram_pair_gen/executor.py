@@ -36,9 +36,8 @@ from components.spectrogram_pair_gen.windows import Window, WindowCutter, stretc
 COUNTERS = "SpectrogramPairGen"
 MEGABYTE = 1_000_000
 SplitSpeaker = tuple[str, str]
-SplitVoice = tuple[
-    str, str, float
-]  # split, speaker, speed: keys are plain, so any runner groups them
+# Split, speaker, speed: a key is plain, so that any runner can group by it.
+SplitVoice = tuple[str, str, float]
 progress = logging.getLogger("swar.progress")
 
 

@@ -2,8 +2,6 @@
 
 import json
 import math
-import os
-import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -11,6 +9,7 @@ from typing import Any, Final
 import pandas as pd
 
 from components.errors import SwarError
+from components.new_folder import new_folder
 from components.verification.identification import Identification
 from components.verification.slices import SliceFigures
 
@@ -77,28 +76,16 @@ class Evaluation:
         return told + "\n"
 
 
-def check_new_folder(folder: Path) -> None:
-    """Raises SwarError unless the folder is absent, or empty."""
-    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
-        raise SwarError(f"{folder} exists and is not an empty folder: choose another or remove it")
-
-
 def write_evaluation(folder: Path, evaluation: Evaluation, trials: pd.DataFrame) -> None:
     """Writes `metrics.json` and `scores.parquet`; the folder is complete or absent.
 
     Raises:
         SwarError: the folder is not empty or cannot be written.
     """
-    check_new_folder(folder)
-    target = folder.absolute()
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as work:
-            build = Path(work, target.name)
-            build.mkdir()
+        with new_folder(folder) as build:
             trials.to_parquet(build / SCORES_FILE, index=False)
             Path(build, METRICS_FILE).write_text(evaluation.to_json(), "utf-8")
-            os.replace(build, target)
     except OSError as error:
         raise SwarError(
             f"cannot write {folder}: {error.strerror or error}: choose another folder"

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 import soundfile
 
+from components.audio import pack_wav
 from components.errors import SwarError
-from serving.client import Client, pack_wav, to_wav
+from serving.client import Client, to_wav
 from tests.serving.support_endpoint import RATE, FakeModel, voice
 
 
@@ -157,7 +158,8 @@ def test_the_client_needs_no_tensorflow() -> None:
 import sys
 import numpy as np
 from serving import recognition, display
-from serving.client import Client, pack_wav
+from components.audio import pack_wav
+from serving.client import Client
 from tests.serving.support_endpoint import RATE, FakeModel, grpc_endpoint, voice
 wav = pack_wav((voice(120.0, 2.0) * 20_000).astype(np.int16), RATE)
 with grpc_endpoint(FakeModel()) as url, Client(url) as client:

@@ -7,10 +7,10 @@ import lancedb
 import numpy as np
 import pytest
 
+from components.audio import pack_wav
 from components.errors import SwarError
 from serving import gallery_table
 from serving.answers import Embedding, Vector
-from serving.client import pack_wav
 from serving.gallery import Enrolment, Gallery, speaker_name
 
 MODEL, OTHER_MODEL = "model-1", "model-2"
