@@ -8,6 +8,7 @@ import json
 import sys
 from collections import defaultdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -34,7 +35,8 @@ def utterances(
     speech: str, seconds: float, sample_rate: int
 ) -> tuple[pd.DataFrame, list[npt.NDArray[np.int16]]]:
     """UTTERANCE_COLUMNS of the `eval` split, end to end, and their samples."""
-    rows, sounds = [], []
+    rows: list[dict[str, Any]] = []
+    sounds = []
     length = round(seconds * sample_rate)
     for file in sorted(fileio.glob(f"{speech}/Split-{features.EVAL}/*")):
         for example in read_examples(file):

@@ -76,8 +76,8 @@ def reverberate(
     decay = 10.0 ** (-_DECAY_DB / 20.0 * np.arange(length) / length)
     tail = generator.standard_normal(length) * decay
     response = np.concatenate([[1.0], tail / np.linalg.norm(tail)])
-    reverberant: Samples = scipy.signal.fftconvolve(samples, response)[: len(samples)]
-    return reverberant.astype(np.float32)
+    reverberant: Samples = scipy.signal.fftconvolve(samples, response).astype(np.float32)
+    return reverberant[: len(samples)]
 
 
 def coloured_noise(length: int, colour: float, generator: np.random.Generator) -> Samples:
@@ -85,7 +85,7 @@ def coloured_noise(length: int, colour: float, generator: np.random.Generator) -
     spectrum = np.fft.rfft(generator.standard_normal(length))
     frequency = np.arange(len(spectrum), dtype=np.float64)
     frequency[0] = 1.0
-    noise: Samples = np.fft.irfft(spectrum * frequency ** (-colour / 2.0), length)
+    noise = np.fft.irfft(spectrum * frequency ** (-colour / 2.0), length)
     return noise.astype(np.float32)
 
 
@@ -101,11 +101,10 @@ def mix(samples: Samples, noise: Samples, snr_db: float) -> Samples:
 
 def telephone(samples: Samples, sample_rate: int) -> Samples:
     """300 to 3,400 Hz at 8 kHz, through the 8-bit mu-law codec (ITU-T G.711)."""
-    narrow = soxr.resample(samples, sample_rate, TELEPHONE_RATE)
     band = scipy.signal.butter(
         _FILTER_ORDER, TELEPHONE_BAND_HZ, "bandpass", fs=TELEPHONE_RATE, output="sos"
     )
-    narrow = scipy.signal.sosfilt(band, narrow)
+    narrow = scipy.signal.sosfilt(band, soxr.resample(samples, sample_rate, TELEPHONE_RATE))
     peak = np.max(np.abs(narrow)) or 1.0
     compressed = np.sign(narrow) * np.log1p(_MU * np.abs(narrow / peak)) / np.log1p(_MU)
     coded = np.round(compressed * _MU_STEPS) / _MU_STEPS

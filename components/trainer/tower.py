@@ -1,6 +1,5 @@
 """The network: one window in, one embedding out, twice with the same weights for a pair."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import keras
@@ -66,10 +65,9 @@ def build_tower(settings: TrainerSettings, n_mels: int, frames: int) -> keras.Mo
     return keras.Model(window, _head(settings)(features), name="tower")
 
 
-def _head(settings: TrainerSettings) -> Callable[[keras.KerasTensor], keras.KerasTensor]:
+def _head(settings: TrainerSettings) -> keras.Layer:
     if settings.head == "flatten":
-        flatten: keras.Layer = keras.layers.Flatten(dtype="float32", name="embedding")
-        return flatten
+        return keras.layers.Flatten(dtype="float32", name="embedding")
     pooling = {
         "pooled": keras.layers.GlobalAveragePooling2D,
         "statistics": StatisticsPooling,

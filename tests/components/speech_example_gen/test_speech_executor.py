@@ -3,6 +3,7 @@
 import json
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,7 +25,7 @@ with warnings.catch_warnings():
 
 SCHEMA = Path(__file__).resolve().parents[3] / "schemas" / "speech.pbtxt"
 RATE = 16_000
-BY_TIME = {  # few speakers: nobody is held out to calibrate on
+BY_TIME: Any = {  # few speakers: nobody is held out to calibrate on
     "train_fraction": 0.72,
     "calibration_fraction": 0.08,
     "calibration_speaker_fraction": 0.0,
