@@ -11,6 +11,7 @@ import tensorflow as tf
 from components import features, frontend, spectrogram_image
 from components.settings import SpectrogramSettings
 from components.spectrogram_pair_gen.sampling import NORMAL_SPEED, Placement, Stretch
+from components.speech_examples import read_examples, text
 
 # Every call of the front end has this many windows, the last one padded: one trace, and
 # results that do not depend on how the windows were grouped.
@@ -31,18 +32,6 @@ class Window:
     start_seconds: float
     level_dbfs: float
     spectrogram: bytes
-
-
-def read_examples(file: str) -> Iterator[tf.train.Example]:
-    """The `speech` examples of one file, in order."""
-    for record in tf.data.TFRecordDataset(file).as_numpy_iterator():
-        yield tf.train.Example.FromString(record)
-
-
-def text(example: tf.train.Example, key: str) -> str:
-    """A feature that holds one string."""
-    value: bytes = example.features.feature[key].bytes_list.value[0]
-    return value.decode()
 
 
 def stretches(file: str) -> Iterator[tuple[str, Stretch]]:
