@@ -63,7 +63,7 @@ def report_figures(
     best = next((row for row in history if row.get("epoch") == card.get("best_epoch")), None)
     trained_on = sum(row["role"] == data_card.TRAINED_ON for row in data["by_speaker"])
     compared = _nearest(slices, judged.headline, article.SECONDS)
-    return without_nan(
+    told: dict[str, Any] = without_nan(
         {
             "blessed": blessed,
             "headline": _headline(slices, judged),
@@ -82,6 +82,7 @@ def report_figures(
             "settings": settings.model_dump(mode="json"),
         }
     )
+    return told
 
 
 def slice_row(part: SliceFigures) -> dict[str, Any]:
@@ -135,7 +136,7 @@ def _details(
     judged: Judged, numbers: Mapping[str, int], settings: ReportSettings
 ) -> dict[str, Any]:
     """What is plotted, of every split that has trials of both classes."""
-    trials = {name: detail_trials(judged, name) for name in SETS}
+    trials = {name: detail_trials(judged, name) for name in reversed(SETS)}
     trials = {name: found for name, found in trials.items() if has_both_classes(found)}
     highest = max(float(found["distance"].max()) for found in trials.values())
     seeded = settings.resamples, settings.seed

@@ -21,9 +21,10 @@ SKY, PURPLE, GREY = "#56b4e9", "#cc79a7", "#8a94a0"
 CYCLE: Final = (BLUE, VERMILLION, GREEN, ORANGE, SKY, PURPLE, GREY, INK)
 MARKERS: Final = ("o", "s", "^", "D", "v", "P", "X")
 SIMILAR_COLOUR, DISSIMILAR_COLOUR = BLUE, VERMILLION
-SET_COLOURS: Final = {features.EVAL: GREY, features.UNSEEN: BLUE}
-SET_LINES: Final = {features.EVAL: (0, (5, 2)), features.UNSEEN: "solid"}
-SET_NAMES: Final = {features.EVAL: "people it trained on", features.UNSEEN: "unseen people"}
+# In the order of legends and panels: the more telling first.
+SET_NAMES: Final = {features.UNSEEN: "unseen people", features.EVAL: "people it trained on"}
+SET_COLOURS: Final = {features.UNSEEN: BLUE, features.EVAL: GREY}
+SET_LINES: Final = {features.UNSEEN: "solid", features.EVAL: (0, (5, 2))}
 
 WIDTH_INCHES: Final = 5.6
 DOTS_PER_INCH: Final = 200

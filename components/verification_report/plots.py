@@ -186,7 +186,7 @@ def reliability(bins: Mapping[str, Sequence[Values]]) -> bytes:
             errors = np.maximum(0.0, np.where(has_interval, [same - low, high - same], np.nan))
             axes.errorbar(
                 x, same, errors, marker="o", markersize=5, elinewidth=1.2, capsize=2.5,
-                **_line(name),
+                **_line(name) | {"linewidth": 0.9},
             )  # fmt: skip
             centre = np.array([(row["low_edge"] + row["high_edge"]) / 2.0 for row in rows])
             count = np.array([row["trials"] for row in rows], np.float64)

@@ -68,8 +68,10 @@ def draw(figures: Mapping[str, Any]) -> dict[str, bytes]:
         "roc": plots.roc(figures["curves"]),
         "reliability": plots.reliability(figures["reliability"]),
     }
-    for name, distances in figures["speaker_distances"].items():
-        drawn[f"heatmap_{name}"] = speaker_plots.heatmap(distances, threshold)
+    distances = figures["speaker_distances"]
+    highest = max(speaker_plots.highest(each) for each in distances.values())
+    for name, each in distances.items():
+        drawn[f"heatmap_{name}"] = speaker_plots.heatmap(each, threshold, highest)
     if history:
         drawn["distance_per_epoch"] = plots.epochs(history, best_epoch, threshold)
         drawn["error_per_epoch"] = plots.error_by_epoch(history, best_epoch)
@@ -93,7 +95,8 @@ def _by_gender(figures: Mapping[str, Any]) -> tuple[list[dict[str, Any]], list[s
         for each in figures["slices"]
         if each["duration_seconds"] == detail and each["sliced_by"] in (EVERYTHING, GENDER_PAIR)
     ]
-    return rows, [EVERYBODY, *sorted({row["place"] for row in rows} - {EVERYBODY})]
+    rated = {row["place"] for row in rows if row["value"] is not None}
+    return rows, [EVERYBODY, *sorted(rated - {EVERYBODY})]
 
 
 def _row(part: Mapping[str, Any], place: str) -> dict[str, Any]:

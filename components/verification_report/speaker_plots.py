@@ -28,22 +28,34 @@ from components.verification_report.plot_style import (
 
 Values = Mapping[str, Any]
 GENDER_COLOURS: Final = {"female": VERMILLION, "male": BLUE, "unknown": GREY}
+SET_MARKERS: Final = {"unseen": "o", "eval": "s"}
 GENDER_MARKERS: Final = {"female": "o", "male": "s", "unknown": "^"}
 DENSE_SPEAKERS: Final = 24
 
 
-def heatmap(distances: Values, threshold: float) -> bytes:
-    """Mean distance between each two speakers; a dot where it is within the threshold."""
+def highest(distances: Values) -> float:
+    """The highest mean distance of a heatmap's cells."""
+    return float(np.nanmax(np.array(distances["mean_distance"], np.float64)))
+
+
+def heatmap(distances: Values, threshold: float, lightest: float) -> bytes:
+    """Mean distance between each two speakers; a dot where it is within the threshold.
+
+    Args:
+        distances: as `maps.speaker_distances` gives them.
+        threshold: the model's.
+        lightest: the distance that has the lightest colour.
+    """
     with styled():
         figure = new_figure(0.92 * WIDTH_INCHES)
         axes = figure.subplots()
         mean = np.array(distances["mean_distance"], np.float64)
         colours = matplotlib.colormaps["Blues_r"].with_extremes(bad=RULE)
-        image = axes.imshow(mean, cmap=colours, vmin=0.0)
+        image = axes.imshow(mean, cmap=colours, vmin=0.0, vmax=lightest)
         size = len(mean)
         confused = (mean < threshold) & ~np.eye(size, dtype=bool)
         rows, columns = np.nonzero(confused)
-        dot = max(2.0, 90.0 / size)
+        dot = min(12.0, max(2.0, 90.0 / size))
         axes.plot(columns, rows, "o", markersize=dot, color=VERMILLION, linestyle="none")
         font = 9.0 if size <= DENSE_SPEAKERS else 6.5
         labels = [str(number) for number in distances["numbers"]]
@@ -55,7 +67,7 @@ def heatmap(distances: Values, threshold: float) -> bytes:
             spine.set_visible(False)
         axes.set(xlabel="speaker", ylabel="speaker")
         bar = figure.colorbar(image, ax=axes, shrink=0.75, pad=0.02)
-        bar.outline.set_visible(False)  # type: ignore[operator]
+        bar.outline.set_visible(False)
         bar.set_label("mean distance")
         bar.ax.axhline(threshold, color=VERMILLION, linewidth=2.0)
         return png(figure)
@@ -138,7 +150,7 @@ def error_rates(rows: Sequence[Values], places: Sequence[str]) -> bytes:
                         color=SET_COLOURS[name], linewidth=2.2, alpha=0.45,
                     )  # fmt: skip
             axes.plot(
-                [100.0 * row["value"] for row in own], y, "s" if name == "eval" else "o",
+                [100.0 * row["value"] for row in own], y, SET_MARKERS[name],
                 markersize=7, color=SET_COLOURS[name], label=SET_NAMES[name], linestyle="none",
             )  # fmt: skip
         axes.set_yticks(range(len(places)), places, fontsize=9.5, color=INK)

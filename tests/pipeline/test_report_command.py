@@ -23,7 +23,7 @@ def _summarise(output, page):
 
 @pytest.fixture
 def opened(monkeypatch):
-    urls = []
+    urls: list[str] = []
     monkeypatch.setattr(webbrowser, "open", urls.append)
     return urls
 

@@ -2,7 +2,7 @@
 
 import io
 import json
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import soundfile
@@ -28,11 +28,11 @@ SETTINGS = ReportSettings(
 SEEN = {"आशा थापा": "female", "bina": "female", "<b>chandra</b> & co": "male", "dev": "male"}
 UNSEEN = {"गीता राई": "female", "esha": "female", "hari": "male", "ram": "unknown"}
 SPLIT_SECONDS = {features.TRAIN: 12.0, features.CALIBRATION: 3.0, features.EVAL: 7.0}
-REJECTS = [
+REJECTS: list[dict[str, Any]] = [
     {"file": "asha/empty.wav", "reason": "empty_file", "seconds": None, "detail": "holds no bytes"},
     {"file": "bina/<i>.wav", "reason": "silent", "seconds": 3.0, "detail": "no speech"},
 ]
-CARD = {
+CARD: dict[str, Any] = {
     "model_digest": "0123456789abcdef",
     "config_digest": "c" * 64,
     "data_digest": "d" * 64,
@@ -125,7 +125,7 @@ def piece(speaker, gender, recording, start, pcm16, number=0):
 
 def speech(with_unseen=True):
     """Examples by split: recordings of the seen cut by time, two whole ones of each unseen."""
-    made = {split: [] for split in SPLIT_SECONDS}
+    made: dict[str, list[tf.train.Example]] = {split: [] for split in SPLIT_SECONDS}
     for seed, (speaker, gender) in enumerate(SEEN.items()):
         pcm16 = voice(seed, sum(SPLIT_SECONDS.values()))
         start = 0

@@ -1,6 +1,7 @@
 """Every number of the report once more, from the raw scores, with scikit-learn and NumPy."""
 
 import io
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -21,7 +22,7 @@ from tests.components.verification_report.support_report import (
     UNSEEN,
 )
 
-CLOSE = {"rel": 1e-6, "abs": 1e-9}
+CLOSE: dict[str, Any] = {"rel": 1e-6, "abs": 1e-9}
 
 
 def _table(made, name):

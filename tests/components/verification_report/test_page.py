@@ -4,6 +4,7 @@ import base64
 import json
 import re
 from html.parser import HTMLParser
+from typing import Any
 
 import pytest
 
@@ -19,7 +20,7 @@ class _Page(HTMLParser):
     def __init__(self, html):
         super().__init__(convert_charrefs=True)
         self.numbers, self.text, self.loads, self.tags, self.ids = [], [], [], [], set()
-        self._open = None
+        self._open: list[Any] = []
         self.feed(html)
 
     def handle_starttag(self, tag, attrs):
@@ -33,7 +34,7 @@ class _Page(HTMLParser):
     def handle_endtag(self, tag):
         if tag == "data":
             self.numbers.append(tuple(self._open))
-            self._open = None
+            self._open = []
 
     def handle_data(self, data):
         self.text.append(data)
@@ -92,7 +93,7 @@ def test_the_page_loads_nothing(page):
 
 
 def test_stylesheets_load_nothing(made):
-    style = re.search(r"<style>(.*?)</style>", made.html, re.DOTALL)[1]
+    (style,) = re.findall(r"<style>(.*?)</style>", made.html, re.DOTALL)
     assert "url(" not in style
     assert "@import" not in style
     assert "@media print" in style

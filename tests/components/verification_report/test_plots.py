@@ -2,6 +2,7 @@
 
 import struct
 import warnings
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -64,7 +65,10 @@ def test_extreme_scores_are_drawn_without_a_warning(trials):
 
 
 def test_history_with_gaps_is_drawn():
-    history = [{"epoch": 1, "eval_eer": 0.2}, {"epoch": 2, "train_mean_similar_distance": None}]
+    history: list[dict[str, Any]] = [
+        {"epoch": 1, "eval_eer": 0.2},
+        {"epoch": 2, "train_mean_similar_distance": None},
+    ]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert plots.epochs(history, None, 1.0)
@@ -72,7 +76,7 @@ def test_history_with_gaps_is_drawn():
 
 
 def test_slices_without_a_rate_or_an_interval_are_drawn():
-    rows = [
+    rows: list[dict[str, Any]] = [
         {"place": "everybody", "set": "eval", "value": 0.1, "low": None, "high": None},
         {"place": "mixed", "set": "eval", "value": None, "low": None, "high": None},
     ]
@@ -85,4 +89,4 @@ def test_a_heatmap_with_an_empty_cell_is_drawn():
     told = {"numbers": [1, 2], "mean_distance": [[None, 0.4], [0.4, 0.1]], "speakers": 2}
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert speaker_plots.heatmap(told, 0.5)
+        assert speaker_plots.heatmap(told, 0.5, speaker_plots.highest(told))
