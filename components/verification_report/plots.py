@@ -32,16 +32,16 @@ DET_LOWEST, DET_HIGHEST = 0.0008, 0.7
 def epochs(history: Sequence[Values], best_epoch: int | None, threshold: float) -> bytes:
     """The article's own plot: mean distances of similar and dissimilar pairs, epoch by epoch."""
     with styled():
-        figure = new_figure(3.9)
+        figure = new_figure(3.7)
         axes = figure.subplots()
         epoch = [row["epoch"] for row in history]
         for part, line in (("train", "solid"), ("eval", (0, (4, 2)))):
             for kind, colour in (("dissimilar", DISSIMILAR_COLOUR), ("similar", SIMILAR_COLOUR)):
                 values = _column(history, f"{part}_mean_{kind}_distance")
-                name = "different speakers" if kind == "dissimilar" else "same speaker"
+                who = "two people" if kind == "dissimilar" else "one person"
                 axes.plot(
                     epoch, values, color=colour, linestyle=line, marker="o", markersize=3.5,
-                    label=f"{name}, {'training' if part == 'train' else 'held-out'} speech",
+                    label=f"{who}, {'training' if part == 'train' else 'later'} speech",
                 )  # fmt: skip
         if best_epoch is not None:
             axes.axvline(best_epoch, color=QUIET, linewidth=0.8, zorder=0)
@@ -91,8 +91,8 @@ def distances(histograms: Mapping[str, Values], threshold: float) -> bytes:
         for axes, (name, bins) in zip(panels, histograms.items(), strict=True):
             edges = np.array(bins["edges"])
             for kind, colour, label in (
-                ("dissimilar", DISSIMILAR_COLOUR, "different speakers"),
-                ("similar", SIMILAR_COLOUR, "same speaker"),
+                ("dissimilar", DISSIMILAR_COLOUR, "two people"),
+                ("similar", SIMILAR_COLOUR, "one person"),
             ):
                 share = np.array(bins[kind], np.float64) / sum(bins[kind])
                 axes.stairs(share, edges, fill=True, color=colour, alpha=0.3)
@@ -109,7 +109,7 @@ def distances(histograms: Mapping[str, Values], threshold: float) -> bytes:
 def det(curves: Mapping[str, Values]) -> bytes:
     """Detection error trade-off: both error rates on axes of the normal deviate."""
     with styled():
-        figure = new_figure(5.2)
+        figure = new_figure(4.8)
         axes = figure.subplots()
         for name, curve in curves.items():
             x = _probits(curve["false_accept"])
@@ -143,7 +143,7 @@ def _probits(rates: Sequence[float | None]) -> np.ndarray:
 def roc(curves: Mapping[str, Values]) -> bytes:
     """Receiver operating characteristic."""
     with styled():
-        figure = new_figure(5.2)
+        figure = new_figure(4.8)
         axes = figure.subplots()
         for name, curve in curves.items():
             x = np.array(curve["false_accept"])
@@ -192,9 +192,9 @@ def reliability(bins: Mapping[str, Sequence[Values]]) -> bytes:
             count = np.array([row["trials"] for row in rows], np.float64)
             offset = (place - (len(bins) - 1) / 2.0) * width
             below.bar(centre + offset, count / count.sum(), width, color=SET_COLOURS[name])
-        axes.set(xlim=(0.0, 1.0), ylim=(-0.02, 1.02), ylabel="share of same-speaker trials")
+        axes.set(xlim=(0.0, 1.0), ylim=(-0.02, 1.02), ylabel="share that is of one person")
         below.set(xlabel="probability that the model gives", ylabel="trials")
         for axis in (axes.xaxis, axes.yaxis, below.yaxis):
             axis.set_major_formatter(PercentFormatter(1.0, decimals=0))
-        axes.legend(loc="upper left")
+        figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2)
         return png(figure)
