@@ -85,6 +85,18 @@ def _role(splits: set[str]) -> str:
     return UNSEEN if features.UNSEEN in splits else CALIBRATED_ON
 
 
+def genders_not_judged(card: Mapping[str, Any], judged_on: str) -> list[str]:
+    """The genders that a model learnt from and that the split it is judged on lacks.
+
+    Args:
+        card: a `data_card`.
+        judged_on: the split.
+    """
+    of = {row["split"]: row for row in card["splits"]}
+    learnt, judged = of.get(features.TRAIN, {}), of[judged_on]
+    return [name for name in ("female", "male") if learnt.get(name) and not judged[name]]
+
+
 def leakage_checks(table: pd.DataFrame) -> list[dict[str, Any]]:
     """Whether what a model is judged on, it has learnt from.
 

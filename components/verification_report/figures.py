@@ -18,6 +18,7 @@ from components.verification_report.judging import (
     Judged,
     detail_trials,
     has_both_classes,
+    has_enough,
 )
 
 GENDER_PAIR: Final = "gender_pair"
@@ -62,7 +63,7 @@ def report_figures(
     history = list(card.get("history") or [])
     best = next((row for row in history if row.get("epoch") == card.get("best_epoch")), None)
     trained_on = sum(row["role"] == data_card.TRAINED_ON for row in data["by_speaker"])
-    compared = _nearest(slices, judged.headline, article.SECONDS)
+    compared = _compared_seconds(slices, judged.detail_seconds)
     told: dict[str, Any] = without_nan(
         {
             "blessed": blessed,
@@ -73,6 +74,7 @@ def report_figures(
             **_details(judged, numbers, settings),
             "data": data,
             "checks": data_card.leakage_checks(pieces),
+            "genders_not_judged": data_card.genders_not_judged(data, judged.headline),
             "model": _model(card),
             "history": history,
             "calibration": _calibration(card),
@@ -99,17 +101,21 @@ def _whole(slices: Iterable[Mapping[str, Any]], seconds: float) -> list[Mapping[
     ]
 
 
-def _nearest(slices: Iterable[Mapping[str, Any]], headline: str, wanted: float) -> float:
-    """The duration nearest to one, of those with error rates."""
-    seconds = [
-        float(each["duration_seconds"])
-        for each in slices
-        if each["set"] == headline
-        and each["sliced_by"] == EVERYTHING
-        and each["similar"]
-        and each["dissimilar"]
+def _compared_seconds(slices: Sequence[Mapping[str, Any]], detail: float) -> float:
+    """The duration nearest to the article's at which every split has enough trials."""
+    whole = [each for each in slices if each["sliced_by"] == EVERYTHING]
+    names = {each["set"] for each in whole}
+    fitting = [
+        seconds
+        for seconds in sorted({each["duration_seconds"] for each in whole})
+        if {
+            each["set"]
+            for each in _whole(slices, seconds)
+            if has_enough(each["similar"], each["dissimilar"])
+        }
+        == names
     ]
-    return min(seconds, key=lambda each: (abs(each - wanted), each))
+    return min(fitting, key=lambda each: abs(each - article.SECONDS), default=detail)
 
 
 def _headline(slices: Iterable[Mapping[str, Any]], judged: Judged) -> dict[str, Any]:

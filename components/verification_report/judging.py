@@ -18,6 +18,8 @@ from components.verification_report.pieces import Piece, choose_places, cut
 
 # Judged on, the more telling last.
 SETS = (features.EVAL, features.UNSEEN)
+# Of each kind: a rate of fewer is a matter of chance.
+ENOUGH_TRIALS = 20
 
 
 class Judged(NamedTuple):
@@ -87,7 +89,10 @@ def _part(embedded: Embedded, split: str, seconds: float) -> Embedded:
 
 
 def _detail(selections: Sequence[Selection], wanted_seconds: float) -> tuple[str, float]:
-    """The more telling split that has trials of both kinds, and the duration nearest to it."""
+    """The more telling split that has trials of both kinds, and of its durations the nearest.
+
+    One with few trials is taken only where all are so.
+    """
     usable = [each for each in selections if each.similar and each.dissimilar]
     if not usable:
         raise SwarError(
@@ -95,8 +100,15 @@ def _detail(selections: Sequence[Selection], wanted_seconds: float) -> tuple[str
             "set report.duration_seconds to shorter ones"
         )
     headline = max(usable, key=lambda each: SETS.index(each.set)).set
-    seconds = [each.duration_seconds for each in usable if each.set == headline]
+    own = [each for each in usable if each.set == headline]
+    own = [each for each in own if has_enough(each.similar, each.dissimilar)] or own
+    seconds = [each.duration_seconds for each in own]
     return headline, min(seconds, key=lambda each: (abs(each - wanted_seconds), each))
+
+
+def has_enough(similar: int, dissimilar: int) -> bool:
+    """Whether so many trials of each kind are worth a rate."""
+    return min(similar, dissimilar) >= ENOUGH_TRIALS
 
 
 def detail_trials(judged: Judged, split: str) -> pd.DataFrame:

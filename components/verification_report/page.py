@@ -10,6 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from components.verification_report import article
+from components.verification_report.judging import ENOUGH_TRIALS, has_enough
 from components.verification_report.plot_style import SET_NAMES
 
 PACKAGE: Final = "components.verification_report"
@@ -74,6 +75,8 @@ def render(
         sounds={name: _data_uri("audio/flac", content) for name, content in sounds.items()},
         set_names=SET_NAMES,
         article=article,
+        has_enough=has_enough,
+        enough=ENOUGH_TRIALS,
         speakers={row["number"]: row for row in figures["data"]["by_speaker"]},
         number_of={row["speaker"]: row["number"] for row in figures["data"]["by_speaker"]},
         nothing=NOTHING,
@@ -112,7 +115,9 @@ class Shown:
             style: a key of STYLES.
         """
         value = self.show(f"{path}/value", style)
-        if self._value(f"{path}/low") is None:
+        bounds = self._value(f"{path}/low"), self._value(f"{path}/high")
+        # Without a single error all resamples are alike: that is no certainty.
+        if None in bounds or bounds[0] == bounds[1]:
             return value
         low = self.show(f"{path}/low", "points" if style == "percent" else style)
         high = self.show(f"{path}/high", style)

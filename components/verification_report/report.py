@@ -16,7 +16,7 @@ from components.verification.slices import EVERYTHING
 from components.verification_report import maps, page, plots, speaker_plots
 from components.verification_report.data_card import piece_table
 from components.verification_report.figures import GENDER_PAIR, map_utterances, report_figures
-from components.verification_report.judging import Judged
+from components.verification_report.judging import Judged, has_enough
 from components.verification_report.pieces import Piece, Place, cut, utterance_at
 
 FIGURES_FILE: Final = "figures.json"
@@ -82,7 +82,7 @@ def draw(figures: Mapping[str, Any]) -> dict[str, bytes]:
 
 
 def _by_duration(figures: Mapping[str, Any]) -> tuple[list[dict[str, Any]], list[str]]:
-    whole = [each for each in figures["slices"] if each["sliced_by"] == EVERYTHING]
+    whole = [each for each in _rated(figures) if each["sliced_by"] == EVERYTHING]
     rows = [_row(each, f"{each['duration_seconds']:.3g} s") for each in whole]
     seconds = sorted({each["duration_seconds"] for each in whole})
     return rows, [f"{each:.3g} s" for each in seconds]
@@ -92,11 +92,20 @@ def _by_gender(figures: Mapping[str, Any]) -> tuple[list[dict[str, Any]], list[s
     detail = figures["headline"]["duration_seconds"]
     rows = [
         _row(each, EVERYBODY if each["sliced_by"] == EVERYTHING else each["value"])
-        for each in figures["slices"]
+        for each in _rated(figures)
         if each["duration_seconds"] == detail and each["sliced_by"] in (EVERYTHING, GENDER_PAIR)
     ]
-    rated = {row["place"] for row in rows if row["value"] is not None}
-    return rows, [EVERYBODY, *sorted(rated - {EVERYBODY})]
+    return rows, [EVERYBODY, *sorted({row["place"] for row in rows} - {EVERYBODY})]
+
+
+def _rated(figures: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Slices with enough trials for a rate; the headline's, whatever it has."""
+    head = figures["headline"]
+    return [
+        each
+        for each in figures["slices"]
+        if has_enough(each["similar"], each["dissimilar"]) or each.items() <= head.items()
+    ]
 
 
 def _row(part: Mapping[str, Any], place: str) -> dict[str, Any]:

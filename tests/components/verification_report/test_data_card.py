@@ -2,7 +2,12 @@
 
 import pytest
 
-from components.verification_report.data_card import leakage_checks, piece_table
+from components.verification_report.data_card import (
+    data_card,
+    genders_not_judged,
+    leakage_checks,
+    piece_table,
+)
 from components.verification_report.pieces import Piece
 
 RATE = 100
@@ -81,3 +86,10 @@ def test_rounded_seconds_are_no_overlap():
         _piece("eval", "asha", "a", 9_999.999, 5.0),
     ]
     assert _checks(pieces)["overlaps"]["passed"]
+
+
+def test_a_gender_that_is_learnt_from_and_not_judged_on_is_told():
+    male = [each._replace(gender="male") for each in CLEAN]
+    assert genders_not_judged(data_card(piece_table(male), []), "unseen") == []
+    mixed = [male[0], male[4], _piece("train", "gita", "g", 0.0, 1.0)._replace(gender="female")]
+    assert genders_not_judged(data_card(piece_table(mixed), []), "unseen") == ["female"]

@@ -4,7 +4,7 @@ import pytest
 
 from components import features
 from components.errors import SwarError
-from components.verification_report.judging import detail_trials, judge
+from components.verification_report.judging import ENOUGH_TRIALS, detail_trials, judge
 from tests.components.verification_report.support_report import (
     SETTINGS,
     WINDOW_SAMPLES,
@@ -27,6 +27,18 @@ def test_the_nearest_duration_is_shown_in_detail(tmp_path, wanted, taken):
     judged = _judge(tmp_path, speech(), detail_seconds=wanted)
     assert (judged.headline, judged.detail_seconds) == ("unseen", taken)
     assert set(detail_trials(judged, "unseen")["duration_seconds"]) == {taken}
+
+
+def test_a_duration_with_few_trials_is_not_shown_while_another_has_more(tmp_path):
+    # Of 2.4 s there are two utterances in a recording of 5 s, and eight trials of one person.
+    judged = _judge(tmp_path, speech(), duration_seconds=(0.5, 2.4), detail_seconds=2.4)
+    similar = {
+        each.duration_seconds: each.similar
+        for each in judged.selections
+        if each.set == features.UNSEEN
+    }
+    assert similar[2.4] < ENOUGH_TRIALS <= similar[0.5]
+    assert judged.detail_seconds == 0.5
 
 
 def test_a_duration_that_nobody_has_is_left_out(tmp_path):
