@@ -1,7 +1,9 @@
 """The endpoint under load, beside the bare tower on the same windows in the same process.
 
-`python -m benchmarks.endpoint PUBLISHED`: serves a run's `published` folder with the stand-in and
-asks it for `embed` and `serving_default` over gRPC and REST with 1, 8 and 32 clients.
+`python -m benchmarks.endpoint PUBLISHED [CLIENTS...]`: serves a run's `published` folder with the
+stand-in and asks it for `embed` and `serving_default` over gRPC and REST with 1, 8 and 32 clients,
+or so many. Load and tower take turns, several times: a machine's speed changes from minute to
+minute, a ratio less.
 """
 
 import asyncio
@@ -10,7 +12,7 @@ import json
 import math
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,9 +31,9 @@ from serving.server import Ports, ServerSettings, running
 RATE = 16_000
 CLIENTS = (1, 8, 32)
 SECONDS = (3.0, 10.0)
-REQUESTS_PER_CLIENT, MIN_REQUESTS = 12, 32
+REQUESTS_PER_CLIENT, MIN_REQUESTS = 8, 32
 DISTINCT = 8
-TOWER_REPEATS = 3
+ROUNDS = 7
 INPUTS = {"embed": ("audio",), "serving_default": ("audio_a", "audio_b")}
 Ask = Callable[[str, list[bytes]], Awaitable[Any]]
 
@@ -58,10 +60,13 @@ class Load:
     asked: list[int]
     """Which recordings."""
 
-    def __str__(self) -> str:
-        p50, p99 = 1000 * np.percentile(self.latencies, [50, 99])
-        rate = len(self.latencies) / self.seconds
-        return f"p50 {p50:.0f} ms, p99 {p99:.0f} ms, {rate:.2f} requests/s"
+
+def told(loads: list[Load]) -> str:
+    """Latencies of all rounds, and the requests in a second of the median one."""
+    latencies = np.concatenate([one.latencies for one in loads])
+    p50, p99 = 1000 * np.percentile(latencies, [50, 99])
+    rate = np.median([len(one.latencies) / one.seconds for one in loads])
+    return f"p50 {p50:.0f} ms, p99 {p99:.0f} ms, {rate:.2f} requests/s"
 
 
 async def load(ask: Ask, signature: str, wavs: list[bytes], clients: int) -> Load:
@@ -99,12 +104,9 @@ class Tower:
         """To embed so many."""
         shape = self._model.embed_windows.input_signature[0].shape[1:]
         noise = tf.cast(tf.random.uniform([windows, *shape], 0, 256, tf.int32), tf.uint8)
-        taken = []
-        for _ in range(TOWER_REPEATS):
-            started = time.perf_counter()
-            self._model.embed_windows(noise)
-            taken.append(time.perf_counter() - started)
-        return float(np.median(taken))
+        started = time.perf_counter()
+        self._model.embed_windows(noise)
+        return time.perf_counter() - started
 
 
 async def windows_of(ask: Ask, tower: Tower, wavs: list[bytes]) -> list[int]:
@@ -113,8 +115,26 @@ async def windows_of(ask: Ask, tower: Tower, wavs: list[bytes]) -> list[int]:
     return [tower.windows(float(answer["speech_seconds"][0])) for answer in answers]
 
 
-async def measure(ports: Ports, tower: Tower, speech: np.ndarray) -> None:
-    """Prints a line for every combination; for `embed` the tower's time on the same windows."""
+async def rounds(
+    ask: Ask, signature: str, wavs: list[bytes], windows: list[int], clients: int, tower: Tower
+) -> str:
+    """What a number of clients got; of `embed`, beside the tower's time on the same windows."""
+    loads, overheads = [], []
+    for _ in range(ROUNDS):
+        loads.append(done := await load(ask, signature, wavs, clients))
+        if signature == "embed":
+            alone = tower.seconds(sum(windows[index] for index in done.asked))
+            overheads.append(done.seconds / alone - 1)
+    if not overheads:
+        return told(loads)
+    low, median, high = np.quantile(overheads, [0.0, 0.5, 1.0])
+    return f"{told(loads)}, overhead {median:.0%} ({low:.0%} to {high:.0%})"
+
+
+async def measure(
+    ports: Ports, tower: Tower, speech: np.ndarray, clients_tried: Sequence[int]
+) -> None:
+    """Prints a line for every combination."""
     async with (
         grpc.aio.insecure_channel(f"127.0.0.1:{ports.grpc}") as channel,
         aiohttp.ClientSession() as session,
@@ -123,22 +143,17 @@ async def measure(ports: Ports, tower: Tower, speech: np.ndarray) -> None:
         for seconds, signature in itertools.product(SECONDS, INPUTS):
             wavs = list(batch(speech, RATE, seconds, DISTINCT).numpy())
             windows = await windows_of(askers["gRPC"], tower, wavs)
-            for (name, ask), clients in itertools.product(askers.items(), CLIENTS):
-                done = await load(ask, signature, wavs, clients)
-                told = f"{signature} {seconds:g} s {name} {clients} clients: {done}"
-                if signature == "embed":
-                    asked = sum(windows[index] for index in done.asked)
-                    alone = tower.seconds(asked)
-                    told += f", overhead {done.seconds / alone - 1:.0%} over {asked} windows"
-                print(told, flush=True)
+            for (name, ask), clients in itertools.product(askers.items(), clients_tried):
+                found = await rounds(ask, signature, wavs, windows, clients, tower)
+                print(f"{signature} {seconds:g} s {name} {clients} clients: {found}", flush=True)
 
 
-async def run(model_dir: Path) -> None:
+async def run(model_dir: Path, clients_tried: Sequence[int]) -> None:
     """Serves the model and asks it."""
     speech = recordings(RATE)
     async with running(ServerSettings(model_dir, rest_port=0, grpc_port=0)) as ports:
-        await measure(ports, Tower(model_dir), speech)
+        await measure(ports, Tower(model_dir), speech, clients_tried)
 
 
 if __name__ == "__main__":
-    asyncio.run(run(Path(sys.argv[1])))
+    asyncio.run(run(Path(sys.argv[1]), [int(count) for count in sys.argv[2:]] or CLIENTS))

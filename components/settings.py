@@ -31,8 +31,12 @@ class SpeechSettings(Settings):
     keep_silence_ms: Count = 100
     min_speech_seconds: Positive = 1.0
     max_piece_seconds: Annotated[float, Field(gt=0.0, le=60.0)] = 60.0
-    train_fraction: Fraction = 0.72
-    calibration_fraction: Fraction = 0.08
+    train_fraction: Fraction = 0.8
+    """Of the speech of each speaker who is not held out; so is the next."""
+    calibration_fraction: Fraction = 0.0
+    calibration_speaker_fraction: Fraction = 0.1
+    """Speakers who are held out to set the threshold on: new speakers lie nearer to each other
+    than those that the tower was trained on."""
     unseen_speaker_fraction: Fraction = 0.2
     max_reject_fraction: Fraction = 0.1
     seed: int = 0
@@ -72,6 +76,39 @@ class PairCounts(Settings):
     """Per speaker, or per ordered pair of speakers, as the protocol says."""
 
 
+Range = tuple[float, float]
+
+
+class AugmentationSettings(Settings):
+    """What happens to windows of `train`, each with its own probability; by default nothing."""
+
+    reverberation_probability: Fraction = 0.0
+    reverberation_seconds: Range = (0.1, 0.6)
+    """Until the room's answer has fallen by 60 dB."""
+    noise_probability: Fraction = 0.0
+    """Other speakers' babble or coloured noise."""
+    noise_snr_db: Range = (0.0, 20.0)
+    telephone_probability: Fraction = 0.0
+    """300 to 3,400 Hz at 8 kHz, mu-law."""
+
+    @model_validator(mode="after")
+    def _ranges_rise(self) -> Self:
+        for name in ("reverberation_seconds", "noise_snr_db"):
+            low, high = getattr(self, name)
+            if low > high:
+                raise ValueError(f"augmentation.{name} [{low:g}, {high:g}] must not fall")
+        if self.reverberation_seconds[0] <= 0.0:
+            raise ValueError("augmentation.reverberation_seconds must be above 0")
+        return self
+
+    @property
+    def is_on(self) -> bool:
+        """Whether any change can happen."""
+        return any(
+            (self.reverberation_probability, self.noise_probability, self.telephone_probability)
+        )
+
+
 class PairSettings(Settings):
     """Which windows are compared with which."""
 
@@ -82,6 +119,7 @@ class PairSettings(Settings):
     held_out: PairCounts = PairCounts(similar_per_speaker=25, dissimilar=25)
     train_speeds: Annotated[tuple[Positive, ...], Field(min_length=1)] = (0.9, 1.0, 1.1)
     """Every speaker of `train` also speaks, as somebody else, at these speeds (pitch and all)."""
+    augmentation: AugmentationSettings = AugmentationSettings()
     shard_megabytes: Positive = 64.0
     seed: int = 0
 
@@ -99,13 +137,16 @@ class TrainerSettings(Settings):
     """Convolutions in each dense block; (6, 12, 24, 16) is DenseNet121."""
     weights: str = "none"
     """`imagenet` (downloaded by Keras), `none` (random), or a Keras weights file."""
-    head: Literal["pooled", "flatten"] = "pooled"
+    head: Literal["pooled", "statistics", "flatten"] = "pooled"
+    """pooled: the mean over the feature map. statistics: mean and standard deviation over time.
+    flatten: the feature map itself, as the article has it."""
     embedding_size: PositiveCount = 128
-    loss: Literal["supervised", "batch", "listed"] = "supervised"
+    loss: Literal["supervised", "prototypical", "batch", "listed"] = "supervised"
     """supervised: supervised contrastive loss, all pairs within a speaker-balanced batch.
+    prototypical: every window against the means of the batch's speakers.
     batch: the article's contrastive loss over the same pairs. listed: over the pairs as sampled."""
     temperature: Positive = 0.05
-    """Of the supervised loss."""
+    """Of the first two losses."""
     margin: Positive = 1.2
     """Of the other two."""
     speakers_per_batch: Annotated[int, Field(ge=2)] = 16
@@ -119,18 +160,27 @@ class TrainerSettings(Settings):
     decay_power: Positive = 1.0
     warmup_steps: Count = 20
     batch_norm_momentum: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.9
+    weight_averaging: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
+    """Momentum of the moving average of the weights that is evaluated and kept; 0 is none."""
     precision: Literal["auto", "float32", "mixed_float16", "mixed_bfloat16"] = "auto"
     monitor_windows: Annotated[int, Field(ge=4)] = 400
-    """Windows of `calibration` and of `eval` that are compared, all with all, after an epoch."""
+    """Windows of each split that are compared, all with all, after an epoch."""
     time_mask_frames: Count = 0
     frequency_mask_mels: Count = 0
     seed: int = 0
 
     @model_validator(mode="after")
-    def _supervised_loss_compares_directions(self) -> Self:
-        if self.loss == "supervised" and self.head != "pooled":
-            raise ValueError("loss supervised needs embeddings of length 1: set head to pooled")
+    def _some_losses_compare_directions(self) -> Self:
+        if self.loss in ("supervised", "prototypical") and not self.unit_norm:
+            raise ValueError(
+                f"loss {self.loss} needs embeddings of length 1: set head to pooled or statistics"
+            )
         return self
+
+    @property
+    def unit_norm(self) -> bool:
+        """Whether embeddings have the length 1."""
+        return self.head != "flatten"
 
 
 class ServingSettings(Settings):

@@ -2,7 +2,11 @@
 
 from collections.abc import Iterator
 
+import numpy as np
+import numpy.typing as npt
 import tensorflow as tf
+
+from components import features
 
 
 def read_examples(file: str) -> Iterator[tf.train.Example]:
@@ -15,3 +19,9 @@ def text(example: tf.train.Example, key: str) -> str:
     """A feature that holds one string."""
     value: bytes = example.features.feature[key].bytes_list.value[0]
     return value.decode()
+
+
+def samples_of(example: tf.train.Example) -> npt.NDArray[np.int16]:
+    """int16 [samples] of a `speech` example."""
+    pcm16: bytes = example.features.feature[features.PCM16].bytes_list.value[0]
+    return np.frombuffer(pcm16, "<i2")

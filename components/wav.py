@@ -112,9 +112,13 @@ def read_mono(wav: tf.Tensor, header: Header) -> tf.Tensor:
     """
     size = header.frames * header.channels * _SAMPLE_BYTES
     pcm16 = tf.io.decode_raw(_cut(wav, header.data_start, size), tf.int16)
-    interleaved = tf.reshape(pcm16, tf.stack([header.frames, header.channels]))
-    total = tf.reduce_sum(tf.cast(interleaved, tf.float32) / INT16_FULL_SCALE, axis=1)
-    return total / tf.cast(header.channels, tf.float32)
+    samples = tf.cast(pcm16, tf.float32)
+    interleaved = tf.reshape(samples, tf.stack([header.frames, header.channels]))
+    # Sums along an axis of length 1 are slow, and most recordings have one channel.
+    total = tf.cond(
+        header.channels == 1, lambda: samples, lambda: tf.reduce_sum(interleaved, axis=1)
+    )
+    return total / (INT16_FULL_SCALE * tf.cast(header.channels, tf.float32))
 
 
 def _walk(wav: tf.Tensor, length: tf.Tensor) -> _Chunks:

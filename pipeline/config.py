@@ -47,8 +47,10 @@ class Config(Settings):
         speech = self.speech
         _refuse(speech.train_fraction == 0.0, "speech.train_fraction 0 leaves nothing to train on")
         _refuse(
-            speech.calibration_fraction == 0.0,
-            "speech.calibration_fraction 0 leaves nothing to set the threshold on",
+            bool(speech.calibration_fraction) == bool(speech.calibration_speaker_fraction),
+            f"speech.calibration_fraction {speech.calibration_fraction:g} and "
+            f"speech.calibration_speaker_fraction {speech.calibration_speaker_fraction:g}: one of "
+            "them must be 0 and the other not, the threshold is set on seen or on new speakers",
         )
         return self
 

@@ -10,6 +10,7 @@ import pandas as pd
 from pydantic import ValidationError
 from rich.console import Console
 
+from components import features
 from components.errors import SwarError
 from components.published_model import PublishedModel, version_folder
 from components.settings import SpectrogramSettings, SpeechSettings
@@ -19,7 +20,7 @@ from components.speech_example_gen.sources import (
     data_digest,
     list_recordings,
 )
-from components.speech_example_gen.splitting import unseen_speakers
+from components.speech_example_gen.splitting import held_out_speakers
 from components.verification.identification import Identification, identify
 from components.verification.results import Selection, Unused
 from components.verification.scoring import score
@@ -92,7 +93,8 @@ def _without_seen(
             "all of it is unseen, leave --split out"
         )
     speech, _ = _front_end(served)
-    unseen = unseen_speakers(sorted(listing.speakers), speech.unseen_speaker_fraction, speech.seed)
+    held_out = held_out_speakers(sorted(listing.speakers), speech)
+    unseen = frozenset(name for name, split in held_out.items() if split == features.UNSEEN)
     recordings = tuple(item for item in listing.recordings if item.speaker in unseen)
     return replace(listing, recordings=recordings, speakers=unseen)
 

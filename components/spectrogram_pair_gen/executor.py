@@ -95,13 +95,26 @@ def _place(
 class _Cut(beam.DoFn):
     """((split, speech file), placements) -> ((split, output shard), run of windows)."""
 
-    def __init__(self, sample_rate: int, settings: SpectrogramSettings, folder: str) -> None:
+    def __init__(
+        self,
+        sample_rate: int,
+        settings: SpectrogramSettings,
+        pair_settings: PairSettings,
+        folder: str,
+    ) -> None:
         self._sample_rate = sample_rate
         self._settings = settings
+        self._pair_settings = pair_settings
         self._folder = folder
 
     def setup(self) -> None:
         self._cutter = WindowCutter(self._sample_rate, self._settings)
+        augmentation, seed = self._pair_settings.augmentation, self._pair_settings.seed
+        self._train_cutter = (
+            WindowCutter(self._sample_rate, self._settings, augmentation, seed)
+            if augmentation.is_on
+            else self._cutter
+        )
 
     def process(
         self,
@@ -110,7 +123,8 @@ class _Cut(beam.DoFn):
     ) -> Iterator[tuple[tuple[str, int], Run]]:
         (split, file), placements = item
         name = hashlib.sha256(f"{split}/{file}".encode()).hexdigest()
-        windows = self._cutter.cut(file, placements)
+        cutter = self._train_cutter if split == features.TRAIN else self._cutter
+        windows = cutter.cut(file, placements)
         for number, batch in enumerate(runs.batches(windows)):
             by_shard: dict[int, list[Window]] = defaultdict(list)
             for window in batch:
@@ -267,7 +281,8 @@ def _write_pairs(
         | "ByFile" >> beam.GroupByKey()
         | "Cut"
         >> beam.ParDo(
-            _Cut(sample_rate, spectrogram_settings, temporary), beam.pvalue.AsDict(shards)
+            _Cut(sample_rate, spectrogram_settings, pair_settings, temporary),
+            beam.pvalue.AsDict(shards),
         )
         | "ByShard" >> beam.GroupByKey()
         | "Write" >> beam.ParDo(_WriteShard(folders), beam.pvalue.AsDict(shards))

@@ -5,18 +5,26 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import soxr
 import tensorflow as tf
 
 from components import features, frontend, spectrogram_image
-from components.settings import SpectrogramSettings
-from components.spectrogram_pair_gen.sampling import NORMAL_SPEED, Placement, Stretch
-from components.speech_examples import read_examples, text
+from components.settings import AugmentationSettings, SpectrogramSettings
+from components.spectrogram_pair_gen.augmentation import augment
+from components.spectrogram_pair_gen.sampling import (
+    NORMAL_SPEED,
+    Placement,
+    Stretch,
+    keyed_generator,
+)
+from components.speech_examples import read_examples, samples_of, text
 
 # Every call of the front end has this many windows, the last one padded: one trace, and
 # results that do not depend on how the windows were grouped.
 WINDOWS_PER_CALL = 32
 INT16_PEAK = 32767
+BABBLING = 3
 
 
 @dataclass(frozen=True)
@@ -37,13 +45,12 @@ class Window:
 def stretches(file: str) -> Iterator[tuple[str, Stretch]]:
     """(speaker, stretch) of every example of a `speech` file."""
     for example in read_examples(file):
-        pcm16 = example.features.feature[features.PCM16].bytes_list.value[0]
         yield (
             text(example, features.SPEAKER),
             Stretch(
                 recording=text(example, features.RECORDING),
                 piece=example.features.feature[features.PIECE].int64_list.value[0],
-                samples=len(pcm16) // 2,
+                samples=len(samples_of(example)),
                 file=file,
             ),
         )
@@ -58,11 +65,52 @@ def _played(pcm16: np.ndarray, speed: float) -> np.ndarray:
     return played
 
 
-class WindowCutter:
-    """The front end from a piece's samples to the spectrograms of its windows."""
+class Babble:
+    """Other people of a `speech` file, talking at the same time.
 
-    def __init__(self, sample_rate: int, settings: SpectrogramSettings) -> None:
+    Args:
+        file: all of its speech is held in memory.
+    """
+
+    def __init__(self, file: str) -> None:
+        self._pieces = [
+            (text(one, features.SPEAKER), samples_of(one)) for one in read_examples(file)
+        ]
+
+    def draw(
+        self, speaker: str, samples: int, generator: np.random.Generator
+    ) -> npt.NDArray[np.float32] | None:
+        """float32 [samples] of BABBLING stretches of others than the speaker; None without any."""
+        room = [piece for name, piece in self._pieces if name != speaker and len(piece) >= samples]
+        if not room:
+            return None
+        chosen = [room[index] for index in generator.integers(len(room), size=BABBLING)]
+        starts = [int(generator.integers(len(piece) - samples + 1)) for piece in chosen]
+        stretches = [piece[at : at + samples] for piece, at in zip(chosen, starts, strict=True)]
+        together: npt.NDArray[np.float32] = np.sum(stretches, axis=0, dtype=np.float32)
+        return together
+
+
+class WindowCutter:
+    """The front end from a piece's samples to the spectrograms of its windows.
+
+    Args:
+        sample_rate: of the speech, Hz.
+        settings: the window.
+        augmentation: what may happen to a window before; None for nothing.
+        seed: of the augmentation.
+    """
+
+    def __init__(
+        self,
+        sample_rate: int,
+        settings: SpectrogramSettings,
+        augmentation: AugmentationSettings | None = None,
+        seed: int = 0,
+    ) -> None:
         self._sample_rate = sample_rate
+        self._augmentation = augmentation
+        self._seed = seed
         self._samples = settings.window_samples(sample_rate)
         log_mel = frontend.LogMelSpectrogram.of(sample_rate, settings)
         quantise = frontend.Quantise(settings.top_db)
@@ -75,28 +123,30 @@ class WindowCutter:
 
     def cut(self, file: str, placements: Iterable[Placement]) -> Iterator[Window]:
         """The windows placed in one `speech` file, one piece of it in memory at a time."""
+        babble = Babble(file) if self._augmentation else None
         by_piece: dict[tuple[str, int], list[Placement]] = defaultdict(list)
         for placement in placements:
             by_piece[placement.recording, placement.piece].append(placement)
         for example in read_examples(file):
             piece = example.features.feature[features.PIECE].int64_list.value[0]
             wanted = by_piece.get((text(example, features.RECORDING), piece), [])
-            yield from self._of_piece(
-                example, sorted(wanted, key=lambda placed: (placed.pair_id, placed.side))
-            )
+            ordered = sorted(wanted, key=lambda placed: (placed.pair_id, placed.side))
+            yield from self._of_piece(example, ordered, babble)
 
-    def _of_piece(self, example: tf.train.Example, placements: list[Placement]) -> Iterator[Window]:
+    def _of_piece(
+        self, example: tf.train.Example, placements: list[Placement], babble: Babble | None
+    ) -> Iterator[Window]:
         if not placements:
             return
-        feature = example.features.feature
-        pcm16 = np.frombuffer(feature[features.PCM16].bytes_list.value[0], "<i2")
-        piece_start = feature[features.START_SECONDS].float_list.value[0]
+        pcm16 = samples_of(example)
+        piece_start = example.features.feature[features.START_SECONDS].float_list.value[0]
         for first in range(0, len(placements), WINDOWS_PER_CALL):
             batch = placements[first : first + WINDOWS_PER_CALL]
             samples = np.zeros((WINDOWS_PER_CALL, self._samples), np.int16)
             for row, placed in zip(samples, batch, strict=False):
                 end = placed.start + placed.voice.samples(self._samples)
-                row[:] = _played(pcm16[placed.start : end], placed.voice.speed)[: self._samples]
+                played = _played(pcm16[placed.start : end], placed.voice.speed)[: self._samples]
+                row[:] = self._augmented(played, placed, babble)
             spectrograms = self._spectrograms(samples).numpy()
             for placed, row, spectrogram in zip(batch, samples, spectrograms, strict=False):
                 yield Window(
@@ -110,3 +160,15 @@ class WindowCutter:
                     level_dbfs=frontend.rms_dbfs(row),
                     spectrogram=spectrogram_image.encode(spectrogram),
                 )
+
+    def _augmented(
+        self, played: npt.NDArray[np.int16], placed: Placement, babble: Babble | None
+    ) -> npt.NDArray[np.int16]:
+        if self._augmentation is None or babble is None:
+            return played
+        generator = keyed_generator(self._seed, placed.pair_id, placed.side, "augmentation")
+        others = babble.draw(placed.voice.speaker, self._samples, generator)
+        changed = augment(
+            played.astype(np.float32), self._sample_rate, self._augmentation, others, generator
+        )
+        return np.rint(changed).astype(np.int16)

@@ -21,45 +21,55 @@ class Piece:
     end: int
 
 
-def unseen_speakers(speakers: Sequence[str], fraction: float, seed: int) -> frozenset[str]:
-    """The speakers that training never hears: those whose keyed hashes come first.
+def held_out_speakers(speakers: Sequence[str], settings: SpeechSettings) -> dict[str, str]:
+    """The speakers that training never hears, and the split that holds them.
 
-    A new speaker moves at most one other speaker across the border. At least two speakers
-    are taken, since one alone makes no trial of two people, and two are left to train on.
+    Those whose keyed hashes come first are `unseen`, the next are for `calibration`: a new
+    speaker moves at most one other speaker across each border. Of either at least two are
+    taken, since one alone makes no trial of two people, and two are left to train on.
 
     Raises:
         SwarError: there are too few speakers for that.
     """
-    if fraction == 0.0:
-        return frozenset()
-    count = max(2, round(fraction * len(speakers)))
-    if len(speakers) - count < 2:
+    fractions = {
+        features.UNSEEN: settings.unseen_speaker_fraction,
+        features.CALIBRATION: settings.calibration_speaker_fraction,
+    }
+    split_of = [
+        split
+        for split, fraction in fractions.items()
+        if fraction
+        for _ in range(max(2, round(fraction * len(speakers))))
+    ]
+    if split_of and len(speakers) - len(split_of) < 2:
         raise SwarError(
-            f"{len(speakers)} speakers are too few to hold {count} out as unseen and train on "
-            "two: add speakers, or set speech.unseen_speaker_fraction to 0"
+            f"{len(speakers)} speakers are too few to hold {len(split_of)} out of training as "
+            "unseen and for calibration, and train on two: add speakers, or set "
+            "speech.unseen_speaker_fraction to 0, or speech.calibration_speaker_fraction to 0 and "
+            "speech.calibration_fraction to 0.1"
         )
 
     def rank(speaker: str) -> tuple[bytes, str]:
-        return hashlib.sha256(f"{seed}/{speaker}".encode()).digest(), speaker
+        return hashlib.sha256(f"{settings.seed}/{speaker}".encode()).digest(), speaker
 
-    return frozenset(sorted(speakers, key=rank)[:count])
+    return dict(zip(sorted(speakers, key=rank), split_of, strict=False))
 
 
 def split_speaker(
-    speech_samples: Mapping[str, int], unseen: bool, settings: SpeechSettings
+    speech_samples: Mapping[str, int], held_out: str | None, settings: SpeechSettings
 ) -> dict[str, list[Piece]]:
     """Cuts one speaker's speech by time, and each part into pieces of bounded length.
 
     Args:
         speech_samples: cleaned samples of each of the speaker's recordings.
-        unseen: whether all of it goes to the `unseen` split.
+        held_out: the split that all of it goes to; None for a speaker to train on.
         settings: the fractions and the longest piece.
 
     Returns:
         The pieces of each recording, in order, without gaps or overlaps.
     """
     total = sum(speech_samples.values())
-    borders = _borders(total, unseen, settings)
+    borders = _borders(total, held_out, settings)
     longest = int(settings.max_piece_seconds * settings.sample_rate)
     pieces: dict[str, list[Piece]] = {}
     offset = 0
@@ -74,9 +84,11 @@ def split_speaker(
     return pieces
 
 
-def _borders(total: int, unseen: bool, settings: SpeechSettings) -> list[tuple[str, int, int]]:
-    if unseen:
-        return [(features.UNSEEN, 0, total)]
+def _borders(
+    total: int, held_out: str | None, settings: SpeechSettings
+) -> list[tuple[str, int, int]]:
+    if held_out is not None:
+        return [(held_out, 0, total)]
     train_end = round(settings.train_fraction * total)
     calibration_end = round((settings.train_fraction + settings.calibration_fraction) * total)
     return [

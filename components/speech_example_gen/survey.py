@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from components.errors import SwarError
 from components.settings import SpeechSettings
 from components.speech_example_gen.sources import Recording, Reject
-from components.speech_example_gen.splitting import Piece, split_speaker, unseen_speakers
+from components.speech_example_gen.splitting import Piece, held_out_speakers, split_speaker
 
 SHARD_SECONDS = 600
 NAMES_IN_A_MESSAGE = 10
@@ -117,10 +117,10 @@ def plan(
         )
     if len(by_speaker) < 2:
         raise SwarError(f"{len(by_speaker)} speaker(s) in the input: verification needs at least 2")
-    unseen = unseen_speakers(sorted(by_speaker), settings.unseen_speaker_fraction, settings.seed)
+    held_out = held_out_speakers(sorted(by_speaker), settings)
     pieces: dict[str, list[Piece]] = {}
     for speaker, lengths in by_speaker.items():
-        pieces |= split_speaker(lengths, speaker in unseen, settings)
+        pieces |= split_speaker(lengths, held_out.get(speaker), settings)
     ordered = sorted(surveyed, key=lambda item: item.recording.recording)
     return [Work(item.recording, tuple(pieces[item.recording.recording])) for item in ordered]
 

@@ -1,14 +1,34 @@
 """From distance to probability and decision, learnt on the `calibration` split."""
 
+import itertools
 from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 from sklearn.linear_model import LogisticRegression
 
 from components.errors import SwarError
+from components.trainer.data import Windows
+from components.trainer.tower import all_pairs_distance
+from components.trials import DISSIMILAR, SIMILAR
+from components.verification.measures import (
+    CLLR,
+    EER,
+    FALSE_ACCEPT_RATE,
+    FALSE_REJECT_RATE,
+    Measures,
+    Scores,
+)
 
 # Hardly any regularisation: just enough for a finite slope where the classes do not overlap.
-INVERSE_REGULARISATION = 100.0
+INVERSE_REGULARISATION: Final = 100.0
+# Whoever asks has a second of speech or half a minute: the more windows are averaged, the nearer
+# is a speaker to herself, and one threshold has to do for all.
+WINDOWS_OF_UTTERANCE: Final = (1, 2, 4)
+PROMISED: Final = (EER, CLLR, FALSE_ACCEPT_RATE, FALSE_REJECT_RATE)
+
+Indices = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -18,24 +38,36 @@ class Calibration:
     threshold: float
     slope: float
 
+    def probability(self, distance: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+        """Of the same speaker, for distances of any shape."""
+        odds = self.slope * (self.threshold - distance.astype(np.float64))
+        probability: npt.NDArray[np.float64] = np.exp(-np.logaddexp(0.0, -odds))
+        return probability
 
-def calibrate(distance: np.ndarray, label: np.ndarray) -> Calibration:
-    """Logistic regression with both classes weighing the same.
 
-    Args:
-        distance: float32 [N].
-        label: int64 [N], 1 same speaker, 0 different.
+class CalibrationTrials(NamedTuple):
+    """Distances to learn from. All [N]."""
+
+    distance: npt.NDArray[np.float32]
+    label: Indices
+    """1 same speaker, 0 different."""
+    weight: npt.NDArray[np.float64]
+    """Both classes, and utterances of every length, weigh the same; 1 in the mean."""
+
+
+def calibrate(trials: CalibrationTrials) -> Calibration:
+    """Logistic regression.
 
     Raises:
         SwarError: a class is missing, or similar pairs are not nearer than dissimilar ones.
     """
-    if len(np.unique(label)) < 2:
+    if len(np.unique(trials.label)) < 2:
         raise SwarError(
             "the calibration split has pairs of one kind only: add speech, or raise "
-            "speech.calibration_fraction"
+            "speech.calibration_speaker_fraction (speech.calibration_fraction, if that is in use)"
         )
-    regression = LogisticRegression(C=INVERSE_REGULARISATION, class_weight="balanced")
-    regression.fit(distance.reshape(-1, 1), label)
+    regression = LogisticRegression(C=INVERSE_REGULARISATION)
+    regression.fit(trials.distance.reshape(-1, 1), trials.label, trials.weight)
     slope = -float(regression.coef_[0, 0])
     if slope <= 0.0:
         raise SwarError(
@@ -43,3 +75,95 @@ def calibrate(distance: np.ndarray, label: np.ndarray) -> Calibration:
             "nearer than two speakers': train longer (trainer.epochs) or on more speech"
         )
     return Calibration(threshold=float(regression.intercept_[0]) / slope, slope=slope)
+
+
+def promise(trials: CalibrationTrials, calibration: Calibration) -> dict[str, Any]:
+    """What the calibration trials say of other speakers: counts, and rates at the threshold."""
+    probability = calibration.probability(trials.distance).astype(np.float32)
+    scores = Scores(trials.label, trials.distance, probability, probability >= 0.5)
+    figures = Measures(scores).figures(trials.weight)
+    return {
+        "similar": int(np.sum(trials.label == SIMILAR)),
+        "dissimilar": int(np.sum(trials.label == DISSIMILAR)),
+        **{name: figures[name] for name in PROMISED},
+    }
+
+
+def calibration_trials(
+    embedding: npt.NDArray[np.float32],
+    windows: Windows,
+    window_seconds: float,
+    *,
+    unit_norm: bool,
+) -> CalibrationTrials:
+    """Utterances of one, two and four windows, each against all others of its length.
+
+    Windows that overlap are left out, so that no trial hears the same sound on both sides. Two
+    utterances of one speaker come from two recordings, where the speaker has them.
+
+    Args:
+        embedding: [windows, D].
+        windows: whose they are.
+        window_seconds: length of a window.
+        unit_norm: whether embeddings have the length 1; an utterance's then has too.
+    """
+    rows = _apart(windows, window_seconds)
+    parts = [
+        _trials(*_utterances(embedding, windows, rows, count, unit_norm=unit_norm))
+        for count in WINDOWS_OF_UTTERANCE
+    ]
+    parts = [part for part in parts if len(np.unique(part.label)) == 2] or parts[:1]
+    merged = CalibrationTrials(*map(np.concatenate, zip(*parts, strict=True)))
+    return merged._replace(weight=merged.weight * len(merged.weight) / np.sum(merged.weight))
+
+
+def _apart(windows: Windows, window_seconds: float) -> list[Indices]:
+    """Rows of windows that do not overlap, in time, for every recording."""
+    order = np.lexsort((windows.start_seconds, windows.recording))
+    found = []
+    for _, group in itertools.groupby(order, key=lambda row: windows.recording[row]):
+        kept: list[int] = []
+        for row in group:
+            start = windows.start_seconds[row]
+            if not kept or start >= windows.start_seconds[kept[-1]] + window_seconds:
+                kept.append(row)
+        found.append(np.array(kept))
+    return found
+
+
+def _utterances(
+    embedding: npt.NDArray[np.float32],
+    windows: Windows,
+    rows: list[Indices],
+    count: int,
+    *,
+    unit_norm: bool,
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bytes_], npt.NDArray[np.bytes_]]:
+    """Neighbouring windows, `count` to an utterance: embedding, speaker, recording of each."""
+    groups = [
+        group[first : first + count]
+        for group in rows
+        for first in range(0, len(group) - count + 1, count)
+    ]
+    chosen = np.array(groups, np.int64).reshape(-1, count)
+    mean = embedding[chosen].mean(axis=1)
+    if unit_norm:
+        mean /= np.linalg.norm(mean, axis=1, keepdims=True)
+    return mean, windows.speaker[chosen[:, 0]], windows.recording[chosen[:, 0]]
+
+
+def _trials(
+    embedding: npt.NDArray[np.float32],
+    speaker: npt.NDArray[np.bytes_],
+    recording: npt.NDArray[np.bytes_],
+) -> CalibrationTrials:
+    first, second = np.triu_indices(len(embedding), k=1)
+    same = speaker[first] == speaker[second]
+    recordings = {name: len(set(recording[speaker == name])) for name in set(speaker)}
+    several = np.array([recordings[name] > 1 for name in speaker], bool)
+    within = same & (recording[first] == recording[second]) & several[first]
+    first, second, same = first[~within], second[~within], same[~within]
+    distance = all_pairs_distance(embedding).numpy()[first, second]
+    label = np.where(same, SIMILAR, DISSIMILAR)
+    weight = np.where(same, 1.0 / max(1, np.sum(same)), 1.0 / max(1, np.sum(~same)))
+    return CalibrationTrials(distance, label, weight)

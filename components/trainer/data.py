@@ -13,7 +13,6 @@ from components.settings import TrainerSettings
 SHUFFLE_PAIRS = 4096
 SHUFFLE_GROUPS = 64
 PARALLEL_READS = 4
-PAIRS_AT_ONCE = 32
 Parsed = dict[str, tf.Tensor]
 
 
@@ -77,20 +76,6 @@ def load_windows(patterns: Sequence[str], n_mels: int, frames: int, pairs: int) 
     records = list(pair_records(patterns).take(pairs).as_numpy_iterator())
     parsed = {key: value.numpy() for key, value in parse_pairs(records, n_mels, frames).items()}
     return Windows(**parsed)
-
-
-def labelled_pairs(patterns: Sequence[str], n_mels: int, frames: int) -> tf.data.Dataset:
-    """Every pair of a split once, in order.
-
-    Yields:
-        (uint8 [2P, n_mels, frames], int64 [P]): windows a and b in turn, the pairs' labels.
-    """
-
-    def split(records: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        parsed = parse_pairs(records, n_mels, frames)
-        return parsed[features.SPECTROGRAM], parsed[features.LABEL]
-
-    return pair_records(patterns).batch(PAIRS_AT_ONCE).map(split).prefetch(2)
 
 
 def listed_pairs(

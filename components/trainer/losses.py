@@ -2,7 +2,8 @@
 
 Sources: Hadsell, Chopra, LeCun, "Dimensionality Reduction by Learning an Invariant Mapping",
 CVPR 2006: `y d^2 + (1 - y) max(margin - d, 0)^2`, y = 1 for one speaker; Khosla et al.,
-"Supervised Contrastive Learning", NeurIPS 2020, equation 2.
+"Supervised Contrastive Learning", NeurIPS 2020, equation 2; Wan et al., "Generalized End-to-End
+Loss for Speaker Verification", ICASSP 2018, equations 6 and 8, with a fixed scale.
 """
 
 from typing import Any
@@ -18,6 +19,8 @@ def make_loss(settings: TrainerSettings) -> keras.losses.Loss:
     """The loss that the settings ask for."""
     if settings.loss == "supervised":
         return SupervisedContrastiveLoss(settings.temperature)
+    if settings.loss == "prototypical":
+        return PrototypicalLoss(settings.temperature)
     if settings.loss == "batch":
         return BatchContrastiveLoss(settings.margin)
     return ListedContrastiveLoss(settings.margin)
@@ -129,3 +132,40 @@ class SupervisedContrastiveLoss(keras.losses.Loss):
         similar = (speaker[:, None] == speaker[None, :]) & ~itself
         total = tf.reduce_sum(tf.where(similar, log_share, 0.0), axis=1)
         return -tf.math.divide_no_nan(total, tf.reduce_sum(tf.cast(similar, tf.float32), axis=1))
+
+
+@keras.saving.register_keras_serializable(package="swar")
+class PrototypicalLoss(keras.losses.Loss):
+    """Every window against the mean direction of each speaker of the batch, an angular loss.
+
+    With the cosine similarity s to speaker k's prototype, which is the mean of the speaker's
+    windows without the window itself: `-log(exp(s_own / T) / sum over k of exp(s_k / T))`.
+    """
+
+    def __init__(self, temperature: float, name: str = "prototypical", **kwargs: Any) -> None:
+        super().__init__(name=name, **kwargs)
+        self.temperature = temperature
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return dict(super().get_config()) | {"temperature": self.temperature}
+
+    def call(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
+        """Loss of each window.
+
+        Args:
+            y_true: int64 [windows], the speaker of each window, everybody's twice or more.
+            y_pred: float32 [windows, D], of length 1.
+
+        Returns:
+            float32 [windows].
+        """
+        embedding = tf.cast(y_pred, tf.float32)
+        speakers, own = tf.unique(tf.reshape(y_true, [-1]))
+        total = tf.math.unsorted_segment_sum(embedding, own, tf.size(speakers))
+        to_all = tf.matmul(embedding, tf.math.l2_normalize(total, axis=1), transpose_b=True)
+        others = tf.math.l2_normalize(tf.gather(total, own) - embedding, axis=1)
+        to_own = tf.reduce_sum(embedding * others, axis=1, keepdims=True)
+        is_own = tf.one_hot(own, tf.size(speakers), on_value=True, off_value=False, dtype=tf.bool)
+        similarity = tf.where(is_own, to_own, to_all)
+        return tf.nn.sparse_softmax_cross_entropy_with_logits(own, similarity / self.temperature)

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
 from tfx.components.trainer.fn_args_utils import FnArgs
 
@@ -23,13 +22,20 @@ from components.settings import (
     TrainerSettings,
 )
 from components.trainer import data, losses
-from components.trainer.calibration import Calibration, calibrate
+from components.trainer.calibration import (
+    Calibration,
+    calibrate,
+    calibration_trials,
+    promise,
+)
 from components.trainer.export import export
-from components.trainer.monitor import TrialMonitor
+from components.trainer.monitor import TrialMonitor, embed
 from components.trainer.recordings import FrontEnd
 from components.trainer.schedule import schedule
-from components.trainer.tower import build_tower, paired_distance
+from components.trainer.tower import build_tower
 
+# Of `calibration`, in the order of their hashes: enough for a threshold, however many there are.
+CALIBRATION_PAIRS = 2_000
 progress = logging.getLogger("swar.progress")
 
 
@@ -84,21 +90,28 @@ def run_fn(fn_args: FnArgs) -> None:
     job.checkpoints.mkdir(parents=True, exist_ok=True)
     keras.utils.set_random_seed(job.trainer.seed)
     with _precision(job.trainer.precision), _quick_graphs():
-        tower, best_epoch = _train(job)
-        calibration = _calibrate(tower, job)
-    progress.info("threshold %.3f, from the calibration split", calibration.threshold)
+        tower, learnt = _train(job)
+        calibration, promised = _calibrate(tower, job)
+    progress.info(
+        "threshold %.3f, from %d speakers: false accepts %.1f %%, false rejects %.1f %%",
+        calibration.threshold,
+        promised["speakers"],
+        100.0 * promised["false_accept_rate"],
+        100.0 * promised["false_reject_rate"],
+    )
     export(
         tower,
         calibration,
         job.front_end,
-        _card(job, best_epoch),
+        _card(job) | learnt | {"calibration": promised},
         job.model_folder,
-        unit_norm=job.trainer.head == "pooled",
+        unit_norm=job.trainer.unit_norm,
     )
     shutil.rmtree(job.checkpoints)
 
 
-def _train(job: Job) -> tuple[keras.Model, int]:
+def _train(job: Job) -> tuple[keras.Model, dict[str, Any]]:
+    """The tower with the weights of its best epoch, and what the card says of the training."""
     gpus = tf.config.list_physical_devices("GPU")
     strategy = tf.distribute.MirroredStrategy() if len(gpus) > 1 else tf.distribute.get_strategy()
     stream, windows_per_step = _training_stream(job, strategy.num_replicas_in_sync)
@@ -106,7 +119,7 @@ def _train(job: Job) -> tuple[keras.Model, int]:
     with strategy.scope():
         tower = build_tower(job.trainer, *job.window)
         tower.compile(
-            optimizer=keras.optimizers.Adam(schedule(job.trainer, steps * job.trainer.epochs)),
+            optimizer=_optimizer(job.trainer, steps * job.trainer.epochs),
             loss=losses.make_loss(job.trainer),
             jit_compile=False,
         )
@@ -131,7 +144,17 @@ def _train(job: Job) -> tuple[keras.Model, int]:
         shuffle=False,
         verbose=0,
     )
-    return tower, monitor.restore_best()
+    return tower, {"best_epoch": monitor.restore_best() + 1, "history": monitor.history()}
+
+
+def _optimizer(settings: TrainerSettings, steps: int) -> keras.optimizers.Optimizer:
+    momentum = settings.weight_averaging
+    return keras.optimizers.Adam(
+        schedule(settings, steps),
+        use_ema=momentum > 0.0,
+        ema_momentum=momentum,
+        ema_overwrite_frequency=None,
+    )
 
 
 def _training_stream(job: Job, replicas: int) -> tuple[tf.data.Dataset, int]:
@@ -155,24 +178,27 @@ def _monitored(job: Job) -> dict[str, data.Windows]:
     pairs = job.trainer.monitor_windows // 2
     return {
         split: data.load_windows(job.patterns[split], *job.window, pairs=pairs)
-        for split in (features.CALIBRATION, features.EVAL)
+        for split in (features.TRAIN, features.CALIBRATION, features.EVAL)
     }
 
 
-def _calibrate(tower: keras.Model, job: Job) -> Calibration:
-    pairs = data.labelled_pairs(job.patterns[features.CALIBRATION], *job.window)
-    embedding = tower.predict(pairs.map(lambda windows, _: windows), verbose=0)
-    label = np.concatenate([label for _, label in pairs.as_numpy_iterator()])
-    distance = paired_distance(embedding[::2], embedding[1::2]).numpy()
-    return calibrate(distance, label)
+def _calibrate(tower: keras.Model, job: Job) -> tuple[Calibration, dict[str, Any]]:
+    """Threshold and slope, and what they promise."""
+    patterns = job.patterns[features.CALIBRATION]
+    windows = data.load_windows(patterns, *job.window, pairs=CALIBRATION_PAIRS)
+    trials = calibration_trials(
+        embed(tower, windows.spectrogram),
+        windows,
+        job.front_end.spectrogram.window_seconds,
+        unit_norm=job.trainer.unit_norm,
+    )
+    calibration = calibrate(trials)
+    speakers = len(set(windows.speaker))
+    return calibration, {"speakers": speakers} | promise(trials, calibration)
 
 
-def _card(job: Job, best_epoch: int) -> dict[str, Any]:
-    return {
-        "trainer": job.trainer.model_dump(),
-        "best_epoch": best_epoch + 1,
-        **job.provenance,
-    }
+def _card(job: Job) -> dict[str, Any]:
+    return {"trainer": job.trainer.model_dump(), **job.provenance}
 
 
 @contextlib.contextmanager

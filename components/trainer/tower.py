@@ -63,22 +63,40 @@ def build_tower(settings: TrainerSettings, n_mels: int, frames: int) -> keras.Mo
         offset=[-mean / std for mean, std in zip(IMAGENET_MEAN, IMAGENET_STD, strict=True)],
     )(image)
     features = _densenet(settings, (n_mels, frames, 3))(scaled)
-    head: Callable[[keras.KerasTensor], keras.KerasTensor] = {
-        "pooled": _pooled_head(settings),
-        "flatten": keras.layers.Flatten(dtype="float32", name="embedding"),
+    return keras.Model(window, _head(settings)(features), name="tower")
+
+
+def _head(settings: TrainerSettings) -> Callable[[keras.KerasTensor], keras.KerasTensor]:
+    if settings.head == "flatten":
+        flatten: keras.Layer = keras.layers.Flatten(dtype="float32", name="embedding")
+        return flatten
+    pooling = {
+        "pooled": keras.layers.GlobalAveragePooling2D,
+        "statistics": StatisticsPooling,
     }[settings.head]
-    return keras.Model(window, head(features), name="tower")
-
-
-def _pooled_head(settings: TrainerSettings) -> keras.Sequential:
     return keras.Sequential(
         [
-            keras.layers.GlobalAveragePooling2D(dtype="float32"),
+            pooling(dtype="float32"),
             keras.layers.Dense(settings.embedding_size, dtype="float32"),
             keras.layers.UnitNormalization(dtype="float32"),
         ],
         name="embedding",
     )
+
+
+@keras.saving.register_keras_serializable(package="swar")
+class StatisticsPooling(keras.layers.Layer):
+    """Mean and standard deviation over time of what is averaged over frequency.
+
+    Source: Snyder et al., "X-Vectors: Robust DNN Embeddings for Speaker Recognition", ICASSP 2018.
+    """
+
+    def call(self, features: tf.Tensor) -> tf.Tensor:
+        """float32 [N, 2 * channels] of float32 [N, frequencies, times, channels]."""
+        over_time = tf.reduce_mean(features, axis=1)
+        mean = tf.reduce_mean(over_time, axis=1)
+        deviation = euclidean_distance(tf.math.reduce_variance(over_time, axis=1))
+        return tf.concat([mean, deviation], axis=1)
 
 
 def _densenet(settings: TrainerSettings, shape: tuple[int, int, int]) -> keras.Model:

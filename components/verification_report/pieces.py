@@ -9,7 +9,7 @@ import numpy as np
 
 from components import audio, features
 from components.settings import ReportSettings
-from components.speech_examples import read_examples, text
+from components.speech_examples import read_examples, samples_of, text
 from components.verification.trial_table import UNKNOWN
 from components.verification.utterances import Cut, Utterance, choose_stretches
 
@@ -122,9 +122,7 @@ def cut(places: Mapping[Piece, Sequence[Place]]) -> Iterator[list[Cut]]:
             if number not in wanted:
                 continue
             piece = wanted[number]
-            pcm16 = np.frombuffer(
-                example.features.feature[features.PCM16].bytes_list.value[0], "<i2"
-            )
+            pcm16 = samples_of(example)
             for place in sorted(places[piece]):
                 batch.append(_cut(piece, place, pcm16))
                 if len(batch) == CUTS_AT_ONCE:

@@ -148,7 +148,7 @@ def test_a_file_in_the_place_of_the_output_folder_is_kept(
     [
         ("trainer.epoch=2", 'unknown setting "trainer.epoch"'),
         ("trainer.epochs=0", 'wrong value 0 for "trainer.epochs"'),
-        ("speech.train_fraction=0.95", "train_fraction + calibration_fraction must be below 1"),
+        ("speech.train_fraction=1.0", "train_fraction + calibration_fraction must be below 1"),
     ],
 )
 def test_a_wrong_setting_leaves_nothing(

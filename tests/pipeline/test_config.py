@@ -64,7 +64,7 @@ def test_packaged_configs_have_their_own_names() -> None:
         ("name: a\ntrainer: {epochs: '6'}", 'wrong value "6" for "trainer.epochs" in x.yaml'),
         ("name: a\ntrainer: {margin: .nan}", 'wrong value NaN for "trainer.margin" in x.yaml'),
         ("name: a\ntrainer: {blocks: [6, 0]}", 'wrong value 0 for "trainer.blocks[1]" in x.yaml'),
-        ("name: a\ntrainer: {head: flat}", "input should be 'pooled' or 'flatten'"),
+        ("name: a\ntrainer: {head: flat}", "input should be 'pooled', 'statistics' or 'flatten'"),
         ("name: a\ntrainer: {head: flatten}", "set head to pooled"),
         ("name: a\npairs: {train_speeds: [1.0, 1.0]}", "train_speeds names a speed twice"),
         ("name: a\ntrainer: 3", 'wrong value 3 for "trainer" in x.yaml'),
@@ -118,8 +118,12 @@ def test_a_wrong_override_is_told_in_one_line(tmp_path: Path, override: str, tol
         (["trainer.end_learning_rate=1"], "is above trainer.learning_rate 0.001"),
         (["trainer.steps_per_epoch=2", "trainer.epochs=10"], "must be below the 20 steps"),
         (["speech.train_fraction=0.0"], "leaves nothing to train on"),
-        (["speech.calibration_fraction=0.0"], "leaves nothing to set the threshold on"),
-        (["speech.train_fraction=0.95"], "the rest is eval"),
+        (["speech.calibration_speaker_fraction=0.0"], "one of them must be 0 and the other not"),
+        (["speech.calibration_fraction=0.1"], "one of them must be 0 and the other not"),
+        (["pairs.augmentation.noise_snr_db=[3, 2]"], "[3, 2] must not fall"),
+        (["pairs.augmentation.reverberation_seconds=[0, 1]"], "must be above 0"),
+        (["trainer.head=flatten"], "loss supervised needs embeddings of length 1"),
+        (["speech.train_fraction=1.0"], "the rest is eval"),
     ],
 )
 def test_settings_that_contradict_each_other(
@@ -168,7 +172,7 @@ SPEECH = st.builds(
     silence_threshold_dbfs=st.floats(-200, -1e-6),
     min_silence_ms=st.integers(1, 10**12),
     train_fraction=st.floats(0.01, 0.5),
-    calibration_fraction=st.floats(0.01, 0.4),
+    calibration_speaker_fraction=st.floats(0.01, 0.4),
     seed=st.integers(),
 )
 TRAINER = st.builds(

@@ -37,7 +37,9 @@ def speech(tmp_path_factory):
             soundfile.write(
                 folder / speaker / f"{take}.wav", speech_like(10 * number + take, RATE, 25.0), RATE
             )
-    settings = SpeechSettings(train_fraction=0.6, calibration_fraction=0.2)
+    settings = SpeechSettings(
+        train_fraction=0.6, calibration_fraction=0.2, calibration_speaker_fraction=0.0
+    )
     return run_speech(str(folder), tmp_path_factory.mktemp("speech"), settings)[0]
 
 

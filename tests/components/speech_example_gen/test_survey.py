@@ -8,7 +8,7 @@ from components.speech_example_gen import survey
 from components.speech_example_gen.sources import Recording, Reject
 from components.speech_example_gen.splitting import Piece
 
-SETTINGS = SpeechSettings(unseen_speaker_fraction=0.0)
+SETTINGS = SpeechSettings(unseen_speaker_fraction=0.0, calibration_speaker_fraction=0.0)
 
 
 def recording(speaker, name):

@@ -10,6 +10,7 @@ import tensorflow as tf
 from components.trainer.losses import (
     BatchContrastiveLoss,
     ListedContrastiveLoss,
+    PrototypicalLoss,
     SupervisedContrastiveLoss,
 )
 from components.trainer.tower import all_pairs_distance, euclidean_distance, paired_distance
@@ -84,3 +85,21 @@ def test_losses_round_trip_through_keras(loss):
     again = keras.losses.deserialize(keras.losses.serialize(loss))
     assert type(again) is type(loss)
     assert again.get_config() == loss.get_config()
+
+
+def test_prototypical_loss_leaves_a_window_out_of_its_own_prototype(embedding):
+    embedding /= np.linalg.norm(embedding, axis=1, keepdims=True)
+    speakers = np.array([7, 7, 9, 9, 9, 4, 4, 7])
+    expected = []
+    for row, (speaker, window) in enumerate(zip(speakers, embedding, strict=True)):
+        similarity = {}
+        for other in set(speakers):
+            rows = [index for index in np.flatnonzero(speakers == other) if index != row]
+            prototype = embedding[rows].sum(axis=0)
+            similarity[other] = np.dot(window, prototype / np.linalg.norm(prototype)) / 0.1
+        total = np.log(sum(np.exp(value) for value in similarity.values()))
+        expected.append(total - similarity[speaker])
+    loss = PrototypicalLoss(0.1)
+    loss_of_each = loss.call(tf.constant(speakers), embedding)
+    np.testing.assert_allclose(loss_of_each, expected, rtol=1e-4, atol=1e-5)
+    assert PrototypicalLoss.from_config(loss.get_config()).temperature == 0.1

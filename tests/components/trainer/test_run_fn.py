@@ -16,6 +16,7 @@ from components.settings import (
     SpeechSettings,
     TrainerSettings,
 )
+from components.trainer.monitor import averaged_weights
 from components.trainer.run_fn import run_fn
 from tests.bad_recordings import encoded, speech_like
 from tests.support_pairs import FRAMES, MELS, write_pairs
@@ -65,10 +66,11 @@ def progress_lines(caplog):
     [
         {},
         {"loss": "batch"},
+        {"loss": "prototypical", "head": "statistics", "weight_averaging": 0.5},
         {"loss": "listed", "head": "flatten", "margin": 3.0},
         {"precision": "mixed_float16", "time_mask_frames": 4, "frequency_mask_mels": 4},
     ],
-    ids=["supervised", "batch", "listed", "mixed_float16"],
+    ids=["supervised", "batch", "prototypical", "listed", "mixed_float16"],
 )
 def test_a_training_leaves_a_calibrated_float32_model(tmp_path, update, caplog):
     caplog.set_level("INFO", "swar.progress")
@@ -99,6 +101,12 @@ def test_a_training_leaves_a_calibrated_float32_model(tmp_path, update, caplog):
     expected = 1 / (1 + np.exp(-card["slope"] * (card["threshold"] - scores["distance"].numpy())))
     np.testing.assert_allclose(scores["probability"], expected, atol=1e-4)
     assert (card["sample_rate"], card["serving"]["max_windows"]) == (8_000, 3)
+    assert [row["epoch"] for row in card["history"]] == [1, 2]
+    for split in ("train", "calibration", "eval"):
+        assert 0.0 <= card["history"][-1][f"{split}_eer"] <= 1.0
+        assert card["history"][-1][f"{split}_mean_dissimilar_distance"] > 0.0
+    assert card["calibration"]["speakers"] > 1
+    assert 0.0 <= card["calibration"]["false_accept_rate"] <= 1.0
     recording = encoded(speech_like(0, 8_000), 8_000)
     embedded = model.signatures["embed"](audio=tf.constant([recording]))
     length = np.linalg.norm(embedded["embedding"])
@@ -132,6 +140,8 @@ def test_a_training_that_was_cut_off_continues_at_its_epoch(tmp_path, monkeypatc
     run_fn(told)
     epochs = [line.split(":")[0] for line in progress_lines(caplog) if line.startswith("epoch")]
     assert epochs == ["epoch 3/4", "epoch 4/4"]
+    card = json.loads(Path(told.serving_model_dir, "assets.extra/swar.json").read_text())
+    assert [row["epoch"] for row in card["history"]] == [1, 2, 3, 4]
     assert (Path(told.serving_model_dir) / "saved_model.pb").exists()
 
 
@@ -145,3 +155,22 @@ def test_the_same_settings_give_the_same_model(tmp_path):
         cards.append((tmp_path / name / "model/assets.extra/swar.json").read_text())
     np.testing.assert_array_equal(scores[0], scores[1])
     assert cards[0] == cards[1]
+
+
+def test_the_moving_average_stands_in_and_goes_again():
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, use_bias=False)])
+    model.compile(
+        keras.optimizers.SGD(1.0, use_ema=True, ema_momentum=0.5, ema_overwrite_frequency=None),
+        loss=keras.losses.MeanSquaredError(),
+    )
+    weights = []
+    for _ in range(3):
+        model.train_on_batch(np.ones((1, 1)), np.zeros((1, 1)))
+        weights.append(float(model.get_weights()[0][0, 0]))
+    with averaged_weights(model):
+        inside = float(model.get_weights()[0][0, 0])
+    assert float(model.get_weights()[0][0, 0]) == weights[-1]
+    assert abs(inside) > 0.0
+    assert inside != weights[-1]
+    with averaged_weights(model):
+        assert float(model.get_weights()[0][0, 0]) == inside

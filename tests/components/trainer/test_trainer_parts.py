@@ -1,17 +1,24 @@
 """Schedule, calibration, tower, streams and monitor, each on its own."""
 
 import collections
+import itertools
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from scipy.stats import norm
 from sklearn.metrics import roc_auc_score
 
 from components.errors import SwarError
 from components.settings import TrainerSettings
 from components.trainer import data
-from components.trainer.calibration import calibrate
+from components.trainer.calibration import (
+    CalibrationTrials,
+    calibrate,
+    calibration_trials,
+    promise,
+)
 from components.trainer.monitor import all_trials
 from components.trainer.schedule import WarmupPolynomialDecay
 from components.trainer.tower import build_tower
@@ -38,21 +45,73 @@ def test_calibration_gives_honest_probabilities_whatever_the_class_sizes():
     rng = np.random.default_rng(0)
     similar, dissimilar = rng.normal(0.4, 0.1, 20_000), rng.normal(0.8, 0.1, 2_000)
     label = np.r_[np.ones(20_000), np.zeros(2_000)].astype(np.int64)
-    calibration = calibrate(np.r_[similar, dissimilar].astype(np.float32), label)
+    weight = np.where(label == 1, 11 / 20, 11 / 2)
+    trials = CalibrationTrials(np.r_[similar, dissimilar].astype(np.float32), label, weight)
+    calibration = calibrate(trials)
     # Two normal distributions of variance v: the log odds have slope 0.4 / v.
     assert calibration.threshold == pytest.approx(0.6, abs=0.01)
     assert calibration.slope == pytest.approx(40.0, rel=0.1)
+    promised = promise(trials, calibration)
+    assert (promised["similar"], promised["dissimilar"]) == (20_000, 2_000)
+    # A threshold two standard deviations away from both means.
+    assert promised["eer"] == pytest.approx(norm.cdf(-2.0), rel=0.3)
+    assert promised["false_accept_rate"] == pytest.approx(norm.cdf(-2.0), rel=0.3)
+    assert promised["false_reject_rate"] == pytest.approx(norm.cdf(-2.0), rel=0.3)
 
 
 def test_a_model_that_learnt_nothing_is_refused():
     label = np.array([1, 0] * 50)
     with pytest.raises(SwarError, match="learnt nothing"):
-        calibrate(np.where(label == 1, 1.0, 0.5).astype(np.float32), label)
+        distance = np.where(label == 1, 1.0, 0.5).astype(np.float32)
+        calibrate(CalibrationTrials(distance, label, np.ones(100)))
     with pytest.raises(SwarError, match="one kind only"):
-        calibrate(np.ones(4, np.float32), np.ones(4, np.int64))
+        calibrate(CalibrationTrials(np.ones(4, np.float32), np.ones(4, np.int64), np.ones(4)))
 
 
-@pytest.mark.parametrize(("head", "size"), [("pooled", 8), ("flatten", None)])
+def windows_of(*rows):
+    """Windows of (speaker, recording, start)."""
+    speaker, recording, start = zip(*rows, strict=True)
+    return data.Windows(
+        spectrogram=np.zeros((len(rows), MELS, FRAMES), np.uint8),
+        label=np.zeros(len(rows) // 2, np.int64),
+        speaker=np.array(speaker, object),
+        recording=np.array(recording, object),
+        start_seconds=np.array(start, np.float32),
+    )
+
+
+def test_calibration_compares_utterances_that_share_no_sound():
+    # A second each: a's second window overlaps the first, and c has one recording only.
+    windows = windows_of(
+        (b"a", b"a/1", 0.0), (b"a", b"a/1", 0.5), (b"a", b"a/1", 1.0), (b"a", b"a/2", 4.0),
+        (b"a", b"a/2", 5.0), (b"c", b"c/1", 2.0), (b"c", b"c/1", 0.0),
+    )  # fmt: skip
+    embedding = np.eye(7, dtype=np.float32)
+    trials = calibration_trials(embedding, windows, 1.0, unit_norm=False)
+    # One window each: a has 2 of each recording, c has 2. Two: a has 2, c has 1. Four: nobody.
+    assert int(np.sum(trials.label == 1)) == (2 * 2 + 1) + 1
+    assert int(np.sum(trials.label == 0)) == 4 * 2 + 2
+    single, double = np.sqrt(2.0), np.sqrt(4 * 0.5**2)
+    assert sorted(set(np.round(trials.distance, 4))) == np.round([double, single], 4).tolist()
+    by_length = [trials.distance > 1.2, trials.distance < 1.2]
+    assert all(
+        np.sum(trials.weight[part & (trials.label == label)]) == pytest.approx(4.0)
+        for part in by_length
+        for label in (0, 1)
+    )
+
+
+def test_calibration_keeps_utterances_on_the_sphere():
+    windows = windows_of(*((b"a", b"a/1", float(start)) for start in range(8)))
+    embedding = np.random.default_rng(0).normal(size=(8, 3)).astype(np.float32)
+    embedding /= np.linalg.norm(embedding, axis=1, keepdims=True)
+    trials = calibration_trials(embedding, windows, 1.0, unit_norm=True)
+    pairs = list(itertools.combinations(embedding, 2))
+    expected = [np.linalg.norm(one - other) for one, other in pairs]
+    np.testing.assert_allclose(np.sort(trials.distance), np.sort(expected), rtol=1e-5)
+
+
+@pytest.mark.parametrize(("head", "size"), [("pooled", 8), ("statistics", 8), ("flatten", None)])
 def test_tower_embeds_uint8_windows(head, size):
     tower = build_tower(SMALL.model_copy(update={"head": head}), MELS, FRAMES)
     embedding = tower(np.random.default_rng(0).integers(0, 255, (3, MELS, FRAMES)).astype(np.uint8))

@@ -1,0 +1,1 @@
+"""How well models know people, on real speech: what they are trained on, and their judge."""
