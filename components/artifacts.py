@@ -9,6 +9,13 @@ class Rejects(Artifact):
     TYPE_NAME = "Rejects"
 
 
+class VerificationReport(Artifact):
+    """A folder with `index.html`, its plots as PNG, and what they were drawn from."""
+
+    TYPE_NAME = "VerificationReport"
+
+
+REPORT_PAGE = "index.html"
 REJECTS_FILE = "rejects.jsonl"
 # Custom property of an Examples artifact: JSON, number of examples of each split.
 SPLIT_COUNTS = "split_counts"

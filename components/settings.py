@@ -199,3 +199,25 @@ class EvaluatorSettings(Settings):
     max_eer_unseen: Fraction = 0.35
     max_eer_increase: Fraction = 0.01
     """How much worse than the last blessed model `eval` may become, absolute."""
+
+
+class ReportSettings(Settings):
+    """How much of the speech the report judges the model on."""
+
+    duration_seconds: Annotated[tuple[Positive, ...], Field(min_length=1)] = (1.5, 3.0, 5.0, 10.0)
+    """Of speech in an utterance; the model's window where that is longer."""
+    detail_seconds: Positive = 3.0
+    """The duration that curves, maps and pairs are shown for: the nearest that has trials."""
+    utterances_per_speaker: Annotated[int, Field(ge=2)] = 10
+    """Of each duration."""
+    trials_per_class: PositiveCount = 10_000
+    """Same- and different-speaker trials of each split and duration."""
+    resamples: PositiveCount = 500
+    """Of the speakers, for the 95 % intervals."""
+    map_utterances: Annotated[int, Field(ge=4)] = 300
+    """On the map of embeddings."""
+    worst_pairs: Count = 4
+    """Of each kind of error."""
+    sound: bool = True
+    """Whether the worst pairs can be heard. The page then holds pieces of the recordings."""
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0

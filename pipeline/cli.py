@@ -118,6 +118,19 @@ def evaluate_command(
     )
 
 
+@app.command("report")
+def report_command(
+    output: Annotated[Path, typer.Argument(metavar="OUTPUT", help="Output folder of a run.")],
+    is_opened: Annotated[
+        bool, typer.Option("--open/--no-open", help="Show it in the browser, or only say where.")
+    ] = True,
+) -> None:
+    """Open the newest report: what the model was made from, how well it works, where it fails."""
+    from pipeline.report_command import run
+
+    run(output, is_opened=is_opened)
+
+
 @app.command("config")
 def config_command(config: ConfigOption, settings: SetOption = None) -> None:
     """Print the resolved settings as YAML, with their digest."""

@@ -16,6 +16,7 @@ from components.errors import SwarError
 from components.settings import (
     EvaluatorSettings,
     PairSettings,
+    ReportSettings,
     ServingSettings,
     Settings,
     SpectrogramSettings,
@@ -39,6 +40,7 @@ class Config(Settings):
     trainer: TrainerSettings = TrainerSettings()
     serving: ServingSettings = ServingSettings()
     evaluator: EvaluatorSettings = EvaluatorSettings()
+    report: ReportSettings = ReportSettings()
 
     @model_validator(mode="after")
     def _every_split_has_its_use(self) -> Self:
@@ -129,8 +131,8 @@ class Config(Settings):
         return _digest(self.model_dump(mode="json"))
 
     def training_digest(self) -> str:
-        """As `digest`, of what a trained model depends on: not what it must reach."""
-        return _digest(self.model_dump(mode="json", exclude={"evaluator"}))
+        """As `digest`, of what a trained model depends on: not how it is judged."""
+        return _digest(self.model_dump(mode="json", exclude={"evaluator", "report"}))
 
     def to_yaml(self) -> str:
         """The whole tree; `load_config` of it gives an equal Config."""

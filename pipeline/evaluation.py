@@ -23,16 +23,16 @@ from components.speech_example_gen.sources import (
 from components.speech_example_gen.splitting import held_out_speakers
 from components.verification.identification import Identification, identify
 from components.verification.results import Selection, Unused
+from components.verification.scoring import score
 from components.verification.trial_sampling import choose_trials
+from components.verification.utterances import Embedded
 from pipeline.evaluation_scoring import (
-    Embedded,
     EvaluationSettings,
     ScoredEvaluation,
     SetScores,
     conclude,
     embed,
     name_sets,
-    score,
 )
 from pipeline.evaluation_speech import Cutter
 

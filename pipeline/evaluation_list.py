@@ -12,8 +12,10 @@ from components.published_model import PublishedModel, version_folder
 from components.speech_example_gen.sources import Listing, Recording, list_recordings
 from components.trials import DISSIMILAR, SIMILAR
 from components.verification.results import Unused
+from components.verification.scoring import score
 from components.verification.trial_list import ListedTrial, parse_trial_list
 from components.verification.trial_sampling import ChosenTrials
+from components.verification.utterances import Cut
 from pipeline.evaluation_scoring import (
     EvaluationSettings,
     ScoredEvaluation,
@@ -21,9 +23,8 @@ from pipeline.evaluation_scoring import (
     conclude,
     embed,
     name_sets,
-    score,
 )
-from pipeline.evaluation_speech import Cut, whole_file
+from pipeline.evaluation_speech import whole_file
 
 FILES_AT_ONCE = 32
 

@@ -5,27 +5,18 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import NamedTuple
 
-import numpy as np
 import pandas as pd
 from rich.console import Console
 from rich.progress import Progress
 
 from components.errors import SwarError
 from components.published_model import PublishedModel
-from components.trials import SIMILAR
+from components.verification import utterances
 from components.verification.identification import Identification
 from components.verification.results import Evaluation, Selection, Unused
 from components.verification.slices import measure_slices
-from components.verification.trial_sampling import ChosenTrials
-from components.verification.trial_table import (
-    UTTERANCE_COLUMNS,
-    Embeddings,
-    similar_within_recording,
-    trial_table,
-)
-from pipeline.evaluation_speech import Cut, Utterance
+from components.verification.utterances import Cut, Embedded
 
-OK = "ok"
 CARD_ENTRIES = ("model_digest", "threshold", "sample_rate")
 
 
@@ -43,15 +34,6 @@ class EvaluationSettings:
     resamples: int = 1_000
     """Of the speakers, for the intervals."""
     seed: int = 0
-
-
-class Embedded(NamedTuple):
-    """Utterances that the model took, and those that it did not."""
-
-    utterances: pd.DataFrame
-    """UTTERANCE_COLUMNS."""
-    embeddings: Embeddings
-    unusable: list[Unused]
 
 
 class SetScores(NamedTuple):
@@ -106,67 +88,8 @@ def embed(
         title: what the groups are.
         total: how many they are.
     """
-    utterances: list[Utterance] = []
-    answers = []
     with Progress(console=console, disable=not console.is_terminal) as progress:
-        task = progress.add_task(title, total=total)
-        for cuts in groups:
-            utterances += [cut.utterance for cut in cuts]
-            answers.append(served.embed([cut.wav for cut in cuts]))
-            progress.advance(task)
-    table = pd.DataFrame(utterances, columns=Utterance._fields)
-    table["speech_seconds"] = np.concatenate([answer.speech_seconds for answer in answers])
-    statuses = [status for answer in answers for status in answer.status]
-    is_ok = np.array([status == OK for status in statuses], bool)
-    unusable = [
-        Unused(utterance.set, utterance.utterance, status, f"{seconds:.2f} s of speech")
-        for utterance, status, seconds in zip(
-            utterances, statuses, table["speech_seconds"], strict=True
-        )
-        if status != OK
-    ]
-    return Embedded(
-        table[list(UTTERANCE_COLUMNS)][is_ok],
-        np.concatenate([answer.embedding for answer in answers])[is_ok],
-        unusable,
-    )
-
-
-def score(
-    embedded: Embedded,
-    chosen: ChosenTrials,
-    served: PublishedModel,
-    *,
-    set_name: str,
-    duration_seconds: float,
-    utterances_possible: int,
-) -> tuple[pd.DataFrame, Selection]:
-    """Scores the chosen trials of one set and duration, and says of how many they are."""
-    utterances = embedded.utterances
-    trials = trial_table(
-        utterances,
-        embedded.embeddings,
-        chosen.first,
-        chosen.second,
-        chosen.label,
-        served.score,
-    )
-    similar = int(np.sum(chosen.label == SIMILAR))
-    selection = Selection(
-        set=set_name,
-        duration_seconds=duration_seconds,
-        speakers=int(utterances["speaker"].nunique()),
-        utterances=len(utterances),
-        utterances_possible=utterances_possible,
-        similar=similar,
-        similar_possible=chosen.similar_possible,
-        similar_within_recording=similar_within_recording(trials),
-        dissimilar=len(trials) - similar,
-        dissimilar_possible=chosen.dissimilar_possible,
-        least_heard_seconds=float(utterances["speech_seconds"].min()),
-        most_heard_seconds=float(utterances["speech_seconds"].max()),
-    )
-    return trials, selection
+        return utterances.embed(progress.track(groups, total=total, description=title), served)
 
 
 def conclude(

@@ -5,14 +5,13 @@ hold the wanted speech would not do: the model normalises each to its own peak, 
 pauses as speech that were none in the recording, in a few stretches twice as much as wanted.
 """
 
-import hashlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from tempfile import TemporaryFile
-from typing import IO, NamedTuple
+from typing import IO
 
 import numpy as np
 import numpy.typing as npt
@@ -24,29 +23,10 @@ from components.speech_example_gen.cleaning import BLOCK_SECONDS, Cleaner, Unusa
 from components.speech_example_gen.sources import Recording, open_locally
 from components.verification.results import Unused
 from components.verification.trial_table import channel
+from components.verification.utterances import Cut, Utterance, choose_stretches
 
 INT16_PEAK = 32767
 Pcm16 = npt.NDArray[np.int16]
-
-
-class Utterance(NamedTuple):
-    """What is known of an utterance before the model hears it; see `trial_table`."""
-
-    set: str
-    duration_seconds: float
-    utterance: str
-    speaker: str
-    recording: str
-    gender: str
-    channel: str
-    start_seconds: float
-
-
-class Cut(NamedTuple):
-    """An utterance and its sound."""
-
-    utterance: Utterance
-    wav: bytes
 
 
 @dataclass(frozen=True)
@@ -163,18 +143,15 @@ class Cutter:
 
     def _chosen(self, speeches: Sequence[_Speech], samples: int) -> list[tuple[_Speech, int]]:
         """Recordings and offsets of utterances, end to end; a seeded sample of too many."""
-        every = [
-            (speech, offset)
-            for speech in speeches
-            for offset in range(0, speech.samples - samples + 1, samples)
-        ]
-        self.possible[samples] += len(every)
-        if len(every) <= self._per_speaker:
-            return every
-        key = f"{speeches[0].recording.speaker}\0{samples}".encode()
-        rng = np.random.default_rng([self._seed, *hashlib.sha256(key).digest()])
-        chosen = rng.choice(len(every), self._per_speaker, replace=False)
-        return [every[index] for index in sorted(chosen)]
+        found = choose_stretches(
+            [speech.samples for speech in speeches],
+            samples,
+            self._per_speaker,
+            speaker=speeches[0].recording.speaker if speeches else "",
+            seed=self._seed,
+        )
+        self.possible[samples] += found.possible
+        return [(speeches[index], offset) for index, offset in found.chosen]
 
     def _utterance(self, pcm16: Pcm16, speech: _Speech, offset: int, samples: int) -> Cut:
         recording, first = speech.recording, speech.start + offset

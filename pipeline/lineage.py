@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -52,6 +53,11 @@ def published_model(artifact: metadata_store_pb2.Artifact) -> str | None:
     if properties["pushed"].int_value != 1:
         return None
     return str(properties["pushed_destination"].string_value)
+
+
+def report_page(artifact: metadata_store_pb2.Artifact) -> str:
+    """Where the report's page lies."""
+    return os.path.join(artifact.uri, artifacts.REPORT_PAGE)
 
 
 def metrics_by_split(

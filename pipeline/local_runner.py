@@ -159,4 +159,5 @@ def _summarise(job: _Job, progress: Progress) -> RunSummary:
         seconds={name: round(item.seconds, 1) for name, item in progress.components.items()},
         artifacts=str(job.output / ARTIFACTS),
         log=str(job.log),
+        report=lineage.report_page(outputs["report"]),
     )

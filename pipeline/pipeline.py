@@ -21,6 +21,7 @@ from components.pusher.component import Pusher
 from components.spectrogram_pair_gen.component import SpectrogramPairGen
 from components.speech_example_gen.component import SpeechExampleGen
 from components.trainer.component import make_trainer
+from components.verification_report.component import VerificationReport
 from pipeline.code_digest import code_digest
 from pipeline.config import Config
 
@@ -110,6 +111,16 @@ def create_pipeline(
         model_blessing=evaluator.outputs["blessing"],
         base_directory=os.path.join(output, "published"),
     )
+    report = VerificationReport(
+        speech=speech_example_gen.outputs["speech"],
+        rejects=speech_example_gen.outputs["rejects"],
+        model=model,
+        blessing=evaluator.outputs["blessing"],
+        settings=config.report,
+        code_digest=code_digest("components.verification_report"),
+    )
+    # Behind the Pusher: a good model neither waits for its report nor fails with it.
+    report.add_upstream_node(pusher)
     return Pipeline(
         pipeline_name=config.name,
         pipeline_root=os.path.join(output, "artifacts"),
@@ -123,6 +134,7 @@ def create_pipeline(
             baseline,
             evaluator,
             pusher,
+            report,
         ],
         enable_cache=True,
         beam_pipeline_args=list(beam_pipeline_args),

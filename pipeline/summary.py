@@ -37,6 +37,8 @@ class RunSummary:
     """By component: done or cached."""
     artifacts: str
     log: str
+    report: str | None = None
+    """The page about the model."""
 
     def write(self, path: Path) -> None:
         """Writes JSON; the file is complete or the old one."""
@@ -74,6 +76,7 @@ def _fact_table(summary: RunSummary) -> Table:
     table.add_row("rejected", rejects or "none")
     table.add_row("blessed", verdict)
     table.add_row("model", Text(summary.published_model or "not published", overflow="fold"))
+    table.add_row("report", Text(summary.report or "none", overflow="fold"))
     table.add_row("artifacts", Text(summary.artifacts, overflow="fold"))
     table.add_row("log", Text(summary.log, overflow="fold"))
     return table

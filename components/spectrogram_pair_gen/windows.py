@@ -18,6 +18,7 @@ from components.spectrogram_pair_gen.sampling import (
     Stretch,
     keyed_generator,
 )
+from components.speech_examples import read_examples, samples_of, text
 
 # Every call of the front end has this many windows, the last one padded: one trace, and
 # results that do not depend on how the windows were grouped.
@@ -39,24 +40,6 @@ class Window:
     start_seconds: float
     level_dbfs: float
     spectrogram: bytes
-
-
-def read_examples(file: str) -> Iterator[tf.train.Example]:
-    """The `speech` examples of one file, in order."""
-    for record in tf.data.TFRecordDataset(file).as_numpy_iterator():
-        yield tf.train.Example.FromString(record)
-
-
-def text(example: tf.train.Example, key: str) -> str:
-    """A feature that holds one string."""
-    value: bytes = example.features.feature[key].bytes_list.value[0]
-    return value.decode()
-
-
-def samples_of(example: tf.train.Example) -> npt.NDArray[np.int16]:
-    """int16 [samples] of a `speech` example."""
-    pcm16: bytes = example.features.feature[features.PCM16].bytes_list.value[0]
-    return np.frombuffer(pcm16, "<i2")
 
 
 def stretches(file: str) -> Iterator[tuple[str, Stretch]]:

@@ -4,11 +4,13 @@ Source: Poh and Bengio, "Estimating the confidence interval of expected performa
 biometric authentication using joint bootstrap", ICASSP 2007 (subject-based bootstrap).
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
 from components.trials import SIMILAR
 
@@ -50,6 +52,24 @@ def trial_weights(
     """
     weight_b = np.where(label == SIMILAR, 1, multiplicity[speaker_b])
     return (multiplicity[speaker_a] * weight_b).astype(np.float64)
+
+
+def resampled_weights(
+    trials: pd.DataFrame, resamples: int, seed: int
+) -> Iterator[npt.NDArray[np.float64]]:
+    """`trial_weights` of each resample of a table's speakers.
+
+    Args:
+        trials: columns `speaker_a`, `speaker_b` and `label`, a row for each.
+        resamples: how many.
+        seed: the same one gives the same weights.
+    """
+    both = np.concatenate([trials["speaker_a"].to_numpy(), trials["speaker_b"].to_numpy()])
+    codes, speakers = pd.factorize(both)
+    speaker_a, speaker_b = np.split(codes, 2)
+    label = trials["label"].to_numpy()
+    for multiplicity in multiplicities(len(speakers), resamples, seed):
+        yield trial_weights(multiplicity, speaker_a, speaker_b, label)
 
 
 def figure(value: float, resampled: npt.ArrayLike) -> Figure:

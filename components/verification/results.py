@@ -72,7 +72,7 @@ class Evaluation:
 
     def to_json(self) -> str:
         """JSON with null for NaN."""
-        told = json.dumps(_without_nan(asdict(self)), indent=2, ensure_ascii=False, allow_nan=False)
+        told = json.dumps(without_nan(asdict(self)), indent=2, ensure_ascii=False, allow_nan=False)
         return told + "\n"
 
 
@@ -97,9 +97,10 @@ def read_trials(folder: Path) -> pd.DataFrame:
     return pd.read_parquet(folder / SCORES_FILE)
 
 
-def _without_nan(value: Any) -> Any:
+def without_nan(value: Any) -> Any:
+    """What JSON can hold of dicts and lists: None for NaN."""
     if isinstance(value, dict):
-        return {key: _without_nan(each) for key, each in value.items()}
+        return {key: without_nan(each) for key, each in value.items()}
     if isinstance(value, list | tuple):
-        return [_without_nan(each) for each in value]
+        return [without_nan(each) for each in value]
     return None if isinstance(value, float) and math.isnan(value) else value

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from components.trials import SIMILAR
-from components.verification.bootstrap import Figure, figure, multiplicities, trial_weights
+from components.verification.bootstrap import Figure, figure, resampled_weights
 from components.verification.measures import Measures
 from components.verification.trial_table import SHARED_COLUMNS, SLICED_BY, scores_of
 
@@ -66,20 +66,16 @@ def _measured(
     trials: pd.DataFrame, sliced_by: str, value: str, resamples: int, seed: int
 ) -> SliceFigures:
     label = trials["label"].to_numpy()
-    both = np.concatenate([trials["speaker_a"].to_numpy(), trials["speaker_b"].to_numpy()])
-    codes, speakers = pd.factorize(both)
-    speaker_a, speaker_b = np.split(codes, 2)
     measures = Measures(scores_of(trials))
     resampled = [
-        measures.figures(trial_weights(multiplicity, speaker_a, speaker_b, label))
-        for multiplicity in multiplicities(len(speakers), resamples, seed)
+        measures.figures(weights) for weights in resampled_weights(trials, resamples, seed)
     ]
     return SliceFigures(
         set=trials["set"].iloc[0],
         duration_seconds=float(trials["duration_seconds"].iloc[0]),
         sliced_by=sliced_by,
         value=value,
-        speakers=len(speakers),
+        speakers=len({*trials["speaker_a"], *trials["speaker_b"]}),
         similar=int(np.sum(label == SIMILAR)),
         dissimilar=int(np.sum(label != SIMILAR)),
         figures={

@@ -47,8 +47,10 @@ SETTINGS = (
 SPEECH, PAIRS, SCHEMA = "SpeechExampleGen", "SpectrogramPairGen", "ImportSchemaGen"
 STATISTICS, VALIDATOR, TRAINER = "StatisticsGen", "ExampleValidator", "Trainer"
 BASELINE, EVALUATOR, PUSHER = "Baseline", "Evaluator", "Pusher"
+REPORT = "VerificationReport"
 NODES = (
     SCHEMA, SPEECH, PAIRS, STATISTICS, VALIDATOR, TRAINER, BASELINE, EVALUATOR, PUSHER,
+    REPORT,
 )  # fmt: skip
 RESOLVED_AFRESH = {BASELINE: "done"}  # TFX never takes a resolver from the cache
 

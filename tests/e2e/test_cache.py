@@ -11,12 +11,14 @@ import pytest
 import soundfile
 
 from components.artifacts import MODEL_CARD
+from components.verification_report import component
 from pipeline import code_digest, pipeline
 from tests.e2e.conftest import Run
 from tests.e2e.support_runs import (
     EVALUATOR,
     NODES,
     PUSHER,
+    REPORT,
     SCHEMA,
     STATISTICS,
     TRAINER,
@@ -75,7 +77,7 @@ def test_edited_code_of_the_trainer_trains_again(
     with (tree / "components" / "trainer" / "losses.py").open("a") as module:
         module.write("# edited\n")
     ended = rerun()
-    assert ended.states() == states(TRAINER, EVALUATOR, PUSHER)
+    assert ended.states() == states(TRAINER, EVALUATOR, PUSHER, REPORT)
     assert ended.status == 0
     first, second = _versions(finished)
     assert first == finished.published.name
@@ -106,3 +108,17 @@ def test_an_edited_schema_is_validated_against_and_stops_before_training(
         assert f"feature {feature}:" in ended.err
         assert ended.err.count("\n") == 1
         assert _versions(finished) == [finished.published.name]
+
+
+def test_edited_code_or_settings_of_the_report_write_another_one(
+    finished: Run, rerun: Rerun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended = rerun("report.resamples=30")
+    assert (ended.status, ended.states()) == (0, states(REPORT))
+    told = json.loads((finished.output / "summary.json").read_text())
+    assert told["report"] != finished.summary.report
+    assert Path(told["report"]).is_file()
+    assert _versions(finished) == [finished.published.name]
+
+    monkeypatch.setattr(component, "template_digest", lambda: "edited")
+    assert rerun("report.resamples=30").states() == states(REPORT)

@@ -10,6 +10,7 @@ from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
 
 from components import features, spectrogram_image
+from components.artifacts import MODEL_CARD
 from pipeline.pipeline import PAIR_SCHEMA
 from pipeline.summary import RunSummary
 from tests.e2e.conftest import Run
@@ -71,7 +72,7 @@ def test_every_output_is_recorded_and_lies_where_the_record_says(
 ) -> None:
     assert set(folders) == {
         "speech", "rejects", "pairs", "schema", "statistics", "anomalies", "model", "model_run",
-        "evaluation", "blessing", "pushed_model",
+        "evaluation", "blessing", "pushed_model", "report",
     }  # fmt: skip
     assert [key for key, folder in folders.items() if not any(folder.iterdir())] == []
 
@@ -191,3 +192,18 @@ def test_the_summary_is_on_disk(finished: Run) -> None:
 
 def test_nothing_is_left_of_the_training_but_its_model(finished: Run) -> None:
     assert list((finished.output / "checkpoints").iterdir()) == []
+
+
+def test_the_report_is_of_this_run(finished: Run, folders: dict[str, Path]) -> None:
+    assert finished.summary.report == str(folders["report"] / "index.html")
+    figures = json.loads((folders["report"] / "figures.json").read_text())
+    card = json.loads((finished.published / MODEL_CARD).read_text())
+    assert figures["model"]["model_digest"] == card["model_digest"]
+    assert figures["data"]["recordings"] == finished.summary.recordings
+    assert figures["blessed"] == finished.summary.blessed
+    assert {row["check"]: row["found"] for row in figures["checks"]} == {
+        "unseen_speakers": 0,
+        "calibration_speakers": 0,
+        "overlaps": 0,
+        "same_audio": 0,
+    }

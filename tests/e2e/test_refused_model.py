@@ -7,7 +7,16 @@ from collections.abc import Callable
 import pytest
 
 from tests.e2e.conftest import Run
-from tests.e2e.support_runs import EVALUATOR, PUSHER, TRAINER, Ended, Store, digests, states
+from tests.e2e.support_runs import (
+    EVALUATOR,
+    PUSHER,
+    REPORT,
+    TRAINER,
+    Ended,
+    Store,
+    digests,
+    states,
+)
 
 pytestmark = pytest.mark.slow
 Rerun = Callable[..., Ended]
@@ -18,7 +27,7 @@ def test_a_model_that_fails_its_bound_is_not_published(finished: Run, rerun: Rer
     ended = rerun("evaluator.max_eer_eval=0.0")
     assert (ended.status, ended.err) == (1, "")
     # The model is the same: only what judges it is done again.
-    assert ended.states() == states(EVALUATOR, PUSHER)
+    assert ended.states() == states(EVALUATOR, PUSHER, REPORT)
     assert not finished.published.parent.exists()
     told = json.loads((finished.output / "summary.json").read_text())
     eer = finished.summary.metrics["eval"]["eer"]
@@ -40,7 +49,7 @@ def test_a_model_worse_than_the_last_blessed_one_is_not_published(
         "evaluator.max_eer_increase=0.02",
     )
     assert (ended.status, ended.err) == (1, "")
-    assert ended.states() == states(TRAINER, EVALUATOR, PUSHER)
+    assert ended.states() == states(TRAINER, EVALUATOR, PUSHER, REPORT)
     assert digests(finished.published.parent) == before
     told = json.loads((finished.output / "summary.json").read_text())
     rise = told["metrics"]["eval"]["eer"] - finished.summary.metrics["eval"]["eer"]

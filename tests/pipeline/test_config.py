@@ -208,6 +208,15 @@ def test_a_config_survives_dict_and_yaml(tmp_path_factory: Any, config: Config) 
     assert again.digest() == config.digest()
 
 
+def test_how_a_model_is_judged_does_not_train_it_anew() -> None:
+    config = load_config("default")
+    judged = load_config("default", ["report.resamples=9", "evaluator.max_eer_eval=0.2"])
+    assert judged.digest() != config.digest()
+    assert judged.training_digest() == config.training_digest()
+    trained = load_config("default", ["trainer.epochs=7"])
+    assert trained.training_digest() != config.training_digest()
+
+
 def test_the_digest_sees_each_setting_and_nothing_else() -> None:
     config = load_config("default")
     changed = load_config("default", ["evaluator.max_eer_eval=0.2"])

@@ -1,0 +1,134 @@
+"""Utterances to compare: cut from speech without its silence, and heard by a model."""
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from typing import Final, NamedTuple, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from components.verification.results import Unused
+from components.verification.trial_table import UTTERANCE_COLUMNS, Embeddings
+
+OK: Final = "ok"
+
+
+class Utterance(NamedTuple):
+    """What is known of an utterance before the model hears it; see `trial_table`."""
+
+    set: str
+    duration_seconds: float
+    utterance: str
+    speaker: str
+    recording: str
+    gender: str
+    channel: str
+    start_seconds: float
+
+
+class Cut(NamedTuple):
+    """An utterance and its sound."""
+
+    utterance: Utterance
+    wav: bytes
+
+
+class Heard(Protocol):
+    """What a model says about N recordings."""
+
+    @property
+    def embedding(self) -> Embeddings:
+        """float32 [N, D], NaN unless the status is "ok"."""
+
+    @property
+    def speech_seconds(self) -> npt.NDArray[np.float32]:
+        """float32 [N], without the silence."""
+
+    @property
+    def status(self) -> list[str]:
+        """[N]."""
+
+
+class Model(Protocol):
+    """What hears utterances and compares them, such as a PublishedModel."""
+
+    def embed(self, wavs: Sequence[bytes]) -> Heard:
+        """Embeds N WAVs."""
+
+    def score(
+        self, embedding_a: Embeddings, embedding_b: Embeddings
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
+        """Distance, probability and decision of N pairs of embeddings."""
+
+
+class Embedded(NamedTuple):
+    """Utterances that the model took, and those that it did not."""
+
+    utterances: pd.DataFrame
+    """UTTERANCE_COLUMNS."""
+    embeddings: Embeddings
+    unusable: list[Unused]
+
+
+class Stretches(NamedTuple):
+    """Where to cut, and of how many places these were chosen."""
+
+    chosen: list[tuple[int, int]]
+    """The stretch's index and the offset in it, in samples, in order."""
+    possible: int
+
+
+def choose_stretches(
+    lengths: Sequence[int], samples: int, most: int, *, speaker: str, seed: int
+) -> Stretches:
+    """Utterances end to end in stretches of one speaker's speech; a seeded sample of too many.
+
+    Args:
+        lengths: samples of each stretch.
+        samples: of an utterance.
+        most: utterances at most.
+        speaker: whose they are; speakers are drawn for independently of each other.
+        seed: the same one gives the same utterances.
+    """
+    every = [
+        (index, offset)
+        for index, length in enumerate(lengths)
+        for offset in range(0, length - samples + 1, samples)
+    ]
+    if len(every) <= most:
+        return Stretches(every, len(every))
+    key = f"{speaker}\0{samples}".encode()
+    rng = np.random.default_rng([seed, *hashlib.sha256(key).digest()])
+    chosen = rng.choice(len(every), most, replace=False)
+    return Stretches([every[index] for index in sorted(chosen)], len(every))
+
+
+def embed(groups: Iterable[Sequence[Cut]], model: Model) -> Embedded:
+    """Lets the model hear utterances, a group at a time.
+
+    Args:
+        groups: of utterances, made as they are needed.
+        model: hears them.
+    """
+    utterances: list[Utterance] = []
+    answers: list[Heard] = []
+    for cuts in groups:
+        utterances += [cut.utterance for cut in cuts]
+        answers.append(model.embed([cut.wav for cut in cuts]))
+    table = pd.DataFrame(utterances, columns=Utterance._fields)
+    table["speech_seconds"] = np.concatenate([answer.speech_seconds for answer in answers])
+    statuses = [status for answer in answers for status in answer.status]
+    is_ok = np.array([status == OK for status in statuses], bool)
+    unusable = [
+        Unused(utterance.set, utterance.utterance, status, f"{seconds:.2f} s of speech")
+        for utterance, status, seconds in zip(
+            utterances, statuses, table["speech_seconds"], strict=True
+        )
+        if status != OK
+    ]
+    return Embedded(
+        table[list(UTTERANCE_COLUMNS)][is_ok],
+        np.concatenate([answer.embedding for answer in answers])[is_ok],
+        unusable,
+    )

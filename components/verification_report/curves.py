@@ -1,0 +1,153 @@
+"""What the plots of one split's trials show, each with a 95 % band over speakers.
+
+The bands are pointwise: at each place 95 % of the resampled curves lie within.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from scipy.special import ndtr, ndtri
+
+from components.trials import SIMILAR, DistinctDistances
+from components.verification.bootstrap import figure, resampled_weights
+
+Floats = npt.NDArray[np.float64]
+
+# False-accept rates that curves are read off at: even steps on a DET's axis, and both ends.
+LOWEST_RATE, HIGHEST_RATE = 0.001, 0.999
+GRID_POINTS: Final = 101
+DISTANCE_BINS: Final = 48
+PROBABILITY_BINS: Final = 10
+
+
+def false_accept_grid() -> Floats:
+    """float64 [GRID_POINTS + 2], from 0 to 1, evenly spaced in probits between."""
+    probits = np.linspace(ndtri(LOWEST_RATE), ndtri(HIGHEST_RATE), GRID_POINTS)
+    return np.concatenate([[0.0], ndtr(probits), [1.0]])
+
+
+def error_curve(trials: pd.DataFrame, resamples: int, seed: int) -> dict[str, Any]:
+    """False rejection against false acceptance: a DET, and upside down a ROC.
+
+    Args:
+        trials: of one split and duration, both classes.
+        resamples: of the speakers, for the band.
+        seed: of the resamples.
+
+    Returns:
+        `false_accept`, `false_reject` with `low` and `high`, and `operating_point`: both rates
+        at the model's own threshold.
+    """
+    grid = false_accept_grid()
+    distinct = DistinctDistances(trials["label"], trials["distance"])
+    curve = _at(grid, distinct, np.ones(len(trials)))
+    resampled = [
+        _at(grid, distinct, weights) for weights in resampled_weights(trials, resamples, seed)
+    ]
+    low, high = _band(curve, resampled)
+    similar = (trials["label"] == SIMILAR).to_numpy()
+    accepted = trials["same_speaker"].to_numpy()
+    return {
+        "false_accept": grid.tolist(),
+        "false_reject": curve.tolist(),
+        "low": low,
+        "high": high,
+        "operating_point": {
+            "false_accept": float(accepted[~similar].mean()),
+            "false_reject": float(1.0 - accepted[similar].mean()),
+        },
+    }
+
+
+def _at(grid: Floats, distinct: DistinctDistances, weights: Floats) -> Floats:
+    """False rejection where false acceptance has these values, linear between the steps."""
+    counts = distinct.weighed(weights)
+    if not counts.has_both_classes():
+        return np.full(len(grid), np.nan)
+    false_accept, false_reject = counts.error_rates()
+    return np.interp(grid, false_accept, false_reject)
+
+
+def _band(values: Floats, resampled: Sequence[Floats]) -> tuple[list[float], list[float]]:
+    intervals = [
+        figure(float(value), [drawn[place] for drawn in resampled])
+        for place, value in enumerate(values)
+    ]
+    return [each.low for each in intervals], [each.high for each in intervals]
+
+
+def histogram(trials: pd.DataFrame, highest: float) -> dict[str, Any]:
+    """How many trials of each class lie in equal bins of distance.
+
+    Args:
+        trials: of one split and duration.
+        highest: distance at the upper edge of the last bin.
+    """
+    edges = np.linspace(0.0, highest, DISTANCE_BINS + 1)
+    similar = (trials["label"] == SIMILAR).to_numpy()
+    distance = trials["distance"].to_numpy().astype(np.float64)
+    return {
+        "edges": edges.tolist(),
+        "similar": np.histogram(distance[similar], edges)[0].tolist(),
+        "dissimilar": np.histogram(distance[~similar], edges)[0].tolist(),
+    }
+
+
+def reliability(trials: pd.DataFrame, resamples: int, seed: int) -> list[dict[str, Any]]:
+    """What share of the trials with some probability are of one speaker, bin by bin.
+
+    Both classes weigh the same, since the probabilities are those at equal priors.
+
+    Args:
+        trials: of one split and duration, both classes.
+        resamples: of the speakers, for the intervals.
+        seed: of the resamples.
+
+    Returns:
+        For each bin that has trials: `low_edge`, `high_edge`, `trials`, the mean `probability`,
+        and `same` with `low` and `high`, the share of same-speaker trials.
+    """
+    probability = trials["probability"].to_numpy().astype(np.float64)
+    similar = (trials["label"] == SIMILAR).to_numpy()
+    # The last bin holds 1.0 too.
+    place = np.minimum((probability * PROBABILITY_BINS).astype(np.int64), PROBABILITY_BINS - 1)
+    mean, same = _by_bin(place, probability, similar, np.ones(len(trials)))
+    resampled = [
+        _by_bin(place, probability, similar, weights)[1]
+        for weights in resampled_weights(trials, resamples, seed)
+    ]
+    count = np.bincount(place, minlength=PROBABILITY_BINS)
+    rows = []
+    for index in np.flatnonzero(count):
+        interval = figure(float(same[index]), [drawn[index] for drawn in resampled])
+        rows.append(
+            {
+                "low_edge": index / PROBABILITY_BINS,
+                "high_edge": (index + 1) / PROBABILITY_BINS,
+                "trials": int(count[index]),
+                "probability": float(mean[index]),
+                "same": interval.value,
+                "low": interval.low,
+                "high": interval.high,
+            }
+        )
+    return rows
+
+
+def _by_bin(
+    place: npt.NDArray[np.int64],
+    probability: Floats,
+    similar: npt.NDArray[np.bool_],
+    weights: Floats,
+) -> tuple[Floats, Floats]:
+    """Mean probability and share of same-speaker trials of each bin, NaN where it has no weight."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        balanced = weights / np.where(similar, weights[similar].sum(), weights[~similar].sum())
+        total, of_similar, of_probability = (
+            np.bincount(place, balanced * factor, PROBABILITY_BINS)
+            for factor in (1.0, similar, probability)
+        )
+        return of_probability / total, of_similar / total

@@ -1,0 +1,142 @@
+"""What a model was made from: speakers, minutes, what was not used, and what may have leaked."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
+
+import pandas as pd
+
+from components import features
+from components.verification_report.pieces import Piece
+
+TRAINED_ON: Final = "trained on"
+CALIBRATED_ON: Final = "calibration only"
+UNSEEN: Final = "unseen"
+ROLES: Final = (TRAINED_ON, CALIBRATED_ON, UNSEEN)
+REJECTS_LISTED: Final = 30
+# Seconds are stored as float32, which has steps of a millisecond three hours into a recording.
+OVERLAP_SECONDS: Final = 0.01
+SECONDS_IN_A_MINUTE: Final = 60.0
+
+
+def piece_table(pieces: Sequence[Piece]) -> pd.DataFrame:
+    """A row for each piece, with `minutes` and `seconds` beside its own fields."""
+    table = pd.DataFrame(pieces, columns=Piece._fields)
+    table["seconds"] = table["samples"] / table["sample_rate"]
+    table["minutes"] = table["seconds"] / SECONDS_IN_A_MINUTE
+    return table
+
+
+def data_card(table: pd.DataFrame, rejects: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Totals, splits, speakers, and recordings that were not used.
+
+    Args:
+        table: a `piece_table` of every split.
+        rejects: rows `file`, `reason`, `seconds`, `detail`.
+    """
+    splits = [split for split in features.SPLITS if split in set(table["split"])]
+    reasons = Counter(row["reason"] for row in rejects)
+    return {
+        "speakers": int(table["speaker"].nunique()),
+        "recordings": int(table["recording"].nunique()),
+        "minutes": float(table["minutes"].sum()),
+        "splits": [_of_split(split, table[table["split"] == split]) for split in splits],
+        "by_speaker": _by_speaker(table, splits),
+        "rejected": len(rejects),
+        "rejected_by_reason": [
+            {"reason": reason, "count": count} for reason, count in sorted(reasons.items())
+        ],
+        "rejects": [dict(row) for row in rejects[:REJECTS_LISTED]],
+    }
+
+
+def _of_split(split: str, part: pd.DataFrame) -> dict[str, Any]:
+    gender = part.groupby("speaker")["gender"].first()
+    return {
+        "split": split,
+        "speakers": int(part["speaker"].nunique()),
+        **{name: int((gender == name).sum()) for name in features.GENDERS},
+        "recordings": int(part["recording"].nunique()),
+        "minutes": float(part["minutes"].sum()),
+    }
+
+
+def _by_speaker(table: pd.DataFrame, splits: Sequence[str]) -> list[dict[str, Any]]:
+    """By role, gender and name; their places, from 1, number the speakers in every plot."""
+    rows = []
+    for speaker, own in table.groupby("speaker"):
+        minutes = own.groupby("split")["minutes"].sum()
+        rows.append(
+            {
+                "speaker": speaker,
+                "gender": own["gender"].iloc[0],
+                "role": _role(set(own["split"])),
+                "recordings": int(own["recording"].nunique()),
+                "minutes": {split: float(minutes.get(split, 0.0)) for split in splits},
+            }
+        )
+    rows.sort(key=lambda row: (ROLES.index(row["role"]), row["gender"], row["speaker"]))
+    return [{"number": number, **row} for number, row in enumerate(rows, 1)]
+
+
+def _role(splits: set[str]) -> str:
+    if features.TRAIN in splits:
+        return TRAINED_ON
+    return UNSEEN if features.UNSEEN in splits else CALIBRATED_ON
+
+
+def genders_not_judged(card: Mapping[str, Any], judged_on: str) -> list[str]:
+    """The genders that a model learnt from and that the split it is judged on lacks.
+
+    Args:
+        card: a `data_card`.
+        judged_on: the split.
+    """
+    of = {row["split"]: row for row in card["splits"]}
+    learnt, judged = of.get(features.TRAIN, {}), of[judged_on]
+    return [name for name in ("female", "male") if learnt.get(name) and not judged[name]]
+
+
+def leakage_checks(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Whether what a model is judged on, it has learnt from.
+
+    Args:
+        table: a `piece_table` of every split.
+
+    Returns:
+        For each check `check`, `found` of `looked_at`, and `passed`: whether none was found,
+        None where there was nothing to look at.
+    """
+    speakers = {split: set(own["speaker"]) for split, own in table.groupby("split")}
+    trained_on = speakers.get(features.TRAIN, set())
+    unseen = speakers.get(features.UNSEEN, set())
+    others = set().union(*(speakers[split] for split in speakers if split != features.UNSEEN))
+    # Whose own later speech is in `eval`, the training was meant to hear.
+    held_out = speakers.get(features.CALIBRATION, set()) - speakers.get(features.EVAL, set())
+    by_digest = table.groupby("digest")["split"].nunique()
+    shared = list(_shared_seconds(table))
+    return [
+        _check("unseen_speakers", len(unseen & others), len(unseen)),
+        _check("calibration_speakers", len(held_out & trained_on), len(held_out)),
+        _check("overlaps", sum(each > OVERLAP_SECONDS for each in shared), len(shared)),
+        _check("same_audio", int((by_digest > 1).sum()), len(by_digest)),
+    ]
+
+
+def _check(name: str, found: int, looked_at: int) -> dict[str, Any]:
+    passed = found == 0 if looked_at else None
+    return {"check": name, "found": found, "looked_at": looked_at, "passed": passed}
+
+
+def _shared_seconds(table: pd.DataFrame) -> Iterator[float]:
+    """Of each piece behind one of another split, in its recording: seconds that they share."""
+    for _, own in table.groupby("recording"):
+        ends: dict[str, float] = {}
+        ordered = own.sort_values(["start_seconds", "split"])
+        for split, start, seconds in zip(
+            ordered["split"], ordered["start_seconds"], ordered["seconds"], strict=True
+        ):
+            others = [end for other, end in ends.items() if other != split]
+            if others:
+                yield max(others) - start
+            ends[split] = max(ends.get(split, 0.0), start + seconds)

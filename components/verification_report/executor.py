@@ -1,0 +1,97 @@
+"""Judges the model on the speech that it did not learn from, and writes the report."""
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tfx import types
+from tfx.dsl.components.base import base_executor
+from tfx.dsl.io import fileio
+from tfx.types import artifact_utils
+from tfx.utils import io_utils, path_utils
+
+from components.artifacts import REJECTS_FILE
+from components.errors import SwarError
+from components.published_model import PublishedModel
+from components.settings import ReportSettings, SpectrogramSettings
+from components.verification_report.judging import judge
+from components.verification_report.pieces import Piece, read_pieces
+from components.verification_report.report import report_files
+
+
+class Executor(base_executor.BaseExecutor):
+    """Writes `report`."""
+
+    def Do(
+        self,
+        input_dict: dict[str, list[types.Artifact]],
+        output_dict: dict[str, list[types.Artifact]],
+        exec_properties: dict[str, Any],
+    ) -> None:
+        """Writes the page, its plots, every score and every number into one folder.
+
+        Raises:
+            SwarError: there is too little speech to compare, or the model is none of ours.
+        """
+        settings = ReportSettings.model_validate_json(exec_properties["settings"])
+        pieces = _read_pieces(artifact_utils.get_single_instance(input_dict["speech"]))
+        rejects = _read_rejects(artifact_utils.get_single_uri(input_dict["rejects"]))
+        blessing = artifact_utils.get_single_instance(input_dict["blessing"])
+        model = artifact_utils.get_single_instance(input_dict["model"])
+        with tempfile.TemporaryDirectory(prefix="swar-report-") as folder:
+            served = PublishedModel(_local_copy(model, folder))
+            judged = judge(pieces, served, _window_samples(served), settings)
+        files = report_files(
+            pieces,
+            rejects,
+            served.card,
+            judged,
+            blessing.get_int_custom_property("blessed") == 1,
+            settings,
+        )
+        _write(artifact_utils.get_single_uri(output_dict["report"]), files)
+
+
+def _read_pieces(speech: types.Artifact) -> list[Piece]:
+    """Of every split, in the order of their files."""
+    return [
+        piece
+        for split in artifact_utils.decode_split_names(speech.split_names)
+        for file in sorted(
+            fileio.glob(os.path.join(artifact_utils.get_split_uri([speech], split), "*"))
+        )
+        for piece in read_pieces(split, file)
+    ]
+
+
+def _read_rejects(uri: str) -> list[dict[str, Any]]:
+    with fileio.open(os.path.join(uri, REJECTS_FILE)) as file:
+        return [json.loads(line) for line in file.read().splitlines() if line]
+
+
+def _local_copy(model: types.Artifact, folder: str) -> Path:
+    """The SavedModel in a local folder, wherever it lies."""
+    source = path_utils.serving_model_path(model.uri, path_utils.is_old_model_artifact(model))
+    copy = os.path.join(folder, "model")
+    io_utils.copy_dir(source, copy)
+    return Path(copy)
+
+
+def _window_samples(served: PublishedModel) -> int:
+    try:
+        spectrogram = SpectrogramSettings.model_validate(served.card["spectrogram"])
+    except (KeyError, ValueError) as error:
+        raise SwarError(
+            "the model was trained by another version of swar: train it again"
+        ) from error
+    return spectrogram.window_samples(served.sample_rate)
+
+
+def _write(uri: str, files: Mapping[str, bytes]) -> None:
+    fileio.makedirs(uri)
+    for name, content in files.items():
+        with fileio.open(os.path.join(uri, name), "wb") as file:
+            file.write(content)

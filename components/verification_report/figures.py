@@ -1,0 +1,234 @@
+"""Every number of the report: `figures.json`, from which the page and its plots are made."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+
+from components.settings import ReportSettings
+from components.verification import measures
+from components.verification.results import Unused, without_nan
+from components.verification.slices import EVERYTHING, SliceFigures, measure_slices
+from components.verification_report import article, curves, data_card, maps
+from components.verification_report.judging import (
+    SETS,
+    Judged,
+    detail_trials,
+    has_both_classes,
+    has_enough,
+)
+
+GENDER_PAIR: Final = "gender_pair"
+OF: Final = 100
+CARD_ENTRIES: Final = (
+    "model_digest", "config_digest", "data_digest", "code_digest", "sample_rate", "embedding_size",
+    "threshold", "slope", "best_epoch",
+)  # fmt: skip
+TRAINER_ENTRIES: Final = ("blocks", "head", "loss", "weights", "epochs", "learning_rate")
+CALIBRATED_ON: Final = ("speakers", "similar", "dissimilar")
+KEPT, WORSE, BETTER = "kept", "worse", "better"
+PROMISES: Final = (
+    measures.EER,
+    measures.CLLR,
+    measures.FALSE_ACCEPT_RATE,
+    measures.FALSE_REJECT_RATE,
+)
+
+
+def report_figures(
+    pieces: pd.DataFrame,
+    rejects: Sequence[Mapping[str, Any]],
+    card: Mapping[str, Any],
+    judged: Judged,
+    blessed: bool,
+    settings: ReportSettings,
+) -> dict[str, Any]:
+    """All numbers, ready for JSON: None where there is none.
+
+    Args:
+        pieces: a `piece_table` of every split.
+        rejects: rows `file`, `reason`, `seconds`, `detail`.
+        card: what the model says about itself.
+        judged: every score.
+        blessed: whether the Evaluator blessed the model.
+        settings: resamples, bounds, seed.
+    """
+    data = data_card.data_card(pieces, rejects)
+    numbers = {row["speaker"]: row["number"] for row in data["by_speaker"]}
+    measured = measure_slices(judged.trials, resamples=settings.resamples, seed=settings.seed)
+    slices = [slice_row(each) for each in measured if each.sliced_by in (EVERYTHING, GENDER_PAIR)]
+    history = list(card.get("history") or [])
+    best = next((row for row in history if row.get("epoch") == card.get("best_epoch")), None)
+    trained_on = sum(row["role"] == data_card.TRAINED_ON for row in data["by_speaker"])
+    compared = _compared_seconds(slices, judged.detail_seconds)
+    told: dict[str, Any] = without_nan(
+        {
+            "blessed": blessed,
+            "headline": _headline(slices, judged),
+            "slices": slices,
+            "selections": [asdict(each) for each in judged.selections],
+            "unusable": _unusable(judged.embedded.unusable),
+            **_details(judged, numbers, settings),
+            "data": data,
+            "checks": data_card.leakage_checks(pieces),
+            "genders_not_judged": data_card.genders_not_judged(data, judged.headline),
+            "model": _model(card),
+            "history": history,
+            "calibration": _calibration(card),
+            "promises": _promises(card.get("calibration") or {}, slices, judged),
+            "compared_seconds": compared,
+            "comparison": article.comparison(_whole(slices, compared), best, trained_on),
+            "settings": settings.model_dump(mode="json"),
+        }
+    )
+    return told
+
+
+def slice_row(part: SliceFigures) -> dict[str, Any]:
+    """As the dataclass."""
+    return asdict(part)
+
+
+def _whole(slices: Iterable[Mapping[str, Any]], seconds: float) -> list[Mapping[str, Any]]:
+    """Whole splits at one duration."""
+    return [
+        each
+        for each in slices
+        if each["sliced_by"] == EVERYTHING and each["duration_seconds"] == seconds
+    ]
+
+
+def _compared_seconds(slices: Sequence[Mapping[str, Any]], detail: float) -> float:
+    """The duration nearest to the article's at which every split has enough trials."""
+    whole = [each for each in slices if each["sliced_by"] == EVERYTHING]
+    names = {each["set"] for each in whole}
+    fitting = [
+        seconds
+        for seconds in sorted({each["duration_seconds"] for each in whole})
+        if {
+            each["set"]
+            for each in _whole(slices, seconds)
+            if has_enough(each["similar"], each["dissimilar"])
+        }
+        == names
+    ]
+    return min(fitting, key=lambda each: abs(each - article.SECONDS), default=detail)
+
+
+def _headline(slices: Iterable[Mapping[str, Any]], judged: Judged) -> dict[str, Any]:
+    (part,) = (
+        each for each in _whole(slices, judged.detail_seconds) if each["set"] == judged.headline
+    )
+    wrong = {
+        name: round(OF * part["figures"][name]["value"])
+        for name in (measures.FALSE_ACCEPT_RATE, measures.FALSE_REJECT_RATE)
+    }
+    (selection,) = (
+        each
+        for each in judged.selections
+        if (each.set, each.duration_seconds) == (judged.headline, judged.detail_seconds)
+    )
+    return {
+        **part,
+        "of_100": wrong,
+        "similar_within_recording": selection.similar_within_recording,
+    }
+
+
+def _details(
+    judged: Judged, numbers: Mapping[str, int], settings: ReportSettings
+) -> dict[str, Any]:
+    """What is plotted, of every split that has trials of both classes."""
+    trials = {name: detail_trials(judged, name) for name in reversed(SETS)}
+    trials = {name: found for name, found in trials.items() if has_both_classes(found)}
+    highest = max(float(found["distance"].max()) for found in trials.values())
+    seeded = settings.resamples, settings.seed
+    return {
+        "curves": {name: curves.error_curve(found, *seeded) for name, found in trials.items()},
+        "histograms": {name: curves.histogram(found, highest) for name, found in trials.items()},
+        "reliability": {name: curves.reliability(found, *seeded) for name, found in trials.items()},
+        "speaker_distances": {
+            name: maps.speaker_distances(found, numbers) for name, found in trials.items()
+        },
+        "map": _map(judged, numbers, settings),
+        "worst": maps.worst_pairs(trials[judged.headline], settings.worst_pairs),
+    }
+
+
+def map_utterances(judged: Judged, settings: ReportSettings) -> pd.DataFrame:
+    """The utterances on the map; the index tells their embeddings."""
+    utterances = judged.embedded.utterances.reset_index(drop=True)
+    same_duration = utterances[utterances["duration_seconds"] == judged.detail_seconds]
+    return maps.choose_for_map(same_duration, settings.map_utterances)
+
+
+def _map(
+    judged: Judged, numbers: Mapping[str, int], settings: ReportSettings
+) -> list[dict[str, Any]]:
+    shown = map_utterances(judged, settings)
+    if len(shown) < maps.FEWEST_ON_A_MAP:
+        return []
+    places = maps.embedding_map(judged.embedded.embeddings[shown.index], settings.seed)
+    return [
+        {
+            "x": float(x),
+            "y": float(y),
+            "set": row.set,
+            "number": numbers[row.speaker],
+            "gender": row.gender,
+            "utterance": row.utterance,
+        }
+        for (x, y), row in zip(places.astype(np.float64), shown.itertuples(), strict=True)
+    ]
+
+
+def _unusable(unused: Iterable[Unused]) -> list[dict[str, Any]]:
+    counts = Counter((each.set, each.reason) for each in unused)
+    return [
+        {"set": name, "reason": reason, "count": count}
+        for (name, reason), count in sorted(counts.items())
+    ]
+
+
+def _model(card: Mapping[str, Any]) -> dict[str, Any]:
+    trainer = card.get("trainer") or {}
+    return {
+        **{name: card.get(name) for name in CARD_ENTRIES},
+        **{name: trainer.get(name) for name in TRAINER_ENTRIES},
+        "window_seconds": (card.get("spectrogram") or {}).get("window_seconds"),
+        "max_seconds": (card.get("serving") or {}).get("max_seconds"),
+    }
+
+
+def _calibration(card: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What the calibration was measured on; None where the model has not recorded it."""
+    calibration = card.get("calibration")
+    return {name: calibration.get(name) for name in CALIBRATED_ON} if calibration else None
+
+
+def _promises(
+    calibration: Mapping[str, Any], slices: Sequence[Mapping[str, Any]], judged: Judged
+) -> list[dict[str, Any]]:
+    """What the calibration promises at the stored threshold, beside what was measured."""
+    measured = _headline(slices, judged)["figures"]
+    return [
+        {
+            "figure": name,
+            "promised": calibration.get(name),
+            "measured": measured[name],
+            "kept": _kept(calibration.get(name), measured[name]),
+        }
+        for name in PROMISES
+    ]
+
+
+def _kept(promised: float | None, measured: Mapping[str, float]) -> str | None:
+    """Where a promise lies to the interval of what was measured; None where either is missing."""
+    if promised is None or np.isnan(measured["low"]):
+        return None
+    if promised < measured["low"]:
+        return WORSE
+    return BETTER if promised > measured["high"] else KEPT

@@ -1,0 +1,119 @@
+"""Who is near whom: mean distances between speakers, embeddings on a plane, the worst pairs."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+from sklearn.manifold import TSNE
+from threadpoolctl import threadpool_limits
+
+from components import features
+from components.trials import DISSIMILAR, SIMILAR
+from components.verification.trial_table import Embeddings
+
+SPEAKERS_SHOWN: Final = 40
+HIGHEST_PERPLEXITY: Final = 30.0
+FEWEST_ON_A_MAP: Final = 4
+PAIR_COLUMNS: Final = ("speaker", "gender", "recording", "start_seconds", "utterance")
+
+
+def speaker_distances(trials: pd.DataFrame, numbers: Mapping[str, int]) -> dict[str, Any]:
+    """The mean distance between each two speakers, and within each one.
+
+    Args:
+        trials: of one split and duration.
+        numbers: of the speakers; of too many, the first SPEAKERS_SHOWN are taken.
+
+    Returns:
+        `numbers` [S], `mean_distance` [S, S], NaN where there is no trial, `speakers`: how many
+        there are.
+    """
+    everybody = sorted({*trials["speaker_a"], *trials["speaker_b"]}, key=lambda name: numbers[name])
+    shown = everybody[:SPEAKERS_SHOWN]
+    place = {speaker: index for index, speaker in enumerate(shown)}
+    total, count = np.zeros((2, len(shown), len(shown)))
+    both = trials[trials["speaker_a"].isin(place) & trials["speaker_b"].isin(place)]
+    first, second = (both[side].map(place).to_numpy() for side in ("speaker_a", "speaker_b"))
+    np.add.at(total, (first, second), both["distance"].to_numpy().astype(np.float64))
+    np.add.at(count, (first, second), 1.0)
+    # A trial between two speakers counts in both cells, one within a speaker once.
+    total, count = (each + each.T - np.diag(np.diag(each)) for each in (total, count))
+    with np.errstate(invalid="ignore"):
+        mean = total / count
+    return {
+        "numbers": [numbers[speaker] for speaker in shown],
+        "mean_distance": mean.tolist(),
+        "speakers": len(everybody),
+    }
+
+
+def choose_for_map(utterances: pd.DataFrame, most: int) -> pd.DataFrame:
+    """The same number of utterances of every speaker, so that there are at most so many.
+
+    Args:
+        utterances: of one duration; the index tells their embeddings.
+        most: utterances, or of more speakers the first so many.
+    """
+    ordered = utterances.sort_values(["set", "speaker", "recording", "start_seconds"])
+    of_each = max(1, most // max(1, ordered["speaker"].nunique()))
+    return ordered.groupby("speaker", sort=False).head(of_each).head(most)
+
+
+def embedding_map(embeddings: Embeddings, seed: int) -> np.ndarray:
+    """float32 [N, 2]: neighbours stay neighbours, other distances mean little.
+
+    t-SNE without approximations and on one thread, so that it comes out the same again: van der
+    Maaten and Hinton, "Visualizing data using t-SNE", 2008.
+
+    Args:
+        embeddings: float32 [N, D], N at least 4.
+        seed: of the start.
+    """
+    perplexity = min(HIGHEST_PERPLEXITY, (len(embeddings) - 1) / 3.0)
+    with threadpool_limits(1):
+        tsne = TSNE(method="exact", init="pca", perplexity=perplexity, random_state=seed)
+        places: np.ndarray = tsne.fit_transform(embeddings)
+    return places
+
+
+def worst_pairs(trials: pd.DataFrame, count: int) -> dict[str, list[dict[str, Any]]]:
+    """The most alike pairs of two people, and the least alike ones of one person.
+
+    Of each two speakers only the worst pair is named, so that one of them does not fill the list.
+
+    Args:
+        trials: of one split and duration.
+        count: pairs of each kind at most.
+    """
+    ordered = trials.sort_values(["distance", "utterance_a", "utterance_b"])
+    alike = ordered[ordered["label"] == DISSIMILAR]
+    unlike = ordered[ordered["label"] == SIMILAR].iloc[::-1]
+    return {
+        "dissimilar": _pairs(alike, count),
+        "similar": _pairs(unlike, count),
+    }
+
+
+def _pairs(ordered: pd.DataFrame, count: int) -> list[dict[str, Any]]:
+    two_speakers = [
+        tuple(sorted(names))
+        for names in zip(ordered["speaker_a"], ordered["speaker_b"], strict=True)
+    ]
+    is_first = ~pd.Series(two_speakers, index=ordered.index, dtype=object).duplicated()
+    return [_pair(row) for row in ordered[is_first].head(count).to_dict("records")]
+
+
+def _pair(row: Mapping[Any, Any]) -> dict[str, Any]:
+    sides = (f"{column}_{side}" for column in PAIR_COLUMNS for side in features.SIDES)
+    return {
+        **{name: row[name] for name in sides},
+        "distance": float(row["distance"]),
+        "probability": float(row["probability"]),
+        "same_speaker": bool(row["same_speaker"]),
+    }
+
+
+def utterances_of(pairs: Sequence[Mapping[str, Any]]) -> set[str]:
+    """The utterances that pairs are made of."""
+    return {pair[f"utterance_{side}"] for pair in pairs for side in features.SIDES}

@@ -1,0 +1,134 @@
+"""The page: the numbers of `figures.json`, the plots and the text, in one HTML file."""
+
+import base64
+import hashlib
+from collections.abc import Callable, Mapping
+from importlib import resources
+from typing import Any, Final
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from components.verification_report import article
+from components.verification_report.judging import ENOUGH_TRIALS, has_enough
+from components.verification_report.plot_style import SET_NAMES
+
+PACKAGE: Final = "components.verification_report"
+TEMPLATES: Final = "templates"
+NOTHING: Final = "\N{EN DASH}"
+NARROW_SPACE: Final = "\N{NO-BREAK SPACE}"
+
+
+def _plural(noun: str) -> Callable[[float], str]:
+    return lambda count: f"{count:,.0f}{NARROW_SPACE}{noun}{'' if count == 1 else 's'}"
+
+
+# How a number looks, by the name that the template uses.
+STYLES: Final[Mapping[str, Callable[[Any], str]]] = {
+    "percent": lambda value: f"{100.0 * value:.1f}{NARROW_SPACE}%",
+    "points": lambda value: f"{100.0 * value:.1f}",
+    "ratio": lambda value: f"{value:.3f}",
+    "distance": lambda value: f"{value:.2f}",
+    "times": lambda value: f"{value:.1f}",
+    "count": lambda value: f"{value:,.0f}",
+    "number": lambda value: f"{value:g}",
+    "seconds": lambda value: f"{value:.3g}{NARROW_SPACE}s",
+    "minutes": lambda value: f"{value:.1f}",
+    "people": lambda count: f"{count:,.0f}{NARROW_SPACE}{'person' if count == 1 else 'people'}",
+    "comparisons": _plural("comparison"),
+    "utterances": _plural("utterance"),
+}
+
+
+def template_digest() -> str:
+    """sha256 of the templates, which are no modules and yet make the page."""
+    folder = resources.files(PACKAGE) / TEMPLATES
+    sha = hashlib.sha256()
+    for file in sorted(folder.iterdir(), key=lambda file: file.name):
+        sha.update(f"{file.name}\0".encode() + file.read_bytes())
+    return sha.hexdigest()
+
+
+def render(
+    figures: Mapping[str, Any], plots: Mapping[str, bytes], sounds: Mapping[str, bytes]
+) -> str:
+    """The page, which needs nothing but itself.
+
+    Args:
+        figures: what `report_figures` gives.
+        plots: PNGs by name; the page shows those that it is given.
+        sounds: FLACs by utterance, of the pairs that can be heard.
+    """
+    environment = Environment(
+        loader=PackageLoader(PACKAGE, TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    shown = Shown(figures)
+    page: str = environment.get_template("report.html.j2").render(
+        f=figures,
+        show=shown.show,
+        interval=shown.interval,
+        plots={name: _data_uri("image/png", content) for name, content in plots.items()},
+        sounds={name: _data_uri("audio/flac", content) for name, content in sounds.items()},
+        set_names=SET_NAMES,
+        article=article,
+        has_enough=has_enough,
+        enough=ENOUGH_TRIALS,
+        speakers={row["number"]: row for row in figures["data"]["by_speaker"]},
+        number_of={row["speaker"]: row["number"] for row in figures["data"]["by_speaker"]},
+        nothing=NOTHING,
+    )
+    return page + "\n"
+
+
+class Shown:
+    """Puts numbers on the page, each with its place in `figures.json`: a test finds them all.
+
+    Args:
+        figures: what `report_figures` gives.
+    """
+
+    def __init__(self, figures: Mapping[str, Any]) -> None:
+        self._figures = figures
+
+    def show(self, path: str, style: str) -> Markup:
+        """One number.
+
+        Args:
+            path: keys and indices, with slashes between them.
+            style: a key of STYLES.
+        """
+        value = self._value(path)
+        if value is None:
+            return Markup('<span class="none">{}</span>').format(NOTHING)
+        told = Markup('<data value="{}" data-figure="{}" data-style="{}">{}</data>')
+        return told.format(repr(value), path, style, STYLES[style](value))
+
+    def interval(self, path: str, style: str) -> Markup:
+        """A number with its 95 % interval, if it has one.
+
+        Args:
+            path: of an object with `value`, `low` and `high`.
+            style: a key of STYLES.
+        """
+        value = self.show(f"{path}/value", style)
+        bounds = self._value(f"{path}/low"), self._value(f"{path}/high")
+        # Without a single error all resamples are alike: that is no certainty.
+        if None in bounds or bounds[0] == bounds[1]:
+            return value
+        low = self.show(f"{path}/low", "points" if style == "percent" else style)
+        high = self.show(f"{path}/high", style)
+        return value + Markup(' <span class="ci">({}{}{})</span>').format(low, NOTHING, high)
+
+    def _value(self, path: str) -> Any:
+        value: Any = self._figures
+        for part in path.split("/"):
+            value = value[int(part)] if isinstance(value, list) else value[part]
+        return value
+
+
+def _data_uri(kind: str, content: bytes) -> Markup:
+    return Markup(f"data:{kind};base64,{base64.b64encode(content).decode()}")

@@ -1,0 +1,181 @@
+"""The page shows what `figures.json` says, and nothing from elsewhere."""
+
+import base64
+import json
+import re
+from html.parser import HTMLParser
+from typing import Any
+
+import pytest
+
+from components.verification_report.page import NOTHING
+from tests.components.verification_report.support_report import CARD, SEEN, UNSEEN, report
+
+LOADING = ("src", "href", "srcset", "poster", "data", "action")
+
+
+class _Page(HTMLParser):
+    """Numbers with their places, all text, and what the page would load."""
+
+    def __init__(self, html):
+        super().__init__(convert_charrefs=True)
+        self.numbers, self.text, self.loads, self.tags, self.ids = [], [], [], [], set()
+        self._open: list[Any] = []
+        self.feed(html)
+
+    def handle_starttag(self, tag, attrs):
+        told = dict(attrs)
+        self.tags.append(tag)
+        self.ids |= {told["id"]} if "id" in told else set()
+        self.loads += [told[name] for name in LOADING if told.get(name)]
+        if tag == "data":
+            self._open = [told["data-figure"], float(told["value"]), told["data-style"], ""]
+
+    def handle_endtag(self, tag):
+        if tag == "data":
+            self.numbers.append(tuple(self._open))
+            self._open = []
+
+    def handle_data(self, data):
+        self.text.append(data)
+        if self._open:
+            self._open[3] += data
+
+
+@pytest.fixture(scope="module")
+def page(made):
+    return _Page(made.html)
+
+
+def _at(figures, path):
+    for part in path.split("/"):
+        figures = figures[int(part)] if isinstance(figures, list) else figures[part]
+    return figures
+
+
+def test_every_number_on_the_page_is_that_of_the_figures(made, page):
+    assert len(page.numbers) > 200
+    for path, value, style, shown in page.numbers:
+        assert value == _at(made.figures, path), path
+        digits = re.fullmatch(r"(-?[\d,]*\.?(\d*))(\xa0\S+)?", shown)
+        assert digits, shown
+        scale = 100.0 if style in ("percent", "points") else 1.0
+        assert shown.endswith("%") == (style == "percent")
+        rounded = float(digits[1].replace(",", ""))
+        # Half a unit of the last digit shown; three significant digits of seconds.
+        half = 0.5 * 10.0 ** -len(digits[2])
+        assert abs(rounded - scale * value) <= half * (1.0 + 1e-9), (path, shown)
+
+
+def test_what_matters_is_on_the_page(made, page):
+    shown = {path for path, *_ in page.numbers}
+    figures = made.figures
+    for place, part in enumerate(figures["slices"]):
+        at = f"slices/{place}/figures"
+        known = [name for name in ("eer", "auc") if part["figures"][name]["value"] is not None]
+        wanted = known if part["sliced_by"] == "all" else known[:1]
+        assert {f"{at}/{name}/value" for name in wanted} <= shown
+    for kind, pairs in figures["worst"].items():
+        assert {f"worst/{kind}/{place}/distance" for place in range(len(pairs))} <= shown
+    for column, rows in figures["comparison"].items():
+        told = {f"comparison/{column}/{row}" for row, value in rows.items() if value is not None}
+        assert told <= shown
+    assert {f"checks/{place}/found" for place in range(4)} <= shown
+    assert {f"promises/{place}/promised" for place in range(4)} <= shown
+    assert "headline/figures/eer/value" in shown
+
+
+def test_the_page_loads_nothing(page):
+    assert page.loads
+    assert [url[:40] for url in page.loads if not url.startswith(("data:", "#"))] == []
+    assert {"script", "iframe", "object", "embed"}.isdisjoint(page.tags)
+    assert {url[1:] for url in page.loads if url.startswith("#")} <= page.ids
+
+
+def test_stylesheets_load_nothing(made):
+    (style,) = re.findall(r"<style>(.*?)</style>", made.html, re.DOTALL)
+    assert "url(" not in style
+    assert "@import" not in style
+    assert "@media print" in style
+
+
+def test_the_plots_are_inlined_as_they_are_in_their_files(made, page):
+    inlined = {url for url in page.loads if url.startswith("data:image/png")}
+    files = {name: content for name, content in made.files.items() if name.endswith(".png")}
+    assert inlined == {
+        f"data:image/png;base64,{base64.b64encode(content).decode()}" for content in files.values()
+    }
+    assert set(files) == {
+        f"{name}.png"
+        for name in (
+            "durations", "genders", "distances", "det", "roc", "reliability", "heatmap_eval",
+            "heatmap_unseen", "distance_per_epoch", "error_per_epoch", "map_speakers",
+            "map_genders",
+        )
+    }  # fmt: skip
+
+
+def test_names_of_any_script_are_shown_as_they_are(made, page):
+    text = "".join(page.text)
+    for name in (*SEEN, *UNSEEN):
+        assert name in text
+    assert "<b>" not in made.html
+    assert "<i>" not in made.html
+    assert "b" not in page.tags
+
+
+def test_the_worst_pairs_can_be_heard(made, page):
+    names = {
+        pair[f"utterance_{side}"]
+        for pairs in made.figures["worst"].values()
+        for pair in pairs
+        for side in "ab"
+    }
+    heard = {url for url in page.loads if url.startswith("data:audio/flac")}
+    assert len(heard) == len(names)
+    silent = made.settings.model_copy(update={"sound": False})
+    assert silent.model_dump() != made.settings.model_dump()
+
+
+def test_without_sound_the_page_holds_no_recording(tmp_path, made):
+    quiet = report(tmp_path, settings=made.settings.model_copy(update={"sound": False}))
+    assert "audio" not in _Page(quiet.html).tags
+    assert "data:audio" not in quiet.html
+
+
+def test_a_model_that_recorded_less_is_told_apart(tmp_path):
+    card = {name: value for name, value in CARD.items() if name not in ("history", "calibration")}
+    bare = report(tmp_path, card=card)
+    text = "".join(_Page(bare.html).text)
+    assert "has not recorded its epochs" in text
+    assert "is not recorded in this model" in text
+    assert "distance_per_epoch.png" not in bare.files
+    assert bare.figures["comparison"]["train"]["similar"] is None
+    assert NOTHING in text
+
+
+def test_a_report_without_unseen_speakers_says_so(tmp_path):
+    seen_only = report(tmp_path, with_unseen=False)
+    assert seen_only.figures["headline"]["set"] == "eval"
+    assert "heatmap_unseen.png" not in seen_only.files
+    assert seen_only.figures["checks"][0]["passed"] is None
+    assert "No speakers were held out." in seen_only.html
+    assert "No speakers were held out." not in report(tmp_path / "other").html
+
+
+def test_a_refused_model_is_not_called_blessed(tmp_path, made):
+    refused = report(tmp_path, blessed=False)
+    assert "✗ not blessed" in refused.html
+    assert "✗ not blessed" not in made.html
+    assert "✓ blessed" in made.html
+
+
+def test_figures_are_json_without_nan(made):
+    def refuse(constant):
+        raise AssertionError(constant)
+
+    json.loads(made.files["figures.json"], parse_constant=refuse)
+
+
+def test_the_same_speech_gives_the_same_bytes(made, tmp_path):
+    assert report(tmp_path / "speech").files == made.files
