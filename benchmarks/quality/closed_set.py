@@ -19,7 +19,7 @@ from tfx.orchestration.metadata import sqlite_metadata_connection_config
 
 from components import audio, features
 from components.published_model import PublishedModel, version_folder
-from components.spectrogram_pair_gen.windows import read_examples, samples_of, text
+from components.speech_examples import read_examples, samples_of, text
 from components.verification.slices import measure_slices
 from components.verification.trial_sampling import choose_trials
 from components.verification.trial_table import UTTERANCE_COLUMNS, trial_table
