@@ -23,6 +23,7 @@ from components.settings import (
     TrainerSettings,
 )
 from pipeline import yaml12
+from pipeline.engine_settings import EngineSettings
 
 DENSENET121_BLOCKS = (6, 12, 24, 16)
 PACKAGED = ("demo", "default", "paper")
@@ -39,6 +40,7 @@ class Config(Settings):
     trainer: TrainerSettings = TrainerSettings()
     serving: ServingSettings = ServingSettings()
     evaluator: EvaluatorSettings = EvaluatorSettings()
+    engine: EngineSettings = EngineSettings()
 
     @model_validator(mode="after")
     def _every_split_has_its_use(self) -> Self:
@@ -127,8 +129,8 @@ class Config(Settings):
         return _digest(self.model_dump(mode="json"))
 
     def training_digest(self) -> str:
-        """As `digest`, of what a trained model depends on: not what it must reach."""
-        return _digest(self.model_dump(mode="json", exclude={"evaluator"}))
+        """As `digest`, of what a trained model depends on: not what it must reach, or where."""
+        return _digest(self.model_dump(mode="json", exclude={"evaluator", "engine"}))
 
     def to_yaml(self) -> str:
         """The whole tree; `load_config` of it gives an equal Config."""
