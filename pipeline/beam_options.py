@@ -13,7 +13,7 @@ def engine_beam_arguments(engine: EngineSettings) -> list[str]:
         case "portable":
             return _portable(engine)
         case "task":
-            return beam_arguments(engine.beam.task_workers)
+            return [*beam_arguments(engine.beam.task_workers), _workers_have_the_code(engine)]
 
 
 def _dataflow(engine: EngineSettings) -> list[str]:
@@ -46,13 +46,16 @@ def _dataflow(engine: EngineSettings) -> list[str]:
 def _portable(engine: EngineSettings) -> list[str]:
     """For the job servers of Flink and Spark alike: they speak one protocol."""
     worker_pool = engine.beam.portable.worker_pool
-    image = needed(engine, "image")
     return [
         "--runner=PortableRunner",
         f"--job_endpoint={needed(engine, 'beam.portable.job_endpoint')}",
         f"--environment_type={'EXTERNAL' if worker_pool else 'DOCKER'}",
-        f"--environment_config={worker_pool or image}",
-        # Says that the workers have the code: TFX would pack itself up for them otherwise.
-        f"--sdk_container_image={image}",
+        f"--environment_config={worker_pool or needed(engine, 'image')}",
+        _workers_have_the_code(engine),
         BEAM_PLUGIN,
     ]
+
+
+def _workers_have_the_code(engine: EngineSettings) -> str:
+    """Without this TFX packs itself up for them, for each component anew."""
+    return f"--sdk_container_image={needed(engine, 'image')}"

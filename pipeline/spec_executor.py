@@ -219,7 +219,8 @@ def _run_command(
 ) -> None:
     """Runs a container's command here. Its `python` is this one."""
     said = json_format.MessageToJson(told, indent=None, sort_keys=True)
-    python, *rest = [*container.command, *container.args]
+    words: list[str] = list(container.command) + list(container.args)
+    python, rest = words[0], words[1:]
     if python != "python" or any("{{$." in word for word in rest):
         raise NotImplementedError(f"{name} is not a command of TFX's")
     command = [sys.executable, *(said if word == _EXECUTOR_INPUT else word for word in rest)]

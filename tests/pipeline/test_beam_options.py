@@ -10,6 +10,7 @@ from tfx.utils import dependency_utils
 
 from components.errors import SwarError
 from pipeline.beam_options import engine_beam_arguments
+from pipeline.beam_runner import beam_arguments
 from tests.pipeline.support_engines import COMMON, GOOGLE, IMAGE, VERTEX, config
 
 DATAFLOW = (*VERTEX, "engine.beam.runner=dataflow")
@@ -88,14 +89,14 @@ def test_flink_and_spark_get_a_job_server_and_workers(
     assert payload in environment.payload
 
 
-@pytest.mark.parametrize("settings", [DATAFLOW, FLINK, SPARK])
+@pytest.mark.parametrize("settings", [COMMON, DATAFLOW, FLINK, SPARK])
 def test_tfx_does_not_pack_itself_up_for_workers_that_have_it(settings: tuple[str, ...]) -> None:
     arguments = _arguments(*settings)
     assert dependency_utils.make_beam_dependency_flags(list(arguments)) == arguments
 
 
 def test_in_the_tasks_container_beam_is_what_it_is_here() -> None:
-    assert _arguments(*COMMON) == ["--runner=FnApiRunner", "--direct_running_mode=in_memory"]
+    assert _arguments(*COMMON) == [*beam_arguments(1), f"--sdk_container_image={IMAGE}"]
     assert "--direct_num_workers=4" in _arguments(*COMMON, "engine.beam.task_workers=4")
 
 
