@@ -85,9 +85,9 @@ def compile_command(
 ) -> None:
     """Compile the pipeline for Vertex AI or Kubeflow Pipelines 2, as `engine` in CONFIG says."""
     tree = load_config(config, settings or ())
-    from pipeline.compiler import compile_pipeline
+    from pipeline.submission import compile_to
 
-    compile_pipeline(tree, spec)
+    compile_to(tree, spec)
 
 
 @app.command("submit")

@@ -1,13 +1,17 @@
 """Executes here what would be submitted, as far as it needs no cloud."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
+import tensorflow_model_analysis as tfma
 from rich.console import Console
 
+from components.errors import SwarError
 from pipeline.compiler import compile_pipeline, run_parameters
 from pipeline.config import Config
 from pipeline.engine_settings import BeamSettings, VertexSettings
+from pipeline.lineage import unmet_thresholds
 from pipeline.output_folder import claimed
 from pipeline.spec_executor import TaskRun, execute, read_spec
 
@@ -32,14 +36,25 @@ def execute_locally(config: Config, *, data: str, output: Path) -> bool:
         parameters = run_parameters(here, data)
         compile_pipeline(here, output / SPEC)
         runs: dict[str, TaskRun] = {}
-        for run in execute(read_spec(output / SPEC), parameters, output / "artifacts"):
-            console.print(f"{run.name}: {run.state}", markup=False, highlight=False)
-            runs[run.name] = run
-    pushed = runs["Pusher"].outputs["pushed_model"].artifacts[0].metadata
-    blessed = bool(pushed["pushed"])
-    told = pushed["pushed_destination"] if blessed else "not published: not blessed"
+        try:
+            for run in execute(read_spec(output / SPEC), parameters, output / "artifacts"):
+                console.print(f"{run.name}: {run.state}", markup=False, highlight=False)
+                runs[run.name] = run
+        except OSError as error:
+            raise SwarError(f"cannot write to {error.filename}: {error.strerror}") from error
+    blessed, told = _verdict(runs)
     console.print(f"model: {told}", markup=False, highlight=False, soft_wrap=True)
     return blessed
+
+
+def _verdict(runs: Mapping[str, TaskRun]) -> tuple[bool, str]:
+    """Whether the model was blessed, and where it was published or why it was not."""
+    pushed = runs["Pusher"].outputs["pushed_model"].artifacts[0].metadata
+    if pushed["pushed"]:
+        return True, pushed["pushed_destination"]
+    evaluation = runs["Evaluator"].outputs["evaluation"].artifacts[0].uri
+    unmet = unmet_thresholds(tfma.load_validation_result(evaluation))
+    return False, f"not published: {'; '.join(unmet)}"
 
 
 def on_this_machine(config: Config, output: Path) -> Config:

@@ -95,7 +95,7 @@ def test_a_worse_model_is_refused_by_the_comparison_with_the_first(
     assert {name for name, state in states.items() if state == "done"} == {
         "Trainer", "Evaluator", "Pusher",
     }  # fmt: skip
-    assert "model: not published" in ended.out
+    assert "model: not published: eer of eval rose by 0." in ended.out
     assert digests(output / "published") == before
     blessing = _metadata(output, "Evaluator", "blessing")
     # Held to absolute bounds alone, any model would be blessed.

@@ -23,8 +23,12 @@ KUBEFLOW = (*COMMON, "engine.name=kubeflow")
 
 def compiled(folder: Path, *settings: str) -> PipelineSpec:
     """The specification of the demo with these settings."""
+    return compiled_of(config(*settings), folder)
+
+
+def compiled_of(told: Config, folder: Path) -> PipelineSpec:
     path = folder / "pipeline.yaml"
-    compile_pipeline(config(*settings), path)
+    compile_pipeline(told, path)
     return read_spec(path)
 
 
