@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import Final, TextIO
 
 import tensorflow_model_analysis as tfma
 from rich.console import Console
@@ -19,18 +19,19 @@ SPEC: Final = "pipeline.yaml"
 NO_IMAGE: Final = "no-image"
 
 
-def execute_locally(config: Config, *, data: str, output: Path) -> bool:
+def execute_locally(config: Config, *, data: str, output: Path, terminal: TextIO) -> bool:
     """Compiles the pipeline and runs its tasks one by one, each a process of this machine.
 
     Args:
         config: all settings; `on_this_machine` says which are changed.
         data: folder or manifest of recordings.
         output: local folder; gets `pipeline.yaml`, `artifacts/`, `published/<version>/`.
+        terminal: gets a line for each task that ended, and one about the model.
 
     Returns whether the model was blessed. Raises SwarError and RunFailed as a run does.
     """
     output = output.absolute()
-    console = Console()
+    console = Console(file=terminal)
     with claimed(output):
         here = on_this_machine(config, output)
         parameters = run_parameters(here, data)

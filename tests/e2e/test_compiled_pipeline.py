@@ -26,8 +26,8 @@ def _submit(data: Path, output: Path, *settings: str) -> list[str]:
 
 
 def _states(ended: Ended) -> dict[str, str]:
-    lines = (line.split(": ") for line in ended.out.splitlines() if ": " in line)
-    return {name: state for name, state in lines if name != "model"}
+    parts = (line.partition(": ") for line in ended.out.splitlines())
+    return {name: state for name, _, state in parts if name != "model"}
 
 
 def _metadata(output: Path, task: str, key: str) -> dict[str, object]:

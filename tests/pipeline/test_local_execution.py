@@ -1,3 +1,4 @@
+import io
 from pathlib import Path
 
 import pytest
@@ -49,4 +50,4 @@ def test_a_folder_that_cannot_be_written_is_told(
     monkeypatch.setattr(local_execution, "run_parameters", lambda *_: {})
     (tmp_path / "artifacts").write_text("in the way")
     with pytest.raises(SwarError, match=rf"^cannot write to {tmp_path}/artifacts"):
-        execute_locally(config(), data="d", output=tmp_path)
+        execute_locally(config(), data="d", output=tmp_path, terminal=io.StringIO())

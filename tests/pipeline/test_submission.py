@@ -38,14 +38,14 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> Calls:
 
 
 @pytest.fixture
-def swar(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Any]:
+def swar(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Callable[..., Any]:
     """Runs a command line; gives its exit status, stdout and stderr."""
 
     def run(*arguments: str) -> tuple[Any, str, str]:
         monkeypatch.setattr(sys, "argv", ["swar", *arguments])
         with pytest.raises(SystemExit) as ended:
             cli.main()
-        return ended.value.code, *capsys.readouterr()
+        return ended.value.code, *capfd.readouterr()
 
     return run
 
@@ -78,7 +78,8 @@ def test_a_model_that_is_not_blessed_here_is_status_1(
 ) -> None:
     told = swar("submit", "--config", "demo", "--data", "d", "--execute-locally", "o")
     assert told == (1, "", "")
-    assert calls[0][2] == {"data": "d", "output": Path("o")}
+    named = calls[0][2]
+    assert (named["data"], named["output"]) == ("d", Path("o"))
 
 
 def test_without_kfp_one_line_says_which_python_has_it(
