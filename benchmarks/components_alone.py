@@ -12,6 +12,7 @@ from tfx.types.artifact import Artifact
 from components.artifacts import SPLIT_COUNTS, Rejects
 from components.spectrogram_pair_gen.executor import Executor as PairExecutor
 from components.speech_example_gen.executor import Executor as SpeechExecutor
+from components.speech_example_gen.sources import data_digest, list_recordings
 from pipeline.beam_runner import beam_arguments
 from pipeline.config import Config
 
@@ -31,7 +32,11 @@ def make_speech(data: Path, output: Path, config: Config, beam_workers: int) -> 
     SpeechExecutor(_context(output / "tmp_speech", beam_workers)).Do(
         {},
         {"speech": [speech], "rejects": [_artifact(Rejects, output / "rejects")]},
-        {"data": str(data), "settings": config.speech.model_dump_json()},
+        {
+            "data": str(data),
+            "data_digest": data_digest(list_recordings(str(data))),
+            "settings": config.speech.model_dump_json(),
+        },
     )
     return _made(speech, started)
 

@@ -1,19 +1,13 @@
-"""Artifact types that TFX does not have."""
+"""Artifact types that Swar names, and what is in artifacts under which name."""
 
-from tfx.types.artifact import Artifact
+from tfx.types.experimental.simple_artifacts import File
 
-
-class Rejects(Artifact):
-    """A folder with `rejects.jsonl`: rows `file`, `reason`, `seconds`, `detail`."""
-
-    TYPE_NAME = "Rejects"
-
-
-class VerificationReport(Artifact):
-    """A folder with `index.html`, its plots as PNG, and what they were drawn from."""
-
-    TYPE_NAME = "VerificationReport"
-
+# Not types of their own: Kubeflow's compiler takes TFX's types, and others only under the name
+# of a class in a top-level module.
+Rejects = File
+"""A folder with `rejects.jsonl`: rows `file`, `reason`, `seconds`, `detail`."""
+VerificationReport = File
+"""A folder with `index.html`, its plots as PNG, and what they were drawn from."""
 
 REPORT_PAGE = "index.html"
 REJECTS_FILE = "rejects.jsonl"

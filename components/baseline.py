@@ -7,8 +7,11 @@ from typing import Any, Final
 import ml_metadata as mlmd
 from tfx import types
 from tfx.components.evaluator import constants
+from tfx.dsl.components.base.base_node import BaseNode
 from tfx.dsl.components.common import resolver
+from tfx.dsl.components.common.importer import Importer
 from tfx.dsl.io import fileio
+from tfx.types import standard_artifacts
 from tfx.utils import path_utils
 
 from components.artifacts import MODEL_CARD
@@ -56,6 +59,34 @@ class LatestOtherBlessedModelStrategy(resolver.ResolverStrategy):
             MODEL: latest,
             MODEL_BLESSING: [blessings[model.id] for model in latest],
         }
+
+
+Baseline = type[resolver.ResolverStrategy] | str | None
+"""How a baseline is found: a strategy, the URI of a Model artifact, or None for no baseline."""
+
+
+def make_baseline(found_by: Baseline, candidate: types.BaseChannel) -> BaseNode | None:
+    """The node that finds the baseline, its output `model`; None if there shall be none.
+
+    Args:
+        found_by: a strategy other than ours is not told the candidate: Kubeflow's compiler
+            takes TFX's LatestBlessedModelStrategy only, and that with two inputs.
+        candidate: the model of this run.
+    """
+    if found_by is None:
+        return None
+    if isinstance(found_by, str):
+        imported = Importer(found_by, artifact_type=standard_artifacts.Model, output_key=MODEL)
+        return imported.with_id("Baseline")
+    told = {CANDIDATE: candidate} if found_by is LatestOtherBlessedModelStrategy else {}
+    return resolver.Resolver(
+        strategy_class=found_by,
+        **{
+            MODEL: types.Channel(type=standard_artifacts.Model),
+            MODEL_BLESSING: types.Channel(type=standard_artifacts.ModelBlessing),
+        },
+        **told,
+    ).with_id("Baseline")
 
 
 def _card(model: types.Artifact) -> str:

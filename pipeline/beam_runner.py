@@ -1,9 +1,12 @@
 """Beam on all cores of one machine."""
 
+import threading
+from typing import Final
+
 from apache_beam import Pipeline
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.portability import python_urns
-from apache_beam.portability.api import beam_provision_api_pb2
+from apache_beam.portability.api import beam_fn_api_pb2, beam_provision_api_pb2
 from apache_beam.runners.portability.fn_api_runner import worker_handlers
 from apache_beam.runners.portability.fn_api_runner.fn_runner import (
     ExtendedProvisionInfo,
@@ -12,6 +15,16 @@ from apache_beam.runners.portability.fn_api_runner.fn_runner import (
 )
 from apache_beam.runners.portability.portable_runner import JobServiceHandle
 from apache_beam.runners.runner import PipelineRunner
+
+from components.errors import SwarError
+
+BEAM_PLUGIN: Final = "--beam_plugin=components.beam_worker"
+_POLL_SECONDS: Final = 0.2
+# Beam passes errors of workers on as text, this one too.
+_DIED: Final = (
+    f"{SwarError.__module__}.{SwarError.__name__}: a worker process of Beam was killed, as happens "
+    "when memory runs out: use fewer --beam-workers"
+)
 
 
 class ProcessesRunner(PipelineRunner):
@@ -35,12 +48,29 @@ class _StoppableProcess(worker_handlers.SubprocessSdkWorkerHandler):
     """A worker process that also ends where the pipeline ended before it had connected.
 
     Beam 2.77 tells only connected workers to stop and then waits for all of them: a pipeline
-    whose first element fails, while another worker is still starting, would wait for ever.
+    whose first element fails, while another worker is still starting, would wait for ever. So
+    would one whose worker is killed: nobody answers what it was asked.
     """
 
+    def start_worker(self) -> None:
+        super().start_worker()
+        self._closed = threading.Event()
+        threading.Thread(target=self._answer_for_the_dead, daemon=True).start()
+
     def close(self) -> None:
+        self._closed.set()
         self.control_conn.push(worker_handlers.BeamFnControlServicer._DONE_MARKER)
         super().close()
+
+    def _answer_for_the_dead(self) -> None:
+        self.worker_thread.join()
+        while not self._closed.wait(_POLL_SECONDS):
+            for future in list(self.control_conn._futures_by_id.values()):
+                future.set(
+                    beam_fn_api_pb2.InstructionResponse(
+                        instruction_id=future.instruction_id, error=_DIED
+                    )
+                )
 
 
 def beam_arguments(workers: int) -> list[str]:
@@ -51,5 +81,5 @@ def beam_arguments(workers: int) -> list[str]:
         f"--runner={ProcessesRunner.__module__}.{ProcessesRunner.__name__}",
         "--direct_running_mode=multi_processing",
         f"--direct_num_workers={workers}",
-        "--beam_plugin=components.beam_worker",
+        BEAM_PLUGIN,
     ]

@@ -77,6 +77,37 @@ def run_command(
         raise typer.Exit(NOT_BLESSED)
 
 
+@app.command("compile")
+def compile_command(
+    config: ConfigOption,
+    spec: Annotated[Path, typer.Argument(metavar="FILE", help="Gets the YAML.")],
+    settings: SetOption = None,
+) -> None:
+    """Compile the pipeline for Vertex AI or Kubeflow Pipelines 2, as `engine` in CONFIG says."""
+    tree = load_config(config, settings or ())
+    from pipeline.submission import compile_to
+
+    compile_to(tree, spec)
+
+
+@app.command("submit")
+def submit_command(
+    config: ConfigOption,
+    data: Annotated[str, typer.Option(help="Folder or manifest that the engine reaches too.")],
+    settings: SetOption = None,
+    execute_locally: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Run the compiled tasks on this machine instead."),
+    ] = None,
+) -> None:
+    """Compile the pipeline and run it on Vertex AI or Kubeflow Pipelines 2."""
+    tree = load_config(config, settings or ())
+    from pipeline.submission import submit
+
+    if not submit(tree, data=data, execute_locally=execute_locally):
+        raise typer.Exit(NOT_BLESSED)
+
+
 @app.command("evaluate")
 def evaluate_command(
     model: Annotated[

@@ -24,6 +24,7 @@ from components.settings import (
     TrainerSettings,
 )
 from pipeline import yaml12
+from pipeline.engine_settings import EngineSettings
 
 DENSENET121_BLOCKS = (6, 12, 24, 16)
 PACKAGED = ("demo", "default", "paper")
@@ -41,6 +42,7 @@ class Config(Settings):
     serving: ServingSettings = ServingSettings()
     evaluator: EvaluatorSettings = EvaluatorSettings()
     report: ReportSettings = ReportSettings()
+    engine: EngineSettings = EngineSettings()
 
     @model_validator(mode="after")
     def _every_split_has_its_use(self) -> Self:
@@ -131,8 +133,9 @@ class Config(Settings):
         return _digest(self.model_dump(mode="json"))
 
     def training_digest(self) -> str:
-        """As `digest`, of what a trained model depends on: not how it is judged."""
-        return _digest(self.model_dump(mode="json", exclude={"evaluator", "report"}))
+        """As `digest`, of what a trained model depends on: not how it is judged, or where."""
+        judged_and_where = {"evaluator", "report", "engine"}
+        return _digest(self.model_dump(mode="json", exclude=judged_and_where))
 
     def to_yaml(self) -> str:
         """The whole tree; `load_config` of it gives an equal Config."""

@@ -1,10 +1,7 @@
 """Runs the pipeline in this process, with its records in a folder."""
 
-import fcntl
 import logging
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,9 +9,9 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from components.errors import SwarError
 from pipeline.config import Config
 from pipeline.failures import RunFailed
+from pipeline.output_folder import claimed
 from pipeline.summary import RunSummary
 from pipeline.terminal import Progress, output_to
 
@@ -49,7 +46,7 @@ def run(config: Config, *, data: str, output: Path, beam_workers: int = 1) -> Ru
     output = output.absolute()
     listing = list_recordings(data)
     recordings = len(listing.recordings)
-    with _claimed(output):
+    with claimed(output):
         log = output / "logs" / f"{datetime.now(UTC):%Y-%m-%dT%H-%M-%SZ}.log"
         job = _Job(config, data, data_digest(listing), recordings, output, beam_workers, log)
         with output_to(log) as terminal:
@@ -69,24 +66,6 @@ class _Job:
     output: Path
     beam_workers: int
     log: Path
-
-
-@contextmanager
-def _claimed(output: Path) -> Iterator[None]:
-    """Holds the output folder for this process; the lock ends with it, however it ends."""
-    try:
-        (output / "logs").mkdir(parents=True, exist_ok=True)
-        lock = (output / ".lock").open("a")
-    except OSError as error:
-        raise SwarError(f"cannot write to the output folder {output}: {error.strerror}") from error
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise SwarError(
-                f"another run is writing to {output}: wait for it or choose another output folder"
-            ) from None
-        yield
 
 
 def _logged(job: _Job, console: Console) -> RunSummary:
@@ -116,6 +95,7 @@ def _pipeline(job: _Job) -> "Pipeline":
         config=job.config,
         data=job.data,
         data_digest=job.data_digest,
+        epochs=job.config.trainer.epochs,
         output=str(job.output),
         beam_pipeline_args=beam_arguments(job.beam_workers),
         metadata_connection_config=_metadata(job.output),

@@ -1,23 +1,22 @@
 """The pipeline, drawn once: recordings in, a blessed and published model out."""
 
-import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ml_metadata.proto import metadata_store_pb2
 from tfx.components import Evaluator, StatisticsGen
-from tfx.components.schema_gen.import_schema_gen.component import ImportSchemaGen
-from tfx.dsl.components.base.base_component import BaseComponent
-from tfx.dsl.components.common.resolver import Resolver
+from tfx.orchestration.data_types import RuntimeParameter
 from tfx.orchestration.pipeline import Pipeline
-from tfx.types import Channel, standard_artifacts
 
 from components import features
-from components.baseline import CANDIDATE, LatestOtherBlessedModelStrategy
+from components.baseline import Baseline, LatestOtherBlessedModelStrategy, make_baseline
 from components.evaluator.config import eval_config
 from components.example_validator.component import ExampleValidator
-from components.pusher.component import Pusher
+from components.import_schema_gen.component import ImportSchemaGen
+from components.pusher.component import make_pusher
 from components.spectrogram_pair_gen.component import SpectrogramPairGen
 from components.speech_example_gen.component import SpeechExampleGen
 from components.trainer.component import make_trainer
@@ -28,14 +27,29 @@ from pipeline.config import Config
 PAIR_SCHEMA = Path(__file__).resolve().parents[1] / "schemas" / "spectrogram_pair.pbtxt"
 
 
+@dataclass(frozen=True)
+class EngineWays:
+    """Where an engine goes another way than the local runner, whose ways are the defaults."""
+
+    baseline: Baseline = LatestOtherBlessedModelStrategy
+    checkpoints: str | None = None
+    """Local folder for the state of an unfinished training; None: below the output."""
+    vertex_job: Mapping[str, Any] | None = None
+    """The Trainer's custom config on Vertex."""
+    vertex_endpoint: Mapping[str, Any] | None = None
+    """The Pusher's custom config on Vertex."""
+
+
 def create_pipeline(
     config: Config,
     *,
-    data: str,
-    data_digest: str,
+    data: str | RuntimeParameter,
+    data_digest: str | RuntimeParameter,
+    epochs: int | RuntimeParameter,
     output: str,
     beam_pipeline_args: Sequence[str],
     metadata_connection_config: metadata_store_pb2.ConnectionConfig | None = None,
+    ways: EngineWays | None = None,
 ) -> Pipeline:
     """Connects the components; runs nothing and writes nothing.
 
@@ -43,10 +57,13 @@ def create_pipeline(
         config: the settings of every component.
         data: folder or manifest of recordings.
         data_digest: fingerprint of what lies there.
+        epochs: in place of the settings'.
         output: folder, on any filesystem, for artifacts, checkpoints and published models.
         beam_pipeline_args: for the Beam components.
         metadata_connection_config: where runs are recorded; None where the engine does it.
+        ways: of another engine than the local runner.
     """
+    ways = ways or EngineWays()
     speech_example_gen = SpeechExampleGen(
         data=data,
         data_digest=data_digest,
@@ -62,8 +79,7 @@ def create_pipeline(
     )
     pairs = spectrogram_pair_gen.outputs["pairs"]
 
-    schema_gen = ImportSchemaGen(schema_file=str(PAIR_SCHEMA))
-    _reruns_when_changed(schema_gen, hashlib.sha256(PAIR_SCHEMA.read_bytes()).hexdigest())
+    schema_gen = ImportSchemaGen(PAIR_SCHEMA.read_text("utf-8"))
     schema = schema_gen.outputs["schema"]
     statistics_gen = StatisticsGen(examples=pairs, schema=schema)
     held_out = [features.EVAL]
@@ -82,34 +98,33 @@ def create_pipeline(
         speech=config.speech,
         spectrogram=config.spectrogram,
         serving=config.serving,
+        epochs=epochs,
+        data_digest=data_digest,
         provenance={
             "config_digest": config.training_digest(),
-            "data_digest": data_digest,
             "code_digest": code_digest("components.trainer"),
         },
-        checkpoints=os.path.join(output, "checkpoints"),
+        checkpoints=ways.checkpoints or os.path.join(output, "checkpoints"),
+        vertex_job=ways.vertex_job,
     )
     trainer.add_upstream_node(example_validator)
     model = trainer.outputs["model"]
 
-    baseline = Resolver(
-        strategy_class=LatestOtherBlessedModelStrategy,
-        model=Channel(type=standard_artifacts.Model),
-        model_blessing=Channel(type=standard_artifacts.ModelBlessing),
-        **{CANDIDATE: model},
-    ).with_id("Baseline")
+    baseline = make_baseline(ways.baseline, candidate=model)
     evaluator = Evaluator(
         examples=pairs,
         model=model,
-        baseline_model=baseline.outputs["model"],
+        baseline_model=baseline.outputs["model"] if baseline else None,
         eval_config=eval_config(config.evaluator, held_out),
         example_splits=held_out,
     )
-    _reruns_when_changed(evaluator, code_digest("components.evaluator"))
-    pusher = Pusher(
+    # TFX's Evaluator has no parameter for the code behind its metrics.
+    evaluator.spec.exec_properties["swar_digest"] = code_digest("components.evaluator")
+    pusher = make_pusher(
         model=model,
         model_blessing=evaluator.outputs["blessing"],
         base_directory=os.path.join(output, "published"),
+        vertex_endpoint=ways.vertex_endpoint,
     )
     report = VerificationReport(
         speech=speech_example_gen.outputs["speech"],
@@ -131,7 +146,7 @@ def create_pipeline(
             statistics_gen,
             example_validator,
             trainer,
-            baseline,
+            *([baseline] if baseline else []),
             evaluator,
             pusher,
             report,
@@ -140,8 +155,3 @@ def create_pipeline(
         beam_pipeline_args=list(beam_pipeline_args),
         metadata_connection_config=metadata_connection_config,
     )
-
-
-def _reruns_when_changed(component: BaseComponent, digest: str) -> None:
-    """Makes what TFX's own component does not look at part of its cache key."""
-    component.spec.exec_properties["swar_digest"] = digest

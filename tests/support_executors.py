@@ -1,15 +1,19 @@
 """Runs Beam component executors directly, as TFX's launcher would."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
+from tfx.components.statistics_gen.executor import Executor as StatisticsExecutor
 from tfx.dsl.components.base import base_beam_executor
 from tfx.types import standard_artifacts
 from tfx.types.artifact import Artifact
 
 from components.artifacts import Rejects
+from components.import_schema_gen.executor import Executor as SchemaExecutor
 from components.settings import PairSettings, SpectrogramSettings, SpeechSettings
 from components.spectrogram_pair_gen.executor import Executor as PairExecutor
 from components.speech_example_gen.executor import Executor as SpeechExecutor
+from components.speech_example_gen.sources import data_digest, list_recordings
 
 IN_PROCESS = ["--runner=FnApiRunner"]
 
@@ -21,21 +25,29 @@ def artifact(kind: type[Artifact], folder: Path) -> Artifact:
     return made
 
 
-def context(folder: Path) -> base_beam_executor.BaseBeamExecutor.Context:
+def context(
+    folder: Path, beam: Sequence[str] = IN_PROCESS
+) -> base_beam_executor.BaseBeamExecutor.Context:
     folder.mkdir(parents=True, exist_ok=True)
     return base_beam_executor.BaseBeamExecutor.Context(
-        beam_pipeline_args=IN_PROCESS, tmp_dir=str(folder), unique_id="1"
+        beam_pipeline_args=list(beam), tmp_dir=str(folder), unique_id="1"
     )
 
 
-def run_speech(data: str, output: Path, settings: SpeechSettings) -> tuple[Artifact, Artifact]:
+def run_speech(
+    data: str, output: Path, settings: SpeechSettings, beam: Sequence[str] = IN_PROCESS
+) -> tuple[Artifact, Artifact]:
     """The `speech` and `rejects` artifacts of a folder of recordings."""
     speech = artifact(standard_artifacts.Examples, output / "speech")
     rejects = artifact(Rejects, output / "rejects")
-    SpeechExecutor(context(output / "tmp_speech")).Do(
+    SpeechExecutor(context(output / "tmp_speech", beam)).Do(
         {},
         {"speech": [speech], "rejects": [rejects]},
-        {"data": data, "settings": settings.model_dump_json()},
+        {
+            "data": data,
+            "data_digest": data_digest(list_recordings(data)),
+            "settings": settings.model_dump_json(),
+        },
     )
     return speech, rejects
 
@@ -46,10 +58,11 @@ def run_pairs(
     sample_rate: int,
     spectrogram: SpectrogramSettings,
     pairs: PairSettings,
+    beam: Sequence[str] = IN_PROCESS,
 ) -> Artifact:
     """The `pairs` artifact of cleaned speech."""
     made = artifact(standard_artifacts.Examples, output / "pairs")
-    PairExecutor(context(output / "tmp_pairs")).Do(
+    PairExecutor(context(output / "tmp_pairs", beam)).Do(
         {"speech": [speech]},
         {"pairs": [made]},
         {
@@ -57,5 +70,20 @@ def run_pairs(
             "spectrogram_settings": spectrogram.model_dump_json(),
             "pair_settings": pairs.model_dump_json(),
         },
+    )
+    return made
+
+
+def run_statistics(
+    pairs: Artifact, schema_text: str, output: Path, beam: Sequence[str] = IN_PROCESS
+) -> Artifact:
+    """TFX's `statistics` artifact of pairs."""
+    schema = artifact(standard_artifacts.Schema, output / "schema")
+    SchemaExecutor().Do({}, {"schema": [schema]}, {"schema_text": schema_text})
+    made = artifact(standard_artifacts.ExampleStatistics, output / "statistics")
+    StatisticsExecutor(context(output / "tmp_statistics", beam)).Do(
+        {"examples": [pairs], "schema": [schema]},
+        {"statistics": [made]},
+        {"exclude_splits": "[]"},
     )
     return made

@@ -1,5 +1,8 @@
 """The Pusher: publishes a blessed model for TensorFlow Serving."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from tfx import types
 from tfx.components import Pusher as TfxPusher
 from tfx.dsl.components.base import executor_spec
@@ -24,3 +27,28 @@ class Pusher(TfxPusher):
                 filesystem=pusher_pb2.PushDestination.Filesystem(base_directory=base_directory)
             ),
         )
+
+
+def make_pusher(
+    model: types.BaseChannel,
+    model_blessing: types.BaseChannel,
+    base_directory: str,
+    vertex_endpoint: Mapping[str, Any] | None = None,
+) -> TfxPusher:
+    """The Pusher node.
+
+    Args:
+        model: of this run.
+        model_blessing: whether it may be published.
+        base_directory: where it is, as `<version>/`.
+        vertex_endpoint: what TFX's Vertex Pusher is told in its custom config, to deploy the
+            model there instead.
+    """
+    if vertex_endpoint is None:
+        return Pusher(model, model_blessing, base_directory)
+    # Google's libraries take long to import, and only Vertex needs them.
+    from tfx.extensions.google_cloud_ai_platform.pusher.component import Pusher as VertexPusher
+
+    return VertexPusher(
+        model=model, model_blessing=model_blessing, custom_config=dict(vertex_endpoint)
+    )

@@ -1,6 +1,7 @@
 """SpeechExampleGen: recordings in, cleaned speech by split out."""
 
 from tfx.dsl.components.base import base_beam_component, executor_spec
+from tfx.orchestration.data_types import RuntimeParameter
 from tfx.types import channel_utils, standard_artifacts
 from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionParameter
 
@@ -37,7 +38,12 @@ class SpeechExampleGen(base_beam_component.BaseBeamComponent):
     EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(Executor)
 
     def __init__(
-        self, *, data: str, data_digest: str, settings: SpeechSettings, code_digest: str
+        self,
+        *,
+        data: str | RuntimeParameter,
+        data_digest: str | RuntimeParameter,
+        settings: SpeechSettings,
+        code_digest: str,
     ) -> None:
         """Makes the node.
 

@@ -33,7 +33,12 @@ from components.speech_example_gen.cleaning import (
     Cleaner,
     UnusableRecording,
 )
-from components.speech_example_gen.sources import Recording, Reject, list_recordings
+from components.speech_example_gen.sources import (
+    Recording,
+    Reject,
+    data_digest,
+    list_recordings,
+)
 from components.speech_example_gen.splitting import Piece
 
 COUNTERS = "SpeechExampleGen"
@@ -143,7 +148,11 @@ class Executor(base_beam_executor.BaseBeamExecutor):
             SwarError: the input cannot make a model; the message names what and the remedy.
         """
         settings = SpeechSettings.model_validate_json(exec_properties["settings"])
-        listing = list_recordings(exec_properties["data"])
+        data = exec_properties["data"]
+        listing = list_recordings(data)
+        # The digest names the data in caches and models: it must be that of what is read.
+        if data_digest(listing) != exec_properties["data_digest"]:
+            raise SwarError(f"{data!r} is not as it was when the run was started: start again")
         surveyed, unusable = self._survey(listing.recordings, settings)
         surveyed, duplicates = survey.without_duplicates(surveyed)
         rejects = sorted([*listing.rejects, *unusable, *duplicates], key=lambda reject: reject.file)

@@ -1,7 +1,12 @@
 """TFX's Trainer, told about Swar's training."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from tfx import types
-from tfx.components import Trainer
+from tfx.components import Trainer as TfxTrainer
+from tfx.dsl.components.base import executor_spec
+from tfx.orchestration.data_types import RuntimeParameter
 from tfx.proto import trainer_pb2
 
 from components import features
@@ -11,6 +16,13 @@ from components.settings import (
     SpeechSettings,
     TrainerSettings,
 )
+from components.trainer.executor import DATA_DIGEST_KEY, EPOCHS_KEY, Executor
+
+
+class Trainer(TfxTrainer):
+    """TFX's Trainer, with Swar's executor."""
+
+    EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(Executor)
 
 
 def make_trainer(
@@ -21,9 +33,12 @@ def make_trainer(
     speech: SpeechSettings,
     spectrogram: SpectrogramSettings,
     serving: ServingSettings,
+    epochs: int | RuntimeParameter,
+    data_digest: str | RuntimeParameter,
     provenance: dict[str, str],
     checkpoints: str,
-) -> Trainer:
+    vertex_job: Mapping[str, Any] | None = None,
+) -> TfxTrainer:
     """The Trainer node.
 
     Args:
@@ -33,22 +48,39 @@ def make_trainer(
         speech: how the recordings were cleaned; travels with the model.
         spectrogram: the window; gives the tower its shape.
         serving: what the exported model takes.
-        provenance: digests of the settings, the data and the code, stored in the model. A
-            change of any of them reruns the training.
-        checkpoints: folder in which a killed training finds its state again.
+        epochs: in place of the trainer's.
+        data_digest: fingerprint of the recordings, stored in the model.
+        provenance: digests of the settings and the code, stored in the model. A change of
+            any of them reruns the training.
+        checkpoints: local folder in which a killed training finds its state again.
+        vertex_job: what TFX's Vertex Trainer is told in its custom config; None to train in
+            the node's own container or process.
     """
-    return Trainer(
+    made = _kind(vertex_job)(
         run_fn="components.trainer.run_fn.run_fn",
         examples=pairs,
         schema=schema,
         train_args=trainer_pb2.TrainArgs(splits=[features.TRAIN]),
         eval_args=trainer_pb2.EvalArgs(splits=[features.CALIBRATION, features.EVAL]),
         custom_config={
-            "trainer": trainer.model_dump_json(),
+            "trainer": trainer.model_dump_json(exclude={"epochs"}),
             "speech": speech.model_dump_json(),
             "spectrogram": spectrogram.model_dump_json(),
             "serving": serving.model_dump_json(),
             "provenance": provenance,
             "checkpoints": checkpoints,
+            **(vertex_job or {}),
         },
-    )
+    ).with_id("Trainer")
+    # TFX's spec has no such parameters, and the Trainer's constructor takes no other spec.
+    made.spec.exec_properties.update({EPOCHS_KEY: epochs, DATA_DIGEST_KEY: data_digest})
+    return made
+
+
+def _kind(vertex_job: Mapping[str, Any] | None) -> type[TfxTrainer]:
+    if vertex_job is None:
+        return Trainer
+    # Google's libraries take long to import, and only Vertex needs them.
+    from components.trainer.vertex import VertexTrainer
+
+    return VertexTrainer

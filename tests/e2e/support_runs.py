@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 from ml_metadata import MetadataStore
 from ml_metadata.proto import metadata_store_pb2
+from tensorflow_metadata.proto.v0 import statistics_pb2
 from tfx.orchestration.metadata import sqlite_metadata_connection_config
 
 from components.speech_example_gen import survey
@@ -180,3 +181,23 @@ def digests(folder: Path) -> dict[str, str]:
         for path in folder.rglob("*")
         if path.is_file()
     }
+
+
+def counted(path: Path) -> dict[str, tuple[object, ...]]:
+    """Examples, and the exact statistics of each feature: quantiles depend on the order."""
+    read = statistics_pb2.DatasetFeatureStatisticsList.FromString(path.read_bytes())
+    (dataset,) = read.datasets
+    found: dict[str, tuple[object, ...]] = {}
+    for feature in dataset.features:
+        name, numbers, texts = feature.path.step[0], feature.num_stats, feature.string_stats
+        found[name] = (
+            dataset.num_examples,
+            feature.type,
+            numbers.common_stats.num_non_missing,
+            texts.common_stats.num_non_missing,
+            numbers.min,
+            numbers.max,
+            round(numbers.mean, 4),
+            texts.unique,
+        )
+    return found

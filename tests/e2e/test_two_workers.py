@@ -3,13 +3,12 @@
 from pathlib import Path
 
 import pytest
-from tensorflow_metadata.proto.v0 import statistics_pb2
 
 from components import features
 from pipeline import local_runner, pipeline
 from pipeline.failures import RunFailed
 from tests.e2e.conftest import Run
-from tests.e2e.support_runs import Store, digests, split_files
+from tests.e2e.support_runs import Store, counted, digests, split_files
 
 pytestmark = pytest.mark.slow
 
@@ -55,26 +54,6 @@ def test_two_workers_count_what_one_counts(
     ours, theirs = (split_files(found["statistics"]) for found in (prepared, by_one))
     assert set(ours) == set(features.SPLITS)
     for split, (path,) in ours.items():
-        counted = _counted(path)
-        assert set(counted) > {features.LABEL, "spectrogram_a", "level_dbfs_b"}
-        assert counted == _counted(theirs[split][0])
-
-
-def _counted(path: Path) -> dict[str, tuple[object, ...]]:
-    """Examples, and the exact statistics of each feature: quantiles depend on the order."""
-    read = statistics_pb2.DatasetFeatureStatisticsList.FromString(path.read_bytes())
-    (dataset,) = read.datasets
-    counted: dict[str, tuple[object, ...]] = {}
-    for feature in dataset.features:
-        name, numbers, texts = feature.path.step[0], feature.num_stats, feature.string_stats
-        counted[name] = (
-            dataset.num_examples,
-            feature.type,
-            numbers.common_stats.num_non_missing,
-            texts.common_stats.num_non_missing,
-            numbers.min,
-            numbers.max,
-            round(numbers.mean, 4),
-            texts.unique,
-        )
-    return counted
+        found = counted(path)
+        assert set(found) > {features.LABEL, "spectrogram_a", "level_dbfs_b"}
+        assert found == counted(theirs[split][0])

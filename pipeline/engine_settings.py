@@ -1,0 +1,162 @@
+"""Where `swar submit` runs the pipeline: typed, and without secrets.
+
+Who may do what is known to the engines' own clients: Google's application default
+credentials, and kfp's configuration of its client.
+"""
+
+from typing import Annotated, Any, Final, Literal, Self
+
+from pydantic import Field, model_validator
+
+from components.errors import SwarError
+from components.settings import Count, Positive, PositiveCount, Settings
+
+Image = Annotated[str, Field(pattern=r"^[^\s@]+@sha256:[0-9a-f]{64}$")]
+"""Named by its digest: a tag may name other code tomorrow, under which caches would be stale."""
+Label = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,62}=[a-z0-9_-]{0,63}$")]
+Address = Annotated[str, Field(pattern=r"^[^\s/]+:[0-9]{1,5}$")]
+"""host:port."""
+
+
+class TaskSettings(Settings):
+    """What the container of each task gets, except that of the Trainer."""
+
+    cpus: Positive = 4.0
+    memory_gigabytes: Positive = 16.0
+
+
+class TrainingSettings(Settings):
+    """What trains; several GPUs share each step (MirroredStrategy)."""
+
+    cpus: Positive = 8.0
+    memory_gigabytes: Positive = 32.0
+    gpus: Count = 1
+    gpu_type: str | None = None
+    """None: NVIDIA_TESLA_T4 on Vertex, nvidia.com/gpu on Kubeflow."""
+    machine_type: str | None = None
+    """On Vertex: train in a custom job, on such a machine with the GPUs, instead of the task's
+    container. cpus and memory_gigabytes are then the machine's."""
+
+
+class DataflowSettings(Settings):
+    """Workers of Dataflow, as many as the work needs."""
+
+    max_workers: PositiveCount = 20
+    machine_type: str = "n1-standard-2"
+    disk_gigabytes: PositiveCount = 50
+    sdk_container_image: Image | None = None
+    """None: the pipeline's own image."""
+    setup_file: str | None = None
+    """Of a setup.py within the pipeline's image; for a worker image without Swar."""
+
+
+class PortableSettings(Settings):
+    """A job server of Beam's portable protocol: that of Flink or of Spark."""
+
+    job_endpoint: Address | None = None
+    worker_pool: Address | None = None
+    """As each worker reaches it. None: the workers start the pipeline's image by Docker."""
+
+
+class BeamSettings(Settings):
+    """Who does the work of the Beam components."""
+
+    runner: Literal["task", "dataflow", "portable"] = "task"
+    """task: their own containers."""
+    task_workers: PositiveCount = 1
+    """Processes in a task's container."""
+    dataflow: DataflowSettings = DataflowSettings()
+    portable: PortableSettings = PortableSettings()
+
+
+class GoogleSettings(Settings):
+    """Whose Google Cloud resources Vertex and Dataflow use."""
+
+    project: str | None = None
+    region: str | None = None
+    service_account: str | None = None
+    """Its e-mail address. None: Google's default for the service."""
+    labels: tuple[Label, ...] = ()
+    """key=value."""
+
+
+class EndpointSettings(Settings):
+    """A Vertex endpoint that gets each blessed model, in place of `published` below the root."""
+
+    name: str | None = None
+    """None: no endpoint."""
+    serving_image: str | None = None
+    """TensorFlow Serving, in a container that keeps to Vertex's rules."""
+    machine_type: str = "n1-standard-4"
+    min_replicas: PositiveCount = 1
+    max_replicas: PositiveCount = 3
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        if (self.name is None) != (self.serving_image is None):
+            raise ValueError("an endpoint needs both a name and a serving_image")
+        if self.max_replicas < self.min_replicas:
+            raise ValueError(
+                f"max_replicas {self.max_replicas} is below min_replicas {self.min_replicas}"
+            )
+        return self
+
+
+class VertexSettings(Settings):
+    """Vertex AI Pipelines."""
+
+    endpoint: EndpointSettings = EndpointSettings()
+
+
+class KubeflowSettings(Settings):
+    """Kubeflow Pipelines 2 on a cluster of one's own."""
+
+    host: str | None = None
+    """URL of its API."""
+    namespace: str = "kubeflow"
+    experiment: str = "swar"
+    service_account: str | None = None
+    """Of Kubernetes."""
+    baseline: str | None = None
+    """URI of an earlier run's `model` artifact. A new model must not be much worse."""
+
+
+class EngineSettings(Settings):
+    """Everything that `swar compile` and `swar submit` need beyond the pipeline itself."""
+
+    name: Literal["vertex", "kubeflow"] = "vertex"
+    image: Image | None = None
+    root: str | None = None
+    """Folder that all tasks reach: artifacts, checkpoints and published models."""
+    tasks: TaskSettings = TaskSettings()
+    training: TrainingSettings = TrainingSettings()
+    beam: BeamSettings = BeamSettings()
+    google: GoogleSettings = GoogleSettings()
+    vertex: VertexSettings = VertexSettings()
+    kubeflow: KubeflowSettings = KubeflowSettings()
+
+    @model_validator(mode="after")
+    def _a_custom_job_is_vertex(self) -> Self:
+        if self.name == "kubeflow" and self.training.machine_type is not None:
+            raise ValueError("engine.training.machine_type is of Vertex: Kubeflow has no machines")
+        return self
+
+
+_REMEDIES: Final = {
+    "image": "name the image that holds Swar by its digest, NAME@sha256:DIGEST",
+    "root": "name a folder that every task can reach, such as gs://BUCKET/swar",
+    "google.project": "name the Google Cloud project that pays",
+    "google.region": "name a Google Cloud region, such as europe-west4",
+    "beam.portable.job_endpoint": "name the HOST:PORT of Flink's or Spark's Beam job server",
+    "kubeflow.host": "name the URL of Kubeflow Pipelines' API",
+}
+
+
+def needed(engine: EngineSettings, key: str) -> str:
+    """The value of a setting below `engine`. Raises SwarError where it is not set."""
+    value: Any = engine
+    for part in key.split("."):
+        value = getattr(value, part)
+    if value is None:
+        raise SwarError(f"engine.{key} is not set: {_REMEDIES[key]}")
+    return str(value)

@@ -1,0 +1,102 @@
+"""What would be submitted, executed here task by task, each in a process of its own."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from components import features
+from components.artifacts import MODEL_CARD
+from tests.e2e.conftest import Run
+from tests.e2e.support_runs import CONFIG, SETTINGS, Ended, Store, digests, records, split_files
+
+pytestmark = pytest.mark.slow
+Swar = Callable[[list[str]], Ended]
+BASELINE = {"Baseline-model-blessing-resolver", "Baseline-model-resolver"}
+
+
+def _submit(data: Path, output: Path, *settings: str) -> list[str]:
+    told = ["submit", "--config", CONFIG, "--data", str(data), "--execute-locally", str(output)]
+    for setting in (*SETTINGS, *settings):
+        told += ["--set", setting]
+    return told
+
+
+def _states(ended: Ended) -> dict[str, str]:
+    parts = (line.partition(": ") for line in ended.out.splitlines())
+    return {name: state for name, _, state in parts if name != "model"}
+
+
+def _metadata(output: Path, task: str, key: str) -> dict[str, object]:
+    """What the newest execution of a task said of an output."""
+    executions = output / "artifacts" / "swar-demo" / "executions"
+    newest = max(executions.glob(f"*-{task}.json"))
+    return dict(json.loads(newest.read_text())["outputs"][key]["artifacts"][0]["metadata"])
+
+
+def _scores(model: Path, pairs: list[tf.train.Example]) -> np.ndarray:
+    score = tf.saved_model.load(str(model)).signatures["score_pairs"]
+    scored = score(examples=tf.constant([pair.SerializeToString() for pair in pairs]))
+    distance: np.ndarray = scored[features.DISTANCE].numpy()
+    return distance
+
+
+@pytest.fixture(scope="module")
+def output(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("compiled") / "output"
+
+
+def test_it_ends_in_a_blessed_model_that_scores_as_the_local_runs(
+    finished: Run, swar: Swar, output: Path
+) -> None:
+    ended = swar(_submit(finished.data, output))
+    assert (ended.status, ended.err) == (0, "")
+    states = _states(ended)
+    assert {name for name, state in states.items() if state == "resolved"} == BASELINE
+    assert {state for name, state in states.items() if name not in BASELINE} == {"done"}
+    (published,) = (output / "published").iterdir()
+    assert f"model: {published}" in ended.out
+    assert _metadata(output, "Evaluator", "blessing")["blessed"] == 1
+    pairs = list(records(split_files(Path(Store(finished.output).outputs()["pairs"].uri))["eval"]))
+    ours, theirs = _scores(published, pairs), _scores(finished.published, pairs)
+    assert len(ours) > 20
+    np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
+    card, other = (
+        json.loads((model / MODEL_CARD).read_text()) for model in (published, finished.published)
+    )
+    for key in ("data_digest", "code_digest", "trainer", "speech"):
+        assert card[key] == other[key]
+
+
+def test_a_worse_model_is_refused_by_the_comparison_with_the_first(
+    finished: Run, swar: Swar, output: Path
+) -> None:
+    before = digests(output / "published")
+    first = _metadata(output, "Evaluator", "blessing")["current_model_id"]
+    ended = swar(
+        _submit(
+            finished.data,
+            output,
+            "trainer.learning_rate=1e-7",
+            "trainer.end_learning_rate=0.0",
+            "trainer.epochs=1",
+            "trainer.steps_per_epoch=1",
+            "trainer.warmup_steps=0",
+            "evaluator.max_eer_eval=1.0",
+            "evaluator.max_eer_unseen=1.0",
+            "evaluator.max_eer_increase=0.02",
+        )
+    )
+    assert (ended.status, ended.err) == (1, "")
+    states = _states(ended)
+    assert {name for name, state in states.items() if state == "done"} == {
+        "Trainer", "Evaluator", "Pusher",
+    }  # fmt: skip
+    assert "model: not published: eer of eval rose by 0." in ended.out
+    assert digests(output / "published") == before
+    blessing = _metadata(output, "Evaluator", "blessing")
+    # Held to absolute bounds alone, any model would be blessed.
+    assert (blessing["blessed"], blessing["baseline_model_id"]) == (0, first)

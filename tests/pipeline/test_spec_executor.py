@@ -1,0 +1,221 @@
+"""The executor on specifications of small commands, without TFX."""
+
+import json
+import textwrap
+from pathlib import Path
+from typing import Any, Self
+
+import pytest
+import yaml
+
+from pipeline.failures import RunFailed, user_error
+from pipeline.spec_executor import TaskRun, execute, read_spec
+
+# Says of its `model` what its parameters say, and of `blessing` that it is of its input.
+COMMAND = textwrap.dedent(
+    """
+    import json, os, sys
+    told = json.loads(sys.argv[1])
+    values = told["inputs"].get("parameterValues", {})
+    print("working")
+    if "fault" in values:
+        raise SystemExit("components.errors.SwarError: " + values["fault"])
+    artifacts = {}
+    for key, held in told["outputs"]["artifacts"].items():
+        artifact = held["artifacts"][0]
+        os.makedirs(artifact["uri"])
+        metadata = dict(values)
+        for given in told["inputs"].get("artifacts", {}).values():
+            for item in given.get("artifacts", []):
+                metadata["current_model_id"] = item["name"]
+                metadata["seen"] = item["uri"]
+        artifacts[key] = {"artifacts": [{"name": artifact["name"], "metadata": metadata}]}
+    with open(told["outputs"]["outputFile"], "w") as file:
+        json.dump({"artifacts": artifacts}, file)
+    """
+)
+MODEL, BLESSING = "tfx.Model", "tfx.ModelBlessing"
+
+
+def _title(title: str) -> dict[str, str]:
+    return {"instanceSchema": f"title: {title}\ntype: object\n"}
+
+
+def _parameter(value: Any) -> dict[str, Any]:
+    if isinstance(value, str) and value.startswith("$"):
+        return {"componentInputParameter": value[1:]}
+    return {"runtimeValue": {"constant": value}}
+
+
+def _from(task: str, key: str) -> dict[str, Any]:
+    return {"taskOutputArtifact": {"producerTask": task, "outputArtifactKey": key}}
+
+
+class _Pipeline:
+    """Builds a specification as TFX's compiler lays it out."""
+
+    def __init__(self) -> None:
+        self.tasks: dict[str, Any] = {}
+        self.components: dict[str, Any] = {}
+        self.executors: dict[str, Any] = {}
+
+    def add(
+        self, name: str, outputs: dict[str, str], executor: dict[str, Any], **task: Any
+    ) -> Self:
+        self.tasks[name] = {"componentRef": {"name": name}, **task}
+        self.components[name] = {
+            "executorLabel": name,
+            "outputDefinitions": {
+                "artifacts": {key: {"artifactType": _title(t)} for key, t in outputs.items()}
+            },
+        }
+        self.executors[name] = executor
+        return self
+
+    def container(
+        self,
+        name: str,
+        outputs: dict[str, str],
+        parameters: dict[str, Any] | None = None,
+        artifacts: dict[str, Any] | None = None,
+        command: str = COMMAND,
+    ) -> Self:
+        return self.add(
+            name,
+            outputs,
+            {"container": {"image": "i", "command": ["python", "-c", command], "args": ["{{$}}"]}},
+            cachingOptions={"enableCache": True},
+            inputs={
+                "parameters": {key: _parameter(v) for key, v in (parameters or {}).items()},
+                "artifacts": artifacts or {},
+            },
+        )
+
+    def run(self, folder: Path, **parameters: Any) -> dict[str, TaskRun]:
+        tree = {
+            "pipelineInfo": {"name": "small"},
+            "root": {"dag": {"tasks": self.tasks}},
+            "components": self.components,
+            "deploymentSpec": {"executors": self.executors},
+        }
+        path = folder / "pipeline.yaml"
+        path.write_text(yaml.safe_dump(tree))
+        return {run.name: run for run in execute(read_spec(path), parameters, folder)}
+
+
+def _trained(quality: int) -> _Pipeline:
+    """A trainer, and TFX's pair of resolvers before an evaluator."""
+    query = 'schema_title="tfx.ModelBlessing" AND state=LIVE AND metadata.blessed.number_value=1'
+    by_name = (
+        'schema_title="tfx.Model" AND state=LIVE AND '
+        "name=\"{{$.inputs.artifacts['input'].metadata['current_model_id']}}\""
+    )
+    return (
+        _Pipeline()
+        .container("Trainer", {"model": MODEL}, {"quality": quality})
+        .add(
+            "Found-blessing",
+            {"model_blessing": BLESSING},
+            {"resolver": {"outputArtifactQueries": {"model_blessing": {"filter": query}}}},
+        )
+        .add(
+            "Found-model",
+            {"model": MODEL},
+            {"resolver": {"outputArtifactQueries": {"model": {"filter": by_name}}}},
+            inputs={"artifacts": {"input": _from("Found-blessing", "model_blessing")}},
+        )
+        .container(
+            "Evaluator",
+            {"blessing": BLESSING},
+            {"blessed": int(quality > 0)},
+            {"baseline": _from("Found-model", "model"), "model": _from("Trainer", "model")},
+        )
+    )
+
+
+def _name(run: TaskRun, key: str) -> str:
+    return str(run.outputs[key].artifacts[0].name)
+
+
+def test_artifacts_are_handed_on_with_what_was_said_of_them(tmp_path: Path) -> None:
+    runs = _trained(3).run(tmp_path)
+    model = runs["Trainer"].outputs["model"].artifacts[0]
+    assert Path(model.uri).is_dir()
+    assert model.metadata["quality"] == 3
+    blessing = runs["Evaluator"].outputs["blessing"].artifacts[0]
+    assert blessing.metadata["current_model_id"] == model.name
+    assert blessing.metadata["seen"] == model.uri
+    assert (tmp_path / "small" / "Trainer_000001" / "log.txt").read_text() == "working\n"
+
+
+def test_a_repeated_run_is_cached_until_something_changes(tmp_path: Path) -> None:
+    first = _trained(3).run(tmp_path)
+    assert {run.state for run in first.values()} == {"done", "resolved"}
+    again = _trained(3).run(tmp_path)
+    # The first run's model is the baseline now: what compares is run again, once.
+    assert (again["Trainer"].state, again["Evaluator"].state) == ("cached", "done")
+    assert _name(again["Trainer"], "model") == _name(first["Trainer"], "model")
+    assert {run.state for run in _trained(3).run(tmp_path).values()} == {"cached", "resolved"}
+    assert _trained(4).run(tmp_path)["Trainer"].state == "done"
+
+
+def test_the_baseline_is_the_last_blessed_model(tmp_path: Path) -> None:
+    first = _trained(3).run(tmp_path)
+    assert list(first["Found-model"].outputs["model"].artifacts) == []
+    _trained(0).run(tmp_path)  # is not blessed
+    third = _trained(5).run(tmp_path)
+    assert _name(third["Found-model"], "model") == _name(first["Trainer"], "model")
+
+
+def test_runtime_parameters_reach_the_tasks_and_the_cache(tmp_path: Path) -> None:
+    pipeline = _Pipeline().container("Trainer", {"model": MODEL}, {"epochs": "$epochs"})
+    run = pipeline.run(tmp_path, epochs=3)["Trainer"]
+    assert run.outputs["model"].artifacts[0].metadata["epochs"] == 3
+    assert pipeline.run(tmp_path, epochs=4)["Trainer"].state == "done"
+    assert pipeline.run(tmp_path, epochs=3)["Trainer"].state == "cached"
+
+
+def test_an_importer_gives_what_lies_elsewhere(tmp_path: Path) -> None:
+    importer = {
+        "importer": {
+            "artifactUri": {"constant": "gs://b/model"},
+            "typeSchema": _title(MODEL),
+        }
+    }
+    pipeline = (
+        _Pipeline()
+        .add("Baseline", {"model": MODEL}, importer)
+        .container("Evaluator", {"out": BLESSING}, {}, {"baseline": _from("Baseline", "model")})
+    )
+    runs = pipeline.run(tmp_path)
+    assert runs["Evaluator"].outputs["out"].artifacts[0].metadata["seen"] == "gs://b/model"
+    assert pipeline.run(tmp_path)["Evaluator"].state == "cached"
+
+
+def test_a_fault_ends_the_run_and_is_not_cached(tmp_path: Path) -> None:
+    pipeline = _Pipeline().container("Trainer", {"model": MODEL}, {"fault": "no speech: add some"})
+    for _ in range(2):
+        with pytest.raises(
+            RunFailed, match=r"^Trainer failed \(RuntimeError: exit status 1\)"
+        ) as end:
+            pipeline.run(tmp_path)
+        assert user_error(end.value) == "no speech: add some"
+        assert list((tmp_path / "small" / "executions").iterdir()) == []
+
+
+def test_what_it_cannot_do_is_said(tmp_path: Path) -> None:
+    query = {"resolver": {"outputArtifactQueries": {"x": {"filter": "create_time>1"}}}}
+    _trained(3).run(tmp_path)
+    with pytest.raises(NotImplementedError, match="a resolver that asks for create_time>1"):
+        _Pipeline().add("Found", {"x": MODEL}, query).run(tmp_path)
+    with pytest.raises(NotImplementedError, match="is not a command of TFX's"):
+        _Pipeline().container("A", {}, command="{{$.inputs.uri}}").run(tmp_path)
+
+
+def test_executions_are_kept_as_plain_json(tmp_path: Path) -> None:
+    _trained(3).run(tmp_path)
+    executions = tmp_path / "small" / "executions"
+    names = sorted(path.name for path in executions.iterdir())
+    assert names == ["000001-Trainer.json", "000002-Evaluator.json"]
+    kept = json.loads((executions / names[0]).read_text())
+    assert kept["outputs"]["model"]["artifacts"][0]["metadata"] == {"quality": 3.0}
