@@ -14,6 +14,7 @@ from components.settings import Count, Positive, PositiveCount, Settings
 Image = Annotated[str, Field(pattern=r"^[^\s@]+@sha256:[0-9a-f]{64}$")]
 """Named by its digest: a tag may name other code tomorrow, under which caches would be stale."""
 Label = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,62}=[a-z0-9_-]{0,63}$")]
+Folder = Annotated[str, Field(pattern=r"[^/]$")]
 Address = Annotated[str, Field(pattern=r"^[^\s/]+:[0-9]{1,5}$")]
 """host:port."""
 
@@ -126,7 +127,7 @@ class EngineSettings(Settings):
 
     name: Literal["vertex", "kubeflow"] = "vertex"
     image: Image | None = None
-    root: str | None = None
+    root: Folder | None = None
     """Folder that all tasks reach: artifacts, checkpoints and published models."""
     tasks: TaskSettings = TaskSettings()
     training: TrainingSettings = TrainingSettings()

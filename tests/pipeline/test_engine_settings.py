@@ -26,6 +26,7 @@ def test_the_tree_with_an_engine_round_trips(tmp_path) -> None:
     [
         ("engine.imag=x", 'unknown setting "engine.imag"'),
         ("engine.image=x/swar:latest", 'wrong value "x/swar:latest" for "engine.image"'),
+        ("engine.root=gs://voices/swar/", 'wrong value "gs://voices/swar/" for "engine.root"'),
         ("engine.name=airflow", 'wrong value "airflow" for "engine.name"'),
         ("engine.google.labels=[Team=a]", 'for "engine.google.labels[0]"'),
         ("engine.beam.portable.job_endpoint=flink", 'for "engine.beam.portable.job_endpoint"'),
