@@ -160,6 +160,9 @@ class TrainerSettings(Settings):
     decay_power: Positive = 1.0
     warmup_steps: Count = 20
     batch_norm_momentum: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.9
+    calibration_nearest_fraction: Annotated[float, Field(gt=0.0, le=1.0)] = 0.1
+    """Strangers to set the threshold on: of each speaker's others, so many of the nearest, one at
+    least. People of another sex or on another line are told apart by any threshold."""
     weight_averaging: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
     """Momentum of the moving average of the weights that is evaluated and kept; 0 is none."""
     precision: Literal["auto", "float32", "mixed_float16", "mixed_bfloat16"] = "auto"

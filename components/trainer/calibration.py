@@ -95,26 +95,45 @@ def calibration_trials(
     window_seconds: float,
     *,
     unit_norm: bool,
+    nearest_fraction: float,
 ) -> CalibrationTrials:
-    """Utterances of one, two and four windows, each against all others of its length.
+    """Utterances of one, two and four windows, each against others of its length.
 
     Windows that overlap are left out, so that no trial hears the same sound on both sides. Two
-    utterances of one speaker come from two recordings, where the speaker has them.
+    utterances of one speaker come from two recordings, where the speaker has them. Those of two
+    speakers are compared where one of the two is among the nearest of the other.
 
     Args:
         embedding: [windows, D].
         windows: whose they are.
         window_seconds: length of a window.
         unit_norm: whether embeddings have the length 1; an utterance's then has too.
+        nearest_fraction: of the other speakers, that count as near.
     """
+    speakers, of_window = np.unique(windows.speaker, return_inverse=True)
+    compared = _near(embedding, of_window, len(speakers), nearest_fraction)
     rows = _apart(windows, window_seconds)
     parts = [
-        _trials(*_utterances(embedding, windows, rows, count, unit_norm=unit_norm))
+        _trials(*_utterances(embedding, of_window, windows, rows, count, unit_norm), compared)
         for count in WINDOWS_OF_UTTERANCE
     ]
     parts = [part for part in parts if len(np.unique(part.label)) == 2] or parts[:1]
     merged = CalibrationTrials(*map(np.concatenate, zip(*parts, strict=True)))
     return merged._replace(weight=merged.weight * len(merged.weight) / np.sum(merged.weight))
+
+
+def _near(
+    embedding: npt.NDArray[np.float32], speaker: Indices, speakers: int, fraction: float
+) -> npt.NDArray[np.bool_]:
+    """Who is compared with whom, [speakers, speakers]: the nearest by their mean embeddings."""
+    means = np.stack([embedding[speaker == one].mean(axis=0) for one in range(speakers)])
+    distance = all_pairs_distance(means).numpy()
+    np.fill_diagonal(distance, np.inf)
+    count = max(1, round(fraction * (speakers - 1)))
+    near = np.zeros(distance.shape, bool)
+    np.put_along_axis(near, np.argsort(distance, axis=1)[:, :count], True, axis=1)
+    compared: npt.NDArray[np.bool_] = near | near.T | np.eye(speakers, dtype=bool)
+    return compared
 
 
 def _apart(windows: Windows, window_seconds: float) -> list[Indices]:
@@ -133,12 +152,12 @@ def _apart(windows: Windows, window_seconds: float) -> list[Indices]:
 
 def _utterances(
     embedding: npt.NDArray[np.float32],
+    speaker: Indices,
     windows: Windows,
     rows: list[Indices],
     count: int,
-    *,
     unit_norm: bool,
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bytes_], npt.NDArray[np.bytes_]]:
+) -> tuple[npt.NDArray[np.float32], Indices, npt.NDArray[np.bytes_]]:
     """Neighbouring windows, `count` to an utterance: embedding, speaker, recording of each."""
     groups = [
         group[first : first + count]
@@ -149,18 +168,19 @@ def _utterances(
     mean = embedding[chosen].mean(axis=1)
     if unit_norm:
         mean /= np.linalg.norm(mean, axis=1, keepdims=True)
-    return mean, windows.speaker[chosen[:, 0]], windows.recording[chosen[:, 0]]
+    return mean, speaker[chosen[:, 0]], windows.recording[chosen[:, 0]]
 
 
 def _trials(
     embedding: npt.NDArray[np.float32],
-    speaker: npt.NDArray[np.bytes_],
+    speaker: Indices,
     recording: npt.NDArray[np.bytes_],
+    compared: npt.NDArray[np.bool_],
 ) -> CalibrationTrials:
-    first, second = np.triu_indices(len(embedding), k=1)
+    first, second = np.nonzero(np.triu(compared[np.ix_(speaker, speaker)], k=1))
     same = speaker[first] == speaker[second]
-    recordings = {name: len(set(recording[speaker == name])) for name in set(speaker)}
-    several = np.array([recordings[name] > 1 for name in speaker], bool)
+    recordings = {one: len(set(recording[speaker == one])) for one in set(speaker.tolist())}
+    several = np.array([recordings[one] > 1 for one in speaker.tolist()], bool)
     within = same & (recording[first] == recording[second]) & several[first]
     first, second, same = first[~within], second[~within], same[~within]
     distance = all_pairs_distance(embedding).numpy()[first, second]

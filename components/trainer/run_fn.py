@@ -191,6 +191,7 @@ def _calibrate(tower: keras.Model, job: Job) -> tuple[Calibration, dict[str, Any
         windows,
         job.front_end.spectrogram.window_seconds,
         unit_norm=job.trainer.unit_norm,
+        nearest_fraction=job.trainer.calibration_nearest_fraction,
     )
     calibration = calibrate(trials)
     speakers = len(set(windows.speaker))

@@ -43,13 +43,13 @@ def test_warm_up_rises_and_decay_ends_at_the_end_rate():
 
 def test_calibration_gives_honest_probabilities_whatever_the_class_sizes():
     rng = np.random.default_rng(0)
-    similar, dissimilar = rng.normal(0.4, 0.1, 20_000), rng.normal(0.8, 0.1, 2_000)
+    similar, dissimilar = rng.normal(1.4, 0.1, 20_000), rng.normal(1.8, 0.1, 2_000)
     label = np.r_[np.ones(20_000), np.zeros(2_000)].astype(np.int64)
     weight = np.where(label == 1, 11 / 20, 11 / 2)
     trials = CalibrationTrials(np.r_[similar, dissimilar].astype(np.float32), label, weight)
     calibration = calibrate(trials)
     # Two normal distributions of variance v: the log odds have slope 0.4 / v.
-    assert calibration.threshold == pytest.approx(0.6, abs=0.01)
+    assert calibration.threshold == pytest.approx(1.6, abs=0.01)
     assert calibration.slope == pytest.approx(40.0, rel=0.1)
     promised = promise(trials, calibration)
     assert (promised["similar"], promised["dissimilar"]) == (20_000, 2_000)
@@ -87,7 +87,7 @@ def test_calibration_compares_utterances_that_share_no_sound():
         (b"a", b"a/2", 5.0), (b"c", b"c/1", 2.0), (b"c", b"c/1", 0.0),
     )  # fmt: skip
     embedding = np.eye(7, dtype=np.float32)
-    trials = calibration_trials(embedding, windows, 1.0, unit_norm=False)
+    trials = calibration_trials(embedding, windows, 1.0, unit_norm=False, nearest_fraction=1.0)
     # One window each: a has 2 of each recording, c has 2. Two: a has 2, c has 1. Four: nobody.
     assert int(np.sum(trials.label == 1)) == (2 * 2 + 1) + 1
     assert int(np.sum(trials.label == 0)) == 4 * 2 + 2
@@ -101,11 +101,28 @@ def test_calibration_compares_utterances_that_share_no_sound():
     )
 
 
+def test_calibration_compares_the_nearest_strangers():
+    names = [b"a", b"b", b"far", b"farther"]
+    windows = windows_of(*((name, name, float(start)) for name in names for start in (0, 1)))
+    place = {b"a": 0.0, b"b": 1.0, b"far": 10.0, b"farther": 100.0}
+    embedding = np.array([[place[name]] for name in windows.speaker], np.float32)
+    near, some, everybody = (
+        calibration_trials(embedding, windows, 1.0, unit_norm=False, nearest_fraction=fraction)
+        for fraction in (0.1, 0.6, 1.0)
+    )
+    # The nearest: a and b of each other, b of far, far of farther; the two nearest: a of far, b
+    # of farther too. Two windows each make 4 trials of single windows; utterances of two windows
+    # are left out, because nobody has two of them.
+    for trials, pairs in ((near, 3), (some, 5), (everybody, 6)):
+        assert np.sum(trials.label == 0) == pairs * 4
+        assert np.sum(trials.label == 1) == 4
+
+
 def test_calibration_keeps_utterances_on_the_sphere():
     windows = windows_of(*((b"a", b"a/1", float(start)) for start in range(8)))
     embedding = np.random.default_rng(0).normal(size=(8, 3)).astype(np.float32)
     embedding /= np.linalg.norm(embedding, axis=1, keepdims=True)
-    trials = calibration_trials(embedding, windows, 1.0, unit_norm=True)
+    trials = calibration_trials(embedding, windows, 1.0, unit_norm=True, nearest_fraction=1.0)
     pairs = list(itertools.combinations(embedding, 2))
     expected = [np.linalg.norm(one - other) for one, other in pairs]
     np.testing.assert_allclose(np.sort(trials.distance), np.sort(expected), rtol=1e-5)
