@@ -26,17 +26,29 @@ def make_loss(settings: TrainerSettings) -> keras.losses.Loss:
     return ListedContrastiveLoss(settings.margin)
 
 
-@keras.saving.register_keras_serializable(package="swar")
-class ListedContrastiveLoss(keras.losses.Loss):
-    """The pairs as they were sampled."""
-
-    def __init__(self, margin: float, name: str = "contrastive", **kwargs: Any) -> None:
-        super().__init__(name=name, **kwargs)
+class _MarginLoss(keras.losses.Loss):
+    def __init__(self, margin: float, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
         self.margin = margin
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
         return dict(super().get_config()) | {"margin": self.margin}
+
+
+class _TemperatureLoss(keras.losses.Loss):
+    def __init__(self, temperature: float, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.temperature = temperature
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return dict(super().get_config()) | {"temperature": self.temperature}
+
+
+@keras.saving.register_keras_serializable(package="swar")
+class ListedContrastiveLoss(_MarginLoss):
+    """The pairs as they were sampled."""
 
     def call(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
         """Loss of each pair.
@@ -55,20 +67,12 @@ class ListedContrastiveLoss(keras.losses.Loss):
 
 
 @keras.saving.register_keras_serializable(package="swar")
-class BatchContrastiveLoss(keras.losses.Loss):
+class BatchContrastiveLoss(_MarginLoss):
     """All pairs of windows in the batch; both classes weigh the same, however many there are.
 
     Dissimilar pairs beyond the margin, soon nearly all of them, have no gradient: the mean is
     over the others, so that the hard ones keep their weight to the end.
     """
-
-    def __init__(self, margin: float, name: str = "contrastive", **kwargs: Any) -> None:
-        super().__init__(name=name, **kwargs)
-        self.margin = margin
-
-    def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        return dict(super().get_config()) | {"margin": self.margin}
 
     def call(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
         """Loss of the batch.
@@ -96,22 +100,12 @@ class BatchContrastiveLoss(keras.losses.Loss):
 
 
 @keras.saving.register_keras_serializable(package="swar")
-class SupervisedContrastiveLoss(keras.losses.Loss):
+class SupervisedContrastiveLoss(_TemperatureLoss):
     """Every window against all others of the batch: near ones of other speakers cost most.
 
     For window i with the others of its speaker P(i), with cosine similarities s:
     `-mean over p in P(i) of log(exp(s_ip / T) / sum over a != i of exp(s_ia / T))`.
     """
-
-    def __init__(
-        self, temperature: float, name: str = "supervised_contrastive", **kwargs: Any
-    ) -> None:
-        super().__init__(name=name, **kwargs)
-        self.temperature = temperature
-
-    def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        return dict(super().get_config()) | {"temperature": self.temperature}
 
     def call(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
         """Loss of each window.
@@ -135,20 +129,12 @@ class SupervisedContrastiveLoss(keras.losses.Loss):
 
 
 @keras.saving.register_keras_serializable(package="swar")
-class PrototypicalLoss(keras.losses.Loss):
+class PrototypicalLoss(_TemperatureLoss):
     """Every window against the mean direction of each speaker of the batch, an angular loss.
 
     With the cosine similarity s to speaker k's prototype, which is the mean of the speaker's
     windows without the window itself: `-log(exp(s_own / T) / sum over k of exp(s_k / T))`.
     """
-
-    def __init__(self, temperature: float, name: str = "prototypical", **kwargs: Any) -> None:
-        super().__init__(name=name, **kwargs)
-        self.temperature = temperature
-
-    def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        return dict(super().get_config()) | {"temperature": self.temperature}
 
     def call(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
         """Loss of each window.
