@@ -71,6 +71,8 @@ def embedding_map(embeddings: Embeddings, seed: int) -> np.ndarray:
         seed: of the start.
     """
     perplexity = min(HIGHEST_PERPLEXITY, (len(embeddings) - 1) / 3.0)
+    if embeddings.shape[1] == 1:  # the start needs two axes
+        embeddings = np.pad(embeddings, [(0, 0), (0, 1)])
     with threadpool_limits(1):
         tsne = TSNE(method="exact", init="pca", perplexity=perplexity, random_state=seed)
         places: np.ndarray = tsne.fit_transform(embeddings)

@@ -21,11 +21,14 @@ from components.speech_example_gen import survey
 from pipeline import cli, lineage
 
 CONFIG = "demo"
-SPEAKERS, SECONDS = 8, 20.0
+SPEAKERS, SECONDS = 6, 20.0
 EPOCHS, STEPS_PER_EPOCH = 3, 8
 # The real sizes would put all speech in one file: nothing could be written twice or lost.
 SHARD_SECONDS = 20
 SETTINGS = (
+    "speech.train_fraction=0.72",
+    "speech.calibration_fraction=0.15",  # few speakers: nobody is held out to calibrate on
+    "speech.calibration_speaker_fraction=0.0",
     "spectrogram.window_seconds=0.544",
     "spectrogram.n_mels=32",
     "pairs.train.similar_per_speaker=20",
