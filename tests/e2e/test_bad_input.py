@@ -104,7 +104,7 @@ DECODED: dict[str, tuple[Change, tuple[str, ...]]] = {
         _share_a_recording,
         ("the same audio under two speakers: 'asha/0.wav' and 'bina/again.wav'",),
     ),
-    "too few speakers": (lambda data: None, ("3 speakers are too few to hold 4 out of training",)),
+    "too few speakers": (lambda data: None, ("3 speakers are too few to hold 2 out of training",)),
 }
 
 
