@@ -117,6 +117,9 @@ class PairSettings(Settings):
     """disjoint: a similar pair's windows never overlap and come from two recordings if they can."""
     train: PairCounts = PairCounts(similar_per_speaker=100, dissimilar=50)
     held_out: PairCounts = PairCounts(similar_per_speaker=25, dissimilar=25)
+    train_balance: Literal["speakers", "speech"] = "speech"
+    """speakers: the same number of pairs for every speaker of `train`. speech: in proportion to how
+    much of it a speaker has, the counts being the mean."""
     train_speeds: Annotated[tuple[Positive, ...], Field(min_length=1)] = (0.9, 1.0, 1.1)
     """Every speaker of `train` also speaks, as somebody else, at these speeds (pitch and all)."""
     augmentation: AugmentationSettings = AugmentationSettings()
@@ -163,11 +166,16 @@ class TrainerSettings(Settings):
     calibration_nearest_fraction: Annotated[float, Field(gt=0.0, le=1.0)] = 0.1
     """Strangers to set the threshold on: of each speaker's others, so many of the nearest, one at
     least. People of another sex or on another line are told apart by any threshold."""
+    normalisation_nearest: Annotated[int, Field(ge=0)] = 0
+    """Adaptive score normalisation (AS-norm): a distance is told relative to both utterances'
+    distances from so many nearest voices of `train`, from all where these are fewer; 0 is none."""
     weight_averaging: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
     """Momentum of the moving average of the weights that is evaluated and kept; 0 is none."""
     precision: Literal["auto", "float32", "mixed_float16", "mixed_bfloat16"] = "auto"
     monitor_windows: Annotated[int, Field(ge=4)] = 400
-    """Windows of each split that are compared, all with all, after an epoch."""
+    """Windows of `train` and of `eval` that are compared, all with all, after an epoch."""
+    selection_windows: Annotated[int, Field(ge=4)] = 1_200
+    """Windows of `calibration`, compared likewise: the epoch with the lowest EER is kept."""
     time_mask_frames: Count = 0
     frequency_mask_mels: Count = 0
     seed: int = 0

@@ -30,7 +30,7 @@ from components.counters import counters
 from components.settings import PairCounts, PairSettings, SpectrogramSettings
 from components.spectrogram_pair_gen import runs, sampling
 from components.spectrogram_pair_gen.runs import Run
-from components.spectrogram_pair_gen.sampling import Placement, Request, Stretch, Voice
+from components.spectrogram_pair_gen.sampling import Placement, Request, Roster, Stretch, Voice
 from components.spectrogram_pair_gen.windows import Window, WindowCutter, stretches
 
 COUNTERS = "SpectrogramPairGen"
@@ -65,15 +65,23 @@ def _timeline(
             _count(f"{split}/speakers_too_short")
 
 
+def _voice(key: SplitVoice, timeline: list[Stretch]) -> tuple[str, tuple[Voice, int]]:
+    split, speaker, speed = key
+    return split, (Voice(speaker, speed), sampling.speech_samples(timeline))
+
+
 def _requests(
     item: tuple[SplitVoice, list[Stretch]],
-    roster: Mapping[str, Sequence[Voice]],
+    rosters: Mapping[str, Roster],
     settings: PairSettings,
 ) -> Iterator[tuple[SplitVoice, Request]]:
-    (split, speaker, speed), _ = item
+    (split, speaker, speed), timeline = item
+    roster = rosters[split]
     counts: PairCounts = settings.train if split == features.TRAIN else settings.held_out
+    if split == features.TRAIN and settings.train_balance == "speech":
+        counts = roster.in_proportion(counts, sampling.speech_samples(timeline))
     voice = Voice(speaker, speed)
-    for owner, request in sampling.requests(split, voice, roster[split], counts, settings):
+    for owner, request in sampling.requests(split, voice, roster.voices, counts, settings):
         yield (split, owner.speaker, owner.speed), request
 
 
@@ -256,10 +264,9 @@ def _write_pairs(
     )
     roster = (
         timelines
-        | "Voices" >> beam.Keys()
-        | "SplitOfVoice" >> beam.MapTuple(lambda split, *voice: (split, Voice(*voice)))
+        | "Voices" >> beam.MapTuple(_voice)
         | "VoicesBySplit" >> beam.GroupByKey()
-        | "Roster" >> beam.MapTuple(lambda split, voices: (split, sorted(voices)))
+        | "Roster" >> beam.MapTuple(lambda split, voices: (split, Roster.of(voices)))
     )
     requests = timelines | "Requests" >> beam.FlatMap(
         _requests, beam.pvalue.AsDict(roster), pair_settings

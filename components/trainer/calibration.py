@@ -10,6 +10,7 @@ from sklearn.linear_model import LogisticRegression
 
 from components.errors import SwarError
 from components.trainer.data import Windows
+from components.trainer.normalisation import CohortNormalisation, distances
 from components.trainer.tower import all_pairs_distance
 from components.trials import DISSIMILAR, SIMILAR
 from components.verification.measures import (
@@ -96,6 +97,7 @@ def calibration_trials(
     *,
     unit_norm: bool,
     nearest_fraction: float,
+    normalisation: CohortNormalisation | None = None,
 ) -> CalibrationTrials:
     """Utterances of one, two and four windows, each against others of its length.
 
@@ -109,12 +111,17 @@ def calibration_trials(
         window_seconds: length of a window.
         unit_norm: whether embeddings have the length 1; an utterance's then has too.
         nearest_fraction: of the other speakers, that count as near.
+        normalisation: of the distances; None for Euclidean ones.
     """
     speakers, of_window = np.unique(windows.speaker, return_inverse=True)
     compared = _near(embedding, of_window, len(speakers), nearest_fraction)
     rows = _apart(windows, window_seconds)
     parts = [
-        _trials(*_utterances(embedding, of_window, windows, rows, count, unit_norm), compared)
+        _trials(
+            *_utterances(embedding, of_window, windows, rows, count, unit_norm),
+            compared,
+            normalisation,
+        )
         for count in WINDOWS_OF_UTTERANCE
     ]
     parts = [part for part in parts if len(np.unique(part.label)) == 2] or parts[:1]
@@ -176,6 +183,7 @@ def _trials(
     speaker: Indices,
     recording: npt.NDArray[np.bytes_],
     compared: npt.NDArray[np.bool_],
+    normalisation: CohortNormalisation | None,
 ) -> CalibrationTrials:
     first, second = np.nonzero(np.triu(compared[np.ix_(speaker, speaker)], k=1))
     same = speaker[first] == speaker[second]
@@ -183,7 +191,7 @@ def _trials(
     several = np.array([recordings[one] > 1 for one in speaker.tolist()], bool)
     within = same & (recording[first] == recording[second]) & several[first]
     first, second, same = first[~within], second[~within], same[~within]
-    distance = all_pairs_distance(embedding).numpy()[first, second]
+    distance = distances(embedding, first, second, normalisation).numpy()
     label = np.where(same, SIMILAR, DISSIMILAR)
     weight = np.where(same, 1.0 / max(1, np.sum(same)), 1.0 / max(1, np.sum(~same)))
     return CalibrationTrials(distance, label, weight)

@@ -15,6 +15,7 @@ import tensorflow as tf
 from tfx.components.trainer.fn_args_utils import FnArgs
 
 from components import features
+from components.errors import SwarError
 from components.settings import (
     ServingSettings,
     SpectrogramSettings,
@@ -30,12 +31,15 @@ from components.trainer.calibration import (
 )
 from components.trainer.export import export
 from components.trainer.monitor import TrialMonitor, embed
+from components.trainer.normalisation import CohortNormalisation, cohort_of
 from components.trainer.recordings import FrontEnd
 from components.trainer.schedule import schedule
 from components.trainer.tower import build_tower
 
 # Of `calibration`, in the order of their hashes: enough for a threshold, however many there are.
 CALIBRATION_PAIRS = 2_000
+# Of `train` likewise, for the voices to normalise by.
+COHORT_PAIRS = 3_000
 progress = logging.getLogger("swar.progress")
 
 
@@ -91,7 +95,8 @@ def run_fn(fn_args: FnArgs) -> None:
     keras.utils.set_random_seed(job.trainer.seed)
     with _precision(job.trainer.precision), _quick_graphs():
         tower, learnt = _train(job)
-        calibration, promised = _calibrate(tower, job)
+        normalisation = _normalisation(tower, job)
+        calibration, promised = _calibrate(tower, normalisation, job)
     progress.info(
         "threshold %.3f, from %d speakers: false accepts %.1f %%, false rejects %.1f %%",
         calibration.threshold,
@@ -106,6 +111,7 @@ def run_fn(fn_args: FnArgs) -> None:
         _card(job) | learnt | {"calibration": promised},
         job.model_folder,
         unit_norm=job.trainer.unit_norm,
+        normalisation=normalisation,
     )
     shutil.rmtree(job.checkpoints)
 
@@ -175,14 +181,37 @@ def _windows(job: Job) -> int:
 
 
 def _monitored(job: Job) -> dict[str, data.Windows]:
-    pairs = job.trainer.monitor_windows // 2
+    monitored, selection = job.trainer.monitor_windows, job.trainer.selection_windows
+    windows = {
+        features.TRAIN: monitored,
+        features.CALIBRATION: selection,
+        features.EVAL: monitored,
+    }
     return {
-        split: data.load_windows(job.patterns[split], *job.window, pairs=pairs)
-        for split in (features.TRAIN, features.CALIBRATION, features.EVAL)
+        split: data.load_windows(job.patterns[split], *job.window, pairs=count // 2)
+        for split, count in windows.items()
     }
 
 
-def _calibrate(tower: keras.Model, job: Job) -> tuple[Calibration, dict[str, Any]]:
+def _normalisation(tower: keras.Model, job: Job) -> CohortNormalisation | None:
+    """By the voices of `train`, where the settings ask for it."""
+    nearest = job.trainer.normalisation_nearest
+    if not nearest:
+        return None
+    windows = data.load_windows(job.patterns[features.TRAIN], *job.window, pairs=COHORT_PAIRS)
+    embedding = embed(tower, windows.spectrogram)
+    cohort = cohort_of(embedding, windows.speaker, unit_norm=job.trainer.unit_norm)
+    if len(cohort) <= 2:
+        raise SwarError(
+            f"{len(cohort)} training speakers are too few to normalise by: set "
+            "trainer.normalisation_nearest to 0"
+        )
+    return CohortNormalisation(cohort, nearest)
+
+
+def _calibrate(
+    tower: keras.Model, normalisation: CohortNormalisation | None, job: Job
+) -> tuple[Calibration, dict[str, Any]]:
     """Threshold and slope, and what they promise."""
     patterns = job.patterns[features.CALIBRATION]
     windows = data.load_windows(patterns, *job.window, pairs=CALIBRATION_PAIRS)
@@ -192,6 +221,7 @@ def _calibrate(tower: keras.Model, job: Job) -> tuple[Calibration, dict[str, Any
         job.front_end.spectrogram.window_seconds,
         unit_norm=job.trainer.unit_norm,
         nearest_fraction=job.trainer.calibration_nearest_fraction,
+        normalisation=normalisation,
     )
     calibration = calibrate(trials)
     speakers = len(set(windows.speaker))

@@ -31,12 +31,13 @@ def paired_distance(embedding_a: tf.Tensor, embedding_b: tf.Tensor) -> tf.Tensor
     return euclidean_distance(tf.reduce_sum(tf.square(difference), axis=1))
 
 
-def all_pairs_distance(embedding: tf.Tensor) -> tf.Tensor:
-    """float32 [N, N] of embeddings [N, D]."""
+def all_pairs_distance(embedding: tf.Tensor, other: tf.Tensor | None = None) -> tf.Tensor:
+    """float32 [N, M] of embeddings [N, D] from others [M, D]; from each other without them."""
     embedding = tf.cast(embedding, tf.float32)
-    squared_norm = tf.reduce_sum(tf.square(embedding), axis=1)
-    product = tf.matmul(embedding, embedding, transpose_b=True)
-    return euclidean_distance(squared_norm[:, None] + squared_norm[None, :] - 2.0 * product)
+    other = embedding if other is None else tf.cast(other, tf.float32)
+    squared_norm, other_norm = (tf.reduce_sum(tf.square(one), axis=1) for one in (embedding, other))
+    product = tf.matmul(embedding, other, transpose_b=True)
+    return euclidean_distance(squared_norm[:, None] + other_norm[None, :] - 2.0 * product)
 
 
 def build_tower(settings: TrainerSettings, n_mels: int, frames: int) -> keras.Model:
