@@ -59,6 +59,25 @@ class SpectrogramSettings(Settings):
     n_mels: PositiveCount = 64
     top_db: Positive = 80.0
 
+    longest_train_window_seconds: Positive | None = None
+    """Windows of `train` are so long, and every batch of them is cut to a length drawn between
+    `window_seconds` and this one. None: they are as long as all others."""
+
+    @model_validator(mode="after")
+    def _train_windows_are_no_shorter(self) -> Self:
+        longest = self.longest_train_window_seconds
+        if longest is not None and longest < self.window_seconds:
+            raise ValueError(
+                f"longest_train_window_seconds {longest:g} must not be below window_seconds "
+                f"{self.window_seconds:g}"
+            )
+        return self
+
+    def of_train(self) -> "SpectrogramSettings":
+        """The settings of the windows that are stored to train on."""
+        longest = self.longest_train_window_seconds or self.window_seconds
+        return self.model_copy(update={"window_seconds": longest})
+
     def window_samples(self, sample_rate: int) -> int:
         """Samples in one window."""
         return round(self.window_seconds * sample_rate)
@@ -152,8 +171,8 @@ class TrainerSettings(Settings):
     """Of the first two losses."""
     margin: Positive = 1.2
     """Of the other two."""
-    speakers_per_batch: Annotated[int, Field(ge=2)] = 16
-    windows_per_speaker: Annotated[int, Field(ge=2)] = 4
+    speakers_per_batch: Annotated[int, Field(ge=2)] = 32
+    windows_per_speaker: Annotated[int, Field(ge=2)] = 2
     pairs_per_batch: PositiveCount = 32
     epochs: PositiveCount = 6
     steps_per_epoch: PositiveCount | None = None

@@ -10,7 +10,7 @@ from sklearn.linear_model import LogisticRegression
 
 from components.errors import SwarError
 from components.trainer.data import Windows
-from components.trainer.normalisation import CohortNormalisation, distances
+from components.trainer.normalisation import CohortNormalisation, distances, voice_means
 from components.trainer.tower import all_pairs_distance
 from components.trials import DISSIMILAR, SIMILAR
 from components.verification.measures import (
@@ -54,6 +54,13 @@ class CalibrationTrials(NamedTuple):
     """1 same speaker, 0 different."""
     weight: npt.NDArray[np.float64]
     """Both classes, and utterances of every length, weigh the same; 1 in the mean."""
+    windows: Indices
+    """How many windows an utterance has, the same on both sides."""
+
+    def of_length(self, windows: int) -> "CalibrationTrials":
+        """Those of utterances of so many windows."""
+        chosen = self.windows == windows
+        return CalibrationTrials(*(values[chosen] for values in self))
 
 
 def calibrate(trials: CalibrationTrials) -> Calibration:
@@ -78,8 +85,24 @@ def calibrate(trials: CalibrationTrials) -> Calibration:
     return Calibration(threshold=float(regression.intercept_[0]) / slope, slope=slope)
 
 
-def promise(trials: CalibrationTrials, calibration: Calibration) -> dict[str, Any]:
-    """What the calibration trials say of other speakers: counts, and rates at the threshold."""
+def promise(
+    trials: CalibrationTrials, calibration: Calibration, window_seconds: float
+) -> dict[str, Any]:
+    """What the calibration trials say of other speakers: counts, and rates at the threshold.
+
+    Returns:
+        Of all of them and, as `by_length`, of the utterances of each length.
+    """
+    lengths = [int(windows) for windows in np.unique(trials.windows)]
+    return _rates(trials, calibration) | {
+        "by_length": [
+            {"seconds": windows * window_seconds, **_rates(trials.of_length(windows), calibration)}
+            for windows in lengths
+        ]
+    }
+
+
+def _rates(trials: CalibrationTrials, calibration: Calibration) -> dict[str, Any]:
     probability = calibration.probability(trials.distance).astype(np.float32)
     scores = Scores(trials.label, trials.distance, probability, probability >= 0.5)
     figures = Measures(scores).figures(trials.weight)
@@ -113,12 +136,13 @@ def calibration_trials(
         nearest_fraction: of the other speakers, that count as near.
         normalisation: of the distances; None for Euclidean ones.
     """
-    speakers, of_window = np.unique(windows.speaker, return_inverse=True)
-    compared = _near(embedding, of_window, len(speakers), nearest_fraction)
+    _, of_window = np.unique(windows.speaker, return_inverse=True)
+    compared = _near(voice_means(embedding, windows.speaker, unit_norm=False), nearest_fraction)
     rows = _apart(windows, window_seconds)
     parts = [
         _trials(
             *_utterances(embedding, of_window, windows, rows, count, unit_norm),
+            count,
             compared,
             normalisation,
         )
@@ -129,17 +153,14 @@ def calibration_trials(
     return merged._replace(weight=merged.weight * len(merged.weight) / np.sum(merged.weight))
 
 
-def _near(
-    embedding: npt.NDArray[np.float32], speaker: Indices, speakers: int, fraction: float
-) -> npt.NDArray[np.bool_]:
-    """Who is compared with whom, [speakers, speakers]: the nearest by their mean embeddings."""
-    means = np.stack([embedding[speaker == one].mean(axis=0) for one in range(speakers)])
+def _near(means: npt.NDArray[np.float32], fraction: float) -> npt.NDArray[np.bool_]:
+    """Who is compared with whom, [speakers, speakers]: the nearest by their means [speakers, D]."""
     distance = all_pairs_distance(means).numpy()
     np.fill_diagonal(distance, np.inf)
-    count = max(1, round(fraction * (speakers - 1)))
+    count = max(1, round(fraction * (len(means) - 1)))
     near = np.zeros(distance.shape, bool)
     np.put_along_axis(near, np.argsort(distance, axis=1)[:, :count], True, axis=1)
-    compared: npt.NDArray[np.bool_] = near | near.T | np.eye(speakers, dtype=bool)
+    compared: npt.NDArray[np.bool_] = near | near.T | np.eye(len(means), dtype=bool)
     return compared
 
 
@@ -182,6 +203,7 @@ def _trials(
     embedding: npt.NDArray[np.float32],
     speaker: Indices,
     recording: npt.NDArray[np.bytes_],
+    count: int,
     compared: npt.NDArray[np.bool_],
     normalisation: CohortNormalisation | None,
 ) -> CalibrationTrials:
@@ -194,4 +216,4 @@ def _trials(
     distance = distances(embedding, first, second, normalisation).numpy()
     label = np.where(same, SIMILAR, DISSIMILAR)
     weight = np.where(same, 1.0 / max(1, np.sum(same)), 1.0 / max(1, np.sum(~same)))
-    return CalibrationTrials(distance, label, weight)
+    return CalibrationTrials(distance, label, weight, np.full(len(label), count))

@@ -61,21 +61,21 @@ def _moments(distance: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     return tf.reduce_mean(distance, axis=1), tf.maximum(deviation, _LEAST_DEVIATION)
 
 
-def cohort_of(embedding: Floats, speaker: npt.NDArray[np.bytes_], *, unit_norm: bool) -> Floats:
+def voice_means(embedding: Floats, speaker: npt.NDArray[np.bytes_], *, unit_norm: bool) -> Floats:
     """Every voice's mean embedding, in the order of their names.
 
     Args:
         embedding: [windows, D].
         speaker: [windows].
-        unit_norm: whether embeddings have the length 1; the cohort's then have too.
+        unit_norm: whether embeddings have the length 1; the means then have too.
 
     Returns:
         [voices, D].
     """
     voices, voice = np.unique(speaker, return_inverse=True)
-    total = np.zeros((len(voices), embedding.shape[1]), np.float32)
-    np.add.at(total, voice, embedding)
-    mean: Floats = total / np.bincount(voice)[:, np.newaxis].astype(np.float32)
+    mean = np.zeros((len(voices), embedding.shape[1]), np.float32)
+    np.add.at(mean, voice, embedding)
+    mean /= np.bincount(voice)[:, np.newaxis]
     if unit_norm:
         mean /= np.linalg.norm(mean, axis=1, keepdims=True)
     return mean

@@ -58,7 +58,7 @@ class ServedModel(tf.Module):
         self._normalisation = normalisation
         self._unit_norm = unit_norm
         self._digest = digest
-        _, self._n_mels, self._frames = tower.input_shape
+        self._n_mels, self._frames = recordings.shape
         self._embedding_size = int(tower.output_shape[-1])
         windows = tf.TensorSpec([None, self._n_mels, self._frames], tf.uint8, "spectrogram")
         # One traced function inside every signature: the tower's graph is built once.
