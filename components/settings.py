@@ -185,7 +185,7 @@ class TrainerSettings(Settings):
     calibration_nearest_fraction: Annotated[float, Field(gt=0.0, le=1.0)] = 0.1
     """Strangers to set the threshold on: of each speaker's others, so many of the nearest, one at
     least. People of another sex or on another line are told apart by any threshold."""
-    normalisation_nearest: Annotated[int, Field(ge=0)] = 0
+    normalisation_nearest: Annotated[int, Field(ge=0)] = 20
     """Adaptive score normalisation (AS-norm): a distance is told relative to both utterances'
     distances from so many nearest voices of `train`, from all where these are fewer; 0 is none."""
     weight_averaging: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0

@@ -24,9 +24,10 @@ from components.verification.measures import (
 
 # Hardly any regularisation: just enough for a finite slope where the classes do not overlap.
 INVERSE_REGULARISATION: Final = 100.0
-# Whoever asks has a second of speech or half a minute: the more windows are averaged, the nearer
-# is a speaker to herself, and one threshold has to do for all.
-WINDOWS_OF_UTTERANCE: Final = (1, 2, 4)
+# Whoever asks has a few seconds of speech or half a minute: the more windows are averaged, the
+# nearer is a speaker to herself, and one threshold has to do for all. Single windows, the hardest
+# and the rarest to be asked about, would draw it towards accepting everybody's longer utterances.
+WINDOWS_OF_UTTERANCE: Final = (2, 4)
 PROMISED: Final = (EER, CLLR, FALSE_ACCEPT_RATE, FALSE_REJECT_RATE)
 
 Indices = npt.NDArray[np.int64]
@@ -122,7 +123,9 @@ def calibration_trials(
     nearest_fraction: float,
     normalisation: CohortNormalisation | None = None,
 ) -> CalibrationTrials:
-    """Utterances of one, two and four windows, each against others of its length.
+    """Utterances of two and of four windows, each against others of its length.
+
+    Of single windows only where speech comes in too short stretches for any other.
 
     Windows that overlap are left out, so that no trial hears the same sound on both sides. Two
     utterances of one speaker come from two recordings, where the speaker has them. Those of two
@@ -139,16 +142,13 @@ def calibration_trials(
     _, of_window = np.unique(windows.speaker, return_inverse=True)
     compared = _near(voice_means(embedding, windows.speaker, unit_norm=False), nearest_fraction)
     rows = _apart(windows, window_seconds)
-    parts = [
-        _trials(
-            *_utterances(embedding, of_window, windows, rows, count, unit_norm),
-            count,
-            compared,
-            normalisation,
-        )
-        for count in WINDOWS_OF_UTTERANCE
-    ]
-    parts = [part for part in parts if len(np.unique(part.label)) == 2] or parts[:1]
+
+    def trials_of(count: int) -> CalibrationTrials:
+        utterances = _utterances(embedding, of_window, windows, rows, count, unit_norm)
+        return _trials(*utterances, count, compared, normalisation)
+
+    parts = [trials_of(count) for count in WINDOWS_OF_UTTERANCE]
+    parts = [part for part in parts if len(np.unique(part.label)) == 2] or [trials_of(1)]
     merged = CalibrationTrials(*map(np.concatenate, zip(*parts, strict=True)))
     return merged._replace(weight=merged.weight * len(merged.weight) / np.sum(merged.weight))
 

@@ -99,17 +99,28 @@ def test_calibration_compares_utterances_that_share_no_sound():
     )  # fmt: skip
     embedding = np.eye(7, dtype=np.float32)
     trials = calibration_trials(embedding, windows, 1.0, unit_norm=False, nearest_fraction=1.0)
-    # One window each: a has 2 of each recording, c has 2. Two: a has 2, c has 1. Four: nobody.
-    assert int(np.sum(trials.label == 1)) == (2 * 2 + 1) + 1
-    assert int(np.sum(trials.label == 0)) == 4 * 2 + 2
-    single, double = np.sqrt(2.0), np.sqrt(4 * 0.5**2)
-    assert sorted(set(np.round(trials.distance, 4))) == np.round([double, single], 4).tolist()
-    by_length = [trials.distance > 1.2, trials.distance < 1.2]
-    assert all(
-        np.sum(trials.weight[part & (trials.label == label)]) == pytest.approx(4.0)
-        for part in by_length
-        for label in (0, 1)
+    # Of two windows, a has one utterance of each recording and c has one; of four, nobody has.
+    assert (np.sum(trials.label == 1), np.sum(trials.label == 0)) == (1, 2)
+    np.testing.assert_allclose(trials.distance, np.sqrt(4 * 0.5**2), rtol=1e-6)
+    assert set(trials.windows) == {2}
+    for label in (0, 1):
+        assert np.sum(trials.weight[trials.label == label]) == pytest.approx(1.5)
+
+
+def test_calibration_weighs_utterances_of_every_length_alike():
+    rows = [(name, name + take, float(at)) for name in (b"a", b"b") for take in (b"/1", b"/2")
+            for at in range(4)]  # fmt: skip
+    embedding = np.eye(16, dtype=np.float32)
+    trials = calibration_trials(
+        embedding, windows_of(*rows), 1.0, unit_norm=False, nearest_fraction=1.0
     )
+    # Two windows: two utterances of each recording. Four: one.
+    for windows, similar, dissimilar in ((2, 2 * 2 * 2, 4 * 4), (4, 2, 4)):
+        part = trials.of_length(windows)
+        assert (np.sum(part.label == 1), np.sum(part.label == 0)) == (similar, dissimilar)
+        np.testing.assert_allclose(part.distance, np.sqrt(2 / windows), rtol=1e-5)
+        for label in (0, 1):
+            assert np.sum(part.weight[part.label == label]) == pytest.approx(len(trials.label) / 4)
 
 
 def test_calibration_compares_the_nearest_strangers():
@@ -122,8 +133,8 @@ def test_calibration_compares_the_nearest_strangers():
         for fraction in (0.1, 0.6, 1.0)
     )
     # The nearest: a and b of each other, b of far, far of farther; the two nearest: a of far, b
-    # of farther too. Two windows each make 4 trials of single windows; utterances of two windows
-    # are left out, because nobody has two of them.
+    # of farther too. Two windows each make 4 trials of single windows, which count because nobody
+    # has two utterances of two.
     for trials, pairs in ((near, 3), (some, 5), (everybody, 6)):
         assert np.sum(trials.label == 0) == pairs * 4
         assert np.sum(trials.label == 1) == 4
