@@ -6,12 +6,13 @@ gets `train.csv` and `unseen/<set>.csv`, and the same once more in `tuning/`, of
 
 The unseen speakers of a set are those that `swar run --data SPEECH/<set>` would hold out; all of
 them where that would leave nobody to train on. None where the speakers have one recording each,
-which gives no trial of two: all are trained on but those that another set holds out.
+which gives no trial of two: all are trained on but those that another set holds out. To tune by,
+more speakers are held out, of every set.
 """
 
 import csv
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from components import features
@@ -21,16 +22,18 @@ from components.speech_example_gen.sources import Recording, list_recordings
 from components.speech_example_gen.splitting import held_out_speakers
 
 COLUMNS = ("path", "speaker", "gender", "recording")
-TUNING_SPEECH = SpeechSettings(seed=1, unseen_speaker_fraction=0.25)
+TUNING_SPEECH = SpeechSettings(seed=1, unseen_speaker_fraction=0.4)
 Sets = Mapping[str, list[Recording]]
 
 
-def unseen_of(recordings: Iterable[Recording], settings: SpeechSettings) -> set[str]:
+def have_one_recording_each(recordings: Sequence[Recording]) -> bool:
+    """Whether no speaker of a set has two."""
+    return len({item.speaker for item in recordings}) == len(recordings)
+
+
+def unseen_of(recordings: Sequence[Recording], settings: SpeechSettings) -> set[str]:
     """The speakers of one set to judge by."""
-    files = [item.speaker for item in recordings]
-    speakers = sorted(set(files))
-    if len(files) == len(speakers):
-        return set()
+    speakers = sorted({item.speaker for item in recordings})
     try:
         held_out = held_out_speakers(speakers, settings)
     except SwarError:
@@ -49,9 +52,8 @@ def write(path: Path, rows: list[tuple[str, Recording]]) -> None:
     print(f"{path}: {len(rows)} recordings of {len({item.speaker for _, item in rows})} speakers")
 
 
-def divide(sets: Sets, settings: SpeechSettings, folder: Path) -> Sets:
+def divide(sets: Sets, unseen: Mapping[str, set[str]], folder: Path) -> Sets:
     """Writes `train.csv` and `unseen/<set>.csv`; gives what there is to train on of each set."""
-    unseen = {name: unseen_of(recordings, settings) for name, recordings in sets.items()}
     nowhere_trained = set().union(*unseen.values())
     trained = {
         name: [item for item in recordings if item.speaker not in nowhere_trained]
@@ -72,8 +74,13 @@ def run(speech: Path, folder: Path) -> None:
         for path in sorted(speech.iterdir())
         if path.is_dir()
     }
-    trained = divide(sets, SpeechSettings(), folder)
-    divide(trained, TUNING_SPEECH, folder / "tuning")
+    unseen = {
+        name: set() if have_one_recording_each(items) else unseen_of(items, SpeechSettings())
+        for name, items in sets.items()
+    }
+    trained = divide(sets, unseen, folder)
+    tuning = {name: unseen_of(items, TUNING_SPEECH) for name, items in trained.items()}
+    divide(trained, tuning, folder / "tuning")
 
 
 if __name__ == "__main__":
