@@ -44,7 +44,7 @@ class Variant:
 
 VARIANTS: Final = (
     Variant("default"),
-    Variant("AS-norm", {"trainer.normalisation_nearest": "50"}),
+    Variant("no AS-norm", {"trainer.normalisation_nearest": "0"}),
     Variant(
         "windows of 1.5 to 4 s",
         {"spectrogram.longest_train_window_seconds": "4.0"},
@@ -68,6 +68,7 @@ VARIANTS: Final = (
             "trainer.margin": "3.0",
             "trainer.pairs_per_batch": "22",
             "trainer.learning_rate": "0.0001",
+            "trainer.normalisation_nearest": "0",
         },
         step_cost=(44 * 216) / (64 * 96),
     ),
