@@ -62,7 +62,7 @@ def _swar(
 @app.command("run")
 def run_command(
     config: ConfigOption,
-    data: Annotated[str, typer.Option(help="Folder of speakers' folders, or a CSV/TSV manifest.")],
+    data: Annotated[str, typer.Option(help="Folder of speakers' folders, CSV/TSV manifest, or pattern.")],
     output: Annotated[Path, typer.Option(help="Folder for artifacts, log and published models.")],
     settings: SetOption = None,
     beam_workers: Annotated[int, typer.Option(min=1, help="Processes that prepare the data.")] = 1,

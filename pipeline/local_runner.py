@@ -11,7 +11,7 @@ from rich.console import Console
 
 from pipeline.config import Config
 from pipeline.failures import RunFailed
-from pipeline.output_folder import claimed
+from pipeline.output_folder import METADATA, claimed
 from pipeline.summary import RunSummary
 from pipeline.terminal import Progress, output_to
 
@@ -19,8 +19,9 @@ if TYPE_CHECKING:
     from ml_metadata.proto import metadata_store_pb2
     from tfx.orchestration.pipeline import Pipeline
 
+    from components.speech_example_gen.sources import Listing
+
 ARTIFACTS = "artifacts"
-METADATA = "metadata.sqlite"
 SUMMARY = "summary.json"
 
 _log = logging.getLogger(__name__)
@@ -31,7 +32,7 @@ def run(config: Config, *, data: str, output: Path, beam_workers: int = 1) -> Ru
 
     Args:
         config: all settings.
-        data: folder or manifest of recordings, on any Beam filesystem.
+        data: folder or manifest of recordings, or pattern of spans, on any Beam filesystem.
         output: local folder; gets `artifacts/`, `checkpoints/`, `published/<version>/`,
             `logs/<UTC time>.log`, `metadata.sqlite` and `summary.json`.
         beam_workers: processes that prepare the data.
@@ -44,11 +45,10 @@ def run(config: Config, *, data: str, output: Path, beam_workers: int = 1) -> Ru
 
     data = data if "://" in data else os.path.abspath(data)
     output = output.absolute()
-    listing = list_recordings(data)
-    recordings = len(listing.recordings)
+    listing = list_recordings(data, config.speech.rolling_spans)
     with claimed(output):
         log = output / "logs" / f"{datetime.now(UTC):%Y-%m-%dT%H-%M-%SZ}.log"
-        job = _Job(config, data, data_digest(listing), recordings, output, beam_workers, log)
+        job = _Job(config, data, data_digest(listing), listing, output, beam_workers, log)
         with output_to(log) as terminal:
             console = Console(file=terminal)
             console.print(f"log: {log}", markup=False, highlight=False, soft_wrap=True)
@@ -62,7 +62,7 @@ class _Job:
     config: Config
     data: str
     data_digest: str
-    recordings: int
+    listing: "Listing"
     output: Path
     beam_workers: int
     log: Path
@@ -128,7 +128,8 @@ def _summarise(job: _Job, progress: Progress) -> RunSummary:
         config_digest=job.config.digest(),
         data=job.data,
         data_digest=job.data_digest,
-        recordings=job.recordings,
+        spans=[span.name for span in job.listing.spans],
+        recordings=len(job.listing.recordings),
         rejects=lineage.count_rejects(outputs["rejects"].uri),
         examples=lineage.split_counts(outputs["pairs"]),
         metrics=lineage.metrics_by_split(read_metrics(evaluation)),
