@@ -116,13 +116,18 @@ def _run_nodes(pipeline: "Pipeline") -> None:
 
 def _summarise(job: _Job, progress: Progress) -> RunSummary:
     import tensorflow_model_analysis as tfma
-    from ml_metadata import MetadataStore
 
     from components.evaluator.results import read_metrics
+    from components.rolled_back import rolled_back_at
     from pipeline import lineage
+    from pipeline.records import Records
 
-    outputs = lineage.latest_outputs(MetadataStore(_metadata(job.output)))
+    outputs = Records(job.output).latest_outputs()
     evaluation = outputs["evaluation"].uri
+    unmet = lineage.unmet_thresholds(tfma.load_validation_result(evaluation))
+    rolled_back = rolled_back_at(outputs["model"].uri)
+    if rolled_back:
+        unmet.append(f"it was rolled back at {rolled_back}")
     return RunSummary(
         pipeline=job.config.name,
         config_digest=job.config.digest(),
@@ -133,9 +138,9 @@ def _summarise(job: _Job, progress: Progress) -> RunSummary:
         rejects=lineage.count_rejects(outputs["rejects"].uri),
         examples=lineage.split_counts(outputs["pairs"]),
         metrics=lineage.metrics_by_split(read_metrics(evaluation)),
-        blessed=lineage.is_blessed(outputs["blessing"]),
-        not_blessed_because=lineage.unmet_thresholds(tfma.load_validation_result(evaluation)),
-        published_model=lineage.published_model(outputs["pushed_model"]),
+        blessed=lineage.is_blessed(outputs["blessing"]) and not rolled_back,
+        not_blessed_because=unmet,
+        published_model=None if rolled_back else lineage.published_model(outputs["pushed_model"]),
         states={name: item.state for name, item in progress.components.items()},
         seconds={name: round(item.seconds, 1) for name, item in progress.components.items()},
         artifacts=str(job.output / ARTIFACTS),
