@@ -15,6 +15,7 @@ from components.speech_example_gen.cleaning import Cleaner, UnusableRecording
 from components.speech_example_gen.local_files import UNCOUNTED_REASONS, File, Reject, files_below
 from components.speech_example_gen.measures import Measures, measure
 from components.speech_example_gen.sources import Recording
+from components.speech_example_gen.tables import SPEAKERS_FILE
 from pipeline.drift_settings import OUTCOME, DriftSettings
 from pipeline.model_lineage import recordings_of, rejects_of, speech_outputs
 from pipeline.output_folder import PUBLISHED
@@ -82,7 +83,7 @@ def drift(
     training = _training(outputs)
     speech = read_card(folder)["speech"]
     serving = pd.DataFrame(
-        _serving(data, SpeechSettings.model_validate(speech), progress), columns=training.columns
+        measured(data, SpeechSettings.model_validate(speech), progress), columns=training.columns
     )
     for name, side in (("the training", training), (str(data), serving)):
         if len(side) < settings.min_recordings:
@@ -131,6 +132,31 @@ def compare(
     ]
 
 
+def measured(
+    data: Path, settings: SpeechSettings, progress: Callable[[int, int], None]
+) -> Iterator[dict[str, Any]]:
+    """Measures every recording below a folder; without the measures, of what is not used.
+
+    Args:
+        data: local folder.
+        settings: the removal of silence.
+        progress: is told recordings done, and all of them.
+    """
+    untrimmed = {"trim_head_seconds": 0.0, "trim_tail_seconds": 0.0}
+    cleaner = Cleaner(settings.model_copy(update=untrimmed))
+    found = _found(data)
+    for done, item in enumerate(found):
+        progress(done, len(found))
+        if isinstance(item, Reject):
+            yield {OUTCOME: item.reason}
+            continue
+        try:
+            with cleaner.clean(_recording(item)) as cleaned:
+                yield {OUTCOME: USED, **asdict(measure(cleaned, settings.sample_rate))}
+        except UnusableRecording as error:
+            yield {OUTCOME: error.reason}
+
+
 def _middle(column: "pd.Series[Any]") -> float | None:
     if column.name == OUTCOME:
         return float((column == USED).mean())
@@ -147,30 +173,17 @@ def _training(outputs: dict[str, Any]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=[OUTCOME, *MEASURES])
 
 
-def _serving(
-    data: Path, settings: SpeechSettings, progress: Callable[[int, int], None]
-) -> Iterator[dict[str, Any]]:
-    untrimmed = {"trim_head_seconds": 0.0, "trim_tail_seconds": 0.0}
-    cleaner = Cleaner(settings.model_copy(update=untrimmed))
-    found = _found(data)
-    for done, item in enumerate(found):
-        progress(done, len(found))
-        if isinstance(item, Reject):
-            yield {OUTCOME: item.reason}
-            continue
-        try:
-            with cleaner.clean(_recording(item)) as cleaned:
-                yield {OUTCOME: USED, **asdict(measure(cleaned, settings.sample_rate))}
-        except UnusableRecording as error:
-            yield {OUTCOME: error.reason}
-
-
 def _found(data: Path) -> Sequence[File | Reject]:
     if not data.is_dir():
         raise SwarError(f"{str(data)!r} is no folder on this machine: name a folder of recordings")
     data = data.absolute()
     below: Iterable[File | Reject] = files_below(data.parent, data.name)
-    return [item for item in below if isinstance(item, File) or item.counts]
+    return [
+        item
+        for item in below
+        if (isinstance(item, Reject) and item.counts)
+        or (isinstance(item, File) and Path(item.path).name != SPEAKERS_FILE)
+    ]
 
 
 def _recording(file: File) -> Recording:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from pipeline.config import Config
-from pipeline.failures import RunFailed
+from pipeline.failures import RunFailed, storage_error, user_error
 from pipeline.output_folder import METADATA, claimed
 from pipeline.summary import RunSummary
 from pipeline.terminal import Progress, output_to
@@ -49,11 +49,16 @@ def run(config: Config, *, data: str, output: Path, beam_workers: int = 1) -> Ru
     with claimed(output):
         log = output / "logs" / f"{datetime.now(UTC):%Y-%m-%dT%H-%M-%SZ}.log"
         job = _Job(config, data, data_digest(listing), listing, output, beam_workers, log)
-        with output_to(log) as terminal:
-            console = Console(file=terminal)
-            console.print(f"log: {log}", markup=False, highlight=False, soft_wrap=True)
-            summary = _logged(job, console)
-        summary.write(output / SUMMARY)
+        try:
+            with output_to(log) as terminal:
+                console = Console(file=terminal)
+                console.print(f"log: {log}", markup=False, highlight=False, soft_wrap=True)
+                summary = _logged(job, console)
+            summary.write(output / SUMMARY)
+        except OSError as error:
+            if (told := storage_error(error, output)) is None:
+                raise
+            raise told from error
     return summary
 
 
@@ -80,6 +85,8 @@ def _logged(job: _Job, console: Console) -> RunSummary:
         return _summarise(job, progress)
     except Exception as error:
         _log.exception("the run failed")
+        if user_error(error) is None and (told := storage_error(error, job.output)) is not None:
+            raise told from error
         raise RunFailed(progress.failed() or "the run", error, job.log) from error
 
 

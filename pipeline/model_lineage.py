@@ -10,19 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import tensorflow_model_analysis as tfma
+from ml_metadata.proto.metadata_store_pb2 import Artifact, Execution
 
 from components.artifacts import RECORDINGS_FILE, REJECTS_FILE, SPANS
 from components.errors import SwarError
 from components.evaluator.results import read_metrics
 from components.rolled_back import rolled_back_at
 from pipeline import lineage
-from pipeline.records import (
-    Artifact,
-    Execution,
-    Records,
-    output_and_version,
-    published_versions,
-)
+from pipeline.records import Records, output_and_version, published_versions
 
 
 @dataclass(frozen=True)

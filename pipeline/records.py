@@ -6,17 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from ml_metadata import MetadataStore
-from ml_metadata.proto import metadata_store_pb2
+from ml_metadata.proto.metadata_store_pb2 import Artifact, Event, Execution
 from tfx.orchestration.metadata import sqlite_metadata_connection_config
 
 from components.artifacts import MODEL_CARD
 from components.errors import SwarError
 from pipeline import lineage
 from pipeline.output_folder import METADATA, PUBLISHED
-
-Artifact = metadata_store_pb2.Artifact
-Execution = metadata_store_pb2.Execution
-_Event = metadata_store_pb2.Event
 
 
 class Records:
@@ -49,16 +45,16 @@ class Records:
     def producer(self, artifact: Artifact) -> Execution:
         """The execution that wrote an artifact, not those that took it from the cache."""
         events = self._store.get_events_by_artifact_ids([artifact.id])
-        writers = [event.execution_id for event in events if event.type == _Event.OUTPUT]
+        writers = [event.execution_id for event in events if event.type == Event.OUTPUT]
         return min(self._store.get_executions_by_id(writers), key=lambda item: int(item.id))
 
     def inputs(self, execution: Execution) -> dict[str, Artifact]:
         """By input key; of several under one key, the last."""
-        return self._artifacts(execution, _Event.INPUT)
+        return self._artifacts(execution, Event.INPUT)
 
     def outputs(self, execution: Execution) -> dict[str, Artifact]:
         """By output key."""
-        return self._artifacts(execution, _Event.OUTPUT)
+        return self._artifacts(execution, Event.OUTPUT)
 
     def readers(self, artifact: Artifact, input_key: str) -> list[Execution]:
         """The executions that took an artifact under a key, the newest first."""
@@ -66,7 +62,7 @@ class Records:
         readers = [
             event.execution_id
             for event in events
-            if event.type == _Event.INPUT and event.path.steps[0].key == input_key
+            if event.type == Event.INPUT and event.path.steps[0].key == input_key
         ]
         executions = self._store.get_executions_by_id(readers)
         return sorted(executions, key=lambda item: int(item.id), reverse=True)
