@@ -13,14 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import tensorflow as tf
-from ml_metadata import MetadataStore
-from tfx.orchestration.metadata import sqlite_metadata_connection_config
 
 from components import audio, features
 from components.speech_example_gen.sources import list_recordings
-from pipeline import lineage
-from pipeline.local_runner import METADATA
+from pipeline.model_lineage import recordings_of
+from pipeline.records import Records
 from serving import recognition
 from serving.client import Client
 from serving.gallery import Gallery
@@ -39,14 +36,8 @@ class Speech:
 
 def unseen_speakers(output: Path) -> set[str]:
     """Those that a finished run never trained on."""
-    store = MetadataStore(sqlite_metadata_connection_config(str(output / METADATA)))
-    folder = lineage.latest_outputs(store)["speech"].uri
-    files = tf.io.gfile.glob(f"{folder}/Split-{features.UNSEEN}/*")
-    examples = map(tf.train.Example.FromString, tf.data.TFRecordDataset(files).as_numpy_iterator())
-    return {
-        example.features.feature[features.SPEAKER].bytes_list.value[0].decode()
-        for example in examples
-    }
+    rows = recordings_of(Records(output).latest_outputs())
+    return {row["speaker"] for row in rows if features.UNSEEN in row["splits"]}
 
 
 def utterances(path: str, sample_rate: int) -> list[bytes]:

@@ -12,16 +12,13 @@ from pathlib import Path
 
 import keras
 import tensorflow as tf
-from ml_metadata import MetadataStore
-from tfx.orchestration.metadata import sqlite_metadata_connection_config
 
 from components import features
 from components.trainer import data
 from components.trainer.losses import make_loss
 from components.trainer.tower import build_tower
-from pipeline import lineage
 from pipeline.config import Config, load_config
-from pipeline.local_runner import METADATA
+from pipeline.records import Records
 
 WARM_UP_STEPS, STEPS, BATCHES = 3, 15, 200
 Batch = tuple[tf.Tensor, tf.Tensor]
@@ -29,8 +26,7 @@ Batch = tuple[tf.Tensor, tf.Tensor]
 
 def training_pairs(output: Path) -> list[str]:
     """The pattern of the newest run's training files."""
-    store = MetadataStore(sqlite_metadata_connection_config(str(output / METADATA)))
-    return [f"{lineage.latest_outputs(store)['pairs'].uri}/Split-{features.TRAIN}/*"]
+    return [f"{Records(output).latest_outputs()['pairs'].uri}/Split-{features.TRAIN}/*"]
 
 
 def seconds_each(work: Callable[[], object], warm_up: int, times: int) -> float:

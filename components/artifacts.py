@@ -6,11 +6,17 @@ from tfx.types.experimental.simple_artifacts import File
 # of a class in a top-level module.
 Rejects = File
 """A folder with `rejects.jsonl`: rows `file`, `reason`, `seconds`, `detail`."""
+Recordings = File
+"""A folder with `recordings.jsonl`: one row for each recording that was used."""
 VerificationReport = File
 """A folder with `index.html`, its plots as PNG, and what they were drawn from."""
 
 REPORT_PAGE = "index.html"
 REJECTS_FILE = "rejects.jsonl"
+# Rows: recording, path, speaker, gender, the digest of its speech, its seconds by split, measures.
+RECORDINGS_FILE = "recordings.jsonl"
+# Custom property of `speech`: JSON, the names of the spans that it was made from.
+SPANS = "spans"
 # Custom property of an Examples artifact: JSON, number of examples of each split.
 SPLIT_COUNTS = "split_counts"
 # In a SavedModel: what it was made from. TF Serving leaves the folder alone.

@@ -15,6 +15,7 @@ from tfx.types import standard_artifacts
 from tfx.utils import path_utils
 
 from components.artifacts import MODEL_CARD
+from components.rolled_back import is_rolled_back
 
 MODEL: Final = "model"
 MODEL_BLESSING: Final = "model_blessing"
@@ -27,8 +28,8 @@ class LatestOtherBlessedModelStrategy(resolver.ResolverStrategy):
     TFX's LatestBlessedModelStrategy finds the candidate when an identical run is
     repeated: the Evaluator's input changes from no baseline to the model itself,
     and all that was cached runs again. It also finds models made for windows of another
-    shape, which cannot score today's pairs. Inputs: `model`, `model_blessing` (every one
-    of the pipeline) and `candidate` (this run's).
+    shape, which cannot score today's pairs, and models that were rolled back. Inputs: `model`,
+    `model_blessing` (every one of the pipeline) and `candidate` (this run's).
     """
 
     def resolve_artifacts(
@@ -51,6 +52,7 @@ class LatestOtherBlessedModelStrategy(resolver.ResolverStrategy):
             if model.id in blessings
             and model.id != candidate.id
             and _is_on_disk(model)
+            and not is_rolled_back(model.uri)
             and _window(model) == window
         ]
         latest = sorted(others, key=lambda model: model.id)[-1:]

@@ -49,6 +49,20 @@ def version_folder(model: Path) -> Path:
     return max(versions, key=lambda folder: int(folder.name))
 
 
+def read_card(folder: Path) -> dict[str, Any]:
+    """What `assets.extra/swar.json` of a version says about the model.
+
+    Raises:
+        SwarError: it is missing, or was not written by the pipeline.
+    """
+    try:
+        card: dict[str, Any] = json.loads((folder / MODEL_CARD).read_text("utf-8"))
+        int(card["sample_rate"])
+    except (OSError, ValueError, KeyError) as error:
+        raise SwarError(f"{folder} has no readable {MODEL_CARD}: publish it again") from error
+    return card
+
+
 class PublishedModel:
     """A SavedModel that the pipeline published.
 
@@ -66,11 +80,8 @@ class PublishedModel:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        try:
-            self.card: dict[str, Any] = json.loads((folder / MODEL_CARD).read_text("utf-8"))
-            self.sample_rate = int(self.card["sample_rate"])
-        except (OSError, ValueError, KeyError) as error:
-            raise SwarError(f"{folder} has no readable {MODEL_CARD}: publish it again") from error
+        self.card = read_card(folder)
+        self.sample_rate = int(self.card["sample_rate"])
         try:
             # Kept: the signatures do not keep the model's variables alive.
             self._model = tf.saved_model.load(str(folder))

@@ -39,6 +39,8 @@ class SpeechSettings(Settings):
     than those that the tower was trained on."""
     unseen_speaker_fraction: Fraction = 0.2
     max_reject_fraction: Fraction = 0.1
+    rolling_spans: PositiveCount | None = None
+    """The newest so many spans, where `data` is a pattern of spans; None: all of them."""
     seed: int = 0
 
     @model_validator(mode="after")

@@ -14,6 +14,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from pipeline import operations
 from pipeline.config import PACKAGED, load_config
 from pipeline.failures import RunFailed, user_error
 from serving import commands
@@ -62,7 +63,7 @@ def _swar(
 @app.command("run")
 def run_command(
     config: ConfigOption,
-    data: Annotated[str, typer.Option(help="Folder of speakers' folders, or a CSV/TSV manifest.")],
+    data: Annotated[str, typer.Option(help="Folder of speakers' folders, manifest, or pattern.")],
     output: Annotated[Path, typer.Option(help="Folder for artifacts, log and published models.")],
     settings: SetOption = None,
     beam_workers: Annotated[int, typer.Option(min=1, help="Processes that prepare the data.")] = 1,
@@ -183,6 +184,7 @@ def sample_data_command(
     typer.echo(str(summary))
 
 
+app.add_typer(operations.app)
 app.add_typer(commands.app)
 
 

@@ -63,13 +63,13 @@ def compile_pipeline(config: Config, path: Path) -> None:
 
 
 def run_parameters(config: Config, data: str) -> dict[str, str | int]:
-    """The values of the runtime parameters for a folder or manifest of recordings.
+    """The values of the runtime parameters for a folder or manifest of recordings, or a pattern.
 
     The data are listed here and now, and the digest of the list is part of the caches' keys:
     a new file or a changed one makes another digest. Raises SwarError, see `list_recordings`.
     """
     data = data if "://" in data else os.path.abspath(data)
-    listing = list_recordings(data)
+    listing = list_recordings(data, config.speech.rolling_spans)
     return {DATA: data, DATA_DIGEST: data_digest(listing), EPOCHS: config.trainer.epochs}
 
 

@@ -24,6 +24,7 @@ from components.settings import (
     TrainerSettings,
 )
 from pipeline import yaml12
+from pipeline.drift_settings import DriftSettings
 from pipeline.engine_settings import EngineSettings
 
 DENSENET121_BLOCKS = (6, 12, 24, 16)
@@ -43,6 +44,7 @@ class Config(Settings):
     evaluator: EvaluatorSettings = EvaluatorSettings()
     report: ReportSettings = ReportSettings()
     engine: EngineSettings = EngineSettings()
+    drift: DriftSettings = DriftSettings()
 
     @model_validator(mode="after")
     def _every_split_has_its_use(self) -> Self:
@@ -139,7 +141,7 @@ class Config(Settings):
 
     def training_digest(self) -> str:
         """As `digest`, of what a trained model depends on: not how it is judged, or where."""
-        judged_and_where = {"evaluator", "report", "engine"}
+        judged_and_where = {"evaluator", "report", "engine", "drift"}
         return _digest(self.model_dump(mode="json", exclude=judged_and_where))
 
     def to_yaml(self) -> str:

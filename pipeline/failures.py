@@ -1,6 +1,7 @@
 """What went wrong, in one line for the user."""
 
 import re
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +10,20 @@ from components.errors import SwarError
 # Beam adds the step's name to a message, and from worker processes sends but a traceback's text.
 _STEP = re.compile(r" \[while running '[^']*'\]\s*$")
 _TRACEBACK_LINE = re.compile(rf"^{re.escape(SwarError.__module__)}\.SwarError: (.+)$", re.MULTILINE)
+
+
+# As the operating system says it, SQLite, and TensorFlow, which quotes the former.
+_FULL = ("No space left on device", "Disk quota exceeded", "database or disk is full")
+_UNWRITABLE = (
+    "Read-only file system",
+    "Permission denied",
+    "Not a directory",
+    "Is a directory",
+    "File exists",
+    "attempt to write a readonly database",
+    "unable to open database file",
+)
+_KEPT = "and start again: what is finished is kept"
 
 
 class RunFailed(Exception):
@@ -36,6 +51,28 @@ def user_error(error: BaseException) -> str | None:
             f"the library {error.name!r} is not installed: install more of swar, "
             "all of it is pip install 'swar[pipeline,client,serve,app]'"
         )
+    return None
+
+
+def storage_error(error: BaseException, output: Path) -> SwarError | None:
+    """What to tell of a disk that is full, or of an output folder that cannot be written.
+
+    Args:
+        error: what ended a run.
+        output: its folder.
+    """
+    told = [str(link) for link in _chain(error)]
+    if any(words in text for text in told for words in _FULL):
+        return SwarError(
+            f"no space is left on the disk of {output}, or of {tempfile.gettempdir()} for "
+            f"temporary files: free some {_KEPT}"
+        )
+    for text in told:
+        reason = next((words for words in _UNWRITABLE if words in text), None)
+        path = re.search(rf"{re.escape(str(output))}[^\s'\";:]*", text)
+        if reason and (path or "database" in reason):
+            where = path[0] if path else str(output)
+            return SwarError(f"cannot write {where} ({reason}): make it writable {_KEPT}")
     return None
 
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from pipeline.config import Config
-from pipeline.failures import RunFailed
-from pipeline.output_folder import claimed
+from pipeline.failures import RunFailed, storage_error, user_error
+from pipeline.output_folder import METADATA, claimed
 from pipeline.summary import RunSummary
 from pipeline.terminal import Progress, output_to
 
@@ -19,8 +19,9 @@ if TYPE_CHECKING:
     from ml_metadata.proto import metadata_store_pb2
     from tfx.orchestration.pipeline import Pipeline
 
+    from components.speech_example_gen.sources import Listing
+
 ARTIFACTS = "artifacts"
-METADATA = "metadata.sqlite"
 SUMMARY = "summary.json"
 
 _log = logging.getLogger(__name__)
@@ -31,7 +32,7 @@ def run(config: Config, *, data: str, output: Path, beam_workers: int = 1) -> Ru
 
     Args:
         config: all settings.
-        data: folder or manifest of recordings, on any Beam filesystem.
+        data: folder or manifest of recordings, or pattern of spans, on any Beam filesystem.
         output: local folder; gets `artifacts/`, `checkpoints/`, `published/<version>/`,
             `logs/<UTC time>.log`, `metadata.sqlite` and `summary.json`.
         beam_workers: processes that prepare the data.
@@ -44,16 +45,20 @@ def run(config: Config, *, data: str, output: Path, beam_workers: int = 1) -> Ru
 
     data = data if "://" in data else os.path.abspath(data)
     output = output.absolute()
-    listing = list_recordings(data)
-    recordings = len(listing.recordings)
+    listing = list_recordings(data, config.speech.rolling_spans)
     with claimed(output):
         log = output / "logs" / f"{datetime.now(UTC):%Y-%m-%dT%H-%M-%SZ}.log"
-        job = _Job(config, data, data_digest(listing), recordings, output, beam_workers, log)
-        with output_to(log) as terminal:
-            console = Console(file=terminal)
-            console.print(f"log: {log}", markup=False, highlight=False, soft_wrap=True)
-            summary = _logged(job, console)
-        summary.write(output / SUMMARY)
+        job = _Job(config, data, data_digest(listing), listing, output, beam_workers, log)
+        try:
+            with output_to(log) as terminal:
+                console = Console(file=terminal)
+                console.print(f"log: {log}", markup=False, highlight=False, soft_wrap=True)
+                summary = _logged(job, console)
+            summary.write(output / SUMMARY)
+        except OSError as error:
+            if (told := storage_error(error, output)) is None:
+                raise
+            raise told from error
     return summary
 
 
@@ -62,7 +67,7 @@ class _Job:
     config: Config
     data: str
     data_digest: str
-    recordings: int
+    listing: "Listing"
     output: Path
     beam_workers: int
     log: Path
@@ -80,6 +85,8 @@ def _logged(job: _Job, console: Console) -> RunSummary:
         return _summarise(job, progress)
     except Exception as error:
         _log.exception("the run failed")
+        if user_error(error) is None and (told := storage_error(error, job.output)) is not None:
+            raise told from error
         raise RunFailed(progress.failed() or "the run", error, job.log) from error
 
 
@@ -116,25 +123,31 @@ def _run_nodes(pipeline: "Pipeline") -> None:
 
 def _summarise(job: _Job, progress: Progress) -> RunSummary:
     import tensorflow_model_analysis as tfma
-    from ml_metadata import MetadataStore
 
     from components.evaluator.results import read_metrics
+    from components.rolled_back import rolled_back_at
     from pipeline import lineage
+    from pipeline.records import Records
 
-    outputs = lineage.latest_outputs(MetadataStore(_metadata(job.output)))
+    outputs = Records(job.output).latest_outputs()
     evaluation = outputs["evaluation"].uri
+    unmet = lineage.unmet_thresholds(tfma.load_validation_result(evaluation))
+    rolled_back = rolled_back_at(outputs["model"].uri)
+    if rolled_back:
+        unmet.append(f"it was rolled back at {rolled_back}")
     return RunSummary(
         pipeline=job.config.name,
         config_digest=job.config.digest(),
         data=job.data,
         data_digest=job.data_digest,
-        recordings=job.recordings,
+        spans=[span.name for span in job.listing.spans],
+        recordings=len(job.listing.recordings),
         rejects=lineage.count_rejects(outputs["rejects"].uri),
         examples=lineage.split_counts(outputs["pairs"]),
         metrics=lineage.metrics_by_split(read_metrics(evaluation)),
-        blessed=lineage.is_blessed(outputs["blessing"]),
-        not_blessed_because=lineage.unmet_thresholds(tfma.load_validation_result(evaluation)),
-        published_model=lineage.published_model(outputs["pushed_model"]),
+        blessed=lineage.is_blessed(outputs["blessing"]) and not rolled_back,
+        not_blessed_because=unmet,
+        published_model=None if rolled_back else lineage.published_model(outputs["pushed_model"]),
         states={name: item.state for name, item in progress.components.items()},
         seconds={name: round(item.seconds, 1) for name, item in progress.components.items()},
         artifacts=str(job.output / ARTIFACTS),

@@ -7,6 +7,9 @@ from pathlib import Path
 
 from components.errors import SwarError
 
+METADATA = "metadata.sqlite"
+PUBLISHED = "published"
+
 
 @contextmanager
 def claimed(output: Path) -> Iterator[None]:

@@ -20,6 +20,8 @@ class RunSummary:
     config_digest: str
     data: str
     data_digest: str
+    spans: list[str]
+    """Where `data` is a pattern: those that were taken, the newest last."""
     recordings: int
     rejects: dict[str, int]
     """Number by reason."""
@@ -72,6 +74,9 @@ def _fact_table(summary: RunSummary) -> Table:
         else Text(f"no: {'; '.join(summary.not_blessed_because)}", "red")
     )
     table = Table(box=None, show_header=False)
+    if summary.spans:
+        oldest, newest = summary.spans[0], summary.spans[-1]
+        table.add_row("spans", f"{len(summary.spans):,}, {oldest} to {newest}")
     table.add_row("recordings", f"{summary.recordings:,}")
     table.add_row("rejected", rejects or "none")
     table.add_row("blessed", verdict)

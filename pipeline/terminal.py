@@ -6,7 +6,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
@@ -45,9 +45,10 @@ def output_to(log: Path) -> Iterator[TextIO]:
     finally:
         root.handlers[:] = handlers
         root.setLevel(level)
-        to_file.close()
-        sys.stdout.flush()
-        sys.stderr.flush()
+        # On a disk that is full the rest of the log is lost, but not the terminal.
+        for last in (to_file.close, sys.stdout.flush, sys.stderr.flush):
+            with suppress(OSError):
+                last()
         for kept, descriptor in zip(saved, (_STDOUT, _STDERR), strict=True):
             os.dup2(kept, descriptor)
             os.close(kept)

@@ -8,7 +8,7 @@ from tfx.dsl.components.base import base_beam_executor
 from tfx.types import standard_artifacts
 from tfx.types.artifact import Artifact
 
-from components.artifacts import Rejects
+from components.artifacts import Recordings, Rejects
 from components.import_schema_gen.executor import Executor as SchemaExecutor
 from components.settings import PairSettings, SpectrogramSettings, SpeechSettings
 from components.spectrogram_pair_gen.executor import Executor as PairExecutor
@@ -40,12 +40,13 @@ def run_speech(
     """The `speech` and `rejects` artifacts of a folder of recordings."""
     speech = artifact(standard_artifacts.Examples, output / "speech")
     rejects = artifact(Rejects, output / "rejects")
+    recordings = artifact(Recordings, output / "recordings")
     SpeechExecutor(context(output / "tmp_speech", beam)).Do(
         {},
-        {"speech": [speech], "rejects": [rejects]},
+        {"speech": [speech], "rejects": [rejects], "recordings": [recordings]},
         {
             "data": data,
-            "data_digest": data_digest(list_recordings(data)),
+            "data_digest": data_digest(list_recordings(data, settings.rolling_spans)),
             "settings": settings.model_dump_json(),
         },
     )

@@ -13,9 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from ml_metadata import MetadataStore
 from tfx.dsl.io import fileio
-from tfx.orchestration.metadata import sqlite_metadata_connection_config
 
 from components import audio, features
 from components.published_model import PublishedModel, version_folder
@@ -23,8 +21,7 @@ from components.speech_examples import read_examples, samples_of, text
 from components.verification.slices import measure_slices
 from components.verification.trial_sampling import choose_trials
 from components.verification.trial_table import UTTERANCE_COLUMNS, trial_table
-from pipeline import lineage
-from pipeline.local_runner import METADATA
+from pipeline.records import Records
 
 SECONDS = 3.0
 RESAMPLES, TRIALS = 1_000, 100_000
@@ -61,9 +58,8 @@ def utterances(
 
 def run(output: Path, seconds: float) -> None:
     """Prints the figures of each set, with intervals of 95 % over speakers."""
-    store = MetadataStore(sqlite_metadata_connection_config(str(output / METADATA)))
     served = PublishedModel(version_folder(output / "published"))
-    speech = lineage.latest_outputs(store)["speech"].uri
+    speech = Records(output).latest_outputs()["speech"].uri
     table, sounds = utterances(speech, seconds, served.sample_rate)
     answer = served.embed([audio.pack_wav(sound, served.sample_rate) for sound in sounds])
     usable = np.array([status == "ok" for status in answer.status])

@@ -10,6 +10,7 @@ from tfx.types import artifact_utils, standard_component_specs
 from tfx.utils import io_utils, proto_utils
 
 from components.pusher.publish import publish
+from components.rolled_back import is_rolled_back
 
 
 class Executor(executor.Executor):
@@ -23,6 +24,8 @@ class Executor(executor.Executor):
     ) -> None:
         """Publishes `model` below the push destination, if all blessings allow it.
 
+        One that was rolled back is not published again: `swar rollback --to` does that.
+
         The `pushed_model` artifact gets TFX's custom properties `pushed` (1 or 0),
         `pushed_destination`, `pushed_version`, and a copy of the model.
         """
@@ -30,7 +33,8 @@ class Executor(executor.Executor):
         pushed_model = artifact_utils.get_single_instance(
             output_dict[standard_component_specs.PUSHED_MODEL_KEY]
         )
-        if not self.CheckBlessing(input_dict):
+        model = artifact_utils.get_single_instance(input_dict[standard_component_specs.MODEL_KEY])
+        if not self.CheckBlessing(input_dict) or is_rolled_back(model.uri):
             self._MarkNotPushed(pushed_model)
             return
         push_destination = pusher_pb2.PushDestination()

@@ -5,7 +5,7 @@ from tfx.orchestration.data_types import RuntimeParameter
 from tfx.types import channel_utils, standard_artifacts
 from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionParameter
 
-from components.artifacts import Rejects
+from components.artifacts import Recordings, Rejects
 from components.settings import SpeechSettings
 from components.speech_example_gen.executor import Executor
 
@@ -23,6 +23,7 @@ class SpeechExampleGenSpec(ComponentSpec):
     OUTPUTS = {
         "speech": ChannelParameter(type=standard_artifacts.Examples),
         "rejects": ChannelParameter(type=Rejects),
+        "recordings": ChannelParameter(type=Recordings),
     }
 
 
@@ -32,6 +33,7 @@ class SpeechExampleGen(base_beam_component.BaseBeamComponent):
     Outputs:
         speech: Examples, one per cleaned piece (`schemas/speech.pbtxt`).
         rejects: what was not used and why.
+        recordings: what was used, in which split, and how it sounds.
     """
 
     SPEC_CLASS = SpeechExampleGenSpec
@@ -48,7 +50,7 @@ class SpeechExampleGen(base_beam_component.BaseBeamComponent):
         """Makes the node.
 
         Args:
-            data: folder or manifest, on any Beam filesystem.
+            data: folder, manifest, or pattern of spans of either, on any Beam filesystem.
             data_digest: fingerprint of what lies there, so that the cache is never stale.
             settings: how to clean and split.
             code_digest: of this component's source.
@@ -61,5 +63,6 @@ class SpeechExampleGen(base_beam_component.BaseBeamComponent):
                 code_digest=code_digest,
                 speech=channel_utils.as_channel([standard_artifacts.Examples()]),
                 rejects=channel_utils.as_channel([Rejects()]),
+                recordings=channel_utils.as_channel([Recordings()]),
             )
         )

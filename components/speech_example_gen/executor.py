@@ -7,7 +7,7 @@ twice keeps every worker's memory bounded: no audio waits in a shuffle.
 import json
 import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
 from typing import Any
@@ -15,6 +15,7 @@ from typing import Any
 import apache_beam as beam
 import tensorflow as tf
 from tfx import types
+from tfx.components.example_gen.utils import SPAN_PROPERTY_NAME
 from tfx.components.util import examples_utils
 from tfx.dsl.components.base import base_beam_executor
 from tfx.dsl.io import fileio
@@ -22,7 +23,7 @@ from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils
 
 from components import features, frontend
-from components.artifacts import REJECTS_FILE, SPLIT_COUNTS
+from components.artifacts import RECORDINGS_FILE, REJECTS_FILE, SPANS, SPLIT_COUNTS
 from components.counters import counters
 from components.errors import SwarError
 from components.settings import SpeechSettings
@@ -33,7 +34,9 @@ from components.speech_example_gen.cleaning import (
     Cleaner,
     UnusableRecording,
 )
+from components.speech_example_gen.measures import Measures, measure
 from components.speech_example_gen.sources import (
+    Listing,
     Recording,
     Reject,
     data_digest,
@@ -60,6 +63,7 @@ class _Survey(beam.DoFn):
             with self._cleaner.clean(recording) as cleaned:
                 row["speech_samples"] = cleaned.speech_samples
                 row["digest"] = cleaned.digest(BLOCK_SECONDS * self._settings.sample_rate)
+                row["measures"] = asdict(measure(cleaned, self._settings.sample_rate))
         except UnusableRecording as error:
             reject = Reject(recording.recording, error.reason, error.seconds, str(error))
             row["reject"] = asdict(reject)
@@ -134,7 +138,7 @@ def _example(
 
 
 class Executor(base_beam_executor.BaseBeamExecutor):
-    """Writes `speech` and `rejects`."""
+    """Writes `speech`, `rejects` and `recordings`."""
 
     def Do(
         self,
@@ -149,7 +153,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         """
         settings = SpeechSettings.model_validate_json(exec_properties["settings"])
         data = exec_properties["data"]
-        listing = list_recordings(data)
+        listing = list_recordings(data, settings.rolling_spans)
         # The digest names the data in caches and models: it must be that of what is read.
         if data_digest(listing) != exec_properties["data_digest"]:
             raise SwarError(f"{data!r} is not as it was when the run was started: start again")
@@ -157,15 +161,19 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         surveyed, duplicates = survey.without_duplicates(surveyed)
         rejects = sorted([*listing.rejects, *unusable, *duplicates], key=lambda reject: reject.file)
         rejects_uri = artifact_utils.get_single_uri(output_dict["rejects"])
-        _write_rejects(rejects_uri, rejects)
+        _write_rows(rejects_uri, REJECTS_FILE, map(asdict, rejects))
         for reject in rejects:
             progress.info("rejected %r: %s, %s", reject.file, reject.reason, reject.detail)
         survey.check_rejects(rejects, listing.recordings, settings)
         work = survey.plan(surveyed, listing.speakers, settings)
+        recordings_uri = artifact_utils.get_single_uri(output_dict["recordings"])
+        rows = survey.rows(surveyed, work, settings.sample_rate)
+        _write_rows(recordings_uri, RECORDINGS_FILE, rows)
         speech = artifact_utils.get_single_instance(output_dict["speech"])
         counts = self._write(work, speech.uri, settings)
         speech.split_names = artifact_utils.encode_split_names(sorted(counts))
         speech.set_string_custom_property(SPLIT_COUNTS, json.dumps(counts, sort_keys=True))
+        _name_spans(speech, listing)
         examples_utils.set_payload_format(speech, example_gen_pb2.FORMAT_TF_EXAMPLE)
         progress.info(
             "%d recordings of %d speakers, %s",
@@ -195,8 +203,11 @@ class Executor(base_beam_executor.BaseBeamExecutor):
                         rejects.append(Reject(**row["reject"]))
                     else:
                         recording = Recording(**row["recording"])
+                        measures = Measures(**row["measures"])
                         surveyed.append(
-                            survey.Surveyed(recording, row["speech_samples"], row["digest"])
+                            survey.Surveyed(
+                                recording, row["speech_samples"], row["digest"], measures
+                            )
                         )
         return surveyed, rejects
 
@@ -214,8 +225,15 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         return counters(pipeline.result, COUNTERS)
 
 
-def _write_rejects(uri: str, rejects: Sequence[Reject]) -> None:
+def _write_rows(uri: str, name: str, rows: Iterable[dict[str, Any]]) -> None:
     fileio.makedirs(uri)
-    with fileio.open(os.path.join(uri, REJECTS_FILE), "w") as file:
-        rows = [json.dumps(asdict(reject), sort_keys=True) + "\n" for reject in rejects]
-        file.write("".join(rows))
+    with fileio.open(os.path.join(uri, name), "w") as file:
+        file.write("".join(json.dumps(row, sort_keys=True) + "\n" for row in rows))
+
+
+def _name_spans(speech: types.Artifact, listing: Listing) -> None:
+    """The newest span as TFX's ExampleGen tells it, and all of them by name."""
+    if listing.spans:
+        speech.set_int_custom_property(SPAN_PROPERTY_NAME, listing.spans[-1].number)
+        names = [span.name for span in listing.spans]
+        speech.set_string_custom_property(SPANS, json.dumps(names))

@@ -11,7 +11,7 @@ from typing import Final
 
 from components.errors import SwarError
 
-UNCOUNTED_REASONS: Final = frozenset({"hidden", "outside_speaker", "empty_folder"})
+UNCOUNTED_REASONS: Final = frozenset({"hidden", "outside_speaker", "outside_span", "empty_folder"})
 """No recording was lost: these do not count towards `max_reject_fraction`."""
 
 
@@ -102,6 +102,12 @@ def entry_state(path: Path, name: str) -> os.stat_result | Reject:
 def hidden(name: str) -> Reject:
     """The reject of a name with a dot in front."""
     return Reject(name, "hidden", None, "its name starts with a dot")
+
+
+def outside_span(name: str) -> Reject:
+    """The reject of what lies beside the spans and is none."""
+    printable = os.fsencode(name).decode("utf-8", "backslashreplace")
+    return Reject(printable, "outside_span", None, "its name is no span of the pattern")
 
 
 def state(path: Path, name: str) -> os.stat_result | Reject:

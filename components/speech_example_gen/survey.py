@@ -1,11 +1,13 @@
 """What the first pass learns of every recording, and what follows from it."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from components.errors import SwarError
 from components.settings import SpeechSettings
+from components.speech_example_gen.measures import Measures
 from components.speech_example_gen.sources import Recording, Reject
 from components.speech_example_gen.splitting import Piece, held_out_speakers, split_speaker
 
@@ -20,6 +22,7 @@ class Surveyed:
     recording: Recording
     speech_samples: int
     digest: str  # of the cleaned speech
+    measures: Measures
 
 
 @dataclass(frozen=True)
@@ -123,6 +126,28 @@ def plan(
         pieces |= split_speaker(lengths, held_out.get(speaker), settings)
     ordered = sorted(surveyed, key=lambda item: item.recording.recording)
     return [Work(item.recording, tuple(pieces[item.recording.recording])) for item in ordered]
+
+
+def rows(
+    surveyed: Iterable[Surveyed], work: Iterable[Work], sample_rate: int
+) -> Iterator[dict[str, Any]]:
+    """What `recordings.jsonl` says of every recording that is used, in the order of the work."""
+    known = {item.recording.recording: item for item in surveyed}
+    for item in work:
+        recording = item.recording
+        seconds: defaultdict[str, float] = defaultdict(float)
+        for piece in item.pieces:
+            seconds[piece.split] += (piece.end - piece.start) / sample_rate
+        found = known[recording.recording]
+        yield {
+            "recording": recording.recording,
+            "path": recording.path,
+            "speaker": recording.speaker,
+            "gender": recording.gender,
+            "digest": found.digest,
+            "splits": {split: round(value, 3) for split, value in seconds.items()},
+            **asdict(found.measures),
+        }
 
 
 def shards(work: Sequence[Work], sample_rate: int) -> list[list[Work]]:

@@ -9,6 +9,7 @@ from typing import Final
 
 from components.errors import SwarError
 
+SPEAKERS_FILE: Final = "SPEAKERS.tsv"
 _GENDERS: Final = {
     "f": "female",
     "female": "female",

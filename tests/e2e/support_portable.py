@@ -14,12 +14,11 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from apache_beam.runners.portability import local_job_service
-from apache_beam.runners.portability.fn_api_runner import fn_runner
-
 from components.speech_example_gen import survey
+from pipeline import job_service
 from pipeline.beam_options import engine_beam_arguments
 from pipeline.config import Config, load_config
+from pipeline.failures import user_error
 from pipeline.pipeline import PAIR_SCHEMA
 from tests.e2e.support_runs import CONFIG, SETTINGS, SHARD_SECONDS
 from tests.support_executors import run_pairs, run_speech, run_statistics
@@ -38,29 +37,19 @@ ENGINE = (
 )
 
 
-class _JobOfTwoWorkers(local_job_service.BeamJob):
-    """Beam's own has one worker, whatever is asked for."""
-
-    def _invoke_runner(self) -> fn_runner.RunnerResult:
-        self.set_state(local_job_service.beam_job_api_pb2.JobState.RUNNING)
-        runner = fn_runner.FnApiRunner(provision_info=self._provision_info)
-        runner._num_workers = WORKERS
-        return runner.run_via_runner_api(self._pipeline_proto, self.pipeline_options())
-
-
-def serve_jobs(staging: str) -> None:
-    """Beam's job service, with two workers for each job."""
-    service = local_job_service.LocalJobServicer(staging, beam_job_type=_JobOfTwoWorkers)
-    service.start_grpc_server(JOB_PORT)
-    while True:
-        time.sleep(60)
-
-
 def run(data: str, output: Path) -> None:
-    """Speech, pairs and statistics of them, each by jobs of the job service."""
+    """Speech, pairs and statistics of them, each by jobs of the job service.
+
+    In the first job that writes speech a worker is killed, and all is done once more.
+    """
     survey.SHARD_SECONDS = SHARD_SECONDS
     config = load_config(CONFIG, [*SETTINGS, *ENGINE])
-    with _services(output):
+    with _services(output) as trap:
+        trap.touch()
+        try:
+            _run_components(config, data, output)
+        except RuntimeError as error:
+            (output / "killed.txt").write_text(str(user_error(error)))
         _run_components(config, data, output)
 
 
@@ -74,19 +63,24 @@ def _run_components(config: Config, data: str, output: Path) -> None:
 
 
 @contextlib.contextmanager
-def _services(output: Path) -> Iterator[None]:
-    """The job service and the worker pool, each listening."""
+def _services(output: Path) -> Iterator[Path]:
+    """The job service and the worker pool, each listening; where the trap's file goes."""
     output.mkdir()
     start_up = output / "start_up"
     start_up.mkdir()
+    trap = output / "trap"
     # Workers of a pool are not told of --beam_plugin: on older systems TFDV needs it.
-    (start_up / "sitecustomize.py").write_text("import components.beam_worker\n")
+    (start_up / "sitecustomize.py").write_text(
+        "import components.beam_worker\n"
+        f"from tests.e2e import support_trap; support_trap.arm({str(trap)!r})\n"
+    )
     environment = dict(os.environ)
     # The pool starts its workers as `python`.
     environment["PATH"] = f"{Path(sys.executable).parent}:{environment['PATH']}"
     environment["PYTHONPATH"] = f"{start_up}:{Path(__file__).parents[2]}"
     pool = ["-m", "apache_beam.runners.worker.worker_pool_main", f"--service_port={POOL_PORT}"]
-    jobs = ["-m", __spec__.name, "serve", str(output / "staging")]
+    jobs = ["-m", job_service.__name__, str(output / "staging"), f"--port={JOB_PORT}"]
+    jobs.append(f"--workers={WORKERS}")
     with contextlib.ExitStack() as started:
         for name, command in (("pool", pool), ("jobs", jobs)):
             log = started.enter_context((output / f"{name}.log").open("wb"))
@@ -97,7 +91,7 @@ def _services(output: Path) -> Iterator[None]:
             started.callback(process.terminate)
         for port in (JOB_PORT, POOL_PORT):
             _await(port)
-        yield
+        yield trap
 
 
 def _await(port: int) -> None:
@@ -112,8 +106,4 @@ def _await(port: int) -> None:
 
 
 if __name__ == "__main__":
-    match sys.argv[1:]:
-        case ["serve", staging]:
-            serve_jobs(staging)
-        case [data, output]:
-            run(data, Path(output))
+    run(sys.argv[1], Path(sys.argv[2]))

@@ -1,4 +1,8 @@
-"""The data components and TFDV on Beam's portable protocol, with two external workers."""
+"""The data components and TFDV on Beam's portable protocol, with two external workers.
+
+The first try loses one of them while it writes; the second writes to the same place, as an engine
+does that runs a task again.
+"""
 
 import subprocess
 import sys
@@ -40,7 +44,7 @@ def by_one(finished: Run) -> dict[str, Path]:
 
 
 @pytest.mark.parametrize("key", ["speech", "rejects", "pairs"])
-def test_the_bytes_are_those_of_the_local_runner(
+def test_the_bytes_are_those_of_the_local_runner_although_a_worker_was_killed(
     prepared: Path, by_one: dict[str, Path], key: str
 ) -> None:
     assert digests(prepared / key) == digests(by_one[key])
@@ -53,7 +57,17 @@ def test_tfdv_counts_the_same(prepared: Path, by_one: dict[str, Path]) -> None:
         assert counted(path) == counted(theirs[split][0])
 
 
+def test_a_killed_worker_ends_the_job_in_one_line(prepared: Path) -> None:
+    assert (prepared / "killed.txt").read_text() == (
+        "a worker of Beam was killed, as happens when memory runs out: "
+        "give the workers more memory, and start again"
+    )
+    assert not (prepared / "trap").exists()
+
+
 def test_every_job_had_two_workers_of_the_pool(prepared: Path) -> None:
     started = (prepared / "pool.log").read_text().count("Starting worker with command")
-    jobs = 4  # two passes over the recordings, the pairs, the statistics
+    # Two passes over the recordings, of which the second was cut short; then all, with the pairs
+    # and the statistics.
+    jobs = 2 + 4
     assert started == support_portable.WORKERS * jobs

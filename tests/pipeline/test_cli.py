@@ -17,6 +17,7 @@ RESULTS = summary.RunSummary(
     config_digest="c",
     data="/data/hyke",
     data_digest="d",
+    spans=[],
     recordings=3,
     rejects={"empty": 1},
     examples={"eval": 1200},

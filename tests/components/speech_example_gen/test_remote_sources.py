@@ -106,6 +106,27 @@ def test_remote_folder(bucket: dict[str, bytes]) -> None:
         list_recordings("testbucket://b/empty")
 
 
+def test_remote_spans(bucket: dict[str, bytes]) -> None:
+    root = "testbucket://b/da[t]a"
+    bucket |= {
+        f"{root}/2026-01-01/asha/a.wav": b"1",
+        f"{root}/2026-01-02/asha/b.wav": b"1",
+        f"{root}/2026-01-02/SPEAKERS.tsv": b"speaker\tgender\nasha\tF\n",
+        f"{root}/2026-01-03/bina/c.wav": b"1",
+        f"{root}/2026-01-xx/bina/d.wav": b"1",
+        f"{root}/SPEAKERS.tsv": b"speaker\tgender\nbina\tF\n",
+    }
+    listing = list_recordings(f"{root}/{{YYYY}}-{{MM}}-{{DD}}", 2)
+    assert [span.name for span in listing.spans] == ["2026-01-02", "2026-01-03"]
+    assert {(item.recording, item.gender) for item in listing.recordings} == {
+        ("2026-01-02/asha/b.wav", "female"),
+        ("2026-01-03/bina/c.wav", "female"),
+    }
+    assert [(item.file, item.reason) for item in listing.rejects] == [
+        ("2026-01-xx/bina/d.wav", "outside_span")
+    ]
+
+
 def test_remote_manifest(bucket: dict[str, bytes], tmp_path: Path) -> None:
     (tmp_path / "local.wav").write_bytes(b"sound")
     text = "path\tspeaker\na.wav\tx\ntestbucket://c/b.wav\tx\nmissing.wav\ty\n"

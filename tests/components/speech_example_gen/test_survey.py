@@ -5,9 +5,11 @@ import pytest
 from components.errors import SwarError
 from components.settings import SpeechSettings
 from components.speech_example_gen import survey
+from components.speech_example_gen.measures import Measures
 from components.speech_example_gen.sources import Recording, Reject
 from components.speech_example_gen.splitting import Piece
 
+MEASURES = Measures(10.0, 1.0, -20.0, -40.0, -30.0)
 SETTINGS = SpeechSettings(unseen_speaker_fraction=0.0, calibration_speaker_fraction=0.0)
 
 
@@ -25,7 +27,9 @@ def recording(speaker, name):
 
 
 def surveyed(speaker, name, digest=None, samples=160_000):
-    return survey.Surveyed(recording(speaker, name), samples, digest or f"{speaker}{name}")
+    return survey.Surveyed(
+        recording(speaker, name), samples, digest or f"{speaker}{name}", MEASURES
+    )
 
 
 def reject(name, reason="silent"):

@@ -1,0 +1,67 @@
+"""How far apart recordings of one kind are by chance, and those of different kinds.
+
+`python -m benchmarks.drift FOLDER...`: sets of speakers' folders. Each is compared with the
+others, and with itself: 200 times, N of its recordings against all that are left. Prints TFDV's
+divergences, of chance the median and the 95th percentile: what `drift.max_...` must lie above.
+"""
+
+import sys
+import time
+from itertools import permutations
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from components.settings import SpeechSettings
+from pipeline.drift import MEASURES, compare, measured
+from pipeline.drift_settings import OUTCOME, DriftSettings
+
+SERVED, TIMES = (50, 100), 200
+
+
+def divergences(training: pd.DataFrame, serving: pd.DataFrame) -> list[float]:
+    """Of every feature, NaN where it cannot be told."""
+    found = compare(training, serving, DriftSettings())
+    return [np.nan if each.divergence is None else each.divergence for each in found]
+
+
+def by_chance(table: pd.DataFrame, served: int) -> pd.DataFrame:
+    """Divergences of random recordings of a set from the others of it."""
+    rng = np.random.default_rng(0)
+    rows = []
+    for _ in range(TIMES):
+        order = rng.permutation(len(table))
+        rows.append(divergences(table.iloc[order[served:]], table.iloc[order[:served]]))
+    return pd.DataFrame(rows, columns=[*MEASURES, OUTCOME])
+
+
+def told(values: "pd.Series[float]") -> str:
+    """On one line."""
+    return ", ".join(f"{name} {value:.3f}" for name, value in values.items())
+
+
+def run(folders: list[Path]) -> None:
+    """Prints a line for each comparison."""
+    tables = {}
+    for folder in folders:
+        started = time.perf_counter()
+        rows = measured(folder, SpeechSettings(), lambda done, of: None)
+        table = pd.DataFrame(rows, columns=[OUTCOME, *MEASURES])
+        tables[folder.name] = table
+        took = time.perf_counter() - started
+        minutes = table["speech_seconds"].sum() / 60
+        print(f"{folder.name}: {len(table)} recordings, {minutes:.1f} min of speech, {took:.1f} s")
+    for name, table in tables.items():
+        for served in SERVED:
+            if len(table) >= 2 * served:
+                chance = by_chance(table, served)
+                print(f"{name}, {served} by chance, median: {told(chance.median())}")
+                print(f"{name}, {served} by chance, 95 %: {told(chance.quantile(0.95))}")
+    for one, other in permutations(tables, 2):
+        found = divergences(tables[one], tables[other])
+        print(f"{one} -> {other}: {told(pd.Series(found, [*MEASURES, OUTCOME]))}")
+
+
+if __name__ == "__main__":
+    run([Path(folder) for folder in sys.argv[1:]])

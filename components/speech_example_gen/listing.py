@@ -1,0 +1,69 @@
+"""What a listing of the input holds."""
+
+import hashlib
+import json
+from dataclasses import astuple, dataclass
+
+from components.errors import SwarError
+from components.speech_example_gen.local_files import Reject
+from components.speech_example_gen.spans import Span
+
+
+@dataclass(frozen=True)
+class Recording:
+    """One recording, or one cut of it, of one speaker."""
+
+    path: str
+    speaker: str
+    gender: str
+    """One of features.GENDERS."""
+    recording: str
+    """The name below the data folder: unique, and the same wherever the folder lies."""
+    start_seconds: float | None
+    end_seconds: float | None
+    size_bytes: int
+    modified: float | None
+    """Seconds since 1970; None where the filesystem does not tell."""
+
+
+@dataclass(frozen=True)
+class Listing:
+    """Everything that the input holds, sorted by name."""
+
+    recordings: tuple[Recording, ...]
+    rejects: tuple[Reject, ...]
+    speakers: frozenset[str]
+    """Everybody whom the input names, also those without a recording."""
+    spans: tuple[Span, ...] = ()
+    """Those that were listed, the newest last; none where the input is no pattern."""
+
+
+# Whose it is, where it is somebody's, and what was found.
+Found = tuple[str | None, Recording | Reject]
+
+
+def data_digest(listing: Listing) -> str:
+    """SHA-256 (hex) over every name, size, time, speaker, gender and cut, and every reject.
+
+    A path counts only where the name does not end it: a folder that moves with its
+    times keeps its digest.
+    """
+    digest = hashlib.sha256()
+    items: list[Recording | Reject] = [*listing.recordings, *listing.rejects]
+    for item in items:
+        fields = list(astuple(item))
+        if isinstance(item, Recording) and item.path.endswith(f"/{item.recording}"):
+            fields.remove(item.path)
+        digest.update(json.dumps([type(item).__name__, *fields]).encode() + b"\n")
+    return digest.hexdigest()
+
+
+class NoSpeakerError(SwarError):
+    """An input without anybody in it."""
+
+
+def no_speaker(data: str) -> NoSpeakerError:
+    """What is told of an input without anybody in it."""
+    return NoSpeakerError(
+        f"{data!r} holds no speaker's folder: lay it out as <speaker>/<recording>"
+    )

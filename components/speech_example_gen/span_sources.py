@@ -1,0 +1,84 @@
+"""What lies in the spans of a pattern."""
+
+import glob
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+
+from apache_beam.io.filesystems import FileSystems
+
+from components.errors import SwarError
+from components.speech_example_gen import tables
+from components.speech_example_gen.listing import Found, NoSpeakerError, Recording, no_speaker
+from components.speech_example_gen.local_files import Reject, outside_span
+from components.speech_example_gen.reading import read_text
+from components.speech_example_gen.spans import Span, SpanPattern, rolling_window
+from components.speech_example_gen.tables import SPEAKERS_FILE
+
+
+def spans_of(
+    data: str, rolling_spans: int | None, list_one: Callable[[str], Iterable[Found]]
+) -> tuple[list[Found], list[Span]]:
+    """What the newest spans of a pattern hold, named below its fixed part, and which they are.
+
+    Args:
+        data: the pattern.
+        rolling_spans: how many of the newest; None for all.
+        list_one: lists a folder or a manifest.
+
+    Raises:
+        SwarError: the pattern is wrong, no span is there, none has a recording, or two of them
+            tell two genders of a speaker.
+    """
+    pattern = SpanPattern(data)
+    paths = _matched(pattern)
+    spans = rolling_window(pattern.spans(paths), data, rolling_spans)
+    found: list[Found] = []
+    for span in spans:
+        try:
+            for speaker, item in list_one(span.path):
+                found.append((speaker, _within(span, item)))
+        except NoSpeakerError:
+            found.append((None, Reject(span.name, "empty_folder", None, "a span without speakers")))
+    if not any(isinstance(item, Recording) for _, item in found):
+        raise no_speaker(data)
+    beside = f"{pattern.base}/{SPEAKERS_FILE}"
+    odd = [path for path in paths if pattern.span(path) is None and path != beside]
+    found += [(None, outside_span(pattern.name(path))) for path in odd]
+    return _with_genders(found, beside), spans
+
+
+def _matched(pattern: SpanPattern) -> list[str]:
+    """What the pattern's wildcards match; of a remote filesystem, all files below."""
+    if FileSystems.get_scheme(pattern.pattern) is None:
+        return sorted(glob.glob(pattern.glob))
+    try:
+        matches = FileSystems.match([pattern.glob, f"{pattern.glob}/**"])
+    except (OSError, ValueError) as error:
+        raise SwarError(f"{pattern.pattern!r} cannot be listed: {error}") from error
+    return sorted({item.path for match in matches for item in match.metadata_list})
+
+
+def _within(span: Span, item: Recording | Reject) -> Recording | Reject:
+    if isinstance(item, Reject):
+        return replace(item, file=f"{span.name}/{item.file}")
+    return replace(item, recording=f"{span.name}/{item.recording}")
+
+
+def _with_genders(found: list[Found], beside: str) -> list[Found]:
+    """A gender that one span tells, or the table beside the spans, is the speaker's in all."""
+    exists = FileSystems.exists(beside)
+    genders = tables.parse_speakers(read_text(beside), beside) if exists else {}
+    known = {speaker: gender for speaker, gender in genders.items() if gender != "unknown"}
+    recordings = [item for _, item in found if isinstance(item, Recording)]
+    for item in recordings:
+        if item.gender != "unknown" and known.setdefault(item.speaker, item.gender) != item.gender:
+            raise SwarError(
+                f"the gender of {item.speaker!r} is {known[item.speaker]}, and {item.gender} in "
+                f"{item.recording!r}: correct one {SPEAKERS_FILE}"
+            )
+    return [
+        (speaker, replace(item, gender=known.get(item.speaker, "unknown")))
+        if isinstance(item, Recording)
+        else (speaker, item)
+        for speaker, item in found
+    ]

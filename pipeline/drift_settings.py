@@ -1,0 +1,28 @@
+"""How far recordings may be from those that a model was trained on."""
+
+from typing import Annotated, Final
+
+from pydantic import Field
+
+from components.settings import Fraction, PositiveCount, Settings
+
+OUTCOME: Final = "outcome"
+"""The feature that says whether a recording is used, and why not."""
+
+
+class DriftSettings(Settings):
+    """Bounds of `swar drift`, from 0 (alike) to 1.
+
+    TFDV's Jensen-Shannon divergence of the two distributions over recordings; of the outcomes,
+    which are categories, the largest difference of a share.
+    """
+
+    min_recordings: Annotated[PositiveCount, Field(ge=2)] = 50
+    """On both sides: fewer differ by chance."""
+    max_speech_seconds: Fraction = 0.3
+    max_kept_fraction: Fraction = 0.3
+    max_level_dbfs: Fraction = 0.3
+    max_background_dbfs: Fraction = 0.3
+    max_treble_db: Fraction = 0.3
+    max_outcome: Fraction = 0.1
+    """Whether a recording is used, and the reason if not."""
