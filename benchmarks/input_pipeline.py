@@ -43,9 +43,9 @@ def seconds_each(work: Callable[[], object], warm_up: int, times: int) -> float:
     return statistics.median(taken[warm_up:])
 
 
-def training_step(config: Config, window: tuple[int, int]) -> Callable[[Batch], object]:
+def training_step(config: Config, shape: data.TrainShape) -> Callable[[Batch], object]:
     """One step of the compiled tower on a batch."""
-    tower = build_tower(config.trainer, *window)
+    tower = build_tower(config.trainer, shape.n_mels, shape.only_frames)
     tower.compile(
         optimizer=keras.optimizers.Adam(config.trainer.learning_rate),
         loss=make_loss(config.trainer),
@@ -56,8 +56,8 @@ def training_step(config: Config, window: tuple[int, int]) -> Callable[[Batch], 
 
 def run(output: Path, config: Config) -> None:
     """Prints the time of a batch alone, of a step alone, and of a step that is fed."""
-    window = config.spectrogram.n_mels, config.spectrogram.frames(config.speech.sample_rate)
-    stream = data.balanced_windows(training_pairs(output), config.trainer, *window)
+    shape = data.TrainShape.of(config.spectrogram, config.speech.sample_rate)
+    stream = data.balanced_windows(training_pairs(output), config.trainer, shape)
     batches: Iterator[Batch] = iter(stream)
     started = time.perf_counter()
     batch = next(batches)
@@ -67,7 +67,7 @@ def run(output: Path, config: Config) -> None:
         next(batches)
     batch_seconds = (time.perf_counter() - started) / BATCHES
     tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
-    step = training_step(config, window)
+    step = training_step(config, shape)
     step_seconds = seconds_each(lambda: step(batch), WARM_UP_STEPS, STEPS)
     waiting: list[float] = []
 

@@ -59,6 +59,25 @@ class SpectrogramSettings(Settings):
     n_mels: PositiveCount = 64
     top_db: Positive = 80.0
 
+    longest_train_window_seconds: Positive | None = None
+    """Windows of `train` are so long, and every batch of them is cut to a length drawn between
+    `window_seconds` and this one. None: they are as long as all others."""
+
+    @model_validator(mode="after")
+    def _train_windows_are_no_shorter(self) -> Self:
+        longest = self.longest_train_window_seconds
+        if longest is not None and longest < self.window_seconds:
+            raise ValueError(
+                f"longest_train_window_seconds {longest:g} must not be below window_seconds "
+                f"{self.window_seconds:g}"
+            )
+        return self
+
+    def of_train(self) -> "SpectrogramSettings":
+        """The settings of the windows that are stored to train on."""
+        longest = self.longest_train_window_seconds or self.window_seconds
+        return self.model_copy(update={"window_seconds": longest})
+
     def window_samples(self, sample_rate: int) -> int:
         """Samples in one window."""
         return round(self.window_seconds * sample_rate)
@@ -117,6 +136,9 @@ class PairSettings(Settings):
     """disjoint: a similar pair's windows never overlap and come from two recordings if they can."""
     train: PairCounts = PairCounts(similar_per_speaker=100, dissimilar=50)
     held_out: PairCounts = PairCounts(similar_per_speaker=25, dissimilar=25)
+    train_balance: Literal["speakers", "speech"] = "speech"
+    """speakers: the same number of pairs for every speaker of `train`. speech: in proportion to how
+    much of it a speaker has, the counts being the mean."""
     train_speeds: Annotated[tuple[Positive, ...], Field(min_length=1)] = (0.9, 1.0, 1.1)
     """Every speaker of `train` also speaks, as somebody else, at these speeds (pitch and all)."""
     augmentation: AugmentationSettings = AugmentationSettings()
@@ -149,8 +171,8 @@ class TrainerSettings(Settings):
     """Of the first two losses."""
     margin: Positive = 1.2
     """Of the other two."""
-    speakers_per_batch: Annotated[int, Field(ge=2)] = 16
-    windows_per_speaker: Annotated[int, Field(ge=2)] = 4
+    speakers_per_batch: Annotated[int, Field(ge=2)] = 32
+    windows_per_speaker: Annotated[int, Field(ge=2)] = 2
     pairs_per_batch: PositiveCount = 32
     epochs: PositiveCount = 6
     steps_per_epoch: PositiveCount | None = None
@@ -163,11 +185,16 @@ class TrainerSettings(Settings):
     calibration_nearest_fraction: Annotated[float, Field(gt=0.0, le=1.0)] = 0.1
     """Strangers to set the threshold on: of each speaker's others, so many of the nearest, one at
     least. People of another sex or on another line are told apart by any threshold."""
+    normalisation_nearest: Annotated[int, Field(ge=0)] = 0
+    """Adaptive score normalisation (AS-norm): a distance is told relative to both utterances'
+    distances from so many nearest voices of `train`, from all where these are fewer; 0 is none."""
     weight_averaging: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
     """Momentum of the moving average of the weights that is evaluated and kept; 0 is none."""
     precision: Literal["auto", "float32", "mixed_float16", "mixed_bfloat16"] = "auto"
     monitor_windows: Annotated[int, Field(ge=4)] = 400
-    """Windows of each split that are compared, all with all, after an epoch."""
+    """Windows of `train` and of `eval` that are compared, all with all, after an epoch."""
+    selection_windows: Annotated[int, Field(ge=4)] = 1_200
+    """Windows of `calibration`, compared likewise: the epoch with the lowest EER is kept."""
     time_mask_frames: Count = 0
     frequency_mask_mels: Count = 0
     seed: int = 0

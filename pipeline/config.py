@@ -103,6 +103,11 @@ class Config(Settings):
             f"trainer.weights imagenet exist for trainer.blocks {list(DENSENET121_BLOCKS)} only",
         )
         _refuse(
+            trainer.head == "flatten" and self.spectrogram.longest_train_window_seconds is not None,
+            "trainer.head flatten takes windows of one length: set it to pooled or statistics, or "
+            "spectrogram.longest_train_window_seconds to null",
+        )
+        _refuse(
             trainer.time_mask_frames >= frames,
             f"trainer.time_mask_frames {trainer.time_mask_frames} can hide all {frames} frames",
         )

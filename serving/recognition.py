@@ -18,6 +18,8 @@ from serving.references import mean_embedding
 
 MIN_ENROLMENT_SECONDS: Final = 5.0
 _RECORDINGS_AT_ONCE: Final = 8
+# Of the gallery, nearest to a query: which of them the model finds nearest, it says itself.
+_SCORED: Final = 20
 
 
 @dataclass(frozen=True)
@@ -115,17 +117,24 @@ def enroll(
 def identify(client: Client, gallery: Gallery, recording: Audio, *, top: int = 5) -> Identification:
     """Who of the gallery speaks, with the `top` nearest; the model decides, not the ranking."""
     query = _usable_embedding(client, recording)
-    neighbours = gallery.nearest(query.vector, query.model_digest, top)
+    neighbours = gallery.nearest(query.vector, query.model_digest, max(top, _SCORED))
     if not neighbours:
         return Identification(None, ())
     references = np.stack([neighbour.reference for neighbour in neighbours])
     decisions = client.score(np.broadcast_to(query.vector, references.shape), references)
+    # The gallery ranks by Euclidean distance, which a model may normalise.
     candidates = tuple(
-        Candidate(neighbour.speaker, decision)
-        for neighbour, decision in zip(neighbours, decisions, strict=True)
+        sorted(
+            (
+                Candidate(neighbour.speaker, decision)
+                for neighbour, decision in zip(neighbours, decisions, strict=True)
+            ),
+            key=lambda candidate: candidate.decision.distance,
+        )
     )
     nearest = candidates[0]
-    return Identification(nearest.speaker if nearest.decision.same_speaker else None, candidates)
+    speaker = nearest.speaker if nearest.decision.same_speaker else None
+    return Identification(speaker, candidates[:top])
 
 
 def verify_speaker(client: Client, gallery: Gallery, recording: Audio, name: str) -> Decision:

@@ -8,7 +8,7 @@ from components import features, spectrogram_image
 MELS, FRAMES = 32, 40
 
 
-def write_pairs(folder, speakers=6, pairs=40, seed=0, noisy=False):
+def write_pairs(folder, speakers=6, pairs=40, seed=0, noisy=False, frames=FRAMES):
     """A split of pairs: each speaker's windows hold the speaker's number, or noise around it."""
     rng = np.random.default_rng(seed)
     folder.mkdir(parents=True)
@@ -19,7 +19,7 @@ def write_pairs(folder, speakers=6, pairs=40, seed=0, noisy=False):
             b = a if index % 2 == 0 else (a + 1 + int(rng.integers(speakers - 1))) % speakers
             values: dict[str, bytes | int | float] = {features.LABEL: int(a == b)}
             for side, speaker in zip(features.SIDES, (a, b), strict=True):
-                window = np.full((MELS, FRAMES), speaker, np.uint8)
+                window = np.full((MELS, frames), speaker, np.uint8)
                 if noisy:
                     window = (40 * window + rng.integers(0, 9, window.shape)).astype(np.uint8)
                 values |= {

@@ -1,15 +1,17 @@
 """Manifests of several sets of speech: one to train on, one of each set's unseen speakers.
 
 `python -m benchmarks.quality.manifests SPEECH FOLDER`: SPEECH holds a folder for each set, FOLDER
-gets `train.csv` and `unseen/<set>.csv`. The unseen speakers of a set are those that `swar run
---data SPEECH/<set>` would hold out; all of them where that would leave nobody to train on. None
-where the speakers have one recording each, which gives no trial of two: all are trained on but
-those that another set holds out.
+gets `train.csv` and `unseen/<set>.csv`, and the same once more in `tuning/`, of the speakers of
+`train.csv` alone: settings are chosen by those, so that `unseen/` judges what was not chosen by it.
+
+The unseen speakers of a set are those that `swar run --data SPEECH/<set>` would hold out; all of
+them where that would leave nobody to train on. None where the speakers have one recording each,
+which gives no trial of two: all are trained on but those that another set holds out.
 """
 
 import csv
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from components import features
@@ -19,16 +21,18 @@ from components.speech_example_gen.sources import Recording, list_recordings
 from components.speech_example_gen.splitting import held_out_speakers
 
 COLUMNS = ("path", "speaker", "gender", "recording")
+TUNING_SPEECH = SpeechSettings(seed=1, unseen_speaker_fraction=0.25)
+Sets = Mapping[str, list[Recording]]
 
 
-def unseen_of(recordings: Iterable[Recording]) -> set[str]:
+def unseen_of(recordings: Iterable[Recording], settings: SpeechSettings) -> set[str]:
     """The speakers of one set to judge by."""
     files = [item.speaker for item in recordings]
     speakers = sorted(set(files))
     if len(files) == len(speakers):
         return set()
     try:
-        held_out = held_out_speakers(speakers, SpeechSettings())
+        held_out = held_out_speakers(speakers, settings)
     except SwarError:
         return set(speakers)
     return {name for name, split in held_out.items() if split == features.UNSEEN}
@@ -45,21 +49,31 @@ def write(path: Path, rows: list[tuple[str, Recording]]) -> None:
     print(f"{path}: {len(rows)} recordings of {len({item.speaker for _, item in rows})} speakers")
 
 
-def run(speech: Path, folder: Path) -> None:
-    """Writes all manifests."""
-    sets = {
-        path.name: list_recordings(str(path)).recordings
-        for path in sorted(speech.iterdir())
-        if path.is_dir()
-    }
-    unseen = {name: unseen_of(recordings) for name, recordings in sets.items()}
+def divide(sets: Sets, settings: SpeechSettings, folder: Path) -> Sets:
+    """Writes `train.csv` and `unseen/<set>.csv`; gives what there is to train on of each set."""
+    unseen = {name: unseen_of(recordings, settings) for name, recordings in sets.items()}
     nowhere_trained = set().union(*unseen.values())
-    rows = [(name, item) for name, recordings in sets.items() for item in recordings]
-    write(folder / "train.csv", [row for row in rows if row[1].speaker not in nowhere_trained])
+    trained = {
+        name: [item for item in recordings if item.speaker not in nowhere_trained]
+        for name, recordings in sets.items()
+    }
+    write(folder / "train.csv", [(name, item) for name, items in trained.items() for item in items])
     for name, speakers in unseen.items():
         if speakers:
             chosen = [(name, item) for item in sets[name] if item.speaker in speakers]
             write(folder / "unseen" / f"{name}.csv", chosen)
+    return {name: items for name, items in trained.items() if items}
+
+
+def run(speech: Path, folder: Path) -> None:
+    """Writes all manifests."""
+    sets = {
+        path.name: list(list_recordings(str(path)).recordings)
+        for path in sorted(speech.iterdir())
+        if path.is_dir()
+    }
+    trained = divide(sets, SpeechSettings(), folder)
+    divide(trained, TUNING_SPEECH, folder / "tuning")
 
 
 if __name__ == "__main__":

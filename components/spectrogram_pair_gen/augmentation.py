@@ -4,6 +4,7 @@ A change of level is none of them: every spectrogram is relative to its window's
 """
 
 import math
+from collections.abc import Callable
 from typing import Final
 
 import numpy as np
@@ -28,7 +29,7 @@ def augment(
     samples: Samples,
     sample_rate: int,
     settings: AugmentationSettings,
-    babble: Samples | None,
+    babble: Callable[[], Samples | None],
     generator: np.random.Generator,
 ) -> Samples:
     """A window as another room, line or company would have left it.
@@ -40,7 +41,7 @@ def augment(
         samples: [n], any scale.
         sample_rate: Hz.
         settings: probabilities and ranges.
-        babble: [n], other people's speech; None where there is none: then it is noise.
+        babble: gives [n] of other people's speech; None where there is none: then it is noise.
         generator: draws everything.
 
     Returns:
@@ -52,10 +53,9 @@ def augment(
         seconds = generator.uniform(*settings.reverberation_seconds)
         changed = reverberate(changed, sample_rate, seconds, generator)
     if chances[1] < settings.noise_probability:
-        if babble is None or generator.random() < 0.5:
+        noise = babble() if generator.random() < 0.5 else None
+        if noise is None:
             noise = coloured_noise(len(samples), generator.choice(_NOISE_COLOURS), generator)
-        else:
-            noise = babble
         changed = mix(changed, noise, generator.uniform(*settings.noise_snr_db))
     if chances[2] < settings.telephone_probability:
         changed = telephone(changed, sample_rate)

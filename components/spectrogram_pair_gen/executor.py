@@ -16,7 +16,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import apache_beam as beam
-import tensorflow as tf
 from tfx import types
 from tfx.components.util import examples_utils
 from tfx.dsl.components.base import base_beam_executor
@@ -30,19 +29,20 @@ from components.counters import counters
 from components.settings import PairCounts, PairSettings, SpectrogramSettings
 from components.spectrogram_pair_gen import runs, sampling
 from components.spectrogram_pair_gen.runs import Run
-from components.spectrogram_pair_gen.sampling import Placement, Request, Stretch, Voice
+from components.spectrogram_pair_gen.sampling import Placement, Request, Roster, Stretch, Voice
+from components.spectrogram_pair_gen.shards import (
+    COUNTERS,
+    WriteShard,
+    count,
+    pairs_per_shard,
+    shard_of,
+)
 from components.spectrogram_pair_gen.windows import Window, WindowCutter, stretches
 
-COUNTERS = "SpectrogramPairGen"
-MEGABYTE = 1_000_000
 SplitSpeaker = tuple[str, str]
 # Split, speaker, speed: a key is plain, so that any runner can group by it.
 SplitVoice = tuple[str, str, float]
 progress = logging.getLogger("swar.progress")
-
-
-def _count(name: str, amount: int = 1) -> None:
-    beam.metrics.Metrics.counter(COUNTERS, name).inc(amount)
 
 
 def _stretches(split_file: tuple[str, str]) -> Iterator[tuple[SplitSpeaker, Stretch]]:
@@ -52,42 +52,56 @@ def _stretches(split_file: tuple[str, str]) -> Iterator[tuple[SplitSpeaker, Stre
 
 
 def _timeline(
-    item: tuple[SplitSpeaker, Iterable[Stretch]], window: int, settings: PairSettings
+    item: tuple[SplitSpeaker, Iterable[Stretch]],
+    windows: Mapping[str, int],
+    settings: PairSettings,
 ) -> Iterator[tuple[SplitVoice, list[Stretch]]]:
     """Sorts a speaker's stretches, for each voice; drops, counted, one with less than a window."""
     (split, speaker), found = item
     timeline = sorted(found)
+    window = windows[split]
     speeds = settings.train_speeds if split == features.TRAIN else (sampling.NORMAL_SPEED,)
     for speed in speeds:
         if sampling.has_room(timeline, Voice(speaker, speed).samples(window)):
             yield (split, speaker, speed), timeline
         else:
-            _count(f"{split}/speakers_too_short")
+            count(f"{split}/speakers_too_short")
+
+
+def _voice(key: SplitVoice, timeline: list[Stretch]) -> tuple[str, tuple[Voice, int]]:
+    split, speaker, speed = key
+    return split, (Voice(speaker, speed), sampling.speech_samples(timeline))
 
 
 def _requests(
     item: tuple[SplitVoice, list[Stretch]],
-    roster: Mapping[str, Sequence[Voice]],
+    rosters: Mapping[str, Roster],
     settings: PairSettings,
 ) -> Iterator[tuple[SplitVoice, Request]]:
-    (split, speaker, speed), _ = item
+    (split, speaker, speed), timeline = item
+    roster = rosters[split]
     counts: PairCounts = settings.train if split == features.TRAIN else settings.held_out
+    if split == features.TRAIN and settings.train_balance == "speech":
+        counts = roster.in_proportion(counts, sampling.speech_samples(timeline))
     voice = Voice(speaker, speed)
-    for owner, request in sampling.requests(split, voice, roster[split], counts, settings):
+    for owner, request in sampling.requests(split, voice, roster.voices, counts, settings):
         yield (split, owner.speaker, owner.speed), request
 
 
 def _place(
-    item: tuple[SplitVoice, Mapping[str, Iterable[Any]]], window: int, settings: PairSettings
+    item: tuple[SplitVoice, Mapping[str, Iterable[Any]]],
+    windows: Mapping[str, int],
+    settings: PairSettings,
 ) -> Iterator[tuple[tuple[str, str], Placement]]:
     (split, speaker, speed), joined = item
     voice = Voice(speaker, speed)
+    window = voice.samples(windows[split])
     (timeline,) = joined["timeline"]
     files = {(stretch.recording, stretch.piece): stretch.file for stretch in timeline}
     for request in joined["requests"]:
-        placements = sampling.place(request, voice, timeline, voice.samples(window), settings)
+        placements = sampling.place(request, voice, timeline, window, settings)
         if not placements:
-            _count(f"{split}/pairs_without_room")
+            count(f"{split}/pairs_without_room")
         for placement in placements:
             yield (split, files[placement.recording, placement.piece]), placement
 
@@ -108,12 +122,13 @@ class _Cut(beam.DoFn):
         self._folder = folder
 
     def setup(self) -> None:
+        augmentation = self._pair_settings.augmentation
         self._cutter = WindowCutter(self._sample_rate, self._settings)
-        augmentation, seed = self._pair_settings.augmentation, self._pair_settings.seed
-        self._train_cutter = (
-            WindowCutter(self._sample_rate, self._settings, augmentation, seed)
-            if augmentation.is_on
-            else self._cutter
+        self._train_cutter = WindowCutter(
+            self._sample_rate,
+            self._settings.of_train(),
+            augmentation if augmentation.is_on else None,
+            self._pair_settings.seed,
         )
 
     def process(
@@ -128,57 +143,10 @@ class _Cut(beam.DoFn):
         for number, batch in enumerate(runs.batches(windows)):
             by_shard: dict[int, list[Window]] = defaultdict(list)
             for window in batch:
-                by_shard[_shard(window.pair_id, shards[split])].append(window)
+                by_shard[shard_of(window.pair_id, shards[split])].append(window)
             path = os.path.join(self._folder, f"{name}-{number:05d}")
             for shard, run in runs.write(path, by_shard):
                 yield (split, shard), run
-
-
-class _WriteShard(beam.DoFn):
-    """((split, shard), its runs) -> one file of pairs in the order of their identities."""
-
-    def __init__(self, folder: Mapping[str, str]) -> None:
-        self._folder = folder
-
-    def process(
-        self, item: tuple[tuple[str, int], Iterable[Run]], shards: Mapping[str, int]
-    ) -> None:
-        (split, shard), written = item
-        windows = (window for run in written for window in runs.read(run))
-        ordered = sorted(windows, key=lambda window: (window.pair_id, window.side))
-        name = f"data_tfrecord-{shard:05d}-of-{shards[split]:05d}.gz"
-        path = os.path.join(self._folder[split], name)
-        with tf.io.TFRecordWriter(path, tf.io.TFRecordOptions(compression_type="GZIP")) as file:
-            for a, b in zip(ordered[::2], ordered[1::2], strict=True):
-                file.write(_example(split, a, b).SerializeToString(deterministic=True))
-                _count(split)
-
-
-def _shard(pair_id: str, shards: int) -> int:
-    """Spreads pairs evenly; the identity's own digits order the pairs within a shard."""
-    digest = hashlib.sha256(pair_id.encode()).digest()
-    return int.from_bytes(digest[:8], "big") % shards
-
-
-def _example(split: str, a: Window, b: Window) -> tf.train.Example:
-    if a.pair_id != b.pair_id:
-        raise ValueError(f"pair {a.pair_id} has one side only")
-    values: dict[str, bytes | int | float] = {
-        features.LABEL: a.label,
-        features.SPLIT: split.encode(),
-        features.PAIR_ID: a.pair_id.encode(),
-        features.GENDER_PAIR: features.gender_pair(a.gender, b.gender).encode(),
-    }
-    for side, window in zip(features.SIDES, (a, b), strict=True):
-        values |= {
-            features.sided(features.SPECTROGRAM, side): window.spectrogram,
-            features.sided(features.SPEAKER, side): window.speaker.encode(),
-            features.sided(features.GENDER, side): window.gender.encode(),
-            features.sided(features.RECORDING, side): window.recording.encode(),
-            features.sided(features.START_SECONDS, side): window.start_seconds,
-            features.sided(features.LEVEL_DBFS, side): window.level_dbfs,
-        }
-    return features.example(values)
 
 
 class Executor(base_beam_executor.BaseBeamExecutor):
@@ -230,10 +198,14 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         written = {split: counted.get(split, 0) for split in splits}
         pairs.set_string_custom_property(SPLIT_COUNTS, json.dumps(written, sort_keys=True))
         examples_utils.set_payload_format(pairs, example_gen_pb2.FORMAT_TF_EXAMPLE)
-        progress.info("%s", ", ".join(f"{count} {split}" for split, count in written.items()))
-        for name, count in sorted(counted.items()):
+        progress.info("%s", ", ".join(f"{number} {split}" for split, number in written.items()))
+        for name, times in sorted(counted.items()):
             if name not in written:
-                progress.info("%s: %d", name.replace("_", " "), count)
+                progress.info("%s: %d", name.replace("_", " "), times)
+
+
+def _window(split: str, settings: SpectrogramSettings) -> SpectrogramSettings:
+    return settings.of_train() if split == features.TRAIN else settings
 
 
 def _write_pairs(
@@ -245,39 +217,44 @@ def _write_pairs(
     spectrogram_settings: SpectrogramSettings,
     pair_settings: PairSettings,
 ) -> None:
-    window = spectrogram_settings.window_samples(sample_rate)
+    windows = {
+        split: _window(split, spectrogram_settings).window_samples(sample_rate) for split in folders
+    }
     timelines = (
         pipeline
         | "SpeechFiles" >> beam.Create(files)
         | "SpreadFiles" >> beam.Reshuffle()
         | "Stretches" >> beam.FlatMap(_stretches)
         | "BySpeaker" >> beam.GroupByKey()
-        | "Timeline" >> beam.FlatMap(_timeline, window, pair_settings)
+        | "Timeline" >> beam.FlatMap(_timeline, windows, pair_settings)
     )
     roster = (
         timelines
-        | "Voices" >> beam.Keys()
-        | "SplitOfVoice" >> beam.MapTuple(lambda split, *voice: (split, Voice(*voice)))
+        | "Voices" >> beam.MapTuple(_voice)
         | "VoicesBySplit" >> beam.GroupByKey()
-        | "Roster" >> beam.MapTuple(lambda split, voices: (split, sorted(voices)))
+        | "Roster" >> beam.MapTuple(lambda split, voices: (split, Roster.of(voices)))
     )
     requests = timelines | "Requests" >> beam.FlatMap(
         _requests, beam.pvalue.AsDict(roster), pair_settings
     )
-    pair_bytes = 2 * spectrogram_settings.n_mels * spectrogram_settings.frames(sample_rate)
-    pairs_per_shard = max(1, round(pair_settings.shard_megabytes * MEGABYTE / pair_bytes))
+    shard_pairs = {
+        split: pairs_per_shard(
+            _window(split, spectrogram_settings), sample_rate, pair_settings.shard_megabytes
+        )
+        for split in folders
+    }
     shards = (
         requests
         | "FirstSides" >> beam.Filter(lambda item: "a" in item[1].sides)
         | "SplitOfPair" >> beam.Map(lambda item: item[0][0])
         | "PairsOfSplit" >> beam.combiners.Count.PerElement()
         | "ShardsOfSplit"
-        >> beam.MapTuple(lambda split, pairs: (split, math.ceil(pairs / pairs_per_shard)))
+        >> beam.MapTuple(lambda split, pairs: (split, math.ceil(pairs / shard_pairs[split])))
     )
     _ = (
         {"timeline": timelines, "requests": requests}
         | "Join" >> beam.CoGroupByKey()
-        | "Place" >> beam.FlatMap(_place, window, pair_settings)
+        | "Place" >> beam.FlatMap(_place, windows, pair_settings)
         | "ByFile" >> beam.GroupByKey()
         | "Cut"
         >> beam.ParDo(
@@ -285,5 +262,5 @@ def _write_pairs(
             beam.pvalue.AsDict(shards),
         )
         | "ByShard" >> beam.GroupByKey()
-        | "Write" >> beam.ParDo(_WriteShard(folders), beam.pvalue.AsDict(shards))
+        | "Write" >> beam.ParDo(WriteShard(folders), beam.pvalue.AsDict(shards))
     )

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -70,6 +70,31 @@ class Placement:
     start: int  # samples, within the piece
 
 
+@dataclass(frozen=True)
+class Roster:
+    """Everybody who speaks in a split."""
+
+    voices: tuple[Voice, ...]
+    """Sorted."""
+    mean_samples: float
+    """Of speech that a voice has."""
+
+    @classmethod
+    def of(cls, found: Iterable[tuple[Voice, int]]) -> "Roster":
+        """Voices with their samples of speech, in any order."""
+        samples = dict(found)
+        return cls(tuple(sorted(samples)), sum(samples.values()) / len(samples))
+
+    def in_proportion(self, counts: PairCounts, samples: int) -> PairCounts:
+        """The counts of a voice with so many samples, given the mean; at least 1 where not 0."""
+        return PairCounts.model_validate(
+            {
+                name: max(1, round(count * samples / self.mean_samples)) if count else 0
+                for name, count in counts
+            }
+        )
+
+
 # Stretch, first and last possible start of a window in it.
 _Room = tuple[Stretch, int, int]
 
@@ -83,6 +108,11 @@ def keyed_generator(*key: str | int) -> np.random.Generator:
 def has_room(timeline: Sequence[Stretch], window: int) -> bool:
     """Whether a window of so many samples fits anywhere."""
     return any(stretch.samples >= window for stretch in timeline)
+
+
+def speech_samples(timeline: Iterable[Stretch]) -> int:
+    """Of all stretches together."""
+    return sum(stretch.samples for stretch in timeline)
 
 
 def requests(

@@ -167,8 +167,11 @@ class WindowCutter:
         if self._augmentation is None or babble is None:
             return played
         generator = keyed_generator(self._seed, placed.pair_id, placed.side, "augmentation")
-        others = babble.draw(placed.voice.speaker, self._samples, generator)
         changed = augment(
-            played.astype(np.float32), self._sample_rate, self._augmentation, others, generator
+            played.astype(np.float32),
+            self._sample_rate,
+            self._augmentation,
+            lambda: babble.draw(placed.voice.speaker, self._samples, generator),
+            generator,
         )
         return np.rint(changed).astype(np.int16)

@@ -10,6 +10,7 @@ from sklearn.linear_model import LogisticRegression
 
 from components.errors import SwarError
 from components.trainer.data import Windows
+from components.trainer.normalisation import CohortNormalisation, distances, voice_means
 from components.trainer.tower import all_pairs_distance
 from components.trials import DISSIMILAR, SIMILAR
 from components.verification.measures import (
@@ -53,6 +54,13 @@ class CalibrationTrials(NamedTuple):
     """1 same speaker, 0 different."""
     weight: npt.NDArray[np.float64]
     """Both classes, and utterances of every length, weigh the same; 1 in the mean."""
+    windows: Indices
+    """How many windows an utterance has, the same on both sides."""
+
+    def of_length(self, windows: int) -> "CalibrationTrials":
+        """Those of utterances of so many windows."""
+        chosen = self.windows == windows
+        return CalibrationTrials(*(values[chosen] for values in self))
 
 
 def calibrate(trials: CalibrationTrials) -> Calibration:
@@ -77,8 +85,24 @@ def calibrate(trials: CalibrationTrials) -> Calibration:
     return Calibration(threshold=float(regression.intercept_[0]) / slope, slope=slope)
 
 
-def promise(trials: CalibrationTrials, calibration: Calibration) -> dict[str, Any]:
-    """What the calibration trials say of other speakers: counts, and rates at the threshold."""
+def promise(
+    trials: CalibrationTrials, calibration: Calibration, window_seconds: float
+) -> dict[str, Any]:
+    """What the calibration trials say of other speakers: counts, and rates at the threshold.
+
+    Returns:
+        Of all of them and, as `by_length`, of the utterances of each length.
+    """
+    lengths = [int(windows) for windows in np.unique(trials.windows)]
+    return _rates(trials, calibration) | {
+        "by_length": [
+            {"seconds": windows * window_seconds, **_rates(trials.of_length(windows), calibration)}
+            for windows in lengths
+        ]
+    }
+
+
+def _rates(trials: CalibrationTrials, calibration: Calibration) -> dict[str, Any]:
     probability = calibration.probability(trials.distance).astype(np.float32)
     scores = Scores(trials.label, trials.distance, probability, probability >= 0.5)
     figures = Measures(scores).figures(trials.weight)
@@ -96,6 +120,7 @@ def calibration_trials(
     *,
     unit_norm: bool,
     nearest_fraction: float,
+    normalisation: CohortNormalisation | None = None,
 ) -> CalibrationTrials:
     """Utterances of one, two and four windows, each against others of its length.
 
@@ -109,12 +134,18 @@ def calibration_trials(
         window_seconds: length of a window.
         unit_norm: whether embeddings have the length 1; an utterance's then has too.
         nearest_fraction: of the other speakers, that count as near.
+        normalisation: of the distances; None for Euclidean ones.
     """
-    speakers, of_window = np.unique(windows.speaker, return_inverse=True)
-    compared = _near(embedding, of_window, len(speakers), nearest_fraction)
+    _, of_window = np.unique(windows.speaker, return_inverse=True)
+    compared = _near(voice_means(embedding, windows.speaker, unit_norm=False), nearest_fraction)
     rows = _apart(windows, window_seconds)
     parts = [
-        _trials(*_utterances(embedding, of_window, windows, rows, count, unit_norm), compared)
+        _trials(
+            *_utterances(embedding, of_window, windows, rows, count, unit_norm),
+            count,
+            compared,
+            normalisation,
+        )
         for count in WINDOWS_OF_UTTERANCE
     ]
     parts = [part for part in parts if len(np.unique(part.label)) == 2] or parts[:1]
@@ -122,17 +153,14 @@ def calibration_trials(
     return merged._replace(weight=merged.weight * len(merged.weight) / np.sum(merged.weight))
 
 
-def _near(
-    embedding: npt.NDArray[np.float32], speaker: Indices, speakers: int, fraction: float
-) -> npt.NDArray[np.bool_]:
-    """Who is compared with whom, [speakers, speakers]: the nearest by their mean embeddings."""
-    means = np.stack([embedding[speaker == one].mean(axis=0) for one in range(speakers)])
+def _near(means: npt.NDArray[np.float32], fraction: float) -> npt.NDArray[np.bool_]:
+    """Who is compared with whom, [speakers, speakers]: the nearest by their means [speakers, D]."""
     distance = all_pairs_distance(means).numpy()
     np.fill_diagonal(distance, np.inf)
-    count = max(1, round(fraction * (speakers - 1)))
+    count = max(1, round(fraction * (len(means) - 1)))
     near = np.zeros(distance.shape, bool)
     np.put_along_axis(near, np.argsort(distance, axis=1)[:, :count], True, axis=1)
-    compared: npt.NDArray[np.bool_] = near | near.T | np.eye(speakers, dtype=bool)
+    compared: npt.NDArray[np.bool_] = near | near.T | np.eye(len(means), dtype=bool)
     return compared
 
 
@@ -175,7 +203,9 @@ def _trials(
     embedding: npt.NDArray[np.float32],
     speaker: Indices,
     recording: npt.NDArray[np.bytes_],
+    count: int,
     compared: npt.NDArray[np.bool_],
+    normalisation: CohortNormalisation | None,
 ) -> CalibrationTrials:
     first, second = np.nonzero(np.triu(compared[np.ix_(speaker, speaker)], k=1))
     same = speaker[first] == speaker[second]
@@ -183,7 +213,7 @@ def _trials(
     several = np.array([recordings[one] > 1 for one in speaker.tolist()], bool)
     within = same & (recording[first] == recording[second]) & several[first]
     first, second, same = first[~within], second[~within], same[~within]
-    distance = all_pairs_distance(embedding).numpy()[first, second]
+    distance = distances(embedding, first, second, normalisation).numpy()
     label = np.where(same, SIMILAR, DISSIMILAR)
     weight = np.where(same, 1.0 / max(1, np.sum(same)), 1.0 / max(1, np.sum(~same)))
-    return CalibrationTrials(distance, label, weight)
+    return CalibrationTrials(distance, label, weight, np.full(len(label), count))

@@ -2,18 +2,41 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
 from components import features, spectrogram_image
 from components.errors import SwarError
-from components.settings import TrainerSettings
+from components.settings import SpectrogramSettings, TrainerSettings
 
 SHUFFLE_PAIRS = 4096
 SHUFFLE_GROUPS = 64
 PARALLEL_READS = 4
 Parsed = dict[str, tf.Tensor]
+_Change = Callable[[tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
+
+
+class TrainShape(NamedTuple):
+    """Of the windows to train on."""
+
+    n_mels: int
+    frames: int
+    """As they are stored."""
+    shortest_frames: int
+    """Every batch is cut to a length from this one to `frames`."""
+
+    @classmethod
+    def of(cls, settings: SpectrogramSettings, sample_rate: int) -> "TrainShape":
+        """What SpectrogramPairGen makes of the settings."""
+        frames = settings.of_train().frames(sample_rate)
+        return cls(settings.n_mels, frames, settings.frames(sample_rate))
+
+    @property
+    def only_frames(self) -> int | None:
+        """The length of every batch; None where lengths differ."""
+        return self.frames if self.shortest_frames == self.frames else None
 
 
 @dataclass(frozen=True)
@@ -79,7 +102,7 @@ def load_windows(patterns: Sequence[str], n_mels: int, frames: int, pairs: int) 
 
 
 def listed_pairs(
-    patterns: Sequence[str], settings: TrainerSettings, n_mels: int, frames: int
+    patterns: Sequence[str], settings: TrainerSettings, shape: TrainShape
 ) -> tf.data.Dataset:
     """Endless batches of pairs as they were sampled.
 
@@ -91,14 +114,14 @@ def listed_pairs(
     batches = pairs.batch(settings.pairs_per_batch, drop_remainder=True)
 
     def split(records: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        parsed = parse_pairs(records, n_mels, frames)
+        parsed = parse_pairs(records, shape.n_mels, shape.frames)
         return parsed[features.SPECTROGRAM], tf.repeat(parsed[features.LABEL], 2)
 
-    return batches.map(split).map(_masking(settings)).prefetch(2)
+    return _varied(batches.map(split), settings, shape)
 
 
 def balanced_windows(
-    patterns: Sequence[str], settings: TrainerSettings, n_mels: int, frames: int, replicas: int = 1
+    patterns: Sequence[str], settings: TrainerSettings, shape: TrainShape, replicas: int = 1
 ) -> tf.data.Dataset:
     """Endless batches of windows, the same number for each of the batch's speakers.
 
@@ -110,7 +133,7 @@ def balanced_windows(
     """
 
     def windows(record: tf.Tensor) -> tf.data.Dataset:
-        parsed = parse_pairs(record[tf.newaxis], n_mels, frames)
+        parsed = parse_pairs(record[tf.newaxis], shape.n_mels, shape.frames)
         speaker = tf.strings.to_hash_bucket_fast(parsed[features.SPEAKER], 2**62)
         return tf.data.Dataset.from_tensor_slices((parsed[features.SPECTROGRAM], speaker))
 
@@ -128,15 +151,33 @@ def balanced_windows(
         .shuffle(SHUFFLE_GROUPS, settings.seed)
     )
     batch = settings.speakers_per_batch * replicas * per_speaker
-    return groups.unbatch().batch(batch, drop_remainder=True).map(_masking(settings)).prefetch(2)
+    return _varied(groups.unbatch().batch(batch, drop_remainder=True), settings, shape)
 
 
-def _masking(
-    settings: TrainerSettings,
-) -> Callable[[tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
-    """SpecAugment's time and frequency masks on every window, or nothing where both are 0."""
-    if not (settings.time_mask_frames or settings.frequency_mask_mels):
-        return lambda spectrograms, target: (spectrograms, target)
+def _varied(
+    batches: tf.data.Dataset, settings: TrainerSettings, shape: TrainShape
+) -> tf.data.Dataset:
+    """Batches cut and masked as the settings ask for, ahead of the device."""
+    if shape.shortest_frames < shape.frames:
+        batches = batches.map(_cropping(shape))
+    if settings.time_mask_frames or settings.frequency_mask_mels:
+        batches = batches.map(_masking(settings))
+    return batches.prefetch(2)
+
+
+def _cropping(shape: TrainShape) -> _Change:
+    """One stretch of all windows of a batch, of a drawn length."""
+
+    def crop(spectrograms: tf.Tensor, target: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        length = tf.random.uniform([], shape.shortest_frames, shape.frames + 1, tf.int32)
+        start = tf.random.uniform([], 0, shape.frames - length + 1, tf.int32)
+        return spectrograms[:, :, start : start + length], target
+
+    return crop
+
+
+def _masking(settings: TrainerSettings) -> _Change:
+    """SpecAugment's time and frequency masks on every window."""
     from tensorflow_io.python.ops import audio_ops  # slow, and warns of its missing plugins
 
     def mask(spectrogram: tf.Tensor) -> tf.Tensor:

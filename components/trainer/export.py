@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from components.artifacts import MODEL_CARD
 from components.trainer.calibration import Calibration
+from components.trainer.normalisation import CohortNormalisation
 from components.trainer.recordings import FrontEnd, Recordings
 from components.trainer.served import ServedModel
 from components.trainer.warmup import write_warmup_requests
@@ -26,6 +27,7 @@ def export(
     folder: str,
     *,
     unit_norm: bool,
+    normalisation: CohortNormalisation | None = None,
 ) -> None:
     """Writes the SavedModel, `assets.extra/swar.json` and the warm-up requests.
 
@@ -36,10 +38,16 @@ def export(
         card: what else describes the model.
         folder: where the SavedModel goes.
         unit_norm: whether the tower's embeddings have the length 1.
+        normalisation: of the distances; None for Euclidean ones.
     """
     digest = model_digest(tower, card)
     served = ServedModel(
-        tower, calibration, Recordings(front_end), unit_norm=unit_norm, digest=digest
+        tower,
+        calibration,
+        Recordings(front_end),
+        normalisation,
+        unit_norm=unit_norm,
+        digest=digest,
     )
     tf.saved_model.save(served, folder, signatures=served.signatures())
     described = {

@@ -51,13 +51,16 @@ class Recordings:
     """Decodes, normalises, removes silence, cuts windows: every recording by itself.
 
     Edges are not trimmed: who asks sends the speech that is to be compared.
+
+    Attributes:
+        shape: of a window, mels and frames.
     """
 
     def __init__(self, front_end: FrontEnd) -> None:
         speech, spectrogram, serving = front_end.speech, front_end.spectrogram, front_end.serving
         self._rate = speech.sample_rate
         self._window = spectrogram.window_samples(speech.sample_rate)
-        self._shape = (spectrogram.n_mels, spectrogram.frames(speech.sample_rate))
+        self.shape = (spectrogram.n_mels, spectrogram.frames(speech.sample_rate))
         self._max_samples = round(serving.max_seconds * speech.sample_rate)
         self._max_windows = serving.max_windows
         self._silence = frontend.SilenceDetector.of(speech)
@@ -75,13 +78,13 @@ class Recordings:
             audio,
             parallel_iterations=RECORDINGS_AT_ONCE,
             fn_output_signature=Heard(
-                windows=tf.RaggedTensorSpec([None, *self._shape], tf.uint8, ragged_rank=0),
+                windows=tf.RaggedTensorSpec([None, *self.shape], tf.uint8, ragged_rank=0),
                 speech_seconds=tf.TensorSpec([], tf.float32),
                 status=tf.TensorSpec([], tf.string),
             ),
         )
         # Of no recordings, the windows come without their shape.
-        flat = tf.reshape(heard.windows.values, [-1, *self._shape])
+        flat = tf.reshape(heard.windows.values, [-1, *self.shape])
         return heard._replace(windows=heard.windows.with_values(flat))
 
     def _hear_one(self, audio: tf.Tensor) -> Heard:
@@ -121,7 +124,7 @@ class Recordings:
             fn_output_signature=tf.TensorSpec([self._window], tf.int16),
         )
         decibels = self._log_mel(frontend.to_waveform(pcm16))
-        return tf.ensure_shape(self._quantise(decibels), [None, *self._shape])
+        return tf.ensure_shape(self._quantise(decibels), [None, *self.shape])
 
 
 def window_starts(samples: tf.Tensor, window: int, max_windows: int) -> tf.Tensor:

@@ -6,7 +6,7 @@ import json
 import logging
 import shutil
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import tensorflow as tf
 from tfx.components.trainer.fn_args_utils import FnArgs
 
 from components import features
+from components.errors import SwarError
 from components.settings import (
     ServingSettings,
     SpectrogramSettings,
@@ -30,12 +31,15 @@ from components.trainer.calibration import (
 )
 from components.trainer.export import export
 from components.trainer.monitor import TrialMonitor, embed
+from components.trainer.normalisation import CohortNormalisation, voice_means
 from components.trainer.recordings import FrontEnd
 from components.trainer.schedule import schedule
 from components.trainer.tower import build_tower
 
 # Of `calibration`, in the order of their hashes: enough for a threshold, however many there are.
 CALIBRATION_PAIRS = 2_000
+# Of `train` likewise, for the voices to normalise by.
+COHORT_PAIRS = 3_000
 progress = logging.getLogger("swar.progress")
 
 
@@ -83,6 +87,18 @@ class Job:
         spectrogram = self.front_end.spectrogram
         return spectrogram.n_mels, spectrogram.frames(self.front_end.speech.sample_rate)
 
+    @property
+    def train_shape(self) -> data.TrainShape:
+        """Of the windows of `train`, which may be longer, and are cut to different lengths."""
+        return data.TrainShape.of(self.front_end.spectrogram, self.front_end.speech.sample_rate)
+
+    def windows_of(self, split: str, pairs: int) -> data.Windows:
+        """Those of a split's first pairs, as long as the served model hears them."""
+        n_mels, frames = self.window
+        stored = self.train_shape.frames if split == features.TRAIN else frames
+        windows = data.load_windows(self.patterns[split], n_mels, stored, pairs)
+        return replace(windows, spectrogram=windows.spectrogram[:, :, :frames])
+
 
 def run_fn(fn_args: FnArgs) -> None:
     """Trains the tower, keeps its best epoch, calibrates it and writes the SavedModel."""
@@ -91,7 +107,8 @@ def run_fn(fn_args: FnArgs) -> None:
     keras.utils.set_random_seed(job.trainer.seed)
     with _precision(job.trainer.precision), _quick_graphs():
         tower, learnt = _train(job)
-        calibration, promised = _calibrate(tower, job)
+        normalisation = _normalisation(tower, job)
+        calibration, promised = _calibrate(tower, normalisation, job)
     progress.info(
         "threshold %.3f, from %d speakers: false accepts %.1f %%, false rejects %.1f %%",
         calibration.threshold,
@@ -106,6 +123,7 @@ def run_fn(fn_args: FnArgs) -> None:
         _card(job) | learnt | {"calibration": promised},
         job.model_folder,
         unit_norm=job.trainer.unit_norm,
+        normalisation=normalisation,
     )
     shutil.rmtree(job.checkpoints)
 
@@ -117,7 +135,7 @@ def _train(job: Job) -> tuple[keras.Model, dict[str, Any]]:
     stream, windows_per_step = _training_stream(job, strategy.num_replicas_in_sync)
     steps = job.trainer.steps_per_epoch or max(1, _windows(job) // windows_per_step)
     with strategy.scope():
-        tower = build_tower(job.trainer, *job.window)
+        tower = build_tower(job.trainer, job.train_shape.n_mels, job.train_shape.only_frames)
         tower.compile(
             optimizer=_optimizer(job.trainer, steps * job.trainer.epochs),
             loss=losses.make_loss(job.trainer),
@@ -161,9 +179,9 @@ def _training_stream(job: Job, replicas: int) -> tuple[tf.data.Dataset, int]:
     """The endless stream of training batches, and how many windows one batch holds."""
     patterns = job.patterns[features.TRAIN]
     if job.trainer.loss == "listed":
-        stream = data.listed_pairs(patterns, job.trainer, *job.window)
+        stream = data.listed_pairs(patterns, job.trainer, job.train_shape)
         return stream, 2 * job.trainer.pairs_per_batch
-    stream = data.balanced_windows(patterns, job.trainer, *job.window, replicas)
+    stream = data.balanced_windows(patterns, job.trainer, job.train_shape, replicas)
     windows = job.trainer.speakers_per_batch * job.trainer.windows_per_speaker * replicas
     return stream, windows
 
@@ -175,27 +193,48 @@ def _windows(job: Job) -> int:
 
 
 def _monitored(job: Job) -> dict[str, data.Windows]:
-    pairs = job.trainer.monitor_windows // 2
-    return {
-        split: data.load_windows(job.patterns[split], *job.window, pairs=pairs)
-        for split in (features.TRAIN, features.CALIBRATION, features.EVAL)
+    monitored, selection = job.trainer.monitor_windows, job.trainer.selection_windows
+    windows = {
+        features.TRAIN: monitored,
+        features.CALIBRATION: selection,
+        features.EVAL: monitored,
     }
+    return {split: job.windows_of(split, count // 2) for split, count in windows.items()}
 
 
-def _calibrate(tower: keras.Model, job: Job) -> tuple[Calibration, dict[str, Any]]:
+def _normalisation(tower: keras.Model, job: Job) -> CohortNormalisation | None:
+    """By the voices of `train`, where the settings ask for it."""
+    nearest = job.trainer.normalisation_nearest
+    if not nearest:
+        return None
+    windows = job.windows_of(features.TRAIN, COHORT_PAIRS)
+    embedding = embed(tower, windows.spectrogram)
+    cohort = voice_means(embedding, windows.speaker, unit_norm=job.trainer.unit_norm)
+    if len(cohort) <= 2:
+        raise SwarError(
+            f"{len(cohort)} training speakers are too few to normalise by: set "
+            "trainer.normalisation_nearest to 0"
+        )
+    return CohortNormalisation(cohort, nearest)
+
+
+def _calibrate(
+    tower: keras.Model, normalisation: CohortNormalisation | None, job: Job
+) -> tuple[Calibration, dict[str, Any]]:
     """Threshold and slope, and what they promise."""
-    patterns = job.patterns[features.CALIBRATION]
-    windows = data.load_windows(patterns, *job.window, pairs=CALIBRATION_PAIRS)
+    windows = job.windows_of(features.CALIBRATION, CALIBRATION_PAIRS)
     trials = calibration_trials(
         embed(tower, windows.spectrogram),
         windows,
         job.front_end.spectrogram.window_seconds,
         unit_norm=job.trainer.unit_norm,
         nearest_fraction=job.trainer.calibration_nearest_fraction,
+        normalisation=normalisation,
     )
     calibration = calibrate(trials)
     speakers = len(set(windows.speaker))
-    return calibration, {"speakers": speakers} | promise(trials, calibration)
+    promised = promise(trials, calibration, job.front_end.spectrogram.window_seconds)
+    return calibration, {"speakers": speakers} | promised
 
 
 def _card(job: Job) -> dict[str, Any]:

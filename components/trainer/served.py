@@ -10,8 +10,8 @@ import tensorflow as tf
 from components import features
 from components.trainer.calibration import Calibration
 from components.trainer.data import parse_pairs
+from components.trainer.normalisation import CohortNormalisation, distances
 from components.trainer.recordings import Heard, Recordings
-from components.trainer.tower import paired_distance
 
 # A batch of recordings may have thousands of windows, the Evaluator sends a thousand pairs: the
 # tower's activations must not grow with them.
@@ -33,6 +33,7 @@ class ServedModel(tf.Module):
         tower: keras.Model,
         calibration: Calibration,
         recordings: Recordings,
+        normalisation: CohortNormalisation | None,
         *,
         unit_norm: bool,
         digest: str,
@@ -43,6 +44,7 @@ class ServedModel(tf.Module):
             tower: uint8 windows [N, n_mels, frames] to embeddings [N, D].
             calibration: threshold and slope, stored as variables.
             recordings: the front end.
+            normalisation: of the distances; None for Euclidean ones.
             unit_norm: whether the tower's embeddings have the length 1; a recording's then has too.
             digest: tells this model's embeddings from another one's.
         """
@@ -53,9 +55,10 @@ class ServedModel(tf.Module):
         self.threshold = tf.Variable(calibration.threshold, trainable=False, dtype=tf.float32)
         self.slope = tf.Variable(calibration.slope, trainable=False, dtype=tf.float32)
         self._recordings = recordings
+        self._normalisation = normalisation
         self._unit_norm = unit_norm
         self._digest = digest
-        _, self._n_mels, self._frames = tower.input_shape
+        self._n_mels, self._frames = recordings.shape
         self._embedding_size = int(tower.output_shape[-1])
         windows = tf.TensorSpec([None, self._n_mels, self._frames], tf.uint8, "spectrogram")
         # One traced function inside every signature: the tower's graph is built once.
@@ -106,7 +109,13 @@ class ServedModel(tf.Module):
             tf.shape(embedding_b),
             "embedding_a and embedding_b have not the same length",
         )
-        distance = paired_distance(embedding_a, embedding_b)
+        pairs = tf.range(tf.shape(embedding_a)[0])
+        distance = distances(
+            tf.concat([embedding_a, embedding_b], axis=0),
+            pairs,
+            pairs + tf.size(pairs),
+            self._normalisation,
+        )
         # Said outright: not every kernel of the maximum in the distance hands NaN on.
         known = tf.reduce_all(tf.math.is_finite(embedding_a + embedding_b), axis=1)
         distance = tf.where(known, distance, float("nan"))
@@ -120,7 +129,8 @@ class ServedModel(tf.Module):
     def _score_pairs(self, examples: tf.Tensor) -> Answer:
         windows = parse_pairs(examples, self._n_mels, self._frames)
         embedding = self.embed_windows(windows[features.SPECTROGRAM])
-        distance = paired_distance(embedding[::2], embedding[1::2])
+        first = tf.range(0, tf.shape(embedding)[0], 2)
+        distance = distances(embedding, first, first + 1, self._normalisation)
         return {
             features.DISTANCE: distance,
             features.PROBABILITY: self._probability(distance),

@@ -31,21 +31,23 @@ def paired_distance(embedding_a: tf.Tensor, embedding_b: tf.Tensor) -> tf.Tensor
     return euclidean_distance(tf.reduce_sum(tf.square(difference), axis=1))
 
 
-def all_pairs_distance(embedding: tf.Tensor) -> tf.Tensor:
-    """float32 [N, N] of embeddings [N, D]."""
+def all_pairs_distance(embedding: tf.Tensor, other: tf.Tensor | None = None) -> tf.Tensor:
+    """float32 [N, M] of embeddings [N, D] from others [M, D]; from each other without them."""
     embedding = tf.cast(embedding, tf.float32)
-    squared_norm = tf.reduce_sum(tf.square(embedding), axis=1)
-    product = tf.matmul(embedding, embedding, transpose_b=True)
-    return euclidean_distance(squared_norm[:, None] + squared_norm[None, :] - 2.0 * product)
+    other = embedding if other is None else tf.cast(other, tf.float32)
+    squared_norm, other_norm = (tf.reduce_sum(tf.square(one), axis=1) for one in (embedding, other))
+    product = tf.matmul(embedding, other, transpose_b=True)
+    return euclidean_distance(squared_norm[:, None] + other_norm[None, :] - 2.0 * product)
 
 
-def build_tower(settings: TrainerSettings, n_mels: int, frames: int) -> keras.Model:
+def build_tower(settings: TrainerSettings, n_mels: int, frames: int | None) -> keras.Model:
     """The embedding model.
 
     Args:
         settings: blocks, weights, head.
         n_mels: height of a window.
-        frames: width of a window.
+        frames: width of a window; None for windows of any width, which the head `flatten` does
+            not take.
 
     Returns:
         A model from uint8 [N, n_mels, frames] to float32 [N, D].
@@ -54,7 +56,7 @@ def build_tower(settings: TrainerSettings, n_mels: int, frames: int) -> keras.Mo
         SwarError: the weights do not exist or do not fit.
     """
     window = keras.Input((n_mels, frames), dtype="uint8", name="spectrogram")
-    pixels = keras.layers.Reshape((n_mels, frames, 1))(window)
+    pixels = keras.layers.Reshape((n_mels, frames or -1, 1))(window)
     # Stored with one channel, widened here, on the device, to what ImageNet weights expect.
     image = keras.layers.Concatenate()([pixels] * 3)
     scaled = keras.layers.Rescaling(
@@ -97,7 +99,7 @@ class StatisticsPooling(keras.layers.Layer):
         return tf.concat([mean, deviation], axis=1)
 
 
-def _densenet(settings: TrainerSettings, shape: tuple[int, int, int]) -> keras.Model:
+def _densenet(settings: TrainerSettings, shape: tuple[int, int | None, int]) -> keras.Model:
     if settings.weights == "imagenet" and settings.blocks != DENSENET121_BLOCKS:
         raise SwarError(
             f"trainer.weights is imagenet but trainer.blocks is {settings.blocks}: ImageNet "
@@ -106,7 +108,7 @@ def _densenet(settings: TrainerSettings, shape: tuple[int, int, int]) -> keras.M
     weights = None if settings.weights == "none" else settings.weights
     if weights not in (None, "imagenet") and not Path(weights).is_file():
         raise SwarError(f"trainer.weights {weights!r} is neither imagenet, none nor a file")
-    if min(shape[:2]) < 32:
+    if min(side for side in shape[:2] if side) < 32:
         raise SwarError(
             f"a window of {shape[0]} mels x {shape[1]} frames is too small for the tower, which "
             "needs 32 x 32: raise spectrogram.n_mels or spectrogram.window_seconds"

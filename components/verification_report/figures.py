@@ -28,7 +28,7 @@ CARD_ENTRIES: Final = (
     "threshold", "slope", "best_epoch",
 )  # fmt: skip
 TRAINER_ENTRIES: Final = ("blocks", "head", "loss", "weights", "epochs", "learning_rate")
-CALIBRATED_ON: Final = ("speakers", "similar", "dissimilar")
+CALIBRATED_ON: Final = ("speakers", "similar", "dissimilar", "seconds")
 KEPT, WORSE, BETTER = "kept", "worse", "better"
 PROMISES: Final = (
     measures.EER,
@@ -77,8 +77,8 @@ def report_figures(
             "genders_not_judged": data_card.genders_not_judged(data, judged.headline),
             "model": _model(card),
             "history": history,
-            "calibration": _calibration(card),
-            "promises": _promises(card.get("calibration") or {}, slices, judged),
+            "calibration": _calibration(card, judged.detail_seconds),
+            "promises": _promises(_promised(card, judged.detail_seconds), slices, judged),
             "compared_seconds": compared,
             "comparison": article.comparison(_whole(slices, compared), best, trained_on),
             "settings": settings.model_dump(mode="json"),
@@ -203,10 +203,19 @@ def _model(card: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _calibration(card: Mapping[str, Any]) -> dict[str, Any] | None:
-    """What the calibration was measured on; None where the model has not recorded it."""
+def _promised(card: Mapping[str, Any], seconds: float) -> Mapping[str, Any]:
+    """What the calibration promises of utterances that are nearly so long; empty for nothing."""
     calibration = card.get("calibration")
-    return {name: calibration.get(name) for name in CALIBRATED_ON} if calibration else None
+    if not calibration:
+        return {}
+    nearest = min(calibration["by_length"], key=lambda one: abs(one["seconds"] - seconds))
+    return {"speakers": calibration["speakers"], **nearest}
+
+
+def _calibration(card: Mapping[str, Any], seconds: float) -> dict[str, Any] | None:
+    """What the calibration was measured on; None where the model has not recorded it."""
+    promised = _promised(card, seconds)
+    return {name: promised.get(name) for name in CALIBRATED_ON} if promised else None
 
 
 def _promises(

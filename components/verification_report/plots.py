@@ -46,8 +46,8 @@ def epochs(history: Sequence[Values], best_epoch: int | None, threshold: float) 
         if best_epoch is not None:
             axes.axvline(best_epoch, color=QUIET, linewidth=0.8, zorder=0)
             axes.annotate(
-                "kept", (best_epoch, 0.0), (3, 3), xycoords=("data", "axes fraction"),
-                textcoords="offset points", fontsize=8.5, color=QUIET,
+                "kept", (best_epoch, 0.0), (-3, 3), xycoords=("data", "axes fraction"),
+                textcoords="offset points", fontsize=8.5, color=QUIET, horizontalalignment="right",
             )  # fmt: skip
         mark_threshold(axes, threshold, vertical=False)
         axes.set(xlabel="epoch", ylabel="mean distance")

@@ -66,6 +66,15 @@ def test_packaged_configs_have_their_own_names() -> None:
         ("name: a\ntrainer: {blocks: [6, 0]}", 'wrong value 0 for "trainer.blocks[1]" in x.yaml'),
         ("name: a\ntrainer: {head: flat}", "input should be 'pooled', 'statistics' or 'flatten'"),
         ("name: a\ntrainer: {head: flatten}", "set head to pooled"),
+        (
+            "name: a\nspectrogram: {longest_train_window_seconds: 1.0}",
+            "longest_train_window_seconds 1 must not be below window_seconds 1.52",
+        ),
+        (
+            "name: a\ntrainer: {head: flatten, loss: batch}\n"
+            "spectrogram: {longest_train_window_seconds: 4.0}",
+            "trainer.head flatten takes windows of one length",
+        ),
         ("name: a\npairs: {train_speeds: [1.0, 1.0]}", "train_speeds names a speed twice"),
         ("name: a\ntrainer: 3", 'wrong value 3 for "trainer" in x.yaml'),
         ("name: a\nspeech: {seed: 2026-01-01x}", 'wrong value "2026-01-01x" for "speech.seed"'),

@@ -23,6 +23,7 @@ PAIRS = PairSettings(
     train=PairCounts(similar_per_speaker=6, dissimilar=4),
     held_out=PairCounts(similar_per_speaker=2, dissimilar=3),
     train_speeds=(1.0,),
+    train_balance="speakers",
     shard_megabytes=0.1,
 )
 SPEAKERS = ("asha", "bina", "chandra", "dil", "ekta")
@@ -175,3 +176,27 @@ def test_every_speed_is_somebody_else_in_train_alone(speech, tmp_path):
     assert names == plain | {f"{name} at speed {s}" for name in plain for s in ("0.8", "1.25")}
     for split in ("calibration", "eval", "unseen"):
         assert {row["speaker_a"].decode() for row in rows(fast, split)} <= set(SPEAKERS)
+
+
+def test_who_has_more_speech_has_more_pairs_to_train_on(tmp_path):
+    settings = SpeechSettings(calibration_speaker_fraction=0.0, unseen_speaker_fraction=0.0)
+    for number, (speaker, seconds) in enumerate((("asha", 60.0), ("bina", 20.0))):
+        (tmp_path / "recordings" / speaker).mkdir(parents=True)
+        samples = speech_like(number, RATE, seconds)
+        soundfile.write(tmp_path / "recordings" / speaker / "0.wav", samples, RATE)
+    speech = run_speech(str(tmp_path / "recordings"), tmp_path / "speech", settings)[0]
+    in_proportion = PAIRS.model_copy(update={"train_balance": "speech"})
+    made = run_pairs(speech, tmp_path / "pairs", RATE, WINDOW, in_proportion)
+    counted = Counter(row["speaker_a"].decode() for row in rows(made, "train") if row["label"] == 1)
+    assert counted["asha"] + counted["bina"] == 2 * PAIRS.train.similar_per_speaker
+    assert counted["asha"] == pytest.approx(3 * counted["bina"], abs=1)
+    held_out = Counter(row["speaker_a"].decode() for row in rows(made, "eval") if row["label"] == 1)
+    assert set(held_out.values()) == {PAIRS.held_out.similar_per_speaker}
+
+
+def test_windows_to_train_on_may_be_longer(speech, tmp_path):
+    longer = WINDOW.model_copy(update={"longest_train_window_seconds": 2.5})
+    made = run_pairs(speech, tmp_path, RATE, longer, PAIRS)
+    for split, frames in (("train", longer.of_train().frames(RATE)), ("eval", WINDOW.frames(RATE))):
+        row = rows(made, split)[0]
+        assert spectrogram_image.decode(row["spectrogram_a"]).shape == (WINDOW.n_mels, frames)

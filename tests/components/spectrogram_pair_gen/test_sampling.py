@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from components.settings import PairCounts, PairSettings
 from components.spectrogram_pair_gen.sampling import (
     Request,
+    Roster,
     Stretch,
     Voice,
     has_room,
@@ -52,6 +53,17 @@ def test_per_speaker_protocol_is_bounded_and_never_pairs_a_speaker_with_itself(s
     for pair in sides.values():
         assert set(pair) == {"a", "b", "label"}
         assert (pair["a"] == pair["b"]) == (pair["label"] == 1)
+
+
+def test_counts_in_proportion_keep_their_mean_and_never_vanish():
+    speech = {Voice("much"): 300, Voice("some"): 90, Voice("little"): 10, Voice("none"): 0}
+    roster = Roster.of(speech.items())
+    assert roster.voices == tuple(sorted(speech))
+    assert roster.mean_samples == 100
+    counts = PairCounts(similar_per_speaker=20, dissimilar=0)
+    made = {voice: roster.in_proportion(counts, samples) for voice, samples in speech.items()}
+    assert [made[voice].similar_per_speaker for voice in speech] == [60, 18, 2, 1]
+    assert {one.dissimilar for one in made.values()} == {0}
 
 
 def test_a_lonely_speaker_has_no_different_speaker_trials():

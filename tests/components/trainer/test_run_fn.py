@@ -16,7 +16,9 @@ from components.settings import (
     SpeechSettings,
     TrainerSettings,
 )
+from components.trainer import data
 from components.trainer.monitor import averaged_weights
+from components.trainer.normalisation import CohortNormalisation, distances, voice_means
 from components.trainer.run_fn import run_fn
 from tests.bad_recordings import encoded, speech_like
 from tests.support_pairs import FRAMES, MELS, write_pairs
@@ -37,7 +39,7 @@ SMALL = TrainerSettings(
 )
 
 
-def arguments(folder, settings):
+def arguments(folder, settings, spectrogram=SPECTROGRAM):
     for number, split in enumerate(("train", "calibration", "eval")):
         if not (folder / f"Split-{split}").exists():
             write_pairs(folder / f"Split-{split}", seed=number, noisy=True)
@@ -45,7 +47,7 @@ def arguments(folder, settings):
         custom_config={
             "trainer": settings.model_dump_json(),
             "speech": SPEECH.model_dump_json(),
-            "spectrogram": SPECTROGRAM.model_dump_json(),
+            "spectrogram": spectrogram.model_dump_json(),
             "serving": ServingSettings(max_windows=3).model_dump_json(),
             "provenance": {"config_digest": "c", "data_digest": "d", "code_digest": "e"},
             "checkpoints": str(folder / "checkpoints"),
@@ -174,3 +176,38 @@ def test_the_moving_average_stands_in_and_goes_again():
     assert inside != weights[-1]
     with averaged_weights(model):
         assert float(model.get_weights()[0][0, 0]) == inside
+
+
+def test_distances_are_told_relative_to_the_training_voices(tmp_path):
+    settings = SMALL.model_copy(update={"epochs": 1, "normalisation_nearest": 3})
+    run_fn(arguments(tmp_path, settings))
+    model = tf.saved_model.load(str(tmp_path / "model"))
+    embedding = tf.math.l2_normalize(tf.random.stateless_normal([40, 8], [1, 2]), axis=1)
+    scores = model.signatures["score_embeddings"](
+        embedding_a=embedding[:20], embedding_b=embedding[20:]
+    )
+    windows = data.load_windows([str(tmp_path / "Split-train/*")], MELS, FRAMES, pairs=3_000)
+    cohort = voice_means(
+        model.embed_windows(windows.spectrogram).numpy(), windows.speaker, unit_norm=True
+    )
+    normalisation = CohortNormalisation(cohort, 3)
+    expected = distances(embedding, np.arange(20), np.arange(20, 40), normalisation)
+    np.testing.assert_allclose(scores["distance"], expected, rtol=1e-3, atol=1e-3)
+
+
+def test_a_tower_trained_on_several_lengths_serves_one(tmp_path):
+    longest = SPECTROGRAM.hop_samples * (FRAMES - 1) / SPEECH.sample_rate
+    shorter = SPECTROGRAM.model_copy(
+        update={"window_seconds": 0.528, "longest_train_window_seconds": longest}
+    )
+    frames = shorter.frames(SPEECH.sample_rate)
+    assert (frames, shorter.of_train().frames(SPEECH.sample_rate)) == (34, FRAMES)
+    for number, split in enumerate(("calibration", "eval")):
+        write_pairs(tmp_path / f"Split-{split}", seed=number, noisy=True, frames=frames)
+    settings = SMALL.model_copy(update={"epochs": 1})
+    run_fn(arguments(tmp_path, settings, shorter))
+    model = tf.saved_model.load(str(tmp_path / "model"))
+    recording = encoded(speech_like(0, 8_000), 8_000)
+    answer = model.signatures["embed"](audio=tf.constant([recording]))
+    assert answer["status"].numpy() == [b"ok"]
+    assert model.embed_windows(np.zeros((2, MELS, frames), np.uint8)).shape == (2, 8)

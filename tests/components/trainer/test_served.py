@@ -20,6 +20,7 @@ from components.settings import (
 )
 from components.trainer.calibration import Calibration
 from components.trainer.export import export, model_digest
+from components.trainer.normalisation import CohortNormalisation, distances
 from components.trainer.recordings import FrontEnd, Recordings
 from components.trainer.served import WINDOWS_AT_ONCE
 from components.trainer.tower import build_tower
@@ -55,7 +56,7 @@ def small_tower(head):
     return build_tower(trainer, spectrogram.n_mels, spectrogram.frames(RATE))
 
 
-def exported(folder, head):
+def exported(folder, head, normalisation=None):
     """A small model with random weights, how often its tower was traced, and what it says."""
     tower, traces = small_tower(head), []
     real = type(tower).call
@@ -68,7 +69,13 @@ def exported(folder, head):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(type(tower), "call", counted)
         export(
-            tower, CALIBRATION, FRONT_END, {"made": "here"}, str(folder), unit_norm=head == "pooled"
+            tower,
+            CALIBRATION,
+            FRONT_END,
+            {"made": "here"},
+            str(folder),
+            unit_norm=head == "pooled",
+            normalisation=normalisation,
         )
     return SimpleNamespace(folder=folder, traces=len(traces), model=tf.saved_model.load(folder))
 
@@ -76,6 +83,17 @@ def exported(folder, head):
 @pytest.fixture(scope="module")
 def pooled(tmp_path_factory):
     return exported(tmp_path_factory.mktemp("pooled"), "pooled")
+
+
+@pytest.fixture(scope="module")
+def normalisation():
+    cohort = np.random.default_rng(0).normal(size=(12, 8)).astype(np.float32)
+    return CohortNormalisation(cohort / np.linalg.norm(cohort, axis=1, keepdims=True), 5)
+
+
+@pytest.fixture(scope="module")
+def normalised(tmp_path_factory, normalisation):
+    return exported(tmp_path_factory.mktemp("normalised"), "pooled", normalisation)
 
 
 @pytest.fixture(scope="module")
@@ -155,6 +173,22 @@ def test_a_decision_on_recordings_is_the_one_on_their_embeddings(pooled):
     assert told["same_speaker"][0]
 
 
+def test_a_cohort_normalises_every_score(normalised, normalisation):
+    a, b = [recording(1), recording(2)], [recording(5), b"no recording"]
+    embedding = ask(normalised, "embed", audio=[*a, *b])["embedding"]
+    told = ask(normalised, "serving_default", audio_a=a, audio_b=b)
+    scores = ask(
+        normalised, "score_embeddings", embedding_a=embedding[:2], embedding_b=embedding[2:]
+    )
+    expected = distances(embedding, [0], [2], normalisation).numpy()[0]
+    assert abs(expected - np.linalg.norm(embedding[0] - embedding[2])) > 1e-3
+    for answer in (told, scores):
+        np.testing.assert_allclose(answer["distance"], [expected, np.nan], atol=1e-5)
+        assert np.isnan(answer["probability"]).tolist() == [False, True]
+    probability = 1.0 / (1.0 + np.exp(-CALIBRATION.slope * (CALIBRATION.threshold - expected)))
+    np.testing.assert_allclose(told["probability"][0], probability, atol=1e-4)
+
+
 def test_what_is_bad_has_a_status_and_leaves_its_neighbours_alone(pooled):
     good, other = [recording(1), recording(2, 1.0)], [recording(3), recording(4)]
     alone = ask(pooled, "serving_default", audio_a=good, audio_b=other)
@@ -217,13 +251,15 @@ def test_embeddings_that_are_no_numbers_are_nobody(pooled):
     np.testing.assert_array_equal(scores["same_speaker"], [False, False, True])
 
 
-def test_the_graph_holds_only_operations_of_tensorflow(pooled):
-    saved = saved_model_pb2.SavedModel.FromString((pooled.folder / "saved_model.pb").read_bytes())
+def test_the_graph_holds_only_operations_of_tensorflow(normalised):
+    saved = saved_model_pb2.SavedModel.FromString(
+        (normalised.folder / "saved_model.pb").read_bytes()
+    )
     (meta_graph,) = saved.meta_graphs
     library = meta_graph.graph_def.library.function
     nodes = [*meta_graph.graph_def.node, *(node for item in library for node in item.node_def)]
     used = {node.op for node in nodes} - {item.signature.name for item in library}
-    assert {"Conv2D", "RFFT", "StringLength"} <= used
+    assert {"Conv2D", "RFFT", "StringLength", "TopKV2"} <= used
     assert not used & {"PyFunc", "PyFuncStateless", "EagerPyFunc"}
     assert [op for op in used if not hasattr(tf.raw_ops, op)] == []
     assert len([node for node in nodes if node.op == "Conv2D"]) == 12

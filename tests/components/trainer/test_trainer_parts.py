@@ -30,6 +30,9 @@ SMALL = TrainerSettings(
 )
 
 
+SHAPE = data.TrainShape(MELS, FRAMES, FRAMES)
+
+
 def test_warm_up_rises_and_decay_ends_at_the_end_rate():
     rate = WarmupPolynomialDecay(peak=1e-3, end=1e-5, warmup_steps=10, total_steps=110, power=1.0)
     rates = [float(rate(step)) for step in range(111)]
@@ -46,12 +49,19 @@ def test_calibration_gives_honest_probabilities_whatever_the_class_sizes():
     similar, dissimilar = rng.normal(1.4, 0.1, 20_000), rng.normal(1.8, 0.1, 2_000)
     label = np.r_[np.ones(20_000), np.zeros(2_000)].astype(np.int64)
     weight = np.where(label == 1, 11 / 20, 11 / 2)
-    trials = CalibrationTrials(np.r_[similar, dissimilar].astype(np.float32), label, weight)
+    windows = np.r_[np.ones(10_000), np.full(12_000, 2)].astype(np.int64)
+    distance = np.r_[similar, dissimilar].astype(np.float32)
+    trials = CalibrationTrials(distance, label, weight, windows)
     calibration = calibrate(trials)
     # Two normal distributions of variance v: the log odds have slope 0.4 / v.
     assert calibration.threshold == pytest.approx(1.6, abs=0.01)
     assert calibration.slope == pytest.approx(40.0, rel=0.1)
-    promised = promise(trials, calibration)
+    promised = promise(trials, calibration, window_seconds=1.5)
+    assert [part["seconds"] for part in promised["by_length"]] == [1.5, 3.0]
+    assert [part["similar"] for part in promised["by_length"]] == [10_000, 10_000]
+    assert [part["dissimilar"] for part in promised["by_length"]] == [0, 2_000]
+    rejected = distance[10_000:20_000] > calibration.threshold
+    assert promised["by_length"][1]["false_reject_rate"] == pytest.approx(rejected.mean(), rel=1e-6)
     assert (promised["similar"], promised["dissimilar"]) == (20_000, 2_000)
     # A threshold two standard deviations away from both means.
     assert promised["eer"] == pytest.approx(norm.cdf(-2.0), rel=0.3)
@@ -63,9 +73,10 @@ def test_a_model_that_learnt_nothing_is_refused():
     label = np.array([1, 0] * 50)
     with pytest.raises(SwarError, match="learnt nothing"):
         distance = np.where(label == 1, 1.0, 0.5).astype(np.float32)
-        calibrate(CalibrationTrials(distance, label, np.ones(100)))
+        calibrate(CalibrationTrials(distance, label, np.ones(100), np.ones(100, np.int64)))
     with pytest.raises(SwarError, match="one kind only"):
-        calibrate(CalibrationTrials(np.ones(4, np.float32), np.ones(4, np.int64), np.ones(4)))
+        ones = np.ones(4, np.int64)
+        calibrate(CalibrationTrials(ones.astype(np.float32), ones, np.ones(4), ones))
 
 
 def windows_of(*rows):
@@ -181,7 +192,7 @@ def test_weights_file_is_loaded_and_a_wrong_one_refused(tmp_path):
 
 
 def test_balanced_batches_have_equal_numbers_of_each_speaker(tmp_path):
-    stream = data.balanced_windows(write_pairs(tmp_path / "train"), SMALL, MELS, FRAMES)
+    stream = data.balanced_windows(write_pairs(tmp_path / "train"), SMALL, SHAPE)
     seen = set()
     for windows, speaker in stream.take(10):
         assert windows.shape == (12, MELS, FRAMES)
@@ -200,8 +211,7 @@ def test_listed_batches_keep_pairs_together(tmp_path):
     stream = data.listed_pairs(
         write_pairs(tmp_path / "train"),
         SMALL.model_copy(update={"pairs_per_batch": 8}),
-        MELS,
-        FRAMES,
+        SHAPE,
     )
     for windows, label in stream.take(5):
         assert windows.shape == (16, MELS, FRAMES)
@@ -215,17 +225,34 @@ def test_streams_repeat_with_their_seed(tmp_path):
 
     def first_batch(seed):
         settings = SMALL.model_copy(update={"seed": seed})
-        return next(iter(data.balanced_windows(patterns, settings, MELS, FRAMES)))[1].numpy()
+        return next(iter(data.balanced_windows(patterns, settings, SHAPE)))[1].numpy()
 
     np.testing.assert_array_equal(first_batch(0), first_batch(0))
     assert not np.array_equal(first_batch(0), first_batch(1))
 
 
+def test_batches_are_cut_to_lengths_between_the_two(tmp_path):
+    shape = data.TrainShape(MELS, FRAMES, FRAMES - 5)
+    assert shape.only_frames is None
+    patterns = write_pairs(tmp_path / "train", noisy=True)
+    stored = data.load_windows(patterns, MELS, FRAMES, pairs=40).spectrogram
+    lengths = set()
+    for windows, _ in data.balanced_windows(patterns, SMALL, shape).take(40):
+        length = windows.shape[2]
+        lengths.add(length)
+        # Neighbouring frames of a stored window.
+        assert any(
+            np.all(stored[:, :, at : at + length] == windows[0], axis=(1, 2)).any()
+            for at in range(FRAMES - length + 1)
+        )
+    assert lengths == set(range(FRAMES - 5, FRAMES + 1))
+
+
 def test_masks_blank_bands_of_the_training_stream(tmp_path):
     patterns = write_pairs(tmp_path / "train")
     settings = SMALL.model_copy(update={"time_mask_frames": 10, "frequency_mask_mels": 8})
-    windows, _speaker = next(iter(data.balanced_windows(patterns, settings, MELS, FRAMES)))
-    plain, _ = next(iter(data.balanced_windows(patterns, SMALL, MELS, FRAMES)))
+    windows, _speaker = next(iter(data.balanced_windows(patterns, settings, SHAPE)))
+    plain, _ = next(iter(data.balanced_windows(patterns, SMALL, SHAPE)))
     assert windows.dtype == tf.uint8
     masked = (windows.numpy() == 0) & (plain.numpy() > 0)
     assert 0 < masked.mean() < 0.6

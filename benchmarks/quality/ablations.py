@@ -1,0 +1,168 @@
+"""What each ingredient of the training gives: one changed setting a run, at equal compute.
+
+`python -m benchmarks.quality.ablations FOLDER OUTPUT STEPS SEED...`: trains on
+`FOLDER/tuning/train.csv` (see `manifests`), judges by the speakers of `FOLDER/tuning/unseen/`, and
+prints a table. What is done stands in `OUTPUT/runs.jsonl` and is not done again.
+"""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+SWAR: Final = str(Path(sys.executable).with_name("swar"))
+SECONDS: Final = "3"
+RUNS: Final = "runs.jsonl"
+STEPS_PER_EPOCH: Final = 50
+# One model of all sets: few pairs of each of many speakers.
+COMMON: Final = {
+    "speech.unseen_speaker_fraction": "0",
+    "pairs.train.similar_per_speaker": "20",
+    "pairs.train.dissimilar": "10",
+    "pairs.held_out.similar_per_speaker": "10",
+    "pairs.held_out.dissimilar": "5",
+    "report.utterances_per_speaker": "2",
+    "report.resamples": "10",
+}
+REVERBERATION: Final = "pairs.augmentation.reverberation_probability"
+NOISE: Final = "pairs.augmentation.noise_probability"
+TELEPHONE: Final = "pairs.augmentation.telephone_probability"
+
+
+@dataclass(frozen=True)
+class Variant:
+    """The default, but for some settings."""
+
+    name: str
+    changed: Mapping[str, str] = field(default_factory=dict)
+    step_cost: float = 1.0
+    """Of a step of 64 windows of 1.52 s: a dearer step means fewer of them."""
+
+
+VARIANTS: Final = (
+    Variant("default"),
+    Variant("every speaker alike", {"pairs.train_balance": "speakers"}),
+    Variant("one speed", {"pairs.train_speeds": "[1.0]"}),
+    Variant("article's loss, all pairs", {"trainer.loss": "batch"}),
+    Variant("prototypical loss", {"trainer.loss": "prototypical"}),
+    Variant("temperature 0.1", {"trainer.temperature": "0.1"}),
+    Variant(
+        "16 speakers x 4 windows",
+        {"trainer.speakers_per_batch": "16", "trainer.windows_per_speaker": "4"},
+    ),
+    Variant("statistics pooling", {"trainer.head": "statistics"}),
+    Variant(
+        "windows of 1.5 to 4 s",
+        {"spectrogram.longest_train_window_seconds": "4.0"},
+        step_cost=(1.52 + 4.0) / 2 / 1.52,
+    ),
+    Variant("SpecAugment", {"trainer.time_mask_frames": "20", "trainer.frequency_mask_mels": "10"}),
+    Variant("noise", {NOISE: "0.5"}),
+    Variant("reverberation", {REVERBERATION: "0.5"}),
+    Variant("telephone", {TELEPHONE: "0.3"}),
+    Variant("weight averaging", {"trainer.weight_averaging": "0.98"}),
+    Variant("learning rate / 2", {"trainer.learning_rate": "0.0005"}),
+    Variant("learning rate x 2", {"trainer.learning_rate": "0.002"}),
+    Variant("AS-norm", {"trainer.normalisation_nearest": "50"}),
+    Variant(
+        "article's recipe",
+        {
+            # All of paper.yaml but its pairs of every two speakers, which are too many here.
+            "speech.sample_rate": "22050",
+            "spectrogram.window_seconds": "5.0",
+            "spectrogram.hop_samples": "512",
+            "pairs.windows": "random",
+            "pairs.train_balance": "speakers",
+            "pairs.train_speeds": "[1.0]",
+            "trainer.head": "flatten",
+            "trainer.loss": "listed",
+            "trainer.margin": "3.0",
+            "trainer.pairs_per_batch": "22",
+            "trainer.learning_rate": "0.0001",
+        },
+        step_cost=(44 * 216) / (64 * 96),
+    ),
+)
+
+
+def command(variant: Variant, folder: Path, output: Path, steps: int, seed: int) -> list[str]:
+    """`swar run` of a variant."""
+    epochs = max(1, round(steps / variant.step_cost / STEPS_PER_EPOCH))
+    settings = {
+        **COMMON,
+        "trainer.epochs": str(epochs),
+        "trainer.steps_per_epoch": str(STEPS_PER_EPOCH),
+        "trainer.seed": str(seed),
+        **variant.changed,
+    }
+    return [
+        *(SWAR, "run", "--config", "default", "--data", str(folder / "tuning" / "train.csv")),
+        *("--output", str(output), "--beam-workers", "2"),
+        *(part for name, value in settings.items() for part in ("--set", f"{name}={value}")),
+    ]
+
+
+def judge(folder: Path, output: Path) -> dict[str, Any]:
+    """EER with its interval, and the Cllr, of each set of speakers never heard."""
+    models = (output / "artifacts" / "Trainer" / "model").iterdir()
+    model = max(models, key=lambda one: int(one.name)) / "Format-Serving"
+    sets = sorted((folder / "tuning" / "unseen").glob("*.csv"))
+    asked = [part for one in sets for part in ("--data", str(one))]
+    told = subprocess.run(
+        [SWAR, "evaluate", str(model), *asked, "--duration", SECONDS, "--json"],
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
+    return {
+        one["set"]: {name: one["figures"][name] for name in ("eer", "cllr")}
+        for one in json.loads(told)["slices"]
+        if one["sliced_by"] == "all"
+    }
+
+
+def done(output: Path) -> Iterator[dict[str, Any]]:
+    """Runs that were finished."""
+    path = output / RUNS
+    if path.exists():
+        yield from map(json.loads, path.read_text("utf-8").splitlines())
+
+
+def run(folder: Path, output: Path, steps: int, seeds: list[int]) -> None:
+    """Trains and judges whatever is not done yet, and prints all."""
+    output.mkdir(parents=True, exist_ok=True)
+    finished = {(row["variant"], row["steps"], row["seed"]) for row in done(output)}
+    for seed in seeds:
+        for variant in VARIANTS:
+            if (variant.name, steps, seed) in finished:
+                continue
+            # A model that is refused, exit status 1, is judged like the others.
+            status = subprocess.run(
+                command(variant, folder, output / "run", steps, seed), check=False
+            ).returncode
+            if status > 1:
+                raise SystemExit(status)
+            row = {"variant": variant.name, "steps": steps, "seed": seed}
+            row["sets"] = judge(folder, output / "run")
+            with (output / RUNS).open("a", encoding="utf-8") as file:
+                file.write(json.dumps(row) + "\n")
+            print(told(row), flush=True)
+    for row in done(output):
+        print(told(row))
+
+
+def told(row: Mapping[str, Any]) -> str:
+    """A line of the table."""
+    cells = [
+        f"{name} {100 * one['eer']['value']:.1f} ({100 * one['eer']['low']:.1f}-"
+        f"{100 * one['eer']['high']:.1f}) Cllr {one['cllr']['value']:.2f}"
+        for name, one in row["sets"].items()
+    ]
+    return f"| {row['variant']} | {row['seed']} | {' | '.join(cells)} |"
+
+
+if __name__ == "__main__":
+    run(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), [int(one) for one in sys.argv[4:]])

@@ -1,0 +1,75 @@
+"""The files of `pairs`: which pair goes to which, and how it is written."""
+
+import hashlib
+import os
+from collections.abc import Iterable, Mapping
+
+import apache_beam as beam
+import tensorflow as tf
+
+from components import features
+from components.settings import SpectrogramSettings
+from components.spectrogram_pair_gen import runs
+from components.spectrogram_pair_gen.runs import Run
+from components.spectrogram_pair_gen.windows import Window
+
+COUNTERS = "SpectrogramPairGen"
+MEGABYTE = 1_000_000
+
+
+def count(name: str) -> None:
+    """Adds one to a counter of the Beam pipeline."""
+    beam.metrics.Metrics.counter(COUNTERS, name).inc()
+
+
+def pairs_per_shard(settings: SpectrogramSettings, sample_rate: int, shard_megabytes: float) -> int:
+    """How many pairs of such windows make a file of so many megabytes, uncompressed."""
+    pair_bytes = 2 * settings.n_mels * settings.frames(sample_rate)
+    return max(1, round(shard_megabytes * MEGABYTE / pair_bytes))
+
+
+class WriteShard(beam.DoFn):
+    """((split, shard), its runs) -> one file of pairs in the order of their identities."""
+
+    def __init__(self, folder: Mapping[str, str]) -> None:
+        self._folder = folder
+
+    def process(
+        self, item: tuple[tuple[str, int], Iterable[Run]], shards: Mapping[str, int]
+    ) -> None:
+        (split, shard), written = item
+        windows = (window for run in written for window in runs.read(run))
+        ordered = sorted(windows, key=lambda window: (window.pair_id, window.side))
+        name = f"data_tfrecord-{shard:05d}-of-{shards[split]:05d}.gz"
+        path = os.path.join(self._folder[split], name)
+        with tf.io.TFRecordWriter(path, tf.io.TFRecordOptions(compression_type="GZIP")) as file:
+            for a, b in zip(ordered[::2], ordered[1::2], strict=True):
+                file.write(_example(split, a, b).SerializeToString(deterministic=True))
+                count(split)
+
+
+def shard_of(pair_id: str, shards: int) -> int:
+    """Spreads pairs evenly; the identity's own digits order the pairs within a shard."""
+    digest = hashlib.sha256(pair_id.encode()).digest()
+    return int.from_bytes(digest[:8], "big") % shards
+
+
+def _example(split: str, a: Window, b: Window) -> tf.train.Example:
+    if a.pair_id != b.pair_id:
+        raise ValueError(f"pair {a.pair_id} has one side only")
+    values: dict[str, bytes | int | float] = {
+        features.LABEL: a.label,
+        features.SPLIT: split.encode(),
+        features.PAIR_ID: a.pair_id.encode(),
+        features.GENDER_PAIR: features.gender_pair(a.gender, b.gender).encode(),
+    }
+    for side, window in zip(features.SIDES, (a, b), strict=True):
+        values |= {
+            features.sided(features.SPECTROGRAM, side): window.spectrogram,
+            features.sided(features.SPEAKER, side): window.speaker.encode(),
+            features.sided(features.GENDER, side): window.gender.encode(),
+            features.sided(features.RECORDING, side): window.recording.encode(),
+            features.sided(features.START_SECONDS, side): window.start_seconds,
+            features.sided(features.LEVEL_DBFS, side): window.level_dbfs,
+        }
+    return features.example(values)

@@ -1,0 +1,105 @@
+"""Distances of utterances: Euclidean, or relative to the strangers nearest to each of them.
+
+Source: Matejka et al., "Analysis of Score Normalization in Multilingual Speaker Recognition",
+Interspeech 2017, adaptive symmetric normalisation (AS-norm), with distances in place of scores.
+"""
+
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+from components.trainer.tower import all_pairs_distance, paired_distance
+
+Floats = npt.NDArray[np.float32]
+
+# Of a standard deviation: strangers that are all equally far away say nothing about a spread.
+_LEAST_DEVIATION: Final = 1e-3
+
+
+class CohortNormalisation(tf.Module):
+    """What distances from the voices of a cohort say about a distance.
+
+    An utterance has a mean m and a standard deviation s of its distances from the nearest of the
+    cohort. A distance d of two utterances becomes `z = ((d - m_a) / s_a + (d - m_b) / s_b) / 2`,
+    and is told as `M + S z`, at least 0, with the means M and S of m and s over the cohort's own
+    voices: on the scale of the Euclidean distance, and the same threshold means the same for
+    utterances that are near to many strangers and for those that are near to none.
+    """
+
+    def __init__(self, cohort: Floats, nearest: int) -> None:
+        """Measures the cohort itself.
+
+        Args:
+            cohort: float32 [C, D], C > 2, an embedding for each voice.
+            nearest: how many of them count; C - 1 at most, whatever is said.
+        """
+        super().__init__(name="cohort_normalisation")
+        self.nearest = min(nearest, len(cohort) - 1)
+        self.cohort = tf.Variable(cohort, trainable=False, dtype=tf.float32)
+        # Without the nearest one, which is the voice itself.
+        own = -tf.math.top_k(-all_pairs_distance(cohort), self.nearest + 1).values[:, 1:]
+        mean, deviation = _moments(own)
+        self.mean = tf.Variable(tf.reduce_mean(mean), trainable=False)
+        self.deviation = tf.Variable(tf.reduce_mean(deviation), trainable=False)
+
+    def moments(self, embedding: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Mean and deviation, float32 [N] each, of float32 [N, D]."""
+        everyone = all_pairs_distance(embedding, self.cohort)
+        return _moments(-tf.math.top_k(-everyone, self.nearest).values)
+
+    def normalise(self, distance: tf.Tensor, *moments: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
+        """float32 [N] of Euclidean distances [N] and the moments of both sides."""
+        standard = [(distance - mean) / deviation for mean, deviation in moments]
+        shared = tf.add_n(standard) / float(len(standard))
+        return tf.maximum(self.mean + self.deviation * shared, 0.0)
+
+
+def _moments(distance: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    deviation = tf.math.reduce_std(distance, axis=1)
+    return tf.reduce_mean(distance, axis=1), tf.maximum(deviation, _LEAST_DEVIATION)
+
+
+def voice_means(embedding: Floats, speaker: npt.NDArray[np.bytes_], *, unit_norm: bool) -> Floats:
+    """Every voice's mean embedding, in the order of their names.
+
+    Args:
+        embedding: [windows, D].
+        speaker: [windows].
+        unit_norm: whether embeddings have the length 1; the means then have too.
+
+    Returns:
+        [voices, D].
+    """
+    voices, voice = np.unique(speaker, return_inverse=True)
+    mean = np.zeros((len(voices), embedding.shape[1]), np.float32)
+    np.add.at(mean, voice, embedding)
+    mean /= np.bincount(voice)[:, np.newaxis]
+    if unit_norm:
+        mean /= np.linalg.norm(mean, axis=1, keepdims=True)
+    return mean
+
+
+def distances(
+    embedding: tf.Tensor,
+    first: tf.Tensor,
+    second: tf.Tensor,
+    normalisation: CohortNormalisation | None,
+) -> tf.Tensor:
+    """Of pairs of utterances.
+
+    Args:
+        embedding: float32 [utterances, D].
+        first, second: integers [N], which utterances are compared.
+        normalisation: None for the Euclidean distance.
+
+    Returns:
+        float32 [N].
+    """
+    distance = paired_distance(tf.gather(embedding, first), tf.gather(embedding, second))
+    if normalisation is None:
+        return distance
+    mean, deviation = normalisation.moments(embedding)
+    sides = [(tf.gather(mean, side), tf.gather(deviation, side)) for side in (first, second)]
+    return normalisation.normalise(distance, *sides)
