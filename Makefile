@@ -49,7 +49,7 @@ lint: venv
 
 # Needs podman, buildah and debootstrap, see docs/container.md.
 container-test:
-	deploy/container/test.sh
+	BASE="$(BASE)" BEAM="$(BEAM)" BUILD="$(BUILD)" PYTHON_3_12="$(PYTHON_3_12)" deploy/container/test.sh
 
 # uv.lock names the registry's host and stays out of git; what is exported of it does not.
 lock:
