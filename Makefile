@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := venv
 .DELETE_ON_ERROR:
-.PHONY: venv demo test lint lock clean
+.PHONY: venv demo test lint container-test lock clean
 
 VENV := .venv
 UV_VERSION := 0.13.9
@@ -47,6 +47,10 @@ lint: venv
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 
+# Needs podman, buildah and debootstrap, see docs/container.md.
+container-test:
+	BASE="$(BASE)" BEAM="$(BEAM)" BUILD="$(BUILD)" PYTHON_3_12="$(PYTHON_3_12)" deploy/container/test.sh
+
 # uv.lock names the registry's host and stays out of git; what is exported of it does not.
 lock:
 	@$(if $(PYTHON),,echo "no fitting Python: set PYTHON" >&2; exit 1)
@@ -55,6 +59,7 @@ lock:
 	build/lock-venv/bin/pip install --quiet uv==$(UV_VERSION)
 	build/lock-venv/bin/uv lock
 	build/lock-venv/bin/uv export --quiet --format requirements.txt --no-emit-project --all-groups --all-extras -o requirements.lock
+	echo 'tensorflow[and-cuda]' | build/lock-venv/bin/uv pip compile --quiet --no-config --no-emit-index-url --generate-hashes --constraint requirements.lock --python-version 3.12 --python-platform x86_64-manylinux_2_28 --custom-compile-command "make lock" --output-file requirements-gpu.lock -
 	rm -rf build/lock-venv
 
 clean:

@@ -193,6 +193,8 @@ class TrainerSettings(Settings):
     weight_averaging: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
     """Momentum of the moving average of the weights that is evaluated and kept; 0 is none."""
     precision: Literal["auto", "float32", "mixed_float16", "mixed_bfloat16"] = "auto"
+    xla: bool = False
+    """Whether XLA compiles the training step: once, and anew for every length of windows."""
     monitor_windows: Annotated[int, Field(ge=4)] = 400
     """Windows of `train` and of `eval` that are compared, all with all, after an epoch."""
     selection_windows: Annotated[int, Field(ge=4)] = 1_200

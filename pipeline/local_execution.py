@@ -17,6 +17,11 @@ from pipeline.spec_executor import TaskRun, execute, read_spec
 
 SPEC: Final = "pipeline.yaml"
 NO_IMAGE: Final = "no-image"
+# All that the tasks share; the command of their containers itself is imported by each.
+LIBRARIES: Final = (
+    "pipeline.pipeline",
+    "tfx.orchestration.kubeflow.v2.container.kubeflow_v2_entrypoint_utils",
+)
 
 
 def execute_locally(config: Config, *, data: str, output: Path, terminal: TextIO) -> bool:
@@ -38,7 +43,8 @@ def execute_locally(config: Config, *, data: str, output: Path, terminal: TextIO
         compile_pipeline(here, output / SPEC)
         runs: dict[str, TaskRun] = {}
         try:
-            for run in execute(read_spec(output / SPEC), parameters, output / "artifacts"):
+            spec = read_spec(output / SPEC)
+            for run in execute(spec, parameters, output / "artifacts", LIBRARIES):
                 console.print(f"{run.name}: {run.state}", markup=False, highlight=False)
                 runs[run.name] = run
         except OSError as error:

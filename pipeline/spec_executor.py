@@ -1,16 +1,15 @@
 """Runs a compiled specification on this machine, task by task, as Vertex would.
 
-Each task is its container's real command in a process of its own: it gets an ExecutorInput
-in the place of `{{$}}`, and what it says of its artifacts is read from its ExecutorOutput.
+Each task is the module that its container's command runs, in a process of its own: it gets an
+ExecutorInput in the place of `{{$}}`, and what it says of its artifacts is read from its
+ExecutorOutput.
 """
 
 import hashlib
 import json
 import re
 import shutil
-import subprocess
-import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -31,6 +30,7 @@ from kfp.pipeline_spec.pipeline_spec_pb2 import (
 
 from pipeline.failures import RunFailed
 from pipeline.spec_store import Outputs, Store
+from pipeline.task_server import TaskServer
 
 _EXECUTOR_INPUT: Final = "{{$}}"
 _METADATA: Final = re.compile(r"\{\{\$\.inputs\.artifacts\['(\w+)'\]\.metadata\['(\w+)'\]\}\}")
@@ -52,7 +52,12 @@ def read_spec(path: Path) -> PipelineSpec:
     return json_format.ParseDict(yaml.safe_load(path.read_text("utf-8")), PipelineSpec())
 
 
-def execute(spec: PipelineSpec, parameters: Mapping[str, Any], root: Path) -> Iterator[TaskRun]:
+def execute(
+    spec: PipelineSpec,
+    parameters: Mapping[str, Any],
+    root: Path,
+    libraries: Sequence[str] = (),
+) -> Iterator[TaskRun]:
     """Runs the tasks in an order that their inputs allow, one after the other.
 
     Args:
@@ -60,18 +65,28 @@ def execute(spec: PipelineSpec, parameters: Mapping[str, Any], root: Path) -> It
         parameters: a value for every runtime parameter.
         root: gets a folder named for the pipeline, with `executions/` (what every task left
             behind, for caches and resolvers), and log and artifacts of each task that ran.
+        libraries: modules to import once for all tasks.
 
     Raises:
         RunFailed: a task ended with an error, which is its cause.
     """
     folder = root / spec.pipeline_info.name
-    run = _Run(spec, parameters, folder, Store(folder / "executions"))
-    for name in TopologicalSorter(_dependencies(spec)).static_order():
-        yield run.task(name)
+    store = Store(folder / "executions")
+    with TaskServer(libraries, folder / "libraries.log") as server:
+        run = _Run(spec, parameters, folder, store, server)
+        for name in TopologicalSorter(_dependencies(spec)).static_order():
+            yield run.task(name)
 
 
 class _Run:
-    def __init__(self, spec: PipelineSpec, parameters: Mapping[str, Any], root: Path, store: Store):
+    def __init__(
+        self,
+        spec: PipelineSpec,
+        parameters: Mapping[str, Any],
+        root: Path,
+        store: Store,
+        server: TaskServer,
+    ) -> None:
         self._spec = spec
         self._executors = json_format.ParseDict(
             json_format.MessageToDict(spec.deployment_spec),
@@ -80,6 +95,7 @@ class _Run:
         self._parameters = parameters
         self._root = root
         self._store = store
+        self._server = server
         self._outputs: dict[str, Outputs] = {}
 
     def task(self, name: str) -> TaskRun:
@@ -119,7 +135,7 @@ class _Run:
             shutil.rmtree(folder)
         folder.mkdir()
         self._plan_outputs(told, task, folder, number)
-        _run_command(name, container, told, folder / "log.txt")
+        _run_command(self._server, name, container, told, folder / "log.txt")
         outputs = _said(told)
         self._store.record(number, name, fingerprint, outputs)
         return TaskRun(name, "done", outputs)
@@ -212,20 +228,18 @@ def _fingerprint(
 
 
 def _run_command(
+    server: TaskServer,
     name: str,
     container: PipelineDeploymentConfig.PipelineContainerSpec,
     told: ExecutorInput,
     log: Path,
 ) -> None:
-    """Runs a container's command here. Its `python` is this one."""
+    """Runs a container's command here. Its `python -m` is this one's."""
     said = json_format.MessageToJson(told, indent=None, sort_keys=True)
     words: list[str] = list(container.command) + list(container.args)
-    python, rest = words[0], words[1:]
-    if python != "python" or any("{{$." in word for word in rest):
+    if words[:2] != ["python", "-m"] or any("{{$." in word for word in words):
         raise NotImplementedError(f"{name} is not a command of TFX's")
-    command = [sys.executable, *(said if word == _EXECUTOR_INPUT else word for word in rest)]
-    with log.open("wb") as file:
-        status = subprocess.run(command, stdout=file, stderr=subprocess.STDOUT).returncode
+    status = server.run([said if word == _EXECUTOR_INPUT else word for word in words[2:]], log)
     if status:
         # The traceback's text, in which the fault of a user is found.
         cause = RuntimeError(log.read_text("utf-8", errors="replace")[-_LOG_TAIL:])

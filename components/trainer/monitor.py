@@ -47,15 +47,17 @@ def embed(model: keras.Model, spectrogram: np.ndarray) -> np.ndarray:
 @contextlib.contextmanager
 def averaged_weights(model: keras.Model) -> Iterator[None]:
     """The moving average in place of the weights, where the optimiser keeps one."""
+    # What scales the loss for float16 wraps the optimiser that keeps the average.
+    optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
 
     def swap() -> None:
-        averages = model.optimizer._model_variables_moving_average
+        averages = optimizer._model_variables_moving_average
         for weight, average in zip(model.trainable_variables, averages, strict=True):
             value = keras.ops.convert_to_numpy(weight)
             weight.assign(average)
             average.assign(value)
 
-    if not model.optimizer.use_ema:
+    if not optimizer.use_ema:
         yield
         return
     swap()

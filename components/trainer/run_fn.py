@@ -1,11 +1,10 @@
 """Trains, calibrates and exports: what the TFX Trainer calls."""
 
-import contextlib
 import hashlib
 import json
 import logging
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,7 @@ from components.settings import (
     SpeechSettings,
     TrainerSettings,
 )
-from components.trainer import data, losses
+from components.trainer import data, devices, losses
 from components.trainer.calibration import (
     Calibration,
     calibrate,
@@ -103,9 +102,10 @@ class Job:
 def run_fn(fn_args: FnArgs) -> None:
     """Trains the tower, keeps its best epoch, calibrates it and writes the SavedModel."""
     job = Job.of(fn_args)
+    devices.take_memory_as_needed()
     job.checkpoints.mkdir(parents=True, exist_ok=True)
     keras.utils.set_random_seed(job.trainer.seed)
-    with _precision(job.trainer.precision), _quick_graphs():
+    with devices.precision(job.trainer.precision), devices.quick_graphs():
         tower, learnt = _train(job)
         normalisation = _normalisation(tower, job)
         calibration, promised = _calibrate(tower, normalisation, job)
@@ -130,8 +130,7 @@ def run_fn(fn_args: FnArgs) -> None:
 
 def _train(job: Job) -> tuple[keras.Model, dict[str, Any]]:
     """The tower with the weights of its best epoch, and what the card says of the training."""
-    gpus = tf.config.list_physical_devices("GPU")
-    strategy = tf.distribute.MirroredStrategy() if len(gpus) > 1 else tf.distribute.get_strategy()
+    strategy = devices.strategy()
     stream, windows_per_step = _training_stream(job, strategy.num_replicas_in_sync)
     steps = job.trainer.steps_per_epoch or max(1, _windows(job) // windows_per_step)
     with strategy.scope():
@@ -139,7 +138,7 @@ def _train(job: Job) -> tuple[keras.Model, dict[str, Any]]:
         tower.compile(
             optimizer=_optimizer(job.trainer, steps * job.trainer.epochs),
             loss=losses.make_loss(job.trainer),
-            jit_compile=False,
+            jit_compile=job.trainer.xla,
         )
     monitor = TrialMonitor(
         _monitored(job),
@@ -239,30 +238,3 @@ def _calibrate(
 
 def _card(job: Job) -> dict[str, Any]:
     return {"trainer": job.trainer.model_dump(), **job.provenance}
-
-
-@contextlib.contextmanager
-def _precision(wanted: str) -> Iterator[None]:
-    """Keras' dtype policy while the model is made and used; the caller's afterwards."""
-    if wanted == "auto":
-        wanted = "mixed_float16" if tf.config.list_physical_devices("GPU") else "float32"
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(wanted)
-    try:
-        yield
-    finally:
-        keras.config.set_dtype_policy(before)
-
-
-@contextlib.contextmanager
-def _quick_graphs() -> Iterator[None]:
-    """Without Grappler where there is no GPU: it gains nothing and costs most of a first step."""
-    if tf.config.list_physical_devices("GPU"):
-        yield
-        return
-    before = tf.config.optimizer.get_experimental_options()
-    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
-    try:
-        yield
-    finally:
-        tf.config.optimizer.set_experimental_options(before)

@@ -1,7 +1,7 @@
 """The executor on specifications of small commands, without TFX."""
 
 import json
-import textwrap
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -11,29 +11,7 @@ import yaml
 from pipeline.failures import RunFailed, user_error
 from pipeline.spec_executor import TaskRun, execute, read_spec
 
-# Says of its `model` what its parameters say, and of `blessing` that it is of its input.
-COMMAND = textwrap.dedent(
-    """
-    import json, os, sys
-    told = json.loads(sys.argv[1])
-    values = told["inputs"].get("parameterValues", {})
-    print("working")
-    if "fault" in values:
-        raise SystemExit("components.errors.SwarError: " + values["fault"])
-    artifacts = {}
-    for key, held in told["outputs"]["artifacts"].items():
-        artifact = held["artifacts"][0]
-        os.makedirs(artifact["uri"])
-        metadata = dict(values)
-        for given in told["inputs"].get("artifacts", {}).values():
-            for item in given.get("artifacts", []):
-                metadata["current_model_id"] = item["name"]
-                metadata["seen"] = item["uri"]
-        artifacts[key] = {"artifacts": [{"name": artifact["name"], "metadata": metadata}]}
-    with open(told["outputs"]["outputFile"], "w") as file:
-        json.dump({"artifacts": artifacts}, file)
-    """
-)
+COMMAND = ["python", "-m", "tests.pipeline.support_task"]
 MODEL, BLESSING = "tfx.Model", "tfx.ModelBlessing"
 
 
@@ -78,12 +56,12 @@ class _Pipeline:
         outputs: dict[str, str],
         parameters: dict[str, Any] | None = None,
         artifacts: dict[str, Any] | None = None,
-        command: str = COMMAND,
+        command: Sequence[str] = COMMAND,
     ) -> Self:
         return self.add(
             name,
             outputs,
-            {"container": {"image": "i", "command": ["python", "-c", command], "args": ["{{$}}"]}},
+            {"container": {"image": "i", "command": list(command), "args": ["{{$}}"]}},
             cachingOptions={"enableCache": True},
             inputs={
                 "parameters": {key: _parameter(v) for key, v in (parameters or {}).items()},
@@ -209,7 +187,7 @@ def test_what_it_cannot_do_is_said(tmp_path: Path) -> None:
     with pytest.raises(NotImplementedError, match="a resolver that asks for create_time>1"):
         _Pipeline().add("Found", {"x": MODEL}, query).run(tmp_path)
     with pytest.raises(NotImplementedError, match="is not a command of TFX's"):
-        _Pipeline().container("A", {}, command="{{$.inputs.uri}}").run(tmp_path)
+        _Pipeline().container("A", {}, command=["python", "-m", "{{$.inputs.uri}}"]).run(tmp_path)
 
 
 def test_executions_are_kept_as_plain_json(tmp_path: Path) -> None:

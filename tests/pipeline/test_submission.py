@@ -1,4 +1,3 @@
-import importlib.util
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -7,8 +6,7 @@ from typing import Any
 
 import pytest
 
-from components.errors import SwarError
-from pipeline import cli, submission
+from pipeline import cli
 from pipeline.config import Config, load_config
 
 Calls = list[tuple[Any, ...]]
@@ -33,7 +31,6 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> Calls:
     stand_in("vertex_runner", "submit", "https://console.example/run")
     stand_in("kubeflow_runner", "submit", "run-1")
     stand_in("local_execution", "execute_locally", False)
-    monkeypatch.setattr(submission, "_check_kfp", lambda: None)
     return made
 
 
@@ -80,16 +77,3 @@ def test_a_model_that_is_not_blessed_here_is_status_1(
     assert told == (1, "", "")
     named = calls[0][2]
     assert (named["data"], named["output"]) == ("d", Path("o"))
-
-
-def test_without_kfp_one_line_says_which_python_has_it(
-    monkeypatch: pytest.MonkeyPatch, swar: Callable[..., Any]
-) -> None:
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    status, out, err = swar("compile", "--config", "demo", "a.yaml")
-    assert (status, out) == (2, "")
-    assert err == (
-        "swar: error: kfp is not installed, TFX brings it on Python 3.11 only: use Python 3.11\n"
-    )
-    with pytest.raises(SwarError, match="kfp is not installed"):
-        submission.submit(load_config("demo"), data="d", execute_locally=None)

@@ -1,0 +1,38 @@
+#!/usr/bin/env bash
+# Builds the image and runs the test suite in it: test.sh [ARGUMENT...], which are pytest's.
+#
+#   BASE      image to build on; without it one is made by base.sh, of the interpreter PYTHON_3_12
+#   BEAM      image with Beam's boot; without it a stand-in that only says how it was called
+#   BUILD     more arguments for buildah, such as --volume=CA_BUNDLE:/etc/ssl/certs/ca-certificates.crt:ro
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+image=localhost/swar
+
+if [ -z "${BASE:-}" ]; then
+    BASE=localhost/swar-base
+    podman image exists "$BASE" || deploy/container/base.sh "$BASE" "${PYTHON_3_12:?name a Python 3.12, or a BASE}"
+fi
+if [ -z "${BEAM:-}" ]; then
+    BEAM=localhost/swar-beam
+    stand_in=$(mktemp --directory)
+    trap 'rm -rf "$stand_in"' EXIT
+    install -D --mode=755 /dev/stdin "$stand_in/opt/apache/beam/boot" <<<$'#!/bin/sh\necho "boot $*"'
+    tar --directory="$stand_in" --create . | podman import - "$BEAM"
+fi
+read -r -a more <<<"${BUILD:-}"
+time deploy/container/build.sh "$image" --build-arg="BASE=$BASE" --build-arg="BEAM=$BEAM" "${more[@]}"
+podman image ls "$image"
+
+run=(podman --runtime=runc run --rm --network=none --ulimit=host)
+test "$("${run[@]}" "$image" id --user)" = 10001
+if [ "$BEAM" = localhost/swar-beam ]; then
+    test "$("${run[@]}" "$image" --id=1 --provision_endpoint=x)" = "boot --id=1 --provision_endpoint=x"
+fi
+"${run[@]}" "$image" swar --version
+"${run[@]}" "$image" pip check
+# Only the tests and the files that they are about: the code is the image's own.
+for part in tests deploy docs benchmarks compose.yaml pyproject.toml requirements.lock Dockerfile .dockerignore Makefile README.md; do
+    run+=(--volume="$PWD/$part:/repository/$part:ro")
+done
+time "${run[@]}" --workdir=/repository --env=PYTHONDONTWRITEBYTECODE=1 "$image" \
+    python -m pytest -p no:cacheprovider "$@"

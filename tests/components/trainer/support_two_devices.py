@@ -1,0 +1,76 @@
+"""Trains on a processor in two parts, which only a process of its own can have; prints JSON."""
+
+import json
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from components.settings import TrainerSettings
+from components.trainer import devices, losses
+from components.trainer.run_fn import run_fn
+from components.trainer.tower import build_tower
+from tests.components.trainer.test_run_fn import SMALL, arguments
+from tests.support_pairs import FRAMES, MELS
+
+RATE = 0.1
+
+
+def main(folder: Path) -> None:
+    processor = tf.config.list_physical_devices("CPU")[0]
+    parts = [tf.config.LogicalDeviceConfiguration()] * 2
+    tf.config.set_logical_device_configuration(processor, parts)
+    settings = SMALL.model_copy(update={"steps_per_epoch": None, "epochs": 1})
+    told = one_step(settings)
+    steps = []
+    keras.callbacks.TensorBoard.on_train_batch_end = lambda self, batch, logs=None: steps.append(
+        batch
+    )
+    run_fn(arguments(folder, settings))
+    print(json.dumps(told | {"steps": len(steps)}))
+
+
+def one_step(settings: TrainerSettings) -> dict[str, float]:
+    """A step of both devices beside each half of its batch on one device."""
+    rng = np.random.default_rng(0)
+    windows = settings.speakers_per_batch * settings.windows_per_speaker
+    spectrogram = rng.integers(0, 256, (2 * windows, MELS, FRAMES), dtype=np.uint8)
+    speaker = np.repeat(np.arange(2 * settings.speakers_per_batch), settings.windows_per_speaker)
+    with devices.strategy().scope():
+        both = compiled(settings)
+    one = compiled(settings)
+    start = both.get_weights()
+    shared_loss = both.train_on_batch(spectrogram, speaker)
+    shared = both.get_weights()
+    halves, half_losses = [], []
+    for half in (slice(0, windows), slice(windows, None)):
+        one.set_weights(start)
+        half_losses.append(one.train_on_batch(spectrogram[half], speaker[half]))
+        halves.append(one.get_weights())
+    moved = [np.abs(after - before).max() for before, after in zip(start, shared, strict=True)]
+    apart = [
+        np.abs(together - np.mean(each, axis=0)).max()
+        for together, *each in zip(shared, *halves, strict=True)
+    ]
+    return {
+        "devices": len(tf.config.list_logical_devices("CPU")),
+        "replicas": devices.strategy().num_replicas_in_sync,
+        "loss": float(shared_loss),
+        "mean_of_halves": float(np.mean(half_losses)),
+        "moved": float(max(moved)),
+        "apart": float(max(apart)),
+    }
+
+
+def compiled(settings: TrainerSettings) -> keras.Model:
+    keras.utils.set_random_seed(0)
+    tower = build_tower(settings, MELS, FRAMES)
+    # By plain gradients, so that the mean of steps is the step of the mean.
+    tower.compile(keras.optimizers.SGD(RATE), losses.make_loss(settings), jit_compile=settings.xla)
+    return tower
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

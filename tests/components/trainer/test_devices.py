@@ -1,0 +1,123 @@
+"""GPUs: what can be tried of them on a processor."""
+
+import json
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras.src.optimizers.loss_scale_optimizer import LossScaleOptimizer
+
+from components.settings import TrainerSettings
+from components.trainer import devices
+from components.trainer.losses import make_loss
+from components.trainer.monitor import averaged_weights
+from components.trainer.tower import build_tower
+from tests.support_pairs import FRAMES, MELS
+
+SMALL = TrainerSettings(
+    blocks=(1, 1, 1, 1), embedding_size=8, speakers_per_batch=4, windows_per_speaker=2
+)
+
+
+def batch():
+    speaker = np.repeat(np.arange(4), 2)
+    noise = np.random.default_rng(0).integers(0, 30, (8, MELS, FRAMES))
+    return (50 * speaker[:, None, None] + noise).astype(np.uint8), speaker
+
+
+def tower_in(policy, settings=SMALL, momentum=0.0):
+    keras.utils.set_random_seed(0)
+    with devices.precision(policy):
+        tower = build_tower(settings, MELS, FRAMES)
+        optimizer = keras.optimizers.Adam(1e-3, use_ema=momentum > 0.0, ema_momentum=momentum)
+        tower.compile(optimizer, make_loss(settings), jit_compile=settings.xla)
+    return tower
+
+
+def test_without_a_gpu_auto_is_float32():
+    with devices.precision("auto"):
+        assert keras.config.dtype_policy().name == "float32"
+
+
+def test_float16_computes_in_it_and_scales_the_loss_so_that_gradients_survive():
+    tower, plain = tower_in("mixed_float16"), tower_in("float32")
+    assert "float16" in {layer.compute_dtype for layer in tower.layers}
+    assert tower.output.dtype == "float32"
+    assert {weight.dtype for weight in tower.weights} == {"float32"}
+    assert isinstance(tower.optimizer, LossScaleOptimizer)
+    assert not isinstance(plain.optimizer, LossScaleOptimizer)
+    # What is reported is the loss, not the scaled one.
+    assert tower.evaluate(*batch(), verbose=0) == pytest.approx(
+        plain.evaluate(*batch(), verbose=0), rel=0.02
+    )
+    found = [tower.train_on_batch(*batch()) for _ in range(15)]
+    assert np.all(np.isfinite(found)) and found[-1] < found[0]
+    assert float(tower.optimizer.dynamic_scale) >= 1.0
+
+
+def test_a_step_that_overflows_is_left_out_and_the_next_one_scaled_less():
+    tower = tower_in("mixed_float16")
+    tower.optimizer.build(tower.trainable_variables)
+    before = [weight.numpy() for weight in tower.trainable_variables]
+    scale = float(tower.optimizer.dynamic_scale)
+    tower.optimizer.apply([tf.fill(weight.shape, np.inf) for weight in tower.trainable_variables])
+    for weight, was in zip(tower.trainable_variables, before, strict=True):
+        np.testing.assert_array_equal(weight.numpy(), was)
+    assert float(tower.optimizer.dynamic_scale) == scale / 2.0
+
+
+@pytest.mark.parametrize("policy", ["float32", "mixed_float16"])
+def test_the_moving_average_is_found_under_the_scaling_too(policy):
+    tower = tower_in(policy, momentum=0.5)
+    for _ in range(8):
+        tower.train_on_batch(*batch())
+    last = [weight.numpy() for weight in tower.trainable_variables]
+    with averaged_weights(tower):
+        averaged = [weight.numpy() for weight in tower.trainable_variables]
+    assert max(np.abs(a - b).max() for a, b in zip(last, averaged, strict=True)) > 1e-5
+    for weight, was in zip(tower.trainable_variables, last, strict=True):
+        np.testing.assert_array_equal(weight.numpy(), was)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("loss", ["supervised", "prototypical", "batch"])
+def test_xla_trains_as_without_it(loss):
+    settings = SMALL.model_copy(update={"loss": loss})
+    plain = tower_in("float32", settings)
+    compiled = tower_in("float32", settings.model_copy(update={"xla": True}))
+    for _ in range(2):
+        expected = plain.train_on_batch(*batch())
+        assert compiled.train_on_batch(*batch()) == pytest.approx(expected, rel=1e-3)
+
+
+def test_gpus_take_memory_as_they_need_it(monkeypatch):
+    told = []
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [f"{kind}:0", f"{kind}:1"])
+    monkeypatch.setattr(
+        tf.config.experimental, "set_memory_growth", lambda *growth: told.append(growth)
+    )
+    devices.take_memory_as_needed()
+    assert told == [("GPU:0", True), ("GPU:1", True)]
+
+
+def test_one_device_shares_nothing():
+    assert devices.strategy().num_replicas_in_sync == 1
+
+
+@pytest.mark.slow
+def test_two_devices_take_the_step_of_the_mean_of_their_gradients(tmp_path):
+    module = "tests.components.trainer.support_two_devices"
+    done = subprocess.run(
+        [sys.executable, "-m", module, str(tmp_path)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    told = json.loads(done.stdout.splitlines()[-1])
+    assert (told["devices"], told["replicas"]) == (2, 2)
+    assert told["loss"] == pytest.approx(told["mean_of_halves"], rel=1e-4)
+    assert told["moved"] > 1e-3 > 1e-5 > told["apart"]
+    # 40 pairs are 80 windows; a step takes 4 speakers x 4 windows on each of two devices.
+    assert told["steps"] == 80 // (2 * 16)
+    assert (tmp_path / "model" / "saved_model.pb").is_file()
