@@ -25,4 +25,4 @@ def arm(trap: str) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
         return original(*arguments)
 
-    executor._example = trapped
+    executor._example = trapped  # type: ignore[assignment]  # Mypy knows the original
