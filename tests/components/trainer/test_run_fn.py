@@ -36,6 +36,7 @@ SMALL = TrainerSettings(
     steps_per_epoch=4,
     warmup_steps=1,
     monitor_windows=40,
+    normalisation_nearest=0,
 )
 
 
