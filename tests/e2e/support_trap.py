@@ -25,4 +25,4 @@ def arm(trap: str) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
         return original(*arguments)
 
-    executor._example = trapped
+    setattr(executor, "_example", trapped)  # noqa: B010 - for mypy it is another function
