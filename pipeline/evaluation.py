@@ -12,7 +12,7 @@ from rich.console import Console
 
 from components import features
 from components.errors import SwarError
-from components.published_model import PublishedModel, version_folder
+from components.published_model import PublishedModel, read_card, version_folder
 from components.settings import SpectrogramSettings, SpeechSettings
 from components.speech_example_gen.sources import (
     Listing,
@@ -20,6 +20,7 @@ from components.speech_example_gen.sources import (
     data_digest,
     list_recordings,
 )
+from components.speech_example_gen.spans import is_pattern
 from components.speech_example_gen.splitting import held_out_speakers
 from components.verification.identification import Identification, identify
 from components.verification.results import Selection, Unused
@@ -63,8 +64,14 @@ def evaluate(
             that the model was not trained on.
     """
     sets = name_sets(data)
-    listings = {name: list_recordings(folder) for name, folder in sets.items()}
-    served = PublishedModel(version_folder(model))
+    version = version_folder(model)
+    # Of spans those that the training took, or data that it was trained on would look like others.
+    rolling_spans = read_card(version).get("speech", {}).get("rolling_spans")
+    listings = {
+        name: list_recordings(folder, rolling_spans if is_pattern(folder) else None)
+        for name, folder in sets.items()
+    }
+    served = PublishedModel(version)
     trained_on = [
         name
         for name, found in listings.items()

@@ -45,14 +45,24 @@ def output_to(log: Path) -> Iterator[TextIO]:
     finally:
         root.handlers[:] = handlers
         root.setLevel(level)
-        # On a disk that is full the rest of the log is lost, but not the terminal.
-        for last in (to_file.close, sys.stdout.flush, sys.stderr.flush):
-            with suppress(OSError):
-                last()
+        with suppress(OSError):  # on a full disk the rest of the log is lost
+            to_file.close()
+        _flush_or_drop(sys.stdout, _STDOUT)
+        _flush_or_drop(sys.stderr, _STDERR)
         for kept, descriptor in zip(saved, (_STDOUT, _STDERR), strict=True):
             os.dup2(kept, descriptor)
             os.close(kept)
         terminal.close()
+
+
+def _flush_or_drop(stream: TextIO, descriptor: int) -> None:
+    """Empties a stream, on a full disk into nothing: it must not show on the terminal later."""
+    try:
+        stream.flush()
+    except OSError:
+        with open(os.devnull, "wb") as nothing:
+            os.dup2(nothing.fileno(), descriptor)
+        stream.flush()
 
 
 @dataclass

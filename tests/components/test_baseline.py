@@ -14,6 +14,7 @@ from tfx.types.standard_artifacts import Model, ModelBlessing
 from components.artifacts import MODEL_CARD
 from components.baseline import LatestOtherBlessedModelStrategy
 from components.pusher.component import Pusher
+from components.rolled_back import mark_rolled_back
 
 COMPLETE, CACHED = "COMPLETE", "CACHED"
 
@@ -65,15 +66,17 @@ def test_latest_blessed_other_model(candidate, blessed, refused, expected, tmp_p
     assert [model.id for model in resolved["candidate"]] == [candidate]
 
 
-def test_models_of_other_windows_or_gone_from_disk_are_no_baseline(tmp_path):
-    kept, candidate = _model(1, tmp_path), _model(4, tmp_path)
+def test_models_of_other_windows_gone_or_rolled_back_are_no_baseline(tmp_path):
+    kept, candidate = _model(1, tmp_path), _model(5, tmp_path)
     other, gone = _model(2, tmp_path, n_mels=40), _model(3, tmp_path)
     shutil.rmtree(gone.uri)
+    taken_back = _model(4, tmp_path)
+    mark_rolled_back(taken_back.uri, "2026-01-02T03:04:05Z")
     resolved = LatestOtherBlessedModelStrategy().resolve_artifacts(
         None,
         {
-            "model": [kept, other, gone, candidate],
-            "model_blessing": [_blessing(number) for number in (1, 2, 3)],
+            "model": [kept, other, gone, taken_back, candidate],
+            "model_blessing": [_blessing(number) for number in (1, 2, 3, 4)],
             "candidate": [candidate],
         },
     )

@@ -95,7 +95,7 @@ def _services(output: Path) -> Iterator[Path]:
 
 
 def _await(port: int) -> None:
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 300
     while True:
         with contextlib.suppress(ConnectionRefusedError):
             socket.create_connection(("localhost", port)).close()

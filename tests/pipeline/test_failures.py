@@ -6,7 +6,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from components.errors import SwarError
 from pipeline.beam_runner import beam_arguments
-from pipeline.failures import RunFailed, user_error
+from pipeline.failures import RunFailed, storage_error, user_error
 
 
 def _raised(cause: Exception) -> Exception:
@@ -81,3 +81,34 @@ def test_a_library_that_is_not_installed_is_named_with_the_remedy() -> None:
     assert "'tfx' is not installed" in told
     assert "pip install" in told
     assert user_error(ImportError("cannot import name 'x'")) is None
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (OSError(28, "No space left on device"), "no space is left on the disk of /out, or of /"),
+        (RuntimeError("/out/a; No space left on device"), "no space is left"),
+        (RuntimeError("Error: database or disk is full"), "no space is left"),
+        (OSError(30, "Read-only file system", "/out/published/1"), "cannot write /out/published/1"),
+        (RuntimeError("/out/published; Not a directory"), "cannot write /out/published (Not a"),
+        (RuntimeError("attempt to write a readonly database"), "cannot write /out (attempt"),
+        (PermissionError(13, "Permission denied", "/data/a.wav"), None),
+        (ValueError("bad shape"), None),
+    ],
+)
+def test_a_full_or_unwritable_disk_is_told_with_the_remedy(
+    error: Exception, told: str | None
+) -> None:
+    found = storage_error(_raised(error), Path("/out"))
+    if told is None:
+        assert found is None
+    else:
+        assert told in str(found)
+        assert str(found).endswith("and start again: what is finished is kept")
+
+
+def test_a_real_full_disk_is_known() -> None:
+    with pytest.raises(OSError, match="No space") as raised, Path("/dev/full").open("wb") as full:
+        full.write(b"0")
+        full.flush()
+    assert storage_error(raised.value, Path("/out")) is not None

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from pipeline.code_digest import SOURCE_ROOT
 from pipeline.terminal import PROGRESS_LOGGER, Progress, output_to
 
 ABSL = logging.getLogger("absl")
@@ -115,3 +116,27 @@ def test_a_terminal_keeps_a_table_and_the_messages_above_it() -> None:
     assert "  Trainer: epoch 1" in shown
     assert "done" in shown
     assert "waiting" in shown
+
+
+_TO_A_FULL_DISK = """
+import logging, sys
+from pathlib import Path
+from pipeline.terminal import output_to
+
+with output_to(Path("/dev/full")) as terminal:
+    print("lost")
+    logging.getLogger().warning("lost")
+    print("seen", file=terminal)
+print("told", file=sys.stderr)
+"""
+
+
+def test_a_log_on_a_full_disk_leaves_the_terminal_as_it_was() -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", _TO_A_FULL_DISK],
+        capture_output=True,
+        text=True,
+        cwd=SOURCE_ROOT,
+        env={**os.environ, "PYTHONUNBUFFERED": ""},
+    )
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "seen\n", "told\n")

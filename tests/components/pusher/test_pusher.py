@@ -16,6 +16,7 @@ from tfx.utils import proto_utils
 from components.pusher import publish as publish_module
 from components.pusher.executor import Executor
 from components.pusher.publish import publish
+from components.rolled_back import clear_rolled_back, mark_rolled_back
 
 ROOT = Path(__file__).parents[3]
 
@@ -170,6 +171,17 @@ def test_executor_marks_the_artifact_with_the_destination(tmp_path):
     assert again.get_int_custom_property("pushed") == 1
     assert again.get_string_custom_property("pushed_destination") == destination
     assert len(_versions(base)) == 1
+
+
+def test_executor_does_not_push_what_was_rolled_back(tmp_path):
+    model_directory, base = tmp_path / "model", tmp_path / "push"
+    _model(model_directory / "Format-Serving")
+    mark_rolled_back(str(model_directory), "2026-01-02T03:04:05Z")
+    pushed = _push(tmp_path, model_directory, base, blessed=True)
+    assert pushed.get_int_custom_property("pushed") == 0
+    assert not base.exists()
+    clear_rolled_back(str(model_directory))
+    assert _push(tmp_path, model_directory, base, True).get_int_custom_property("pushed") == 1
 
 
 def test_executor_does_not_push_without_a_blessing(tmp_path):
