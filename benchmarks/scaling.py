@@ -136,7 +136,7 @@ def _shuffled(pipeline: beam.Pipeline) -> tuple[dict[str, int], dict[str, float]
             count[collection] = monitoring_infos.extract_counter_value(info)
         elif info.urn == BYTES:
             sampled, total, _, _ = monitoring_infos.extract_distribution(info)
-            size[collection] = total / sampled
+            size[collection] = total / sampled if sampled else 0.0  # nothing went through it
     elements: dict[str, int] = {}
     sizes: dict[str, float] = {}
     for transform in pipeline.to_runner_api().components.transforms.values():

@@ -211,6 +211,15 @@ class TrainerSettings(Settings):
             )
         return self
 
+    @model_validator(mode="after")
+    def _xla_knows_all_shapes(self) -> Self:
+        if self.xla and self.loss == "prototypical":
+            raise ValueError(
+                "xla cannot compile loss prototypical, which counts the batch's speakers as it "
+                "runs: set xla to false"
+            )
+        return self
+
     @property
     def unit_norm(self) -> bool:
         """Whether embeddings have the length 1."""

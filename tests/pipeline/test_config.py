@@ -132,6 +132,7 @@ def test_a_wrong_override_is_told_in_one_line(tmp_path: Path, override: str, tol
         (["pairs.augmentation.noise_snr_db=[3, 2]"], "[3, 2] must not fall"),
         (["pairs.augmentation.reverberation_seconds=[0, 1]"], "must be above 0"),
         (["trainer.head=flatten"], "loss supervised needs embeddings of length 1"),
+        (["trainer.loss=prototypical", "trainer.xla=true"], "xla cannot compile loss prototypical"),
         (["speech.train_fraction=1.0"], "the rest is eval"),
     ],
 )
