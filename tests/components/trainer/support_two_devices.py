@@ -50,10 +50,12 @@ def one_step(settings: TrainerSettings) -> dict[str, float]:
         one.set_weights(start)
         half_losses.append(step(one, spectrogram[half], speaker[half]))
         halves.append(one.get_weights())
+    learnt = [weight.trainable for weight in both.weights]
     moved = [np.abs(after - before).max() for before, after in zip(start, shared, strict=True)]
+    # Statistics of batches are those of the first device, as Keras keeps and saves them.
     apart = [
-        np.abs(together - np.mean(each, axis=0)).max()
-        for together, *each in zip(shared, *halves, strict=True)
+        np.abs(together - (np.mean(each, axis=0) if is_learnt else each[0])).max()
+        for is_learnt, together, *each in zip(learnt, shared, *halves, strict=True)
     ]
     return {
         "devices": len(tf.config.list_logical_devices("CPU")),
