@@ -45,8 +45,6 @@ def test_what_it_copies_is_let_through():
     ignore = (ROOT / ".dockerignore").read_text().splitlines()
     assert copied == {line[1:] for line in ignore if line.startswith("!")}
     assert "*" in ignore
-    for source in copied:
-        assert (ROOT / source).exists()
 
 
 def test_it_does_not_run_as_root():

@@ -23,7 +23,7 @@ read -r -a more <<<"${BUILD:-}"
 time deploy/container/build.sh "$image" --build-arg="BASE=$BASE" --build-arg="BEAM=$BEAM" "${more[@]}"
 podman image ls "$image"
 
-run=(podman --runtime=runc run --rm --network=none --ulimit=host)
+run=(podman --runtime=runc run --rm --network=none --ulimit=nofile=4096:4096 --ulimit=nproc=4096:4096)
 test "$("${run[@]}" "$image" id --user)" = 10001
 if [ "$BEAM" = localhost/swar-beam ]; then
     test "$("${run[@]}" "$image" --id=1 --provision_endpoint=x)" = "boot --id=1 --provision_endpoint=x"
@@ -31,7 +31,7 @@ fi
 "${run[@]}" "$image" swar --version
 "${run[@]}" "$image" pip check
 # Only the tests and the files that they are about: the code is the image's own.
-for part in tests deploy docs benchmarks compose.yaml pyproject.toml requirements.lock Dockerfile .dockerignore Makefile README.md; do
+for part in tests deploy docs benchmarks compose.yaml pyproject.toml requirements.lock requirements-gpu.lock Dockerfile .dockerignore Makefile README.md; do
     run+=(--volume="$PWD/$part:/repository/$part:ro")
 done
 time "${run[@]}" --workdir=/repository --env=PYTHONDONTWRITEBYTECODE=1 "$image" \
