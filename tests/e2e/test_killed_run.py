@@ -37,7 +37,7 @@ pytestmark = pytest.mark.slow
 # Each lies where something of the component is written, and something is not yet.
 POINTS = (
     KillPoint(SPEECH, "components.speech_example_gen.executor._example", 10),
-    KillPoint(PAIRS, "components.spectrogram_pair_gen.executor._example", 100),
+    KillPoint(PAIRS, "components.spectrogram_pair_gen.shards._example", 100),
     KillPoint(STATISTICS, "apache_beam.io.filebasedsink.FileBasedSink.finalize_write", 1),
     KillPoint(VALIDATOR, "components.example_validator.executor._read_anomalies"),
     KillPoint(

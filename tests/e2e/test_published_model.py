@@ -9,6 +9,7 @@ import pytest
 import tensorflow as tf
 from numpy.typing import NDArray
 from scipy.optimize import brentq
+from scipy.stats import spearmanr
 from sklearn.metrics import precision_score, recall_score, roc_auc_score, roc_curve
 from tensorflow.core.protobuf import saved_model_pb2
 
@@ -99,8 +100,14 @@ def test_distances_are_those_of_the_embeddings(
     scores = _scores(model, examples)
     assert set(scores) == {features.DISTANCE, features.PROBABILITY}
     assert {output.dtype for output in scores.values()} == {tf.float32}
-    distance = np.linalg.norm(a.numpy().astype(np.float64) - b.numpy(), axis=1)
+    of_embeddings = model.signatures["score_embeddings"](embedding_a=a, embedding_b=b)
+    distance = of_embeddings[features.DISTANCE].numpy()
     np.testing.assert_allclose(scores[features.DISTANCE], distance, atol=1e-5)
+    # Relative to the nearest training voices, and in the same order as without them on the whole.
+    euclidean = np.linalg.norm(a.numpy().astype(np.float64) - b.numpy(), axis=1)
+    assert finished.config.trainer.normalisation_nearest > 0
+    assert np.max(np.abs(distance - euclidean)) > 1e-3
+    assert spearmanr(distance, euclidean).statistic > 0.5
     probability = 1.0 / (1.0 + np.exp(-card["slope"] * (card["threshold"] - distance)))
     np.testing.assert_allclose(scores[features.PROBABILITY], probability, atol=1e-4)
 
