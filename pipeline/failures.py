@@ -18,6 +18,7 @@ _UNWRITABLE = (
     "Read-only file system",
     "Permission denied",
     "Not a directory",
+    "is not a directory",
     "Is a directory",
     "File exists",
     "attempt to write a readonly database",

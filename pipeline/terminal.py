@@ -32,6 +32,7 @@ def output_to(log: Path) -> Iterator[TextIO]:
     saved = os.dup(_STDOUT), os.dup(_STDERR)
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
+    raise_exceptions = logging.raiseExceptions
     to_file = logging.FileHandler(log, encoding="utf-8")
     to_file.setFormatter(logging.Formatter(_LOG_FORMAT))
     terminal = os.fdopen(os.dup(_STDOUT), "w", encoding="utf-8", errors="replace")
@@ -39,12 +40,15 @@ def output_to(log: Path) -> Iterator[TextIO]:
         with log.open("ab") as file:
             os.dup2(file.fileno(), _STDOUT)
             os.dup2(file.fileno(), _STDERR)
+        # On a full disk every line would be answered with a traceback.
+        logging.raiseExceptions = False
         root.handlers[:] = [to_file]
         root.setLevel(logging.INFO)
         yield terminal
     finally:
         root.handlers[:] = handlers
         root.setLevel(level)
+        logging.raiseExceptions = raise_exceptions
         with suppress(OSError):  # on a full disk the rest of the log is lost
             to_file.close()
         _flush_or_drop(sys.stdout, _STDOUT)
