@@ -79,7 +79,9 @@ def test_one_speaker_is_not_enough():
         survey.plan([surveyed("a", "1.wav")], ["a"], SETTINGS)
 
 
-def test_shards_group_neighbours_by_duration():
+def test_shards_group_neighbours_by_duration(monkeypatch):
+    monkeypatch.setattr(survey, "SHARD_SECONDS", 600)
+
     def work(name, seconds):
         return survey.Work(recording("a", name), (Piece("train", 0, 0, seconds * 10),))
 
