@@ -10,10 +10,11 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TextIO
 
 import typer
 from rich.console import Console
+from rich.progress import Progress
 
 from pipeline.config import load_config
 from pipeline.terminal import output_to
@@ -87,12 +88,13 @@ def drift_command(
     Exit status: 0 alike, 1 drift, 2 error.
     """
     bounds = load_config(config, settings or ()).drift
-    with _quiet() as stderr, Console(file=stderr).status("") as status:
+    with _quiet() as stderr, _progress(stderr) as progress:
         from pipeline.drift import drift
         from pipeline.operations_display import drift_table
 
+        task = progress.add_task("recordings")
         found = drift(
-            model, data, bounds, lambda done, of: status.update(f"{done} of {of} recordings")
+            model, data, bounds, lambda done, of: progress.update(task, completed=done, total=of)
         )
     if as_json:
         _print_json({"has_drifted": found.has_drifted, **asdict(found)})
@@ -125,12 +127,17 @@ def rollback_command(
         )
 
 
+def _progress(stderr: TextIO) -> Progress:
+    console = Console(file=stderr)
+    return Progress(console=console, transient=True, disable=not console.is_terminal)
+
+
 def _print_json(value: Any) -> None:
     typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[Any]:
+def _quiet() -> Iterator[TextIO]:
     """Keeps the libraries' chatter from the terminal; yields the real stderr."""
     with (
         os.fdopen(os.dup(2), "w", encoding="utf-8", errors="replace") as stderr,

@@ -8,11 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from components import audio
 from components.artifacts import MODEL_CARD
 from components.rolled_back import mark_rolled_back
 from components.speech_example_gen.sources import list_recordings
-from tests.bad_recordings import encoded
+from tests.bad_recordings import encoded, speech_like
 from tests.e2e.conftest import Run
 from tests.e2e.support_runs import BASELINE, EVALUATOR, PUSHER, Ended, Store, states
 
@@ -65,8 +64,8 @@ def test_the_same_recordings_have_not_drifted(
 def test_a_telephone_line_and_silence_are_drift(
     finished: Run, swar: Callable[[list[str]], Ended], tmp_path: Path
 ) -> None:
-    for number, item in enumerate(list_recordings(str(finished.data)).recordings):
-        samples = audio.decode(item.path, sample_rate=RATE)
+    for number in range(12):
+        samples = speech_like(number, RATE)
         spectrum = np.fft.rfft(samples)
         spectrum[len(spectrum) * 3_400 // (RATE // 2) :] = 0
         narrow = np.fft.irfft(spectrum, len(samples)) if number % 2 else np.zeros(len(samples))
