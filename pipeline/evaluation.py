@@ -10,7 +10,6 @@ import pandas as pd
 from pydantic import ValidationError
 from rich.console import Console
 
-from components import features
 from components.errors import SwarError
 from components.published_model import PublishedModel, read_card, version_folder
 from components.settings import SpectrogramSettings, SpeechSettings
@@ -21,7 +20,7 @@ from components.speech_example_gen.sources import (
     list_recordings,
 )
 from components.speech_example_gen.spans import is_pattern
-from components.speech_example_gen.splitting import held_out_speakers
+from components.speech_example_gen.splitting import unseen_speakers
 from components.verification.identification import Identification, identify
 from components.verification.results import Selection, Unused
 from components.verification.scoring import score
@@ -100,8 +99,7 @@ def _without_seen(
             "all of it is unseen, leave --split out"
         )
     speech, _ = _front_end(served)
-    held_out = held_out_speakers(sorted(listing.speakers), speech)
-    unseen = frozenset(name for name, split in held_out.items() if split == features.UNSEEN)
+    unseen = unseen_speakers(listing.speakers, speech)
     recordings = tuple(item for item in listing.recordings if item.speaker in unseen)
     return replace(listing, recordings=recordings, speakers=unseen)
 

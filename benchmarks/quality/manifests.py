@@ -15,11 +15,10 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from components import features
 from components.errors import SwarError
 from components.settings import SpeechSettings
 from components.speech_example_gen.sources import Recording, list_recordings
-from components.speech_example_gen.splitting import held_out_speakers
+from components.speech_example_gen.splitting import unseen_speakers
 
 COLUMNS = ("path", "speaker", "gender", "recording")
 TUNING_SPEECH = SpeechSettings(seed=1, unseen_speaker_fraction=0.4)
@@ -35,10 +34,9 @@ def unseen_of(recordings: Sequence[Recording], settings: SpeechSettings) -> set[
     """The speakers of one set to judge by."""
     speakers = sorted({item.speaker for item in recordings})
     try:
-        held_out = held_out_speakers(speakers, settings)
+        return set(unseen_speakers(speakers, settings))
     except SwarError:
         return set(speakers)
-    return {name for name, split in held_out.items() if split == features.UNSEEN}
 
 
 def write(path: Path, rows: list[tuple[str, Recording]]) -> None:

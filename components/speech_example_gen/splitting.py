@@ -3,7 +3,7 @@
 import hashlib
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from components import features
@@ -21,38 +21,70 @@ class Piece:
     end: int
 
 
-def held_out_speakers(speakers: Sequence[str], settings: SpeechSettings) -> dict[str, str]:
-    """The speakers that training never hears, and the split that holds them.
+def unseen_speakers(speakers: Collection[str], settings: SpeechSettings) -> frozenset[str]:
+    """The speakers that training never hears: those whose keyed hashes come first.
 
-    Those whose keyed hashes come first are `unseen`, the next are for `calibration`: a new
-    speaker moves at most one other speaker across each border. Of either at least two are
-    taken, since one alone makes no trial of two people, and two are left to train on.
+    A new speaker moves at most one other speaker across the border.
+
+    Raises:
+        SwarError: there are too few speakers, see `held_out_speakers`.
+    """
+    unseen, _ = _held_out_counts(len(speakers), settings)
+    return frozenset(sorted(speakers, key=_rank(settings))[:unseen])
+
+
+def held_out_speakers(
+    speech_samples: Mapping[str, int], settings: SpeechSettings
+) -> dict[str, str]:
+    """The speakers that are not trained on, and the split that holds them.
+
+    Of the rest, ordered by how much speech they have and cut into as many groups of neighbours
+    as there are to be speakers for `calibration`, the one whose keyed hash comes first in each
+    group is taken: whoever has much speech is among them as often as among the others. Of
+    either split at least two are taken, since one alone makes no trial of two people, and two
+    are left to train on.
+
+    Args:
+        speech_samples: cleaned samples of each speaker.
+        settings: the fractions.
 
     Raises:
         SwarError: there are too few speakers for that.
     """
-    fractions = {
-        features.UNSEEN: settings.unseen_speaker_fraction,
-        features.CALIBRATION: settings.calibration_speaker_fraction,
-    }
-    split_of = [
-        split
-        for split, fraction in fractions.items()
-        if fraction
-        for _ in range(max(2, round(fraction * len(speakers))))
+    _, calibration = _held_out_counts(len(speech_samples), settings)
+    unseen = unseen_speakers(speech_samples.keys(), settings)
+    rest = sorted(speech_samples.keys() - unseen, key=lambda name: (speech_samples[name], name))
+    groups = [
+        rest[len(rest) * group // calibration : len(rest) * (group + 1) // calibration]
+        for group in range(calibration)
     ]
-    if split_of and len(speakers) - len(split_of) < 2:
+    return {
+        **dict.fromkeys(unseen, features.UNSEEN),
+        **{min(group, key=_rank(settings)): features.CALIBRATION for group in groups},
+    }
+
+
+def _held_out_counts(speakers: int, settings: SpeechSettings) -> tuple[int, int]:
+    unseen, calibration = (
+        max(2, round(fraction * speakers)) if fraction else 0
+        for fraction in (settings.unseen_speaker_fraction, settings.calibration_speaker_fraction)
+    )
+    held_out = unseen + calibration
+    if held_out and speakers - held_out < 2:
         raise SwarError(
-            f"{len(speakers)} speakers are too few to hold {len(split_of)} out of training as "
+            f"{speakers} speakers are too few to hold {held_out} out of training as "
             "unseen and for calibration, and train on two: add speakers, or set "
             "speech.unseen_speaker_fraction to 0, or speech.calibration_speaker_fraction to 0 and "
             "speech.calibration_fraction to 0.1"
         )
+    return unseen, calibration
 
-    def rank(speaker: str) -> tuple[bytes, str]:
-        return hashlib.sha256(f"{settings.seed}/{speaker}".encode()).digest(), speaker
 
-    return dict(zip(sorted(speakers, key=rank), split_of, strict=False))
+def _rank(settings: SpeechSettings) -> Callable[[str], tuple[bytes, str]]:
+    return lambda speaker: (
+        hashlib.sha256(f"{settings.seed}/{speaker}".encode()).digest(),
+        speaker,
+    )
 
 
 def split_speaker(

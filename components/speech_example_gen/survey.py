@@ -120,7 +120,8 @@ def plan(
         )
     if len(by_speaker) < 2:
         raise SwarError(f"{len(by_speaker)} speaker(s) in the input: verification needs at least 2")
-    held_out = held_out_speakers(sorted(by_speaker), settings)
+    totals = {speaker: sum(lengths.values()) for speaker, lengths in by_speaker.items()}
+    held_out = held_out_speakers(totals, settings)
     pieces: dict[str, list[Piece]] = {}
     for speaker, lengths in by_speaker.items():
         pieces |= split_speaker(lengths, held_out.get(speaker), settings)

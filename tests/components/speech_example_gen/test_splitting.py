@@ -8,7 +8,11 @@ from hypothesis import strategies as st
 
 from components.errors import SwarError
 from components.settings import SpeechSettings
-from components.speech_example_gen.splitting import held_out_speakers, split_speaker
+from components.speech_example_gen.splitting import (
+    held_out_speakers,
+    split_speaker,
+    unseen_speakers,
+)
 
 RATE_10 = SpeechSettings.model_construct(
     sample_rate=10, max_piece_seconds=6.0, train_fraction=0.72, calibration_fraction=0.08
@@ -44,28 +48,46 @@ def test_a_span_is_cut_into_equal_pieces():
     ]
 
 
-def test_held_out_speakers_are_fixed_fractions_and_stay_when_others_come():
-    speakers = [f"speaker {index}" for index in range(100)]
-    held_out = held_out_speakers(speakers, SpeechSettings())
+def speech_of(*names: str) -> dict[str, int]:
+    return dict.fromkeys(names, 1_000)
+
+
+HUNDRED = speech_of(*(f"speaker {index}" for index in range(100)))
+
+
+def test_held_out_speakers_are_fixed_fractions():
+    held_out = held_out_speakers(HUNDRED, SpeechSettings())
     assert Counter(held_out.values()) == {"unseen": 20, "calibration": 10}
-    assert held_out == held_out_speakers(speakers[::-1], SpeechSettings())
-    assert held_out != held_out_speakers(speakers, SpeechSettings(seed=1))
-    grown = held_out_speakers([*speakers, "newcomer"], SpeechSettings())
-    assert len(held_out.items() - grown.items()) <= 2
+    assert held_out == held_out_speakers(dict(reversed(HUNDRED.items())), SpeechSettings())
+    assert held_out != held_out_speakers(HUNDRED, SpeechSettings(seed=1))
 
 
-def test_who_is_unseen_does_not_depend_on_the_calibration():
-    speakers = [f"speaker {index}" for index in range(30)]
-    alone = held_out_speakers(speakers, SpeechSettings(calibration_speaker_fraction=0.0))
-    both = held_out_speakers(speakers, SpeechSettings())
-    assert alone == {name: split for name, split in both.items() if split == "unseen"}
+def test_who_is_unseen_stays_so_when_others_come():
+    unseen = unseen_speakers(HUNDRED, SpeechSettings())
+    assert len(unseen - unseen_speakers([*HUNDRED, "newcomer"], SpeechSettings())) <= 1
+
+
+@pytest.mark.parametrize("calibration", [0.0, 0.1, 0.5])
+def test_who_is_unseen_does_not_depend_on_the_calibration(calibration):
+    settings = SpeechSettings(calibration_speaker_fraction=calibration)
+    held_out = held_out_speakers(HUNDRED, settings)
+    unseen = {name for name, split in held_out.items() if split == "unseen"}
+    assert unseen == unseen_speakers(HUNDRED, SpeechSettings())
+
+
+@given(seed=st.integers(0, 1_000))
+def test_the_threshold_is_set_on_speakers_with_little_and_with_much_speech(seed):
+    settings = SpeechSettings(seed=seed, unseen_speaker_fraction=0.0)
+    speech = {f"speaker {index}": 1_000 * (index + 1) for index in range(100)}
+    tens = [speech[name] // 10_001 for name in held_out_speakers(speech, settings)]
+    assert sorted(tens) == list(range(10))
 
 
 def test_held_out_speakers_are_two_at_least_or_none():
     few = SpeechSettings(unseen_speaker_fraction=0.1, calibration_speaker_fraction=0.1)
-    held_out = held_out_speakers(list("abcdef"), few)
+    held_out = held_out_speakers(speech_of(*"abcdef"), few)
     assert Counter(held_out.values()) == {"unseen": 2, "calibration": 2}
     nobody = SpeechSettings(unseen_speaker_fraction=0.0, calibration_speaker_fraction=0.0)
-    assert held_out_speakers(["a", "b"], nobody) == {}
+    assert held_out_speakers(speech_of("a", "b"), nobody) == {}
     with pytest.raises(SwarError, match="unseen_speaker_fraction"):
-        held_out_speakers(list("abcde"), few)
+        held_out_speakers(speech_of(*"abcde"), few)
