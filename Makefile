@@ -40,7 +40,7 @@ demo: venv $(DEMO_DATA)/SPEAKERS.tsv
 	$(VENV)/bin/swar run --config demo --data $(DEMO_DATA) --output $(DEMO)
 
 test: venv
-	$(VENV)/bin/python -m pytest
+	$(VENV)/bin/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 lint: venv
 	$(VENV)/bin/ruff check .

@@ -35,4 +35,4 @@ for part in tests schemas deploy docs benchmarks compose.yaml pyproject.toml req
     run+=(--volume="$PWD/$part:/repository/$part:ro")
 done
 time "${run[@]}" --workdir=/repository --env=PYTHONDONTWRITEBYTECODE=1 "$image" \
-    python -m pytest -p no:cacheprovider "$@"
+    python -m pytest -p no:cacheprovider --numprocesses 2 --dist loadfile --no-loadscope-reorder "$@"

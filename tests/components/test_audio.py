@@ -90,7 +90,7 @@ def test_variable_rate_mp3_without_length_is_whole(tmp_path: Path) -> None:
     frames=st.integers(1, 20_000),
     block_values=st.integers(100, 30_000),
 )
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_blocks_equal_one_shot_librosa(
     tmp_path_factory: pytest.TempPathFactory,
     source_rate: int,

@@ -49,7 +49,7 @@ def test_silence_removal_keeps_pydubs_samples_on_random_signals(rate):
         )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     seed=st.integers(0, 2**32 - 1),
     threshold_dbfs=st.floats(-60.0, -5.0),

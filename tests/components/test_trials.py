@@ -97,7 +97,7 @@ def test_known_equal_error_rates():
     assert trials.area_under_roc(constant) == pytest.approx(0.5)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.lists(st.tuples(st.integers(0, 1), st.integers(0, 40)), min_size=2, max_size=60).filter(
         lambda pairs: len({label for label, _ in pairs}) == 2

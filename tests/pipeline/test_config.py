@@ -207,7 +207,7 @@ CONFIGS = st.builds(
 )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(CONFIGS)
 def test_a_config_survives_dict_and_yaml(tmp_path_factory: Any, config: Config) -> None:
     assert Config.model_validate(config.model_dump()) == config

@@ -44,7 +44,7 @@ def test_nothing_changes_by_default():
     assert not AugmentationSettings().is_on
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(seed=st.integers(0, 2**32), length=st.integers(800, 30_000), with_babble=st.booleans())
 def test_any_window_keeps_its_length_and_peak_and_its_seed_decides(seed, length, with_babble):
     samples = (20_000 * generator(seed).standard_normal(length)).astype(np.float32)

@@ -38,7 +38,7 @@ def test_every_ordered_pair_gives_the_seeds_counts():
     assert labels == {1: 3_400, 0: 28_050}
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(speakers=st.integers(2, 30), seed=st.integers(0, 1000))
 def test_per_speaker_protocol_is_bounded_and_never_pairs_a_speaker_with_itself(speakers, seed):
     roster = [Voice(f"s{index:02d}") for index in range(speakers)]
@@ -80,7 +80,7 @@ def timelines():
     )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(timeline=timelines(), window=st.integers(1, 200), seed=st.integers(0, 10**6))
 def test_disjoint_windows_lie_inside_do_not_overlap_and_prefer_other_recordings(
     timeline, window, seed

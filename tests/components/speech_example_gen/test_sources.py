@@ -138,7 +138,7 @@ name_bytes = st.binary(min_size=1, max_size=12).filter(
 
 
 @given(speakers=st.dictionaries(name_bytes, st.sets(name_bytes, max_size=4), min_size=1))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_any_name_is_listed_or_rejected(speakers: dict[bytes, set[bytes]]) -> None:
     with tempfile.TemporaryDirectory() as root:
         expected: dict[str, str] = {}

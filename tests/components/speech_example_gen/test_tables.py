@@ -16,7 +16,7 @@ row = st.tuples(
 
 
 @given(rows=st.lists(row, min_size=1, max_size=6), tabs=st.booleans())
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_manifest_round_trip(
     rows: list[tuple[str, str, float, float, str, bool]], tabs: bool
 ) -> None:

@@ -69,7 +69,7 @@ def test_every_weighted_figure_is_scikit_learns(seed):
     assert figures(made, weights) == pytest.approx(by_scikit_learn(made, weights), abs=1e-6)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.lists(
         st.tuples(st.integers(0, 1), st.integers(0, 15), st.integers(0, 3)), min_size=1, max_size=40

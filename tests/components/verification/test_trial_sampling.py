@@ -45,7 +45,7 @@ UTTERANCES = st.lists(
 )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(UTTERANCES)
 def test_all_trials_are_chosen_once(pairs):
     utterances = table(pairs)
@@ -56,7 +56,7 @@ def test_all_trials_are_chosen_once(pairs):
     assert chosen.dissimilar_possible == len(expected) - chosen.similar_possible
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(UTTERANCES, st.integers(0, 6), st.integers(0, 3))
 def test_a_bound_gives_a_sample_of_each_class(pairs, most, seed):
     utterances = table(pairs)
