@@ -8,34 +8,36 @@ import tensorflow_model_analysis as tfma
 from rich.console import Console
 
 from components.errors import SwarError
+from pipeline import task_commands
 from pipeline.compiler import compile_pipeline, run_parameters
 from pipeline.config import Config
-from pipeline.engine_settings import BeamSettings, VertexSettings
+from pipeline.engine_settings import BeamSettings, VertexSettings, needed
 from pipeline.lineage import unmet_thresholds
 from pipeline.output_folder import claimed
 from pipeline.spec_executor import TaskRun, execute, read_spec
 
 SPEC: Final = "pipeline.yaml"
 NO_IMAGE: Final = "no-image"
-# All that the tasks share; the command of their containers itself is imported by each.
-LIBRARIES: Final = (
-    "pipeline.pipeline",
-    "tfx.orchestration.kubeflow.v2.container.kubeflow_v2_entrypoint_utils",
-)
 
 
-def execute_locally(config: Config, *, data: str, output: Path, terminal: TextIO) -> bool:
+def execute_locally(
+    config: Config, *, data: str, output: Path, in_image: bool, terminal: TextIO
+) -> bool:
     """Compiles the pipeline and runs its tasks one by one, each a process of this machine.
 
     Args:
         config: all settings; `on_this_machine` says which are changed.
         data: folder or manifest of recordings.
         output: local folder; gets `pipeline.yaml`, `artifacts/`, `published/<version>/`.
+        in_image: whether each task runs in a container of `engine.image`.
         terminal: gets a line for each task that ended, and one about the model.
 
     Returns whether the model was blessed. Raises SwarError and RunFailed as a run does.
     """
     output = output.absolute()
+    if in_image:
+        needed(config.engine, "image")
+    launcher = task_commands.in_image(output, data) if in_image else task_commands.on_host
     console = Console(file=terminal)
     with claimed(output):
         here = on_this_machine(config, output)
@@ -44,7 +46,7 @@ def execute_locally(config: Config, *, data: str, output: Path, terminal: TextIO
         runs: dict[str, TaskRun] = {}
         try:
             spec = read_spec(output / SPEC)
-            for run in execute(spec, parameters, output / "artifacts", LIBRARIES):
+            for run in execute(spec, parameters, output / "artifacts", launcher):
                 console.print(f"{run.name}: {run.state}", markup=False, highlight=False)
                 runs[run.name] = run
         except OSError as error:

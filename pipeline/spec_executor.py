@@ -1,15 +1,17 @@
 """Runs a compiled specification on this machine, task by task, as Vertex would.
 
-Each task is the module that its container's command runs, in a process of its own: it gets an
-ExecutorInput in the place of `{{$}}`, and what it says of its artifacts is read from its
-ExecutorOutput.
+Each task is its container's command in a process of its own: it gets an ExecutorInput in the
+place of `{{$}}`, and what it says of its artifacts is read from its ExecutorOutput.
 """
 
 import hashlib
 import json
+import os
 import re
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -30,9 +32,8 @@ from kfp.pipeline_spec.pipeline_spec_pb2 import (
 
 from pipeline.failures import RunFailed
 from pipeline.spec_store import Outputs, Store
-from pipeline.task_server import TaskServer
+from pipeline.task_commands import Container, Launcher
 
-_EXECUTOR_INPUT: Final = "{{$}}"
 _METADATA: Final = re.compile(r"\{\{\$\.inputs\.artifacts\['(\w+)'\]\.metadata\['(\w+)'\]\}\}")
 _LOG_TAIL: Final = 20_000
 
@@ -56,7 +57,7 @@ def execute(
     spec: PipelineSpec,
     parameters: Mapping[str, Any],
     root: Path,
-    libraries: Sequence[str] = (),
+    launcher: Launcher,
 ) -> Iterator[TaskRun]:
     """Runs the tasks in an order that their inputs allow, one after the other.
 
@@ -65,17 +66,16 @@ def execute(
         parameters: a value for every runtime parameter.
         root: gets a folder named for the pipeline, with `executions/` (what every task left
             behind, for caches and resolvers), and log and artifacts of each task that ran.
-        libraries: modules to import once for all tasks.
+        launcher: how a container is started.
 
     Raises:
         RunFailed: a task ended with an error, which is its cause.
     """
     folder = root / spec.pipeline_info.name
     store = Store(folder / "executions")
-    with TaskServer(libraries, folder / "libraries.log") as server:
-        run = _Run(spec, parameters, folder, store, server)
-        for name in TopologicalSorter(_dependencies(spec)).static_order():
-            yield run.task(name)
+    run = _Run(spec, parameters, folder, store, launcher)
+    for name in TopologicalSorter(_dependencies(spec)).static_order():
+        yield run.task(name)
 
 
 class _Run:
@@ -85,7 +85,7 @@ class _Run:
         parameters: Mapping[str, Any],
         root: Path,
         store: Store,
-        server: TaskServer,
+        launcher: Launcher,
     ) -> None:
         self._spec = spec
         self._executors = json_format.ParseDict(
@@ -95,7 +95,7 @@ class _Run:
         self._parameters = parameters
         self._root = root
         self._store = store
-        self._server = server
+        self._launcher = launcher
         self._outputs: dict[str, Outputs] = {}
 
     def task(self, name: str) -> TaskRun:
@@ -121,7 +121,7 @@ class _Run:
         self,
         name: str,
         task: PipelineTaskSpec,
-        container: PipelineDeploymentConfig.PipelineContainerSpec,
+        container: Container,
     ) -> TaskRun:
         told = self._inputs(task)
         fingerprint = _fingerprint(container, self._component(task), told)
@@ -135,7 +135,8 @@ class _Run:
             shutil.rmtree(folder)
         folder.mkdir()
         self._plan_outputs(told, task, folder, number)
-        _run_command(self._server, name, container, told, folder / "log.txt")
+        said = json_format.MessageToJson(told, indent=None, sort_keys=True)
+        _run_command(name, self._launcher(container, said), folder / "log.txt")
         outputs = _said(told)
         self._store.record(number, name, fingerprint, outputs)
         return TaskRun(name, "done", outputs)
@@ -206,7 +207,7 @@ def _dependencies(spec: PipelineSpec) -> dict[str, set[str]]:
 
 
 def _fingerprint(
-    container: PipelineDeploymentConfig.PipelineContainerSpec,
+    container: Container,
     component: ComponentSpec,
     told: ExecutorInput,
 ) -> str:
@@ -227,19 +228,19 @@ def _fingerprint(
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
-def _run_command(
-    server: TaskServer,
-    name: str,
-    container: PipelineDeploymentConfig.PipelineContainerSpec,
-    told: ExecutorInput,
-    log: Path,
-) -> None:
-    """Runs a container's command here. Its `python -m` is this one's."""
-    said = json_format.MessageToJson(told, indent=None, sort_keys=True)
-    words: list[str] = list(container.command) + list(container.args)
-    if words[:2] != ["python", "-m"] or any("{{$." in word for word in words):
-        raise NotImplementedError(f"{name} is not a command of TFX's")
-    status = server.run([said if word == _EXECUTOR_INPUT else word for word in words[2:]], log)
+def _run_command(name: str, words: list[str], log: Path) -> None:
+    """Runs a command whose `python` is this one, and keeps what it says."""
+    scripts = os.path.dirname(sys.executable)
+    environment = {**os.environ, "PATH": os.pathsep.join([scripts, os.environ["PATH"]])}
+    with log.open("wb") as output:
+        status = subprocess.run(
+            words,
+            check=False,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        ).returncode
     if status:
         # The traceback's text, in which the fault of a user is found.
         cause = RuntimeError(log.read_text("utf-8", errors="replace")[-_LOG_TAIL:])

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
 
+from components.errors import SwarError
 from pipeline.config import Config
 from pipeline.terminal import output_to
 
@@ -18,18 +19,24 @@ def compile_to(config: Config, path: Path) -> None:
         compile_pipeline(config, path)
 
 
-def submit(config: Config, *, data: str, execute_locally: Path | None) -> bool:
-    """Runs the pipeline where the settings say, or on this machine.
+def submit(config: Config, *, data: str, execute_locally: Path | None, in_image: bool) -> bool:
+    """Runs the pipeline where the settings say, or on this machine, there in its image or not.
 
     Returns False if the model is known not to be blessed: an engine tells that later. Raises
     SwarError and RunFailed.
     """
+    if in_image and execute_locally is None:
+        raise SwarError("--in-image goes with --execute-locally: an engine always uses the image")
     with _quiet() as terminal:
         if execute_locally is not None:
             from pipeline import local_execution
 
             return local_execution.execute_locally(
-                config, data=data, output=execute_locally, terminal=terminal
+                config,
+                data=data,
+                output=execute_locally,
+                in_image=in_image,
+                terminal=terminal,
             )
         match config.engine.name:
             case "vertex":

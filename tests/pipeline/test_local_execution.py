@@ -50,4 +50,9 @@ def test_a_folder_that_cannot_be_written_is_told(
     monkeypatch.setattr(local_execution, "run_parameters", lambda *_: {})
     (tmp_path / "artifacts").write_text("in the way")
     with pytest.raises(SwarError, match=rf"^cannot write to {tmp_path}/artifacts"):
-        execute_locally(config(), data="d", output=tmp_path, terminal=io.StringIO())
+        execute_locally(config(), data="d", output=tmp_path, in_image=False, terminal=io.StringIO())
+
+
+def test_an_image_must_be_named_to_run_in(tmp_path: Path) -> None:
+    with pytest.raises(SwarError, match=r"engine\.image"):
+        execute_locally(config(), data="d", output=tmp_path, in_image=True, terminal=io.StringIO())

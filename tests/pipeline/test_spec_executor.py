@@ -10,6 +10,7 @@ import yaml
 
 from pipeline.failures import RunFailed, user_error
 from pipeline.spec_executor import TaskRun, execute, read_spec
+from pipeline.task_commands import on_host
 
 COMMAND = ["python", "-m", "tests.pipeline.support_task"]
 MODEL, BLESSING = "tfx.Model", "tfx.ModelBlessing"
@@ -78,7 +79,7 @@ class _Pipeline:
         }
         path = folder / "pipeline.yaml"
         path.write_text(yaml.safe_dump(tree))
-        return {run.name: run for run in execute(read_spec(path), parameters, folder)}
+        return {run.name: run for run in execute(read_spec(path), parameters, folder, on_host)}
 
 
 def _trained(quality: int) -> _Pipeline:
@@ -186,7 +187,7 @@ def test_what_it_cannot_do_is_said(tmp_path: Path) -> None:
     _trained(3).run(tmp_path)
     with pytest.raises(NotImplementedError, match="a resolver that asks for create_time>1"):
         _Pipeline().add("Found", {"x": MODEL}, query).run(tmp_path)
-    with pytest.raises(NotImplementedError, match="is not a command of TFX's"):
+    with pytest.raises(NotImplementedError, match=r"placeholder \{\{\$.inputs.uri"):
         _Pipeline().container("A", {}, command=["python", "-m", "{{$.inputs.uri}}"]).run(tmp_path)
 
 

@@ -77,3 +77,18 @@ def test_a_model_that_is_not_blessed_here_is_status_1(
     assert told == (1, "", "")
     named = calls[0][2]
     assert (named["data"], named["output"]) == ("d", Path("o"))
+
+
+def test_an_image_goes_with_an_execution_here(swar: Callable[..., Any]) -> None:
+    status, _, error = swar("submit", "--config", "demo", "--data", "d", "--in-image")
+    assert status == 2
+    assert "--in-image goes with --execute-locally" in error
+
+
+@pytest.mark.parametrize("in_image", [False, True])
+def test_an_execution_here_is_in_the_image_on_request(
+    calls: Calls, swar: Callable[..., Any], in_image: bool
+) -> None:
+    told = ["submit", "--config", "demo", "--data", "d", "--execute-locally", "o"]
+    swar(*told, *(["--in-image"] if in_image else []))
+    assert calls[0][2]["in_image"] is in_image
