@@ -48,7 +48,7 @@ lint: venv
 	$(VENV)/bin/mypy
 
 # Needs podman, buildah and debootstrap, see docs/container.md.
-container-test:
+container-test: venv
 	BASE="$(BASE)" BEAM="$(BEAM)" BUILD="$(BUILD)" PYTHON_3_12="$(PYTHON_3_12)" deploy/container/test.sh
 
 # uv.lock names the registry's host and stays out of git; what is exported of it does not.

@@ -8,7 +8,7 @@ import pytest
 import components.beam_worker  # noqa: F401 - lets TFDV be imported, whichever test comes first
 
 # How long an example takes says more about the machine's load than about the code.
-hypothesis.settings.register_profile("unhurried")
+hypothesis.settings.register_profile("unhurried", deadline=None)
 hypothesis.settings.load_profile("unhurried")
 
 SHARED_SPEECH = Path(__file__).resolve().parents[2] / "shared" / "speech"

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Builds the image and runs the test suite in it: test.sh [ARGUMENT...], which are pytest's.
+# Builds the image, runs the test suite in it, and the compiled pipeline task by task:
+# test.sh [ARGUMENT...], which are pytest's.
 #
 #   BASE      image to build on; without it one is made by base.sh, of the interpreter PYTHON_3_12
 #   BEAM      image with Beam's boot; without it a stand-in that only says how it was called
@@ -7,6 +8,8 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 image=localhost/swar
+scratch=$(mktemp --directory)
+trap 'rm -rf "$scratch"' EXIT
 
 if [ -z "${BASE:-}" ]; then
     BASE=localhost/swar-base
@@ -14,16 +17,15 @@ if [ -z "${BASE:-}" ]; then
 fi
 if [ -z "${BEAM:-}" ]; then
     BEAM=localhost/swar-beam
-    stand_in=$(mktemp --directory)
-    trap 'rm -rf "$stand_in"' EXIT
-    install -D --mode=755 /dev/stdin "$stand_in/opt/apache/beam/boot" <<<$'#!/bin/sh\necho "boot $*"'
-    tar --directory="$stand_in" --create . | podman import - "$BEAM"
+    install -D --mode=755 /dev/stdin "$scratch/beam/opt/apache/beam/boot" <<<$'#!/bin/sh\necho "boot $*"'
+    tar --directory="$scratch/beam" --create . | podman import - "$BEAM"
 fi
 read -r -a more <<<"${BUILD:-}"
 time deploy/container/build.sh "$image" --build-arg="BASE=$BASE" --build-arg="BEAM=$BEAM" "${more[@]}"
 podman image ls "$image"
 
-run=(podman --runtime=runc run --rm --network=none --ulimit=nofile=4096:4096 --ulimit=nproc=4096:4096)
+export CONTAINERS_CONF="$PWD/deploy/container/containers.conf"
+run=(podman run --rm)
 test "$("${run[@]}" "$image" id --user)" = 10001
 if [ "$BEAM" = localhost/swar-beam ]; then
     test "$("${run[@]}" "$image" --id=1 --provision_endpoint=x)" = "boot --id=1 --provision_endpoint=x"
@@ -36,3 +38,10 @@ for part in tests schemas deploy docs benchmarks compose.yaml pyproject.toml req
 done
 time "${run[@]}" --workdir=/repository --env=PYTHONDONTWRITEBYTECODE=1 "$image" \
     python -m pytest -p no:cacheprovider --numprocesses 2 --dist loadfile --no-loadscope-reorder "$@"
+
+# What would be submitted, each task in this image, to a published model.
+.venv/bin/swar sample-data "$scratch/data" --speakers 12 --seconds 60
+digest=$(podman image inspect --format "{{.Digest}}" "$image")
+time .venv/bin/swar submit --config demo --data "$scratch/data" --execute-locally "$scratch/output" \
+    --in-image --set "engine.image=$image@$digest"
+ls "$scratch"/output/published/*/saved_model.pb
