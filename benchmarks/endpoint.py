@@ -12,7 +12,7 @@ import json
 import math
 import sys
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,20 +35,23 @@ REQUESTS_PER_CLIENT, MIN_REQUESTS = 8, 32
 DISTINCT = 8
 ROUNDS = 7
 INPUTS = {"embed": ("audio",), "serving_default": ("audio_a", "audio_b")}
-Ask = Callable[[str, list[bytes]], Awaitable[Any]]
 
 
-def asker(interface: Interface) -> Ask:
-    """Sends a recording for each input, decodes the answer."""
+def bodies(interface: Interface, signature: str, wavs: list[bytes]) -> list[bytes]:
+    """A request for each recording, with the next one where the signature takes two."""
+    following = wavs[1:] + wavs[:1]
+    return [
+        interface.body(signature, dict(zip(INPUTS[signature], ([one], [other]), strict=False)))
+        for one, other in zip(wavs, following, strict=True)
+    ]
 
-    async def ask(signature: str, wavs: list[bytes]) -> Any:
-        inputs = {name: [wav] for name, wav in zip(INPUTS[signature], wavs, strict=False)}
-        answer = await interface.send(interface.body(signature, inputs))
-        if answer.refused is not None:
-            raise RuntimeError(f"{signature} was refused with {answer.refused}")
-        return answer.outputs
 
-    return ask
+async def ask(interface: Interface, body: bytes) -> dict[str, list[Any]]:
+    """Sends a request, decodes the answer."""
+    answer = await interface.send(body)
+    if answer.refused is not None:
+        raise RuntimeError(f"a request was refused with {answer.refused}")
+    return answer.outputs
 
 
 @dataclass(frozen=True)
@@ -58,7 +61,7 @@ class Load:
     seconds: float
     latencies: list[float]
     asked: list[int]
-    """Which recordings."""
+    """Which requests."""
 
 
 def told(loads: list[Load]) -> str:
@@ -69,18 +72,18 @@ def told(loads: list[Load]) -> str:
     return f"p50 {p50:.0f} ms, p99 {p99:.0f} ms, {rate:.2f} requests/s"
 
 
-async def load(ask: Ask, signature: str, wavs: list[bytes], clients: int) -> Load:
-    """Every client asks again as soon as it has its answer."""
+async def load(interface: Interface, asks: list[bytes], clients: int) -> Load:
+    """Every client asks again as soon as it has its answer, always one of these requests."""
     latencies: list[float] = []
     asked: list[int] = []
 
     async def client(number: int) -> None:
         for request in range(max(REQUESTS_PER_CLIENT, MIN_REQUESTS // clients)):
-            first = (number + request) % len(wavs)
+            which = (number + request) % len(asks)
             started = time.perf_counter()
-            await ask(signature, [wavs[first], wavs[(first + 1) % len(wavs)]])
+            await ask(interface, asks[which])
             latencies.append(time.perf_counter() - started)
-            asked.append(first)
+            asked.append(which)
 
     started = time.perf_counter()
     await asyncio.gather(*map(client, range(clients)))
@@ -109,20 +112,20 @@ class Tower:
         return time.perf_counter() - started
 
 
-async def windows_of(ask: Ask, tower: Tower, wavs: list[bytes]) -> list[int]:
+async def windows_of(interface: Interface, tower: Tower, wavs: list[bytes]) -> list[int]:
     """How many windows the tower gets of each recording."""
-    answers = [await ask("embed", [wav]) for wav in wavs]
+    answers = [await ask(interface, body) for body in bodies(interface, "embed", wavs)]
     return [tower.windows(float(answer["speech_seconds"][0])) for answer in answers]
 
 
 async def rounds(
-    ask: Ask, signature: str, wavs: list[bytes], windows: list[int], clients: int, tower: Tower
+    interface: Interface, asks: list[bytes], clients: int, tower: Tower, windows: list[int] | None
 ) -> str:
-    """What a number of clients got; of `embed`, beside the tower's time on the same windows."""
+    """What a number of clients got, beside the tower's time on the same windows if told which."""
     loads, overheads = [], []
     for _ in range(ROUNDS):
-        loads.append(done := await load(ask, signature, wavs, clients))
-        if signature == "embed":
+        loads.append(done := await load(interface, asks, clients))
+        if windows is not None:
             alone = tower.seconds(sum(windows[index] for index in done.asked))
             overheads.append(done.seconds / alone - 1)
     if not overheads:
@@ -139,12 +142,15 @@ async def measure(
         grpc.aio.insecure_channel(f"127.0.0.1:{ports.grpc}") as channel,
         aiohttp.ClientSession() as session,
     ):
-        askers = {"gRPC": asker(Grpc(channel)), "REST": asker(Rest(session, ports.rest))}
+        interfaces = {"gRPC": Grpc(channel), "REST": Rest(session, ports.rest)}
         for seconds, signature in itertools.product(SECONDS, INPUTS):
             wavs = list(batch(speech, RATE, seconds, DISTINCT).numpy())
-            windows = await windows_of(askers["gRPC"], tower, wavs)
-            for (name, ask), clients in itertools.product(askers.items(), clients_tried):
-                found = await rounds(ask, signature, wavs, windows, clients, tower)
+            windows = await windows_of(interfaces["gRPC"], tower, wavs)
+            for (name, interface), clients in itertools.product(interfaces.items(), clients_tried):
+                # Made once: what a client does before it asks is not the endpoint's.
+                asks = bodies(interface, signature, wavs)
+                alone = windows if signature == "embed" else None
+                found = await rounds(interface, asks, clients, tower, alone)
                 print(f"{signature} {seconds:g} s {name} {clients} clients: {found}", flush=True)
 
 

@@ -23,7 +23,6 @@ from serving.client import Client
 from serving.gallery import Gallery
 
 ENROLMENT_SECONDS, UTTERANCE_SECONDS = 10.0, 10.0
-INT16_PEAK = 32767
 
 
 @dataclass(frozen=True)
@@ -42,8 +41,7 @@ def unseen_speakers(output: Path) -> set[str]:
 
 def utterances(path: str, sample_rate: int) -> list[bytes]:
     """A recording cut every ten seconds; a shorter rest belongs to the last one."""
-    samples = audio.decode(path, sample_rate=sample_rate)
-    pcm16 = (samples / max(np.abs(samples).max(), 1e-9) * INT16_PEAK).astype(np.int16)
+    pcm16 = audio.at_peak(audio.decode(path, sample_rate=sample_rate))
     parts = max(1, int(len(pcm16) / sample_rate / UTTERANCE_SECONDS))
     size = int(UTTERANCE_SECONDS * sample_rate)
     ends = [size * (part + 1) for part in range(parts - 1)] + [len(pcm16)]

@@ -26,6 +26,7 @@ import soxr
 
 from components.errors import SwarError
 
+INT16_PEAK: Final = 32767
 Samples = npt.NDArray[np.float32]
 
 EMPTY_FILE: Final = "empty_file"
@@ -76,6 +77,13 @@ def decode(
         path, sample_rate=sample_rate, start_seconds=start_seconds, end_seconds=end_seconds
     )
     return np.concatenate([np.zeros(0, np.float32), *blocks])
+
+
+def at_peak(samples: Samples) -> npt.NDArray[np.int16]:
+    """int16 [samples] whose largest is full scale; silence stays silence."""
+    peak = np.max(np.abs(samples), initial=np.float32(0.0))
+    scaled = samples / peak * np.float32(INT16_PEAK) if peak > 0.0 else samples
+    return scaled.astype(np.int16)
 
 
 def pack_wav(pcm16: npt.NDArray[np.int16], sample_rate: int) -> bytes:

@@ -25,7 +25,6 @@ from components.verification.results import Unused
 from components.verification.trial_table import channel
 from components.verification.utterances import Cut, Utterance, choose_stretches
 
-INT16_PEAK = 32767
 Pcm16 = npt.NDArray[np.int16]
 
 
@@ -185,7 +184,6 @@ def whole_file(set_name: str, recording: Recording, sample_rate: int) -> Cut:
             end_seconds=recording.end_seconds,
         )
         channel_name = channel(audio.own_sample_rate(path))
-    peak = float(np.max(np.abs(samples), initial=0.0)) or 1.0
     utterance = Utterance(
         set=set_name,
         duration_seconds=float("nan"),
@@ -196,9 +194,7 @@ def whole_file(set_name: str, recording: Recording, sample_rate: int) -> Cut:
         channel=channel_name,
         start_seconds=0.0,
     )
-    return Cut(
-        utterance, audio.pack_wav((samples / peak * INT16_PEAK).astype(np.int16), sample_rate)
-    )
+    return Cut(utterance, audio.pack_wav(audio.at_peak(samples), sample_rate))
 
 
 def _check_cuts(recordings: Sequence[Recording]) -> None:

@@ -34,7 +34,6 @@ _FAULTS: Final[Mapping[str, str]] = {
     "too_long": "is longer than the model accepts: cut it into shorter files",
 }
 _FILES_PER_REQUEST: Final = 8  # bounds a request's bytes and the model's batch
-_INT16_PEAK: Final = 32767
 _FIRST_PAUSE_SECONDS: Final = 0.1
 _LONGEST_PAUSE_SECONDS: Final = 5.0
 
@@ -69,10 +68,7 @@ def to_wav(recording: Audio, sample_rate: int = defaults.SAMPLE_RATE_HZ) -> byte
         samples = _decode(recording, sample_rate)
     except audio.AudioError as error:
         raise SwarError(f"{display_name(recording)}: {error}: give another recording") from error
-    peak = np.max(np.abs(samples), initial=np.float32(0.0))
-    if peak > 0.0:
-        samples = samples / peak * np.float32(_INT16_PEAK)
-    return audio.pack_wav(samples.astype("<i2"), sample_rate)
+    return audio.pack_wav(audio.at_peak(samples), sample_rate)
 
 
 def _decode(recording: Audio, sample_rate: int) -> audio.Samples:
