@@ -142,7 +142,10 @@ async def measure(
         grpc.aio.insecure_channel(f"127.0.0.1:{ports.grpc}") as channel,
         aiohttp.ClientSession() as session,
     ):
-        interfaces = {"gRPC": Grpc(channel), "REST": Rest(session, ports.rest)}
+        interfaces: dict[str, Interface] = {
+            "gRPC": Grpc(channel),
+            "REST": Rest(session, ports.rest),
+        }
         for seconds, signature in itertools.product(SECONDS, INPUTS):
             wavs = list(batch(speech, RATE, seconds, DISTINCT).numpy())
             windows = await windows_of(interfaces["gRPC"], tower, wavs)
