@@ -3,6 +3,9 @@
 `python -m benchmarks.scaling [SPEAKERS...]` (default 34 340 3400): every speaker has two
 recordings of two seconds of coloured noise, written as the `speech` artifact that
 SpeechExampleGen would have made; the real component makes their pairs, in one process.
+
+`python -m benchmarks.scaling --plan [SPEAKERS...]` (default 100000 1000000): what the process of
+SpeechExampleGen itself, without Beam, holds of all recordings between its two passes.
 """
 
 import json
@@ -25,10 +28,14 @@ from benchmarks.process_memory import GIBIBYTE, measured
 from components import features
 from components.artifacts import SPLIT_COUNTS
 from components.spectrogram_pair_gen.executor import Executor
+from components.speech_example_gen import survey
+from components.speech_example_gen.measures import Measures
+from components.speech_example_gen.sources import Recording
 from pipeline.beam_runner import beam_arguments
 from pipeline.config import Config, load_config
 
 SPEAKERS = (34, 340, 3_400)
+PLANNED_SPEAKERS = (100_000, 1_000_000)
 RECORDINGS, SECONDS = 2, 2.0
 SPEAKERS_PER_FILE = 170
 SETTINGS = (
@@ -168,6 +175,38 @@ def run(speakers: int, config: Config) -> None:
         print(f"    {name}: {made.shuffled_elements[name]} elements, {size / MEGABYTE:.3f} MB")
 
 
+def surveyed(speakers: int, sample_rate: int) -> list[survey.Surveyed]:
+    """Of the recordings that the first pass told about."""
+    measures = Measures(SECONDS, 1.0, -20.0, -60.0, -10.0)
+    found = []
+    for number in range(speakers * RECORDINGS):
+        speaker, take = divmod(number, RECORDINGS)
+        name = f"speaker-{speaker:08d}/{take}.wav"
+        recording = Recording(
+            f"/data/{name}", f"speaker-{speaker:08d}", "unknown", name, None, None, number, 0.0
+        )
+        samples = round(SECONDS * sample_rate)
+        found.append(survey.Surveyed(recording, samples, f"{number:064x}", measures))
+    return found
+
+
+def plan(speakers: int, config: Config) -> int:
+    """Who lies in which split. Gives the number of recordings."""
+    kept, _ = survey.without_duplicates(surveyed(speakers, config.speech.sample_rate))
+    return len(survey.plan(kept, {item.recording.speaker for item in kept}, config.speech))
+
+
+def run_plan(speakers: int, config: Config) -> None:
+    """Plans in a fresh process, prints."""
+    done = measured(plan, speakers, config)
+    print(
+        f"{speakers} speakers: plan of {done.value} recordings in {done.seconds:.1f} s, "
+        f"imports included, peak {done.peak_bytes / GIBIBYTE:.2f} GiB"
+    )
+
+
 if __name__ == "__main__":
-    for asked in [int(word) for word in sys.argv[1:]] or SPEAKERS:
-        run(asked, load_config("default", SETTINGS))
+    planned = "--plan" in sys.argv
+    numbers = [int(word) for word in sys.argv[1:] if word != "--plan"]
+    for asked in numbers or (PLANNED_SPEAKERS if planned else SPEAKERS):
+        (run_plan if planned else run)(asked, load_config("default", SETTINGS))
