@@ -1,13 +1,15 @@
 """Minutes of mixed load on the stand-in: good, bad, huge, slow and cut-off requests, a new version.
 
 `python -m benchmarks.mixed_load PUBLISHED [MINUTES]`: serves a copy of the newest version in a
-process of its own, and publishes it once more in the middle, under another digest. Every answer
-is compared with what it must be. Exit status 1 where one was wrong or lost, or memory grew.
+process of its own, and publishes it twice more, under other digests: in the first quarter, after
+which memory must be level since two versions have been in it at once, and in the middle. Every
+answer is compared with what it must be. Exit status 1 where one was wrong or lost, or memory grew.
 """
 
 import asyncio
 import contextlib
 import hashlib
+import itertools
 import json
 import re
 import shutil
@@ -36,6 +38,8 @@ DEADLINE_SECONDS: Final = 300.0
 SAMPLE_SECONDS: Final = 2.0
 MEBIBYTE: Final = 2**20
 QUARTERS: Final = 4
+PUBLISHED_AT: Final = (0.125, 0.5)
+"""The new versions, in shares of the time."""
 FLAT: Final = 0.05
 """So much of the median may memory have grown, beyond doubt, from the first quarter to the end."""
 TOLD_CHARACTERS: Final = 500
@@ -55,13 +59,13 @@ class Tally:
 async def load(
     ports: Ports, published: Path, speech: np.ndarray, seconds: float, max_request_bytes: int
 ) -> dict[str, Tally]:
-    """Sends the whole mix, and publishes a new version half-way.
+    """Sends the whole mix, and publishes new versions meanwhile.
 
     Args:
         ports: of a running endpoint.
         published: the folder that it serves.
         speech: float [samples] at the model's rate, half a minute or more.
-        seconds: half before the new version is published, half after it is available.
+        seconds: without those until a version that was published is available.
         max_request_bytes: the endpoint's limit.
     """
     card = _card(published, newest := int(version_folder(published).name))
@@ -77,14 +81,16 @@ async def load(
                 tally = tallies[kind.name] = Tally()
                 for number in range(kind.clients):
                     clients.create_task(_client(kind, number, tally, over))
-            await asyncio.sleep(seconds / 2)
-            await asyncio.to_thread(publish_again, published, versions)
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(DEADLINE_SECONDS):
-                    await versions.newer.wait()
-            await asyncio.sleep(seconds / 2)
+            for start, end in itertools.pairwise((0.0, *PUBLISHED_AT)):
+                await asyncio.sleep((end - start) * seconds)
+                versions.newer.clear()
+                await asyncio.to_thread(publish_again, published, versions)
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(DEADLINE_SECONDS):
+                        await versions.newer.wait()
+            await asyncio.sleep((1.0 - PUBLISHED_AT[-1]) * seconds)
             over.set()
-        tallies["new version"] = await _after(connected, expected, newest)
+        tallies["new version"] = await _after(connected, expected, newest + len(PUBLISHED_AT) - 1)
     return tallies
 
 
