@@ -9,7 +9,7 @@ import aiohttp
 import numpy as np
 
 from benchmarks.interfaces import HOST, MODEL, Answer, Inputs, Interface
-from components.audio import pack_wav
+from components.pcm16 import pack_wav
 
 OK: Final = "ok"
 GOOD_SECONDS, GOOD_OF_EACH = (3.0, 10.0), 4

@@ -7,13 +7,11 @@ librosa's default engine, soxr HQ, kept open from block to block.
 """
 
 import contextlib
-import io
 import os
 import re
 import stat
 import subprocess
 import tempfile
-import wave
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -26,7 +24,6 @@ import soxr
 
 from components.errors import SwarError
 
-INT16_PEAK: Final = 32767
 Samples = npt.NDArray[np.float32]
 
 EMPTY_FILE: Final = "empty_file"
@@ -77,22 +74,6 @@ def decode(
         path, sample_rate=sample_rate, start_seconds=start_seconds, end_seconds=end_seconds
     )
     return np.concatenate([np.zeros(0, np.float32), *blocks])
-
-
-def at_peak(samples: Samples) -> npt.NDArray[np.int16]:
-    """int16 [samples] whose largest is full scale; silence stays silence."""
-    peak = np.max(np.abs(samples), initial=np.float32(0.0))
-    scaled = samples / peak * np.float32(INT16_PEAK) if peak > 0.0 else samples
-    return scaled.astype(np.int16)
-
-
-def pack_wav(pcm16: npt.NDArray[np.int16], sample_rate: int) -> bytes:
-    """A mono WAV file of int16 samples."""
-    file = io.BytesIO()
-    with wave.open(file, "wb") as writer:
-        writer.setparams((1, 2, sample_rate, 0, "NONE", "not compressed"))
-        writer.writeframes(pcm16.astype("<i2").tobytes())
-    return file.getvalue()
 
 
 def decode_blocks(

@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from components import audio
 from components.errors import SwarError
+from components.pcm16 import at_peak, pack_wav
 from components.settings import SpeechSettings
 from components.speech_example_gen.cleaning import BLOCK_SECONDS, Cleaner, UnusableRecording
 from components.speech_example_gen.sources import Recording, open_locally
@@ -166,7 +167,7 @@ class Cutter:
                 channel=speech.channel,
                 start_seconds=start,
             ),
-            audio.pack_wav(pcm16[first : first + samples], self._rate),
+            pack_wav(pcm16[first : first + samples], self._rate),
         )
 
 
@@ -194,7 +195,7 @@ def whole_file(set_name: str, recording: Recording, sample_rate: int) -> Cut:
         channel=channel_name,
         start_seconds=0.0,
     )
-    return Cut(utterance, audio.pack_wav(audio.at_peak(samples), sample_rate))
+    return Cut(utterance, pack_wav(at_peak(samples), sample_rate))
 
 
 def _check_cuts(recordings: Sequence[Recording]) -> None:

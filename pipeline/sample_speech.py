@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from components.errors import SwarError
 from components.new_folder import new_folder
+from components.pcm16 import INT16_PEAK
 from pipeline.espeak import SAMPLE_RATE, Espeak
 from pipeline.sample_sentences import endless_sentences
 from pipeline.sample_speakers import RecordingPlan, SpeakerPlan, plan_speakers
@@ -32,7 +33,6 @@ SPEAKERS_FILE: Final = "SPEAKERS.tsv"
 _PAUSE_SECONDS: Final = (0.3, 1.2)
 _FADE_SECONDS: Final = 0.02
 _NOISE_PERIOD_SAMPLES: Final = 1 << 18  # 12 s: making all of it anew would take most of the time
-_INT16_PEAK: Final = 32_767
 
 # Lossless formats: libsndfile's container and subtype. Lossy ones: ffmpeg's muxer, encoder and
 # what makes it fast; libsndfile draws a Vorbis stream's serial number from the clock, and its MP3
@@ -199,7 +199,7 @@ def _encode_with_ffmpeg(samples: NDArray[np.float32], recording: RecordingPlan, 
 
     AudioSegment.converter = imageio_ffmpeg.get_ffmpeg_exe()
     segment = AudioSegment(
-        np.round(samples * _INT16_PEAK).astype("<i2").tobytes(),
+        np.round(samples * INT16_PEAK).astype("<i2").tobytes(),
         frame_rate=recording.sample_rate,
         sample_width=2,
         channels=recording.channels,

@@ -29,8 +29,8 @@ def in_image(writable: Path, readable: str) -> Launcher:
 
     Args:
         writable: the folder that they see and write to, under its own name.
-        readable: what they see but cannot change: a folder, or a file with its folder. What
-            does not exist here is not mounted.
+        readable: what they see but cannot change: a folder, a file with its folder, or as much
+            of a pattern of spans as is a folder. What lies in a bucket is not mounted.
 
     Raises SwarError: there is no podman.
     """

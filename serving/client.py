@@ -18,6 +18,7 @@ import tenacity
 
 from components import audio
 from components.errors import SwarError
+from components.pcm16 import at_peak, pack_wav
 from serving import answers, defaults
 from serving.answers import OK, Decision, Embedding
 from serving.transport import Unavailable, connect
@@ -68,7 +69,7 @@ def to_wav(recording: Audio, sample_rate: int = defaults.SAMPLE_RATE_HZ) -> byte
         samples = _decode(recording, sample_rate)
     except audio.AudioError as error:
         raise SwarError(f"{display_name(recording)}: {error}: give another recording") from error
-    return audio.pack_wav(audio.at_peak(samples), sample_rate)
+    return pack_wav(at_peak(samples), sample_rate)
 
 
 def _decode(recording: Audio, sample_rate: int) -> audio.Samples:
@@ -167,7 +168,7 @@ class Client:
 
     def model_digest(self) -> str:
         """Names the model that answers now: the digest that its embeddings carry."""
-        silence = audio.pack_wav(np.zeros(self.sample_rate, np.int16), self.sample_rate)
+        silence = pack_wav(np.zeros(self.sample_rate, np.int16), self.sample_rate)
         return self.embed([silence])[0].model_digest
 
     def _check_rate(self, status: str) -> None:

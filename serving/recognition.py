@@ -9,8 +9,8 @@ from typing import Final
 
 import numpy as np
 
-from components import audio
 from components.errors import SwarError
+from components.pcm16 import pack_wav
 from serving.answers import OK, Decision, Embedding, Vector
 from serving.client import Audio, Client, display_name, fault, to_wav
 from serving.gallery import Enrolled, Enrolment, Gallery, recording_id, speaker_name
@@ -208,7 +208,7 @@ def _halves(wav: bytes) -> list[bytes]:
     with wave.open(io.BytesIO(wav)) as reader:
         rate = reader.getframerate()
         samples = np.frombuffer(reader.readframes(reader.getnframes()), "<i2")
-    return [audio.pack_wav(half, rate) for half in np.array_split(samples, 2)]
+    return [pack_wav(half, rate) for half in np.array_split(samples, 2)]
 
 
 def _source(recording: Audio) -> str:

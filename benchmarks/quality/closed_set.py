@@ -15,7 +15,8 @@ import numpy.typing as npt
 import pandas as pd
 from tfx.dsl.io import fileio
 
-from components import audio, features
+from components import features
+from components.pcm16 import pack_wav
 from components.published_model import PublishedModel, version_folder
 from components.speech_examples import read_examples, samples_of, text
 from components.verification.slices import measure_slices
@@ -61,7 +62,7 @@ def run(output: Path, seconds: float) -> None:
     served = PublishedModel(version_folder(output / "published"))
     speech = Records(output).latest_outputs()["speech"].uri
     table, sounds = utterances(speech, seconds, served.sample_rate)
-    answer = served.embed([audio.pack_wav(sound, served.sample_rate) for sound in sounds])
+    answer = served.embed([pack_wav(sound, served.sample_rate) for sound in sounds])
     usable = np.array([status == "ok" for status in answer.status])
     print(f"{len(table)} utterances of {seconds:g} s, {np.sum(~usable)} not usable")
     by_set = defaultdict(list)

@@ -10,6 +10,7 @@ import soxr
 import tensorflow as tf
 
 from components import features, frontend, spectrogram_image
+from components.pcm16 import INT16_PEAK
 from components.settings import AugmentationSettings, SpectrogramSettings
 from components.spectrogram_pair_gen.augmentation import augment
 from components.spectrogram_pair_gen.sampling import (
@@ -23,7 +24,6 @@ from components.speech_examples import read_examples, samples_of, text
 # Every call of the front end has this many windows, the last one padded: one trace, and
 # results that do not depend on how the windows were grouped.
 WINDOWS_PER_CALL = 32
-INT16_PEAK = 32767
 BABBLING = 3
 
 

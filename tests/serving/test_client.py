@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from components.audio import pack_wav
 from components.errors import SwarError
+from components.pcm16 import pack_wav
 from serving.client import Client, to_wav
 from tests.serving.support_endpoint import RATE, FakeModel, voice
 
@@ -158,7 +158,7 @@ def test_the_client_needs_no_tensorflow() -> None:
 import sys
 import numpy as np
 from serving import recognition, display
-from components.audio import pack_wav
+from components.pcm16 import pack_wav
 from serving.client import Client
 from tests.serving.support_endpoint import RATE, FakeModel, grpc_endpoint, voice
 wav = pack_wav((voice(120.0, 2.0) * 20_000).astype(np.int16), RATE)

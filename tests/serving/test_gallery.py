@@ -7,8 +7,8 @@ import lancedb
 import numpy as np
 import pytest
 
-from components.audio import pack_wav
 from components.errors import SwarError
+from components.pcm16 import pack_wav
 from serving import gallery_table
 from serving.answers import Embedding, Vector
 from serving.gallery import Enrolment, Gallery, speaker_name
