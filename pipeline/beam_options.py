@@ -13,7 +13,7 @@ def engine_beam_arguments(engine: EngineSettings) -> list[str]:
         case "portable":
             return _portable(engine)
         case "task":
-            return [*beam_arguments(engine.beam.task_workers), _workers_have_the_code(engine)]
+            return beam_arguments(engine.beam.task_workers)
 
 
 def _dataflow(engine: EngineSettings) -> list[str]:
@@ -51,11 +51,7 @@ def _portable(engine: EngineSettings) -> list[str]:
         f"--job_endpoint={needed(engine, 'beam.portable.job_endpoint')}",
         f"--environment_type={'EXTERNAL' if worker_pool else 'DOCKER'}",
         f"--environment_config={worker_pool or needed(engine, 'image')}",
-        _workers_have_the_code(engine),
+        # Without this TFX packs itself up for the workers, for each component anew.
+        f"--sdk_container_image={needed(engine, 'image')}",
         BEAM_PLUGIN,
     ]
-
-
-def _workers_have_the_code(engine: EngineSettings) -> str:
-    """Without this TFX packs itself up for them, for each component anew."""
-    return f"--sdk_container_image={needed(engine, 'image')}"

@@ -95,8 +95,14 @@ def test_tfx_does_not_pack_itself_up_for_workers_that_have_it(settings: tuple[st
     assert dependency_utils.make_beam_dependency_flags(list(arguments)) == arguments
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+def test_nor_for_the_processes_of_this_machine(workers: int) -> None:
+    arguments = beam_arguments(workers)
+    assert dependency_utils.make_beam_dependency_flags(list(arguments)) == arguments
+
+
 def test_in_the_tasks_container_beam_is_what_it_is_here() -> None:
-    assert _arguments(*COMMON) == [*beam_arguments(1), f"--sdk_container_image={IMAGE}"]
+    assert _arguments(*COMMON) == beam_arguments(1)
     assert "--direct_num_workers=4" in _arguments(*COMMON, "engine.beam.task_workers=4")
 
 
