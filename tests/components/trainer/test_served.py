@@ -1,7 +1,6 @@
 """The exported SavedModel: what each signature answers, whatever it is sent."""
 
 import json
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,29 +11,22 @@ from tensorflow.core.protobuf import saved_model_pb2
 from tensorflow_serving.apis import prediction_log_pb2
 
 from components.artifacts import MODEL_CARD
-from components.settings import (
-    ServingSettings,
-    SpectrogramSettings,
-    SpeechSettings,
-    TrainerSettings,
-)
-from components.trainer.calibration import Calibration
-from components.trainer.export import export, model_digest
+from components.trainer.export import model_digest
 from components.trainer.normalisation import CohortNormalisation, distances
-from components.trainer.recordings import FrontEnd, Recordings
+from components.trainer.recordings import Recordings
 from components.trainer.served import WINDOWS_AT_ONCE
-from components.trainer.tower import build_tower
 from components.trainer.warmup import WARMUP_REQUESTS
 from tests.bad_recordings import encoded, speech_like
-
-RATE = 8_000
-# 1 + 4992 // 128 = 40 frames.
-FRONT_END = FrontEnd(
-    SpeechSettings(sample_rate=RATE),
-    SpectrogramSettings(window_seconds=0.624, n_fft=256, hop_samples=128, n_mels=32),
-    ServingSettings(max_seconds=30.0, max_windows=8),
+from tests.components.trainer.support_exported import (
+    CALIBRATION,
+    FRONT_END,
+    RATE,
+    ask,
+    exported,
+    recording,
+    small_tower,
 )
-CALIBRATION = Calibration(threshold=0.05, slope=40.0)
+
 STATUSES = {"ok", "not_wav", "wrong_sample_rate", "too_long", "too_short", "no_speech"}
 BAD = {
     b"": b"not_wav",
@@ -44,40 +36,6 @@ BAD = {
     encoded(speech_like(0, RATE, 0.5), RATE): b"too_short",
     encoded(np.zeros(2 * RATE), RATE): b"no_speech",
 }
-
-
-def recording(seed, seconds=3.0):
-    return encoded(speech_like(seed, RATE, seconds), RATE, subtype="PCM_16")
-
-
-def small_tower(head):
-    trainer = TrainerSettings(blocks=(1, 1, 1, 1), embedding_size=8, head=head, loss="batch")
-    spectrogram = FRONT_END.spectrogram
-    return build_tower(trainer, spectrogram.n_mels, spectrogram.frames(RATE))
-
-
-def exported(folder, head, normalisation=None):
-    """A small model with random weights, how often its tower was traced, and what it says."""
-    tower, traces = small_tower(head), []
-    real = type(tower).call
-
-    def counted(self, *arguments, **options):
-        if self is tower:
-            traces.append(1)
-        return real(self, *arguments, **options)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(type(tower), "call", counted)
-        export(
-            tower,
-            CALIBRATION,
-            FRONT_END,
-            {"made": "here"},
-            str(folder),
-            unit_norm=head == "pooled",
-            normalisation=normalisation,
-        )
-    return SimpleNamespace(folder=folder, traces=len(traces), model=tf.saved_model.load(folder))
 
 
 @pytest.fixture(scope="module")
@@ -99,11 +57,6 @@ def normalised(tmp_path_factory, normalisation):
 @pytest.fixture(scope="module")
 def flat(tmp_path_factory):
     return exported(tmp_path_factory.mktemp("flat"), "flatten")
-
-
-def ask(served, signature, **inputs):
-    answer = served.model.signatures[signature](**{k: tf.constant(v) for k, v in inputs.items()})
-    return {name: value.numpy() for name, value in answer.items()}
 
 
 def test_the_tower_is_traced_once(pooled):
