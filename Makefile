@@ -51,15 +51,16 @@ lint: venv
 container-test: venv
 	BASE="$(BASE)" BEAM="$(BEAM)" BUILD="$(BUILD)" PYTHON_3_12="$(PYTHON_3_12)" deploy/container/test.sh
 
-# uv.lock names the registry's host and stays out of git; what is exported of it does not.
+# Keeps the versions that still fit; UPGRADE=1 takes the newest ones. (uv's own uv.lock would name the
+# registry's host, and that does not belong into git.)
+COMPILE := build/lock-venv/bin/uv pip compile --quiet --no-emit-index-url --generate-hashes --custom-compile-command "make lock" $(if $(UPGRADE),--upgrade)
 lock:
 	@$(if $(PYTHON),,echo "no fitting Python: set PYTHON" >&2; exit 1)
 	rm -rf build/lock-venv
 	$(PYTHON) -m venv build/lock-venv
 	build/lock-venv/bin/pip install --quiet uv==$(UV_VERSION)
-	build/lock-venv/bin/uv lock
-	build/lock-venv/bin/uv export --quiet --format requirements.txt --no-emit-project --all-groups --all-extras -o requirements.lock
-	echo 'tensorflow[and-cuda]' | build/lock-venv/bin/uv pip compile --quiet --no-config --no-emit-index-url --generate-hashes --constraint requirements.lock --python-version 3.12 --python-platform x86_64-manylinux_2_28 --custom-compile-command "make lock" --output-file requirements-gpu.lock -
+	$(COMPILE) --universal --python-version 3.11 --all-extras --group dev --output-file requirements.lock pyproject.toml
+	echo 'tensorflow[and-cuda]' | $(COMPILE) --no-config --constraint requirements.lock --python-version 3.12 --python-platform x86_64-manylinux_2_28 --output-file requirements-gpu.lock -
 	rm -rf build/lock-venv
 
 clean:
