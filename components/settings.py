@@ -164,7 +164,8 @@ class TrainerSettings(Settings):
     head: Literal["pooled", "statistics", "flatten"] = "pooled"
     """pooled: the mean over the feature map. statistics: mean and standard deviation over time.
     flatten: the feature map itself, as the article has it."""
-    embedding_size: PositiveCount = 128
+    embedding_size: Annotated[int, Field(ge=2)] = 128
+    """Of length 1, with the first two heads: in one dimension these would be only two."""
     loss: Literal["supervised", "prototypical", "batch", "listed"] = "supervised"
     """supervised: supervised contrastive loss, all pairs within a speaker-balanced batch.
     prototypical: every window against the means of the batch's speakers.

@@ -105,6 +105,7 @@ def test_a_wrong_file_is_told_in_one_line(tmp_path: Path, text: str, told: str) 
         ("trainer.epochs=", 'wrong value null for "trainer.epochs" in --set trainer.epochs='),
         ("trainer.blocks=[6", "--set trainer.blocks=[6, line 1:"),
         ("trainer.blocks=[6,0]", '"trainer.blocks[1]" in --set trainer.blocks=[6,0]'),
+        ("trainer.embedding_size=1", 'wrong value 1 for "trainer.embedding_size" in --set'),
         ("trainer.warmup_steps=-1", 'wrong value -1 for "trainer.warmup_steps" in --set'),
     ],
 )
