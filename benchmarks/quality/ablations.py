@@ -107,7 +107,7 @@ def command(variant: Variant, folder: Path, output: Path, steps: int, seed: int)
 
 
 def judge(folder: Path, output: Path) -> dict[str, Any]:
-    """EER with its interval, and the Cllr, of each set of speakers never heard."""
+    """EER with its interval, of each set of speakers never heard."""
     models = (output / "artifacts" / "Trainer" / "model").iterdir()
     model = max(models, key=lambda one: int(one.name)) / "Format-Serving"
     sets = sorted((folder / "tuning" / "unseen").glob("*.csv"))
@@ -119,7 +119,7 @@ def judge(folder: Path, output: Path) -> dict[str, Any]:
         text=True,
     ).stdout
     return {
-        one["set"]: {name: one["figures"][name] for name in ("eer", "cllr")}
+        one["set"]: one["figures"]["eer"]
         for one in json.loads(told)["slices"]
         if one["sliced_by"] == "all"
     }
@@ -156,11 +156,10 @@ def run(folder: Path, output: Path, steps: int, seeds: list[int]) -> None:
 
 
 def told(row: Mapping[str, Any]) -> str:
-    """A line of the table."""
+    """A line of the table: EER in per cent, a column a set, in the order of their names."""
     cells = [
-        f"{name} {100 * one['eer']['value']:.1f} ({100 * one['eer']['low']:.1f}-"
-        f"{100 * one['eer']['high']:.1f}) Cllr {one['cllr']['value']:.2f}"
-        for name, one in row["sets"].items()
+        f"{100 * eer['value']:.1f} ({100 * eer['low']:.1f}-{100 * eer['high']:.1f})"
+        for _, eer in sorted(row["sets"].items())
     ]
     return f"| {row['variant']} | {row['seed']} | {' | '.join(cells)} |"
 
