@@ -54,7 +54,8 @@ class CalibrationTrials(NamedTuple):
     label: Indices
     """1 same speaker, 0 different."""
     weight: npt.NDArray[np.float64]
-    """Both classes, and utterances of every length, weigh the same; 1 in the mean."""
+    """Both classes, utterances of every length, and in a class all pairs of speakers weigh the
+    same; 1 in the mean."""
     windows: Indices
     """How many windows an utterance has, the same on both sides."""
 
@@ -215,5 +216,19 @@ def _trials(
     first, second, same = first[~within], second[~within], same[~within]
     distance = distances(embedding, first, second, normalisation).numpy()
     label = np.where(same, SIMILAR, DISSIMILAR)
-    weight = np.where(same, 1.0 / max(1, np.sum(same)), 1.0 / max(1, np.sum(~same)))
+    weight = _alike(speaker[first], speaker[second], same)
     return CalibrationTrials(distance, label, weight, np.full(len(label), count))
+
+
+def _alike(first: Indices, second: Indices, same: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
+    """Weights of trials, so that within a class all pairs of speakers count alike. All [N].
+
+    Trials grow with the square of the speech: one speaker with much of it, who may be an unusual
+    one, would set the threshold for everybody.
+    """
+    pair = np.minimum(first, second) * (1 + second.max(initial=0)) + np.maximum(first, second)
+    _, of_pair, trials = np.unique(pair, return_inverse=True, return_counts=True)
+    weight = 1.0 / trials[of_pair]
+    total = np.where(same, weight[same].sum(), weight[~same].sum())
+    shares: npt.NDArray[np.float64] = weight / total
+    return shares

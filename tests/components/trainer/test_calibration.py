@@ -1,0 +1,139 @@
+"""Threshold and slope, and the trials that they are learnt from."""
+
+import itertools
+
+import numpy as np
+import pytest
+from scipy.stats import norm
+
+from components.errors import SwarError
+from components.trainer import data
+from components.trainer.calibration import (
+    CalibrationTrials,
+    calibrate,
+    calibration_trials,
+    promise,
+)
+from tests.support_pairs import FRAMES, MELS
+
+
+def test_calibration_gives_honest_probabilities_whatever_the_class_sizes():
+    rng = np.random.default_rng(0)
+    similar, dissimilar = rng.normal(1.4, 0.1, 20_000), rng.normal(1.8, 0.1, 2_000)
+    label = np.r_[np.ones(20_000), np.zeros(2_000)].astype(np.int64)
+    weight = np.where(label == 1, 11 / 20, 11 / 2)
+    windows = np.r_[np.ones(10_000), np.full(12_000, 2)].astype(np.int64)
+    distance = np.r_[similar, dissimilar].astype(np.float32)
+    trials = CalibrationTrials(distance, label, weight, windows)
+    calibration = calibrate(trials)
+    # Two normal distributions of variance v: the log odds have slope 0.4 / v.
+    assert calibration.threshold == pytest.approx(1.6, abs=0.01)
+    assert calibration.slope == pytest.approx(40.0, rel=0.1)
+    promised = promise(trials, calibration, window_seconds=1.5)
+    assert [part["seconds"] for part in promised["by_length"]] == [1.5, 3.0]
+    assert [part["similar"] for part in promised["by_length"]] == [10_000, 10_000]
+    assert [part["dissimilar"] for part in promised["by_length"]] == [0, 2_000]
+    rejected = distance[10_000:20_000] > calibration.threshold
+    assert promised["by_length"][1]["false_reject_rate"] == pytest.approx(rejected.mean(), rel=1e-6)
+    assert (promised["similar"], promised["dissimilar"]) == (20_000, 2_000)
+    # A threshold two standard deviations away from both means.
+    assert promised["eer"] == pytest.approx(norm.cdf(-2.0), rel=0.3)
+    assert promised["false_accept_rate"] == pytest.approx(norm.cdf(-2.0), rel=0.3)
+    assert promised["false_reject_rate"] == pytest.approx(norm.cdf(-2.0), rel=0.3)
+
+
+def test_a_model_that_learnt_nothing_is_refused():
+    label = np.array([1, 0] * 50)
+    with pytest.raises(SwarError, match="learnt nothing"):
+        distance = np.where(label == 1, 1.0, 0.5).astype(np.float32)
+        calibrate(CalibrationTrials(distance, label, np.ones(100), np.ones(100, np.int64)))
+    with pytest.raises(SwarError, match="one kind only"):
+        ones = np.ones(4, np.int64)
+        calibrate(CalibrationTrials(ones.astype(np.float32), ones, np.ones(4), ones))
+
+
+def windows_of(*rows):
+    """Windows of (speaker, recording, start)."""
+    speaker, recording, start = zip(*rows, strict=True)
+    return data.Windows(
+        spectrogram=np.zeros((len(rows), MELS, FRAMES), np.uint8),
+        label=np.zeros(len(rows) // 2, np.int64),
+        speaker=np.array(speaker, object),
+        recording=np.array(recording, object),
+        start_seconds=np.array(start, np.float32),
+    )
+
+
+def test_calibration_compares_utterances_that_share_no_sound():
+    # A second each: a's second window overlaps the first, and c has one recording only.
+    windows = windows_of(
+        (b"a", b"a/1", 0.0), (b"a", b"a/1", 0.5), (b"a", b"a/1", 1.0), (b"a", b"a/2", 4.0),
+        (b"a", b"a/2", 5.0), (b"c", b"c/1", 2.0), (b"c", b"c/1", 0.0),
+    )  # fmt: skip
+    embedding = np.eye(7, dtype=np.float32)
+    trials = calibration_trials(embedding, windows, 1.0, unit_norm=False, nearest_fraction=1.0)
+    # Of two windows, a has one utterance of each recording and c has one; of four, nobody has.
+    assert (np.sum(trials.label == 1), np.sum(trials.label == 0)) == (1, 2)
+    np.testing.assert_allclose(trials.distance, np.sqrt(4 * 0.5**2), rtol=1e-6)
+    assert set(trials.windows) == {2}
+    for label in (0, 1):
+        assert np.sum(trials.weight[trials.label == label]) == pytest.approx(1.5)
+
+
+def test_calibration_weighs_utterances_of_every_length_alike():
+    rows = [(name, name + take, float(at)) for name in (b"a", b"b") for take in (b"/1", b"/2")
+            for at in range(4)]  # fmt: skip
+    embedding = np.eye(16, dtype=np.float32)
+    trials = calibration_trials(
+        embedding, windows_of(*rows), 1.0, unit_norm=False, nearest_fraction=1.0
+    )
+    # Two windows: two utterances of each recording. Four: one.
+    for windows, similar, dissimilar in ((2, 2 * 2 * 2, 4 * 4), (4, 2, 4)):
+        part = trials.of_length(windows)
+        assert (np.sum(part.label == 1), np.sum(part.label == 0)) == (similar, dissimilar)
+        np.testing.assert_allclose(part.distance, np.sqrt(2 / windows), rtol=1e-5)
+        for label in (0, 1):
+            assert np.sum(part.weight[part.label == label]) == pytest.approx(len(trials.label) / 4)
+
+
+def test_calibration_compares_the_nearest_strangers():
+    names = [b"a", b"b", b"far", b"farther"]
+    windows = windows_of(*((name, name, float(start)) for name in names for start in (0, 1)))
+    place = {b"a": 0.0, b"b": 1.0, b"far": 10.0, b"farther": 100.0}
+    embedding = np.array([[place[name]] for name in windows.speaker], np.float32)
+    near, some, everybody = (
+        calibration_trials(embedding, windows, 1.0, unit_norm=False, nearest_fraction=fraction)
+        for fraction in (0.1, 0.6, 1.0)
+    )
+    # The nearest: a and b of each other, b of far, far of farther; the two nearest: a of far, b
+    # of farther too. Two windows each make 4 trials of single windows, which count because nobody
+    # has two utterances of two.
+    for trials, pairs in ((near, 3), (some, 5), (everybody, 6)):
+        assert np.sum(trials.label == 0) == pairs * 4
+        assert np.sum(trials.label == 1) == 4
+
+
+def test_calibration_keeps_utterances_on_the_sphere():
+    windows = windows_of(*((b"a", b"a/1", float(start)) for start in range(8)))
+    embedding = np.random.default_rng(0).normal(size=(8, 3)).astype(np.float32)
+    embedding /= np.linalg.norm(embedding, axis=1, keepdims=True)
+    trials = calibration_trials(embedding, windows, 1.0, unit_norm=True, nearest_fraction=1.0)
+    pairs = list(itertools.combinations(embedding, 2))
+    expected = [np.linalg.norm(one - other) for one, other in pairs]
+    np.testing.assert_allclose(np.sort(trials.distance), np.sort(expected), rtol=1e-5)
+
+
+def test_calibration_counts_pairs_of_speakers_alike_however_much_they_speak():
+    # Utterances of two windows: a has three recordings of one, b two, c one of two.
+    starts = {b"a/1": 2, b"a/2": 2, b"a/3": 2, b"b/1": 2, b"b/2": 2, b"c/1": 4}
+    rows = [(take[:1], take, float(at)) for take, count in starts.items() for at in range(count)]
+    embedding = np.random.default_rng(0).normal(size=(len(rows), 3)).astype(np.float32)
+    trials = calibration_trials(
+        embedding, windows_of(*rows), 1.0, unit_norm=False, nearest_fraction=1.0
+    )
+    # a 3, b 1, c 1; a with b 3 x 2, a with c 3 x 2, b with c 2 x 2.
+    similar, dissimilar = (trials.weight[trials.label == label] for label in (1, 0))
+    assert sorted(similar / similar.sum()) == pytest.approx(sorted([1 / 9] * 3 + [1 / 3] * 2))
+    assert sorted(dissimilar / dissimilar.sum()) == pytest.approx([1 / 18] * 12 + [1 / 12] * 4)
+    assert similar.sum() == pytest.approx(dissimilar.sum())
+    assert trials.weight.mean() == pytest.approx(1.0)
