@@ -49,6 +49,7 @@ _STYLE: Final[Mapping[str, Any]] = {
     "ytick.labelsize": 9.0,
     "legend.frameon": False,
     "legend.fontsize": 9.0,
+    "legend.handlelength": 4.0,  # room for dashes beside the marker
     "lines.linewidth": 1.8,
     "figure.facecolor": "white",
     "savefig.facecolor": "white",
