@@ -139,7 +139,7 @@ def _left_out(what: str, unused: Sequence[Unused]) -> list[RenderableType]:
 
 
 def _table(title: str, first: str, others: Iterable[str]) -> Table:
-    table = Table(title=title, title_style="bold", title_justify="left", box=None, pad_edge=False)
+    table = Table(title=Text(title, "bold"), title_justify="left", box=None, pad_edge=False)
     table.add_column(first, no_wrap=True)
     for heading in others:
         table.add_column(heading, justify="right")

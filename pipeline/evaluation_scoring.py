@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import pandas as pd
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import Progress
 
 from components.errors import SwarError
@@ -89,7 +90,8 @@ def embed(
         total: how many they are.
     """
     with Progress(console=console, disable=not console.is_terminal) as progress:
-        return utterances.embed(progress.track(groups, total=total, description=title), served)
+        tracked = progress.track(groups, total=total, description=escape(title))
+        return utterances.embed(tracked, served)
 
 
 def conclude(

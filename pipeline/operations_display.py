@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
 def lineage_table(found: "ModelLineage") -> RenderableType:
     """What a model was made from, and what was said of it."""
-    spans = f" ({len(found.spans)} spans, {found.spans[0]} to {found.spans[-1]})"
+    data = found.data
+    if found.spans:
+        data += f" ({len(found.spans)} spans, {found.spans[0]} to {found.spans[-1]})"
     facts = {
         "model": found.model_digest,
         "trained": found.trained,
@@ -25,7 +27,7 @@ def lineage_table(found: "ModelLineage") -> RenderableType:
         "served": "yes, it is the newest version" if found.is_served else "no",
         "rolled back": found.rolled_back or "no",
         "blessed": "yes" if found.blessed else f"no: {'; '.join(found.not_blessed_because)}",
-        "data": found.data + (spans if found.spans else ""),
+        "data": data,
         "data digest": found.data_digest,
         "recordings": f"{found.recordings:,}",
         "config digest": found.config_digest,
@@ -42,7 +44,7 @@ def sightings_table(recording: str, seen: Sequence["Sighting"]) -> RenderableTyp
     """Which models saw a recording, and how much of it in which split."""
     if not seen:
         return Text(f"no model saw {recording}")
-    table = Table(title=recording, title_style="bold")
+    table = Table(title=Text(recording, "bold"))
     for column in ("model", "trained", "versions", "recordings", "seconds by split"):
         table.add_column(column, overflow="fold")
     for each in seen:
@@ -58,7 +60,7 @@ def sightings_table(recording: str, seen: Sequence["Sighting"]) -> RenderableTyp
 
 def drift_table(found: "Drift") -> RenderableType:
     """Each feature with both medians, the divergence and its bound."""
-    table = Table(title=f"{found.model} and {found.data}", title_style="bold")
+    table = Table(title=Text(f"{found.model} and {found.data}", "bold"))
     table.add_column("median of recordings")
     for column in (
         f"{found.training_recordings:,} of the training",

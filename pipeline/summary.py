@@ -54,7 +54,8 @@ class RunSummary:
 
 
 def _split_table(summary: RunSummary) -> Table:
-    table = Table(title=f"{summary.pipeline}: {os.path.basename(summary.data)}", title_style="bold")
+    title = Text(f"{summary.pipeline}: {os.path.basename(summary.data)}", "bold")
+    table = Table(title=title)
     table.add_column("split", no_wrap=True)
     for column in ("pairs", *SHOWN_METRICS):
         table.add_column(column.replace("_", " "), justify="right")
@@ -76,7 +77,7 @@ def _fact_table(summary: RunSummary) -> Table:
     table = Table(box=None, show_header=False)
     if summary.spans:
         oldest, newest = summary.spans[0], summary.spans[-1]
-        table.add_row("spans", f"{len(summary.spans):,}, {oldest} to {newest}")
+        table.add_row("spans", Text(f"{len(summary.spans):,}, {oldest} to {newest}"))
     table.add_row("recordings", f"{summary.recordings:,}")
     table.add_row("rejected", rejects or "none")
     table.add_row("blessed", verdict)

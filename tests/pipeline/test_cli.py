@@ -15,7 +15,7 @@ from pipeline.failures import RunFailed
 RESULTS = summary.RunSummary(
     pipeline="swar",
     config_digest="c",
-    data="/data/hyke",
+    data="/data/hyke [bold]",  # which is no style
     data_digest="d",
     spans=[],
     recordings=3,
@@ -126,7 +126,9 @@ def test_the_runner_gets_what_the_command_line_says(
         {"data": "d", "output": Path("o"), "beam_workers": 2},
     ]
     shown = capsys.readouterr().out
-    assert all(text in shown for text in ("hyke", "1,200", "0.032", "1 empty", "/out/published/1"))
+    assert all(
+        text in shown for text in ("hyke [bold]", "1,200", "0.032", "1 empty", "/out/published/1")
+    )
 
 
 def test_a_model_that_is_not_blessed_is_status_1(
