@@ -137,3 +137,18 @@ def test_calibration_counts_pairs_of_speakers_alike_however_much_they_speak():
     assert sorted(dissimilar / dissimilar.sum()) == pytest.approx([1 / 18] * 12 + [1 / 12] * 4)
     assert similar.sum() == pytest.approx(dissimilar.sum())
     assert trials.weight.mean() == pytest.approx(1.0)
+
+
+def test_calibration_tells_pairs_of_speakers_apart_in_any_order_of_recordings():
+    # In the order of recordings the last speakers come first; near are a and d, b and c.
+    takes = {b"d": (b"1",), b"c": (b"2",), b"a": (b"3", b"4"), b"b": (b"5", b"6", b"7")}
+    rows = [(who, take, float(at)) for who in takes for take in takes[who] for at in range(2)]
+    place = {b"a": 0.0, b"d": 1.0, b"b": 100.0, b"c": 101.0}
+    embedding = np.array([[place[who]] for who, _, _ in rows], np.float32)
+    trials = calibration_trials(
+        embedding, windows_of(*rows), 1.0, unit_norm=False, nearest_fraction=0.1
+    )
+    # a 1, b 3; d with a 2, c with b 3.
+    similar, dissimilar = (trials.weight[trials.label == label] for label in (1, 0))
+    assert sorted(similar / similar.sum()) == pytest.approx([1 / 6] * 3 + [1 / 2])
+    assert sorted(dissimilar / dissimilar.sum()) == pytest.approx([1 / 6] * 3 + [1 / 4] * 2)
