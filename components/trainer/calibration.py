@@ -28,6 +28,8 @@ INVERSE_REGULARISATION: Final = 100.0
 # nearer is a speaker to herself, and one threshold has to do for all. Single windows, the hardest
 # and the rarest to be asked about, would draw it towards accepting everybody's longer utterances.
 WINDOWS_OF_UTTERANCE: Final = (2, 4)
+# Trials at a time: their embeddings, not their distances, are what takes memory.
+BLOCK: Final = 200_000
 PROMISED: Final = (EER, CLLR, FALSE_ACCEPT_RATE, FALSE_REJECT_RATE)
 
 Indices = npt.NDArray[np.int64]
@@ -63,6 +65,16 @@ class CalibrationTrials(NamedTuple):
         """Those of utterances of so many windows."""
         chosen = self.windows == windows
         return CalibrationTrials(*(values[chosen] for values in self))
+
+
+class _Utterances(NamedTuple):
+    """Their embeddings [N, D]; whose they are, in which recording, from when to when. All [N]."""
+
+    embedding: npt.NDArray[np.float32]
+    speaker: Indices
+    recording: npt.NDArray[np.bytes_]
+    start_seconds: npt.NDArray[np.float32]
+    end_seconds: npt.NDArray[np.float32]
 
 
 def calibrate(trials: CalibrationTrials) -> Calibration:
@@ -128,9 +140,10 @@ def calibration_trials(
 
     Of single windows only where speech comes in too short stretches for any other.
 
-    Windows that overlap are left out, so that no trial hears the same sound on both sides. Two
-    utterances of one speaker come from two recordings, where the speaker has them. Those of two
-    speakers are compared where one of the two is among the nearest of the other.
+    Utterances overlap each other, so that much is made of little speech, but no trial hears the
+    same sound on both sides. Two utterances of one speaker come from two recordings, where the
+    speaker has them. Those of two speakers are compared where one of the two is among the nearest
+    of the other.
 
     Args:
         embedding: [windows, D].
@@ -140,13 +153,11 @@ def calibration_trials(
         nearest_fraction: of the other speakers, that count as near.
         normalisation: of the distances; None for Euclidean ones.
     """
-    _, of_window = np.unique(windows.speaker, return_inverse=True)
     compared = _near(voice_means(embedding, windows.speaker, unit_norm=False), nearest_fraction)
-    rows = _apart(windows, window_seconds)
 
     def trials_of(count: int) -> CalibrationTrials:
-        utterances = _utterances(embedding, of_window, windows, rows, count, unit_norm)
-        return _trials(*utterances, count, compared, normalisation)
+        utterances = _utterances(embedding, windows, window_seconds, count, unit_norm)
+        return _trials(utterances, count, compared, normalisation)
 
     parts = [trials_of(count) for count in WINDOWS_OF_UTTERANCE]
     parts = [part for part in parts if len(np.unique(part.label)) == 2] or [trials_of(1)]
@@ -165,59 +176,72 @@ def _near(means: npt.NDArray[np.float32], fraction: float) -> npt.NDArray[np.boo
     return compared
 
 
-def _apart(windows: Windows, window_seconds: float) -> list[Indices]:
-    """Rows of windows that do not overlap, in time, for every recording."""
-    order = np.lexsort((windows.start_seconds, windows.recording))
-    found = []
-    for _, group in itertools.groupby(order, key=lambda row: windows.recording[row]):
-        kept: list[int] = []
-        for row in group:
-            start = windows.start_seconds[row]
-            if not kept or start >= windows.start_seconds[kept[-1]] + window_seconds:
-                kept.append(row)
-        found.append(np.array(kept))
-    return found
-
-
 def _utterances(
     embedding: npt.NDArray[np.float32],
-    speaker: Indices,
     windows: Windows,
-    rows: list[Indices],
+    window_seconds: float,
     count: int,
     unit_norm: bool,
-) -> tuple[npt.NDArray[np.float32], Indices, npt.NDArray[np.bytes_]]:
-    """Neighbouring windows, `count` to an utterance: embedding, speaker, recording of each."""
-    groups = [
-        group[first : first + count]
-        for group in rows
-        for first in range(0, len(group) - count + 1, count)
-    ]
-    chosen = np.array(groups, np.int64).reshape(-1, count)
-    mean = embedding[chosen].mean(axis=1)
+) -> _Utterances:
+    """Of `count` windows each, from every half an utterance of a recording on."""
+    order = np.lexsort((windows.start_seconds, windows.recording))
+    found = []
+    for _, recording in itertools.groupby(order, key=lambda row: windows.recording[row]):
+        rows = np.array(list(recording))
+        start = windows.start_seconds[rows]
+        for first in _apart(start, count * window_seconds / 2):
+            chosen = first + _apart(start[first:], window_seconds)[:count]
+            if len(chosen) == count:
+                found.append(rows[chosen])
+    rows = np.array(found, np.int64).reshape(-1, count)
+    mean = embedding[rows].mean(axis=1)
     if unit_norm:
         mean /= np.linalg.norm(mean, axis=1, keepdims=True)
-    return mean, speaker[chosen[:, 0]], windows.recording[chosen[:, 0]]
+    _, speaker = np.unique(windows.speaker, return_inverse=True)
+    return _Utterances(
+        mean,
+        speaker[rows[:, 0]],
+        windows.recording[rows[:, 0]],
+        windows.start_seconds[rows[:, 0]],
+        windows.start_seconds[rows[:, -1]] + np.float32(window_seconds),
+    )
+
+
+def _apart(start_seconds: npt.NDArray[np.float32], seconds: float) -> Indices:
+    """The first of sorted starts, and every next that is so many seconds after the one before."""
+    kept = [0]
+    while True:
+        after = int(np.searchsorted(start_seconds, start_seconds[kept[-1]] + seconds))
+        if after == len(start_seconds):
+            return np.array(kept)
+        kept.append(after)
 
 
 def _trials(
-    embedding: npt.NDArray[np.float32],
-    speaker: Indices,
-    recording: npt.NDArray[np.bytes_],
+    utterances: _Utterances,
     count: int,
     compared: npt.NDArray[np.bool_],
     normalisation: CohortNormalisation | None,
 ) -> CalibrationTrials:
+    embedding, speaker, recording, start, end = utterances
     first, second = np.nonzero(np.triu(compared[np.ix_(speaker, speaker)], k=1))
     same = speaker[first] == speaker[second]
     recordings = {one: len(set(recording[speaker == one])) for one in set(speaker.tolist())}
     several = np.array([recordings[one] > 1 for one in speaker.tolist()], bool)
-    within = same & (recording[first] == recording[second]) & several[first]
-    first, second, same = first[~within], second[~within], same[~within]
-    distance = distances(embedding, first, second, normalisation).numpy()
-    label = np.where(same, SIMILAR, DISSIMILAR)
-    weight = _alike(speaker[first], speaker[second], same)
-    return CalibrationTrials(distance, label, weight, np.full(len(label), count))
+    within = recording[first] == recording[second]
+    heard_twice = (start[first] < end[second]) & (start[second] < end[first])
+    left_out = within & (several[first] | heard_twice)
+    first, second, same = first[~left_out], second[~left_out], same[~left_out]
+    distance = [
+        distances(embedding, first[at : at + BLOCK], second[at : at + BLOCK], normalisation)
+        for at in range(0, len(first), BLOCK)
+    ]
+    return CalibrationTrials(
+        np.concatenate([np.zeros(0, np.float32), *distance]),
+        np.where(same, SIMILAR, DISSIMILAR),
+        _alike(speaker[first], speaker[second], same),
+        np.full(len(first), count),
+    )
 
 
 def _alike(first: Indices, second: Indices, same: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:

@@ -80,6 +80,34 @@ def test_calibration_compares_utterances_that_share_no_sound():
         assert np.sum(trials.weight[trials.label == label]) == pytest.approx(1.5)
 
 
+def test_calibration_compares_overlapping_utterances_with_others_only():
+    # Six seconds of each: of two windows, an utterance from every second on; of four, two.
+    windows = windows_of(*((name, name, float(at)) for name in (b"a", b"b") for at in range(6)))
+    embedding = np.eye(12, dtype=np.float32)
+    trials = calibration_trials(embedding, windows, 1.0, unit_norm=False, nearest_fraction=1.0)
+    # Of one speaker those that begin two seconds apart or more: 3 + 2 + 1. None of four windows,
+    # where that leaves one class alone.
+    assert (np.sum(trials.label == 1), np.sum(trials.label == 0)) == (2 * 6, 5 * 5)
+    assert set(trials.windows) == {2}
+    # One window in common would bring them nearer.
+    np.testing.assert_allclose(trials.distance, 1.0, rtol=1e-6)
+
+
+def test_calibration_takes_any_number_of_trials(monkeypatch):
+    rng = np.random.default_rng(0)
+    names = [b"a", b"b", b"c"]
+    windows = windows_of(*((name, name, float(at)) for name in names for at in range(12)))
+    embedding = rng.normal(size=(36, 3)).astype(np.float32)
+
+    def trials():
+        return calibration_trials(embedding, windows, 1.0, unit_norm=False, nearest_fraction=1.0)
+
+    at_once = trials()
+    monkeypatch.setattr("components.trainer.calibration.BLOCK", 7)
+    for one, other in zip(at_once, trials(), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-6)
+
+
 def test_calibration_weighs_utterances_of_every_length_alike():
     rows = [(name, name + take, float(at)) for name in (b"a", b"b") for take in (b"/1", b"/2")
             for at in range(4)]  # fmt: skip
@@ -87,8 +115,8 @@ def test_calibration_weighs_utterances_of_every_length_alike():
     trials = calibration_trials(
         embedding, windows_of(*rows), 1.0, unit_norm=False, nearest_fraction=1.0
     )
-    # Two windows: two utterances of each recording. Four: one.
-    for windows, similar, dissimilar in ((2, 2 * 2 * 2, 4 * 4), (4, 2, 4)):
+    # Two windows: three utterances of each recording, from every second on. Four: one.
+    for windows, similar, dissimilar in ((2, 2 * 3 * 3, 6 * 6), (4, 2, 4)):
         part = trials.of_length(windows)
         assert (np.sum(part.label == 1), np.sum(part.label == 0)) == (similar, dissimilar)
         np.testing.assert_allclose(part.distance, np.sqrt(2 / windows), rtol=1e-5)
@@ -131,10 +159,10 @@ def test_calibration_counts_pairs_of_speakers_alike_however_much_they_speak():
     trials = calibration_trials(
         embedding, windows_of(*rows), 1.0, unit_norm=False, nearest_fraction=1.0
     )
-    # a 3, b 1, c 1; a with b 3 x 2, a with c 3 x 2, b with c 2 x 2.
+    # a 3, b 1, c 1 of its three, which overlap; a with b 3 x 2, a with c 3 x 3, b with c 2 x 3.
     similar, dissimilar = (trials.weight[trials.label == label] for label in (1, 0))
     assert sorted(similar / similar.sum()) == pytest.approx(sorted([1 / 9] * 3 + [1 / 3] * 2))
-    assert sorted(dissimilar / dissimilar.sum()) == pytest.approx([1 / 18] * 12 + [1 / 12] * 4)
+    assert sorted(dissimilar / dissimilar.sum()) == pytest.approx([1 / 27] * 9 + [1 / 18] * 12)
     assert similar.sum() == pytest.approx(dissimilar.sum())
     assert trials.weight.mean() == pytest.approx(1.0)
 
