@@ -250,8 +250,9 @@ def _alike(first: Indices, second: Indices, same: npt.NDArray[np.bool_]) -> npt.
     Trials grow with the square of the speech: one speaker with much of it, who may be an unusual
     one, would set the threshold for everybody.
     """
-    pair = np.sort([first, second], axis=0)
-    _, of_pair, trials = np.unique(pair, axis=1, return_inverse=True, return_counts=True)
+    speakers = 1 + max(first.max(initial=0), second.max(initial=0))
+    pair = np.ravel_multi_index(np.sort([first, second], axis=0), (speakers, speakers))
+    _, of_pair, trials = np.unique(pair, return_inverse=True, return_counts=True)
     weight = 1.0 / trials[of_pair]
     total = np.where(same, weight[same].sum(), weight[~same].sum())
     shares: npt.NDArray[np.float64] = weight / total
