@@ -68,6 +68,9 @@ def start(page: gradio.Blocks, *, host: str, port: int) -> gradio.Blocks:
             css=CSS,
             footer_links=[],
             max_file_size=_MAX_FILE_SIZE,
+            # Otherwise gradio asks itself for the page and gives up after three seconds, which a
+            # busy machine needs; it has asked whether the server answers already, without a limit.
+            _frontend=False,
         )
     except OSError as error:
         raise SwarError(f"cannot listen on {host}:{port}: choose another with --port") from error

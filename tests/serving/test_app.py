@@ -11,6 +11,7 @@ from html import unescape
 import gradio_client
 import pytest
 import requests
+from gradio import networking
 
 from components.errors import SwarError
 from serving import app
@@ -149,6 +150,12 @@ def test_an_endpoint_that_is_down_is_said(tmp_path, voices):
     with served_page(tmp_path / "gallery", endpoint=url) as address:
         shown = Page(address).ask("verify", voices["sita 1"], voices["ram"])
     assert shown.startswith(ERROR) and url in shown and "swar serve" in shown
+
+
+def test_a_machine_too_busy_to_answer_itself_has_a_page(tmp_path, monkeypatch):
+    monkeypatch.setattr(networking, "url_ok", lambda url: False)
+    with served_page(tmp_path / "gallery") as address:
+        assert Page(address).ask("speakers") == "Nobody is enrolled yet"
 
 
 def test_a_port_that_is_taken_is_said(tmp_path):
