@@ -1,9 +1,9 @@
-# From a clean clone, with python3 and pip: `make demo`, `make test`, `make lint`.
+# From a clean clone, with python3 and pip: `make demo`, `make test`, `make test-long`, `make lint`.
 # PYTHON chooses the interpreter: `make test PYTHON=/usr/bin/python3.11`.
 SHELL := /bin/bash
 .DEFAULT_GOAL := venv
 .DELETE_ON_ERROR:
-.PHONY: venv demo test lint container-test lock clean
+.PHONY: venv demo test test-long lint container-test lock clean
 
 VENV := .venv
 UV_VERSION := 0.13.9
@@ -39,8 +39,13 @@ $(DEMO_DATA)/SPEAKERS.tsv: | venv
 demo: venv $(DEMO_DATA)/SPEAKERS.tsv
 	$(VENV)/bin/swar run --config demo --data $(DEMO_DATA) --output $(DEMO)
 
+# Beam's portable protocol and the compiled pipeline's second run are long.
+PYTEST := $(VENV)/bin/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 test: venv
-	$(VENV)/bin/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+	$(PYTEST) -m "not long"
+
+test-long: venv
+	$(PYTEST) -m long
 
 lint: venv
 	$(VENV)/bin/ruff check .

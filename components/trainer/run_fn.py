@@ -140,6 +140,8 @@ def _train(job: Job) -> tuple[keras.Model, dict[str, Any]]:
             loss=losses.make_loss(job.trainer),
             jit_compile=job.trainer.xla,
         )
+        # Its variables, if made in the first step, have the step's graph built twice.
+        tower.optimizer.build(tower.trainable_variables)
     monitor = TrialMonitor(
         _monitored(job),
         job.front_end.spectrogram.window_seconds,

@@ -15,7 +15,7 @@ from tests.e2e import support_portable
 from tests.e2e.conftest import Run
 from tests.e2e.support_runs import Store, counted, digests, split_files
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 
 
 @pytest.fixture(scope="module")

@@ -44,6 +44,9 @@ def test_a_model_worse_than_the_last_blessed_one_is_not_published(
     ended = rerun(
         "trainer.learning_rate=1e-7",
         "trainer.end_learning_rate=0.0",
+        "trainer.epochs=1",
+        "trainer.steps_per_epoch=1",
+        "trainer.warmup_steps=0",
         "evaluator.max_eer_eval=1.0",
         "evaluator.max_eer_unseen=1.0",
         "evaluator.max_eer_increase=0.02",

@@ -40,6 +40,7 @@ def tower_in(policy, settings=SMALL, momentum=0.0):
         tower = build_tower(settings, MELS, FRAMES)
         optimizer = keras.optimizers.Adam(1e-3, use_ema=momentum > 0.0, ema_momentum=momentum)
         tower.compile(optimizer, make_loss(settings), jit_compile=settings.xla)
+        tower.optimizer.build(tower.trainable_variables)
     return tower
 
 
