@@ -148,8 +148,12 @@ def test_a_training_that_was_cut_off_continues_at_its_epoch(tmp_path, monkeypatc
     assert (Path(told.serving_model_dir) / "saved_model.pb").exists()
 
 
-def test_the_same_settings_give_the_same_model(tmp_path):
-    scores, cards = [], []
+def test_the_same_settings_give_the_same_model(tmp_path, monkeypatch):
+    scores, cards, traced = [], [], []
+    step = keras.Model.train_step
+    monkeypatch.setattr(
+        keras.Model, "train_step", lambda self, batch: traced.append(batch) or step(self, batch)
+    )
     for name in ("one", "two"):
         run_fn(arguments(tmp_path / name, SMALL))
         model = tf.saved_model.load(str(tmp_path / name / "model"))
@@ -158,6 +162,7 @@ def test_the_same_settings_give_the_same_model(tmp_path):
         cards.append((tmp_path / name / "model/assets.extra/swar.json").read_text())
     np.testing.assert_array_equal(scores[0], scores[1])
     assert cards[0] == cards[1]
+    assert len(traced) == 2  # a step's graph, the dearest to build, is built once for a training
 
 
 def test_the_moving_average_stands_in_and_goes_again():
