@@ -1,8 +1,9 @@
-"""Manifests of several sets of speech: one to train on, one of each set's unseen speakers.
+"""Manifests of several sets of speech: to train on, of each set's unseen speakers, of all of these.
 
 `python -m benchmarks.quality.manifests SPEECH FOLDER`: SPEECH holds a folder for each set, FOLDER
-gets `train.csv` and `unseen/<set>.csv`, and the same once more in `tuning/`, of the speakers of
-`train.csv` alone: settings are chosen by those, so that `unseen/` judges what was not chosen by it.
+gets `train.csv`, `unseen/<set>.csv` and `unseen.csv`, and the same once more in `tuning/`, of the
+speakers of `train.csv` alone: settings are chosen by those, so that `unseen/` judges what was not
+chosen by it.
 
 The unseen speakers of a set are those that `swar run --data SPEECH/<set>` would hold out; all of
 them where that would leave nobody to train on. None where the speakers have one recording each,
@@ -51,17 +52,23 @@ def write(path: Path, rows: list[tuple[str, Recording]]) -> None:
 
 
 def divide(sets: Sets, unseen: Mapping[str, set[str]], folder: Path) -> Sets:
-    """Writes `train.csv` and `unseen/<set>.csv`; gives what there is to train on of each set."""
+    """Writes `train.csv`, `unseen/<set>.csv` and `unseen.csv`, which has all of them.
+
+    Gives what there is to train on of each set.
+    """
     nowhere_trained = set().union(*unseen.values())
     trained = {
         name: [item for item in recordings if item.speaker not in nowhere_trained]
         for name, recordings in sets.items()
     }
     write(folder / "train.csv", [(name, item) for name, items in trained.items() for item in items])
+    judging: list[tuple[str, Recording]] = []
     for name, speakers in unseen.items():
         if speakers:
             chosen = [(name, item) for item in sets[name] if item.speaker in speakers]
             write(folder / "unseen" / f"{name}.csv", chosen)
+            judging += chosen
+    write(folder / "unseen.csv", judging)
     return {name: items for name, items in trained.items() if items}
 
 
