@@ -40,7 +40,7 @@ def small_tower(head):
 
 def exported(folder, head, normalisation=None):
     """A small model with random weights, what of it was traced how often, and what it says."""
-    tower, traces = small_tower(head), Counter()
+    tower, traces = small_tower(head), Counter[str]()
     call, hear = type(tower).call, Recordings.hear
 
     def counted_call(self, *arguments, **options):
