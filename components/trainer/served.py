@@ -11,7 +11,7 @@ from components import features
 from components.trainer.calibration import Calibration
 from components.trainer.data import parse_pairs
 from components.trainer.normalisation import CohortNormalisation, distances
-from components.trainer.recordings import Recordings
+from components.trainer.recordings import Heard, Recordings
 
 # A batch of recordings may have thousands of windows, the Evaluator sends a thousand pairs: the
 # tower's activations must not grow with them.
@@ -61,10 +61,8 @@ class ServedModel(tf.Module):
         self._n_mels, self._frames = recordings.shape
         self._embedding_size = int(tower.output_shape[-1])
         windows = tf.TensorSpec([None, self._n_mels, self._frames], tf.uint8, "spectrogram")
-        # Traced functions inside every signature: the graphs of tower and front end are built once.
+        # One traced function inside every signature: the tower's graph is built once.
         self.embed_windows = tf.function(self._embed_windows, input_signature=[windows])
-        recording = tf.TensorSpec([None], tf.string, "audio")
-        self._embed_recordings = tf.function(self._mean_of_windows, input_signature=[recording])
 
     def signatures(self) -> dict[str, Callable[..., Answer]]:
         """The functions that the SavedModel is called by."""
@@ -90,18 +88,18 @@ class ServedModel(tf.Module):
         tf.debugging.assert_equal(
             recordings, tf.size(audio_b), "audio_a and audio_b have not the same length"
         )
-        embedding, _, status = self._embed_recordings(tf.concat([audio_a, audio_b], axis=0))
+        embedding, heard = self._embed_recordings(tf.concat([audio_a, audio_b], axis=0))
         return self._score(embedding[:recordings], embedding[recordings:]) | {
-            "status_a": status[:recordings],
-            "status_b": status[recordings:],
+            "status_a": heard.status[:recordings],
+            "status_b": heard.status[recordings:],
         }
 
     def _embed(self, audio: tf.Tensor) -> Answer:
-        embedding, speech_seconds, status = self._embed_recordings(audio)
+        embedding, heard = self._embed_recordings(audio)
         return {
             "embedding": embedding,
-            "speech_seconds": speech_seconds,
-            "status": status,
+            "speech_seconds": heard.speech_seconds,
+            "status": heard.status,
             "model_digest": tf.fill(tf.shape(audio), self._digest),
         }
 
@@ -141,19 +139,15 @@ class ServedModel(tf.Module):
     def _probability(self, distance: tf.Tensor) -> tf.Tensor:
         return tf.sigmoid(self.slope * (self.threshold - distance))
 
-    def _mean_of_windows(self, audio: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        """float32 [N, D], the mean over each recording's windows, NaN without any; what was heard.
-
-        Of that, seconds of speech and status, [N] each.
-        """
+    def _embed_recordings(self, audio: tf.Tensor) -> tuple[tf.Tensor, Heard]:
+        """float32 [N, D]: the mean over each recording's windows, NaN without any."""
         heard = self._recordings.hear(audio)
         windows = heard.windows
         total = tf.math.unsorted_segment_sum(
             self.embed_windows(windows.values), windows.value_rowids(), tf.size(audio)
         )
         mean = total / tf.cast(windows.row_lengths(), tf.float32)[:, tf.newaxis]
-        embedding = tf.math.l2_normalize(mean, axis=1) if self._unit_norm else mean
-        return embedding, heard.speech_seconds, heard.status
+        return (tf.math.l2_normalize(mean, axis=1) if self._unit_norm else mean), heard
 
     def _embed_windows(self, spectrogram: tf.Tensor) -> tf.Tensor:
         windows = tf.shape(spectrogram)[0]

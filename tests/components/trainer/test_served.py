@@ -59,8 +59,8 @@ def flat(tmp_path_factory):
     return exported(tmp_path_factory.mktemp("flat"), "flatten")
 
 
-def test_tower_and_front_end_are_traced_once(pooled):
-    assert pooled.traces == {"tower": 1, "front end": 1}
+def test_the_tower_is_traced_once(pooled):
+    assert pooled.traces == 1
 
 
 def test_the_signatures_are_those_of_the_contract(pooled):
