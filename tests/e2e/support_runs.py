@@ -48,6 +48,17 @@ SETTINGS = (
     "evaluator.max_eer_unseen=0.5",
     "evaluator.max_eer_increase=0.1",
 )
+# A model that has learnt nothing, and bounds that only its comparison with a better one breaks.
+UNTRAINED = (
+    "trainer.learning_rate=1e-7",
+    "trainer.end_learning_rate=0.0",
+    "trainer.epochs=1",
+    "trainer.steps_per_epoch=1",
+    "trainer.warmup_steps=0",
+    "evaluator.max_eer_eval=1.0",
+    "evaluator.max_eer_unseen=1.0",
+    "evaluator.max_eer_increase=0.02",
+)
 
 SPEECH, PAIRS, SCHEMA = "SpeechExampleGen", "SpectrogramPairGen", "ImportSchemaGen"
 STATISTICS, VALIDATOR, TRAINER = "StatisticsGen", "ExampleValidator", "Trainer"

@@ -11,7 +11,16 @@ import tensorflow as tf
 from components import features
 from components.artifacts import MODEL_CARD
 from tests.e2e.conftest import Run
-from tests.e2e.support_runs import CONFIG, SETTINGS, Ended, Store, digests, records, split_files
+from tests.e2e.support_runs import (
+    CONFIG,
+    SETTINGS,
+    UNTRAINED,
+    Ended,
+    Store,
+    digests,
+    records,
+    split_files,
+)
 
 pytestmark = pytest.mark.slow
 Swar = Callable[[list[str]], Ended]
@@ -51,7 +60,7 @@ def output(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def runs() -> list[Ended]:
-    """How the submissions to `output` ended, whichever test made them."""
+    """The first submission to `output`, once a test has asked for it."""
     return []
 
 
@@ -91,20 +100,7 @@ def test_a_worse_model_is_refused_by_the_comparison_with_the_first(
 ) -> None:
     before = digests(output / "published")
     baseline = _metadata(output, "Evaluator", "blessing")["current_model_id"]
-    ended = swar(
-        _submit(
-            finished.data,
-            output,
-            "trainer.learning_rate=1e-7",
-            "trainer.end_learning_rate=0.0",
-            "trainer.epochs=1",
-            "trainer.steps_per_epoch=1",
-            "trainer.warmup_steps=0",
-            "evaluator.max_eer_eval=1.0",
-            "evaluator.max_eer_unseen=1.0",
-            "evaluator.max_eer_increase=0.02",
-        )
-    )
+    ended = swar(_submit(finished.data, output, *UNTRAINED))
     assert (ended.status, ended.err) == (1, "")
     states = _states(ended)
     assert {name for name, state in states.items() if state == "cached"} == {

@@ -12,6 +12,7 @@ from tests.e2e.support_runs import (
     PUSHER,
     REPORT,
     TRAINER,
+    UNTRAINED,
     Ended,
     Store,
     digests,
@@ -41,16 +42,7 @@ def test_a_model_worse_than_the_last_blessed_one_is_not_published(
     finished: Run, rerun: Rerun
 ) -> None:
     before = digests(finished.published.parent)
-    ended = rerun(
-        "trainer.learning_rate=1e-7",
-        "trainer.end_learning_rate=0.0",
-        "trainer.epochs=1",
-        "trainer.steps_per_epoch=1",
-        "trainer.warmup_steps=0",
-        "evaluator.max_eer_eval=1.0",
-        "evaluator.max_eer_unseen=1.0",
-        "evaluator.max_eer_increase=0.02",
-    )
+    ended = rerun(*UNTRAINED)
     assert (ended.status, ended.err) == (1, "")
     assert ended.states() == states(TRAINER, EVALUATOR, PUSHER, REPORT)
     assert digests(finished.published.parent) == before
