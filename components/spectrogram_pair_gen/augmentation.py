@@ -20,7 +20,7 @@ TELEPHONE_RATE: Final = 8_000
 TELEPHONE_BAND_HZ: Final = (300.0, 3_400.0)
 _FILTER_ORDER: Final = 4
 _MU: Final = 255.0  # ITU-T G.711
-_MU_STEPS: Final = 128.0
+_MU_STEPS: Final = 127.0  # of either sign: with 0, which G.711 has twice, they fill 8 bits
 _NOISE_COLOURS: Final = (0.0, 1.0, 2.0)  # white, pink, brown: power falls with frequency ** colour
 _DECAY_DB: Final = 60.0
 

@@ -28,15 +28,10 @@ from components.artifacts import SPLIT_COUNTS
 from components.counters import counters
 from components.settings import PairCounts, PairSettings, SpectrogramSettings
 from components.spectrogram_pair_gen import runs, sampling
+from components.spectrogram_pair_gen.counting import COUNTERS, count
 from components.spectrogram_pair_gen.runs import Run
 from components.spectrogram_pair_gen.sampling import Placement, Request, Roster, Stretch, Voice
-from components.spectrogram_pair_gen.shards import (
-    COUNTERS,
-    WriteShard,
-    count,
-    pairs_per_shard,
-    shard_of,
-)
+from components.spectrogram_pair_gen.shards import WriteShard, pairs_per_shard, shard_of
 from components.spectrogram_pair_gen.windows import Window, WindowCutter, stretches
 
 SplitSpeaker = tuple[str, str]

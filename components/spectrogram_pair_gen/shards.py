@@ -10,16 +10,11 @@ import tensorflow as tf
 from components import features
 from components.settings import SpectrogramSettings
 from components.spectrogram_pair_gen import runs
+from components.spectrogram_pair_gen.counting import count
 from components.spectrogram_pair_gen.runs import Run
 from components.spectrogram_pair_gen.windows import Window
 
-COUNTERS = "SpectrogramPairGen"
 MEGABYTE = 1_000_000
-
-
-def count(name: str) -> None:
-    """Adds one to a counter of the Beam pipeline."""
-    beam.metrics.Metrics.counter(COUNTERS, name).inc()
 
 
 def pairs_per_shard(settings: SpectrogramSettings, sample_rate: int, shard_megabytes: float) -> int:

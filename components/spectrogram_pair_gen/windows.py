@@ -13,6 +13,7 @@ from components import features, frontend, spectrogram_image
 from components.pcm16 import INT16_PEAK
 from components.settings import AugmentationSettings, SpectrogramSettings
 from components.spectrogram_pair_gen.augmentation import augment
+from components.spectrogram_pair_gen.counting import count
 from components.spectrogram_pair_gen.sampling import (
     NORMAL_SPEED,
     Placement,
@@ -24,7 +25,7 @@ from components.speech_examples import read_examples, samples_of, text
 # Every call of the front end has this many windows, the last one padded: one trace, and
 # results that do not depend on how the windows were grouped.
 WINDOWS_PER_CALL = 32
-BABBLING = 3
+MOST_BABBLING = 3
 
 
 @dataclass(frozen=True)
@@ -73,21 +74,37 @@ class Babble:
     """
 
     def __init__(self, file: str) -> None:
-        self._pieces = [
-            (text(one, features.SPEAKER), samples_of(one)) for one in read_examples(file)
-        ]
+        self._pieces: dict[str, list[npt.NDArray[np.int16]]] = defaultdict(list)
+        for example in read_examples(file):
+            self._pieces[text(example, features.SPEAKER)].append(samples_of(example))
 
     def draw(
         self, speaker: str, samples: int, generator: np.random.Generator
     ) -> npt.NDArray[np.float32] | None:
-        """float32 [samples] of BABBLING stretches of others than the speaker; None without any."""
-        room = [piece for name, piece in self._pieces if name != speaker and len(piece) >= samples]
-        if not room:
+        """Others than the speaker, three or as many as there are, a stretch of each.
+
+        Args:
+            speaker: who must not be among them.
+            samples: length of the stretches; who never talks for so long is not among them.
+            generator: draws the people and their stretches.
+
+        Returns:
+            float32 [samples], their sum; None where there is nobody.
+        """
+        rooms = (
+            [piece for piece in pieces if len(piece) >= samples]
+            for name, pieces in self._pieces.items()
+            if name != speaker
+        )
+        others = [room for room in rooms if room]
+        if not others:
             return None
-        chosen = [room[index] for index in generator.integers(len(room), size=BABBLING)]
-        starts = [int(generator.integers(len(piece) - samples + 1)) for piece in chosen]
-        stretches = [piece[at : at + samples] for piece, at in zip(chosen, starts, strict=True)]
-        together: npt.NDArray[np.float32] = np.sum(stretches, axis=0, dtype=np.float32)
+        babbling = min(MOST_BABBLING, len(others))
+        together = np.zeros(samples, np.float32)
+        for other in generator.choice(len(others), size=babbling, replace=False):
+            piece = others[other][generator.integers(len(others[other]))]
+            start = generator.integers(len(piece) - samples + 1)
+            together += piece[start : start + samples]
         return together
 
 
@@ -167,11 +184,18 @@ class WindowCutter:
         if self._augmentation is None or babble is None:
             return played
         generator = keyed_generator(self._seed, placed.pair_id, placed.side, "augmentation")
+
+        def others() -> npt.NDArray[np.float32] | None:
+            drawn = babble.draw(placed.voice.speaker, self._samples, generator)
+            if drawn is None:
+                count(f"{features.TRAIN}/windows_with_nobody_to_babble")
+            return drawn
+
         changed = augment(
             played.astype(np.float32),
             self._sample_rate,
             self._augmentation,
-            lambda: babble.draw(placed.voice.speaker, self._samples, generator),
+            others,
             generator,
         )
         return np.rint(changed).astype(np.int16)

@@ -1,8 +1,11 @@
 """Rooms, noise and lines: what they do to a signal, measured on the signal."""
 
+import io
+
 import numpy as np
 import pytest
 import scipy.signal
+import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -14,7 +17,7 @@ from components.spectrogram_pair_gen.augmentation import (
     reverberate,
     telephone,
 )
-from tests.bad_recordings import speech_like
+from tests.bad_recordings import encoded, speech_like
 
 RATE = 16_000
 EVERYTHING = AugmentationSettings(
@@ -100,3 +103,39 @@ def test_a_telephone_passes_its_band_only():
         mixed = tone(1_000) + tone(hertz)
         spectrum = np.abs(np.fft.rfft(telephone(mixed, RATE)))
         assert 20 * np.log10(spectrum[hertz] / spectrum[1_000]) < -25.0
+
+
+LINE_RATE = 8_000
+
+
+def g711(samples):
+    """What libsndfile's codec leaves of them."""
+    return soundfile.read(io.BytesIO(encoded(samples, LINE_RATE, "WAV", "ULAW")))[0]
+
+
+def distortion_db(coded, hertz):
+    """The power of a tone above that of all that was added to it."""
+    phase = 2 * np.pi * hertz * np.arange(len(coded)) / LINE_RATE
+    waves = np.stack([np.sin(phase), np.cos(phase)], axis=1)
+    heard = waves @ np.linalg.lstsq(waves, coded, rcond=None)[0]
+    return power_db(heard) - power_db(coded - heard)
+
+
+def test_a_telephone_has_as_many_levels_as_g711():
+    rising = np.linspace(0.0, 1.0, 2**18)
+    samples = (rising * np.sin(0.8225 * np.arange(2**18))).astype(np.float32)
+    levels = len(np.unique(telephone(samples, LINE_RATE)))
+    assert levels == len(np.unique(g711(samples))) == 255  # of 8 bits, 0 and -0 being one
+
+
+@pytest.mark.parametrize("level_db", [0.0, -20.0, -40.0])
+def test_a_telephone_distorts_the_quiet_as_little_as_g711_does(level_db):
+    hertz, second = 1_047.2, LINE_RATE
+    samples = np.sin(2 * np.pi * hertz * np.arange(2 * second) / LINE_RATE).astype(np.float32)
+    samples[second:] *= 10.0 ** (level_db / 20.0)  # after a loud second that sets the peak
+    ours, theirs = (
+        distortion_db(codec[second + second // 4 :], hertz)
+        for codec in (telephone(samples, LINE_RATE), g711(samples))
+    )
+    assert ours == pytest.approx(theirs, abs=2.0)
+    assert 32.0 < ours < 40.0

@@ -1,6 +1,7 @@
 """SpectrogramPairGen as a whole: the contract, and spectrograms that can be made again."""
 
 import json
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -12,7 +13,14 @@ import tensorflow as tf
 import tensorflow_data_validation as tfdv
 
 from components import features, spectrogram_image
-from components.settings import PairCounts, PairSettings, SpectrogramSettings, SpeechSettings
+from components.settings import (
+    AugmentationSettings,
+    PairCounts,
+    PairSettings,
+    SpectrogramSettings,
+    SpeechSettings,
+)
+from components.speech_example_gen import survey
 from tests.bad_recordings import speech_like
 from tests.support_executors import run_pairs, run_speech
 
@@ -26,11 +34,15 @@ PAIRS = PairSettings(
     train_balance="speakers",
     shard_megabytes=0.1,
 )
+NOISY = PAIRS.model_copy(update={"augmentation": AugmentationSettings(noise_probability=1.0)})
+SPEECH = SpeechSettings(
+    train_fraction=0.6, calibration_fraction=0.2, calibration_speaker_fraction=0.0
+)
 SPEAKERS = ("asha", "bina", "chandra", "dil", "ekta")
 
 
 @pytest.fixture(scope="module")
-def speech(tmp_path_factory):
+def recordings(tmp_path_factory):
     folder = tmp_path_factory.mktemp("recordings")
     for number, speaker in enumerate(SPEAKERS):
         (folder / speaker).mkdir()
@@ -38,10 +50,12 @@ def speech(tmp_path_factory):
             soundfile.write(
                 folder / speaker / f"{take}.wav", speech_like(10 * number + take, RATE, 25.0), RATE
             )
-    settings = SpeechSettings(
-        train_fraction=0.6, calibration_fraction=0.2, calibration_speaker_fraction=0.0
-    )
-    return run_speech(str(folder), tmp_path_factory.mktemp("speech"), settings)[0]
+    return str(folder)
+
+
+@pytest.fixture(scope="module")
+def speech(recordings, tmp_path_factory):
+    return run_speech(recordings, tmp_path_factory.mktemp("speech"), SPEECH)[0]
 
 
 @pytest.fixture(scope="module")
@@ -200,3 +214,28 @@ def test_windows_to_train_on_may_be_longer(speech, tmp_path):
     for split, frames in (("train", longer.of_train().frames(RATE)), ("eval", WINDOW.frames(RATE))):
         row = rows(made, split)[0]
         assert spectrogram_image.decode(row["spectrogram_a"]).shape == (WINDOW.n_mels, frames)
+
+
+def test_noise_is_heard_in_every_window_of_train_and_in_no_other(speech, pairs, tmp_path, caplog):
+    caplog.set_level("INFO", "swar.progress")
+    noisy = run_pairs(speech, tmp_path, RATE, WINDOW, NOISY)
+    for split in ("calibration", "eval", "unseen"):
+        for path in files(pairs, split):
+            name = path.relative_to(pairs.uri)
+            assert Path(noisy.uri, name).read_bytes() == path.read_bytes()
+    for plain, changed in zip(rows(pairs, "train"), rows(noisy, "train"), strict=True):
+        for side in "ab":
+            assert plain.pop(f"spectrogram_{side}") != changed.pop(f"spectrogram_{side}")
+            assert plain.pop(f"level_dbfs_{side}") != changed.pop(f"level_dbfs_{side}")
+        assert plain == changed
+    assert "nobody to babble" not in caplog.text
+
+
+def test_windows_that_nobody_babbles_behind_are_counted(recordings, tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(survey, "SHARD_SECONDS", 1)  # a file for every recording
+    alone = run_speech(recordings, tmp_path / "speech", SPEECH)[0]
+    caplog.set_level("INFO", "swar.progress")
+    run_pairs(alone, tmp_path / "pairs", RATE, WINDOW, NOISY)
+    found = re.search(r"train/windows with nobody to babble: (\d+)", caplog.text)
+    assert found
+    assert 20 <= int(found[1]) <= 40  # half of 30 pairs' windows
