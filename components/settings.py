@@ -12,6 +12,8 @@ Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Positive = Annotated[float, Field(gt=0.0)]
 Count = Annotated[int, Field(ge=0)]
 PositiveCount = Annotated[int, Field(ge=1)]
+GeneratorSeed = Annotated[int, Field(ge=0, lt=2**32)]
+"""As NumPy's and Keras' generators take one; a seed that keys a hash may be any number."""
 
 
 class Settings(BaseModel):
@@ -202,7 +204,7 @@ class TrainerSettings(Settings):
     """Windows of `calibration`, compared likewise: the epoch with the lowest EER is kept."""
     time_mask_frames: Count = 0
     frequency_mask_mels: Count = 0
-    seed: int = 0
+    seed: GeneratorSeed = 0
 
     @model_validator(mode="after")
     def _some_losses_compare_directions(self) -> Self:
@@ -264,4 +266,4 @@ class ReportSettings(Settings):
     """Of each kind of error."""
     sound: bool = True
     """Whether the worst pairs can be heard. The page then holds pieces of the recordings."""
-    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+    seed: GeneratorSeed = 0

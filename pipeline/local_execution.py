@@ -14,6 +14,7 @@ from pipeline.config import Config
 from pipeline.engine_settings import BeamSettings, VertexSettings, needed
 from pipeline.lineage import unmet_thresholds
 from pipeline.output_folder import claimed
+from pipeline.output_place import check_output
 from pipeline.spec_executor import TaskRun, execute, read_spec
 
 SPEC: Final = "pipeline.yaml"
@@ -35,6 +36,7 @@ def execute_locally(
     Returns whether the model was blessed. Raises SwarError and RunFailed as a run does.
     """
     output = output.absolute()
+    check_output(output, data)
     if in_image:
         needed(config.engine, "image")
     launcher = task_commands.in_image(output, data) if in_image else task_commands.on_host

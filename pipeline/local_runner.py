@@ -42,9 +42,11 @@ def run(config: Config, *, data: str, output: Path, beam_workers: int = 1) -> Ru
         RunFailed: anything else ended the run; the log has the traceback.
     """
     from components.speech_example_gen.sources import data_digest, list_recordings
+    from pipeline.output_place import check_output
 
     data = data if "://" in data else os.path.abspath(data)
     output = output.absolute()
+    check_output(output, data)
     listing = list_recordings(data, config.speech.rolling_spans)
     with claimed(output):
         log = output / "logs" / f"{datetime.now(UTC):%Y-%m-%dT%H-%M-%SZ}.log"

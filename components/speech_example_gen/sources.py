@@ -14,6 +14,7 @@ from apache_beam.io.filesystems import FileSystems
 
 from components.errors import SwarError
 from components.speech_example_gen import tables
+from components.speech_example_gen.cuts import check_cuts
 from components.speech_example_gen.listing import (
     Found,
     Listing,
@@ -33,7 +34,7 @@ from components.speech_example_gen.local_files import (
 from components.speech_example_gen.reading import open_locally, read_text
 from components.speech_example_gen.span_sources import spans_of
 from components.speech_example_gen.spans import Span, is_pattern
-from components.speech_example_gen.tables import SPEAKERS_FILE
+from components.speech_example_gen.tables import SPEAKERS_FILE, speaker_name
 
 __all__ = ["Listing", "Recording", "Reject", "data_digest", "list_recordings", "open_locally"]
 
@@ -47,8 +48,8 @@ def list_recordings(data: str, rolling_spans: int | None = None) -> Listing:
         rolling_spans: how many of the newest spans; None for all.
 
     Raises:
-        SwarError: the input is missing, has no speaker's folder, or a table is wrong;
-            for tables the line and the column are named.
+        SwarError: the input is missing, has no speaker's folder, cuts of a file overlap, or a
+            table is wrong; for tables the line and the column are named.
     """
     if is_pattern(data):
         return _listing(*spans_of(data, rolling_spans, _found))
@@ -64,6 +65,7 @@ def _listing(found: Iterable[Found], spans: Sequence[Span] = ()) -> Listing:
     owned = list(found)
     recordings = [item for _, item in owned if isinstance(item, Recording)]
     rejects = [item for _, item in owned if isinstance(item, Reject)]
+    check_cuts(recordings)
     return Listing(
         tuple(sorted(recordings, key=lambda item: item.recording)),
         tuple(sorted(rejects, key=lambda item: (item.file, item.reason))),
@@ -81,7 +83,7 @@ def _found(data: str) -> Iterator[Found]:
             raise SwarError(f"no filesystem for {data!r}: install Beam's extra for it") from error
     elif not os.path.lexists(data):
         raise SwarError(f"{data!r} does not exist: name a folder of speakers or a manifest")
-    if data.lower().endswith((".csv", ".tsv")) and (remote or not Path(data).is_dir()):
+    if tables.is_manifest_name(data) and (remote or not Path(data).is_dir()):
         return _manifest(data)
     if remote:
         return _remote_folder(data.rstrip("/"))
@@ -96,20 +98,22 @@ def _local_folder(root: Path) -> Iterator[Found]:
     if (root / SPEAKERS_FILE).is_file():
         table = str(root / SPEAKERS_FILE)
         genders = tables.parse_speakers(read_text(table), table)
-    any_speaker = False
+    speakers: set[str] = set()
     for entry in entries:
         status = entry_state(entry, entry.name)
         if isinstance(status, Reject):
             yield None, status
         elif stat.S_ISDIR(status.st_mode):
-            any_speaker = True
+            speaker = speaker_name(entry.name)
+            speakers.add(speaker)
             for found in files_below(root, entry.name):
-                item = _of(entry.name, genders, found) if isinstance(found, File) else found
-                yield entry.name, item
+                yield speaker, _of(speaker, genders, found) if isinstance(found, File) else found
         elif entry.name != SPEAKERS_FILE:
             yield None, _outside(entry.name)
-    if not any_speaker:
+    if not speakers:
         raise no_speaker(str(root))
+    for reject in tables.absent_speakers(genders, speakers):
+        yield None, reject
 
 
 def _remote_folder(root: str) -> Iterator[Found]:
@@ -133,14 +137,19 @@ def _remote_folder(root: str) -> Iterator[Found]:
             genders = tables.parse_speakers(read_text(file.path), file.path)
     if not any("/" in file.name for file in files):
         raise no_speaker(root)
+    speakers: set[str] = set()
     for file in files:
-        speaker, slash, _ = file.name.partition("/")
+        folder, slash, _ = file.name.partition("/")
         if any(part.startswith(".") for part in file.name.split("/")):
             yield None, hidden(file.name)
         elif slash:
+            speaker = speaker_name(folder)
+            speakers.add(speaker)
             yield speaker, _of(speaker, genders, file)
         elif file.name != SPEAKERS_FILE:
             yield None, _outside(file.name)
+    for reject in tables.absent_speakers(genders, speakers):
+        yield None, reject
 
 
 def _manifest(table: str) -> Iterator[Found]:
@@ -187,7 +196,7 @@ def _of(speaker: str, genders: dict[str, str], file: File) -> Recording:
     return Recording(
         path=file.path,
         speaker=speaker,
-        gender=genders.get(speaker, "unknown"),
+        gender=tables.gender_of(speaker, genders),
         recording=file.name,
         start_seconds=None,
         end_seconds=None,

@@ -1,15 +1,17 @@
 """What lies in the spans of a pattern."""
 
 import glob
-from collections.abc import Callable, Iterable
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from apache_beam.io.filesystems import FileSystems
 
 from components.errors import SwarError
 from components.speech_example_gen import tables
 from components.speech_example_gen.listing import Found, NoSpeakerError, Recording, no_speaker
-from components.speech_example_gen.local_files import Reject, outside_span
+from components.speech_example_gen.local_files import Reject, entries_of, outside_span
 from components.speech_example_gen.reading import read_text
 from components.speech_example_gen.spans import Span, SpanPattern, rolling_window
 from components.speech_example_gen.tables import SPEAKERS_FILE
@@ -41,10 +43,11 @@ def spans_of(
             found.append((None, Reject(span.name, "empty_folder", None, "a span without speakers")))
     if not any(isinstance(item, Recording) for _, item in found):
         raise no_speaker(data)
-    beside = f"{pattern.base}/{SPEAKERS_FILE}"
-    odd = [path for path in paths if pattern.span(path) is None and path != beside]
+    table = f"{pattern.base}/{SPEAKERS_FILE}"
+    odd = [path for path in paths if pattern.span(path) is None and path != table]
     found += [(None, outside_span(pattern.name(path))) for path in odd]
-    return _with_genders(found, beside), spans
+    found += [(None, reject) for reject in _beside(pattern, paths)]
+    return _with_genders(found, table), spans
 
 
 def _matched(pattern: SpanPattern) -> list[str]:
@@ -58,27 +61,56 @@ def _matched(pattern: SpanPattern) -> list[str]:
     return sorted({item.path for match in matches for item in match.metadata_list})
 
 
+def _beside(pattern: SpanPattern, matched: Sequence[str]) -> Iterator[Reject]:
+    """What lies in the local folders on the way to what the wildcards match, and is none of it.
+
+    A manifest says itself what is used. What does not start as the pattern's names do is
+    somebody else's: `/srv/calls-{SPAN}` tells nothing of the rest of `/srv`.
+    """
+    is_remote = FileSystems.get_scheme(pattern.pattern) is not None
+    if is_remote or tables.is_manifest_name(pattern.pattern):
+        return
+    known = {pattern.name(path).rstrip("/") for path in matched} | {SPEAKERS_FILE}
+    above = {name[:at] for name in known for at, char in enumerate(name) if char == "/"}
+    folders = [""]
+    while folders:
+        folder = folders.pop()
+        try:
+            entries = entries_of(Path(pattern.base, folder))
+        except SwarError as error:
+            yield replace(outside_span(folder), reason="unreadable", detail=str(error))
+            continue
+        for name in (os.path.join(folder, entry.name) for entry in entries):
+            if name in above:
+                folders.append(name)
+            elif name not in known and name.startswith(pattern.prefix):
+                yield outside_span(name)
+
+
 def _within(span: Span, item: Recording | Reject) -> Recording | Reject:
     if isinstance(item, Reject):
         return replace(item, file=f"{span.name}/{item.file}")
     return replace(item, recording=f"{span.name}/{item.recording}")
 
 
-def _with_genders(found: list[Found], beside: str) -> list[Found]:
+def _with_genders(found: list[Found], table: str) -> list[Found]:
     """A gender that one span tells, or the table beside the spans, is the speaker's in all."""
-    exists = FileSystems.exists(beside)
-    genders = tables.parse_speakers(read_text(beside), beside) if exists else {}
+    exists = FileSystems.exists(table)
+    genders = tables.parse_speakers(read_text(table), table) if exists else {}
     known = {speaker: gender for speaker, gender in genders.items() if gender != "unknown"}
     recordings = [item for _, item in found if isinstance(item, Recording)]
     for item in recordings:
-        if item.gender != "unknown" and known.setdefault(item.speaker, item.gender) != item.gender:
+        name = item.speaker.strip()
+        if item.gender != "unknown" and known.setdefault(name, item.gender) != item.gender:
             raise SwarError(
-                f"the gender of {item.speaker!r} is {known[item.speaker]}, and {item.gender} in "
+                f"the gender of {item.speaker!r} is {known[name]}, and {item.gender} in "
                 f"{item.recording!r}: correct one {SPEAKERS_FILE}"
             )
-    return [
-        (speaker, replace(item, gender=known.get(item.speaker, "unknown")))
+    told: list[Found] = [
+        (speaker, replace(item, gender=tables.gender_of(item.speaker, known)))
         if isinstance(item, Recording)
         else (speaker, item)
         for speaker, item in found
     ]
+    speakers = {speaker for speaker, _ in found if speaker is not None}
+    return told + [(None, reject) for reject in tables.absent_speakers(genders, speakers)]

@@ -31,6 +31,7 @@ class SpanPattern:
 
     Attributes:
         base: the folder that its spans lie in.
+        prefix: what the names of all that may be a span start with there; perhaps nothing.
         glob: matches every span, and perhaps more.
 
     Raises:
@@ -58,7 +59,7 @@ class SpanPattern:
         specification = f"{utils.SPAN_FULL_REGEX}|{'|'.join(map(re.escape, _DATE))}"
         fixed = re.split(f"(?:{specification})".replace("(?P<width>", "(?:"), pattern)
         found = [match[0] for match in re.finditer(specification, pattern)]
-        self.base = os.path.dirname(fixed[0])
+        self.base, self.prefix = os.path.split(fixed[0])
         self.glob = "*".join(map(glob.escape, fixed))
         digits = [*(_DATE.get(each) or _span_regex(each, pattern) for each in found), ""]
         self._regex = re.compile(

@@ -3,13 +3,17 @@
 import csv
 import io
 import math
-from collections.abc import Iterator
+import unicodedata
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from components.errors import SwarError
+from components.speech_example_gen.local_files import Reject
 
 SPEAKERS_FILE: Final = "SPEAKERS.tsv"
+_MANIFESTS: Final = (".csv", ".tsv")
+_NAMES_IN_A_LINE: Final = 10
 _GENDERS: Final = {
     "f": "female",
     "female": "female",
@@ -48,6 +52,9 @@ class _Row:
             raise self.error(column, "is empty: fill it in")
         return self[column]
 
+    def speaker(self) -> str:
+        return speaker_name(self.required("speaker")).strip()
+
     def gender(self) -> str:
         text = self["gender"]
         try:
@@ -71,18 +78,47 @@ class _Row:
         return SwarError(f"{self.table} line {self.line}, column {column}: {fault}")
 
 
+def is_manifest_name(path: str) -> bool:
+    """Whether a path, or a pattern of paths, ends as a manifest's does."""
+    return path.lower().endswith(_MANIFESTS)
+
+
+def speaker_name(text: str) -> str:
+    """One spelling of a name, NFC: a Mac's folders may hold letter and accent apart."""
+    return unicodedata.normalize("NFC", text)
+
+
 def parse_speakers(text: str, table: str) -> dict[str, str]:
     """Speaker to gender, of a table of tab-separated `speaker`, `gender` and others.
+
+    Names are without blanks around them, see `gender_of`.
 
     Raises:
         SwarError: names `table`, the line and the column.
     """
     genders: dict[str, str] = {}
     for row in _rows(text, table, "\t", ("speaker", "gender")):
-        speaker, gender = row.required("speaker"), row.gender()
+        speaker, gender = row.speaker(), row.gender()
         if genders.setdefault(speaker, gender) != gender:
             raise row.error("gender", f"{speaker!r} is {genders[speaker]} further up: correct one")
     return genders
+
+
+def gender_of(speaker: str, genders: Mapping[str, str]) -> str:
+    """What a speakers' table tells of a folder's speaker."""
+    return genders.get(speaker.strip(), "unknown")
+
+
+def absent_speakers(genders: Mapping[str, str], speakers: Iterable[str]) -> list[Reject]:
+    """One reject for the rows of a speakers' table that are about none of the speakers, if any."""
+    absent = sorted(genders.keys() - {speaker.strip() for speaker in speakers})
+    if not absent:
+        return []
+    names = ", ".join(map(repr, absent[:_NAMES_IN_A_LINE]))
+    if len(absent) > _NAMES_IN_A_LINE:
+        names += f" and {len(absent) - _NAMES_IN_A_LINE} more"
+    detail = f"it has rows about speakers who are not here: {names}"
+    return [Reject(SPEAKERS_FILE, "outside_speaker", None, detail)]
 
 
 def parse_manifest(text: str, table: str) -> list[ManifestRow]:
@@ -96,7 +132,7 @@ def parse_manifest(text: str, table: str) -> list[ManifestRow]:
     lines: dict[str, int] = {}
     genders: dict[str, str] = {}
     for row in _rows(text, table, delimiter, ("path", "speaker")):
-        path, speaker, gender = row.required("path"), row.required("speaker"), row.gender()
+        path, speaker, gender = row.required("path"), row.speaker(), row.gender()
         if "\0" in path:
             raise row.error("path", "holds a zero byte: correct the name")
         if genders.setdefault(speaker, gender) != gender:

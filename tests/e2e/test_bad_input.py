@@ -92,6 +92,14 @@ LISTED: dict[str, tuple[Change, tuple[str, ...]]] = {
         ("SPEAKERS.tsv", "speaker"),
     ),
 }
+# Manifests of the same recordings.
+MANIFESTS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "cuts that share sound": (
+        "path,speaker,start_seconds,end_seconds\n"
+        "asha/0.wav,asha,0,2\nasha/0.wav,asha,1,3\nbina/0.wav,bina,0,2\n",
+        ("'asha/0.wav#0-2' and 'asha/0.wav#1-3' overlap: correct their seconds",),
+    ),
+}
 # Found when the recordings are decoded.
 DECODED: dict[str, tuple[Change, tuple[str, ...]]] = {
     "one speaker": (_remove_all_but_one, ("1 speaker(s)", "at least 2")),
@@ -120,6 +128,16 @@ def test_input_that_holds_nothing_leaves_nothing(
     assert not (tmp_path / "output").exists()
 
 
+@pytest.mark.parametrize("kind", MANIFESTS)
+def test_a_manifest_that_contradicts_itself_leaves_nothing(
+    kind: str, data: Path, tmp_path: Path, swar: Callable[[list[str]], Ended]
+) -> None:
+    text, words = MANIFESTS[kind]
+    (data / "speech.csv").write_text(text)
+    _assert_told(swar(arguments(data / "speech.csv", tmp_path / "output")), *words)
+    assert not (tmp_path / "output").exists()
+
+
 @pytest.mark.parametrize("kind", DECODED)
 def test_input_that_makes_no_model_stops_before_the_training(
     kind: str, data: Path, tmp_path: Path, swar: Callable[[list[str]], Ended]
@@ -131,6 +149,20 @@ def test_input_that_makes_no_model_stops_before_the_training(
     assert ended.states()[SPEECH] == "failed"
     left = {path.name for path in (tmp_path / "output").iterdir()}
     assert left == {"artifacts", "logs", "metadata.sqlite", ".lock"}
+
+
+@pytest.mark.parametrize(
+    ("place", "words"),
+    [
+        ("data/output", "/data/output lies in the data, /"),
+        ("runs [x]", "/runs [x], holds [ and ], which Beam takes for a pattern"),
+    ],
+)
+def test_an_output_where_none_can_be_is_not_made(
+    place: str, words: str, data: Path, tmp_path: Path, swar: Callable[[list[str]], Ended]
+) -> None:
+    _assert_told(swar(arguments(data, tmp_path / place)), words)
+    assert not (tmp_path / place).exists()
 
 
 @pytest.mark.parametrize("below", ["", "below/it"])
@@ -147,6 +179,7 @@ def test_a_file_in_the_place_of_the_output_folder_is_kept(
     ("setting", "words"),
     [
         ("trainer.epoch=2", 'unknown setting "trainer.epoch"'),
+        ("trainer.seed=-1", 'wrong value -1 for "trainer.seed"'),
         ("trainer.epochs=0", 'wrong value 0 for "trainer.epochs"'),
         ("speech.train_fraction=1.0", "train_fraction + calibration_fraction must be below 1"),
     ],

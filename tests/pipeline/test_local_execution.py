@@ -53,6 +53,25 @@ def test_a_folder_that_cannot_be_written_is_told(
         execute_locally(config(), data="d", output=tmp_path, in_image=False, terminal=io.StringIO())
 
 
+@pytest.mark.parametrize(
+    ("output", "told"), [("data/out", "lies in the data"), ("out [1]", r"holds \[ and \]")]
+)
+def test_an_output_where_none_can_be_is_told_before_anything_is_written(
+    tmp_path: Path, output: str, told: str
+) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    with pytest.raises(SwarError, match=told):
+        execute_locally(
+            config(),
+            data=str(data),
+            output=tmp_path / output,
+            in_image=False,
+            terminal=io.StringIO(),
+        )
+    assert not (tmp_path / output).exists()
+
+
 def test_an_image_must_be_named_to_run_in(tmp_path: Path) -> None:
     with pytest.raises(SwarError, match=r"engine\.image"):
         execute_locally(config(), data="d", output=tmp_path, in_image=True, terminal=io.StringIO())

@@ -126,6 +126,17 @@ def test_two_runs_do_not_share_an_output_folder(
             local_runner.run(CONFIG, data=data, output=tmp_path / "out")
 
 
+@pytest.mark.parametrize(
+    ("output", "told"), [("data/out", "lies in the data"), ("out [1]", r"holds \[ and \]")]
+)
+def test_an_output_where_none_can_be_is_told_before_anything_is_written(
+    tmp_path: Path, data: str, nodes: list[BaseException], output: str, told: str
+) -> None:
+    with pytest.raises(SwarError, match=told):
+        local_runner.run(CONFIG, data=data, output=tmp_path / output)
+    assert not (tmp_path / output).exists()
+
+
 def test_an_output_that_is_no_folder_is_told(
     tmp_path: Path, data: str, nodes: list[BaseException]
 ) -> None:

@@ -106,6 +106,21 @@ def test_remote_folder(bucket: dict[str, bytes]) -> None:
         list_recordings("testbucket://b/empty")
 
 
+def test_remote_names_are_compared_composed(bucket: dict[str, bytes]) -> None:
+    table = "speaker\tgender\nJos\u00e9 \tM\nabsent\tF\n"
+    bucket |= {
+        "testbucket://b/SPEAKERS.tsv": table.encode(),
+        "testbucket://b/Jose\u0301/a.wav": b"1",
+    }
+    listing = list_recordings("testbucket://b")
+    (item,) = listing.recordings
+    assert (item.speaker, item.gender) == ("Jos\u00e9", "male")
+    assert item.recording == "Jose\u0301/a.wav"
+    (reject,) = listing.rejects
+    assert (reject.file, reject.reason) == ("SPEAKERS.tsv", "outside_speaker")
+    assert "'absent'" in reject.detail
+
+
 def test_remote_spans(bucket: dict[str, bytes]) -> None:
     root = "testbucket://b/da[t]a"
     bucket |= {

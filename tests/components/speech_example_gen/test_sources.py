@@ -2,6 +2,7 @@ import dataclasses
 import os
 import stat
 import tempfile
+import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -82,10 +83,41 @@ def test_folder_with_speakers_table(tmp_path: Path) -> None:
     assert first.modified == (tmp_path / "asha/b.wav").stat().st_mtime
     assert [(reject.file, reject.reason, reject.counts) for reject in listing.rejects] == [
         (".git", "hidden", False),
+        ("SPEAKERS.tsv", "outside_speaker", False),
         ("asha/.x", "hidden", False),
         ("chandra", "empty_folder", False),
         ("notes.txt", "outside_speaker", False),
     ]
+    assert listing.rejects[1].detail == "it has rows about speakers who are not here: 'absent'"
+
+
+def test_a_long_list_of_absent_speakers_is_cut_short(tmp_path: Path) -> None:
+    touch(tmp_path, "asha/a.wav")
+    rows = "".join(f"s{number:02d}\tF\n" for number in range(12))
+    (tmp_path / "SPEAKERS.tsv").write_text(f"speaker\tgender\n{rows}")
+    (reject,) = list_recordings(str(tmp_path)).rejects
+    assert reject.detail.endswith(
+        ": " + ", ".join(f"'s{n:02d}'" for n in range(10)) + " and 2 more"
+    )
+
+
+def test_a_name_is_the_same_however_its_accents_are_written(tmp_path: Path) -> None:
+    composed, apart = (unicodedata.normalize(form, "José") for form in ("NFC", "NFD"))
+    touch(tmp_path, f"{apart}/a.wav", f"{composed}/b.wav", "bina /c.wav")
+    (tmp_path / "SPEAKERS.tsv").write_text(f"speaker\tgender\n {apart} \tM\nbina\tF\n")
+    listing = list_recordings(str(tmp_path))
+    assert listing.rejects == ()
+    assert listing.speakers == {composed, "bina "}
+    assert {(item.recording, item.speaker, item.gender) for item in listing.recordings} == {
+        (f"{apart}/a.wav", composed, "male"),
+        (f"{composed}/b.wav", composed, "male"),
+        ("bina /c.wav", "bina ", "female"),
+    }
+    manifest = tmp_path / "speech.csv"
+    manifest.write_text(f"path,speaker\n{apart}/a.wav, {apart}\n{composed}/b.wav,{composed}\n")
+    listing = list_recordings(str(manifest))
+    assert {item.speaker for item in listing.recordings} == {composed}
+    assert listing.rejects == ()
 
 
 def test_links_are_followed_once(tmp_path: Path) -> None:
@@ -179,27 +211,27 @@ def _printable(name: bytes) -> str:
 
 
 def test_manifest_of_cuts(tmp_path: Path) -> None:
-    touch(tmp_path, "in/long.mp3", "in/.dotted.wav")
+    touch(tmp_path, "in/long.mp3", "in/whole.mp3", "in/.dotted.wav")
     (tmp_path / "in/folder").mkdir()
     manifest = tmp_path / "in/speech.csv"
     manifest.write_text(
         "path,speaker,gender,start_seconds,end_seconds,recording\n"
         "long.mp3,asha,F,0,60.5,\n"
         "long.mp3,bina,m,61,,second half\n"
-        f"{tmp_path}/in/long.mp3,asha,F,,,\n"
+        f"{tmp_path}/in/whole.mp3,asha,F,,,\n"
         ".dotted.wav,asha,f,,,\n"
         "folder,asha,f,,,\n"
         "absent.wav,asha,f,,,\n"
     )
     listing = list_recordings(str(manifest))
-    long = str(tmp_path / "in/long.mp3")
+    long, whole = str(tmp_path / "in/long.mp3"), str(tmp_path / "in/whole.mp3")
     rows = [
         (item.recording, item.path, item.speaker, item.gender, item.start_seconds, item.end_seconds)
         for item in listing.recordings
     ]
     assert rows == [
         (".dotted.wav", str(tmp_path / "in/.dotted.wav"), "asha", "female", None, None),
-        (long, long, "asha", "female", None, None),
+        (whole, whole, "asha", "female", None, None),
         ("long.mp3#0-60.5", long, "asha", "female", 0.0, 60.5),
         ("second half", long, "bina", "male", 61.0, None),
     ]

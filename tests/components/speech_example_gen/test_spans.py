@@ -1,11 +1,13 @@
 """Recordings in dated or numbered folders, and which of them are taken."""
 
 import os
+import unicodedata
 from pathlib import Path
 
 import pytest
 
 from components.errors import SwarError
+from components.speech_example_gen import local_files, span_sources
 from components.speech_example_gen.sources import data_digest, list_recordings
 
 DAYS = "{YYYY}-{MM}-{DD}"
@@ -83,8 +85,9 @@ def test_a_span_may_be_a_manifest(tmp_path: Path) -> None:
     for day in (1, 2):
         _write(tmp_path / f"{day}.wav")
         (tmp_path / f"{day}.csv").write_text(f"path,speaker\n{day}.wav,asha\n")
-    names = _names(tmp_path, "{SPAN}.csv")
-    assert names == ["1.csv/1.wav", "2.csv/2.wav"]
+    listing = list_recordings(str(tmp_path / "{SPAN}.csv"))
+    assert [item.recording for item in listing.recordings] == ["1.csv/1.wav", "2.csv/2.wav"]
+    assert listing.rejects == ()
 
 
 def test_what_is_no_span_is_listed_and_does_not_count(data: Path) -> None:
@@ -98,6 +101,98 @@ def test_what_is_no_span_is_listed_and_does_not_count(data: Path) -> None:
         ("2026-2-1", "outside_span", False),
         ("20260-1-01", "outside_span", False),
     ]
+
+
+def test_what_the_pattern_does_not_match_is_listed_too(data: Path) -> None:
+    for name in ("20260107/asha/x.wav", "notes.txt", ".cache/y", "speakers/z"):
+        _write(data / name)
+    os.mkdir(os.fsencode(data) + b"/caf\xe9")
+    (data / "SPEAKERS.tsv").write_text("speaker\tgender\nasha\tF\n")
+    rejects = list_recordings(str(data / DAYS), 1).rejects
+    assert {(item.reason, item.counts) for item in rejects} == {("outside_span", False)}
+    names = [".cache", "20260107", "caf\\xe9", "notes.txt", "speakers"]
+    assert [item.file for item in rejects] == names
+
+
+@pytest.mark.parametrize(
+    ("pattern", "span", "beside", "listed"),
+    [
+        ("{YYYY}/{MM}/{DD}", "2026/01/02", "2026/notes.txt", "2026/notes.txt"),
+        ("{YYYY}/{MM}/{DD}", "2026/01/02", "2026/SPEAKERS.tsv", "2026/SPEAKERS.tsv"),
+        ("{YYYY}/{MM}/{DD}", "2026/01/02", "2026/13/01/x.wav", "2026/13/01"),
+        ("{SPAN}/speech", "7/speech", "7/text/a.txt", "7/text"),
+        ("{SPAN}/speech", "7/speech", "8/sound/a.wav", "8"),
+        ("week-{SPAN}/speech", "week-7/speech", "week-8/sound/a.wav", "week-8"),
+        # Of such a pattern other names are somebody else's.
+        ("week-{SPAN}", "week-7", "day-8/asha/a.wav", None),
+        ("week-{SPAN}", "week-7", "week-x/asha/a.wav", "week-x"),
+    ],
+)
+def test_what_lies_beside_spans_in_any_place(
+    tmp_path: Path, pattern: str, span: str, beside: str, listed: str | None
+) -> None:
+    _write(tmp_path / span / "asha" / "a.wav")
+    _write(tmp_path / beside)
+    rejects = list_recordings(str(tmp_path / pattern)).rejects
+    expected = [] if listed is None else [(listed, "outside_span")]
+    assert [(item.file, item.reason) for item in rejects] == expected
+
+
+def test_a_relative_pattern_lists_the_same(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _write(data / "notes.txt")
+    absolute = list_recordings(str(data / DAYS)).rejects
+    assert [item.file for item in absolute] == ["notes.txt"]
+    for folder, pattern in ((data, DAYS), (data, f"./{DAYS}"), (data.parent, f"data/{DAYS}/")):
+        monkeypatch.chdir(folder)
+        assert list_recordings(pattern).rejects == absolute
+
+
+def test_a_folder_on_the_way_that_cannot_be_listed_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for span in ("7", "8"):
+        _write(tmp_path / span / "speech" / "asha" / "a.wav")
+
+    def refusing(folder: Path) -> list[Path]:
+        if folder.name == "8":
+            raise SwarError(f"{folder} cannot be listed")
+        return local_files.entries_of(folder)
+
+    monkeypatch.setattr(span_sources, "entries_of", refusing)
+    (reject,) = list_recordings(str(tmp_path / "{SPAN}/speech")).rejects
+    assert (reject.file, reject.reason) == ("8", "unreadable")
+
+
+def test_a_speaker_is_one_however_accents_are_written(data: Path) -> None:
+    composed, apart = (unicodedata.normalize(form, "José") for form in ("NFC", "NFD"))
+    _write(data / "2026-01-30" / apart / "a.wav")
+    _write(data / "2026-02-01" / composed / "b.wav")
+    (data / "SPEAKERS.tsv").write_text(f"speaker\tgender\n{apart}\tM\n")
+    listing = list_recordings(str(data / DAYS))
+    assert listing.speakers == {"asha", "bina", composed}
+    genders = {item.gender for item in listing.recordings if item.speaker == composed}
+    assert genders == {"male"}
+    assert listing.rejects == ()
+
+
+def test_rows_about_nobody_are_told(data: Path) -> None:
+    (data / "SPEAKERS.tsv").write_text("speaker\tgender\nasha\tF\nbinna\tF\n")
+    (data / "2026-02-01" / "SPEAKERS.tsv").write_text("speaker\tgender\nAsha\tF\n")
+    rejects = list_recordings(str(data / DAYS)).rejects
+    assert [(item.file, item.reason, item.detail[-9:], item.counts) for item in rejects] == [
+        ("2026-02-01/SPEAKERS.tsv", "outside_speaker", "e: 'Asha'", False),
+        ("SPEAKERS.tsv", "outside_speaker", ": 'binna'", False),
+    ]
+
+
+def test_cuts_overlap_across_spans(tmp_path: Path) -> None:
+    _write(tmp_path / "long.wav")
+    for span, cut in ((1, "0,60"), (2, "30,90")):
+        table = f"path,speaker,start_seconds,end_seconds\nlong.wav,asha,{cut}\n"
+        (tmp_path / f"{span}.csv").write_text(table)
+    with pytest.raises(SwarError, match=r"^'1\.csv/long.wav#0-60' and '2\.csv/.*' overlap"):
+        list_recordings(str(tmp_path / "{SPAN}.csv"))
+    assert _names(tmp_path, "{SPAN}.csv", 1) == ["2.csv/long.wav#30-90"]
 
 
 def test_a_gender_is_told_once_for_all_spans(data: Path) -> None:

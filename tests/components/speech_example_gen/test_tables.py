@@ -1,5 +1,6 @@
 import csv
 import io
+import unicodedata
 
 import pytest
 from hypothesis import given, settings
@@ -13,6 +14,10 @@ filled = cell.filter(lambda text: bool(text.strip()))
 row = st.tuples(
     filled, filled, st.floats(0, 1e6), st.floats(1e-3, 1e6), cell.map(str.strip), st.booleans()
 )
+
+
+def speaker_of(written: str) -> str:
+    return unicodedata.normalize("NFC", written).strip()
 
 
 @given(rows=st.lists(row, min_size=1, max_size=6), tabs=st.booleans())
@@ -29,7 +34,12 @@ def test_manifest_round_trip(
         times = (repr(end), repr(start)) if cut else ("", "")
         name = recording or (f"{path}#{start!r}-{end!r}" if cut else path)
         if name not in expected:
-            expected[name] = (path, speaker, start if cut else None, end if cut else None)
+            expected[name] = (
+                path,
+                speaker_of(speaker),
+                start if cut else None,
+                end if cut else None,
+            )
             writer.writerow([speaker, "x", path, recording, *times])
     parsed = parse_manifest(text.getvalue(), "m.tsv" if tabs else "m.csv")
     assert expected == {
@@ -66,6 +76,13 @@ def test_manifest_faults_are_named(text: str, message: str) -> None:
         parse_manifest(text, "m.csv")
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("written", [" Jose\u0301", "Jos\u00e9 "])
+def test_names_are_without_blanks_and_composed(written: str) -> None:
+    assert parse_speakers(f"speaker\tgender\n{written}\tM\n", "t") == {"Jos\u00e9": "male"}
+    (row,) = parse_manifest(f"path,speaker\n a.wav ,{written}\n", "m.csv")
+    assert (row.path, row.speaker) == (" a.wav ", "Jos\u00e9")
 
 
 @pytest.mark.parametrize("written", ["f", "F", "female", " Female "])
