@@ -26,15 +26,17 @@ def rolled_back_at(model_uri: str) -> str | None:
 
 
 def mark_rolled_back(model_uri: str, time: str) -> None:
-    """Marks a model that was published.
+    """Marks a model that was published, unless somebody has cleaned it up.
+
+    A folder with nothing but the mark would be a model to TFX's cache.
 
     Args:
         model_uri: folder of the artifact.
         time: now, in UTC.
     """
-    fileio.makedirs(model_uri)  # somebody may have cleaned up
-    with fileio.open(os.path.join(model_uri, _MARK), "w") as file:
-        file.write(f"{time}\n")
+    if fileio.exists(model_uri):
+        with fileio.open(os.path.join(model_uri, _MARK), "w") as file:
+            file.write(f"{time}\n")
 
 
 def clear_rolled_back(model_uri: str) -> None:

@@ -16,7 +16,7 @@ from rich.console import Console
 
 from pipeline import operations
 from pipeline.config import PACKAGED, load_config
-from pipeline.failures import RunFailed, user_error
+from pipeline.failures import RunFailed, file_error, user_error
 from serving import commands
 
 NOT_BLESSED, USER_ERROR, UNEXPECTED = 1, 2, 3
@@ -197,6 +197,8 @@ def main() -> None:
         app()
     except Exception as error:
         told = user_error(error)
+        if told is None:
+            told = file_error(error)
         if told is not None:
             print(f"swar: error: {told}", file=sys.stderr)
             sys.exit(USER_ERROR)

@@ -7,7 +7,9 @@ from typing import Any, Final
 
 import numpy as np
 import pandas as pd
+from pydantic import ValidationError
 
+from components.artifacts import RECORDINGS_FILE
 from components.errors import SwarError
 from components.published_model import read_card
 from components.settings import SpeechSettings
@@ -23,6 +25,8 @@ from pipeline.records import Records, output_and_version
 
 MEASURES: Final = tuple(field.name for field in fields(Measures))
 USED: Final = "used"
+_UNCOMPARED: Final = UNCOUNTED_REASONS | {"duplicate"}
+"""No outcomes: nobody looks whether served recordings are the same."""
 
 
 @dataclass(frozen=True)
@@ -81,10 +85,8 @@ def drift(
     folder = output / PUBLISHED / str(version)
     outputs = speech_outputs(Records(output), version)
     training = _training(outputs)
-    speech = read_card(folder)["speech"]
-    serving = pd.DataFrame(
-        measured(data, SpeechSettings.model_validate(speech), progress), columns=training.columns
-    )
+    speech = _speech_settings(folder)
+    serving = pd.DataFrame(measured(data, speech, progress), columns=training.columns)
     for name, side in (("the training", training), (str(data), serving)):
         if len(side) < settings.min_recordings:
             raise SwarError(
@@ -164,12 +166,28 @@ def _middle(column: "pd.Series[Any]") -> float | None:
     return float(np.median(known)) if len(known) else None
 
 
+def _speech_settings(folder: Path) -> SpeechSettings:
+    try:
+        return SpeechSettings.model_validate(read_card(folder)["speech"])
+    except (KeyError, ValidationError) as error:
+        raise SwarError(
+            f"{folder} was published by another version of swar: publish it again"
+        ) from error
+
+
 def _training(outputs: dict[str, Any]) -> pd.DataFrame:
-    rows = [
-        {OUTCOME: USED, **{name: row[name] for name in MEASURES}} for row in recordings_of(outputs)
-    ]
+    try:
+        rows = [
+            {OUTCOME: USED, **{name: row[name] for name in MEASURES}}
+            for row in recordings_of(outputs)
+        ]
+    except KeyError as error:
+        raise SwarError(
+            f"{Path(outputs['recordings'].uri, RECORDINGS_FILE)} was written by another version of "
+            f"swar, it lacks {error}: train anew"
+        ) from error
     reasons = (row["reason"] for row in rejects_of(outputs))
-    rows += [{OUTCOME: reason} for reason in reasons if reason not in UNCOUNTED_REASONS]
+    rows += [{OUTCOME: reason} for reason in reasons if reason not in _UNCOMPARED]
     return pd.DataFrame(rows, columns=[OUTCOME, *MEASURES])
 
 
@@ -181,7 +199,7 @@ def _found(data: Path) -> Sequence[File | Reject]:
     return [
         item
         for item in below
-        if (isinstance(item, Reject) and item.counts)
+        if (isinstance(item, Reject) and item.reason not in _UNCOMPARED)
         or (isinstance(item, File) and Path(item.path).name != SPEAKERS_FILE)
     ]
 

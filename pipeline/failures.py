@@ -1,5 +1,7 @@
 """What went wrong, in one line for the user."""
 
+import errno
+import os
 import re
 import tempfile
 from collections.abc import Iterator
@@ -75,6 +77,22 @@ def storage_error(error: BaseException, output: Path) -> SwarError | None:
             where = path[0] if path else str(output)
             return SwarError(f"cannot write {where} ({reason}): make it writable {_KEPT}")
     return None
+
+
+def file_error(error: BaseException) -> str | None:
+    """What to tell of a file or folder that a command cannot use; None of any other error."""
+    if not isinstance(error, OSError) or error.strerror is None:
+        return None
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return (
+            f"no space is left on the disk of what is written, or of {tempfile.gettempdir()} for "
+            "temporary files: free some and start again"
+        )
+    # A file that is open has but a number.
+    named = [each for each in (error.filename, error.filename2) if isinstance(each, str | bytes)]
+    if not named:
+        return None
+    return one_line(f"{' -> '.join(map(os.fsdecode, named))}: {error.strerror}")
 
 
 def one_line(text: str) -> str:

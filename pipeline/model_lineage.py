@@ -1,7 +1,6 @@
 """Where a published model came from, and which models saw a recording."""
 
 import json
-import os
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from components.errors import SwarError
 from components.evaluator.results import read_metrics
 from components.rolled_back import rolled_back_at
 from pipeline import lineage
+from pipeline.asked_recording import AskedRecording
 from pipeline.records import Records, output_and_version, published_versions
 
 
@@ -86,7 +86,7 @@ def model_lineage(model: Path) -> ModelLineage:
         model: a version's folder; or OUTPUT/published or OUTPUT, which mean the newest.
 
     Raises:
-        SwarError: it is no published model, or its records are gone.
+        SwarError: it is no published model, its records are gone, or it was moved or copied.
     """
     output, version = output_and_version(model)
     records, versions = Records(output), published_versions(output)
@@ -129,17 +129,20 @@ def models_that_saw(output: Path, recording: str) -> list[Sighting]:
 
     Args:
         output: folder of a local run.
-        recording: path of a file or a folder, or the name of a recording below its data.
+        recording: path or URI of a file or a folder, or the name of a recording below its data.
 
     Raises:
-        SwarError: no run wrote to `output`.
+        SwarError: no run wrote to `output`, or it was moved or copied.
     """
+    asked = AskedRecording(recording)
     records, versions = Records(output), published_versions(output)
     served = versions[max(versions)] if versions else None
+    for model in records.live("Model"):
+        records.check_place(model)  # or it would be passed over, as one that was cleaned up
     found = []
     for digest, artifact in records.models_by_digest.items():
         made = _made(records, artifact)
-        rows = [row for row in recordings_of(made.outputs) if _is(row, recording)]
+        rows = asked.among(recordings_of(made.outputs), rejects_of(made.outputs))
         seconds: defaultdict[str, float] = defaultdict(float)
         for row in rows:
             for split, value in row["splits"].items():
@@ -197,6 +200,7 @@ def _rows(artifact: Artifact, name: str) -> Iterator[dict[str, Any]]:
 
 
 def _made(records: Records, model: Artifact) -> _Made:
+    records.check_place(model)
     trainer = records.producer(model)
     pairs = records.producer(records.inputs(trainer)["examples"])
     speech = records.producer(records.inputs(pairs)["speech"])
@@ -223,15 +227,6 @@ def _settings(made: _Made, config: dict[str, Any]) -> dict[str, Any]:
         "trainer": {**trainer, "epochs": epochs},
         "serving": json.loads(config["serving"]),
     }
-
-
-def _is(row: dict[str, Any], recording: str) -> bool:
-    path = os.path.abspath(recording)
-    return (
-        row["recording"] == recording
-        or row["path"] in (path, recording)
-        or row["path"].startswith(f"{path.rstrip('/')}/")
-    )
 
 
 def _utc(seconds: float) -> str:

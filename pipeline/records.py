@@ -67,6 +67,14 @@ class Records:
         executions = self._store.get_executions_by_id(readers)
         return sorted(executions, key=lambda item: int(item.id), reverse=True)
 
+    def check_place(self, artifact: Artifact) -> None:
+        """Raises SwarError unless an artifact lies in this folder: a copy's are the original's."""
+        if not Path(artifact.uri).resolve().is_relative_to(self.output.resolve()):
+            raise SwarError(
+                f"{self.output} was moved or copied, its records are of {artifact.uri}: name the "
+                "folder there, or move this one back"
+            )
+
     @cached_property
     def models_by_digest(self) -> dict[str, Artifact]:
         """The Model artifacts by their models' digests, of those whose files are there."""

@@ -29,14 +29,14 @@ def run(output: Path, *, is_opened: bool) -> None:
 
 
 def find_report(output: Path) -> Path:
-    """The page of the last run; where its record is gone, or the folder was moved, the newest.
+    """The page of the last run; where its record is gone, the newest.
 
     Raises:
         SwarError: there is no report.
     """
     if not output.is_dir():
         raise SwarError(f"{str(output)!r} is no folder: name the output folder of swar run")
-    last = _of_summary(output / SUMMARY)
+    last = _of_summary(output)
     if last is not None and last.is_file():
         return last.absolute()
     pages = [
@@ -49,9 +49,10 @@ def find_report(output: Path) -> Path:
     return max(pages, key=lambda page: int(page.parent.name)).absolute()
 
 
-def _of_summary(summary: Path) -> Path | None:
+def _of_summary(output: Path) -> Path | None:
     try:
-        page = json.loads(summary.read_text("utf-8")).get("report")
+        page = json.loads((output / SUMMARY).read_text("utf-8")).get("report")
     except (OSError, ValueError, AttributeError):
         return None
-    return Path(page) if isinstance(page, str) else None
+    # Of a folder that was copied or moved, the path is that of another one's page.
+    return output / REPORTS / Path(page).parent.name / PAGE if isinstance(page, str) else None

@@ -7,6 +7,7 @@ from pathlib import Path
 from components.errors import SwarError
 from components.pusher.publish import publish
 from components.rolled_back import clear_rolled_back, is_rolled_back, mark_rolled_back
+from pipeline.failures import storage_error
 from pipeline.output_folder import PUBLISHED, claimed
 from pipeline.records import Records, published_versions
 
@@ -37,40 +38,60 @@ def rollback(output: Path, to: int | None = None) -> Rollback:
         to: the version; None for the newest one of another model that was not rolled back.
 
     Raises:
-        SwarError: there is no such version, it is served already, or a run is at work.
+        SwarError: there is no such version, it is served already, a run is at work, the folder
+            was moved or copied, or it cannot be written.
     """
     records = Records(output)
-    with claimed(output):
-        versions = published_versions(output)
-        if not versions:
-            raise SwarError(f"{output} has published no model: there is nothing to go back to")
-        served = max(versions)
-        target = _earlier(records, versions) if to is None else to
-        if target not in versions:
-            raise SwarError(
-                f"{output} has no version {target}; it has {', '.join(map(str, versions))}"
-            )
-        if versions[target] == versions[served]:
-            raise SwarError(f"the model of version {target} is served already, as {served}")
-        # First the marks: killed in between, the same command finishes the work.
-        later = {digest for version, digest in versions.items() if version > target}
-        now = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
-        for digest in sorted(later - {versions[target]}):
-            if model := records.models_by_digest.get(digest):
-                mark_rolled_back(model.uri, now)
-        if model := records.models_by_digest.get(versions[target]):
-            clear_rolled_back(model.uri)
-        folder = output / PUBLISHED
-        path = Path(publish(str(folder / str(target)), str(folder)))
+    try:
+        with claimed(records.output):
+            return _rolled_back(records, to)
+    except SwarError:
+        raise
+    except Exception as error:  # the operating system's, or TensorFlow's about the same
+        if (told := storage_error(error, records.output)) is None:
+            raise
+        raise told from error
+
+
+def _rolled_back(records: Records, to: int | None) -> Rollback:
+    output = records.output
+    versions = published_versions(output)
+    if not versions:
+        raise SwarError(f"{output} has published no model: there is nothing to go back to")
+    for digest in versions.values():
+        if model := records.models_by_digest.get(digest):
+            records.check_place(model)
+    served = max(versions)
+    target = _earlier(records, versions) if to is None else to
+    if target not in versions:
+        raise SwarError(f"{output} has no version {target}; it has {', '.join(map(str, versions))}")
+    if versions[target] == versions[served]:
+        raise SwarError(f"the model of version {target} is served already, as {served}")
+    # First the marks: killed in between, the same command finishes the work.
+    later = {digest for version, digest in versions.items() if version > target}
+    now = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
+    for digest in sorted(later - {versions[target]}):
+        if model := records.models_by_digest.get(digest):
+            mark_rolled_back(model.uri, now)
+    if model := records.models_by_digest.get(versions[target]):
+        clear_rolled_back(model.uri)
+    folder = output / PUBLISHED
+    path = Path(publish(str(folder / str(target)), str(folder)))
     return Rollback(served, target, int(path.name), str(path))
 
 
 def _earlier(records: Records, versions: dict[int, str]) -> int:
-    """The newest version of another model than is served, without the mark."""
-    served = max(versions)
+    """The newest version of another model than is served, that was not rolled back."""
+    served = versions[max(versions)]
+    first = min(version for version, digest in versions.items() if digest == served)
     for version in sorted(versions, reverse=True):
         model = records.models_by_digest.get(versions[version])
-        if versions[version] != versions[served] and not (model and is_rolled_back(model.uri)):
+        if model is None or not Path(model.uri).is_dir():
+            # Nothing there bears a mark: only what came before the served model is safe.
+            is_earlier = version < first
+        else:
+            is_earlier = versions[version] != served and not is_rolled_back(model.uri)
+        if is_earlier:
             return version
     raise SwarError(
         f"{records.output} has published no other model that was not rolled back: name a version "

@@ -13,7 +13,7 @@ from components.rolled_back import mark_rolled_back
 from components.speech_example_gen.sources import list_recordings
 from tests.bad_recordings import encoded, speech_like
 from tests.e2e.conftest import Run
-from tests.e2e.support_runs import BASELINE, EVALUATOR, PUSHER, Ended, Store, states
+from tests.e2e.support_runs import BASELINE, EVALUATOR, PUSHER, TRAINER, Ended, Store, states
 
 pytestmark = pytest.mark.slow
 RATE = 16_000
@@ -108,6 +108,16 @@ def test_a_model_that_was_rolled_back_is_not_published_again(
     assert {EVALUATOR, PUSHER} <= ran
     assert BASELINE in ran
     assert list(finished.published.parent.iterdir()) == []
+
+
+def test_a_model_that_was_cleaned_up_and_rolled_back_is_trained_anew(
+    finished: Run, rerun: Callable[..., Ended]
+) -> None:
+    model = Store(finished.output).outputs()["model"]
+    shutil.rmtree(model.uri)
+    mark_rolled_back(model.uri, "2026-01-02T03:04:05Z")
+    anew = rerun()
+    assert (anew.status, anew.states()[TRAINER]) == (0, "done")
 
 
 def test_nothing_to_go_back_to_is_told(finished: Run, swar: Callable[[list[str]], Ended]) -> None:

@@ -9,7 +9,7 @@ from ml_metadata import MetadataStore
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 from tfx.orchestration.metadata import sqlite_metadata_connection_config
 
-from components.artifacts import MODEL_CARD, RECORDINGS_FILE, SPANS
+from components.artifacts import MODEL_CARD, RECORDINGS_FILE, REJECTS_FILE, SPANS
 
 
 class Output:
@@ -22,14 +22,18 @@ class Output:
             sqlite_metadata_connection_config(str(folder / "metadata.sqlite"))
         )
 
-    def train(self, digest: str, rows: Sequence[dict[str, Any]] = ()) -> mlmd.Artifact:
+    def train(
+        self,
+        digest: str,
+        rows: Sequence[dict[str, Any]] = (),
+        rejects: Sequence[dict[str, Any]] = (),
+    ) -> mlmd.Artifact:
         """A model made from recordings."""
         speech = self._artifact("Examples", **{SPANS: json.dumps(["2026-01-02"])})
-        recordings = self._artifact("File")
-        Path(recordings.uri, RECORDINGS_FILE).write_text(
-            "".join(json.dumps(row) + "\n" for row in rows)
-        )
-        self._execution("Speech", {}, {"speech": speech, "recordings": recordings}, data="/data")
+        written = {"recordings": self._artifact("File"), "rejects": self._artifact("File")}
+        _write_rows(Path(written["recordings"].uri, RECORDINGS_FILE), rows)
+        _write_rows(Path(written["rejects"].uri, REJECTS_FILE), rejects)
+        self._execution("Speech", {}, {"speech": speech, **written}, data="/data")
         pairs = self._artifact("Examples")
         self._execution("Pairs", {"speech": speech}, {"pairs": pairs}, pair_settings="{}")
         model = self._artifact("Model")
@@ -80,6 +84,10 @@ class Output:
 
 def _path(key: str) -> mlmd.Event.Path:
     return mlmd.Event.Path(steps=[mlmd.Event.Path.Step(key=key), mlmd.Event.Path.Step(index=0)])
+
+
+def _write_rows(path: Path, rows: Sequence[dict[str, Any]]) -> None:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
 def _write_model(folder: Path, digest: str) -> None:

@@ -174,3 +174,11 @@ def test_an_unexpected_error_is_status_3_and_names_the_log(
 def test_an_interrupt_is_status_130(monkeypatch: pytest.MonkeyPatch, outcome: list[Any]) -> None:
     outcome.append(KeyboardInterrupt())
     assert _exit_status(monkeypatch, *RUN) == 130
+
+
+def test_a_folder_that_may_not_be_read_is_one_line_and_status_2(
+    monkeypatch: pytest.MonkeyPatch, outcome: list[Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    outcome.append(PermissionError(13, "Permission denied", "/root/x"))
+    assert _exit_status(monkeypatch, *RUN) == 2
+    assert capsys.readouterr().err == "swar: error: /root/x: Permission denied\n"

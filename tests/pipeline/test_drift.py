@@ -1,13 +1,20 @@
 """Which features of recordings have drifted, by TFDV's measure."""
 
+import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.drift import MEASURES, Compared, compare
+from components.artifacts import MODEL_CARD
+from components.errors import SwarError
+from components.settings import SpeechSettings
+from pipeline.drift import MEASURES, USED, Compared, Drift, compare, drift, measured
 from pipeline.drift_settings import OUTCOME, DriftSettings
+from tests.bad_recordings import encoded, speech_like
+from tests.pipeline.support_records import Output
 
 RECORDINGS = 400
 
@@ -58,3 +65,64 @@ def test_recordings_that_were_not_used_are_no_measures() -> None:
     part = _table(1)
     part.loc[: RECORDINGS // 4, list(MEASURES)] = np.nan
     assert _drifted(compare(_table(0), part, DriftSettings())) == []
+
+
+SPEECH = SpeechSettings(trim_head_seconds=0.0, trim_tail_seconds=0.0)
+
+
+@pytest.fixture
+def calls(tmp_path: Path) -> Path:
+    """Three recordings, and a link to their folder."""
+    folder = tmp_path / "calls" / "asha"
+    folder.mkdir(parents=True)
+    for number in range(3):
+        samples = speech_like(number, SPEECH.sample_rate)
+        (folder / f"{number}.wav").write_bytes(encoded(samples, SPEECH.sample_rate))
+    (folder.parent / "again").symlink_to("asha")
+    return folder.parent
+
+
+def _output(
+    folder: Path,
+    rows: list[dict[str, Any]],
+    rejects: list[dict[str, Any]] | None = None,
+    card: dict[str, Any] | None = None,
+) -> Path:
+    output = Output(folder)
+    output.publish(output.train("one", rows, rejects or []), 100)
+    told = {"model_digest": "one", "sample_rate": SPEECH.sample_rate}
+    told |= {"speech": SPEECH.model_dump(mode="json")} if card is None else card
+    (folder / "published/100" / MODEL_CARD).write_text(json.dumps(told))
+    return folder
+
+
+def _drift(output: Path, calls: Path) -> Drift:
+    return drift(output, calls, DriftSettings(min_recordings=2), lambda *_: None)
+
+
+def _measured(calls: Path) -> list[dict[str, Any]]:
+    return [row for row in measured(calls, SPEECH, lambda *_: None) if row[OUTCOME] == USED]
+
+
+def test_duplicates_of_the_training_data_are_no_drift_of_it(calls: Path, tmp_path: Path) -> None:
+    duplicates = [{"file": f"{number}.wav", "reason": "duplicate"} for number in range(3)]
+    found = _drift(_output(tmp_path / "out", _measured(calls), duplicates), calls)
+    assert (found.training_recordings, found.serving_recordings) == (3, 3)
+    assert found.compared[-1].feature == OUTCOME
+    assert not found.has_drifted
+
+
+@pytest.mark.parametrize("card", [{}, {"speech": {"of_old": 1}}], ids=["lacking", "other"])
+def test_a_model_of_another_version_is_told(
+    calls: Path, tmp_path: Path, card: dict[str, Any]
+) -> None:
+    output = _output(tmp_path / "out", _measured(calls), card=card)
+    with pytest.raises(SwarError, match=r"published/100 was published by another version of swar"):
+        _drift(output, calls)
+
+
+def test_records_of_another_version_are_told(calls: Path, tmp_path: Path) -> None:
+    rows = [{key: row[key] for key in row if key != "treble_db"} for row in _measured(calls)]
+    told = r"recordings\.jsonl was written by another version .* 'treble_db': train anew"
+    with pytest.raises(SwarError, match=told):
+        _drift(_output(tmp_path / "out", rows), calls)

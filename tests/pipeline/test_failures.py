@@ -6,7 +6,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from components.errors import SwarError
 from pipeline.beam_runner import beam_arguments
-from pipeline.failures import RunFailed, storage_error, user_error
+from pipeline.failures import RunFailed, file_error, storage_error, user_error
 
 
 def _raised(cause: Exception) -> Exception:
@@ -112,3 +112,28 @@ def test_a_real_full_disk_is_known() -> None:
         full.write(b"0")
         full.flush()
     assert storage_error(raised.value, Path("/out")) is not None
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (PermissionError(13, "Permission denied", "/root/x"), "/root/x: Permission denied"),
+        (PermissionError(13, "Permission denied", b"/root/x"), "/root/x: Permission denied"),
+        (OSError(18, "Cross-device link", "/a", None, "/b"), "/a -> /b: Cross-device link"),
+        (OSError(20, "Not a directory", "/a\nb"), "/a b: Not a directory"),
+        (OSError(9, "Bad file descriptor", 3), None),
+        (OSError(5, "Input/output error"), None),
+        (OSError("bad shape"), None),
+        (ValueError("bad shape"), None),
+    ],
+)
+def test_a_file_that_cannot_be_used_is_named(error: Exception, told: str | None) -> None:
+    assert file_error(error) == told
+
+
+def test_a_full_disk_names_no_file_that_is_only_read() -> None:
+    for error in (OSError(28, "No space left on device", "/read"), OSError(122, "Quota exceeded")):
+        told = file_error(error)
+        assert told is not None
+        assert told.startswith("no space is left")
+        assert "/read" not in told

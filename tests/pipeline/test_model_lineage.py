@@ -1,5 +1,6 @@
 """Which models saw a recording, and which model a folder means."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,33 @@ def test_a_model_that_was_published_again_has_both_versions(output: Output) -> N
     done = rollback(output.folder)
     first, _ = models_that_saw(output.folder, "/data/asha/1.wav")
     assert (first.versions, first.is_served) == ([100, done.new_version], True)
+
+
+def test_a_duplicate_is_found_as_what_was_trained_on(output: Output) -> None:
+    reject = {
+        "file": "asha/copy.wav",
+        "reason": "duplicate",
+        "seconds": None,
+        "detail": "the same speech as 'asha/1.wav'",
+    }
+    output.train("four", [_row("asha/1.wav", train=3.0)], [reject])
+    (seen,) = models_that_saw(output.folder, "/data/asha/copy.wav")
+    assert (seen.model_digest, seen.recordings, seen.seconds) == ("four", 1, {TRAIN: 3.0})
+
+
+def test_of_a_copy_the_records_of_the_original_are_not_told(output: Output, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(output.folder, copy)
+    with pytest.raises(SwarError, match="copy was moved or copied"):
+        models_that_saw(copy, "/data/asha/1.wav")
+
+
+def test_of_a_moved_folder_it_is_not_said_that_no_model_saw(tmp_path: Path) -> None:
+    output = Output(tmp_path / "out")
+    output.train("one", [_row("asha/1.wav", train=3.0)])
+    moved = output.folder.rename(tmp_path / "moved")
+    with pytest.raises(SwarError, match="moved was moved or copied"):
+        models_that_saw(moved, "/data/asha/1.wav")
 
 
 def test_lost_rows_are_told(output: Output) -> None:

@@ -1,8 +1,11 @@
 """`swar report`: which page it opens, and what it says where there is none."""
 
+import errno
 import json
+import shutil
 import sys
 import webbrowser
+from pathlib import Path
 
 import pytest
 
@@ -60,6 +63,31 @@ def test_without_a_record_the_highest_execution_is_the_newest(tmp_path):
     for broken in ("", "[]", '{"report": 3}', '{"report": "/gone/index.html"}'):
         (tmp_path / "summary.json").write_text(broken)
         assert find_report(tmp_path) == newer
+
+
+def test_a_copy_has_its_own_page(tmp_path):
+    output, copy = tmp_path / "output", tmp_path / "copy"
+    _summarise(output, _page(output, "9"))
+    _page(output, "10")
+    shutil.copytree(output, copy)
+    assert find_report(copy) == copy / "artifacts/VerificationReport/report/9/index.html"
+
+
+def test_a_moved_folder_has_its_own_page_not_that_of_the_new_run_in_its_place(tmp_path):
+    output, old = tmp_path / "output", tmp_path / "output.old"
+    _summarise(output, _page(output, "9"))
+    output.rename(old)
+    _page(output, "9")
+    assert find_report(old) == old / "artifacts/VerificationReport/report/9/index.html"
+
+
+def test_a_folder_that_may_not_be_read_is_told(tmp_path, monkeypatch, capsys, opened):
+    def refuse(path, **_):
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "is_dir", refuse)
+    assert _swar(monkeypatch, tmp_path) == 2
+    assert capsys.readouterr().err == f"swar: error: {tmp_path}: Permission denied\n"
 
 
 def test_a_report_without_its_page_is_none(tmp_path, monkeypatch, capsys, opened):

@@ -1,11 +1,14 @@
 """Going back to a model that was published before."""
 
+import errno
 import fcntl
 import re
+import shutil
 import time
 from pathlib import Path
 
 import pytest
+import tensorflow as tf
 
 from components.errors import SwarError
 from components.pusher.publish import publish
@@ -42,6 +45,10 @@ def test_the_model_before_is_the_newest_version_again(output: Output) -> None:
     assert list(published_versions(output.folder)) == [100, 200, 300, done.new_version]
     assert (Path(done.path) / "saved_model.pb").read_text() == "two"
     assert _marked(output) == [False, False, True]
+    *_, three = sorted(output.store.get_artifacts_by_type("Model"), key=lambda item: int(item.id))
+    at = rolled_back_at(three.uri)
+    assert at is not None
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", at)
 
 
 def test_again_goes_further_back_and_not_to_what_was_taken_back(output: Output) -> None:
@@ -86,15 +93,54 @@ def test_the_next_model_is_newer_than_the_rollback(output: Output) -> None:
     assert rollback(output.folder).to_version == done.new_version
 
 
-def test_the_mark_outlives_the_artifacts_folder(output: Output) -> None:
+def test_a_model_that_was_cleaned_up_stays_away_and_is_not_gone_back_to(output: Output) -> None:
     *_, three = sorted(output.store.get_artifacts_by_type("Model"), key=lambda item: int(item.id))
-    for path in sorted(Path(three.uri).rglob("*"), reverse=True):
-        path.rmdir() if path.is_dir() else path.unlink()
-    Path(three.uri).rmdir()
-    rollback(output.folder)
-    at = rolled_back_at(three.uri)
-    assert at is not None
-    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", at)
+    shutil.rmtree(three.uri)
+    assert rollback(output.folder).to_version == 200
+    assert not Path(three.uri).exists()  # to TFX's cache a folder is a model
+    assert rollback(output.folder).to_version == 100
+    assert _served(output) == "one"
+
+
+def test_what_a_run_published_again_is_gone_back_from(output: Output) -> None:
+    models = sorted(output.store.get_artifacts_by_type("Model"), key=lambda item: int(item.id))
+    output.publish(models[0], 400)
+    assert rollback(output.folder).to_version == 300
+
+
+def test_a_copy_does_not_mark_the_models_of_the_original(output: Output, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(output.folder, copy)
+    for to in (None, 100):
+        with pytest.raises(SwarError, match="copy was moved or copied, its records are of"):
+            rollback(copy, to)
+    assert _marked(output) == [False, False, False]
+    assert list(published_versions(copy)) == [100, 200, 300]
+
+
+def test_a_link_to_the_folder_is_the_folder(output: Output, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(output.folder)
+    assert rollback(tmp_path / "link").to_version == 200
+    assert _marked(output) == [False, False, True]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, "No space left on device"),
+        tf.errors.ResourceExhaustedError(None, None, "/out/published; No space left on device"),
+    ],
+    ids=["of Python", "of TensorFlow"],
+)
+def test_a_full_disk_is_told(
+    output: Output, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def full(*_: object) -> str:
+        raise error
+
+    monkeypatch.setattr("pipeline.rollback.publish", full)
+    with pytest.raises(SwarError, match=f"no space is left on the disk of {output.folder}"):
+        rollback(output.folder)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,83 @@
+"""Which recordings of a training are meant by a path, as somebody writes it."""
+
+import functools
+import os
+import re
+import unicodedata
+from collections.abc import Iterable
+from typing import Any
+
+# A recording without a name in its manifest is called by its path, and a cut of it so.
+_CUT = re.compile(r"#[\d.]*-[\d.]*$")
+
+
+class AskedRecording:
+    """A recording, or everything in a folder.
+
+    Paths are compared as they are written and with their links followed, URIs as they are
+    written; letter and accent may be apart, as a Mac writes them.
+
+    Args:
+        name: path or URI of a file or a folder, or the name of a recording below its data.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = _composed(name)
+        self._places_of = functools.cache(_places)
+        self._asked = _places(name)
+
+    def among(
+        self, recordings: Iterable[dict[str, Any]], rejects: Iterable[dict[str, Any]]
+    ) -> list[dict[str, Any]]:
+        """The recordings that are meant, or have the speech of a duplicate that is meant.
+
+        Args:
+            recordings: rows of `recordings.jsonl`.
+            rejects: rows of `rejects.jsonl`.
+        """
+        rows = list(recordings)
+        # As components.speech_example_gen.survey words it.
+        kept = {f"the same speech as {row['recording']!r}": row for row in rows}
+        meant = {row["recording"] for row in rows if self._is(row["recording"], row["path"])}
+        for reject in rejects:
+            row = kept.get(reject["detail"]) if reject["reason"] == "duplicate" else None
+            if row is not None and self._is(reject["file"], _path(reject["file"], row)):
+                meant.add(row["recording"])
+        return [row for row in rows if row["recording"] in meant]
+
+    def _is(self, name: str, path: str | None) -> bool:
+        if _composed(name) == self._name:
+            return True
+        places = frozenset() if path is None else self._places_of(path)
+        return any(
+            place == asked or place.startswith(f"{asked.rstrip('/')}/")
+            for place in places
+            for asked in self._asked
+        )
+
+
+def _places(path: str) -> frozenset[str]:
+    if _is_uri(path):
+        return frozenset({_composed(path.rstrip("/"))})
+    return frozenset({_composed(os.path.abspath(path)), _composed(os.path.realpath(path))})
+
+
+def _path(name: str, kept: dict[str, Any]) -> str | None:
+    """Where a duplicate lay: its row has but the name, the row of what was kept both.
+
+    None where names do not follow from paths, as in a manifest with names of its own.
+    """
+    name, kept_name = _CUT.sub("", name), _CUT.sub("", kept["recording"])
+    if _is_uri(name) or os.path.isabs(name):
+        return name
+    if kept["path"].endswith(f"/{kept_name}"):
+        return os.path.join(kept["path"].removesuffix(kept_name), name)
+    return None
+
+
+def _composed(text: str) -> str:
+    return unicodedata.normalize("NFC", text)
+
+
+def _is_uri(path: str) -> bool:
+    return "://" in path
