@@ -63,6 +63,19 @@ def read_card(folder: Path) -> dict[str, Any]:
     return card
 
 
+def check_path(folder: Path) -> None:
+    """Raises SwarError where TensorFlow does not find a version by its own name."""
+    try:
+        is_found = bool(tf.io.gfile.glob(str(folder / "saved_model.pb")))
+    except UnicodeEncodeError:
+        is_found = False
+    if not is_found:
+        raise SwarError(
+            f"{str(folder)!r} cannot be read by TensorFlow: brackets and backslashes in a path "
+            "are a pattern to it, and it takes names in UTF-8 only: rename the folder"
+        )
+
+
 class PublishedModel:
     """A SavedModel that the pipeline published.
 
@@ -82,6 +95,7 @@ class PublishedModel:
         self.folder = folder
         self.card = read_card(folder)
         self.sample_rate = int(self.card["sample_rate"])
+        check_path(folder)
         try:
             # Kept: the signatures do not keep the model's variables alive.
             self._model = tf.saved_model.load(str(folder))

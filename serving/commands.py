@@ -62,10 +62,10 @@ def serve_command(
     ] = None,
     max_batch_size: Annotated[
         int, typer.Option(help="Recordings that run together at most.", min=1)
-    ] = 32,
+    ] = defaults.MAX_BATCH_SIZE,
     batch_timeout_micros: Annotated[
         int, typer.Option(help="How long a request waits for others.", min=0)
-    ] = 5_000,
+    ] = defaults.BATCH_TIMEOUT_MICROS,
 ) -> None:
     """Serve a published model locally: a stand-in that speaks TF Serving's REST and gRPC."""
     from serving.server import ServerSettings, serve

@@ -7,3 +7,5 @@ MODEL_NAME: Final = "swar"
 SAMPLE_RATE_HZ: Final = 16_000
 DEADLINE_SECONDS: Final = 60.0
 GALLERY: Final = "gallery"
+MAX_BATCH_SIZE: Final = 16
+BATCH_TIMEOUT_MICROS: Final = 5_000

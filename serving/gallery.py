@@ -30,7 +30,7 @@ class Enrolment:
 
     embedding: Embedding
     source: str
-    """The file's name."""
+    """The file's name, bytes of it that are not UTF-8 as backslash escapes."""
     wav: bytes
 
 

@@ -8,6 +8,8 @@ so on a local folder it keeps everybody else out with a lock.
 import contextlib
 import fcntl
 import os
+import re
+import traceback
 import warnings
 from collections.abc import Iterator
 from datetime import timedelta
@@ -38,6 +40,7 @@ _LOCK_FILE: Final = ".lock"
 _MAX_FRAGMENTS: Final = 32  # each enrolment adds one
 _OLDEST_READER: Final = timedelta(hours=1)
 _ROWS_OF_A_FRAGMENT: Final = 2**32  # a row's address is its fragment's number times this, and more
+_RUST_SOURCE: Final = re.compile(r", /\S+\.rs:\d+:\d+")
 
 retried = tenacity.retry(
     retry=tenacity.retry_if_exception_message(match=r"(?is).*(conflict|contention)"),
@@ -46,6 +49,13 @@ retried = tenacity.retry(
     reraise=True,
 )
 """Runs a commit again that another writer's has overtaken."""
+
+
+def _is_lancedbs(error: BaseException) -> bool:
+    """Whether it comes out of LanceDB. What else raises such an error is a fault of ours."""
+    frames = (frame for frame, _ in traceback.walk_tb(error.__traceback__))
+    modules = (frame.f_globals.get("__name__", "") for frame in frames)
+    return any(module.partition(".")[0] == "lancedb" for module in modules)
 
 
 class GalleryTable:
@@ -78,23 +88,28 @@ class GalleryTable:
                 f"there is no gallery at {self.uri!r}: `swar enroll NAME FILE` makes one, or name "
                 "another with --gallery"
             )
-        with self._lock(alone):
-            with self._storage_errors():
-                # Without the interval a table does not see what others write.
-                database = lancedb.connect(self.uri, read_consistency_interval=timedelta(0))
-                if create:
-                    table = database.create_table(_TABLE, schema=SCHEMA, exist_ok=True)
-                else:
-                    table = database.open_table(_TABLE)
+        with self._lock(alone), self._storage_errors():
+            # Without the interval a table does not see what others write.
+            database = lancedb.connect(self.uri, read_consistency_interval=timedelta(0))
+            if create:
+                table = database.create_table(_TABLE, schema=SCHEMA, exist_ok=True)
+            else:
+                table = database.open_table(_TABLE)
             yield table
 
     @contextlib.contextmanager
     def _storage_errors(self) -> Iterator[None]:
+        """Tells what LanceDB raises of a store out of reach, full, damaged or not to be written."""
         try:
             yield
-        except (OSError, RuntimeError, ValueError) as error:  # LanceDB's, of a store out of reach
-            told = " ".join(str(error).split())
-            raise SwarError(f"the gallery {self.uri!r} cannot be used: {told[:300]}") from error
+        except (OSError, RuntimeError, ValueError) as error:
+            if not (isinstance(error, OSError) or _is_lancedbs(error)):
+                raise
+            told = _RUST_SOURCE.sub("", " ".join(str(error).split()))
+            raise SwarError(
+                f"the gallery {self.uri!r} cannot be used: {told[:300]}: see that it is whole and "
+                "may be written and that its disk has room, or name another with --gallery"
+            ) from error
 
     @contextlib.contextmanager
     def _lock(self, alone: bool) -> Iterator[None]:

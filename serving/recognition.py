@@ -212,7 +212,10 @@ def _halves(wav: bytes) -> list[bytes]:
 
 
 def _source(recording: Audio) -> str:
-    return "" if isinstance(recording, bytes) else os.path.basename(os.fspath(recording))
+    """The file's name as it can be written; nothing for a recording that is no file."""
+    if isinstance(recording, bytes):
+        return ""
+    return os.fsencode(os.path.basename(recording)).decode("utf-8", "backslashreplace")
 
 
 def _batched(items: Sequence[str], size: int) -> list[Sequence[str]]:

@@ -17,6 +17,7 @@ from typing import Self
 import grpc
 import numpy as np
 
+from serving import defaults
 from serving.standin.servable import Arrays, Servable, Signature
 from serving.standin.status import ServingError
 
@@ -27,8 +28,8 @@ log = logging.getLogger("swar.serving")
 class Batching:
     """How requests are batched; the names are those of TF Serving's batching parameters."""
 
-    max_batch_size: int = 16
-    batch_timeout_micros: int = 5_000
+    max_batch_size: int = defaults.MAX_BATCH_SIZE
+    batch_timeout_micros: int = defaults.BATCH_TIMEOUT_MICROS
     num_batch_threads: int = 2
     max_enqueued_batches: int = 64
 

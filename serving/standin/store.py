@@ -18,6 +18,7 @@ import grpc
 from tensorflow_serving.apis import get_model_status_pb2, model_pb2
 
 from components.errors import SwarError
+from components.published_model import check_path
 from serving.standin.servable import Servable
 from serving.standin.status import ServingError, invalid, not_found
 
@@ -73,6 +74,7 @@ class ModelStore:
                     f"label {label} names version {number}, which {self._model_dir} does not "
                     f"hold; it has {', '.join(map(str, sorted(found)))}"
                 )
+        check_path(self._model_dir / str(max(found)))
         await self.refresh()
         for version in self._versions.values():
             if version.failure:

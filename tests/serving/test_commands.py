@@ -11,6 +11,7 @@ import soundfile
 
 from pipeline import cli
 from serving import server
+from serving.standin.batcher import Batching
 from tests.serving.support_endpoint import RATE, FakeModel, grpc_endpoint, voice
 
 LOW, HIGH = 110.0, 320.0
@@ -205,6 +206,16 @@ def test_serve_and_app_pass_on_what_they_are_told(
     assert client.url.startswith("grpc://127.0.0.1:")
     assert gallery.uri == "people"
     assert page_options == {"host": "127.0.0.1", "port": 77}
+
+
+def test_serve_batches_as_the_batcher_does_by_itself(
+    swar: Swar, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[Any] = []
+    monkeypatch.setattr(server, "serve", told.append)
+    assert swar("serve", "published")[0] == 0
+    assert told[0].batching == Batching()
+    assert Batching().max_batch_size * Batching().max_enqueued_batches == 1_024
 
 
 def test_a_label_without_a_version_is_refused(swar: Swar, tmp_path: Path) -> None:

@@ -1,4 +1,5 @@
 import math
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -68,6 +69,17 @@ def test_only_the_top_are_shown(client: Client, gallery: Gallery, folder: Path) 
         recognition.enroll(client, gallery, name, [_recording(folder, f"{name}.wav", (pitch, 6))])
     found = recognition.identify(client, gallery, folder / "Middle.wav", top=1)
     assert [each.speaker for each in found.candidates] == ["Middle"]
+
+
+def test_a_file_name_that_is_not_utf8(client: Client, gallery: Gallery, folder: Path) -> None:
+    odd = folder / os.fsdecode(b"v\xff.wav")
+    _recording(folder, "a.wav", (LOW, 6)).rename(odd)
+    report = recognition.enroll(client, gallery, "Low", [odd])
+    assert [part.source for part in report.parts] == [
+        "v\\xff.wav, first half",
+        "v\\xff.wav, second half",
+    ]
+    assert recognition.identify(client, gallery, odd).speaker == "Low"
 
 
 def test_too_little_speech_is_refused_with_how_much_there_is(

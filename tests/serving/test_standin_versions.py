@@ -1,6 +1,7 @@
 """Loading, warm-up, hot reload, roll-back and labels of versions."""
 
 import concurrent.futures
+import os
 import shutil
 import threading
 import time
@@ -252,6 +253,21 @@ def refusal(folder, **settings):
 def test_a_folder_without_a_model(tmp_path):
     assert "no <version>/saved_model.pb" in refusal(tmp_path)
     assert "no <version>/saved_model.pb" in refusal(tmp_path / "missing")
+
+
+@pytest.mark.parametrize("name", ["m [x]", "a\\b", os.fsdecode(b"v\xff")])
+def test_a_path_that_tensorflow_does_not_find(ready, tmp_path, name):
+    shutil.copytree(ready / "1", tmp_path / name / "1")
+    told = refusal(tmp_path / name)
+    assert "/1' cannot be read by TensorFlow" in told
+    assert told.endswith(": rename the folder")
+
+
+@pytest.mark.parametrize("name", ["a*b", "a?b", "a[b"])
+def test_other_odd_paths_are_served(ready, tmp_path, name):
+    shutil.copytree(ready / "1", tmp_path / name / "1")
+    with served(tmp_path / name) as ports:
+        assert answering_version(ports) == 1
 
 
 def test_a_label_without_its_version(published):

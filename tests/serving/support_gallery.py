@@ -1,0 +1,27 @@
+"""Made-up recordings of made-up speakers, and a gallery of them."""
+
+import numpy as np
+
+from components.pcm16 import pack_wav
+from serving.answers import Embedding, Vector
+from serving.gallery import Enrolment, Gallery
+
+MODEL, OTHER_MODEL = "model-1", "model-2"
+DIMENSIONS = 16
+
+
+def unit(seed: int, dimensions: int = DIMENSIONS) -> Vector:
+    vector: Vector = np.random.default_rng(seed).normal(size=dimensions).astype(np.float32)
+    unit: Vector = vector / np.linalg.norm(vector)
+    return unit
+
+
+def enrolment(seed: int, *, model: str = MODEL, dimensions: int = DIMENSIONS) -> Enrolment:
+    noise = np.random.default_rng(seed).integers(-99, 99, 4_000).astype(np.int16)
+    embedding = Embedding(unit(seed, dimensions), 6.0, "ok", model)
+    return Enrolment(embedding, f"take-{seed:04d}.flac", pack_wav(noise, 16_000))
+
+
+def fill(gallery: Gallery, speakers: int, *, keep_audio: bool = False) -> None:
+    for seed in range(speakers):
+        gallery.enroll(f"speaker {seed:04d}", [enrolment(seed)], keep_audio=keep_audio)

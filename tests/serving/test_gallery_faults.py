@@ -1,0 +1,71 @@
+"""A gallery whose store fails: one line for the user, and no fault of the program is hidden."""
+
+import dataclasses
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from components.errors import SwarError
+from serving.gallery import Gallery
+from serving.gallery_table import GalleryTable
+from tests.serving.support_gallery import MODEL, enrolment, fill, unit
+
+
+@pytest.fixture
+def gallery(tmp_path: Path) -> Gallery:
+    return Gallery(tmp_path / "gallery")
+
+
+def test_a_place_that_cannot_hold_one_is_one_line(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.touch()
+    for place in (file, file / "below", "nonsense://bucket/gallery"):
+        with pytest.raises(SwarError, match=r"the gallery .* cannot be used: ") as raised:
+            Gallery(place).enroll("a", [enrolment(1)], keep_audio=False)
+        assert "\n" not in str(raised.value)
+
+
+def _garbage(table: Path) -> None:
+    for file in (table / "data").iterdir():
+        file.write_bytes(b"\xff" * file.stat().st_size)
+
+
+def _lost(table: Path) -> None:
+    shutil.rmtree(table / "data")
+
+
+def _not_to_be_written(table: Path) -> None:
+    shutil.rmtree(table / "_transactions")
+    (table / "_transactions").touch()  # as root may write everywhere else
+
+
+@pytest.mark.parametrize("damage", [_garbage, _lost, _not_to_be_written])
+def test_a_store_that_fails_later_is_one_line(
+    gallery: Gallery, damage: Callable[[Path], None]
+) -> None:
+    fill(gallery, 2)
+    damage(Path(gallery.uri) / "enrolments.lance")
+    asked: list[Callable[[], object]] = [
+        lambda: gallery.enroll("a", [enrolment(9)], keep_audio=False),
+        lambda: gallery.forget("speaker 0001"),
+    ]
+    if damage is not _not_to_be_written:
+        asked += [gallery.speakers, lambda: gallery.nearest(unit(1), MODEL, top=1)]
+    for ask in asked:
+        with pytest.raises(SwarError, match=r"the gallery .* cannot be used: .*--gallery") as told:
+            ask()
+        assert "\n" not in str(told.value)
+        assert ".rs:" not in str(told.value)
+
+
+@pytest.mark.parametrize("error", [ValueError("ours"), RuntimeError("ours"), RecursionError()])
+def test_a_fault_of_the_program_is_not_the_stores(gallery: Gallery, error: Exception) -> None:
+    fill(gallery, 1)
+    with pytest.raises(type(error)) as raised, GalleryTable(gallery.uri).opened():
+        raise error
+    assert raised.value is error
+    odd = dataclasses.replace(enrolment(1), source="\udcff")
+    with pytest.raises(UnicodeEncodeError):
+        gallery.enroll("a", [odd], keep_audio=False)
