@@ -165,13 +165,28 @@ def _varied(
     return batches.prefetch(2)
 
 
+def relative_to_peak(spectrograms: tf.Tensor) -> tf.Tensor:
+    """Stretches of longer windows, each raised to a peak of its own as the front end would have.
+
+    What was at the floor of the longer window stays as far below the peak as it was there: how
+    much lower it is nobody knows any more.
+
+    Args:
+        spectrograms: uint8 [N, n_mels, frames].
+
+    Returns:
+        uint8 [N, n_mels, frames], the highest of each being 255.
+    """
+    return spectrograms + (spectrograms.dtype.max - tf.reduce_max(spectrograms, [1, 2], True))
+
+
 def _cropping(shape: TrainShape) -> _Change:
     """One stretch of all windows of a batch, of a drawn length."""
 
     def crop(spectrograms: tf.Tensor, target: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         length = tf.random.uniform([], shape.shortest_frames, shape.frames + 1, tf.int32)
         start = tf.random.uniform([], 0, shape.frames - length + 1, tf.int32)
-        return spectrograms[:, :, start : start + length], target
+        return relative_to_peak(spectrograms[:, :, start : start + length]), target
 
     return crop
 

@@ -117,8 +117,13 @@ def _densenet(settings: TrainerSettings, shape: tuple[int, int | None, int]) -> 
         densenet = DenseNet(
             list(settings.blocks), include_top=False, weights=weights, input_shape=shape
         )
-    except (ValueError, OSError) as error:
-        raise SwarError(f"trainer.weights {settings.weights!r} cannot be used: {error}") from error
+    except Exception as error:  # Keras raises nothing narrower where a download fails
+        if weights is None:
+            raise
+        raise SwarError(
+            f"trainer.weights {settings.weights!r} cannot be used: {error}: set it to none for "
+            "random weights, or to a file of weights"
+        ) from error
     for layer in densenet.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
             # Keras' 0.99 leaves the inference statistics untrained after a short run.

@@ -9,7 +9,8 @@ import tensorflow as tf
 from sklearn.metrics import roc_auc_score
 
 from components.errors import SwarError
-from components.settings import TrainerSettings
+from components.frontend import LogMelSpectrogram, Quantise
+from components.settings import SpectrogramSettings, TrainerSettings
 from components.trainer import data
 from components.trainer.monitor import all_trials
 from components.trainer.schedule import WarmupPolynomialDecay
@@ -75,6 +76,15 @@ def test_unusable_weights_are_named(update, message):
         build_tower(SMALL.model_copy(update=update), MELS, FRAMES)
 
 
+def test_weights_that_cannot_be_downloaded_are_named(monkeypatch):
+    def unreachable(*_args, **_kwargs):
+        raise Exception("URL fetch failure")  # as Keras does
+
+    monkeypatch.setattr("keras.src.applications.densenet.file_utils.get_file", unreachable)
+    with pytest.raises(SwarError, match=r"trainer.weights 'imagenet' .*: URL fetch failure: set"):
+        build_tower(TrainerSettings(weights="imagenet"), 64, 96)
+
+
 def test_weights_file_is_loaded_and_a_wrong_one_refused(tmp_path):
     path = tmp_path / "dense.weights.h5"
     first = build_tower(SMALL, MELS, FRAMES)
@@ -133,16 +143,35 @@ def test_batches_are_cut_to_lengths_between_the_two(tmp_path):
     assert shape.only_frames is None
     patterns = write_pairs(tmp_path / "train", noisy=True)
     stored = data.load_windows(patterns, MELS, FRAMES, pairs=40).spectrogram
+    assert stored.max(axis=(1, 2)).min() < 255, "a cut must have something to raise"
     lengths = set()
     for windows, _ in data.balanced_windows(patterns, SMALL, shape).take(40):
         length = windows.shape[2]
         lengths.add(length)
-        # Neighbouring frames of a stored window.
+        # Neighbouring frames of a stored window, and their peak is 255.
+        below_peak = windows[0].numpy().max() - windows[0].numpy()
+        cuts = (stored[:, :, at : at + length] for at in range(FRAMES - length + 1))
         assert any(
-            np.all(stored[:, :, at : at + length] == windows[0], axis=(1, 2)).any()
-            for at in range(FRAMES - length + 1)
+            np.all(cut.max(axis=(1, 2), keepdims=True) - cut == below_peak, axis=(1, 2)).any()
+            for cut in cuts
         )
+        assert np.all(windows.numpy().max(axis=(1, 2)) == 255)
     assert lengths == set(range(FRAMES - 5, FRAMES + 1))
+
+
+def test_a_stretch_of_a_longer_window_is_what_the_front_end_makes_of_it():
+    spectrogram = LogMelSpectrogram.of(16_000, SpectrogramSettings())
+    quantise = Quantise(spectrogram.top_db)
+    hop = spectrogram.hop_samples
+    noise = np.random.default_rng(0).normal(0, 0.01, 200 * hop).astype(np.float32)
+    noise[150 * hop :] *= 10.0  # the longer window's peak is 20 dB above the stretch's
+    whole = quantise(spectrogram(noise[None]))
+    stretch = quantise(spectrogram(noise[None, 40 * hop : 136 * hop])).numpy()
+    cut = data.relative_to_peak(whole[:, :, 40:137]).numpy()
+    assert whole.numpy()[:, :, 40:137].max() < 200
+    # At its edges the stretch hears zeros where the longer window hears what is beside it.
+    inner = (slice(None), slice(None), slice(1, -1))
+    np.testing.assert_allclose(cut[inner].astype(int), stretch[inner].astype(int), atol=2)
 
 
 def test_masks_blank_bands_of_the_training_stream(tmp_path):
