@@ -40,6 +40,17 @@ def test_paper_yaml_follows_the_article() -> None:
     speakers = 34
     pairs = speakers * (speakers - 1) * paper.pairs.train.dissimilar
     assert (speakers * paper.pairs.train.similar_per_speaker, pairs) == (3_400, 28_050)
+    speech, trainer = paper.speech, paper.trainer
+    assert (speech.sample_rate, speech.trim_head_seconds) == (22_050, 60.0)
+    assert (speech.trim_tail_seconds, speech.silence_threshold_dbfs) == (60.0, -30.0)
+    assert speech.train_fraction + speech.calibration_fraction == pytest.approx(0.8)
+    assert trainer.blocks == (6, 12, 24, 16)
+    assert (trainer.weights, trainer.head) == ("imagenet", "flatten")
+    assert (trainer.loss, trainer.margin, trainer.pairs_per_batch) == ("listed", 3.0, 22)
+    assert (trainer.epochs, trainer.learning_rate, trainer.warmup_steps) == (30, 1e-4, 100)
+    assert trainer.batch_norm_momentum == 0.99, "Keras' own"
+    # The article compares Euclidean distances, of one speed and nothing augmented.
+    assert (trainer.normalisation_nearest, paper.pairs.train_speeds) == (0, (1.0,))
 
 
 def test_packaged_configs_have_their_own_names() -> None:
@@ -107,6 +118,9 @@ def test_a_wrong_file_is_told_in_one_line(tmp_path: Path, text: str, told: str) 
         ("trainer.blocks=[6,0]", '"trainer.blocks[1]" in --set trainer.blocks=[6,0]'),
         ("trainer.embedding_size=1", 'wrong value 1 for "trainer.embedding_size" in --set'),
         ("trainer.warmup_steps=-1", 'wrong value -1 for "trainer.warmup_steps" in --set'),
+        ("trainer.seed=-1", 'wrong value -1 for "trainer.seed" in --set'),
+        ("trainer.seed=4294967296", 'wrong value 4294967296 for "trainer.seed" in --set'),
+        ("report.seed=-1", 'wrong value -1 for "report.seed" in --set'),
     ],
 )
 def test_a_wrong_override_is_told_in_one_line(tmp_path: Path, override: str, told: str) -> None:
