@@ -11,15 +11,9 @@ from pydantic import ValidationError
 from rich.console import Console
 
 from components.errors import SwarError
-from components.published_model import PublishedModel, read_card, version_folder
+from components.published_model import PublishedModel, version_folder
 from components.settings import SpectrogramSettings, SpeechSettings
-from components.speech_example_gen.sources import (
-    Listing,
-    Recording,
-    data_digest,
-    list_recordings,
-)
-from components.speech_example_gen.spans import is_pattern
+from components.speech_example_gen.sources import Listing, Recording
 from components.speech_example_gen.splitting import unseen_speakers
 from components.verification.identification import Identification, identify
 from components.verification.results import Selection, Unused
@@ -32,7 +26,9 @@ from pipeline.evaluation_scoring import (
     SetScores,
     conclude,
     embed,
+    list_sets,
     name_sets,
+    sets_trained_on,
 )
 from pipeline.evaluation_speech import Cutter
 
@@ -60,22 +56,13 @@ def evaluate(
 
     Raises:
         SwarError: the model or the data is at fault; unseen speakers are asked for of data
-            that the model was not trained on.
+            that is not, as a whole and unchanged, the training's.
     """
     sets = name_sets(data)
     version = version_folder(model)
-    # Of spans those that the training took, or data that it was trained on would look like others.
-    rolling_spans = read_card(version).get("speech", {}).get("rolling_spans")
-    listings = {
-        name: list_recordings(folder, rolling_spans if is_pattern(folder) else None)
-        for name, folder in sets.items()
-    }
+    listings = list_sets(sets, version)
     served = PublishedModel(version)
-    trained_on = [
-        name
-        for name, found in listings.items()
-        if data_digest(found) == served.card.get("data_digest")
-    ]
+    trained_on = sets_trained_on(listings, served)
     if only_unseen:
         listings = {
             name: _without_seen(name, listing, served, is_known=name in trained_on)
@@ -84,9 +71,7 @@ def evaluate(
     scores = [
         _score_set(name, listing, served, settings, console) for name, listing in listings.items()
     ]
-    return conclude(
-        served, sets, settings, scores, trained_on=() if only_unseen else tuple(trained_on)
-    )
+    return conclude(served, sets, settings, scores, trained_on=() if only_unseen else trained_on)
 
 
 def _without_seen(
@@ -95,8 +80,10 @@ def _without_seen(
     """What the set holds of the speakers that were held out of training as `unseen`."""
     if not is_known:
         raise SwarError(
-            f"{name} is not the data that {served.folder} was trained on, or it has changed: "
-            "all of it is unseen, leave --split out"
+            f"{name} is not, as a whole and unchanged, the data that {served.folder} was trained "
+            "on, so that who was held out cannot be told: give the training's data as it was, or "
+            "leave --split out if it trained on none of these speakers (swar lineage OUTPUT "
+            "--recording FOLDER tells which models saw the recordings of a folder)"
         )
     speech, _ = _front_end(served)
     unseen = unseen_speakers(listing.speakers, speech)

@@ -5,12 +5,16 @@ import os
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
 from components.errors import SwarError
 from components.new_folder import check_new_folder
 from pipeline.terminal import output_to
+
+if TYPE_CHECKING:
+    from components.verification.results import Evaluation
 
 
 def run(
@@ -35,7 +39,8 @@ def run(
         as_json: for programs.
 
     Raises:
-        SwarError: the arguments, the model or the data are at fault.
+        SwarError: the arguments, the model or the data are at fault, or the output cannot be
+            written; what was measured is then printed all the same.
     """
     if trial_list is not None and (len(data) > 1 or duration_seconds or only_unseen):
         raise SwarError(
@@ -55,7 +60,7 @@ def run(
         from pipeline.evaluation_scoring import EvaluationSettings
 
         if output is not None:
-            check_new_folder(output)
+            _check_output(output)
         progress = Console(file=stderr)
         settings = EvaluationSettings()
         if duration_seconds:
@@ -64,11 +69,31 @@ def run(
             result = evaluate_list(model, data[0], trial_list, settings, progress)
         else:
             result = evaluate(model, data, settings, progress, only_unseen=only_unseen)
+    try:
         if output is not None:
             write_evaluation(output, result.evaluation, result.trials)
-    if as_json:
-        print(result.evaluation.to_json(), end="")
-    else:
-        from pipeline.evaluation_display import render
+    finally:  # what took long to measure is shown, whatever becomes of the files
+        _show(result.evaluation, as_json=as_json)
 
-        Console().print(render(result.evaluation))
+
+def _check_output(folder: Path) -> None:
+    """Raises SwarError unless the folder is new or empty, and can be written as things are."""
+    try:
+        check_new_folder(folder)
+        target = folder.resolve()
+        there = next(parent for parent in target.parents if parent.exists())
+        with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=there):
+            pass
+    except OSError as error:
+        raise SwarError(
+            f"cannot write {folder}: {error.strerror or error}: choose another folder"
+        ) from error
+
+
+def _show(evaluation: "Evaluation", *, as_json: bool) -> None:
+    if as_json:
+        print(evaluation.to_json(), end="")
+        return
+    from pipeline.evaluation_display import render
+
+    Console().print(render(evaluation))

@@ -47,7 +47,11 @@ def render(evaluation: Evaluation) -> RenderableType:
     if evaluation.trained_on:
         told = ", ".join(evaluation.trained_on)
         parts.append(
-            Text(f"the model was trained on {told}: --split unseen has new speakers", "red")
+            Text(
+                f"the model was trained on {told}: new speakers give higher error rates; "
+                "without a list, --split unseen has some",
+                "red",
+            )
         )
     parts += _left_out("recordings", evaluation.rejected_recordings)
     parts += _left_out("utterances", evaluation.unusable_utterances)

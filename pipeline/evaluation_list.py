@@ -9,7 +9,7 @@ from rich.console import Console
 from components.audio import AudioError
 from components.errors import SwarError
 from components.published_model import PublishedModel, version_folder
-from components.speech_example_gen.sources import Listing, Recording, list_recordings
+from components.speech_example_gen.sources import Listing, Recording
 from components.trials import DISSIMILAR, SIMILAR
 from components.verification.results import Unused
 from components.verification.scoring import score
@@ -22,7 +22,9 @@ from pipeline.evaluation_scoring import (
     SetScores,
     conclude,
     embed,
+    list_sets,
     name_sets,
+    sets_trained_on,
 )
 from pipeline.evaluation_speech import whole_file
 
@@ -38,7 +40,9 @@ def evaluate_list(
         model: a version's folder, or the one of all versions.
         data: folder of speakers, or a manifest; the list's paths lie below it.
         trial_list: see `parse_trial_list`.
-        settings: resamples and seed; nothing of the list is left out.
+        settings: resamples and seed. Its bounds leave out nothing of the list; trials drop out
+            only with a file that cannot be decoded, or that the model refuses: without speech,
+            too short, or longer than its `serving.max_seconds`.
         console: shows the progress.
 
     Raises:
@@ -50,10 +54,11 @@ def evaluate_list(
         text = trial_list.read_text("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise SwarError(f"{trial_list} cannot be read as UTF-8 text: {error}") from error
-    listing = list_recordings(sets[name])
+    version = version_folder(model)
+    listings = list_sets(sets, version)
     listed = parse_trial_list(text, str(trial_list))
-    recordings = _recordings(listed, listing, str(trial_list))
-    served = PublishedModel(version_folder(model))
+    recordings = _recordings(listed, listings[name], str(trial_list))
+    served = PublishedModel(version)
     rejected: list[Unused] = []
     wanted = list(recordings.values())
     batches = [
@@ -76,7 +81,14 @@ def evaluate_list(
         utterances_possible=len(recordings),
     )
     scores = SetScores([trials], [selection], [], rejected, embedded.unusable)
-    return conclude(served, sets, settings, [scores], trial_list=str(trial_list.absolute()))
+    return conclude(
+        served,
+        sets,
+        settings,
+        [scores],
+        trial_list=str(trial_list.absolute()),
+        trained_on=sets_trained_on(listings, served),
+    )
 
 
 def _recordings(

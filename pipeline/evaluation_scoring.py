@@ -1,8 +1,9 @@
 """What evaluations have in common: utterances are embedded, trials scored and measured."""
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
@@ -11,7 +12,9 @@ from rich.markup import escape
 from rich.progress import Progress
 
 from components.errors import SwarError
-from components.published_model import PublishedModel
+from components.published_model import PublishedModel, read_card
+from components.speech_example_gen.sources import Listing, data_digest, list_recordings
+from components.speech_example_gen.spans import is_pattern
 from components.verification import utterances
 from components.verification.identification import Identification
 from components.verification.results import Evaluation, Selection, Unused
@@ -70,6 +73,31 @@ def name_sets(data: Sequence[str]) -> dict[str, str]:
             raise SwarError(f"two sets are called {name!r}: rename one of the folders")
         sets[name] = whole
     return sets
+
+
+def list_sets(sets: Mapping[str, str], version: Path) -> dict[str, Listing]:
+    """What each set holds; of a pattern the spans that the training took.
+
+    With others, data that the model was trained on would look like other data.
+
+    Args:
+        sets: folder, manifest or pattern of each.
+        version: the model's folder.
+
+    Raises:
+        SwarError: the data, or the model's card, is at fault.
+    """
+    rolling_spans = read_card(version).get("speech", {}).get("rolling_spans")
+    return {
+        name: list_recordings(folder, rolling_spans if is_pattern(folder) else None)
+        for name, folder in sets.items()
+    }
+
+
+def sets_trained_on(listings: Mapping[str, Listing], served: PublishedModel) -> tuple[str, ...]:
+    """Those sets that are the data the model was trained on, as a whole and unchanged."""
+    trained_on = served.card.get("data_digest")
+    return tuple(name for name, listing in listings.items() if data_digest(listing) == trained_on)
 
 
 def embed(

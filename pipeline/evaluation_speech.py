@@ -8,8 +8,7 @@ pauses as speech that were none in the recording, in a few stretches twice as mu
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from itertools import pairwise
+from dataclasses import dataclass
 from tempfile import TemporaryFile
 from typing import IO
 
@@ -17,13 +16,13 @@ import numpy as np
 import numpy.typing as npt
 
 from components import audio
+from components.channels import channel_of
 from components.errors import SwarError
 from components.pcm16 import at_peak, pack_wav
 from components.settings import SpeechSettings
 from components.speech_example_gen.cleaning import BLOCK_SECONDS, Cleaner, UnusableRecording
 from components.speech_example_gen.sources import Recording, open_locally
 from components.verification.results import Unused
-from components.verification.trial_table import channel
 from components.verification.utterances import Cut, Utterance, choose_stretches
 
 Pcm16 = npt.NDArray[np.int16]
@@ -78,9 +77,8 @@ class Cutter:
         """Utterances of every duration, of one speaker's recordings; none overlaps another.
 
         Raises:
-            SwarError: cuts of one file overlap, or another speaker has the same recording.
+            SwarError: another speaker has the same recording.
         """
-        _check_cuts(recordings)
         with self._cleaned(recordings) as (pcm16, speeches):
             return [
                 self._utterance(pcm16, speech, offset, samples)
@@ -96,11 +94,11 @@ class Cutter:
             for recording in recordings:
                 start = file.tell() // 2
                 try:
-                    channel_name, samples = self._append(recording, file)
+                    channel, samples = self._append(recording, file)
                 except UnusableRecording as error:
                     self._reject(recording, error.reason, str(error))
                     continue
-                speeches.append(_Speech(recording, channel_name, start, samples))
+                speeches.append(_Speech(recording, channel, start, samples))
             file.flush()
             mapped = np.memmap(file, np.int16, "r") if file.tell() else np.zeros(0, np.int16)
             yield mapped, speeches
@@ -112,10 +110,7 @@ class Cutter:
             UnusableRecording: it has none, or is the same as another one of the speaker.
         """
         block = BLOCK_SECONDS * self._rate
-        with (
-            open_locally(recording.path) as path,
-            self._cleaner.clean(replace(recording, path=path)) as cleaned,
-        ):
+        with self._cleaner.clean(recording) as cleaned:
             self._check_new(recording, cleaned.digest(block))
             if cleaned.speech_samples < min(self._durations):
                 shortest = min(self._durations) / self._rate
@@ -125,7 +120,7 @@ class Cutter:
                 )
             for start in range(0, cleaned.speech_samples, block):
                 file.write(cleaned.read(start, start + block).tobytes())
-            return channel(audio.own_sample_rate(path)), cleaned.speech_samples
+            return cleaned.channel, cleaned.speech_samples
 
     def _check_new(self, recording: Recording, digest: str) -> None:
         known = self._heard.setdefault(digest, recording)
@@ -184,7 +179,7 @@ def whole_file(set_name: str, recording: Recording, sample_rate: int) -> Cut:
             start_seconds=recording.start_seconds,
             end_seconds=recording.end_seconds,
         )
-        channel_name = channel(audio.own_sample_rate(path))
+        channel = channel_of(path)
     utterance = Utterance(
         set=set_name,
         duration_seconds=float("nan"),
@@ -192,18 +187,7 @@ def whole_file(set_name: str, recording: Recording, sample_rate: int) -> Cut:
         speaker=recording.speaker,
         recording=recording.recording,
         gender=recording.gender,
-        channel=channel_name,
+        channel=channel,
         start_seconds=0.0,
     )
     return Cut(utterance, pack_wav(at_peak(samples), sample_rate))
-
-
-def _check_cuts(recordings: Sequence[Recording]) -> None:
-    """Raises SwarError where a manifest lists a part of a file twice."""
-    ordered = sorted(recordings, key=lambda item: (item.path, item.start_seconds or 0.0))
-    for one, other in pairwise(ordered):
-        end = float("inf") if one.end_seconds is None else one.end_seconds
-        if one.path == other.path and (other.start_seconds or 0.0) < end:
-            raise SwarError(
-                f"{one.recording!r} and {other.recording!r} overlap: correct their seconds"
-            )

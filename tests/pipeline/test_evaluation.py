@@ -1,5 +1,6 @@
 """`swar evaluate`: a small model on made-up speakers, by the command and by its parts."""
 
+import errno
 import json
 import shutil
 from dataclasses import replace
@@ -12,8 +13,11 @@ import tensorflow as tf
 from rich.console import Console
 from sklearn.metrics import roc_auc_score
 
+from components.artifacts import MODEL_CARD
 from components.published_model import PublishedModel
+from components.speech_example_gen.sources import data_digest, list_recordings
 from components.speech_example_gen.splitting import unseen_speakers
+from components.verification import results
 from components.verification.results import read_trials
 from pipeline.evaluation import evaluate
 from pipeline.evaluation_list import evaluate_list
@@ -125,6 +129,46 @@ def test_the_model_is_known_to_be_trained_on_this(made, result, tmp_path):
     assert elsewhere.evaluation.trained_on == ()
 
 
+def test_a_trial_list_on_the_training_data_is_known_too(made, tmp_path):
+    listed = write_list(
+        tmp_path, "1 asha/take0.wav asha/take1.wav", "0 asha/take0.wav dev/take1.wav"
+    )
+    copy = shutil.copytree(made.data, tmp_path / "copy")
+    (copy / "dev" / "take0.wav").unlink()
+    told = [
+        evaluate_list(made.model, str(data), listed, SETTINGS, Console(quiet=True)).evaluation
+        for data in (made.data, copy)
+    ]
+    assert [each.trained_on for each in told] == [("voices",), ()]
+
+
+@pytest.mark.parametrize("by_list", [False, True])
+def test_of_spans_the_training_took_some(made, tmp_path, by_list):
+    """What the card says of them finds the data that the model was trained on."""
+    for day in (1, 2):
+        shutil.copytree(made.data, tmp_path / "spans" / f"2026-01-0{day}")
+    for file in (tmp_path / "spans" / "2026-01-02").rglob("take?.wav"):
+        samples, rate = soundfile.read(file)
+        soundfile.write(file, samples[::-1], rate, "PCM_16")
+    pattern = str(tmp_path / "spans" / "{YYYY}-{MM}-{DD}")
+    newest = list_recordings(pattern, 1)
+    model = shutil.copytree(made.version, tmp_path / "1")
+    card = json.loads((model / MODEL_CARD).read_text())
+    card["speech"]["rolling_spans"] = 1
+    card["data_digest"] = data_digest(newest)
+    (model / MODEL_CARD).write_text(json.dumps(card))
+    quiet = Console(quiet=True)
+    if by_list:
+        one, *others = [each.recording for each in newest.recordings if "take" in each.recording]
+        same = next(other for other in others if other.split("/")[-2] == one.split("/")[-2])
+        other = next(other for other in others if other.split("/")[-2] != one.split("/")[-2])
+        listed = write_list(tmp_path, f"1 {one} {same}", f"0 {one} {other}")
+        found = evaluate_list(model, pattern, listed, SETTINGS, quiet)
+    else:
+        found = evaluate(model, [pattern], SETTINGS, quiet, only_unseen=False)
+    assert found.evaluation.trained_on == ("{YYYY}-{MM}-{DD}",)
+
+
 def test_only_speakers_that_training_held_out(made):
     found = evaluate(
         made.version, [str(made.data)], SETTINGS, Console(quiet=True), only_unseen=True
@@ -167,6 +211,19 @@ def test_the_command_prints_and_stores_the_same(made, tmp_path, monkeypatch, cap
     assert whole["figures"]["false_accept_rate"]["value"] == pytest.approx(accepted)
     assert told["settings"]["resamples"] == 1_000
     assert told["model"]["folder"] == str(made.version)
+
+
+def test_figures_are_printed_though_they_cannot_be_written(made, tmp_path, monkeypatch, capfd):
+    def full(folder):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(results, "new_folder", full)
+    arguments = (made.model, "--data", made.data, "--duration", "3", "--output", tmp_path / "new")
+    assert exit_status(monkeypatch, *arguments, "--json") == 2
+    shown = capfd.readouterr()
+    assert json.loads(shown.out)["slices"]
+    assert shown.err.count("\n") == 1
+    assert "new: No space left on device: choose another folder" in shown.err
 
 
 @pytest.mark.parametrize("order", ["{label} {one} {other}", "{one} {other} {label}"])

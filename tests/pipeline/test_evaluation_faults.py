@@ -1,6 +1,7 @@
 """`swar evaluate` on what cannot be evaluated: one line, status 2."""
 
 import json
+import os
 import shutil
 
 import pytest
@@ -8,6 +9,7 @@ from rich.console import Console
 
 from components.artifacts import MODEL_CARD
 from components.errors import SwarError
+from components.published_model import PublishedModel, version_folder
 from pipeline.evaluation import evaluate
 from tests.pipeline.support_evaluation import SETTINGS, exit_status, make, write_list
 
@@ -37,6 +39,19 @@ def same_audio(made, tmp_path):
 def full_output(made, tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
     return [made.model, "--data", made.data, "--output", tmp_path]
+
+
+def unwritable_output(made, tmp_path):
+    (tmp_path / "file").touch()
+    return [made.model, "--data", tmp_path / "nope", "--output", tmp_path / "file" / "a" / "b"]
+
+
+def odd_path(name):
+    def arguments(made, tmp_path):
+        copy = shutil.copytree(made.version, tmp_path / name / "published" / "1")
+        return [copy.parent, "--data", made.data]
+
+    return arguments
 
 
 def overlapping_cuts(made, tmp_path):
@@ -75,6 +90,12 @@ FAULTS = {
     ),
     "same audio": (same_audio, "the same audio under two speakers: 'asha/take0.wav'"),
     "output": (full_output, "exists and is not an empty folder"),
+    "output below a file": (unwritable_output, "/file/a/b: Not a directory: choose another folder"),
+    "path with brackets": (odd_path("m [x]"), "m [x]/published/1' cannot be read by TensorFlow"),
+    "path that is not UTF-8": (
+        odd_path(os.fsdecode(b"m\xff")),
+        "m\\udcff/published/1' cannot be read by TensorFlow",
+    ),
     "cuts": (overlapping_cuts, "overlap: correct their seconds"),
     "duration": (
         lambda m, t: [m.model, "--data", m.data, "--duration", "nan"],
@@ -84,7 +105,7 @@ FAULTS = {
         lambda m, t: [m.model, "--data", m.data, "--duration", "1000"],
         "no two utterances to compare in voices",
     ),
-    "unseen of what": (changed_data, "new is not the data that"),
+    "unseen of what": (changed_data, "new is not, as a whole and unchanged, the data"),
     "list of what": (
         lambda m, t: [m.model, "--data", m.data, "--trials", t / "nope.txt"],
         "nope.txt cannot be read",
@@ -118,6 +139,12 @@ def test_a_fault_is_one_line_and_status_2(made, tmp_path, monkeypatch, capfd, fa
     assert shown.err.count("\n") == 1
     assert shown.err.startswith("swar: error: ")
     assert told in shown.err
+
+
+@pytest.mark.parametrize("name", ["a*b", "a?b", "a[b", "a {b}"])
+def test_other_odd_paths_are_read(made, tmp_path, name):
+    copy = shutil.copytree(made.version, tmp_path / name / "1")
+    assert PublishedModel(version_folder(copy.parent)).folder == copy
 
 
 def test_a_card_of_another_version_is_told(made, tmp_path):
