@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from components import audio, frontend
+from components.channels import channel_of
 from components.settings import SpeechSettings
 from components.speech_example_gen.sources import Recording, open_locally
 
@@ -32,6 +33,7 @@ class CleanedRecording:
 
     pcm16: np.ndarray  # int16 [samples], a memory map
     ranges: np.ndarray  # int64 [n, 2], samples
+    channel: str  # one of channels.CHANNELS
 
     @property
     def speech_samples(self) -> int:
@@ -90,11 +92,11 @@ class Cleaner:
             UnusableRecording: there is no audio, or too little speech in it.
         """
         with tempfile.TemporaryFile() as waveform_file, tempfile.TemporaryFile() as pcm_file:
-            waveform = self._trimmed(self._decoded(recording, waveform_file))
-            yield self._without_silence(waveform, pcm_file)
+            channel, waveform = self._decoded(recording, waveform_file)
+            yield self._without_silence(self._trimmed(waveform), channel, pcm_file)
 
-    def _decoded(self, recording: Recording, file: IO[bytes]) -> np.ndarray:
-        """float32 [samples] at the settings' rate, mapped from `file`."""
+    def _decoded(self, recording: Recording, file: IO[bytes]) -> tuple[str, np.ndarray]:
+        """The file's channel, and float32 [samples] at the settings' rate, mapped from `file`."""
         try:
             with open_locally(recording.path) as path:
                 for block in audio.decode_blocks(
@@ -104,9 +106,9 @@ class Cleaner:
                     end_seconds=recording.end_seconds,
                 ):
                     file.write(block.tobytes())
+                return channel_of(path), _mapped(file, np.float32)
         except audio.AudioError as error:
             raise UnusableRecording(error.reason, str(error)) from error
-        return _mapped(file, np.float32)
 
     def _trimmed(self, waveform: np.ndarray) -> np.ndarray:
         head = round(self._settings.trim_head_seconds * self._rate)
@@ -119,7 +121,9 @@ class Cleaner:
             )
         return trimmed
 
-    def _without_silence(self, waveform: np.ndarray, pcm_file: IO[bytes]) -> CleanedRecording:
+    def _without_silence(
+        self, waveform: np.ndarray, channel: str, pcm_file: IO[bytes]
+    ) -> CleanedRecording:
         seconds = len(waveform) / self._rate
         peak = max(float(np.max(np.abs(block))) for block in self._blocks(waveform))
         if peak == 0.0:
@@ -131,7 +135,7 @@ class Cleaner:
             padded = np.pad(pcm16, (0, -len(pcm16) % self._rate))
             energies.append(self._energy(padded.reshape(-1, self._rate)).numpy())
         ranges = self._ranges(np.concatenate(energies), len(waveform)).numpy()
-        cleaned = CleanedRecording(_mapped(pcm_file, np.int16), ranges)
+        cleaned = CleanedRecording(_mapped(pcm_file, np.int16), ranges, channel)
         speech_seconds = cleaned.speech_samples / self._rate
         if speech_seconds < self._settings.min_speech_seconds:
             too_short = speech_seconds or seconds < self._settings.min_speech_seconds

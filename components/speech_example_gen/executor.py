@@ -132,6 +132,7 @@ def _example(
         features.START_SECONDS: piece.start / rate,
         features.DURATION_SECONDS: (piece.end - piece.start) / rate,
         features.KEPT_FRACTION: cleaned.kept_fraction,
+        features.CHANNEL: cleaned.channel.encode(),
         features.LEVEL_DBFS: frontend.rms_dbfs(pcm16),
     }
     return features.example(values)

@@ -33,25 +33,15 @@ SIDE_COLUMNS: Final = (
     "speaker",
     "recording",  # str, the name below the data folder
     "gender",  # "female", "male" or "unknown"
-    "channel",  # "telephone", "wideband" or "unknown"
+    "channel",  # one of channels.CHANNELS
     "start_seconds",  # float, in the recording's speech without its silence
     "speech_seconds",  # float, what the model heard
 )
 UTTERANCE_COLUMNS: Final = (*SHARED_COLUMNS, *SIDE_COLUMNS)
 SLICED_BY: Final = ("gender_pair", "channel_pair")
 
-TELEPHONE: Final = "telephone"
-WIDEBAND: Final = "wideband"
 UNKNOWN: Final = "unknown"
 MIXED: Final = "mixed"
-TELEPHONE_RATE_HZ: Final = 8_000
-
-
-def channel(sample_rate: int | None) -> str:
-    """The channel of a file by its own rate in Hz: up to 8 kHz it is a telephone's."""
-    if sample_rate is None:
-        return UNKNOWN
-    return TELEPHONE if sample_rate <= TELEPHONE_RATE_HZ else WIDEBAND
 
 
 def trial_table(

@@ -28,7 +28,7 @@ CARD_ENTRIES: Final = (
     "threshold", "slope", "best_epoch",
 )  # fmt: skip
 TRAINER_ENTRIES: Final = ("blocks", "head", "loss", "weights", "epochs", "learning_rate")
-CALIBRATED_ON: Final = ("speakers", "similar", "dissimilar", "seconds")
+CALIBRATED_ON: Final = ("speakers", "similar", "dissimilar", "seconds", "nearest_false_accept_rate")
 KEPT, WORSE, BETTER = "kept", "worse", "better"
 PROMISES: Final = (
     measures.EER,
@@ -59,7 +59,7 @@ def report_figures(
     data = data_card.data_card(pieces, rejects)
     numbers = {row["speaker"]: row["number"] for row in data["by_speaker"]}
     measured = measure_slices(judged.trials, resamples=settings.resamples, seed=settings.seed)
-    slices = [slice_row(each) for each in measured if each.sliced_by in (EVERYTHING, GENDER_PAIR)]
+    slices = [slice_row(each) for each in measured]
     history = list(card.get("history") or [])
     best = next((row for row in history if row.get("epoch") == card.get("best_epoch")), None)
     trained_on = sum(row["role"] == data_card.TRAINED_ON for row in data["by_speaker"])
@@ -204,12 +204,22 @@ def _model(card: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _promised(card: Mapping[str, Any], seconds: float) -> Mapping[str, Any]:
-    """What the calibration promises of utterances that are nearly so long; empty for nothing."""
+    """What the calibration promises of utterances that are nearly so long; empty for nothing.
+
+    Of all strangers, as they are compared here. The threshold is learnt from the nearest ones.
+    """
     calibration = card.get("calibration")
     if not calibration:
         return {}
-    nearest = min(calibration["by_length"], key=lambda one: abs(one["seconds"] - seconds))
-    return {"speakers": calibration["speakers"], **nearest}
+    strangers, nearest = (
+        min(calibration[name]["by_length"], key=lambda one: abs(one["seconds"] - seconds))
+        for name in ("strangers", "nearest_strangers")
+    )
+    return {
+        "speakers": calibration["speakers"],
+        "nearest_false_accept_rate": nearest[measures.FALSE_ACCEPT_RATE],
+        **strangers,
+    }
 
 
 def _calibration(card: Mapping[str, Any], seconds: float) -> dict[str, Any] | None:

@@ -11,7 +11,6 @@ from components import features
 from components.pcm16 import pack_wav
 from components.settings import ReportSettings
 from components.speech_examples import read_examples, samples_of, text
-from components.verification.trial_table import UNKNOWN
 from components.verification.utterances import Cut, Utterance, choose_stretches
 
 CUTS_AT_ONCE: Final = 32
@@ -26,6 +25,7 @@ class Piece(NamedTuple):
     """Its place in the file."""
     speaker: str
     gender: str
+    channel: str
     recording: str
     start_seconds: float
     """In the recording's speech without its silence."""
@@ -61,6 +61,7 @@ def read_pieces(split: str, file: str) -> Iterator[Piece]:
             number=number,
             speaker=text(example, features.SPEAKER),
             gender=text(example, features.GENDER),
+            channel=text(example, features.CHANNEL),
             recording=text(example, features.RECORDING),
             start_seconds=feature[features.START_SECONDS].float_list.value[0],
             samples=len(pcm16) // 2,
@@ -150,6 +151,6 @@ def utterance_at(piece: Piece, place: Place) -> Utterance:
         speaker=piece.speaker,
         recording=piece.recording,
         gender=piece.gender,
-        channel=UNKNOWN,  # the speech has the model's rate, whatever the file's was
+        channel=piece.channel,
         start_seconds=start,
     )

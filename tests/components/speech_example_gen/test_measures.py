@@ -12,7 +12,7 @@ RATE = 16_000
 def _measured(samples: np.ndarray, kept: float = 1.0) -> Measures:
     pcm16 = np.round(samples * 32767).astype(np.int16)
     end = round(kept * len(pcm16))
-    return measure(CleanedRecording(pcm16, np.array([[0, end]])), RATE)
+    return measure(CleanedRecording(pcm16, np.array([[0, end]]), "wideband"), RATE)
 
 
 def _tone(hertz: float, seconds: float = 70.0) -> np.ndarray:

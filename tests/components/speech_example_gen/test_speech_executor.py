@@ -60,7 +60,8 @@ def cleaned(tmp_path_factory):
         (folder / speaker).mkdir()
         for take in range(2):
             samples = speech_with_pauses(10 * number + take, 9.0)
-            soundfile.write(folder / speaker / f"{take}.wav", 0.3 * samples, RATE)
+            by = 2 if speaker == "dil" else 1  # who speaks on the telephone
+            soundfile.write(folder / speaker / f"{take}.wav", 0.3 * samples[::by], RATE // by)
     (folder / "SPEAKERS.tsv").write_text("speaker\tgender\nasha\tF\ndil\tmale\n")
     output = tmp_path_factory.mktemp("output")
     settings = SpeechSettings(max_piece_seconds=3.0, **BY_TIME)
@@ -120,6 +121,14 @@ def test_gender_comes_from_the_table(cleaned):
         b"dil": b"male",
         b"ekta": b"unknown",
     }
+
+
+def test_the_channel_comes_from_the_files_rate(cleaned):
+    rows = [values(example) for _, example in examples(cleaned[2])]
+    channels = {row["speaker"]: row["channel"] for row in rows}
+    assert channels.pop(b"dil") == b"telephone"
+    assert set(channels.values()) == {b"wideband"}
+    assert {row["sample_rate"] for row in rows} == {RATE}
 
 
 def test_unseen_speakers_are_in_no_other_split(cleaned):

@@ -109,7 +109,12 @@ def test_a_training_leaves_a_calibrated_float32_model(tmp_path, update, caplog):
         assert 0.0 <= card["history"][-1][f"{split}_eer"] <= 1.0
         assert card["history"][-1][f"{split}_mean_dissimilar_distance"] > 0.0
     assert card["calibration"]["speakers"] > 1
-    assert 0.0 <= card["calibration"]["false_accept_rate"] <= 1.0
+    among_all, among_nearest = (
+        card["calibration"][name] for name in ("strangers", "nearest_strangers")
+    )
+    assert among_all["false_reject_rate"] == among_nearest["false_reject_rate"]
+    assert among_all["dissimilar"] >= among_nearest["dissimilar"]
+    assert 0.0 <= among_all["false_accept_rate"] <= 1.0
     recording = encoded(speech_like(0, 8_000), 8_000)
     embedded = model.signatures["embed"](audio=tf.constant([recording]))
     length = np.linalg.norm(embedded["embedding"])

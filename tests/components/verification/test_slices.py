@@ -13,7 +13,7 @@ from components.errors import SwarError
 from components.verification.measures import Measures
 from components.verification.results import Evaluation, read_trials, write_evaluation
 from components.verification.slices import measure_slices
-from components.verification.trial_table import channel, scores_of
+from components.verification.trial_table import scores_of
 from tests.components.verification.support_trials import scored_trials, utterances
 
 
@@ -95,14 +95,6 @@ def test_the_same_seed_gives_the_same_intervals(trials, slices):
     other = measure_slices(trials, resamples=50, seed=1)
     assert repr(again) == repr(slices)  # a NaN equals no other
     assert repr(other) != repr(slices)
-
-
-@pytest.mark.parametrize(
-    ("rate", "expected"),
-    [(4_000, "telephone"), (8_000, "telephone"), (8_001, "wideband"), (None, "unknown")],
-)
-def test_the_channel_follows_the_files_rate(rate, expected):
-    assert channel(rate) == expected
 
 
 def evaluation(slices):

@@ -20,6 +20,7 @@ def _piece(split, speaker, recording, start, seconds, digest=None):
         number=0,
         speaker=speaker,
         gender="unknown",
+        channel="unknown",
         recording=recording,
         start_seconds=start,
         samples=round(seconds * RATE),

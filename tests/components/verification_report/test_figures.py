@@ -1,297 +1,244 @@
-"""Every number of the report once more, from the raw scores, with scikit-learn and NumPy."""
+"""Every number of the report once more, from the raw scores, with scikit-learn and NumPy.
 
-import io
-from typing import Any
+What is plotted is in `test_plotted_figures.py`, what does not follow from scores in
+`test_data_figures.py`.
+"""
 
 import numpy as np
-import pandas as pd
-import pytest
-from scipy.optimize import brentq
-from sklearn.calibration import calibration_curve
-from sklearn.manifold import TSNE
 from sklearn.metrics import f1_score, log_loss, precision_score, recall_score, roc_auc_score
-from sklearn.metrics import roc_curve as sklearn_roc
 
-from tests.components.verification_report.support_report import (
-    CARD,
-    RATE,
-    REJECTS,
-    SEEN,
-    SPLIT_SECONDS,
-    THRESHOLD,
-    UNSEEN,
+from components import features
+from tests.components.verification_report.support_oracle import (
+    ENOUGH,
+    assert_same,
+    has_both,
+    interval,
+    measured,
+    part_of,
+    resampled,
+    utterances,
 )
-
-CLOSE: dict[str, Any] = {"rel": 1e-6, "abs": 1e-9}
-
-
-def _table(made, name):
-    return pd.read_parquet(io.BytesIO(made.files[name]))
+from tests.components.verification_report.support_report import UNSEEN
 
 
-@pytest.fixture(scope="module")
-def scores(made):
-    return _table(made, "scores.parquet")
+def test_no_part_is_without_a_test(either):
+    of_scores = {"headline", "slices", "promises", "compared_seconds", "comparison", "selections"}
+    plotted = {"curves", "histograms", "reliability", "speaker_distances", "map", "worst"}
+    of_data = {"data", "checks", "genders_not_judged", "unusable"}
+    on_record = {"blessed", "model", "history", "calibration", "settings"}
+    assert set(either.figures) == of_scores | plotted | of_data | on_record
 
 
-def _of(scores, part):
-    rows = scores[
-        (scores["set"] == part["set"]) & (scores["duration_seconds"] == part["duration_seconds"])
-    ]
-    return rows if part["sliced_by"] == "all" else rows[rows[part["sliced_by"]] == part["value"]]
+def _slices(scores):
+    """What tells each slice from the others, in order."""
+    for (name, seconds), rows in scores.groupby(["set", "duration_seconds"]):
+        pairs = [
+            (column, value)
+            for column in ("gender_pair", "channel_pair")
+            for value in sorted(set(rows[column]))
+        ]
+        for sliced_by, value in [("all", "all"), *pairs]:
+            yield {
+                "set": name, "duration_seconds": seconds, "sliced_by": sliced_by, "value": value,
+            }  # fmt: skip
 
 
-def _detail(scores, made, name):
-    seconds = made.figures["headline"]["duration_seconds"]
-    return scores[(scores["set"] == name) & (scores["duration_seconds"] == seconds)]
-
-
-def _roc(label, distance, weight=None):
-    return sklearn_roc(label, -distance, sample_weight=weight, drop_intermediate=False)[:2]
-
-
-def _eer(label, distance, weight=None):
-    false_accept, recall = _roc(label, distance, weight)
-    return brentq(lambda x: 1.0 - x - np.interp(x, false_accept, recall), 0.0, 1.0)
-
-
-def _recomputed(rows):
-    """By name; a class's balanced weight makes precision that at equal numbers."""
-    label, distance = rows["label"].to_numpy(), rows["distance"].to_numpy()
-    probability = rows["probability"].to_numpy().astype(np.float64)
-    said = rows["same_speaker"].to_numpy()
-    weight = np.where(label == 1, 1.0 / np.sum(label == 1), 1.0 / np.sum(label == 0))
-    false_accept, recall = _roc(label, distance)
-    costs = {p: np.min(p * (1.0 - recall) + (1.0 - p) * false_accept) / p for p in (0.01, 0.05)}
+def _expected(rows, report):
+    """A slice's figures, with their intervals."""
+    drawn = [measured(each) for each in resampled(rows, report)]
+    bounds = {name: interval([each[name] for each in drawn]) for name in drawn[0]}
     return {
-        "eer": _eer(label, distance),
-        "auc": roc_auc_score(label, -distance),
-        "min_dcf_0.01": costs[0.01],
-        "min_dcf_0.05": costs[0.05],
-        "cllr": log_loss(label, probability, sample_weight=weight) / np.log(2.0),
-        "balanced_precision": precision_score(label, said, sample_weight=weight, zero_division=0),
-        "recall": recall_score(label, said),
-        "f1": f1_score(label, said, sample_weight=weight),
-        "false_accept_rate": said[label == 0].mean(),
-        "false_reject_rate": 1.0 - said[label == 1].mean(),
-        "mean_similar_distance": distance[label == 1].astype(np.float64).mean(),
-        "mean_dissimilar_distance": distance[label == 0].astype(np.float64).mean(),
+        name: dict(zip(("value", "low", "high"), [value, *bounds[name]], strict=True))
+        for name, value in measured(rows).items()
     }
 
 
-def test_every_slice_is_that_of_its_scores(made, scores):
-    slices = made.figures["slices"]
-    kinds = {(part["set"], part["sliced_by"], part["value"]) for part in slices}
-    assert {("eval", "all", "all"), ("unseen", "all", "all")} <= kinds
-    assert ("unseen", "gender_pair", "mixed") in kinds
-    for part in slices:
-        rows = _of(scores, part)
-        assert part["similar"] == (rows["label"] == 1).sum()
-        assert part["dissimilar"] == (rows["label"] == 0).sum()
-        assert part["speakers"] == len({*rows["speaker_a"], *rows["speaker_b"]})
-        if rows["label"].nunique() == 2:
-            told = {name: figure["value"] for name, figure in part["figures"].items()}
-            assert told == pytest.approx(_recomputed(rows), **CLOSE)
-        else:
-            assert part["figures"]["eer"] == {"value": None, "low": None, "high": None}
+def test_every_slice_is_that_of_its_scores(either, scores):
+    expected = []
+    for each in _slices(scores):
+        rows = part_of(scores, each)
+        counts = {
+            "similar": int((rows["label"] == 1).sum()),
+            "dissimilar": int((rows["label"] == 0).sum()),
+            "speakers": len({*rows["speaker_a"], *rows["speaker_b"]}),
+        }
+        expected.append({**each, **counts, "figures": _expected(rows, either)})
+    assert_same(either.figures["slices"], expected)
 
 
-def _resampled(rows, made):
-    """Rows of each resample of the speakers, repeated as often as they are drawn."""
-    names = list(dict.fromkeys([*rows["speaker_a"], *rows["speaker_b"]]))
-    rng = np.random.default_rng(made.settings.seed)
-    drawn = rng.multinomial(len(names), [1.0 / len(names)] * len(names), made.settings.resamples)
-    for times in drawn:
-        of = dict(zip(names, times, strict=True))
-        weight = rows["speaker_a"].map(of) * np.where(
-            rows["label"] == 1, 1, rows["speaker_b"].map(of)
-        )
-        yield rows.loc[rows.index.repeat(weight)]
-
-
-def test_intervals_are_those_of_resampled_speakers(made, scores):
-    head = made.figures["headline"]
-    rows = _of(scores, head)
-    found = [
-        [_eer(r["label"], r["distance"]), r["same_speaker"][r["label"] == 0].mean()]
-        for r in _resampled(rows, made)
-        if r["label"].nunique() == 2
+def test_women_alone_have_an_interval_where_there_are_enough(troubled):
+    (women,) = [
+        part
+        for part in troubled.figures["slices"]
+        if (part["set"], part["duration_seconds"], part["value"]) == ("unseen", 1.0, "female")
     ]
-    low, high = np.quantile(found, [0.025, 0.975], axis=0)
-    for place, name in enumerate(("eer", "false_accept_rate")):
-        figure = head["figures"][name]
-        assert (figure["low"], figure["high"]) == pytest.approx((low[place], high[place]), **CLOSE)
+    assert women["figures"]["eer"]["low"] < women["figures"]["eer"]["high"]
+
+
+def test_values_are_scikit_learns(either, scores):
+    """A class's balanced weight makes precision that at equal numbers."""
+    compared = 0
+    for part in either.figures["slices"]:
+        rows = part_of(scores, part)
+        if not has_both(rows):
+            continue
+        label, said = rows["label"].to_numpy(), rows["same_speaker"].to_numpy()
+        weight = np.where(label == 1, 1.0 / np.sum(label == 1), 1.0 / np.sum(label == 0))
+        probability = rows["probability"].to_numpy().astype(np.float64)
+        expected = {
+            "auc": roc_auc_score(label, -rows["distance"]),
+            "cllr": log_loss(label, probability, sample_weight=weight) / np.log(2.0),
+            "balanced_precision": precision_score(
+                label, said, sample_weight=weight, zero_division=np.nan
+            ),
+            "recall": recall_score(label, said),
+            "f1": f1_score(label, said, sample_weight=weight),
+        }
+        told = {name: part["figures"][name]["value"] for name in expected}
+        assert_same(told, {name: float(value) for name, value in expected.items()})
+        compared += 1
+    assert compared > 4
 
 
 def test_the_headline_is_of_unseen_people_at_the_asked_duration(made):
     head = made.figures["headline"]
     assert (head["set"], head["duration_seconds"]) == ("unseen", 1.0)
     assert head["speakers"] == len(UNSEEN)
+
+
+def test_the_headline_is_a_slice_in_words(either, scores):
+    figures = either.figures
+    head, rows = figures["headline"], part_of(scores, figures["headline"])
     (part,) = [
         part
-        for part in made.figures["slices"]
-        if (part["set"], part["duration_seconds"], part["sliced_by"]) == ("unseen", 1.0, "all")
+        for part in figures["slices"]
+        if part["set"] == head["set"]
+        and part["duration_seconds"] == head["duration_seconds"]
+        and part["sliced_by"] == "all"
     ]
-    assert head["figures"] == part["figures"]
-    for name, count in head["of_100"].items():
-        assert count == round(100.0 * head["figures"][name]["value"])
+    within = (rows["label"] == 1) & (rows["recording_a"] == rows["recording_b"])
+    rates = {name: measured(rows)[name] for name in ("false_accept_rate", "false_reject_rate")}
+    wrong = {name: round(100.0 * rate) for name, rate in rates.items()}
+    extra = {"of_100": wrong, "similar_within_recording": int(within.sum())}
+    assert head == part | extra
 
 
-@pytest.mark.parametrize("name", ["eval", "unseen"])
-def test_curves_follow_from_the_scores(made, scores, name):
-    rows, curve = _detail(scores, made, name), made.figures["curves"][name]
-    false_accept, recall = _roc(rows["label"], rows["distance"])
-    grid = np.array(curve["false_accept"])
-    assert (grid[0], grid[-1], len(grid)) == (0.0, 1.0, 103)
-    assert np.all(np.diff(grid) > 0.0)
-    expected = 1.0 - np.interp(grid, false_accept, recall)
-    assert curve["false_reject"] == pytest.approx(expected, **CLOSE)
-    at = curve["operating_point"]
-    near = rows["distance"] <= THRESHOLD
-    assert at["false_accept"] == pytest.approx(near[rows["label"] == 0].mean())
-    assert at["false_reject"] == pytest.approx(1.0 - near[rows["label"] == 1].mean())
+def _nearest_promise(report, kind="strangers"):
+    """What the card promises of utterances nearly as long as those judged."""
+    seconds = report.figures["headline"]["duration_seconds"]
+    promised = report.card["calibration"][kind]["by_length"]
+    return min(promised, key=lambda row: abs(row["seconds"] - seconds))
 
 
-def test_the_band_of_a_curve_is_that_of_resampled_speakers(made, scores):
-    rows, curve = _detail(scores, made, "unseen"), made.figures["curves"]["unseen"]
-    grid = np.array(curve["false_accept"])
-    drawn = [
-        1.0 - np.interp(grid, *_roc(r["label"], r["distance"]))
-        for r in _resampled(rows, made)
-        if r["label"].nunique() == 2
-    ]
-    low, high = np.quantile(drawn, [0.025, 0.975], axis=0)
-    assert curve["low"] == pytest.approx(low, **CLOSE)
-    assert curve["high"] == pytest.approx(high, **CLOSE)
+def test_the_nearest_promise_is_looked_at(made, troubled):
+    assert _nearest_promise(made) == made.card["calibration"]["strangers"]["by_length"][1]
+    assert _nearest_promise(troubled) == troubled.card["calibration"]["strangers"]["by_length"][0]
 
 
-@pytest.mark.parametrize("name", ["eval", "unseen"])
-def test_histograms_count_every_trial(made, scores, name):
-    rows, bins = _detail(scores, made, name), made.figures["histograms"][name]
-    for kind, label in (("similar", 1), ("dissimilar", 0)):
-        distance = rows["distance"][rows["label"] == label].to_numpy().astype(np.float64)
-        expected, _ = np.histogram(distance, bins=bins["edges"])
-        assert bins[kind] == expected.tolist()
-        assert sum(bins[kind]) == len(distance)
+def test_promises_stand_beside_what_was_measured(either, scores):
+    found = _expected(part_of(scores, either.figures["headline"]), either)
+    expected = []
+    for name in ("eer", "cllr", "false_accept_rate", "false_reject_rate"):
+        promised, row = _nearest_promise(either)[name], found[name]
+        kept = "worse" if promised < row["low"] else "better" if promised > row["high"] else "kept"
+        expected.append({"figure": name, "promised": promised, "measured": row, "kept": kept})
+    assert_same(either.figures["promises"], expected)
 
 
-@pytest.mark.parametrize("name", ["eval", "unseen"])
-def test_the_reliability_is_scikit_learns_for_balanced_classes(made, scores, name):
-    rows, bins = _detail(scores, made, name), made.figures["reliability"][name]
-    counts = rows["label"].value_counts()
-    # Whole copies of each class in equal numbers: calibration_curve takes no weights.
-    both = pd.concat(
-        [rows[rows["label"] == label] for label in (0, 1) for _ in range(counts[1 - label])]
-    )
-    same, probability = calibration_curve(
-        both["label"], both["probability"].astype(np.float64), n_bins=10
-    )
-    assert [row["same"] for row in bins] == pytest.approx(same, **CLOSE)
-    assert [row["probability"] for row in bins] == pytest.approx(probability, **CLOSE)
-    assert sum(row["trials"] for row in bins) == len(rows)
+def test_a_promise_can_be_kept_broken_and_exceeded(made, troubled):
+    kept = {row["kept"] for report in (made, troubled) for row in report.figures["promises"]}
+    assert kept == {"kept", "worse", "better"}
 
 
-@pytest.mark.parametrize("name", ["eval", "unseen"])
-def test_cells_of_the_heatmap_are_means_of_the_scores(made, scores, name):
-    rows, told = _detail(scores, made, name), made.figures["speaker_distances"][name]
-    speaker = {row["number"]: row["speaker"] for row in made.figures["data"]["by_speaker"]}
-    names = [speaker[number] for number in told["numbers"]]
-    assert set(names) == set(UNSEEN if name == "unseen" else SEEN)
-    for i, one in enumerate(names):
-        for j, other in enumerate(names):
-            either = (rows["speaker_a"] == one) & (rows["speaker_b"] == other)
-            either |= (rows["speaker_a"] == other) & (rows["speaker_b"] == one)
-            mean = rows["distance"][either].astype(np.float64).mean()
-            assert told["mean_distance"][i][j] == pytest.approx(mean, **CLOSE)
+def test_the_calibration_is_that_of_the_promise(either):
+    nearest = _nearest_promise(either)
+    told = {name: nearest[name] for name in ("similar", "dissimilar", "seconds")}
+    told["speakers"] = either.card["calibration"]["speakers"]
+    alike = _nearest_promise(either, "nearest_strangers")
+    told["nearest_false_accept_rate"] = alike["false_accept_rate"]
+    assert either.figures["calibration"] == told
 
 
-def test_the_map_is_that_of_its_embeddings(made):
-    table, points = _table(made, "embeddings.parquet"), made.figures["map"]
-    embeddings = np.stack(table["embedding"]).astype(np.float32)
-    perplexity = min(30.0, (len(table) - 1) / 3.0)
-    tsne = TSNE(method="exact", init="pca", perplexity=perplexity, random_state=0)
-    places = tsne.fit_transform(embeddings)
-    assert [[point["x"], point["y"]] for point in points] == pytest.approx(
-        places, rel=1e-3, abs=1e-2
-    )
-    assert [point["utterance"] for point in points] == table["utterance"].tolist()
-    number = {row["speaker"]: row["number"] for row in made.figures["data"]["by_speaker"]}
-    assert [point["number"] for point in points] == table["speaker"].map(number).tolist()
+def _compared_seconds(scores):
+    """Below the article's 5 s, the longest with enough trials of both kinds in every split."""
+    trials = scores.groupby(["duration_seconds", "set", "label"]).size().unstack(["set", "label"])
+    return max(trials.index[(trials.fillna(0) >= ENOUGH).all(axis=1)])
 
 
-def test_the_distances_on_record_are_those_of_the_embeddings(made, scores):
-    table = _table(made, "embeddings.parquet").set_index(["set", "utterance"])["embedding"]
-    rows = _detail(scores, made, "unseen")
-    one, other = (
-        np.stack([table["unseen", name] for name in rows[f"utterance_{side}"]]) for side in "ab"
-    )
-    np.testing.assert_allclose(np.linalg.norm(one - other, axis=1), rows["distance"], rtol=1e-5)
+def _column(*values):
+    names = ("speakers", "precision", "recall", "eer", "similar", "dissimilar", "ratio")
+    return dict(zip(names, values, strict=True))
 
 
-def test_the_worst_pairs_are_the_extremes(made, scores):
-    rows, worst = _detail(scores, made, "unseen"), made.figures["worst"]
-    for kind, label, ascending in (("dissimilar", 0, True), ("similar", 1, False)):
-        own = rows[rows["label"] == label].sort_values("distance", ascending=ascending)
-        own = own.assign(
-            two=["|".join(sorted(p)) for p in zip(own["speaker_a"], own["speaker_b"], strict=True)]
-        )
-        expected = own.drop_duplicates("two").head(made.settings.worst_pairs)
-        assert [pair["distance"] for pair in worst[kind]] == expected["distance"].tolist()
-        assert [pair["recording_a"] for pair in worst[kind]] == expected["recording_a"].tolist()
-        assert [pair["same_speaker"] for pair in worst[kind]] == expected["same_speaker"].tolist()
-
-
-def test_selections_count_the_scores(made, scores):
-    for part in made.figures["selections"]:
-        rows = scores[
-            (scores["set"] == part["set"])
-            & (scores["duration_seconds"] == part["duration_seconds"])
-        ]
-        assert part["similar"] == (rows["label"] == 1).sum()
-        assert part["dissimilar"] == (rows["label"] == 0).sum()
-        within = (rows["label"] == 1) & (rows["recording_a"] == rows["recording_b"])
-        assert part["similar_within_recording"] == within.sum()
-
-
-def test_the_data_card_counts_the_speech(made):
-    data = made.figures["data"]
-    assert data["speakers"] == len(SEEN) + len(UNSEEN)
-    assert data["recordings"] == len(SEEN) + 2 * len(UNSEEN)
-    minutes = {split: len(SEEN) * seconds / 60.0 for split, seconds in SPLIT_SECONDS.items()}
-    minutes["unseen"] = len(UNSEEN) * 2 * 5 / 60.0
-    assert {part["split"]: part["minutes"] for part in data["splits"]} == pytest.approx(minutes)
-    assert data["minutes"] == pytest.approx(sum(minutes.values()))
-    assert sum(piece.samples for piece in made.pieces) / RATE / 60.0 == pytest.approx(
-        data["minutes"]
-    )
-    told = {row["speaker"]: (row["gender"], row["role"]) for row in data["by_speaker"]}
-    assert told == {name: (gender, "trained on") for name, gender in SEEN.items()} | {
-        name: (gender, "unseen") for name, gender in UNSEEN.items()
+def test_the_article_stands_beside_the_model(either, scores):
+    seconds = _compared_seconds(scores)
+    (kept,) = [row for row in either.card["history"] if row["epoch"] == either.card["best_epoch"]]
+    near, far = (kept[f"train_mean_{kind}_distance"] for kind in ("similar", "dissimilar"))
+    expected = {
+        "article_train": _column(34, 0.87, 0.84, None, 1.4, 4.7, 4.7 / 1.4),
+        "article_test": _column(34, 0.8, 0.8, None, 1.8, 4.4, 4.4 / 1.8),
+        "train": _column(_speakers_of(either, features.TRAIN), *[None] * 3, near, far, far / near),
     }
-    assert data["rejected"] == len(REJECTS)
-    assert data["rejects"] == REJECTS
+    for name in ("eval", "unseen"):
+        rows = part_of(scores, {"set": name, "duration_seconds": seconds})
+        found = measured(rows)
+        near, far = found["mean_similar_distance"], found["mean_dissimilar_distance"]
+        rates = (found[rate] for rate in ("balanced_precision", "recall", "eer"))
+        expected[name] = _column(
+            len({*rows["speaker_a"], *rows["speaker_b"]}), *rates, near, far, far / near
+        )
+    assert either.figures["compared_seconds"] == seconds
+    assert_same(either.figures["comparison"], expected)
 
 
-def test_the_article_stands_beside_the_model(made):
-    columns = made.figures["comparison"]
-    assert columns["article_train"]["ratio"] == pytest.approx(4.7 / 1.4)
-    assert (columns["article_test"]["similar"], columns["article_test"]["dissimilar"]) == (1.8, 4.4)
-    kept = CARD["history"][1]
-    assert columns["train"]["similar"] == kept["train_mean_similar_distance"]
-    for part in made.figures["slices"]:
-        if (
-            part["sliced_by"] == "all"
-            and part["duration_seconds"] == made.figures["compared_seconds"]
-        ):
-            assert columns[part["set"]]["recall"] == part["figures"]["recall"]["value"]
-            assert columns[part["set"]]["eer"] == part["figures"]["eer"]["value"]
+def _speakers_of(report, split):
+    examples = report.examples[split]
+    return len({each.features.feature[features.SPEAKER].bytes_list.value[0] for each in examples})
 
 
-def test_promises_stand_beside_what_was_measured(made):
-    for row in made.figures["promises"]:
-        # Of the two lengths that the card tells of, the one nearer to what is judged.
-        assert row["promised"] == CARD["calibration"]["by_length"][1][row["figure"]]
-        measured = made.figures["headline"]["figures"][row["figure"]]
-        assert row["measured"] == measured
-        is_below, is_above = row["promised"] < measured["low"], row["promised"] > measured["high"]
-        assert row["kept"] == ("worse" if is_below else "better" if is_above else "kept")
+def test_the_comparison_is_not_of_the_headlines_duration(troubled):
+    head = troubled.figures["headline"]
+    assert (head["duration_seconds"], troubled.figures["compared_seconds"]) == (0.5, 1.0)
+
+
+def _pairs(heard):
+    """How many pairs of one person, across recordings where there are two, and of two people."""
+    speaker, recording = heard["speaker"].to_numpy(), heard["recording"].to_numpy()
+    recordings = heard.groupby("speaker")["recording"].nunique()
+    one, other = np.triu_indices(len(heard), 1)
+    alone = recordings[speaker[one]].to_numpy() == 1
+    similar = (speaker[one] == speaker[other]) & (alone | (recording[one] != recording[other]))
+    return int(similar.sum()), int((speaker[one] != speaker[other]).sum())
+
+
+def test_selections_count_the_scores(either, scores, possible):
+    expected = []
+    for (name, seconds), rows in scores.groupby(["set", "duration_seconds"]):
+        heard = utterances(rows)
+        similar, dissimilar = _pairs(heard)
+        within = (rows["label"] == 1) & (rows["recording_a"] == rows["recording_b"])
+        expected.append(
+            {
+                "set": name,
+                "duration_seconds": seconds,
+                "speakers": heard["speaker"].nunique(),
+                "utterances": len(heard),
+                "utterances_possible": sum(possible(name, seconds).values()),
+                "similar": int((rows["label"] == 1).sum()),
+                "similar_possible": similar,
+                "similar_within_recording": int(within.sum()),
+                "dissimilar": int((rows["label"] == 0).sum()),
+                "dissimilar_possible": dissimilar,
+                "least_heard_seconds": float(heard["speech_seconds"].min()),
+                "most_heard_seconds": float(heard["speech_seconds"].max()),
+            }
+        )
+    assert_same(either.figures["selections"], expected)
+
+
+def test_some_trials_are_drawn_of_more(troubled):
+    for part in troubled.figures["selections"][:2]:
+        assert part["similar"] < part["similar_possible"]
+        assert part["dissimilar"] < part["dissimilar_possible"]
+        assert part["utterances"] < part["utterances_possible"]
+        assert part["least_heard_seconds"] < part["most_heard_seconds"]

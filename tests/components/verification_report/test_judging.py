@@ -48,7 +48,7 @@ def test_a_duration_that_nobody_has_is_left_out(tmp_path):
 
 
 def test_one_unseen_speaker_is_not_judged_on(tmp_path):
-    examples = speech(with_unseen=False)
+    examples = speech(unseen={})
     examples[features.UNSEEN] = [piece("gita", "female", "gita/1.wav", 0.0, voice(9, 5.0))]
     assert _judge(tmp_path, examples).headline == features.EVAL
 

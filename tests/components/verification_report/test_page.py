@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from components.verification_report.page import NOTHING
-from tests.components.verification_report.support_report import CARD, SEEN, UNSEEN, report
+from tests.components.verification_report.support_report import CARD, SEEN, UNSEEN, report, speech
 
 LOADING = ("src", "href", "srcset", "poster", "data", "action")
 
@@ -53,10 +53,11 @@ def _at(figures, path):
     return figures
 
 
-def test_every_number_on_the_page_is_that_of_the_figures(made, page):
-    assert len(page.numbers) > 200
-    for path, value, style, shown in page.numbers:
-        assert value == _at(made.figures, path), path
+def test_every_number_on_the_page_is_that_of_the_figures(either):
+    numbers, figures = _Page(either.html).numbers, either.figures
+    assert len(numbers) > 200
+    for path, value, style, shown in numbers:
+        assert value == _at(figures, path), path
         digits = re.fullmatch(r"(-?[\d,]*\.?(\d*))(\xa0\S+)?", shown)
         assert digits, shown
         scale = 100.0 if style in ("percent", "points") else 1.0
@@ -155,7 +156,7 @@ def test_a_model_that_recorded_less_is_told_apart(tmp_path):
 
 
 def test_a_report_without_unseen_speakers_says_so(tmp_path):
-    seen_only = report(tmp_path, with_unseen=False)
+    seen_only = report(tmp_path, examples=speech(unseen={}))
     assert seen_only.figures["headline"]["set"] == "eval"
     assert "heatmap_unseen.png" not in seen_only.files
     assert seen_only.figures["checks"][0]["passed"] is None
