@@ -1,22 +1,25 @@
 """A published model in this process: embeddings of WAVs, scores of embeddings."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
+from pydantic import ValidationError
 
 from components.artifacts import MODEL_CARD
 from components.errors import SwarError
+from components.settings import Settings
 
 _SIGNATURES: Final = ("embed", "score_embeddings")
 _WAVS_AT_ONCE: Final = 32
 _SCORED_AT_ONCE: Final = 2**14
 
 Floats = npt.NDArray[np.float32]
+_Settings = TypeVar("_Settings", bound=Settings)
 
 
 class Embedded(NamedTuple):
@@ -61,6 +64,28 @@ def read_card(folder: Path) -> dict[str, Any]:
     except (OSError, ValueError, KeyError) as error:
         raise SwarError(f"{folder} has no readable {MODEL_CARD}: publish it again") from error
     return card
+
+
+def card_settings(
+    card: Mapping[str, Any], name: str, kind: type[_Settings], folder: Path
+) -> _Settings:
+    """What a card tells of the settings of that name.
+
+    Args:
+        card: see `read_card`.
+        name: of the settings in the card.
+        kind: what they are.
+        folder: whose card it is, for the message.
+
+    Raises:
+        SwarError: this version has other settings.
+    """
+    try:
+        return kind.model_validate(card[name])
+    except (KeyError, ValidationError) as error:
+        raise SwarError(
+            f"{folder} was published by another version of swar: publish it again"
+        ) from error
 
 
 def check_path(folder: Path) -> None:

@@ -7,11 +7,10 @@ from typing import Any, Final
 
 import numpy as np
 import pandas as pd
-from pydantic import ValidationError
 
 from components.artifacts import RECORDINGS_FILE
 from components.errors import SwarError
-from components.published_model import read_card
+from components.published_model import card_settings, read_card
 from components.settings import SpeechSettings
 from components.speech_example_gen.cleaning import Cleaner, UnusableRecording
 from components.speech_example_gen.local_files import UNCOUNTED_REASONS, File, Reject, files_below
@@ -85,7 +84,7 @@ def drift(
     folder = output / PUBLISHED / str(version)
     outputs = speech_outputs(Records(output), version)
     training = _training(outputs)
-    speech = _speech_settings(folder)
+    speech = card_settings(read_card(folder), "speech", SpeechSettings, folder)
     serving = pd.DataFrame(measured(data, speech, progress), columns=training.columns)
     for name, side in (("the training", training), (str(data), serving)):
         if len(side) < settings.min_recordings:
@@ -164,15 +163,6 @@ def _middle(column: "pd.Series[Any]") -> float | None:
         return float((column == USED).mean())
     known = column.dropna()
     return float(np.median(known)) if len(known) else None
-
-
-def _speech_settings(folder: Path) -> SpeechSettings:
-    try:
-        return SpeechSettings.model_validate(read_card(folder)["speech"])
-    except (KeyError, ValidationError) as error:
-        raise SwarError(
-            f"{folder} was published by another version of swar: publish it again"
-        ) from error
 
 
 def _training(outputs: dict[str, Any]) -> pd.DataFrame:

@@ -7,11 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from pydantic import ValidationError
 from rich.console import Console
 
 from components.errors import SwarError
-from components.published_model import PublishedModel, version_folder
+from components.published_model import PublishedModel, card_settings, version_folder
 from components.settings import SpectrogramSettings, SpeechSettings
 from components.speech_example_gen.sources import Listing, Recording
 from components.speech_example_gen.splitting import unseen_speakers
@@ -196,11 +195,6 @@ def _check_speakers(name: str, speakers: int) -> None:
 
 def _front_end(served: PublishedModel) -> tuple[SpeechSettings, int]:
     """How the model removes silence, and samples of its window."""
-    try:
-        speech = SpeechSettings.model_validate(served.card["speech"])
-        spectrogram = SpectrogramSettings.model_validate(served.card["spectrogram"])
-    except (KeyError, ValidationError) as error:
-        raise SwarError(
-            f"{served.folder} was published by another version of swar: publish it again"
-        ) from error
+    speech = card_settings(served.card, "speech", SpeechSettings, served.folder)
+    spectrogram = card_settings(served.card, "spectrogram", SpectrogramSettings, served.folder)
     return speech, spectrogram.window_samples(speech.sample_rate)

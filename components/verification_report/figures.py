@@ -21,7 +21,6 @@ from components.verification_report.judging import (
     has_enough,
 )
 
-GENDER_PAIR: Final = "gender_pair"
 OF: Final = 100
 CARD_ENTRIES: Final = (
     "model_digest", "config_digest", "data_digest", "code_digest", "sample_rate", "embedding_size",

@@ -10,12 +10,13 @@ import pandas as pd
 import soundfile
 
 from components.artifacts import REPORT_PAGE
+from components.features import GENDER_PAIR
 from components.settings import ReportSettings
 from components.verification.results import SCORES_FILE
 from components.verification.slices import EVERYTHING
 from components.verification_report import maps, page, plots, speaker_plots
 from components.verification_report.data_card import piece_table
-from components.verification_report.figures import GENDER_PAIR, map_utterances, report_figures
+from components.verification_report.figures import map_utterances, report_figures
 from components.verification_report.judging import Judged, has_enough
 from components.verification_report.pieces import Piece, Place, cut, utterance_at
 

@@ -13,6 +13,7 @@ from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2
 
 from components import audio, features
+from components.channels import CHANNELS
 from components.errors import SwarError
 from components.settings import SpeechSettings
 from tests.bad_recordings import OK, speech_like, write_bad_recordings
@@ -78,6 +79,8 @@ def test_examples_follow_the_schema(cleaned):
         schema_pb2.FLOAT: "float_list",
     }
     kinds = {feature.name: lists[feature.type] for feature in schema.feature}
+    (channel,) = (feature for feature in schema.feature if feature.name == features.CHANNEL)
+    assert tuple(channel.string_domain.value) == CHANNELS
     found = list(examples(speech))
     assert {split for split, _ in found} == set(features.SPLITS)
     for _, example in found:
