@@ -1,26 +1,15 @@
 """From distance to probability and decision, learnt on the `calibration` split."""
 
-import itertools
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from sklearn.linear_model import LogisticRegression
 
 from components.errors import SwarError
-from components.trainer.data import Windows
-from components.trainer.normalisation import CohortNormalisation, distances, voice_means
-from components.trainer.tower import all_pairs_distance
+from components.trainer.utterances import HeardWindows, Indices
 from components.trials import DISSIMILAR, SIMILAR
-from components.verification.measures import (
-    CLLR,
-    EER,
-    FALSE_ACCEPT_RATE,
-    FALSE_REJECT_RATE,
-    Measures,
-    Scores,
-)
 
 # Hardly any regularisation: just enough for a finite slope where the classes do not overlap.
 INVERSE_REGULARISATION: Final = 100.0
@@ -28,11 +17,6 @@ INVERSE_REGULARISATION: Final = 100.0
 # nearer is a speaker to herself, and one threshold has to do for all. Single windows, the hardest
 # and the rarest to be asked about, would draw it towards accepting everybody's longer utterances.
 WINDOWS_OF_UTTERANCE: Final = (2, 4)
-# Trials at a time: their embeddings, not their distances, are what takes memory.
-BLOCK: Final = 200_000
-PROMISED: Final = (EER, CLLR, FALSE_ACCEPT_RATE, FALSE_REJECT_RATE)
-
-Indices = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -61,21 +45,6 @@ class CalibrationTrials(NamedTuple):
     windows: Indices
     """How many windows an utterance has, the same on both sides."""
 
-    def of_length(self, windows: int) -> "CalibrationTrials":
-        """Those of utterances of so many windows."""
-        chosen = self.windows == windows
-        return CalibrationTrials(*(values[chosen] for values in self))
-
-
-class _Utterances(NamedTuple):
-    """Their embeddings [N, D]; whose they are, in which recording, from when to when. All [N]."""
-
-    embedding: npt.NDArray[np.float32]
-    speaker: Indices
-    recording: npt.NDArray[np.bytes_]
-    start_seconds: npt.NDArray[np.float32]
-    end_seconds: npt.NDArray[np.float32]
-
 
 def calibrate(trials: CalibrationTrials) -> Calibration:
     """Logistic regression.
@@ -99,43 +68,7 @@ def calibrate(trials: CalibrationTrials) -> Calibration:
     return Calibration(threshold=float(regression.intercept_[0]) / slope, slope=slope)
 
 
-def promise(
-    trials: CalibrationTrials, calibration: Calibration, window_seconds: float
-) -> dict[str, Any]:
-    """What the calibration trials say of other speakers: counts, and rates at the threshold.
-
-    Returns:
-        Of all of them and, as `by_length`, of the utterances of each length.
-    """
-    lengths = [int(windows) for windows in np.unique(trials.windows)]
-    return _rates(trials, calibration) | {
-        "by_length": [
-            {"seconds": windows * window_seconds, **_rates(trials.of_length(windows), calibration)}
-            for windows in lengths
-        ]
-    }
-
-
-def _rates(trials: CalibrationTrials, calibration: Calibration) -> dict[str, Any]:
-    probability = calibration.probability(trials.distance).astype(np.float32)
-    scores = Scores(trials.label, trials.distance, probability, probability >= 0.5)
-    figures = Measures(scores).figures(trials.weight)
-    return {
-        "similar": int(np.sum(trials.label == SIMILAR)),
-        "dissimilar": int(np.sum(trials.label == DISSIMILAR)),
-        **{name: figures[name] for name in PROMISED},
-    }
-
-
-def calibration_trials(
-    embedding: npt.NDArray[np.float32],
-    windows: Windows,
-    window_seconds: float,
-    *,
-    unit_norm: bool,
-    nearest_fraction: float,
-    normalisation: CohortNormalisation | None = None,
-) -> CalibrationTrials:
+def calibration_trials(heard: HeardWindows, nearest_fraction: float) -> CalibrationTrials:
     """Utterances of two and of four windows, each against others of its length.
 
     Of single windows only where speech comes in too short stretches for any other.
@@ -146,84 +79,21 @@ def calibration_trials(
     of the other.
 
     Args:
-        embedding: [windows, D].
-        windows: whose they are.
-        window_seconds: length of a window.
-        unit_norm: whether embeddings have the length 1; an utterance's then has too.
+        heard: the calibration speakers.
         nearest_fraction: of the other speakers, that count as near.
-        normalisation: of the distances; None for Euclidean ones.
     """
-    compared = _near(voice_means(embedding, windows.speaker, unit_norm=False), nearest_fraction)
-
-    def trials_of(count: int) -> CalibrationTrials:
-        utterances = _utterances(embedding, windows, window_seconds, count, unit_norm)
-        return _trials(utterances, count, compared, normalisation)
-
-    parts = [trials_of(count) for count in WINDOWS_OF_UTTERANCE]
-    parts = [part for part in parts if len(np.unique(part.label)) == 2] or [trials_of(1)]
+    compared = heard.near_speakers(nearest_fraction)
+    parts = [_trials(heard, count, compared) for count in WINDOWS_OF_UTTERANCE]
+    parts = [part for part in parts if len(np.unique(part.label)) == 2]
+    parts = parts or [_trials(heard, 1, compared)]
     merged = CalibrationTrials(*map(np.concatenate, zip(*parts, strict=True)))
     return merged._replace(weight=merged.weight * len(merged.weight) / np.sum(merged.weight))
 
 
-def _near(means: npt.NDArray[np.float32], fraction: float) -> npt.NDArray[np.bool_]:
-    """Who is compared with whom, [speakers, speakers]: the nearest by their means [speakers, D]."""
-    distance = all_pairs_distance(means).numpy()
-    np.fill_diagonal(distance, np.inf)
-    count = max(1, round(fraction * (len(means) - 1)))
-    near = np.zeros(distance.shape, bool)
-    np.put_along_axis(near, np.argsort(distance, axis=1)[:, :count], True, axis=1)
-    compared: npt.NDArray[np.bool_] = near | near.T | np.eye(len(means), dtype=bool)
-    return compared
-
-
-def _utterances(
-    embedding: npt.NDArray[np.float32],
-    windows: Windows,
-    window_seconds: float,
-    count: int,
-    unit_norm: bool,
-) -> _Utterances:
-    """Of `count` windows each, from every half an utterance of a recording on."""
-    order = np.lexsort((windows.start_seconds, windows.recording))
-    found = []
-    for _, recording in itertools.groupby(order, key=lambda row: windows.recording[row]):
-        rows = np.array(list(recording))
-        start = windows.start_seconds[rows]
-        for first in _apart(start, count * window_seconds / 2):
-            chosen = first + _apart(start[first:], window_seconds)[:count]
-            if len(chosen) == count:
-                found.append(rows[chosen])
-    rows = np.array(found, np.int64).reshape(-1, count)
-    mean = embedding[rows].mean(axis=1)
-    if unit_norm:
-        mean /= np.linalg.norm(mean, axis=1, keepdims=True)
-    _, speaker = np.unique(windows.speaker, return_inverse=True)
-    return _Utterances(
-        mean,
-        speaker[rows[:, 0]],
-        windows.recording[rows[:, 0]],
-        windows.start_seconds[rows[:, 0]],
-        windows.start_seconds[rows[:, -1]] + np.float32(window_seconds),
-    )
-
-
-def _apart(start_seconds: npt.NDArray[np.float32], seconds: float) -> Indices:
-    """The first of sorted starts, and every next that is so many seconds after the one before."""
-    kept = [0]
-    while True:
-        after = int(np.searchsorted(start_seconds, start_seconds[kept[-1]] + seconds))
-        if after == len(start_seconds):
-            return np.array(kept)
-        kept.append(after)
-
-
-def _trials(
-    utterances: _Utterances,
-    count: int,
-    compared: npt.NDArray[np.bool_],
-    normalisation: CohortNormalisation | None,
-) -> CalibrationTrials:
-    embedding, speaker, recording, start, end = utterances
+def _trials(heard: HeardWindows, count: int, compared: npt.NDArray[np.bool_]) -> CalibrationTrials:
+    """Of utterances of so many windows, one from every half of it on."""
+    utterances = heard.utterances(count, count * heard.window_seconds / 2)
+    _, speaker, recording, start, end = utterances
     first, second = np.nonzero(np.triu(compared[np.ix_(speaker, speaker)], k=1))
     same = speaker[first] == speaker[second]
     recordings = {one: len(set(recording[speaker == one])) for one in set(speaker.tolist())}
@@ -232,12 +102,8 @@ def _trials(
     heard_twice = (start[first] < end[second]) & (start[second] < end[first])
     left_out = within & (several[first] | heard_twice)
     first, second, same = first[~left_out], second[~left_out], same[~left_out]
-    distance = [
-        distances(embedding, first[at : at + BLOCK], second[at : at + BLOCK], normalisation)
-        for at in range(0, len(first), BLOCK)
-    ]
     return CalibrationTrials(
-        np.concatenate([np.zeros(0, np.float32), *distance]),
+        heard.distances(utterances, first, second),
         np.where(same, SIMILAR, DISSIMILAR),
         _alike(speaker[first], speaker[second], same),
         np.full(len(first), count),

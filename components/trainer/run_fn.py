@@ -22,19 +22,16 @@ from components.settings import (
     TrainerSettings,
 )
 from components.trainer import data, devices, losses
-from components.trainer.calibration import (
-    Calibration,
-    CalibrationTrials,
-    calibrate,
-    calibration_trials,
-    promise,
-)
+from components.trainer.calibration import Calibration, calibrate, calibration_trials
 from components.trainer.export import export
 from components.trainer.monitor import TrialMonitor, embed
 from components.trainer.normalisation import CohortNormalisation, voice_means
+from components.trainer.promise import NEAREST_STRANGERS, STRANGERS, promise
 from components.trainer.recordings import FrontEnd
 from components.trainer.schedule import schedule
 from components.trainer.tower import build_tower
+from components.trainer.utterances import HeardWindows
+from components.verification.measures import FALSE_ACCEPT_RATE, FALSE_REJECT_RATE
 
 # Of `calibration`, in the order of their hashes: enough for a threshold, however many there are.
 CALIBRATION_PAIRS = 2_000
@@ -113,14 +110,16 @@ def run_fn(fn_args: FnArgs) -> None:
         tower, learnt = _train(job)
         normalisation = _normalisation(tower, job)
         calibration, promised = _calibrate(tower, normalisation, job)
+    among_all, among_nearest = promised[STRANGERS][0], promised[NEAREST_STRANGERS][0]
     progress.info(
-        "threshold %.3f, from %d speakers: false accepts %.1f %% (nearest strangers %.1f %%), "
-        "false rejects %.1f %%",
+        "threshold %.3f, from %d speakers: of utterances of %.1f s false accepts %.1f %% "
+        "(nearest strangers %.1f %%), false rejects %.1f %%",
         calibration.threshold,
         promised["speakers"],
-        100.0 * promised["strangers"]["false_accept_rate"],
-        100.0 * promised["nearest_strangers"]["false_accept_rate"],
-        100.0 * promised["strangers"]["false_reject_rate"],
+        among_all["seconds"],
+        100.0 * among_all[FALSE_ACCEPT_RATE]["value"],
+        100.0 * among_nearest[FALSE_ACCEPT_RATE]["value"],
+        100.0 * among_all[FALSE_REJECT_RATE]["value"],
     )
     export(
         tower,
@@ -228,29 +227,20 @@ def _normalisation(tower: keras.Model, job: Job) -> CohortNormalisation | None:
 def _calibrate(
     tower: keras.Model, normalisation: CohortNormalisation | None, job: Job
 ) -> tuple[Calibration, dict[str, Any]]:
-    """Threshold and slope, and what they promise: among the nearest strangers, whom they are
-    learnt from, and among all of them, as somebody has who compares people without choosing."""
+    """Threshold and slope, and what they promise."""
     windows = job.windows_of(features.CALIBRATION, CALIBRATION_PAIRS)
-    embedding = embed(tower, windows.spectrogram)
-    window_seconds = job.front_end.spectrogram.window_seconds
-
-    def trials(nearest_fraction: float) -> CalibrationTrials:
-        return calibration_trials(
-            embedding,
-            windows,
-            window_seconds,
-            unit_norm=job.trainer.unit_norm,
-            nearest_fraction=nearest_fraction,
-            normalisation=normalisation,
-        )
-
-    nearest = trials(job.trainer.calibration_nearest_fraction)
-    calibration = calibrate(nearest)
-    return calibration, {
-        "speakers": len(set(windows.speaker)),
-        "strangers": promise(trials(1.0), calibration, window_seconds),
-        "nearest_strangers": promise(nearest, calibration, window_seconds),
-    }
+    heard = HeardWindows(
+        embed(tower, windows.spectrogram),
+        windows,
+        job.front_end.spectrogram.window_seconds,
+        job.trainer.unit_norm,
+        normalisation,
+    )
+    nearest_fraction = job.trainer.calibration_nearest_fraction
+    trials = calibration_trials(heard, nearest_fraction)
+    calibration = calibrate(trials)
+    counts = sorted(set(trials.windows.tolist()))
+    return calibration, promise(heard, calibration, nearest_fraction, counts, job.trainer.seed)
 
 
 def _card(job: Job) -> dict[str, Any]:

@@ -66,10 +66,6 @@ def _measured(
     trials: pd.DataFrame, sliced_by: str, value: str, resamples: int, seed: int
 ) -> SliceFigures:
     label = trials["label"].to_numpy()
-    measures = Measures(scores_of(trials))
-    resampled = [
-        measures.figures(weights) for weights in resampled_weights(trials, resamples, seed)
-    ]
     return SliceFigures(
         set=trials["set"].iloc[0],
         duration_seconds=float(trials["duration_seconds"].iloc[0]),
@@ -78,8 +74,23 @@ def _measured(
         speakers=len({*trials["speaker_a"], *trials["speaker_b"]}),
         similar=int(np.sum(label == SIMILAR)),
         dissimilar=int(np.sum(label != SIMILAR)),
-        figures={
-            name: figure(found, [drawn[name] for drawn in resampled])
-            for name, found in measures.figures(np.ones(len(trials))).items()
-        },
+        figures=figures_of(trials, resamples=resamples, seed=seed),
     )
+
+
+def figures_of(trials: pd.DataFrame, *, resamples: int, seed: int) -> dict[str, Figure]:
+    """Each figure of `measures` with its interval.
+
+    Args:
+        trials: the columns of Scores, `speaker_a` and `speaker_b`, a row for each.
+        resamples: of the speakers.
+        seed: the same one gives the same intervals.
+    """
+    measures = Measures(scores_of(trials))
+    resampled = [
+        measures.figures(weights) for weights in resampled_weights(trials, resamples, seed)
+    ]
+    return {
+        name: figure(found, [drawn[name] for drawn in resampled])
+        for name, found in measures.figures(np.ones(len(trials))).items()
+    }

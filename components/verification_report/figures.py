@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from components.settings import ReportSettings
+from components.trainer.promise import NEAREST_STRANGERS, STRANGERS
 from components.verification import measures
 from components.verification.results import Unused, without_nan
 from components.verification.slices import EVERYTHING, SliceFigures, measure_slices
@@ -28,6 +29,7 @@ CARD_ENTRIES: Final = (
 )  # fmt: skip
 TRAINER_ENTRIES: Final = ("blocks", "head", "loss", "weights", "epochs", "learning_rate")
 CALIBRATED_ON: Final = ("speakers", "similar", "dissimilar", "seconds", "nearest_false_accept_rate")
+NO_PROMISE: Final = {"value": None, "low": None, "high": None}
 KEPT, WORSE, BETTER = "kept", "worse", "better"
 PROMISES: Final = (
     measures.EER,
@@ -211,12 +213,12 @@ def _promised(card: Mapping[str, Any], seconds: float) -> Mapping[str, Any]:
     if not calibration:
         return {}
     strangers, nearest = (
-        min(calibration[name]["by_length"], key=lambda one: abs(one["seconds"] - seconds))
-        for name in ("strangers", "nearest_strangers")
+        min(calibration[name], key=lambda one: abs(one["seconds"] - seconds))
+        for name in (STRANGERS, NEAREST_STRANGERS)
     )
     return {
         "speakers": calibration["speakers"],
-        "nearest_false_accept_rate": nearest[measures.FALSE_ACCEPT_RATE],
+        "nearest_false_accept_rate": nearest[measures.FALSE_ACCEPT_RATE]["value"],
         **strangers,
     }
 
@@ -232,14 +234,15 @@ def _promises(
 ) -> list[dict[str, Any]]:
     """What the calibration promises at the stored threshold, beside what was measured."""
     measured = _headline(slices, judged)["figures"]
+    promises = {name: calibration.get(name, NO_PROMISE) for name in PROMISES}
     return [
         {
             "figure": name,
-            "promised": calibration.get(name),
+            "promised": promised,
             "measured": measured[name],
-            "kept": _kept(calibration.get(name), measured[name]),
+            "kept": _kept(promised["value"], measured[name]),
         }
-        for name in PROMISES
+        for name, promised in promises.items()
     ]
 
 

@@ -34,6 +34,18 @@ REJECTS: list[dict[str, Any]] = [
     {"file": "asha/empty.wav", "reason": "empty_file", "seconds": None, "detail": "holds no bytes"},
     {"file": "bina/<i>.wav", "reason": "silent", "seconds": 3.0, "detail": "no speech"},
 ]
+
+
+def rates(eer, cllr, false_accept_rate, false_reject_rate):
+    """Rates as a card promises them, with intervals."""
+    told = {"eer": eer, "cllr": cllr, "false_accept_rate": false_accept_rate,
+            "false_reject_rate": false_reject_rate}  # fmt: skip
+    return {
+        name: {"value": value, "low": value / 2, "high": 1.5 * value}
+        for name, value in told.items()
+    }
+
+
 CARD: dict[str, Any] = {
     "model_digest": "0123456789abcdef",
     "config_digest": "c" * 64,
@@ -61,26 +73,14 @@ CARD: dict[str, Any] = {
     ],
     "calibration": {
         "speakers": 4,
-        "strangers": {
-            "similar": 170, "dissimilar": 420, "eer": 0.07, "cllr": 0.25,
-            "false_accept_rate": 0.06, "false_reject_rate": 0.08,
-            "by_length": [
-                {"seconds": 0.1, "similar": 50, "dissimilar": 120, "eer": 0.09, "cllr": 0.31,
-                 "false_accept_rate": 0.08, "false_reject_rate": 0.09},
-                {"seconds": 0.8, "similar": 120, "dissimilar": 300, "eer": 0.06, "cllr": 0.21,
-                 "false_accept_rate": 0.05, "false_reject_rate": 0.07},
-            ],
-        },
-        "nearest_strangers": {
-            "similar": 170, "dissimilar": 110, "eer": 0.13, "cllr": 0.45,
-            "false_accept_rate": 0.16, "false_reject_rate": 0.08,
-            "by_length": [
-                {"seconds": 0.1, "similar": 50, "dissimilar": 30, "eer": 0.19, "cllr": 0.51,
-                 "false_accept_rate": 0.18, "false_reject_rate": 0.09},
-                {"seconds": 0.8, "similar": 120, "dissimilar": 80, "eer": 0.12, "cllr": 0.41,
-                 "false_accept_rate": 0.15, "false_reject_rate": 0.07},
-            ],
-        },
+        "strangers": [
+            {"seconds": 0.1, "similar": 50, "dissimilar": 120, **rates(0.09, 0.31, 0.08, 0.09)},
+            {"seconds": 0.8, "similar": 120, "dissimilar": 300, **rates(0.06, 0.21, 0.05, 0.07)},
+        ],
+        "nearest_strangers": [
+            {"seconds": 0.1, "similar": 50, "dissimilar": 30, **rates(0.19, 0.51, 0.18, 0.09)},
+            {"seconds": 0.8, "similar": 120, "dissimilar": 80, **rates(0.12, 0.41, 0.15, 0.07)},
+        ],
     },
 }  # fmt: skip
 

@@ -35,15 +35,17 @@ REJECTS = [
 
 def _promise(kind, **changed):
     """What a card says of one kind of strangers, with its shorter length near what is judged."""
-    short, long = CARD["calibration"][kind]["by_length"]
-    return {"by_length": [short | {"seconds": 0.4} | changed, long]}
+    short, long = CARD["calibration"][kind]
+    return [short | {"seconds": 0.4} | changed, long]
 
 
+# An error rate that is easily undercut, of too few speakers for an interval.
+UNDERCUT = {"value": 0.9, "low": None, "high": None}
 TROUBLED_CARD = CARD | {
     "best_epoch": 3,
     "calibration": {
         "speakers": 3,
-        "strangers": _promise("strangers", eer=0.9),  # an error rate that is easily undercut
+        "strangers": _promise("strangers", eer=UNDERCUT),
         "nearest_strangers": _promise("nearest_strangers"),
     },
 }

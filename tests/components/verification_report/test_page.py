@@ -11,6 +11,7 @@ import pytest
 from components.verification_report.page import NOTHING
 from tests.components.verification_report.support_report import CARD, SEEN, UNSEEN, report, speech
 
+BOUNDS = ("value", "low", "high")
 LOADING = ("src", "href", "srcset", "poster", "data", "action")
 
 
@@ -82,7 +83,7 @@ def test_what_matters_is_on_the_page(made, page):
         told = {f"comparison/{column}/{row}" for row, value in rows.items() if value is not None}
         assert told <= shown
     assert {f"checks/{place}/found" for place in range(4)} <= shown
-    assert {f"promises/{place}/promised" for place in range(4)} <= shown
+    assert {f"promises/{place}/promised/{end}" for place in range(4) for end in BOUNDS} <= shown
     assert "headline/figures/eer/value" in shown
 
 

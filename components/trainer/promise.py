@@ -1,0 +1,97 @@
+"""What the calibration speakers promise of other people, measured as an evaluation measures."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from components.trainer.calibration import Calibration
+from components.trainer.utterances import HeardWindows
+from components.trials import DISSIMILAR, SIMILAR
+from components.verification.measures import CLLR, EER, FALSE_ACCEPT_RATE, FALSE_REJECT_RATE
+from components.verification.results import without_nan
+from components.verification.slices import figures_of
+from components.verification.trial_sampling import choose_trials
+
+PROMISED: Final = (EER, CLLR, FALSE_ACCEPT_RATE, FALSE_REJECT_RATE)
+STRANGERS: Final = "strangers"
+NEAREST_STRANGERS: Final = "nearest_strangers"
+MAX_TRIALS_PER_CLASS: Final = 100_000
+RESAMPLES: Final = 500
+
+
+def promise(
+    heard: HeardWindows,
+    calibration: Calibration,
+    nearest_fraction: float,
+    window_counts: Sequence[int],
+    seed: int,
+) -> dict[str, Any]:
+    """Counts, and rates at the threshold with their 95 % intervals, for the model's card.
+
+    Every trial counts once, and utterances do not overlap, as in `swar evaluate`: somebody who
+    measures the model on people like these should find the like. The trials that the threshold is
+    learnt from are others: they overlap, and count every pair of speakers alike.
+
+    Args:
+        heard: the calibration speakers.
+        calibration: learnt on them, so that their rates are a little better than those of others.
+        nearest_fraction: of the other speakers, that count as near.
+        window_counts: windows of an utterance, a row for each.
+        seed: of the sample of too many trials, and of the intervals.
+
+    Returns:
+        `speakers`, how many, and rows by length, each with `seconds`, `similar`, `dissimilar` and
+        for every one of PROMISED `value`, `low` and `high`, None where they are too few for an
+        interval: `strangers`, of all pairs of speakers, as somebody has who compares people
+        without choosing, and `nearest_strangers`.
+    """
+    near = heard.near_speakers(nearest_fraction)
+    rows: dict[str, list[dict[str, Any]]] = {STRANGERS: [], NEAREST_STRANGERS: []}
+    for count in window_counts:
+        trials = _trials(heard, calibration, count, seed)
+        compared = near[trials["speaker_a"], trials["speaker_b"]]
+        for kind, part in ((STRANGERS, trials), (NEAREST_STRANGERS, trials[compared])):
+            rows[kind].append({"seconds": count * heard.window_seconds, **_rates(part, seed)})
+    return {"speakers": len(near), **rows}
+
+
+def _trials(heard: HeardWindows, calibration: Calibration, count: int, seed: int) -> pd.DataFrame:
+    """Scored, of utterances of so many windows that follow each other."""
+    utterances = heard.utterances(count, count * heard.window_seconds)
+    speaker = utterances.speaker
+    chosen = choose_trials(
+        pd.DataFrame(
+            {
+                "speaker": speaker.astype(str),
+                "recording": [name.decode() for name in utterances.recording],
+            }
+        ),
+        MAX_TRIALS_PER_CLASS,
+        seed,
+    )
+    distance = heard.distances(utterances, chosen.first, chosen.second)
+    probability = calibration.probability(distance).astype(np.float32)
+    return pd.DataFrame(
+        {
+            "speaker_a": speaker[chosen.first],
+            "speaker_b": speaker[chosen.second],
+            "label": chosen.label,
+            "distance": distance,
+            "probability": probability,
+            "same_speaker": probability >= 0.5,
+        }
+    )
+
+
+def _rates(trials: pd.DataFrame, seed: int) -> Mapping[str, Any]:
+    label: npt.NDArray[np.int64] = trials["label"].to_numpy()
+    figures = figures_of(trials, resamples=RESAMPLES, seed=seed)
+    return {
+        "similar": int(np.sum(label == SIMILAR)),
+        "dissimilar": int(np.sum(label == DISSIMILAR)),
+        **{name: without_nan(asdict(figures[name])) for name in PROMISED},
+    }

@@ -1,0 +1,116 @@
+"""Windows of held-out speakers as utterances of several windows, and the distances of these."""
+
+import itertools
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from components.trainer.data import Windows
+from components.trainer.normalisation import CohortNormalisation, distances, voice_means
+from components.trainer.tower import all_pairs_distance
+
+# Trials at a time: their embeddings, not their distances, are what takes memory.
+BLOCK: Final = 200_000
+
+Indices = npt.NDArray[np.int64]
+
+
+class Utterances(NamedTuple):
+    """Their embeddings [N, D]; whose they are, in which recording, from when to when. All [N]."""
+
+    embedding: npt.NDArray[np.float32]
+    speaker: Indices
+    """In the order of the speakers' names."""
+    recording: npt.NDArray[np.bytes_]
+    start_seconds: npt.NDArray[np.float32]
+    end_seconds: npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class HeardWindows:
+    """Windows as a tower hears them.
+
+    embedding: float32 [windows, D].
+    windows: whose they are.
+    window_seconds: length of a window.
+    unit_norm: whether embeddings have the length 1; an utterance's then has too.
+    normalisation: of the distances; None for Euclidean ones.
+    """
+
+    embedding: npt.NDArray[np.float32]
+    windows: Windows
+    window_seconds: float
+    unit_norm: bool
+    normalisation: CohortNormalisation | None = None
+
+    def utterances(self, count: int, every_seconds: float) -> Utterances:
+        """Of `count` windows of a recording each, which do not overlap.
+
+        Args:
+            count: of windows.
+            every_seconds: from the begin of an utterance to that of the next one at least.
+        """
+        windows = self.windows
+        order = np.lexsort((windows.start_seconds, windows.recording))
+        found = []
+        for _, recording in itertools.groupby(order, key=lambda row: windows.recording[row]):
+            rows = np.array(list(recording))
+            start = windows.start_seconds[rows]
+            for first in _apart(start, every_seconds):
+                chosen = first + _apart(start[first:], self.window_seconds)[:count]
+                if len(chosen) == count:
+                    found.append(rows[chosen])
+        rows = np.array(found, np.int64).reshape(-1, count)
+        mean = self.embedding[rows].mean(axis=1)
+        if self.unit_norm:
+            mean /= np.linalg.norm(mean, axis=1, keepdims=True)
+        _, speaker = np.unique(windows.speaker, return_inverse=True)
+        return Utterances(
+            mean,
+            speaker[rows[:, 0]],
+            windows.recording[rows[:, 0]],
+            windows.start_seconds[rows[:, 0]],
+            windows.start_seconds[rows[:, -1]] + np.float32(self.window_seconds),
+        )
+
+    def distances(
+        self, utterances: Utterances, first: Indices, second: Indices
+    ) -> npt.NDArray[np.float32]:
+        """Of pairs of utterances, as the served model has them: [N], of rows [N] and [N]."""
+        blocks = [
+            distances(
+                utterances.embedding,
+                first[at : at + BLOCK],
+                second[at : at + BLOCK],
+                self.normalisation,
+            )
+            for at in range(0, len(first), BLOCK)
+        ]
+        return np.concatenate([np.zeros(0, np.float32), *blocks])
+
+    def near_speakers(self, fraction: float) -> npt.NDArray[np.bool_]:
+        """[speakers, speakers]: whether one is among the nearest of the other, or is the other.
+
+        Args:
+            fraction: of the other speakers that count as near, by the means of their windows.
+        """
+        means = voice_means(self.embedding, self.windows.speaker, unit_norm=False)
+        distance = all_pairs_distance(means).numpy()
+        np.fill_diagonal(distance, np.inf)
+        count = max(1, round(fraction * (len(means) - 1)))
+        near = np.zeros(distance.shape, bool)
+        np.put_along_axis(near, np.argsort(distance, axis=1)[:, :count], True, axis=1)
+        both: npt.NDArray[np.bool_] = near | near.T | np.eye(len(means), dtype=bool)
+        return both
+
+
+def _apart(start_seconds: npt.NDArray[np.float32], seconds: float) -> Indices:
+    """The first of sorted starts, and every next that is so many seconds after the one before."""
+    kept = [0]
+    while True:
+        after = int(np.searchsorted(start_seconds, start_seconds[kept[-1]] + seconds))
+        if after == len(start_seconds):
+            return np.array(kept)
+        kept.append(after)
