@@ -254,6 +254,8 @@ class ReportSettings(Settings):
     """Of speech in an utterance; the model's window where that is longer."""
     detail_seconds: Positive = 3.0
     """The duration that curves, maps and pairs are shown for: the nearest that has trials."""
+    enrolment_seconds: tuple[Positive, ...] = (5.0, 10.0, 30.0)
+    """Of speech to identify speakers by, rounded up to whole utterances."""
     utterances_per_speaker: Annotated[int, Field(ge=2)] = 10
     """Of each duration."""
     trials_per_class: PositiveCount = 10_000

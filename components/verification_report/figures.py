@@ -71,6 +71,7 @@ def report_figures(
             "headline": _headline(slices, judged),
             "slices": slices,
             "selections": [asdict(each) for each in judged.selections],
+            "identification": [asdict(each) for each in judged.identification],
             "unusable": _unusable(judged.embedded.unusable),
             **_details(judged, numbers, settings),
             "data": data,

@@ -10,6 +10,7 @@ from components import features
 from components.errors import SwarError
 from components.settings import ReportSettings
 from components.trials import SIMILAR
+from components.verification.identification import Identification, identify
 from components.verification.results import Selection
 from components.verification.scoring import score
 from components.verification.trial_sampling import choose_trials
@@ -18,6 +19,9 @@ from components.verification_report.pieces import Piece, choose_places, cut
 
 # Judged on, the more telling last.
 SETS = (features.EVAL, features.UNSEEN)
+# Of the durations there are, the nearest is what speakers are enrolled with, piece by piece, and
+# what is asked about.
+IDENTIFIED_SECONDS = 5.0
 # Of each kind: a rate of fewer is a matter of chance.
 ENOUGH_TRIALS = 20
 
@@ -28,6 +32,7 @@ class Judged(NamedTuple):
     trials: pd.DataFrame
     """See `trial_table`; `set` is the split."""
     selections: list[Selection]
+    identification: list[Identification]
     embedded: Embedded
     headline: str
     """The split that the first figures are of: unseen speakers where there are any."""
@@ -73,10 +78,36 @@ def judge(
     return Judged(
         pd.concat([table for table in tables if len(table)], ignore_index=True),
         selections,
+        _identification(embedded, model, settings),
         embedded,
         headline,
         detail,
     )
+
+
+def _identification(
+    embedded: Embedded, model: Model, settings: ReportSettings
+) -> list[Identification]:
+    """Of every split, with every amount of enrolment for which two speakers have enough speech."""
+    seconds = min(
+        embedded.utterances["duration_seconds"].unique().tolist(),
+        key=lambda each: (abs(each - IDENTIFIED_SECONDS), each),
+    )
+    tried = (
+        identify(
+            part.utterances,
+            part.embeddings,
+            model.score,
+            enrolment_seconds=enrolment,
+            piece_seconds=seconds,
+            query_seconds=seconds,
+            resamples=settings.resamples,
+            seed=settings.seed,
+        )
+        for part in (_part(embedded, split, seconds) for split in SETS)
+        for enrolment in settings.enrolment_seconds
+    )
+    return [each for each in tried if each is not None]
 
 
 def _part(embedded: Embedded, split: str, seconds: float) -> Embedded:

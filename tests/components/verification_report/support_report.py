@@ -21,6 +21,7 @@ THRESHOLD, SLOPE = 0.55, 8.0
 SETTINGS = ReportSettings(
     duration_seconds=(0.5, 1.0),
     detail_seconds=1.0,
+    enrolment_seconds=(1.0, 2.5, 60.0),
     utterances_per_speaker=6,
     resamples=40,
     worst_pairs=3,
