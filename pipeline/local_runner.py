@@ -11,7 +11,7 @@ from rich.console import Console
 
 from pipeline.config import Config
 from pipeline.failures import RunFailed, storage_error, user_error
-from pipeline.output_folder import METADATA, claimed
+from pipeline.output_folder import METADATA, check_records, claimed
 from pipeline.summary import RunSummary
 from pipeline.terminal import Progress, output_to
 
@@ -49,6 +49,7 @@ def run(config: Config, *, data: str, output: Path, beam_workers: int = 1) -> Ru
     check_output(output, data)
     listing = list_recordings(data, config.speech.rolling_spans)
     with claimed(output):
+        check_records(output)
         log = output / "logs" / f"{datetime.now(UTC):%Y-%m-%dT%H-%M-%SZ}.log"
         job = _Job(config, data, data_digest(listing), listing, output, beam_workers, log)
         try:

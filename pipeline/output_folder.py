@@ -1,8 +1,9 @@
 """The folder that a run writes to: one run at a time."""
 
 import fcntl
+import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from components.errors import SwarError
@@ -31,3 +32,22 @@ def claimed(output: Path) -> Iterator[None]:
                 f"another run is writing to {output}: wait for it or choose another output folder"
             ) from None
         yield
+
+
+def check_records(output: Path) -> None:
+    """Raises SwarError where the folder's records can no longer be read; none yet are fine."""
+    path = output.absolute() / METADATA
+    if not path.is_file():
+        return
+    try:
+        with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as records:
+            ((found,),) = records.execute("PRAGMA quick_check(1)")
+    except sqlite3.OperationalError:
+        return  # not to be opened, or in use: whoever wants to read or write it tells that
+    except sqlite3.DatabaseError as error:
+        found = str(error)
+    if found != "ok":
+        raise SwarError(
+            f"{path} is damaged ({found}): bring it back from a copy of the folder, or run with "
+            "another output folder"
+        )

@@ -12,7 +12,7 @@ from tfx.orchestration.metadata import sqlite_metadata_connection_config
 from components.artifacts import MODEL_CARD
 from components.errors import SwarError
 from pipeline import lineage
-from pipeline.output_folder import METADATA, PUBLISHED
+from pipeline.output_folder import METADATA, PUBLISHED, check_records
 
 
 class Records:
@@ -22,12 +22,13 @@ class Records:
         output: folder of a local run.
 
     Raises:
-        SwarError: no run wrote there.
+        SwarError: no run wrote there, or its records are damaged.
     """
 
     def __init__(self, output: Path) -> None:
         if not (output / METADATA).is_file():
             raise SwarError(f"{output} has no {METADATA}: name the output folder of a run")
+        check_records(output)
         self.output = output.absolute()
         self._store = MetadataStore(sqlite_metadata_connection_config(str(self.output / METADATA)))
 

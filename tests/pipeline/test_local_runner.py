@@ -143,3 +143,16 @@ def test_an_output_that_is_no_folder_is_told(
     (tmp_path / "file").write_text("")
     with pytest.raises(SwarError, match=r"cannot write to the output folder .*/file/out: Not a"):
         local_runner.run(CONFIG, data=data, output=tmp_path / "file" / "out")
+
+
+def test_damaged_records_are_told_before_anything_runs(
+    tmp_path: Path, data: str, nodes: list[BaseException]
+) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "metadata.sqlite").write_bytes(b"not what SQLite wrote" * 100)
+    with pytest.raises(
+        SwarError, match=r"out/metadata\.sqlite is damaged \(file is not .*bring it"
+    ):
+        local_runner.run(CONFIG, data=data, output=out)
+    assert not list((out / "logs").iterdir())

@@ -85,6 +85,15 @@ def test_lost_rows_are_told(output: Output) -> None:
         models_that_saw(output.folder, "/data/asha/1.wav")
 
 
+def test_damaged_records_are_told(output: Output, tmp_path: Path) -> None:
+    cut_off = tmp_path / "cut_off"
+    shutil.copytree(output.folder, cut_off)
+    path = cut_off / "metadata.sqlite"
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(SwarError, match=r"metadata\.sqlite is damaged"):
+        models_that_saw(cut_off, "/data/asha/1.wav")
+
+
 def test_a_model_is_named_by_its_folder_or_one_above(output: Output, tmp_path: Path) -> None:
     published = output.folder / "published"
     assert output_and_version(published / "100") == (output.folder, 100)
