@@ -14,7 +14,7 @@ from components.published_model import PublishedModel, card_settings, version_fo
 from components.settings import SpectrogramSettings, SpeechSettings
 from components.speech_example_gen.sources import Listing, Recording
 from components.speech_example_gen.splitting import unseen_speakers
-from components.verification.identification import Identification, identify
+from components.verification.identification import identify_each
 from components.verification.results import Selection, Unused
 from components.verification.scoring import score
 from components.verification.trial_sampling import choose_trials
@@ -129,7 +129,16 @@ def _score_set(
     return SetScores(
         trials=[trials for trials, _ in scored],
         selections=[selection for _, selection in scored],
-        identification=_identify(embedded, piece, query, served, settings),
+        identification=identify_each(
+            embedded.utterances,
+            embedded.embeddings,
+            served.score,
+            enrolment_seconds=settings.enrolment_seconds,
+            piece_seconds=piece,
+            query_seconds=query,
+            resamples=settings.resamples,
+            seed=settings.seed,
+        ),
         rejected=listed + cutter.rejected,
         unusable=embedded.unusable,
     )
@@ -159,30 +168,6 @@ def _compare(
             )
         )
     return scored
-
-
-def _identify(
-    embedded: Embedded,
-    piece_seconds: float,
-    query_seconds: float,
-    served: PublishedModel,
-    settings: EvaluationSettings,
-) -> list[Identification]:
-    """With every amount of enrolment for which there is enough speech, of one set."""
-    tried = (
-        identify(
-            embedded.utterances,
-            embedded.embeddings,
-            served.score,
-            enrolment_seconds=enrolment,
-            piece_seconds=piece_seconds,
-            query_seconds=query_seconds,
-            resamples=settings.resamples,
-            seed=settings.seed,
-        )
-        for enrolment in settings.enrolment_seconds
-    )
-    return [each for each in tried if each is not None]
 
 
 def _check_speakers(name: str, speakers: int) -> None:

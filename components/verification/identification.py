@@ -1,6 +1,7 @@
 """Closed-set identification: who of the enrolled speaks, by the nearest reference."""
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -93,6 +94,34 @@ def identify(
         queries=len(roles.query),
         figures={f"top_{top}": found.get(top, no_figure) for top in TOPS},
     )
+
+
+def identify_each(
+    utterances: pd.DataFrame,
+    embeddings: Embeddings,
+    score: Scorer,
+    *,
+    enrolment_seconds: Iterable[float],
+    piece_seconds: float,
+    query_seconds: float,
+    resamples: int,
+    seed: int,
+) -> list[Identification]:
+    """With every amount of enrolment for which two speakers have enough speech, see `identify`."""
+    tried = (
+        identify(
+            utterances,
+            embeddings,
+            score,
+            enrolment_seconds=seconds,
+            piece_seconds=piece_seconds,
+            query_seconds=query_seconds,
+            resamples=resamples,
+            seed=seed,
+        )
+        for seconds in enrolment_seconds
+    )
+    return [each for each in tried if each is not None]
 
 
 def _roles(pieces: pd.DataFrame, queries: pd.DataFrame, enrolled_pieces: int) -> _Roles:

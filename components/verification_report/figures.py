@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from components.settings import ReportSettings
-from components.trainer.promise import NEAREST_STRANGERS, STRANGERS
+from components.trainer.promise import NEAREST_STRANGERS, PROMISED, STRANGERS
 from components.verification import measures
 from components.verification.results import Unused, without_nan
 from components.verification.slices import EVERYTHING, SliceFigures, measure_slices
@@ -31,12 +31,6 @@ TRAINER_ENTRIES: Final = ("blocks", "head", "loss", "weights", "epochs", "learni
 CALIBRATED_ON: Final = ("speakers", "similar", "dissimilar", "seconds", "nearest_false_accept_rate")
 NO_PROMISE: Final = {"value": None, "low": None, "high": None}
 KEPT, WORSE, BETTER = "kept", "worse", "better"
-PROMISES: Final = (
-    measures.EER,
-    measures.CLLR,
-    measures.FALSE_ACCEPT_RATE,
-    measures.FALSE_REJECT_RATE,
-)
 
 
 def report_figures(
@@ -235,7 +229,7 @@ def _promises(
 ) -> list[dict[str, Any]]:
     """What the calibration promises at the stored threshold, beside what was measured."""
     measured = _headline(slices, judged)["figures"]
-    promises = {name: calibration.get(name, NO_PROMISE) for name in PROMISES}
+    promises = {name: calibration.get(name, NO_PROMISE) for name in PROMISED}
     return [
         {
             "figure": name,

@@ -10,7 +10,7 @@ from components import features
 from components.errors import SwarError
 from components.settings import ReportSettings
 from components.trials import SIMILAR
-from components.verification.identification import Identification, identify
+from components.verification.identification import Identification, identify_each
 from components.verification.results import Selection
 from components.verification.scoring import score
 from components.verification.trial_sampling import choose_trials
@@ -88,26 +88,26 @@ def judge(
 def _identification(
     embedded: Embedded, model: Model, settings: ReportSettings
 ) -> list[Identification]:
-    """Of every split, with every amount of enrolment for which two speakers have enough speech."""
+    """Of every split, with every amount of enrolment for which there is enough speech."""
     seconds = min(
         embedded.utterances["duration_seconds"].unique().tolist(),
         key=lambda each: (abs(each - IDENTIFIED_SECONDS), each),
     )
-    tried = (
-        identify(
+    parts = (_part(embedded, split, seconds) for split in SETS)
+    return [
+        found
+        for part in parts
+        for found in identify_each(
             part.utterances,
             part.embeddings,
             model.score,
-            enrolment_seconds=enrolment,
+            enrolment_seconds=settings.enrolment_seconds,
             piece_seconds=seconds,
             query_seconds=seconds,
             resamples=settings.resamples,
             seed=settings.seed,
         )
-        for part in (_part(embedded, split, seconds) for split in SETS)
-        for enrolment in settings.enrolment_seconds
-    )
-    return [each for each in tried if each is not None]
+    ]
 
 
 def _part(embedded: Embedded, split: str, seconds: float) -> Embedded:
