@@ -5,11 +5,9 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
-# The blocks are a setting, which the public constructors do not take.
-from keras.src.applications.densenet import DenseNet
-
 from components.errors import SwarError
 from components.settings import TrainerSettings
+from components.trainer.densenet import densenet
 
 DENSENET121_BLOCKS = (6, 12, 24, 16)
 # keras.applications.densenet.preprocess_input for pixels in [0, 255]: ImageNet's mean and
@@ -63,7 +61,7 @@ def build_tower(settings: TrainerSettings, n_mels: int, frames: int | None) -> k
         scale=[1 / (255.0 * std) for std in IMAGENET_STD],
         offset=[-mean / std for mean, std in zip(IMAGENET_MEAN, IMAGENET_STD, strict=True)],
     )(image)
-    features = _densenet(settings, (n_mels, frames, 3))(scaled)
+    features = _backbone(settings, (n_mels, frames, 3))(scaled)
     return keras.Model(window, _head(settings)(features), name="tower")
 
 
@@ -99,33 +97,31 @@ class StatisticsPooling(keras.layers.Layer):
         return tf.concat([mean, deviation], axis=1)
 
 
-def _densenet(settings: TrainerSettings, shape: tuple[int, int | None, int]) -> keras.Model:
-    if settings.weights == "imagenet" and settings.blocks != DENSENET121_BLOCKS:
+def _backbone(settings: TrainerSettings, shape: tuple[int, int | None, int]) -> keras.Model:
+    """The DenseNet that the settings describe, with their weights."""
+    weights = settings.weights
+    if weights == "imagenet" and settings.blocks != DENSENET121_BLOCKS:
         raise SwarError(
             f"trainer.weights is imagenet but trainer.blocks is {settings.blocks}: ImageNet "
             f"weights exist for {DENSENET121_BLOCKS} only"
         )
-    weights = None if settings.weights == "none" else settings.weights
-    if weights not in (None, "imagenet") and not Path(weights).is_file():
+    if weights not in ("none", "imagenet") and not Path(weights).is_file():
         raise SwarError(f"trainer.weights {weights!r} is neither imagenet, none nor a file")
     if min(side for side in shape[:2] if side) < 32:
         raise SwarError(
             f"a window of {shape[0]} mels x {shape[1]} frames is too small for the tower, which "
             "needs 32 x 32: raise spectrogram.n_mels or spectrogram.window_seconds"
         )
+    backbone = densenet(settings.blocks, shape, settings.batch_norm_momentum)
     try:
-        densenet = DenseNet(
-            list(settings.blocks), include_top=False, weights=weights, input_shape=shape
-        )
+        if weights == "imagenet":
+            published = keras.applications.DenseNet121(include_top=False, weights="imagenet")
+            backbone.set_weights(published.get_weights())
+        elif weights != "none":
+            backbone.load_weights(weights)
     except Exception as error:  # Keras raises nothing narrower where a download fails
-        if weights is None:
-            raise
         raise SwarError(
-            f"trainer.weights {settings.weights!r} cannot be used: {error}: set it to none for "
+            f"trainer.weights {weights!r} cannot be used: {error}: set it to none for "
             "random weights, or to a file of weights"
         ) from error
-    for layer in densenet.layers:
-        if isinstance(layer, keras.layers.BatchNormalization):
-            # Keras' 0.99 leaves the inference statistics untrained after a short run.
-            layer.momentum = settings.batch_norm_momentum
-    return densenet
+    return backbone
