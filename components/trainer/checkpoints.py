@@ -1,0 +1,103 @@
+"""The state of an unfinished training on disk: a killed run, started again, goes on from there."""
+
+import json
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+
+import keras
+import numpy as np
+
+from components.trainer.monitor import BestEpoch, TrialMonitor
+
+FILE: Final = "training.npz"
+_NUMBERS: Final = "numbers"
+_TOWER, _OPTIMIZER, _BEST = "tower", "optimizer", "best"
+_Arrays = list[np.ndarray]
+
+
+class Checkpoints(keras.callbacks.Callback):
+    """Saves all that a training is after each epoch, in one file, while the next epoch runs.
+
+    A context: on leaving it, the last file is whole.
+    """
+
+    def __init__(self, folder: Path, tower: keras.Model, monitor: TrialMonitor) -> None:
+        """Names the parts.
+
+        Args:
+            folder: exists.
+            tower: compiled, its optimiser built.
+            monitor: comes before this callback in the list of them.
+        """
+        super().__init__()
+        self._file = folder / FILE
+        self._tower = tower
+        self._monitor = monitor
+        # Keras' own BackupAndRestore has the device wait until a file is written.
+        self._writer = ThreadPoolExecutor(max_workers=1)
+        self._written: Future[None] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._writer.shutdown()
+        if kind is None and self._written:
+            self._written.result()
+
+    def restore(self) -> int:
+        """Puts everything where it was, if there is a file; how many epochs are done."""
+        if not self._file.exists():
+            return 0
+        with np.load(self._file) as stored:
+            numbers = json.loads(str(stored[_NUMBERS]))
+            self._tower.set_weights(_part(stored, _TOWER))
+            self._tower.optimizer.set_weights(_part(stored, _OPTIMIZER))
+            best = _part(stored, _BEST)
+        self._monitor.best = BestEpoch(numbers["best_epoch"], numbers["best_eer"], best)
+        self._monitor.history = numbers["history"]
+        return len(self._monitor.history)
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Takes a copy; raises what kept the one before from being written."""
+        if self._written:
+            self._written.result()
+        best = self._monitor.best
+        if best is None:
+            raise ValueError("the monitor must come before the checkpoints")
+        numbers = {
+            "best_epoch": best.epoch,
+            "best_eer": best.eer,
+            "history": list(self._monitor.history),
+        }
+        arrays = {
+            _TOWER: self._tower.get_weights(),
+            _OPTIMIZER: [variable.numpy() for variable in self._tower.optimizer.variables],
+            _BEST: best.weights,
+        }
+        self._written = self._writer.submit(_write, self._file, numbers, arrays)
+
+
+def _part(stored: Any, part: str) -> _Arrays:
+    count = sum(name.startswith(f"{part}/") for name in stored.files)
+    return [stored[f"{part}/{index}"] for index in range(count)]
+
+
+def _write(path: Path, numbers: dict[str, Any], arrays: dict[str, _Arrays]) -> None:
+    named = {
+        f"{part}/{index}": array
+        for part, parts in arrays.items()
+        for index, array in enumerate(parts)
+    }
+    named[_NUMBERS] = np.array(json.dumps(numbers))
+    # Complete or absent: a run killed while it writes must find whole files.
+    partial = path.with_name(f"partial.{path.name}")
+    np.savez(partial, allow_pickle=False, **named)
+    partial.replace(path)

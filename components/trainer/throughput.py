@@ -1,0 +1,142 @@
+"""How fast an epoch was, and what kept it from being faster."""
+
+import logging
+import os
+import time
+from typing import Any, Final
+
+import keras
+import tensorflow as tf
+
+CARD_LOOK_SECONDS: Final = 0.5
+progress = logging.getLogger("swar.progress")
+
+
+class InputClock:
+    """How long whoever iterates over a dataset waits for its elements."""
+
+    def __init__(self) -> None:
+        with tf.device("CPU"):
+            self._waited = tf.Variable(0.0, trainable=False, dtype=tf.float64)
+
+    def watch(self, dataset: tf.data.Dataset) -> tf.data.Dataset:
+        """The same elements; what comes behind this must ask for them one by one."""
+        now = tf.data.Dataset.counter().map(lambda _: tf.timestamp())
+
+        def count(before: tf.Tensor, element: tuple[tf.Tensor, ...], after: tf.Tensor) -> Any:
+            self._waited.assign_add(after - before)
+            return element
+
+        options = tf.data.Options()
+        # It would ask ahead of whoever waits.
+        options.experimental_optimization.inject_prefetch = False
+        watched = tf.data.Dataset.zip(now, dataset, now).map(count)
+        return watched.with_options(options)
+
+    def seconds(self) -> float:
+        """All the waiting so far."""
+        return float(self._waited.numpy())
+
+
+class CardUse:
+    """What part of the time NVIDIA's cards computed anything: `utilization.gpu` of nvidia-smi."""
+
+    def __init__(self) -> None:
+        import pynvml  # of use beside an NVIDIA driver alone
+
+        pynvml.nvmlInit()
+        self._rates = pynvml.nvmlDeviceGetUtilizationRates
+        self._cards = [
+            pynvml.nvmlDeviceGetHandleByIndex(index) for index in range(pynvml.nvmlDeviceGetCount())
+        ]
+        self._seen: list[float] = []
+        self._looked = 0.0
+
+    def look(self) -> None:
+        """Reads the cards, unless that was just done."""
+        now = time.monotonic()
+        if now < self._looked + CARD_LOOK_SECONDS:
+            return
+        self._looked = now
+        rates = [self._rates(card).gpu for card in self._cards]
+        self._seen.append(sum(rates) / (100.0 * len(rates)))
+
+    def mean(self) -> float | None:
+        """In [0, 1], since the last call; None where nobody looked."""
+        seen, self._seen = self._seen, []
+        return sum(seen) / len(seen) if seen else None
+
+
+class Throughput(keras.callbacks.Callback):
+    """Logs after each epoch: windows in a second, waiting for input, use of processors or cards.
+
+    The first call of a training builds its graph and is told by itself. What monitoring and saving
+    take is not counted: put this callback in front of theirs.
+
+    Args:
+        windows: in a step.
+        clock: watches the training's dataset.
+        epochs: of the training.
+    """
+
+    def __init__(self, windows: int, clock: InputClock, epochs: int) -> None:
+        super().__init__()
+        self._windows = windows
+        self._clock = clock
+        self._epochs = epochs
+        self._cards = CardUse() if tf.config.list_physical_devices("GPU") else None
+        self._is_first_call = True
+        self._start(0)
+
+    def _start(self, steps: int) -> None:
+        """Counts from here, so many steps of the epoch being done."""
+        self._steps_before = steps
+        self._started = time.monotonic()
+        self._processors_before = time.process_time()
+        self._waited_before = self._clock.seconds()
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Starts the clocks."""
+        self._start(0)
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        """Leaves out the call that builds the graph; reads the cards."""
+        self._steps = batch + 1
+        if self._is_first_call:
+            self._is_first_call = False
+            _finish(logs)
+            seconds = time.monotonic() - self._started
+            steps = "step" if self._steps == 1 else f"{self._steps} steps"
+            progress.info("the graph and its first %s: %.1f s", steps, seconds)
+            self._start(self._steps)
+        if self._cards:
+            self._cards.look()
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Logs the epoch's figures, unless its only call built the graph."""
+        _finish(logs)
+        seconds = time.monotonic() - self._started
+        steps = self._steps - self._steps_before
+        if not steps:
+            return
+        progress.info(
+            "epoch %d/%d: %.1f windows/s, waiting for input %.1f %%, %s",
+            epoch + 1,
+            self._epochs,
+            steps * self._windows / seconds,
+            100.0 * (self._clock.seconds() - self._waited_before) / seconds,
+            self._use(seconds),
+        )
+
+    def _use(self, seconds: float) -> str:
+        if self._cards:
+            busy = self._cards.mean()
+            return "card use unknown" if busy is None else f"card busy {busy:.0%}"
+        cores = (time.process_time() - self._processors_before) / seconds
+        return f"{cores:.1f} of {len(os.sched_getaffinity(0))} cores busy"
+
+
+def _finish(logs: dict[str, Any] | None) -> None:
+    """Waits for the device: it computes on after the call that asked it to has returned."""
+    for value in (logs or {}).values():
+        float(value)
