@@ -138,7 +138,8 @@ class PairSettings(Settings):
     protocol: Literal["per_speaker", "every_ordered_pair"] = "per_speaker"
     windows: Literal["disjoint", "random"] = "disjoint"
     """disjoint: a similar pair's windows never overlap and come from two recordings if they can."""
-    train: PairCounts = PairCounts(similar_per_speaker=100, dissimilar=50)
+    train: PairCounts = PairCounts(similar_per_speaker=100, dissimilar=0)
+    """What the loss reads: dissimilar pairs for `trainer.loss` listed, none for the others."""
     held_out: PairCounts = PairCounts(similar_per_speaker=25, dissimilar=25)
     train_balance: Literal["speakers", "speech"] = "speech"
     """speakers: the same number of pairs for every speaker of `train`. speech: in proportion to how
@@ -176,13 +177,16 @@ class TrainerSettings(Settings):
     """Of the first two losses."""
     margin: Positive = 1.2
     """Of the other two."""
-    speakers_per_batch: Annotated[int, Field(ge=2)] = 32
-    windows_per_speaker: Annotated[int, Field(ge=2)] = 2
     pairs_per_batch: PositiveCount = 32
-    epochs: PositiveCount = 6
+    """Pairs of windows in a training step on a processor."""
+    gpu_pairs_per_batch: PositiveCount = 128
+    """Pairs of windows in a training step on each GPU."""
+    epochs: PositiveCount = 9
     steps_per_epoch: PositiveCount | None = None
     """None: every pair once in an epoch."""
     learning_rate: Positive = 1e-3
+    """The highest, for steps of `pairs_per_batch` pairs. Steps of k times as many, on GPUs, take
+    sqrt(k) times it; so it is with `end_learning_rate`."""
     end_learning_rate: Annotated[float, Field(ge=0.0)] = 1e-5
     decay_power: Positive = 1.0
     warmup_steps: Count = 20
@@ -196,8 +200,6 @@ class TrainerSettings(Settings):
     weight_averaging: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
     """Momentum of the moving average of the weights that is evaluated and kept; 0 is none."""
     precision: Literal["auto", "float32", "mixed_float16", "mixed_bfloat16"] = "auto"
-    xla: bool = False
-    """Whether XLA compiles the training step: once, and anew for every length of windows."""
     monitor_windows: Annotated[int, Field(ge=4)] = 400
     """Windows of `train` and of `eval` that are compared, all with all, after an epoch."""
     selection_windows: Annotated[int, Field(ge=4)] = 1_200
@@ -215,13 +217,18 @@ class TrainerSettings(Settings):
         return self
 
     @model_validator(mode="after")
-    def _xla_knows_all_shapes(self) -> Self:
-        if self.xla and self.loss == "prototypical":
+    def _some_losses_compare_pairs(self) -> Self:
+        if not self.reads_dissimilar and min(self.pairs_per_batch, self.gpu_pairs_per_batch) < 2:
             raise ValueError(
-                "xla cannot compile loss prototypical, which counts the batch's speakers as it "
-                "runs: set xla to false"
+                f"loss {self.loss} compares the pairs of a batch with each other: set "
+                "pairs_per_batch and gpu_pairs_per_batch to 2 or more"
             )
         return self
+
+    @property
+    def reads_dissimilar(self) -> bool:
+        """Whether training takes pairs of two speakers; else these are of two pairs."""
+        return self.loss == "listed"
 
     @property
     def unit_norm(self) -> bool:

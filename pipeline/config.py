@@ -120,6 +120,24 @@ class Config(Settings):
         return self
 
     @model_validator(mode="after")
+    def _the_loss_reads_every_pair(self) -> Self:
+        loss, dissimilar = self.trainer.loss, self.pairs.train.dissimilar
+        _refuse(
+            self.pairs.train.similar_per_speaker == 0,
+            "pairs.train.similar_per_speaker 0 leaves nothing that belongs together",
+        )
+        _refuse(
+            self.trainer.reads_dissimilar and dissimilar == 0,
+            f"trainer.loss {loss} has nothing to push apart: raise pairs.train.dissimilar",
+        )
+        _refuse(
+            not self.trainer.reads_dissimilar and dissimilar > 0,
+            f"trainer.loss {loss} reads pairs of one speaker alone: set pairs.train.dissimilar "
+            f"{dissimilar} to 0, or trainer.loss to listed",
+        )
+        return self
+
+    @model_validator(mode="after")
     def _the_schedule_fits(self) -> Self:
         trainer = self.trainer
         _refuse(

@@ -8,15 +8,19 @@ from components import features, spectrogram_image
 MELS, FRAMES = 32, 40
 
 
-def write_pairs(folder, speakers=6, pairs=40, seed=0, noisy=False, frames=FRAMES):
-    """A split of pairs: each speaker's windows hold the speaker's number, or noise around it."""
+def write_pairs(folder, speakers=6, pairs=40, seed=0, noisy=False, frames=FRAMES, dissimilar=True):
+    """A split of pairs: each speaker's windows hold the speaker's number, or noise around it.
+
+    Every second pair is of two speakers, unless `dissimilar` is false.
+    """
     rng = np.random.default_rng(seed)
     folder.mkdir(parents=True)
-    options = tf.io.TFRecordOptions(compression_type="GZIP")
-    with tf.io.TFRecordWriter(str(folder / "data_tfrecord-00000-of-00001.gz"), options) as file:
+    with tf.io.TFRecordWriter(str(folder / "data_tfrecord-00000-of-00001")) as file:
         for index in range(pairs):
             a = index % speakers
-            b = a if index % 2 == 0 else (a + 1 + int(rng.integers(speakers - 1))) % speakers
+            b = a
+            if dissimilar and index % 2:
+                b = (a + 1 + int(rng.integers(speakers - 1))) % speakers
             values: dict[str, bytes | int | float] = {features.LABEL: int(a == b)}
             for side, speaker in zip(features.SIDES, (a, b), strict=True):
                 window = np.full((MELS, frames), speaker, np.uint8)

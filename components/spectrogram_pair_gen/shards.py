@@ -35,9 +35,9 @@ class WriteShard(beam.DoFn):
         (split, shard), written = item
         windows = (window for run in written for window in runs.read(run))
         ordered = sorted(windows, key=lambda window: (window.pair_id, window.side))
-        name = f"data_tfrecord-{shard:05d}-of-{shards[split]:05d}.gz"
+        name = f"data_tfrecord-{shard:05d}-of-{shards[split]:05d}"
         path = os.path.join(self._folder[split], name)
-        with tf.io.TFRecordWriter(path, tf.io.TFRecordOptions(compression_type="GZIP")) as file:
+        with tf.io.TFRecordWriter(path) as file:
             for a, b in zip(ordered[::2], ordered[1::2], strict=True):
                 file.write(_example(split, a, b).SerializeToString(deterministic=True))
                 count(split)

@@ -12,8 +12,8 @@ from components.errors import SwarError
 from components.settings import SpectrogramSettings, TrainerSettings
 
 SHUFFLE_PAIRS = 4096
-SHUFFLE_GROUPS = 64
 PARALLEL_READS = 4
+SPEAKER_HASHES = 2**62
 Parsed = dict[str, tf.Tensor]
 _Change = Callable[[tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
 
@@ -59,9 +59,7 @@ def pair_records(patterns: Sequence[str]) -> tf.data.Dataset:
     files = sorted(file for pattern in patterns for file in tf.io.gfile.glob(pattern))
     if not files:
         raise SwarError(f"no pairs in {', '.join(patterns)}: the split has too little speech")
-    return tf.data.TFRecordDataset(
-        files, compression_type="GZIP", num_parallel_reads=min(PARALLEL_READS, len(files))
-    )
+    return tf.data.TFRecordDataset(files, num_parallel_reads=min(PARALLEL_READS, len(files)))
 
 
 def parse_pairs(records: tf.Tensor, n_mels: int, frames: int) -> Parsed:
@@ -101,57 +99,39 @@ def load_windows(patterns: Sequence[str], n_mels: int, frames: int, pairs: int) 
     return Windows(**parsed)
 
 
-def listed_pairs(
-    patterns: Sequence[str], settings: TrainerSettings, shape: TrainShape
+def training_batches(
+    patterns: Sequence[str], settings: TrainerSettings, shape: TrainShape, pairs: int
 ) -> tf.data.Dataset:
-    """Endless batches of pairs as they were sampled.
+    """Endless batches of pairs in a shuffled order, which depends on the seed alone.
+
+    Memory holds the pairs that are shuffled and a few batches, however many pairs there are.
+
+    Args:
+        patterns: files of pairs; for all losses but `listed` of one speaker each.
+        settings: loss, masks and seed.
+        shape: of the windows.
+        pairs: P, in a batch.
 
     Yields:
-        (uint8 [2P, n_mels, frames], int64 [2P]): windows a and b in turn, the pair's label
-        with both.
+        (uint8 [2P, n_mels, frames], int64 [2P]): windows a and b of each pair in turn; with both,
+        for the loss `listed` the pair's label, for the others their speaker's hash.
     """
-    pairs = pair_records(patterns).shuffle(SHUFFLE_PAIRS, settings.seed).repeat()
-    batches = pairs.batch(settings.pairs_per_batch, drop_remainder=True)
 
-    def split(records: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def parse(records: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         parsed = parse_pairs(records, shape.n_mels, shape.frames)
-        return parsed[features.SPECTROGRAM], tf.repeat(parsed[features.LABEL], 2)
+        if settings.reads_dissimilar:
+            return parsed[features.SPECTROGRAM], tf.repeat(parsed[features.LABEL], 2)
+        speaker = tf.strings.to_hash_bucket_fast(parsed[features.SPEAKER], SPEAKER_HASHES)
+        return parsed[features.SPECTROGRAM], speaker
 
-    return _varied(batches.map(split), settings, shape)
-
-
-def balanced_windows(
-    patterns: Sequence[str], settings: TrainerSettings, shape: TrainShape, replicas: int = 1
-) -> tf.data.Dataset:
-    """Endless batches of windows, the same number for each of the batch's speakers.
-
-    A speaker's windows are gathered as they stream by, so memory holds a few windows for
-    each speaker and no split has to be read speaker by speaker.
-
-    Yields:
-        (uint8 [B, n_mels, frames], int64 [B]): windows and their speakers' hashes.
-    """
-
-    def windows(record: tf.Tensor) -> tf.data.Dataset:
-        parsed = parse_pairs(record[tf.newaxis], shape.n_mels, shape.frames)
-        speaker = tf.strings.to_hash_bucket_fast(parsed[features.SPEAKER], 2**62)
-        return tf.data.Dataset.from_tensor_slices((parsed[features.SPECTROGRAM], speaker))
-
-    per_speaker = settings.windows_per_speaker
-    groups = (
+    batches = (
         pair_records(patterns)
         .shuffle(SHUFFLE_PAIRS, settings.seed)
         .repeat()
-        .flat_map(windows)
-        .group_by_window(
-            key_func=lambda _, speaker: speaker,
-            reduce_func=lambda _, group: group.batch(per_speaker, drop_remainder=True),
-            window_size=per_speaker,
-        )
-        .shuffle(SHUFFLE_GROUPS, settings.seed)
+        .batch(pairs, drop_remainder=True)
+        .map(parse, num_parallel_calls=tf.data.AUTOTUNE)
     )
-    batch = settings.speakers_per_batch * replicas * per_speaker
-    return _varied(groups.unbatch().batch(batch, drop_remainder=True), settings, shape)
+    return _varied(batches, settings, shape)
 
 
 def _varied(
@@ -162,7 +142,7 @@ def _varied(
         batches = batches.map(_cropping(shape))
     if settings.time_mask_frames or settings.frequency_mask_mels:
         batches = batches.map(_masking(settings))
-    return batches.prefetch(2)
+    return batches.prefetch(tf.data.AUTOTUNE)
 
 
 def relative_to_peak(spectrograms: tf.Tensor) -> tf.Tensor:

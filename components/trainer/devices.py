@@ -2,9 +2,15 @@
 
 import contextlib
 from collections.abc import Iterator
+from typing import Final
 
 import keras
 import tensorflow as tf
+
+from components.settings import TrainerSettings
+
+# Steps that a GPU takes without asking Python in between.
+MOST_STEPS_AT_ONCE: Final = 16
 
 
 def take_memory_as_needed() -> None:
@@ -42,15 +48,14 @@ def precision(wanted: str) -> Iterator[None]:
         keras.config.set_dtype_policy(before)
 
 
-@contextlib.contextmanager
-def quick_graphs() -> Iterator[None]:
-    """Without Grappler where there is no GPU: it gains nothing and costs most of a first step."""
-    if tf.config.list_physical_devices("GPU"):
-        yield
-        return
-    before = tf.config.optimizer.get_experimental_options()
-    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
-    try:
-        yield
-    finally:
-        tf.config.optimizer.set_experimental_options(before)
+def pairs_per_step(settings: TrainerSettings, replicas: int) -> int:
+    """Pairs of windows that one training step takes, on all devices together."""
+    on_gpus = tf.config.list_physical_devices("GPU")
+    return (settings.gpu_pairs_per_batch if on_gpus else settings.pairs_per_batch) * replicas
+
+
+def steps_at_once(steps_per_epoch: int) -> int:
+    """Steps for each call from Python: one on a processor; on a GPU a divisor of an epoch's."""
+    if not tf.config.list_physical_devices("GPU"):
+        return 1
+    return max(n for n in range(1, MOST_STEPS_AT_ONCE + 1) if steps_per_epoch % n == 0)

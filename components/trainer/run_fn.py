@@ -4,7 +4,6 @@ import hashlib
 import json
 import logging
 import shutil
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,12 +22,15 @@ from components.settings import (
 )
 from components.trainer import data, devices, losses
 from components.trainer.calibration import Calibration, calibrate, calibration_trials
+from components.trainer.checkpoints import Checkpoints
 from components.trainer.export import export
-from components.trainer.monitor import TrialMonitor, embed
+from components.trainer.monitor import TrialMonitor, WindowEmbedder
 from components.trainer.normalisation import CohortNormalisation, voice_means
+from components.trainer.optimizer import FusedAdam
 from components.trainer.promise import NEAREST_STRANGERS, STRANGERS, promise
 from components.trainer.recordings import FrontEnd
 from components.trainer.schedule import schedule
+from components.trainer.throughput import InputClock, Throughput
 from components.trainer.tower import build_tower
 from components.trainer.utterances import HeardWindows
 from components.verification.measures import FALSE_ACCEPT_RATE, FALSE_REJECT_RATE
@@ -106,10 +108,10 @@ def run_fn(fn_args: FnArgs) -> None:
     devices.take_memory_as_needed()
     job.checkpoints.mkdir(parents=True, exist_ok=True)
     keras.utils.set_random_seed(job.trainer.seed)
-    with devices.precision(job.trainer.precision), devices.quick_graphs():
-        tower, learnt = _train(job)
-        normalisation = _normalisation(tower, job)
-        calibration, promised = _calibrate(tower, normalisation, job)
+    with devices.precision(job.trainer.precision):
+        tower, embedder, learnt = _train(job)
+        normalisation = _normalisation(embedder, job)
+        calibration, promised = _calibrate(embedder, normalisation, job)
     among_all, among_nearest = promised[STRANGERS][0], promised[NEAREST_STRANGERS][0]
     progress.info(
         "threshold %.3f, from %d speakers: of utterances of %.1f s false accepts %.1f %% "
@@ -133,69 +135,63 @@ def run_fn(fn_args: FnArgs) -> None:
     shutil.rmtree(job.checkpoints)
 
 
-def _train(job: Job) -> tuple[keras.Model, dict[str, Any]]:
-    """The tower with the weights of its best epoch, and what the card says of the training."""
+def _train(job: Job) -> tuple[keras.Model, WindowEmbedder, dict[str, Any]]:
+    """The tower with the weights of its best epoch, its embedder, and what the card says."""
+    settings = job.trainer
     strategy = devices.strategy()
-    stream, windows_per_step = _training_stream(job, strategy.num_replicas_in_sync)
-    steps = job.trainer.steps_per_epoch or max(1, _windows(job) // windows_per_step)
+    pairs = devices.pairs_per_step(settings, strategy.num_replicas_in_sync)
+    steps = settings.steps_per_epoch or max(1, _pairs(job) // pairs)
     with strategy.scope():
-        tower = build_tower(job.trainer, job.train_shape.n_mels, job.train_shape.only_frames)
+        tower = build_tower(settings, job.train_shape.n_mels, job.train_shape.only_frames)
         tower.compile(
-            optimizer=_optimizer(job.trainer, steps * job.trainer.epochs),
-            loss=losses.make_loss(job.trainer),
-            jit_compile=job.trainer.xla,
+            optimizer=_optimizer(settings, steps * settings.epochs, pairs),
+            loss=losses.make_loss(settings),
+            steps_per_execution=devices.steps_at_once(steps),
+            jit_compile=False,
+            auto_scale_loss=False,  # FusedAdam scales it
         )
         # Its variables, if made in the first step, have the step's graph built twice.
         tower.optimizer.build(tower.trainable_variables)
-    monitor = TrialMonitor(
-        _monitored(job),
-        job.front_end.spectrogram.window_seconds,
-        job.checkpoints,
-        job.trainer.epochs,
-    )
-    callbacks: Sequence[keras.callbacks.Callback] = (
-        monitor,
-        keras.callbacks.TensorBoard(job.log_folder, write_graph=False),
-        keras.callbacks.BackupAndRestore(
-            str(job.checkpoints / "last"), delete_checkpoint=False, double_checkpoint=True
-        ),
-    )
-    tower.fit(
-        stream,
-        epochs=job.trainer.epochs,
-        steps_per_epoch=steps,
-        callbacks=list(callbacks),
-        shuffle=False,
-        verbose=0,
-    )
-    return tower, {"best_epoch": monitor.restore_best() + 1, "history": monitor.history()}
+    clock = InputClock()
+    train_patterns = job.patterns[features.TRAIN]
+    batches = data.training_batches(train_patterns, settings, job.train_shape, pairs)
+    embedder = WindowEmbedder(tower)
+    window_seconds = job.front_end.spectrogram.window_seconds
+    monitor = TrialMonitor(_monitored(job), embedder, window_seconds, settings.epochs)
+    with Checkpoints(job.checkpoints, tower, monitor) as checkpoints:
+        tower.fit(
+            clock.watch(batches),
+            initial_epoch=checkpoints.restore(),
+            epochs=settings.epochs,
+            steps_per_epoch=steps,
+            callbacks=[
+                Throughput(2 * pairs, clock, settings.epochs),
+                monitor,
+                keras.callbacks.TensorBoard(job.log_folder, write_graph=False),
+                checkpoints,
+            ],
+            shuffle=False,
+            verbose=0,
+        )
+    best_epoch = monitor.restore_best() + 1
+    return tower, embedder, {"best_epoch": best_epoch, "history": monitor.history}
 
 
-def _optimizer(settings: TrainerSettings, steps: int) -> keras.optimizers.Optimizer:
+def _optimizer(settings: TrainerSettings, steps: int, pairs: int) -> FusedAdam:
     momentum = settings.weight_averaging
-    return keras.optimizers.Adam(
-        schedule(settings, steps),
+    return FusedAdam(
+        schedule(settings, steps, pairs),
+        dynamic_loss_scale=keras.config.dtype_policy().name == "mixed_float16",
         use_ema=momentum > 0.0,
         ema_momentum=momentum,
         ema_overwrite_frequency=None,
     )
 
 
-def _training_stream(job: Job, replicas: int) -> tuple[tf.data.Dataset, int]:
-    """The endless stream of training batches, and how many windows one batch holds."""
-    patterns = job.patterns[features.TRAIN]
-    if job.trainer.loss == "listed":
-        stream = data.listed_pairs(patterns, job.trainer, job.train_shape)
-        return stream, 2 * job.trainer.pairs_per_batch
-    stream = data.balanced_windows(patterns, job.trainer, job.train_shape, replicas)
-    windows = job.trainer.speakers_per_batch * job.trainer.windows_per_speaker * replicas
-    return stream, windows
-
-
-def _windows(job: Job) -> int:
-    """How many windows the training pairs have."""
+def _pairs(job: Job) -> int:
+    """How many training pairs there are."""
     records = data.pair_records(job.patterns[features.TRAIN])
-    return 2 * int(records.reduce(0, lambda count, _: count + 1).numpy())
+    return int(records.reduce(0, lambda count, _: count + 1).numpy())
 
 
 def _monitored(job: Job) -> dict[str, data.Windows]:
@@ -208,13 +204,13 @@ def _monitored(job: Job) -> dict[str, data.Windows]:
     return {split: job.windows_of(split, count // 2) for split, count in windows.items()}
 
 
-def _normalisation(tower: keras.Model, job: Job) -> CohortNormalisation | None:
+def _normalisation(embedder: WindowEmbedder, job: Job) -> CohortNormalisation | None:
     """By the voices of `train`, where the settings ask for it."""
     nearest = job.trainer.normalisation_nearest
     if not nearest:
         return None
     windows = job.windows_of(features.TRAIN, COHORT_PAIRS)
-    embedding = embed(tower, windows.spectrogram)
+    embedding = embedder(windows.spectrogram)
     cohort = voice_means(embedding, windows.speaker, unit_norm=job.trainer.unit_norm)
     if len(cohort) <= 2:
         raise SwarError(
@@ -225,12 +221,12 @@ def _normalisation(tower: keras.Model, job: Job) -> CohortNormalisation | None:
 
 
 def _calibrate(
-    tower: keras.Model, normalisation: CohortNormalisation | None, job: Job
+    embedder: WindowEmbedder, normalisation: CohortNormalisation | None, job: Job
 ) -> tuple[Calibration, dict[str, Any]]:
     """Threshold and slope, and what they promise."""
     windows = job.windows_of(features.CALIBRATION, CALIBRATION_PAIRS)
     heard = HeardWindows(
-        embed(tower, windows.spectrogram),
+        embedder(windows.spectrogram),
         windows,
         job.front_end.spectrogram.window_seconds,
         job.trainer.unit_norm,

@@ -1,5 +1,6 @@
 """The learning rate over the steps."""
 
+import math
 from typing import Any
 
 import keras
@@ -43,11 +44,16 @@ class WarmupPolynomialDecay(keras.optimizers.schedules.LearningRateSchedule):
         }
 
 
-def schedule(settings: TrainerSettings, total_steps: int) -> WarmupPolynomialDecay:
-    """The schedule that the settings describe."""
+def schedule(settings: TrainerSettings, total_steps: int, pairs: int) -> WarmupPolynomialDecay:
+    """The schedule that the settings describe, for steps of so many pairs.
+
+    Source of the square root: Malladi et al., "On the SDEs and Scaling Rules for Adaptive Gradient
+    Algorithms", NeurIPS 2022.
+    """
+    growth = math.sqrt(pairs / settings.pairs_per_batch)
     return WarmupPolynomialDecay(
-        peak=settings.learning_rate,
-        end=settings.end_learning_rate,
+        peak=settings.learning_rate * growth,
+        end=settings.end_learning_rate * growth,
         warmup_steps=settings.warmup_steps,
         total_steps=total_steps,
         power=settings.decay_power,

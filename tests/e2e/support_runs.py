@@ -32,15 +32,13 @@ SETTINGS = (
     "speech.calibration_speaker_fraction=0.0",
     "spectrogram.window_seconds=0.544",
     "spectrogram.n_mels=32",
-    "pairs.train.similar_per_speaker=20",
-    "pairs.train.dissimilar=20",
+    "pairs.train.similar_per_speaker=40",
     "pairs.held_out.similar_per_speaker=25",
     "pairs.held_out.dissimilar=25",
     "pairs.shard_megabytes=0.1",
     "trainer.blocks=[1, 1, 1, 1]",
     "trainer.embedding_size=16",
-    "trainer.speakers_per_batch=4",
-    "trainer.windows_per_speaker=4",
+    "trainer.pairs_per_batch=8",
     f"trainer.epochs={EPOCHS}",
     f"trainer.steps_per_epoch={STEPS_PER_EPOCH}",
     "trainer.warmup_steps=2",
@@ -182,10 +180,9 @@ def split_files(artifact_folder: Path) -> dict[str, list[Path]]:
 
 
 def records(files: list[Path]) -> Iterator[tf.train.Example]:
-    """The tf.Examples of plain or gzipped files, in order."""
+    """The tf.Examples of files, in order."""
     for path in files:
-        compression = "GZIP" if path.suffix == ".gz" else ""
-        for record in tf.data.TFRecordDataset(str(path), compression).as_numpy_iterator():
+        for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
             yield tf.train.Example.FromString(record)
 
 

@@ -87,8 +87,7 @@ def _write_examples(directory, trials_by_split):
     for split, trials in trials_by_split.items():
         folder = directory / f"Split-{split}"
         folder.mkdir(parents=True)
-        options = tf.io.TFRecordOptions(compression_type="GZIP")
-        with tf.io.TFRecordWriter(str(folder / "pairs-00000-of-00001.gz"), options) as writer:
+        with tf.io.TFRecordWriter(str(folder / "pairs-00000-of-00001")) as writer:
             for trial in trials:
                 writer.write(_serialise(trial))
     artifact = standard_artifacts.Examples()

@@ -69,9 +69,7 @@ def files(pairs, split):
 
 def rows(pairs, split):
     made = []
-    dataset = tf.data.TFRecordDataset(
-        [str(path) for path in files(pairs, split)], compression_type="GZIP"
-    )
+    dataset = tf.data.TFRecordDataset([str(path) for path in files(pairs, split)])
     for record in dataset.as_numpy_iterator():
         example = tf.train.Example.FromString(record)
         made.append(
@@ -102,7 +100,7 @@ def test_pairs_have_no_anomalies_against_the_schema(pairs):
     examples = [tf.train.Example()]
     for split in features.SPLITS:
         paths = [str(path) for path in files(pairs, split)]
-        dataset = tf.data.TFRecordDataset(paths, compression_type="GZIP")
+        dataset = tf.data.TFRecordDataset(paths)
         examples = [tf.train.Example.FromString(r) for r in dataset.as_numpy_iterator()]
         for example in examples:
             assert set(example.features.feature) == {feature.name for feature in schema.feature}
@@ -152,7 +150,7 @@ def test_spectrograms_are_those_of_the_placed_windows(speech, pairs):
 def test_shards_are_bounded_and_ordered_by_identity(pairs):
     assert len(files(pairs, "train")) == 4  # 30 pairs of 12,288 bytes, 0.1 MB a file
     for path in files(pairs, "train"):
-        dataset = tf.data.TFRecordDataset(str(path), compression_type="GZIP")
+        dataset = tf.data.TFRecordDataset(str(path))
         identities = [
             tf.train.Example.FromString(record).features.feature["pair_id"].bytes_list.value[0]
             for record in dataset.as_numpy_iterator()

@@ -1,6 +1,7 @@
 """One whole training, small: what it leaves behind, and that it resumes."""
 
 import json
+import re
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -30,8 +31,6 @@ SPECTROGRAM = SpectrogramSettings(window_seconds=0.624, n_fft=256, hop_samples=1
 SMALL = TrainerSettings(
     blocks=(1, 1, 1, 1),
     embedding_size=8,
-    speakers_per_batch=4,
-    windows_per_speaker=4,
     pairs_per_batch=8,
     epochs=2,
     steps_per_epoch=4,
@@ -44,7 +43,8 @@ SMALL = TrainerSettings(
 def arguments(folder, settings, spectrogram=SPECTROGRAM):
     for number, split in enumerate(("train", "calibration", "eval")):
         if not (folder / f"Split-{split}").exists():
-            write_pairs(folder / f"Split-{split}", seed=number, noisy=True)
+            dissimilar = settings.reads_dissimilar or split != "train"
+            write_pairs(folder / f"Split-{split}", seed=number, noisy=True, dissimilar=dissimilar)
     return SimpleNamespace(
         custom_config={
             "trainer": settings.model_dump_json(),
@@ -87,7 +87,7 @@ def test_a_training_leaves_a_calibrated_float32_model(tmp_path, update, caplog):
     records = [
         record
         for path in (tmp_path / "Split-eval").glob("*")
-        for record in tf.data.TFRecordDataset(str(path), "GZIP").as_numpy_iterator()
+        for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator()
     ]
     # More than one part of the tower's loop, and the last part not full.
     scores = model.signatures["score_pairs"](examples=tf.constant(records * 2))
@@ -124,8 +124,15 @@ def test_a_training_leaves_a_calibrated_float32_model(tmp_path, update, caplog):
     assert (card["config_digest"], card["data_digest"], card["code_digest"]) == ("c", "d", "e")
     assert list((tmp_path / "model_run").rglob("events.out.tfevents.*"))
     assert not any((tmp_path / "checkpoints").iterdir())
-    lines = progress_lines(caplog)
-    assert [line.split(":")[0] for line in lines[:2]] == ["epoch 1/2", "epoch 2/2"]
+    first, *lines = progress_lines(caplog)
+    assert re.fullmatch(r"the graph and its first step: \d+\.\d s", first)
+    for epoch, (speed, quality) in enumerate(zip(lines[:4:2], lines[1:4:2], strict=True), start=1):
+        assert quality.startswith(f"epoch {epoch}/2: loss ")
+        assert re.fullmatch(
+            rf"epoch {epoch}/2: \d+\.\d windows/s, waiting for input \d+\.\d %, "
+            r"\d+\.\d of \d+ cores busy",
+            speed,
+        )
 
 
 def test_a_training_that_was_cut_off_continues_at_its_epoch(tmp_path, monkeypatch, caplog):
@@ -147,7 +154,7 @@ def test_a_training_that_was_cut_off_continues_at_its_epoch(tmp_path, monkeypatc
     monkeypatch.undo()
     caplog.clear()
     run_fn(told)
-    epochs = [line.split(":")[0] for line in progress_lines(caplog) if line.startswith("epoch")]
+    epochs = [line.split(":")[0] for line in progress_lines(caplog) if ": loss " in line]
     assert epochs == ["epoch 3/4", "epoch 4/4"]
     card = json.loads(Path(told.serving_model_dir, "assets.extra/swar.json").read_text())
     assert [row["epoch"] for row in card["history"]] == [1, 2, 3, 4]

@@ -1,7 +1,5 @@
 """Schedule, tower, streams and monitor, each on its own."""
 
-import collections
-
 import keras
 import numpy as np
 import pytest
@@ -18,9 +16,7 @@ from components.trainer.tower import build_tower
 from components.trials import area_under_roc
 from tests.support_pairs import FRAMES, MELS, write_pairs
 
-SMALL = TrainerSettings(
-    blocks=(1, 1, 1, 1), embedding_size=8, speakers_per_batch=3, windows_per_speaker=4
-)
+SMALL = TrainerSettings(blocks=(1, 1, 1, 1), embedding_size=8, pairs_per_batch=6)
 
 
 SHAPE = data.TrainShape(MELS, FRAMES, FRAMES)
@@ -98,44 +94,53 @@ def test_weights_file_is_loaded_and_a_wrong_one_refused(tmp_path):
         build_tower(SMALL.model_copy(update={"weights": str(path)}), MELS, FRAMES)
 
 
-def test_balanced_batches_have_equal_numbers_of_each_speaker(tmp_path):
-    stream = data.balanced_windows(write_pairs(tmp_path / "train"), SMALL, SHAPE)
+def batches(patterns, settings=SMALL, shape=SHAPE):
+    return data.training_batches(patterns, settings, shape, settings.pairs_per_batch)
+
+
+def test_batches_hold_pairs_of_one_speaker_with_their_hash(tmp_path):
+    stream = batches(write_pairs(tmp_path / "train", dissimilar=False))
     seen = set()
     for windows, speaker in stream.take(10):
-        assert windows.shape == (12, MELS, FRAMES)
-        counts = collections.Counter(speaker.numpy().tolist())
-        assert all(count % SMALL.windows_per_speaker == 0 for count in counts.values())
+        assert windows.dtype == tf.uint8 and windows.shape == (12, MELS, FRAMES)
+        assert speaker.dtype == tf.int64
+        np.testing.assert_array_equal(speaker.numpy()[::2], speaker.numpy()[1::2])
         # A window and the hash beside it belong together.
         by_hash = dict(zip(speaker.numpy().tolist(), windows.numpy()[:, 0, 0], strict=True))
         assert all(
             by_hash[s] == w for s, w in zip(speaker.numpy(), windows.numpy()[:, 0, 0], strict=True)
         )
-        seen |= set(counts)
+        seen |= set(speaker.numpy().tolist())
     assert len(seen) == 6
 
 
-def test_listed_batches_keep_pairs_together(tmp_path):
-    stream = data.listed_pairs(
-        write_pairs(tmp_path / "train"),
-        SMALL.model_copy(update={"pairs_per_batch": 8}),
-        SHAPE,
-    )
-    for windows, label in stream.take(5):
+def test_listed_batches_have_labels(tmp_path):
+    settings = SMALL.model_copy(update={"pairs_per_batch": 8, "loss": "listed"})
+    for windows, label in batches(write_pairs(tmp_path / "train"), settings).take(5):
         assert windows.shape == (16, MELS, FRAMES)
         same = windows.numpy()[::2, 0, 0] == windows.numpy()[1::2, 0, 0]
         np.testing.assert_array_equal(label.numpy()[::2] == 1, same)
         np.testing.assert_array_equal(label.numpy()[::2], label.numpy()[1::2])
 
 
+def test_an_epoch_reads_every_pair_once(tmp_path):
+    patterns = write_pairs(tmp_path / "train", pairs=36, noisy=True, dissimilar=False)
+    stored = data.load_windows(patterns, MELS, FRAMES, pairs=36).spectrogram
+    (epoch,) = batches(patterns, SMALL.model_copy(update={"pairs_per_batch": 36})).take(1)
+    read = epoch[0].numpy()
+    assert {window.tobytes() for window in read} == {window.tobytes() for window in stored}
+    assert not np.array_equal(read, stored)
+
+
 def test_streams_repeat_with_their_seed(tmp_path):
-    patterns = write_pairs(tmp_path / "train")
+    patterns = write_pairs(tmp_path / "train", noisy=True)
 
-    def first_batch(seed):
-        settings = SMALL.model_copy(update={"seed": seed})
-        return next(iter(data.balanced_windows(patterns, settings, SHAPE)))[1].numpy()
+    def first(seed):
+        stream = batches(patterns, SMALL.model_copy(update={"seed": seed}))
+        return np.concatenate([windows.numpy() for windows, _ in stream.take(9)])
 
-    np.testing.assert_array_equal(first_batch(0), first_batch(0))
-    assert not np.array_equal(first_batch(0), first_batch(1))
+    np.testing.assert_array_equal(first(0), first(0))
+    assert not np.array_equal(first(0), first(1))
 
 
 def test_batches_are_cut_to_lengths_between_the_two(tmp_path):
@@ -145,7 +150,7 @@ def test_batches_are_cut_to_lengths_between_the_two(tmp_path):
     stored = data.load_windows(patterns, MELS, FRAMES, pairs=40).spectrogram
     assert stored.max(axis=(1, 2)).min() < 255, "a cut must have something to raise"
     lengths = set()
-    for windows, _ in data.balanced_windows(patterns, SMALL, shape).take(40):
+    for windows, _ in batches(patterns, SMALL, shape).take(40):
         length = windows.shape[2]
         lengths.add(length)
         # Neighbouring frames of a stored window, and their peak is 255.
@@ -177,8 +182,8 @@ def test_a_stretch_of_a_longer_window_is_what_the_front_end_makes_of_it():
 def test_masks_blank_bands_of_the_training_stream(tmp_path):
     patterns = write_pairs(tmp_path / "train")
     settings = SMALL.model_copy(update={"time_mask_frames": 10, "frequency_mask_mels": 8})
-    windows, _speaker = next(iter(data.balanced_windows(patterns, settings, SHAPE)))
-    plain, _ = next(iter(data.balanced_windows(patterns, SMALL, SHAPE)))
+    windows, _speaker = next(iter(batches(patterns, settings)))
+    plain, _ = next(iter(batches(patterns)))
     assert windows.dtype == tf.uint8
     masked = (windows.numpy() == 0) & (plain.numpy() > 0)
     assert 0 < masked.mean() < 0.6
