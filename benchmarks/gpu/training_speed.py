@@ -1,59 +1,68 @@
-"""The training step on a card: windows and pairs in a second, and the share of the card's peak.
+"""How fast a card trains: one batch from memory, pairs from disk, float16 beside float32.
 
-`python -m benchmarks.gpu.training_speed [--config CONFIG] [--set KEY=VALUE ...] [--steps N]
-[--peak-teraflops X]`: trains the settings' tower on noise from memory, on all GPUs that there
-are. Compare `--set trainer.xla=true`, `--set trainer.precision=float32` and batch sizes.
+`python -m benchmarks.gpu.training_speed PAIRS [--pairs-per-batch N ...] [--steps N] [--xla]
+[--config CONFIG] [--peak-teraflops X]`: PAIRS is a pattern of files of training pairs,
+`OUTPUT/artifacts/SpectrogramPairGen/pairs/*/Split-train/*` of a run; CONFIG how they were made.
+Prints one table, a row as soon as it is measured. With --xla a last row is compiled by XLA. The
+windows of a step are those of all GPUs, twice the pairs of each; without a GPU it runs too, and
+says nothing of one.
 """
 
 import argparse
 import re
 import time
 from dataclasses import dataclass
+from typing import Final
 
 import keras
-import numpy as np
 import tensorflow as tf
 from tensorflow.python.framework.convert_to_constants import (
     convert_variables_to_constants_v2,
 )
 
 from components.settings import TrainerSettings
-from components.trainer import devices
-from components.trainer.losses import make_loss
-from components.trainer.tower import build_tower
+from components.trainer import data, devices
+from components.trainer.compiled import compiled_tower
+from components.trainer.throughput import InputClock, Throughput
 from pipeline.config import load_config
 
-WARM_UP_STEPS, STEPS = 20, 100
-TERA = 1e12
+STEPS: Final = 96
+TERA: Final = 1e12
 # Backward, every product is made twice: for the inputs and for the weights.
-TRAINING_TO_FORWARD = 3
+TRAINING_TO_FORWARD: Final = 3
 # Dense float16 products with float32 sums, from NVIDIA's data sheets; by a word of the card's name.
-PEAK_TERAFLOPS = {
+PEAK_TERAFLOPS: Final = {
     "T4": 65.0,
     "V100": 125.0,
     "L4": 121.0,
     "A10": 125.0,
     "A100": 312.0,
     "H100": 989.0,
+    "H200": 989.0,
 }
+HEADER: Final = """\
+| precision | windows a step | first call | from memory, windows/s | of the card's peak \
+| from disk, windows/s | waiting for input |
+|---|---|---|---|---|---|---|"""
 
 
 @dataclass(frozen=True)
-class Speed:
-    """Of the training step."""
+class Row:
+    """What is measured together."""
 
-    compile_seconds: float
-    """The first steps."""
-    windows_per_second: float
+    precision: str
+    pairs: int
+    """On each device."""
+    xla: bool = False
 
 
-def forward_flops(tower: keras.Model) -> int:
+def forward_flops(settings: TrainerSettings, shape: data.TrainShape) -> int:
     """Operations for one window, a multiplication and an addition being two; by TF's profiler."""
-    shape = (1, *tower.input_shape[1:])
+    with devices.precision("float32"):
+        tower = compiled_tower(settings, shape, 1, settings.pairs_per_batch)
+    window = tf.TensorSpec((1, shape.n_mels, shape.frames), tf.uint8)
     function = tf.function(lambda window: tower(window, training=False))
-    graph = convert_variables_to_constants_v2(
-        function.get_concrete_function(tf.TensorSpec(shape, tf.uint8))
-    ).graph
+    graph = convert_variables_to_constants_v2(function.get_concrete_function(window)).graph
     options = tf.compat.v1.profiler.ProfileOptionBuilder(
         tf.compat.v1.profiler.ProfileOptionBuilder.float_operation()
     )
@@ -61,18 +70,42 @@ def forward_flops(tower: keras.Model) -> int:
     return int(counted.total_float_ops)
 
 
-def measure(tower: keras.Model, settings: TrainerSettings, windows: int, steps: int) -> Speed:
-    """Trains on one batch again and again."""
-    rng = np.random.default_rng(0)
-    spectrogram = rng.integers(0, 256, (windows, *tower.input_shape[1:]), dtype=np.uint8)
-    speaker = np.repeat(np.arange(windows), settings.windows_per_speaker)[:windows]
-    batch = tf.data.Dataset.from_tensors((spectrogram, speaker)).repeat().prefetch(2)
-    taken = []
-    for count in (WARM_UP_STEPS, steps):
-        started = time.perf_counter()
-        tower.fit(batch, steps_per_epoch=count, epochs=1, shuffle=False, verbose=0)
-        taken.append(time.perf_counter() - started)
-    return Speed(taken[0], steps * windows / taken[1])
+def measure(tower: keras.Model, batches: tf.data.Dataset, windows: int, steps: int) -> Throughput:
+    """Trains for two epochs of so many steps: the second one counts."""
+    clock = InputClock()
+    throughput = Throughput(windows, clock, epochs=2)
+    fed = clock.watch(batches)
+    tower.fit(
+        fed, epochs=2, steps_per_epoch=steps, callbacks=[throughput], shuffle=False, verbose=0
+    )
+    return throughput
+
+
+def told(
+    row: Row,
+    settings: TrainerSettings,
+    shape: data.TrainShape,
+    patterns: list[str],
+    steps: int,
+    flops_of_peak: float | None,
+) -> str:
+    """Measures a row of the table; `flops_of_peak` is what part of the peak one window/s takes."""
+    keras.utils.set_random_seed(settings.seed)
+    strategy = devices.strategy()
+    pairs = row.pairs * strategy.num_replicas_in_sync
+    with devices.precision(row.precision):
+        with strategy.scope():
+            tower = compiled_tower(settings, shape, steps, pairs, xla=row.xla)
+        batches = data.training_batches(patterns, settings, shape, pairs)
+        from_memory = measure(tower, batches.take(1).cache().repeat(), 2 * pairs, steps)
+        from_disk = measure(tower, batches, 2 * pairs, steps).speeds[-1]
+    windows_per_second = from_memory.speeds[-1].windows_per_second
+    share = "" if flops_of_peak is None else f"{windows_per_second * flops_of_peak:.1%}"
+    return (
+        f"| {row.precision}{', XLA' if row.xla else ''} | {2 * pairs} "
+        f"| {from_memory.first_call_seconds:.1f} s | {windows_per_second:.0f} | {share} "
+        f"| {from_disk.windows_per_second:.0f} | {from_disk.waiting:.1%} |"
+    )
 
 
 def peak_teraflops(card: str) -> float | None:
@@ -81,63 +114,40 @@ def peak_teraflops(card: str) -> float | None:
     return next((peak for word, peak in PEAK_TERAFLOPS.items() if word in words), None)
 
 
-def report(
-    cards: list[str],
-    settings: TrainerSettings,
-    tower: keras.Model,
-    speed: Speed,
-    peak: float | None,
-) -> None:
-    """Prints what was measured."""
-    flops = forward_flops(tower)
-    reached = speed.windows_per_second * TRAINING_TO_FORWARD * flops / TERA
-    print(
-        f"precision {tower.dtype_policy.name}, XLA {'on' if settings.xla else 'off'}: "
-        f"{speed.windows_per_second:.1f} windows/s, {speed.windows_per_second / 2:.1f} pairs/s; "
-        f"the first {WARM_UP_STEPS} steps took {speed.compile_seconds:.0f} s\n"
-        f"{flops / 1e9:.3f} GFLOP forward for a window, {TRAINING_TO_FORWARD} times that to train: "
-        f"{reached:.3f} TFLOP/s"
-    )
-    if not cards:
-        print("This is a CPU: of a GPU these figures say nothing.")
-    if peak is not None:
-        whole = peak * max(1, len(cards))
-        print(f"{reached / whole:.1%} of the peak of {whole:g} TFLOP/s")
-    elif cards:
-        print(f"the peak of {cards[0]} is not in the table: tell it with --peak-teraflops")
-
-
 def main() -> None:
     """Reads the arguments, measures and prints."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--config", default="default")
-    parser.add_argument("--set", action="append", default=[], dest="settings")
+    parser.add_argument("pairs")
+    parser.add_argument("--pairs-per-batch", type=int, nargs="+", default=[128, 256])
     parser.add_argument("--steps", type=int, default=STEPS)
-    parser.add_argument("--peak-teraflops", type=float, help="of one card, in this precision")
-    told = parser.parse_args()
-    config = load_config(told.config, told.settings)
-    settings, spectrogram = config.trainer, config.spectrogram
+    parser.add_argument("--xla", action="store_true")
+    parser.add_argument("--config", default="default")
+    parser.add_argument("--peak-teraflops", type=float, help="of one card, in float16")
+    asked = parser.parse_args()
+    started = time.monotonic()
     devices.take_memory_as_needed()
     gpus = tf.config.list_physical_devices("GPU")
     cards = [tf.config.experimental.get_device_details(gpu)["device_name"] for gpu in gpus]
-    strategy = devices.strategy()
-    windows = settings.speakers_per_batch * settings.windows_per_speaker
-    windows *= strategy.num_replicas_in_sync
-    print(f"{', '.join(cards) or 'no GPU'}; {windows} windows in a step")
-    with devices.precision(settings.precision), devices.quick_graphs():
-        with strategy.scope():
-            frames = spectrogram.frames(config.speech.sample_rate)
-            tower = build_tower(settings, spectrogram.n_mels, frames)
-            tower.compile(
-                keras.optimizers.Adam(settings.learning_rate),
-                make_loss(settings),
-                jit_compile=settings.xla,
-            )
-        speed = measure(tower, settings, windows, told.steps)
-        peak = told.peak_teraflops
-        if peak is None and cards and tower.dtype_policy.name == "mixed_float16":
-            peak = peak_teraflops(cards[0])
-        report(cards, settings, tower, speed, peak)
+    config = load_config(asked.config)
+    shape = data.TrainShape.of(config.spectrogram, config.speech.sample_rate)
+    work = TRAINING_TO_FORWARD * forward_flops(config.trainer, shape)
+    peak = asked.peak_teraflops or (peak_teraflops(cards[0]) if cards else None)
+    flops_of_peak = None if peak is None else work / (peak * TERA * max(1, len(cards)))
+    print(
+        f"{', '.join(cards) or 'no GPU'}: {work / 1e9:.2f} GFLOP to train a window, peak "
+        f"{'unknown: tell it with --peak-teraflops' if peak is None else f'{peak:g} TFLOP/s'}"
+    )
+    fast = "mixed_float16" if cards else "float32"
+    rows = [Row(fast, pairs) for pairs in asked.pairs_per_batch]
+    if cards:
+        rows.append(Row("float32", asked.pairs_per_batch[0]))
+    if asked.xla:
+        rows.append(Row(fast, asked.pairs_per_batch[0], xla=True))
+    print(HEADER, flush=True)
+    for row in rows:
+        line = told(row, config.trainer, shape, [asked.pairs], asked.steps, flops_of_peak)
+        print(line, flush=True)
+    print(f"{time.monotonic() - started:.0f} s")
 
 
 if __name__ == "__main__":

@@ -20,18 +20,16 @@ from components.settings import (
     SpeechSettings,
     TrainerSettings,
 )
-from components.trainer import data, devices, losses
+from components.trainer import data, devices
 from components.trainer.calibration import Calibration, calibrate, calibration_trials
 from components.trainer.checkpoints import Checkpoints
+from components.trainer.compiled import compiled_tower
 from components.trainer.export import export
 from components.trainer.monitor import TrialMonitor, WindowEmbedder
 from components.trainer.normalisation import CohortNormalisation, voice_means
-from components.trainer.optimizer import FusedAdam
 from components.trainer.promise import NEAREST_STRANGERS, STRANGERS, promise
 from components.trainer.recordings import FrontEnd
-from components.trainer.schedule import schedule
 from components.trainer.throughput import InputClock, Throughput
-from components.trainer.tower import build_tower
 from components.trainer.utterances import HeardWindows
 from components.verification.measures import FALSE_ACCEPT_RATE, FALSE_REJECT_RATE
 
@@ -142,16 +140,7 @@ def _train(job: Job) -> tuple[keras.Model, WindowEmbedder, dict[str, Any]]:
     pairs = devices.pairs_per_step(settings, strategy.num_replicas_in_sync)
     steps = settings.steps_per_epoch or max(1, _pairs(job) // pairs)
     with strategy.scope():
-        tower = build_tower(settings, job.train_shape.n_mels, job.train_shape.only_frames)
-        tower.compile(
-            optimizer=_optimizer(settings, steps * settings.epochs, pairs),
-            loss=losses.make_loss(settings),
-            steps_per_execution=devices.steps_at_once(steps),
-            jit_compile=False,
-            auto_scale_loss=False,  # FusedAdam scales it
-        )
-        # Its variables, if made in the first step, have the step's graph built twice.
-        tower.optimizer.build(tower.trainable_variables)
+        tower = compiled_tower(settings, job.train_shape, steps, pairs)
     clock = InputClock()
     train_patterns = job.patterns[features.TRAIN]
     batches = data.training_batches(train_patterns, settings, job.train_shape, pairs)
@@ -175,17 +164,6 @@ def _train(job: Job) -> tuple[keras.Model, WindowEmbedder, dict[str, Any]]:
         )
     best_epoch = monitor.restore_best() + 1
     return tower, embedder, {"best_epoch": best_epoch, "history": monitor.history}
-
-
-def _optimizer(settings: TrainerSettings, steps: int, pairs: int) -> FusedAdam:
-    momentum = settings.weight_averaging
-    return FusedAdam(
-        schedule(settings, steps, pairs),
-        dynamic_loss_scale=keras.config.dtype_policy().name == "mixed_float16",
-        use_ema=momentum > 0.0,
-        ema_momentum=momentum,
-        ema_overwrite_frequency=None,
-    )
 
 
 def _pairs(job: Job) -> int:

@@ -3,7 +3,7 @@
 import logging
 import os
 import time
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import keras
 import tensorflow as tf
@@ -67,6 +67,14 @@ class CardUse:
         return sum(seen) / len(seen) if seen else None
 
 
+class Speed(NamedTuple):
+    """Of the steps of an epoch."""
+
+    windows_per_second: float
+    waiting: float
+    """For input, in [0, 1] of the time."""
+
+
 class Throughput(keras.callbacks.Callback):
     """Logs after each epoch: windows in a second, waiting for input, use of processors or cards.
 
@@ -77,6 +85,10 @@ class Throughput(keras.callbacks.Callback):
         windows: in a step.
         clock: watches the training's dataset.
         epochs: of the training.
+
+    Attributes:
+        first_call_seconds: what building the graph and its first step or steps took.
+        speeds: of each epoch, but one whose only call built the graph.
     """
 
     def __init__(self, windows: int, clock: InputClock, epochs: int) -> None:
@@ -85,7 +97,8 @@ class Throughput(keras.callbacks.Callback):
         self._clock = clock
         self._epochs = epochs
         self._cards = CardUse() if tf.config.list_physical_devices("GPU") else None
-        self._is_first_call = True
+        self.first_call_seconds: float | None = None
+        self.speeds: list[Speed] = []
         self._start(0)
 
     def _start(self, steps: int) -> None:
@@ -102,12 +115,11 @@ class Throughput(keras.callbacks.Callback):
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         """Leaves out the call that builds the graph; reads the cards."""
         self._steps = batch + 1
-        if self._is_first_call:
-            self._is_first_call = False
+        if self.first_call_seconds is None:
             _finish(logs)
-            seconds = time.monotonic() - self._started
+            self.first_call_seconds = time.monotonic() - self._started
             steps = "step" if self._steps == 1 else f"{self._steps} steps"
-            progress.info("the graph and its first %s: %.1f s", steps, seconds)
+            progress.info("the graph and its first %s: %.1f s", steps, self.first_call_seconds)
             self._start(self._steps)
         if self._cards:
             self._cards.look()
@@ -119,12 +131,15 @@ class Throughput(keras.callbacks.Callback):
         steps = self._steps - self._steps_before
         if not steps:
             return
+        waited = self._clock.seconds() - self._waited_before
+        speed = Speed(steps * self._windows / seconds, waited / seconds)
+        self.speeds.append(speed)
         progress.info(
             "epoch %d/%d: %.1f windows/s, waiting for input %.1f %%, %s",
             epoch + 1,
             self._epochs,
-            steps * self._windows / seconds,
-            100.0 * (self._clock.seconds() - self._waited_before) / seconds,
+            speed.windows_per_second,
+            100.0 * speed.waiting,
             self._use(seconds),
         )
 
