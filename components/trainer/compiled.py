@@ -26,7 +26,7 @@ def compiled_tower(
         shape: of the windows.
         steps_per_epoch: that `fit` is told.
         pairs: in a step, on all devices together.
-        xla: whether XLA compiles the step; for benchmarks, since it has never paid in a training.
+        xla: whether XLA compiles the step; for benchmarks: no training has gained by it yet.
     """
     momentum = settings.weight_averaging
     optimizer = FusedAdam(

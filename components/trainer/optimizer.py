@@ -36,9 +36,11 @@ class FusedAdam(keras.optimizers.Adam):
         Args:
             learning_rate: a number, or a schedule.
             dynamic_loss_scale: for float16; compile the model with `auto_scale_loss=False` then.
-            **kwargs: as of keras.optimizers.Adam.
+            **kwargs: as of keras.optimizers.Adam, but for `amsgrad`.
         """
         super().__init__(learning_rate, **kwargs)
+        if self.amsgrad:
+            raise ValueError("FusedAdam has no amsgrad: use keras.optimizers.Adam")
         self.dynamic_loss_scale = dynamic_loss_scale
         # Of the step that is being applied, for all variables: learning rate, and the decay rates
         # of both moments with their powers.

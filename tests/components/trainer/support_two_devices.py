@@ -1,5 +1,6 @@
 """Trains on a processor in two parts, which only a process of its own can have; prints JSON."""
 
+import functools
 import json
 import sys
 from pathlib import Path
@@ -10,12 +11,14 @@ import tensorflow as tf
 
 from components.settings import TrainerSettings
 from components.trainer import devices, losses
+from components.trainer.optimizer import FusedAdam
 from components.trainer.run_fn import run_fn
 from components.trainer.tower import build_tower
 from tests.components.trainer.test_run_fn import SMALL, arguments
 from tests.support_pairs import FRAMES, MELS
 
 RATE = 0.1
+UPDATES = 5
 
 
 def main(folder: Path) -> None:
@@ -23,7 +26,9 @@ def main(folder: Path) -> None:
     parts = [tf.config.LogicalDeviceConfiguration()] * 2
     tf.config.set_logical_device_configuration(processor, parts)
     settings = SMALL.model_copy(update={"steps_per_epoch": None, "epochs": 1})
-    told = one_step(settings)
+    # Collective operations of two strategies in one process are taken for each other's.
+    devices.strategy = functools.cache(devices.strategy)
+    told = one_step(settings) | fused_updates()
     steps = []
     keras.callbacks.TensorBoard.on_train_batch_end = lambda self, batch, logs=None: steps.append(
         batch
@@ -64,6 +69,51 @@ def one_step(settings: TrainerSettings) -> dict[str, float]:
         "moved": float(max(moved)),
         "apart": float(max(apart)),
     }
+
+
+def fused_updates() -> dict[str, float]:
+    """The fused update of shared gradients, one of which overflows on the second device alone."""
+    strategy = devices.strategy()
+    with strategy.scope():
+        shared = updated()
+    alone = updated()
+    factor = float(alone[0].scale_loss(tf.constant(1.0)))
+
+    @tf.function
+    def on_both(grad: tf.Tensor, overflows: tf.Tensor) -> None:
+        def on_each() -> None:
+            part = tf.distribute.get_replica_context().replica_id_in_sync_group
+            is_infinite = overflows & (part == 1)
+            shared[0].apply([tf.where(is_infinite, np.inf, grad * (tf.cast(part, tf.float32) + 1))])
+
+        strategy.run(on_each)
+
+    for number in range(UPDATES):
+        grad = tf.constant(np.random.default_rng(number).normal(size=3) * factor, tf.float32)
+        overflows = number == UPDATES - 1
+        on_both(grad, tf.constant(overflows))
+        alone[0].apply([grad * (np.inf if overflows else 1.0 + 2.0)])
+    copies = [
+        [part.numpy() for part in strategy.experimental_local_results(variable.value)]
+        for variable in (shared[1], *shared[0].variables)
+    ]
+    single = [variable.numpy() for variable in (alone[1], *alone[0].variables)]
+    return {
+        "fused_apart": max(
+            float(np.abs(copy - value).max() / (1e-6 + np.abs(value).max()))
+            for both, value in zip(copies, single, strict=True)
+            for copy in both
+        ),
+        "copies": min(len(both) for both in copies),
+        "steps_left_out": UPDATES - int(single[1]),
+    }
+
+
+def updated() -> tuple[FusedAdam, keras.Variable]:
+    variable = keras.Variable(np.ones(3, np.float32))
+    optimizer = FusedAdam(RATE, dynamic_loss_scale=True)
+    optimizer.build([variable])
+    return optimizer, variable
 
 
 def step(tower: keras.Model, *batch: np.ndarray) -> float:

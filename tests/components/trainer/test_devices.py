@@ -100,6 +100,15 @@ def test_one_device_shares_nothing():
     assert devices.strategy().num_replicas_in_sync == 1
 
 
+def test_batches_and_calls_fit_the_device(monkeypatch):
+    assert devices.pairs_per_step(SMALL, replicas=1) == SMALL.pairs_per_batch
+    assert devices.steps_at_once(48) == 1
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [f"{kind}:0", f"{kind}:1"])
+    assert devices.pairs_per_step(SMALL, replicas=2) == 2 * SMALL.gpu_pairs_per_batch
+    # Keras would go on beyond the end of an epoch.
+    assert [devices.steps_at_once(steps) for steps in (48, 50, 17, 7, 1)] == [16, 10, 1, 7, 1]
+
+
 @pytest.mark.slow
 def test_two_devices_take_the_step_of_the_mean_of_their_gradients(tmp_path):
     module = "tests.components.trainer.support_two_devices"
@@ -111,6 +120,8 @@ def test_two_devices_take_the_step_of_the_mean_of_their_gradients(tmp_path):
     assert (told["devices"], told["replicas"]) == (2, 2)
     assert told["loss"] == pytest.approx(told["mean_of_halves"], rel=1e-4)
     assert told["moved"] > 1e-3 > 1e-5 > told["apart"]
+    assert (told["copies"], told["steps_left_out"]) == (2, 1)
+    assert told["fused_apart"] < 1e-5
     # 40 pairs; a step takes 8 of them on each of two devices.
     assert told["steps"] == 40 // (2 * 8)
     assert (tmp_path / "model" / "saved_model.pb").is_file()
