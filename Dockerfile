@@ -42,10 +42,12 @@ COPY --from=beam /opt/apache/beam /opt/apache/beam
 ARG USER_ID=10001
 RUN if [ "${USER_ID}" != 0 ]; then useradd --uid "${USER_ID}" --create-home swar; fi
 COPY --from=installed /wheels /tmp/wheels
-# Beam's boot would make a venv that sees only the base image's libraries.
+# Beam's boot would make a venv that sees only the base image's libraries. Engines import TensorFlow
+# before the package that asks it for oneDNN's kernels (components/__init__.py).
 ENV PATH=/opt/swar/bin:${PATH} \
     PYTHONUNBUFFERED=1 \
-    RUN_PYTHON_SDK_IN_DEFAULT_ENVIRONMENT=1
+    RUN_PYTHON_SDK_IN_DEFAULT_ENVIRONMENT=1 \
+    TF_ENABLE_ONEDNN_OPTS=1
 RUN pip install --no-cache-dir --no-deps /tmp/wheels/*.whl
 COPY deploy/container/entrypoint.sh /usr/local/bin/swar-entrypoint
 USER ${USER_ID}

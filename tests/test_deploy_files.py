@@ -64,6 +64,17 @@ def test_compose_and_kubernetes_run_the_same_server(compose, container, predicto
     assert set(predictor["model"]["args"]) < set(container["args"])
 
 
+def test_the_server_on_a_card_is_the_same_but_for_its_image():
+    services = load(ROOT / "compose.yaml")["services"]
+    on_card = dict(services["serving-gpu"])
+    (device,) = on_card.pop("deploy")["resources"]["reservations"]["devices"]
+    assert (device["driver"], device["capabilities"]) == ("nvidia", ["gpu"])
+    # Whoever starts everything starts one server, not two on one port.
+    assert on_card.pop("profiles") == ["gpu"]
+    assert on_card.pop("image") == services["serving"]["image"] + "-gpu"
+    assert on_card == {name: value for name, value in services["serving"].items() if name != "image"}
+
+
 def test_ports_agree(compose, container):
     arguments = flags(compose["command"])
     ports = {int(arguments["port"]), int(arguments["rest_api_port"])}

@@ -1,0 +1,31 @@
+"""TensorFlow's kernels of oneDNN are on, whatever TensorFlow thinks of the processor."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+ASKED = "TF_ENABLE_ONEDNN_OPTS"
+
+
+@pytest.mark.parametrize(
+    "module", ["pipeline.cli", "components.trainer.run_fn", "serving.server", "pipeline.beam_runner"]
+)
+def test_it_is_asked_for_before_tensorflow_is_imported(module):
+    code = (
+        f"import importlib, os, sys; importlib.import_module('{module}');"
+        "modules = list(sys.modules);"
+        "in_time = 'tensorflow' not in modules or "
+        "modules.index('components') < modules.index('tensorflow');"
+        f"print(os.environ.get('{ASKED}'), in_time)"
+    )
+    asked_by_nobody = {name: value for name, value in os.environ.items() if name != ASKED}
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        check=True,
+        capture_output=True,
+        text=True,
+        env=asked_by_nobody,
+    )
+    assert done.stdout.split() == ["1", "True"]
