@@ -100,8 +100,8 @@ def _is_on_disk(model: types.Artifact) -> bool:
     return bool(fileio.exists(_card(model)))
 
 
-def _window(model: types.Artifact) -> tuple[Any, Any]:
-    """Sample rate and spectrogram settings that the model was trained with."""
+def _window(model: types.Artifact) -> tuple[Any, ...]:
+    """What the pairs are that a model reads: sample rate, spectrograms and how they are packed."""
     with fileio.open(_card(model)) as file:
         card = json.loads(file.read())
-    return card["sample_rate"], card["spectrogram"]
+    return card["sample_rate"], card["spectrogram"], card.get("spectrogram_codec")

@@ -3,7 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
-from components import features, spectrogram_image
+from components import features, spectrogram_codec
 
 MELS, FRAMES = 32, 40
 
@@ -27,7 +27,7 @@ def write_pairs(folder, speakers=6, pairs=40, seed=0, noisy=False, frames=FRAMES
                 if noisy:
                     window = (40 * window + rng.integers(0, 9, window.shape)).astype(np.uint8)
                 values |= {
-                    features.sided(features.SPECTROGRAM, side): spectrogram_image.encode(window),
+                    features.sided(features.SPECTROGRAM, side): spectrogram_codec.encode(window),
                     features.sided(features.SPEAKER, side): b"s%d" % speaker,
                     features.sided(features.RECORDING, side): b"r%d" % speaker,
                     features.sided(features.START_SECONDS, side): float(index),

@@ -72,7 +72,9 @@ def test_the_server_on_a_card_is_the_same_but_for_its_image():
     # Whoever starts everything starts one server, not two on one port.
     assert on_card.pop("profiles") == ["gpu"]
     assert on_card.pop("image") == services["serving"]["image"] + "-gpu"
-    assert on_card == {name: value for name, value in services["serving"].items() if name != "image"}
+    assert on_card == {
+        name: value for name, value in services["serving"].items() if name != "image"
+    }
 
 
 def test_ports_agree(compose, container):

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import soxr
 import tensorflow as tf
 
-from components import features, frontend, spectrogram_image
+from components import features, frontend, spectrogram_codec
 from components.pcm16 import INT16_PEAK
 from components.settings import AugmentationSettings, SpectrogramSettings
 from components.spectrogram_pair_gen.augmentation import augment
@@ -175,7 +175,7 @@ class WindowCutter:
                     recording=placed.recording,
                     start_seconds=piece_start + placed.start / self._sample_rate,
                     level_dbfs=frontend.rms_dbfs(row),
-                    spectrogram=spectrogram_image.encode(spectrogram),
+                    spectrogram=spectrogram_codec.encode(spectrogram),
                 )
 
     def _augmented(

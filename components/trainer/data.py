@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from components import features, spectrogram_image
+from components import features, spectrogram_codec
 from components.errors import SwarError
 from components.settings import SpectrogramSettings, TrainerSettings
 
@@ -86,7 +86,7 @@ def parse_pairs(records: tf.Tensor, n_mels: int, frames: int) -> Parsed:
         )
         for key in kinds
     }
-    windows[features.SPECTROGRAM] = spectrogram_image.decode_batch(
+    windows[features.SPECTROGRAM] = spectrogram_codec.decode_batch(
         windows[features.SPECTROGRAM], n_mels, frames
     )
     return windows | {features.LABEL: parsed[features.LABEL]}

@@ -9,6 +9,7 @@ from typing import Any, Final
 import keras
 import tensorflow as tf
 
+from components import spectrogram_codec
 from components.artifacts import MODEL_CARD
 from components.trainer.calibration import Calibration
 from components.trainer.normalisation import CohortNormalisation
@@ -55,6 +56,7 @@ def export(
         "sample_rate": front_end.speech.sample_rate,
         "speech": front_end.speech.model_dump(),
         "spectrogram": front_end.spectrogram.model_dump(),
+        "spectrogram_codec": spectrogram_codec.NAME,
         "serving": front_end.serving.model_dump(),
         "embedding_size": tower.output_shape[-1],
         "threshold": calibration.threshold,

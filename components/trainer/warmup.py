@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
-from components import features, spectrogram_image
+from components import features, spectrogram_codec
 from components.frontend import INT16_PEAK
 from components.trainer.recordings import FrontEnd
 
@@ -79,7 +79,7 @@ def _pair(front_end: FrontEnd) -> bytes:
     """A serialised pair of two empty windows."""
     spectrogram = front_end.spectrogram
     shape = spectrogram.n_mels, spectrogram.frames(front_end.speech.sample_rate)
-    empty = spectrogram_image.encode(np.zeros(shape, np.uint8))
+    empty = spectrogram_codec.encode(np.zeros(shape, np.uint8))
     values: dict[str, bytes | int | float] = {features.LABEL: 1}
     for side in features.SIDES:
         values |= {

@@ -19,13 +19,14 @@ from components.rolled_back import mark_rolled_back
 COMPLETE, CACHED = "COMPLETE", "CACHED"
 
 
-def _model(artifact_id, folder, n_mels=64):
+def _model(artifact_id, folder, n_mels=64, codec="zlib"):
     artifact = Model()
     artifact.id = artifact_id
     artifact.uri = str(folder / str(artifact_id))
     card = folder / str(artifact_id) / "Format-Serving" / MODEL_CARD
     card.parent.mkdir(parents=True)
-    card.write_text(json.dumps({"sample_rate": 16_000, "spectrogram": {"n_mels": n_mels}}))
+    spectrogram = {"spectrogram": {"n_mels": n_mels}, "spectrogram_codec": codec}
+    card.write_text(json.dumps({"sample_rate": 16_000, **spectrogram}))
     return artifact
 
 
@@ -70,13 +71,13 @@ def test_models_of_other_windows_gone_or_rolled_back_are_no_baseline(tmp_path):
     kept, candidate = _model(1, tmp_path), _model(5, tmp_path)
     other, gone = _model(2, tmp_path, n_mels=40), _model(3, tmp_path)
     shutil.rmtree(gone.uri)
-    taken_back = _model(4, tmp_path)
+    taken_back, packed_otherwise = _model(4, tmp_path), _model(6, tmp_path, codec="png")
     mark_rolled_back(taken_back.uri, "2026-01-02T03:04:05Z")
     resolved = LatestOtherBlessedModelStrategy().resolve_artifacts(
         None,
         {
-            "model": [kept, other, gone, taken_back, candidate],
-            "model_blessing": [_blessing(number) for number in (1, 2, 3, 4)],
+            "model": [kept, other, gone, taken_back, packed_otherwise, candidate],
+            "model_blessing": [_blessing(number) for number in (1, 2, 3, 4, 6)],
             "candidate": [candidate],
         },
     )

@@ -10,7 +10,8 @@ ASKED = "TF_ENABLE_ONEDNN_OPTS"
 
 
 @pytest.mark.parametrize(
-    "module", ["pipeline.cli", "components.trainer.run_fn", "serving.server", "pipeline.beam_runner"]
+    "module",
+    ["pipeline.cli", "components.trainer.run_fn", "serving.server", "pipeline.beam_runner"],
 )
 def test_it_is_asked_for_before_tensorflow_is_imported(module):
     code = (

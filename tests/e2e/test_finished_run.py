@@ -9,7 +9,7 @@ import tensorflow as tf
 from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
 
-from components import features, spectrogram_image
+from components import features, spectrogram_codec
 from components.artifacts import MODEL_CARD
 from pipeline.pipeline import PAIR_SCHEMA
 from pipeline.summary import RunSummary
@@ -168,7 +168,7 @@ def test_pairs_are_whole_windows_of_both_kinds(finished: Run, pairs: Examples) -
             assert same == bool(_number(example, features.LABEL))
             for side in features.SIDES:
                 (spectrogram,) = held[f"spectrogram_{side}"].bytes_list.value
-                pixels = spectrogram_image.decode(spectrogram)
+                pixels = spectrogram_codec.decode(spectrogram, settings.n_mels)
                 assert (pixels.shape, pixels.max()) == (shape, 255)
 
 

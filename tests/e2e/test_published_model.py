@@ -13,7 +13,7 @@ from scipy.stats import spearmanr
 from sklearn.metrics import precision_score, recall_score, roc_auc_score, roc_curve
 from tensorflow.core.protobuf import saved_model_pb2
 
-from components import audio, features, spectrogram_image
+from components import audio, features, spectrogram_codec
 from components.artifacts import MODEL_CARD
 from components.trainer.warmup import WARMUP_REQUESTS
 from pipeline.code_digest import code_digest
@@ -50,11 +50,11 @@ def _scores(model: Any, examples: list[tf.train.Example]) -> dict[str, tf.Tensor
     return scores
 
 
-def _windows(examples: list[tf.train.Example], side: str) -> NDArray[np.uint8]:
+def _windows(examples: list[tf.train.Example], side: str, n_mels: int) -> NDArray[np.uint8]:
     spectrograms = [
         example.features.feature[f"spectrogram_{side}"].bytes_list.value[0] for example in examples
     ]
-    return np.stack([spectrogram_image.decode(item) for item in spectrograms])
+    return np.stack([spectrogram_codec.decode(item, n_mels) for item in spectrograms])
 
 
 def _labels(examples: list[tf.train.Example]) -> NDArray[np.int64]:
@@ -83,6 +83,7 @@ def test_the_card_traces_the_model_to_what_made_it(finished: Run, card: dict[str
     assert card["data_digest"] == finished.summary.data_digest
     assert card["code_digest"] == code_digest("components.trainer")
     assert card["spectrogram"] == config.spectrogram.model_dump()
+    assert card["spectrogram_codec"] == spectrogram_codec.NAME
     assert card["serving"] == config.serving.model_dump()
     assert card["sample_rate"] == config.speech.sample_rate
     assert card["threshold"] > 0.0
@@ -93,7 +94,8 @@ def test_distances_are_those_of_the_embeddings(
     finished: Run, model: Any, card: dict[str, Any], trials: dict[str, list[tf.train.Example]]
 ) -> None:
     examples = trials[features.EVAL]
-    a, b = (model.embed_windows(_windows(examples, side)) for side in features.SIDES)
+    n_mels = finished.config.spectrogram.n_mels
+    a, b = (model.embed_windows(_windows(examples, side, n_mels)) for side in features.SIDES)
     assert a.dtype == b.dtype == tf.float32
     assert a.shape == (len(examples), finished.config.trainer.embedding_size)
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from components import features, spectrogram_image
+from components import features, spectrogram_codec
 from components.settings import AugmentationSettings, SpectrogramSettings
 from components.spectrogram_pair_gen.sampling import Placement, Voice
 from components.spectrogram_pair_gen.windows import Babble, Window, WindowCutter
@@ -50,7 +50,7 @@ def window_at(file: str, speed: float, start: int) -> Window:
 @pytest.mark.parametrize("speed", [0.8, 0.9, 1.0, 1.1, 1.25])
 def test_a_tone_rises_with_the_speed(tone, speed):
     window = window_at(tone, speed, 0)
-    band = np.argmax(np.mean(spectrogram_image.decode(window.spectrogram), axis=1))
+    band = np.argmax(np.mean(spectrogram_codec.decode(window.spectrogram, SETTINGS.n_mels), axis=1))
     centres = librosa.mel_frequencies(n_mels=SETTINGS.n_mels + 2, fmax=RATE / 2)[1:-1]
     assert abs(centres[band] - speed * TONE_HZ) < 60.0  # half a band
     assert window.speaker == ("asha" if speed == 1.0 else f"asha at speed {speed:g}")
@@ -60,7 +60,7 @@ def test_a_tone_rises_with_the_speed(tone, speed):
 def test_a_window_at_the_very_end_is_full(tone, speed):
     length = Voice("asha", speed).samples(SETTINGS.window_samples(RATE))
     window = window_at(tone, speed, 4 * RATE - length)
-    levels = spectrogram_image.decode(window.spectrogram).max(axis=0)
+    levels = spectrogram_codec.decode(window.spectrogram, SETTINGS.n_mels).max(axis=0)
     assert levels.min() > 200  # the tone sounds in every frame
 
 

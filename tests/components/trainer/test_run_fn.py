@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 from scipy.special import expit
 
-from components import spectrogram_image
+from components import spectrogram_codec
 from components.settings import (
     ServingSettings,
     SpectrogramSettings,
@@ -95,7 +95,7 @@ def test_a_training_leaves_a_calibrated_float32_model(tmp_path, update, caplog):
     embeddings = {}
     for side in "ab":
         windows = [feature[f"spectrogram_{side}"].bytes_list.value[0] for feature in parsed]
-        pixels = np.stack([spectrogram_image.decode(window) for window in windows])
+        pixels = np.stack([spectrogram_codec.decode(window, MELS) for window in windows])
         embeddings[side] = model.embed_windows(pixels)
         assert embeddings[side].dtype == tf.float32
     distance = np.linalg.norm(embeddings["a"] - embeddings["b"], axis=1)

@@ -9,7 +9,7 @@ import pytest
 import soundfile
 import tensorflow as tf
 
-from components import audio, features, spectrogram_image
+from components import audio, features, spectrogram_codec
 from components.settings import (
     ServingSettings,
     SpectrogramSettings,
@@ -142,7 +142,8 @@ def through_beam(path, folder, model):
         Placement(f"{i:04d}", 1, "a", Voice("s"), "r", 0, int(at)) for i, at in enumerate(starts)
     ]
     windows = model.cutter.cut(file, placements)
-    made = [spectrogram_image.decode(window.spectrogram) for window in windows]
+    n_mels = front_end.spectrogram.n_mels
+    made = [spectrogram_codec.decode(window.spectrogram, n_mels) for window in windows]
     shape = front_end.spectrogram.n_mels, front_end.spectrogram.frames(rate)
     return np.array(made, np.uint8).reshape(-1, *shape), len(pcm16) / rate
 
