@@ -41,6 +41,7 @@ SPEAKERS_PER_FILE = 170
 SETTINGS = (
     "pairs.train.similar_per_speaker=4",
     "pairs.train.dissimilar=4",
+    "trainer.loss=listed",
     "pairs.train_speeds=[1.0]",
 )
 MEGABYTE = 1e6
