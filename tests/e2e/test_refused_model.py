@@ -25,17 +25,17 @@ Rerun = Callable[..., Ended]
 
 def test_a_model_that_fails_its_bound_is_not_published(finished: Run, rerun: Rerun) -> None:
     shutil.rmtree(finished.published.parent)
-    ended = rerun("evaluator.max_eer_eval=0.0")
+    ended = rerun("evaluator.max_eer_unseen=0.0")
     assert (ended.status, ended.err) == (1, "")
     # The model is the same: only what judges it is done again.
     assert ended.states() == states(EVALUATOR, PUSHER, REPORT)
     assert not finished.published.parent.exists()
     told = json.loads((finished.output / "summary.json").read_text())
-    eer = finished.summary.metrics["eval"]["eer"]
+    eer = finished.summary.metrics["unseen"]["eer"]
     assert (told["blessed"], told["published_model"]) == (False, None)
-    assert told["not_blessed_because"] == [f"eer of eval is {eer:.4f}, allowed 0"]
+    assert told["not_blessed_because"] == [f"eer of unseen is {eer:.4f}, allowed 0"]
     assert "not published" in ended.out
-    assert "eer of eval is" in ended.out
+    assert "eer of unseen is" in ended.out
 
 
 def test_a_model_worse_than_the_last_blessed_one_is_not_published(
