@@ -9,7 +9,7 @@ from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor
 from tfx.types import standard_artifacts
 from tfx.types.artifact import Artifact
 
-from components.artifacts import SPLIT_COUNTS, Rejects
+from components.artifacts import SPLIT_COUNTS, Recordings, Rejects
 from components.spectrogram_pair_gen.executor import Executor as PairExecutor
 from components.speech_example_gen.executor import Executor as SpeechExecutor
 from components.speech_example_gen.sources import data_digest, list_recordings
@@ -31,7 +31,11 @@ def make_speech(data: Path, output: Path, config: Config, beam_workers: int) -> 
     started = time.monotonic()
     SpeechExecutor(_context(output / "tmp_speech", beam_workers)).Do(
         {},
-        {"speech": [speech], "rejects": [_artifact(Rejects, output / "rejects")]},
+        {
+            "speech": [speech],
+            "recordings": [_artifact(Recordings, output / "recordings")],
+            "rejects": [_artifact(Rejects, output / "rejects")],
+        },
         {
             "data": str(data),
             "data_digest": data_digest(list_recordings(str(data))),
