@@ -24,6 +24,7 @@ from components.settings import TrainerSettings
 from components.trainer import data, devices
 from components.trainer.compiled import compiled_tower
 from components.trainer.throughput import InputClock, Throughput
+from components.trainer.tower import build_tower
 from pipeline.config import load_config
 
 STEPS: Final = 96
@@ -59,7 +60,7 @@ class Row:
 def forward_flops(settings: TrainerSettings, shape: data.TrainShape) -> int:
     """Operations for one window, a multiplication and an addition being two; by TF's profiler."""
     with devices.precision("float32"):
-        tower = compiled_tower(settings, shape, 1, settings.pairs_per_batch)
+        tower = build_tower(settings, shape.n_mels, shape.only_frames)
     window = tf.TensorSpec((1, shape.n_mels, shape.frames), tf.uint8)
     function = tf.function(lambda window: tower(window, training=False))
     graph = convert_variables_to_constants_v2(function.get_concrete_function(window)).graph
@@ -81,7 +82,7 @@ def measure(tower: keras.Model, batches: tf.data.Dataset, windows: int, steps: i
     return throughput
 
 
-def told(
+def measured_line(
     row: Row,
     settings: TrainerSettings,
     shape: data.TrainShape,
@@ -95,7 +96,8 @@ def told(
     pairs = row.pairs * strategy.num_replicas_in_sync
     with devices.precision(row.precision):
         with strategy.scope():
-            tower = compiled_tower(settings, shape, steps, pairs, xla=row.xla)
+            tower = compiled_tower(settings, shape, steps, pairs)
+            tower.jit_compile = row.xla
         batches = data.training_batches(patterns, settings, shape, pairs)
         from_memory = measure(tower, batches.take(1).cache().repeat(), 2 * pairs, steps)
         from_disk = measure(tower, batches, 2 * pairs, steps).speeds[-1]
@@ -123,29 +125,31 @@ def main() -> None:
     parser.add_argument("--xla", action="store_true")
     parser.add_argument("--config", default="default")
     parser.add_argument("--peak-teraflops", type=float, help="of one card, in float16")
-    asked = parser.parse_args()
+    arguments = parser.parse_args()
     started = time.monotonic()
     devices.take_memory_as_needed()
     gpus = tf.config.list_physical_devices("GPU")
     cards = [tf.config.experimental.get_device_details(gpu)["device_name"] for gpu in gpus]
-    config = load_config(asked.config)
+    config = load_config(arguments.config)
     shape = data.TrainShape.of(config.spectrogram, config.speech.sample_rate)
     work = TRAINING_TO_FORWARD * forward_flops(config.trainer, shape)
-    peak = asked.peak_teraflops or (peak_teraflops(cards[0]) if cards else None)
+    peak = arguments.peak_teraflops or (peak_teraflops(cards[0]) if cards else None)
     flops_of_peak = None if peak is None else work / (peak * TERA * max(1, len(cards)))
     print(
         f"{', '.join(cards) or 'no GPU'}: {work / 1e9:.2f} GFLOP to train a window, peak "
         f"{'unknown: tell it with --peak-teraflops' if peak is None else f'{peak:g} TFLOP/s'}"
     )
     fast = "mixed_float16" if cards else "float32"
-    rows = [Row(fast, pairs) for pairs in asked.pairs_per_batch]
+    rows = [Row(fast, pairs) for pairs in arguments.pairs_per_batch]
     if cards:
-        rows.append(Row("float32", asked.pairs_per_batch[0]))
-    if asked.xla:
-        rows.append(Row(fast, asked.pairs_per_batch[0], xla=True))
+        rows.append(Row("float32", arguments.pairs_per_batch[0]))
+    if arguments.xla:
+        rows.append(Row(fast, arguments.pairs_per_batch[0], xla=True))
     print(HEADER, flush=True)
     for row in rows:
-        line = told(row, config.trainer, shape, [asked.pairs], asked.steps, flops_of_peak)
+        line = measured_line(
+            row, config.trainer, shape, [arguments.pairs], arguments.steps, flops_of_peak
+        )
         print(line, flush=True)
     print(f"{time.monotonic() - started:.0f} s")
 

@@ -12,21 +12,15 @@ from components.trainer.tower import build_tower
 
 
 def compiled_tower(
-    settings: TrainerSettings,
-    shape: TrainShape,
-    steps_per_epoch: int,
-    pairs: int,
-    *,
-    xla: bool = False,
+    settings: TrainerSettings, shape: TrainShape, steps_per_epoch: int, pairs: int
 ) -> keras.Model:
     """A tower to `fit`, in the precision and the distribution strategy that hold where it is made.
 
     Args:
         settings: of all of it.
         shape: of the windows.
-        steps_per_epoch: that `fit` is told.
+        steps_per_epoch: the argument of `fit`.
         pairs: in a step, on all devices together.
-        xla: whether XLA compiles the step; for benchmarks: no training has gained by it yet.
     """
     momentum = settings.weight_averaging
     optimizer = FusedAdam(
@@ -41,7 +35,7 @@ def compiled_tower(
         optimizer=optimizer,
         loss=make_loss(settings),
         steps_per_execution=devices.steps_at_once(steps_per_epoch),
-        jit_compile=xla,
+        jit_compile=False,
         auto_scale_loss=False,  # FusedAdam scales it
     )
     # Its variables, if made in the first step, have the step's graph built twice.

@@ -13,7 +13,7 @@ progress = logging.getLogger("swar.progress")
 
 
 class InputClock:
-    """How long whoever iterates over a dataset waits for its elements."""
+    """How long the iteration over a dataset waits for its elements."""
 
     def __init__(self) -> None:
         with tf.device("CPU"):
@@ -28,7 +28,7 @@ class InputClock:
             return element
 
         options = tf.data.Options()
-        # It would ask ahead of whoever waits.
+        # It would ask for elements before the training needs them.
         options.experimental_optimization.inject_prefetch = False
         watched = tf.data.Dataset.zip(now, dataset, now).map(count)
         return watched.with_options(options)
@@ -62,7 +62,7 @@ class CardUse:
         self._seen.append(sum(rates) / (100.0 * len(rates)))
 
     def mean(self) -> float | None:
-        """In [0, 1], since the last call; None where nobody looked."""
+        """In [0, 1], since the last call; None where `look` was not called."""
         seen, self._seen = self._seen, []
         return sum(seen) / len(seen) if seen else None
 
@@ -78,7 +78,7 @@ class Speed(NamedTuple):
 class Throughput(keras.callbacks.Callback):
     """Logs after each epoch: windows in a second, waiting for input, use of processors or cards.
 
-    The first call of a training builds its graph and is told by itself. What monitoring and saving
+    The first call of a training builds its graph and has its own line. What monitoring and saving
     take is not counted: put this callback in front of theirs.
 
     Args:

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-ASKED = "TF_ENABLE_ONEDNN_OPTS"
+VARIABLE = "TF_ENABLE_ONEDNN_OPTS"
 
 
 @pytest.mark.parametrize(
@@ -19,14 +19,14 @@ def test_it_is_asked_for_before_tensorflow_is_imported(module):
         "modules = list(sys.modules);"
         "in_time = 'tensorflow' not in modules or "
         "modules.index('components') < modules.index('tensorflow');"
-        f"print(os.environ.get('{ASKED}'), in_time)"
+        f"print(os.environ.get('{VARIABLE}'), in_time)"
     )
-    asked_by_nobody = {name: value for name, value in os.environ.items() if name != ASKED}
+    unset = {name: value for name, value in os.environ.items() if name != VARIABLE}
     done = subprocess.run(
         [sys.executable, "-c", code],
         check=True,
         capture_output=True,
         text=True,
-        env=asked_by_nobody,
+        env=unset,
     )
     assert done.stdout.split() == ["1", "True"]
