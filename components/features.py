@@ -33,7 +33,7 @@ START_SECONDS: Final = "start_seconds"  # float, in the cleaned recording
 LEVEL_DBFS: Final = "level_dbfs"  # float, RMS of the peak-normalised samples
 
 # `pairs` only.
-SPECTROGRAM: Final = "spectrogram"  # bytes: PNG of uint8 [n_mels, frames]
+SPECTROGRAM: Final = "spectrogram"  # bytes: uint8 [n_mels, frames], packed
 LABEL: Final = "label"  # int64, 1 same speaker, 0 different
 GENDER_PAIR: Final = "gender_pair"  # bytes: a gender, or "mixed"
 SPLIT: Final = "split"  # bytes, one of SPLITS
