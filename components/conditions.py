@@ -1,0 +1,74 @@
+"""The conditions that a model is judged under: what comes between a mouth and the model.
+
+A trial enrols a speaker on speech as it is and asks about speech under a condition, or both sides
+are under it. They are made from the recordings themselves; seeds decide what is drawn.
+"""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Final
+
+import numpy as np
+
+from components.degradation import (
+    Samples,
+    coded,
+    coloured_noise,
+    hum,
+    mix,
+    reverberate,
+    telephone,
+)
+
+Condition = Callable[[Samples, int, np.random.Generator], Samples]
+"""float32 [samples] with full scale 1, their rate in Hz, what draws: float32 [samples]."""
+
+CLEAN: Final = "clean"
+WHITE, PINK = 0.0, 1.0
+ROOM_SECONDS: Final = 0.4
+HUM_SNR_DB: Final = 10.0
+LEVEL_DB: Final = -40.0
+
+
+def _noise(
+    samples: Samples, _: int, generator: np.random.Generator, *, colour: float, snr_db: float
+) -> Samples:
+    return mix(samples, coloured_noise(len(samples), colour, generator), snr_db)
+
+
+def _telephone(samples: Samples, sample_rate: int, _: np.random.Generator) -> Samples:
+    return telephone(samples, sample_rate)
+
+
+def _mp3(samples: Samples, sample_rate: int, _: np.random.Generator) -> Samples:
+    return coded(samples, sample_rate, "mp3")
+
+
+def _opus(samples: Samples, sample_rate: int, _: np.random.Generator) -> Samples:
+    return coded(samples, sample_rate, "opus")
+
+
+def _room(samples: Samples, sample_rate: int, generator: np.random.Generator) -> Samples:
+    return reverberate(samples, sample_rate, ROOM_SECONDS, generator)
+
+
+def _hum(samples: Samples, sample_rate: int, generator: np.random.Generator) -> Samples:
+    return hum(samples, sample_rate, HUM_SNR_DB, generator)
+
+
+def _quiet(samples: Samples, _: int, __: np.random.Generator) -> Samples:
+    return samples * np.float32(10.0 ** (LEVEL_DB / 20.0))
+
+
+CONDITIONS: Final[Mapping[str, Condition]] = {
+    "white_noise_20_db": partial(_noise, colour=WHITE, snr_db=20.0),
+    "white_noise_10_db": partial(_noise, colour=WHITE, snr_db=10.0),
+    "pink_noise_10_db": partial(_noise, colour=PINK, snr_db=10.0),
+    "telephone": _telephone,
+    "mp3": _mp3,
+    "opus": _opus,
+    "room": _room,
+    "hum": _hum,
+    "quiet": _quiet,
+}
+"""By name; `clean`, the recordings as they are, is none of them."""

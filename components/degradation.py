@@ -1,0 +1,116 @@
+"""What rooms, surroundings, lines and codecs do to a waveform: pure functions."""
+
+import io
+import math
+from typing import Final, Literal
+
+import numpy as np
+import numpy.typing as npt
+import scipy.signal
+import soundfile
+import soxr
+
+Samples = npt.NDArray[np.float32]
+
+TELEPHONE_RATE: Final = 8_000
+TELEPHONE_BAND_HZ: Final = (300.0, 3_400.0)
+_FILTER_ORDER: Final = 4
+_MU: Final = 255.0  # ITU-T G.711
+_MU_STEPS: Final = 127.0  # of either sign: with 0, which G.711 has twice, they fill 8 bits
+_DECAY_DB: Final = 60.0
+# libsndfile's compression levels: at 16 kHz some 32 kb/s of MP3 and 20 kb/s of Opus.
+_CODECS: Final = {
+    "mp3": {
+        "format": "MP3",
+        "subtype": "MPEG_LAYER_III",
+        "bitrate_mode": "AVERAGE",
+        "compression_level": 0.85,
+    },
+    "opus": {"format": "OGG", "subtype": "OPUS", "compression_level": 0.95},
+}
+
+
+def reverberate(
+    samples: Samples, sample_rate: int, seconds: float, generator: np.random.Generator
+) -> Samples:
+    """The direct sound, then a tail of noise that falls by 60 dB in so many seconds, as loud.
+
+    Source: Polack's statistical model of a room response; Lebart, Boucher and Denbigh, "A new
+    method based on spectral subtraction for speech dereverberation", 2001, equation 1.
+    """
+    length = math.ceil(seconds * sample_rate)
+    decay = 10.0 ** (-_DECAY_DB / 20.0 * np.arange(length) / length)
+    tail = generator.standard_normal(length) * decay
+    response = np.concatenate([[1.0], tail / np.linalg.norm(tail)])
+    reverberant: Samples = scipy.signal.fftconvolve(samples, response).astype(np.float32)
+    return reverberant[: len(samples)]
+
+
+def coloured_noise(length: int, colour: float, generator: np.random.Generator) -> Samples:
+    """Gaussian noise whose power falls with the frequency to the power of `colour`."""
+    spectrum = np.fft.rfft(generator.standard_normal(length))
+    frequency = np.arange(len(spectrum), dtype=np.float64)
+    frequency[0] = 1.0
+    noise = np.fft.irfft(spectrum * frequency ** (-colour / 2.0), length)
+    return noise.astype(np.float32)
+
+
+def mix(samples: Samples, noise: Samples, snr_db: float) -> Samples:
+    """The sum, the noise so much below the samples in power; silence stays as it is."""
+    power, noise_power = np.mean(np.square(samples)), np.mean(np.square(noise))
+    if power == 0.0 or noise_power == 0.0:
+        return samples
+    gain = np.sqrt(power / noise_power) * 10.0 ** (-snr_db / 20.0)
+    mixed: Samples = (samples + gain * noise).astype(np.float32)
+    return mixed
+
+
+def telephone(samples: Samples, sample_rate: int) -> Samples:
+    """300 to 3,400 Hz at 8 kHz, through the 8-bit mu-law codec (ITU-T G.711)."""
+    band = scipy.signal.butter(
+        _FILTER_ORDER, TELEPHONE_BAND_HZ, "bandpass", fs=TELEPHONE_RATE, output="sos"
+    )
+    narrow = scipy.signal.sosfilt(band, soxr.resample(samples, sample_rate, TELEPHONE_RATE))
+    peak = np.max(np.abs(narrow)) or 1.0
+    compressed = np.sign(narrow) * np.log1p(_MU * np.abs(narrow / peak)) / np.log1p(_MU)
+    coded = np.round(compressed * _MU_STEPS) / _MU_STEPS
+    decoded = np.sign(coded) * np.expm1(np.abs(coded) * np.log1p(_MU)) / _MU * peak
+    wide = soxr.resample(decoded.astype(np.float32), TELEPHONE_RATE, sample_rate)
+    return _of_length(wide, len(samples))
+
+
+def _of_length(samples: Samples, length: int) -> Samples:
+    """Cut or padded with zeros: resampling may round a few samples away."""
+    fitting = np.zeros(length, np.float32)
+    fitting[: len(samples)] = samples[:length]
+    return fitting
+
+
+def hum(
+    samples: Samples, sample_rate: int, snr_db: float, generator: np.random.Generator
+) -> Samples:
+    """The mains' 50 Hz, and its third harmonic 10 dB below, so much below the samples in power."""
+    time_seconds = np.arange(len(samples)) / sample_rate
+    tones = [
+        gain * np.sin(2.0 * np.pi * hertz * time_seconds + generator.uniform(0.0, 2.0 * np.pi))
+        for hertz, gain in ((50.0, 1.0), (150.0, 10.0**-0.5))
+    ]
+    return mix(samples, np.sum(tones, axis=0).astype(np.float32), snr_db)
+
+
+def coded(samples: Samples, sample_rate: int, codec: Literal["mp3", "opus"]) -> Samples:
+    """Encoded at the low bit rate of a voice message, and decoded again.
+
+    Args:
+        samples: [n], full scale 1.
+        sample_rate: Hz; one that the codec knows.
+        codec: Opus codes 8, 12, 16, 24 and 48 kHz, MP3 those and the rates of CDs.
+
+    Returns:
+        [n]: the codec's delay is taken away.
+    """
+    file = io.BytesIO()
+    soundfile.write(file, samples, sample_rate, **_CODECS[codec])
+    file.seek(0)
+    decoded, _ = soundfile.read(file, dtype="float32")
+    return _of_length(decoded, len(samples))

@@ -1,0 +1,118 @@
+"""Rooms, noise, lines and codecs: what they do to a signal, measured on the signal."""
+
+import io
+
+import numpy as np
+import pytest
+import scipy.signal
+import soundfile
+
+from components.degradation import coded, coloured_noise, hum, mix, reverberate, telephone
+from tests.bad_recordings import encoded, speech_like
+
+RATE = 16_000
+
+
+def generator(seed=0):
+    return np.random.default_rng(seed)
+
+
+def tone(hertz, seconds=1.0):
+    return np.sin(2 * np.pi * hertz * np.arange(round(seconds * RATE)) / RATE).astype(np.float32)
+
+
+def power_db(samples):
+    return 10.0 * np.log10(np.mean(np.square(samples.astype(np.float64))))
+
+
+@pytest.mark.parametrize("snr_db", [0.0, 7.0, 20.0])
+def test_noise_is_as_loud_as_asked(snr_db):
+    speech, noise = tone(440), 30.0 * tone(3_000)
+    added = mix(speech, noise, snr_db) - speech
+    assert power_db(speech) - power_db(added) == pytest.approx(snr_db, abs=0.01)
+
+
+@pytest.mark.parametrize("colour", [0.0, 1.0, 2.0])
+def test_noise_falls_as_its_colour_says(colour):
+    noise = coloured_noise(2**17, colour, generator())
+    frequency, density = scipy.signal.welch(noise, RATE, nperseg=1024)
+    band = (frequency > 200) & (frequency < 6_000)
+    slope = np.polyfit(np.log(frequency[band]), np.log(density[band]), 1)[0]
+    assert slope == pytest.approx(-colour, abs=0.15)
+
+
+def test_a_rooms_answer_falls_by_60_db_in_the_time_asked():
+    impulse = np.zeros(RATE, np.float32)
+    impulse[0] = 1.0
+    answer = reverberate(impulse, RATE, 0.5, generator())
+    tail = answer[1:]
+    # Schroeder's backward integral, between -5 and -35 dB, as rooms are measured.
+    energy = np.cumsum(np.square(tail[: RATE // 2])[::-1])[::-1]
+    level = 10.0 * np.log10(energy / energy[0])
+    first, last = np.argmax(level < -5.0), np.argmax(level < -35.0)
+    assert (last - first) / RATE * 2 == pytest.approx(0.5, rel=0.1)
+    assert answer[0] == pytest.approx(1.0)
+    assert np.sum(np.square(tail)) == pytest.approx(1.0, rel=1e-3)
+
+
+def test_a_telephone_passes_its_band_only():
+    passed = power_db(telephone(tone(1_000), RATE)[RATE // 4 : -RATE // 4])
+    assert passed == pytest.approx(power_db(tone(1_000)), abs=0.5)
+    for hertz in (60, 6_000):
+        mixed = tone(1_000) + tone(hertz)
+        spectrum = np.abs(np.fft.rfft(telephone(mixed, RATE)))
+        assert 20 * np.log10(spectrum[hertz] / spectrum[1_000]) < -25.0
+
+
+LINE_RATE = 8_000
+
+
+def g711(samples):
+    """What libsndfile's codec leaves of them."""
+    return soundfile.read(io.BytesIO(encoded(samples, LINE_RATE, "WAV", "ULAW")))[0]
+
+
+def distortion_db(coded, hertz):
+    """The power of a tone above that of all that was added to it."""
+    phase = 2 * np.pi * hertz * np.arange(len(coded)) / LINE_RATE
+    waves = np.stack([np.sin(phase), np.cos(phase)], axis=1)
+    heard = waves @ np.linalg.lstsq(waves, coded, rcond=None)[0]
+    return power_db(heard) - power_db(coded - heard)
+
+
+def test_a_telephone_has_as_many_levels_as_g711():
+    rising = np.linspace(0.0, 1.0, 2**18)
+    samples = (rising * np.sin(0.8225 * np.arange(2**18))).astype(np.float32)
+    levels = len(np.unique(telephone(samples, LINE_RATE)))
+    assert levels == len(np.unique(g711(samples))) == 255  # of 8 bits, 0 and -0 being one
+
+
+@pytest.mark.parametrize("level_db", [0.0, -20.0, -40.0])
+def test_a_telephone_distorts_the_quiet_as_little_as_g711_does(level_db):
+    hertz, second = 1_047.2, LINE_RATE
+    samples = np.sin(2 * np.pi * hertz * np.arange(2 * second) / LINE_RATE).astype(np.float32)
+    samples[second:] *= 10.0 ** (level_db / 20.0)  # after a loud second that sets the peak
+    ours, theirs = (
+        distortion_db(codec[second + second // 4 :], hertz)
+        for codec in (telephone(samples, LINE_RATE), g711(samples))
+    )
+    assert ours == pytest.approx(theirs, abs=2.0)
+    assert 32.0 < ours < 40.0
+
+
+def test_hum_is_the_mains_and_as_loud_as_asked():
+    speech = tone(1_000)
+    added = hum(speech, RATE, 10.0, generator()) - speech
+    assert power_db(speech) - power_db(added) == pytest.approx(10.0, abs=0.01)
+    spectrum = np.abs(np.fft.rfft(added))
+    assert sorted(np.argsort(spectrum)[-2:]) == [50, 150]
+    assert 20 * np.log10(spectrum[50] / spectrum[150]) == pytest.approx(10.0, abs=0.1)
+
+
+@pytest.mark.parametrize("codec", ["mp3", "opus"])
+@pytest.mark.parametrize("rate", [8_000, 16_000, 24_000])
+def test_a_codec_loses_a_little_and_moves_nothing(codec, rate):
+    speech = 0.5 * speech_like(0, 2 * rate).astype(np.float32)
+    heard = coded(speech, rate, codec)
+    assert heard.shape == speech.shape and heard.dtype == np.float32
+    assert 0.9 < np.corrcoef(speech, heard)[0, 1] < 0.99999
