@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from components import audio, features
-from components.pcm16 import at_peak, pack_wav
+from components.pcm16 import pack_wav, to_pcm16
 from components.speech_example_gen.sources import list_recordings
 from pipeline.model_lineage import recordings_of
 from pipeline.records import Records
@@ -42,7 +42,7 @@ def unseen_speakers(output: Path) -> set[str]:
 
 def utterances(path: str, sample_rate: int) -> list[bytes]:
     """A recording cut every ten seconds; a shorter rest belongs to the last one."""
-    pcm16 = at_peak(audio.decode(path, sample_rate=sample_rate))
+    pcm16 = to_pcm16(audio.decode(path, sample_rate=sample_rate))
     parts = max(1, int(len(pcm16) / sample_rate / UTTERANCE_SECONDS))
     size = int(UTTERANCE_SECONDS * sample_rate)
     ends = [size * (part + 1) for part in range(parts - 1)] + [len(pcm16)]

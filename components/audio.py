@@ -7,6 +7,7 @@ librosa's default engine, soxr HQ, kept open from block to block.
 """
 
 import contextlib
+import logging
 import os
 import re
 import stat
@@ -22,9 +23,12 @@ import numpy.typing as npt
 import soundfile
 import soxr
 
+from components.downmix import MOST_CHANNELS, heard_channels
 from components.errors import SwarError
 
 Samples = npt.NDArray[np.float32]
+
+logger = logging.getLogger("swar.audio")
 
 EMPTY_FILE: Final = "empty_file"
 NOT_A_FILE: Final = "not_a_file"
@@ -83,7 +87,8 @@ def decode_blocks(
     start_seconds: float | None = None,
     end_seconds: float | None = None,
 ) -> Iterator[Samples]:
-    """Blocks of about 30 s, float32 [samples] at `sample_rate` Hz: the mean of the channels.
+    """Blocks of about 30 s, float32 [samples] at `sample_rate` Hz: the mean of its channels
+    but for those that are dead, or the loudest alone where they cancel.
 
     The cut is taken in seconds of the source, before resampling; an end beyond the
     recording's is its end. Samples may exceed 1.0 as floats in the file do.
@@ -92,7 +97,7 @@ def decode_blocks(
     `nan_samples`) only when the place is reached, after good blocks.
     """
     with _opened(Path(path)) as sound:
-        mono = _mono_blocks(sound, start_seconds or 0.0, end_seconds)
+        mono = _mono_blocks(sound, os.fspath(path), start_seconds or 0.0, end_seconds)
         yield from _resampled(mono, sound.samplerate, sample_rate)
 
 
@@ -107,18 +112,55 @@ def _resampled(blocks: Iterator[Samples], source_rate: int, target_rate: int) ->
 
 
 def _mono_blocks(
-    sound: soundfile.SoundFile, start_seconds: float, end_seconds: float | None
+    sound: soundfile.SoundFile, name: str, start_seconds: float, end_seconds: float | None
 ) -> Iterator[Samples]:
     rate = sound.samplerate
-    at = round(start_seconds * rate)
+    start = round(start_seconds * rate)
     end = sound.frames
     if end_seconds is not None:
         end = min(end, round(end_seconds * rate))
-    if at >= end:
+    if start >= end:
         seconds = sound.frames / rate
         raise AudioError(NO_SAMPLES, f"no samples in the cut: the recording has {seconds:g} s")
-    sound.seek(at)
-    block_frames = max(1, min(_BLOCK_SECONDS * rate, _MAX_BLOCK_VALUES // sound.channels))
+    if sound.channels == 1:
+        yield from (block[:, 0] for block in _blocks(sound, start, end))
+        return
+    if sound.channels > MOST_CHANNELS:
+        yield from (block.mean(axis=1) for block in _blocks(sound, start, end))
+        return
+    heard = _heard_channels(_blocks(sound, start, end))
+    if not heard.all():
+        used = ", ".join(str(channel + 1) for channel in np.flatnonzero(heard))
+        logger.warning(
+            "%r: of its %d channels %s alone is used: the others are dead or cancel it",
+            name,
+            sound.channels,
+            used,
+        )
+    for block in _blocks(sound, start, end):
+        yield block[:, heard].mean(axis=1)
+
+
+def _heard_channels(blocks: Iterator[Samples]) -> npt.NDArray[np.bool_]:
+    """bool [channels]: whose mean is the recording, see `downmix.heard_channels`."""
+    count, total, products = 0, np.zeros(0), np.zeros((0, 0))
+    for block in blocks:
+        wide = block.astype(np.float64)
+        if not count:
+            total, products = np.zeros(wide.shape[1]), np.zeros((wide.shape[1],) * 2)
+        count += len(wide)
+        total += wide.sum(axis=0)
+        products += wide.T @ wide
+    return heard_channels(products / count - np.outer(total, total) / count**2)
+
+
+def _blocks(sound: soundfile.SoundFile, start: int, end: int) -> Iterator[Samples]:
+    """float32 [frames, channels] from frame to frame."""
+    sound.seek(start)
+    at = start
+    block_frames = max(
+        1, min(_BLOCK_SECONDS * sound.samplerate, _MAX_BLOCK_VALUES // sound.channels)
+    )
     while at < end:
         wanted = min(block_frames, end - at)
         try:
@@ -127,13 +169,12 @@ def _mono_blocks(
             message = f"breaks off in decoding: {error.error_string}"
             raise AudioError(TRUNCATED, message) from error
         with np.errstate(over="ignore", invalid="ignore"):
-            mono = samples.mean(axis=1)
-        if not np.isfinite(mono).all():
-            raise AudioError(NAN_SAMPLES, "holds samples that are NaN or infinite")
-        at += len(mono)
-        if len(mono):
-            yield mono
-        if len(mono) < wanted:
+            if not np.isfinite(samples.sum(axis=1)).all():
+                raise AudioError(NAN_SAMPLES, "holds samples that are NaN or infinite")
+        at += len(samples)
+        if len(samples):
+            yield samples
+        if len(samples) < wanted:
             if end - at > _SLACK_FRAMES:
                 message = f"ends after {at} of the {sound.frames} frames that it declares"
                 raise AudioError(TRUNCATED, message)

@@ -12,9 +12,8 @@ import librosa
 import numpy as np
 import tensorflow as tf
 
-from components.settings import SpectrogramSettings, SpeechSettings
+from components.settings import SpectrogramSettings
 
-MILLISECONDS = 1000
 INT16_PEAK = 32767.0
 INT16_FULL_SCALE = 32768.0
 UINT8_PEAK = 255.0
@@ -22,17 +21,18 @@ UINT8_PEAK = 255.0
 MIN_POWER = 1e-10
 
 
-def to_pcm16(waveform: tf.Tensor, peak: tf.Tensor) -> tf.Tensor:
-    """Peak-normalised 16-bit samples, truncated towards zero.
+def to_pcm16(waveform: tf.Tensor, full_scale: tf.Tensor) -> tf.Tensor:
+    """16-bit samples, truncated towards zero and clipped.
 
     Args:
-        waveform: float32 [samples].
-        peak: float32 scalar, the recording's largest magnitude, above zero.
+        waveform: float32 of any shape.
+        full_scale: float32 scalar, the magnitude that becomes full scale, above zero.
 
     Returns:
-        int16 [samples], `waveform / peak * 32767`.
+        int16, `waveform / full_scale * 32767`.
     """
-    return tf.cast(waveform / peak * INT16_PEAK, tf.int16)
+    scaled = waveform / full_scale * INT16_PEAK
+    return tf.cast(tf.clip_by_value(scaled, -INT16_PEAK, INT16_PEAK), tf.int16)
 
 
 def to_waveform(pcm16: tf.Tensor) -> tf.Tensor:
@@ -45,147 +45,6 @@ def rms_dbfs(pcm16: np.ndarray) -> float:
     mean_square = np.mean(np.square(pcm16.astype(np.float64)))
     with np.errstate(divide="ignore"):
         return float(10.0 * np.log10(mean_square / INT16_FULL_SCALE**2))
-
-
-@keras.saving.register_keras_serializable(package="swar")
-class SilenceDetector(keras.layers.Layer):
-    """Finds the speech that pydub's `split_on_silence` keeps, without its loop.
-
-    A slice of `min_silence_ms` is silent when its RMS, truncated to an integer, is at
-    most `threshold_dbfs`; slices start at every millisecond. Silent slices that touch or
-    overlap form one silence; what remains, widened by `keep_silence_ms` on both sides,
-    is kept. Source: pydub 0.25.1, `pydub/silence.py`.
-    """
-
-    def __init__(
-        self,
-        sample_rate: int,
-        threshold_dbfs: float,
-        min_silence_ms: int,
-        keep_silence_ms: int,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(**({"trainable": False, "dtype": "float32"} | kwargs))
-        self.sample_rate = sample_rate
-        self.threshold_dbfs = threshold_dbfs
-        self.min_silence_ms = min_silence_ms
-        self.keep_silence_ms = keep_silence_ms
-
-    @classmethod
-    def of(cls, settings: SpeechSettings) -> Self:
-        """The detector that the settings ask for."""
-        return cls(
-            sample_rate=settings.sample_rate,
-            threshold_dbfs=settings.silence_threshold_dbfs,
-            min_silence_ms=settings.min_silence_ms,
-            keep_silence_ms=settings.keep_silence_ms,
-        )
-
-    def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        return dict(super().get_config()) | {
-            "sample_rate": self.sample_rate,
-            "threshold_dbfs": self.threshold_dbfs,
-            "min_silence_ms": self.min_silence_ms,
-            "keep_silence_ms": self.keep_silence_ms,
-        }
-
-    def _boundary(self, millisecond: tf.Tensor) -> tf.Tensor:
-        """First sample at or after a millisecond, as pydub counts: `ms * rate // 1000`."""
-        return millisecond * self.sample_rate // MILLISECONDS
-
-    def millisecond_energy(self, seconds: tf.Tensor) -> tf.Tensor:
-        """Sum of squares of each millisecond.
-
-        Exact integers, so that a long recording may be given second by second.
-
-        Args:
-            seconds: int16 [n, sample_rate], whole seconds, the last one padded with zeros.
-
-        Returns:
-            int64 [n * 1000].
-        """
-        # Millisecond boundaries repeat after rate / gcd(rate, 1000) samples: summing is one
-        # product with a matrix of zeros and ones, exact in float64.
-        cycles = math.gcd(self.sample_rate, MILLISECONDS)
-        squares = tf.square(
-            tf.cast(tf.reshape(seconds, [-1, self.sample_rate // cycles]), tf.float64)
-        )
-        millisecond = np.arange(MILLISECONDS // cycles + 1) * self.sample_rate // MILLISECONDS
-        sample = np.arange(self.sample_rate // cycles)[:, np.newaxis]
-        belongs = (millisecond[:-1] <= sample) & (sample < millisecond[1:])
-        energy = tf.matmul(squares, tf.constant(belongs, tf.float64))
-        return tf.cast(tf.reshape(energy, [-1]), tf.int64)
-
-    def kept_ranges(self, energy: tf.Tensor, samples: tf.Tensor) -> tf.Tensor:
-        """Ranges of samples to keep, in order.
-
-        Args:
-            energy: int64 [milliseconds], at least as long as the recording.
-            samples: int64 scalar, the recording's length.
-
-        Returns:
-            int64 [ranges, 2], start and end in samples. The last end may lie up to half a
-            millisecond behind the recording: pydub pads it with zeros there.
-        """
-        # pydub's length: round(), half to even, of the exact milliseconds.
-        exact_ms = tf.cast(samples, tf.float64) * MILLISECONDS / self.sample_rate
-        length_ms = tf.cast(tf.round(exact_ms), tf.int64)
-        silent = self._silent_starts(energy, length_ms)
-        ranges_ms = self._between_silences(silent, length_ms)
-        return self._boundary(self._widened(ranges_ms, length_ms))
-
-    def _silent_starts(self, energy: tf.Tensor, length_ms: tf.Tensor) -> tf.Tensor:
-        """int64 [n]: every millisecond at which a silent slice starts."""
-        running = tf.pad(tf.cumsum(energy[:length_ms]), [[1, 0]])
-        slices = tf.maximum(length_ms - self.min_silence_ms + 1, 0)
-        starts = tf.range(slices)
-        square_sum = running[self.min_silence_ms :][:slices] - running[:slices]
-        samples = self._boundary(starts + self.min_silence_ms) - self._boundary(starts)
-        rms = tf.floor(tf.sqrt(tf.cast(square_sum, tf.float64) / tf.cast(samples, tf.float64)))
-        threshold = 10.0 ** (self.threshold_dbfs / 20.0) * INT16_FULL_SCALE
-        return tf.boolean_mask(starts, rms <= threshold)
-
-    def _between_silences(self, silent: tf.Tensor, length_ms: tf.Tensor) -> tf.Tensor:
-        """int64 [ranges, 2], milliseconds that no silence covers."""
-        new_silence = silent[1:] > silent[:-1] + self.min_silence_ms
-        silence_starts = tf.concat([silent[:1], tf.boolean_mask(silent[1:], new_silence)], 0)
-        last_slices = tf.concat([tf.boolean_mask(silent[:-1], new_silence), silent[-1:]], 0)
-        starts = tf.concat([[tf.zeros([], tf.int64)], last_slices + self.min_silence_ms], 0)
-        ends = tf.concat([silence_starts, [length_ms]], 0)
-        ranges = tf.stack([starts, ends], axis=1)
-        return tf.boolean_mask(ranges, ends > starts)
-
-    def _widened(self, ranges: tf.Tensor, length_ms: tf.Tensor) -> tf.Tensor:
-        """The ranges with `keep_silence_ms` on both sides; overlaps meet in the middle."""
-        starts = ranges[:, 0] - self.keep_silence_ms
-        ends = ranges[:, 1] + self.keep_silence_ms
-        overlaps = starts[1:] < ends[:-1]
-        middle = (starts[1:] + ends[:-1]) // 2
-        starts = tf.concat([starts[:1], tf.where(overlaps, middle, starts[1:])], 0)
-        ends = tf.concat([tf.where(overlaps, middle, ends[:-1]), ends[-1:]], 0)
-        return tf.stack([tf.maximum(starts, 0), tf.minimum(ends, length_ms)], axis=1)
-
-    def call(self, pcm16: tf.Tensor) -> tf.Tensor:
-        """The speech of a recording, its pieces joined.
-
-        Args:
-            pcm16: int16 [samples].
-
-        Returns:
-            int16 [kept samples].
-        """
-        samples = tf.size(pcm16, out_type=tf.int64)
-        padded = tf.pad(pcm16, [[0, tf.math.floormod(-samples, self.sample_rate)]])
-        energy = self.millisecond_energy(tf.reshape(padded, [-1, self.sample_rate]))
-        ranges = self.kept_ranges(energy, samples)
-        # Slices: an index for each sample would cost more than all that finds the silence.
-        kept = tf.map_fn(
-            lambda kept_range: padded[kept_range[0] : kept_range[1]],
-            ranges,
-            fn_output_signature=tf.RaggedTensorSpec([None], tf.int16, ragged_rank=0),
-        )
-        return tf.reshape(kept.values, [-1])
 
 
 @keras.saving.register_keras_serializable(package="swar")

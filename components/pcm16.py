@@ -10,10 +10,19 @@ import numpy.typing as npt
 INT16_PEAK: Final = 32767
 
 
-def at_peak(samples: npt.NDArray[np.float32]) -> npt.NDArray[np.int16]:
-    """int16 [samples] whose largest is full scale; silence stays silence."""
-    peak = np.max(np.abs(samples), initial=np.float32(0.0))
-    scaled = samples / peak * np.float32(INT16_PEAK) if peak > 0.0 else samples
+def to_pcm16(samples: npt.NDArray[np.float32]) -> npt.NDArray[np.int16]:
+    """16-bit samples at the level that they have, down to full scale where they exceed it.
+
+    Never louder: how loud a recording is tells a model what is silence.
+
+    Args:
+        samples: float32 [samples], full scale 1.
+
+    Returns:
+        int16 [samples], rounded.
+    """
+    full_scale = np.max(np.abs(samples), initial=np.float32(1.0))
+    scaled: npt.NDArray[np.float32] = np.rint(samples / full_scale * np.float32(INT16_PEAK))
     return scaled.astype(np.int16)
 
 

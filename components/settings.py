@@ -28,10 +28,18 @@ class SpeechSettings(Settings):
     sample_rate: Annotated[int, Field(ge=4_000, le=192_000)] = 16_000
     trim_head_seconds: Annotated[float, Field(ge=0.0)] = 0.0
     trim_tail_seconds: Annotated[float, Field(ge=0.0)] = 0.0
+    silence_rule: Literal["adaptive", "article"] = "adaptive"
+    """adaptive: level and threshold from the recording's own speech and background, without what
+    lies below the voice. article: the peak is full scale and the threshold fixed."""
     silence_threshold_dbfs: Annotated[float, Field(lt=0.0)] = -30.0
+    """RMS at or below which a slice is silent, the peak being 0 dBFS. Of silence_rule article."""
     min_silence_ms: PositiveCount = 400
-    keep_silence_ms: Count = 100
-    min_speech_seconds: Positive = 1.0
+    keep_silence_ms: Count = 80
+    """Kept on both sides of what is not silent."""
+    min_speech_seconds: Positive = 0.3
+    """Of a recording, without the silence. Less than a window is repeated to it."""
+    require_voice: bool = True
+    """Whether recordings in which nobody speaks (noise, tones, music) are refused as no_speech."""
     max_piece_seconds: Annotated[float, Field(gt=0.0, le=60.0)] = 60.0
     train_fraction: Fraction = 0.8
     """Of the speech of each speaker who is not held out; so is the next."""

@@ -8,6 +8,7 @@ from typing import Final, NamedTuple
 
 import tensorflow as tf
 
+from components.downmix import FAINT_POWER, MOST_CHANNELS
 from components.frontend import INT16_FULL_SCALE
 
 # Real files have a handful. Each one costs a step, and a hostile file could have millions.
@@ -101,7 +102,7 @@ def read_header(wav: tf.Tensor) -> Header:
 
 
 def read_mono(wav: tf.Tensor, header: Header) -> tf.Tensor:
-    """The mean of the channels.
+    """The mean of the channels that are heard, see `downmix.heard_channels`.
 
     Args:
         wav: string scalar.
@@ -115,10 +116,30 @@ def read_mono(wav: tf.Tensor, header: Header) -> tf.Tensor:
     samples = tf.cast(pcm16, tf.float32)
     interleaved = tf.reshape(samples, tf.stack([header.frames, header.channels]))
     # Sums along an axis of length 1 are slow, and most recordings have one channel.
-    total = tf.cond(
-        header.channels == 1, lambda: samples, lambda: tf.reduce_sum(interleaved, axis=1)
+    mono = tf.switch_case(
+        tf.where(header.channels == 1, 0, tf.where(header.channels <= MOST_CHANNELS, 1, 2)),
+        [
+            lambda: samples,
+            lambda: _mean_of_heard(interleaved),
+            lambda: tf.reduce_mean(interleaved, axis=1),
+        ],
     )
-    return total / (INT16_FULL_SCALE * tf.cast(header.channels, tf.float32))
+    return mono / INT16_FULL_SCALE
+
+
+def _mean_of_heard(samples: tf.Tensor) -> tf.Tensor:
+    """float32 [frames] of [frames, channels]."""
+    wide = tf.cast(samples, tf.float64)
+    count = tf.maximum(tf.cast(tf.shape(wide)[0], tf.float64), 1.0)
+    mean = tf.reduce_sum(wide, axis=0) / count
+    covariance = tf.matmul(wide, wide, transpose_a=True) / count - tf.tensordot(mean, mean, 0)
+    power = tf.linalg.diag_part(covariance)
+    loudest = tf.one_hot(tf.argmax(power), tf.size(power), dtype=tf.float64)
+    live = tf.cast(power >= FAINT_POWER * tf.reduce_max(power), tf.float64)
+    of_mean = tf.tensordot(live, tf.linalg.matvec(covariance, live), 1) / tf.reduce_sum(live)
+    cancels = of_mean < FAINT_POWER * tf.tensordot(live, power, 1)
+    heard = tf.cast(tf.where(cancels, loudest, live), tf.float32)
+    return tf.linalg.matvec(samples, heard) / tf.reduce_sum(heard)
 
 
 def _walk(wav: tf.Tensor, length: tf.Tensor) -> _Chunks:

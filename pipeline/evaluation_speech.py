@@ -18,7 +18,7 @@ import numpy.typing as npt
 from components import audio
 from components.channels import channel_of
 from components.errors import SwarError
-from components.pcm16 import at_peak, pack_wav
+from components.pcm16 import pack_wav, to_pcm16
 from components.settings import SpeechSettings
 from components.speech_example_gen.cleaning import BLOCK_SECONDS, Cleaner, UnusableRecording
 from components.speech_example_gen.sources import Recording, open_locally
@@ -190,4 +190,4 @@ def whole_file(set_name: str, recording: Recording, sample_rate: int) -> Cut:
         channel=channel,
         start_seconds=0.0,
     )
-    return Cut(utterance, pack_wav(at_peak(samples), sample_rate))
+    return Cut(utterance, pack_wav(to_pcm16(samples), sample_rate))

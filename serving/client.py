@@ -18,7 +18,7 @@ import tenacity
 
 from components import audio
 from components.errors import SwarError
-from components.pcm16 import at_peak, pack_wav
+from components.pcm16 import pack_wav, to_pcm16
 from serving import answers, defaults
 from serving.answers import OK, Decision, Embedding
 from serving.transport import Unavailable, connect
@@ -31,6 +31,7 @@ Audio = str | os.PathLike[str] | bytes
 _FAULTS: Final[Mapping[str, str]] = {
     "not_wav": "reached the model damaged; try again, and if it stays so report it",
     "too_short": "is too short: record a few seconds of speech",
+    "silent": "is silent: see that the microphone is on, and record it again",
     "no_speech": "has too little speech in it: record a few seconds, closer to the microphone",
     "too_long": "is longer than the model accepts: cut it into shorter files",
 }
@@ -52,8 +53,7 @@ def display_name(recording: Audio) -> str:
 def to_wav(recording: Audio, sample_rate: int = defaults.SAMPLE_RATE_HZ) -> bytes:
     """A recording as the model takes it.
 
-    Decoded, resampled and mixed as the pipeline does, and peak-normalised as it does too:
-    the model, which normalises again, finds the samples that training would have had.
+    Decoded, resampled and mixed as the pipeline does; the level stays, the model sets it.
 
     Args:
         recording: any audio file.
@@ -69,7 +69,7 @@ def to_wav(recording: Audio, sample_rate: int = defaults.SAMPLE_RATE_HZ) -> byte
         samples = _decode(recording, sample_rate)
     except audio.AudioError as error:
         raise SwarError(f"{display_name(recording)}: {error}: give another recording") from error
-    return pack_wav(at_peak(samples), sample_rate)
+    return pack_wav(to_pcm16(samples), sample_rate)
 
 
 def _decode(recording: Audio, sample_rate: int) -> audio.Samples:

@@ -51,7 +51,7 @@ def _timeline(
     windows: Mapping[str, int],
     settings: PairSettings,
 ) -> Iterator[tuple[SplitVoice, list[Stretch]]]:
-    """Sorts a speaker's stretches, for each voice; drops, counted, one with less than a window."""
+    """Sorts a speaker's stretches, for each voice; drops, counted, one without a window."""
     (split, speaker), found = item
     timeline = sorted(found)
     window = windows[split]

@@ -11,6 +11,8 @@ import numpy as np
 from components.settings import PairCounts, PairSettings
 
 NORMAL_SPEED = 1.0
+SHORTEST_STRETCH = 0.25
+"""Of a window: less speech is not repeated to one."""
 
 
 @dataclass(frozen=True, order=True)
@@ -106,8 +108,8 @@ def keyed_generator(*key: str | int) -> np.random.Generator:
 
 
 def has_room(timeline: Sequence[Stretch], window: int) -> bool:
-    """Whether a window of so many samples fits anywhere."""
-    return any(stretch.samples >= window for stretch in timeline)
+    """Whether there is speech for a window of so many samples."""
+    return bool(_room(timeline, window))
 
 
 def speech_samples(timeline: Iterable[Stretch]) -> int:
@@ -167,9 +169,7 @@ def place(
         One placement for each side; none where two disjoint windows do not fit.
     """
     generator = keyed_generator(settings.seed, request.pair_id, request.sides)
-    room = [
-        (stretch, 0, stretch.samples - window) for stretch in timeline if stretch.samples >= window
-    ]
+    room = _room(timeline, window)
     if request.sides != "ab":
         drawn = [_draw(room, generator)]
     elif settings.windows == "random":
@@ -182,6 +182,17 @@ def place(
         )
         for side, (stretch, start) in zip(request.sides, drawn, strict=False)
     ]
+
+
+def _room(timeline: Sequence[Stretch], window: int) -> list[_Room]:
+    """Where windows may start: of a speaker of single words, each stretch is one, repeated."""
+    room = [
+        (stretch, 0, stretch.samples - window) for stretch in timeline if stretch.samples >= window
+    ]
+    words = [
+        (stretch, 0, 0) for stretch in timeline if stretch.samples >= SHORTEST_STRETCH * window
+    ]
+    return room or words
 
 
 def _pair_id(split: str, a: Voice, b: Voice, index: int) -> str:

@@ -161,8 +161,10 @@ class WindowCutter:
             batch = placements[first : first + WINDOWS_PER_CALL]
             samples = np.zeros((WINDOWS_PER_CALL, self._samples), np.int16)
             for row, placed in zip(samples, batch, strict=False):
-                end = placed.start + placed.voice.samples(self._samples)
-                played = _played(pcm16[placed.start : end], placed.voice.speed)[: self._samples]
+                needed = placed.voice.samples(self._samples)
+                # Less speech than a window is repeated to it, as in the served model.
+                taken = np.resize(pcm16[placed.start : placed.start + needed], needed)
+                played = _played(taken, placed.voice.speed)[: self._samples]
                 row[:] = self._augmented(played, placed, babble)
             spectrograms = self._spectrograms(samples).numpy()
             for placed, row, spectrogram in zip(batch, samples, spectrograms, strict=False):

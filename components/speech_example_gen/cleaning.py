@@ -13,7 +13,9 @@ import tensorflow as tf
 from components import audio, frontend
 from components.channels import channel_of
 from components.settings import SpeechSettings
+from components.speech_detection import detector_of
 from components.speech_example_gen.sources import Recording, open_locally
+from components.speech_gate import SpeechGate
 
 BLOCK_SECONDS = 60
 
@@ -29,7 +31,7 @@ class UnusableRecording(Exception):
 
 @dataclass(frozen=True)
 class CleanedRecording:
-    """Peak-normalised samples on disk and the ranges of them that hold speech."""
+    """Samples on disk, speech at the detector's level, and the ranges of them that hold it."""
 
     pcm16: np.ndarray  # int16 [samples], a memory map
     ranges: np.ndarray  # int64 [n, 2], samples
@@ -69,20 +71,26 @@ class CleanedRecording:
 
 
 class Cleaner:
-    """Decodes, trims, peak-normalises and removes silence."""
+    """Decodes, trims, brings speech to one level and removes silence."""
 
     def __init__(self, settings: SpeechSettings) -> None:
         self._settings = settings
         self._rate = settings.sample_rate
-        self._detector = frontend.SilenceDetector.of(settings)
-        self._energy = tf.function(
-            self._detector.millisecond_energy,
-            input_signature=[tf.TensorSpec([None, self._rate], tf.int16)],
+        detector = detector_of(settings)
+        self._context = detector.context_samples
+        self._measured_full_scale = detector.measured_full_scale
+        second = tf.TensorSpec([None, self._rate], tf.int16)
+        scalar = tf.TensorSpec([], tf.float32)
+        self._filter = tf.function(
+            detector.filter_seconds,
+            [tf.TensorSpec([None, self._rate + 2 * self._context], tf.float32)],
         )
-        self._ranges = tf.function(
-            self._detector.kept_ranges,
-            input_signature=[tf.TensorSpec([None], tf.int64), tf.TensorSpec([], tf.int64)],
+        self._energy = tf.function(detector.millisecond_energy, [second])
+        self._detect = tf.function(
+            detector.detect,
+            [tf.TensorSpec([None], tf.int64), tf.TensorSpec([], tf.int64), scalar],
         )
+        self._gate = _Gate(self._rate) if settings.require_voice else None
 
     @contextmanager
     def clean(self, recording: Recording) -> Iterator[CleanedRecording]:
@@ -122,35 +130,94 @@ class Cleaner:
         return trimmed
 
     def _without_silence(
-        self, waveform: np.ndarray, channel: str, pcm_file: IO[bytes]
+        self, waveform: np.ndarray, channel: str, file: IO[bytes]
     ) -> CleanedRecording:
         seconds = len(waveform) / self._rate
-        peak = max(float(np.max(np.abs(block))) for block in self._blocks(waveform))
-        if peak == 0.0:
-            raise UnusableRecording("silent", "every sample is zero", seconds)
-        energies = []
-        for block in self._blocks(waveform):
-            pcm16 = frontend.to_pcm16(tf.constant(block), tf.constant(peak)).numpy()
-            pcm_file.write(pcm16.tobytes())
-            padded = np.pad(pcm16, (0, -len(pcm16) % self._rate))
-            energies.append(self._energy(padded.reshape(-1, self._rate)).numpy())
-        ranges = self._ranges(np.concatenate(energies), len(waveform)).numpy()
-        cleaned = CleanedRecording(_mapped(pcm_file, np.int16), ranges, channel)
+        with tempfile.TemporaryFile() as filtered_file:
+            filtered = self._filtered(waveform, filtered_file)
+            peak = max(float(np.max(np.abs(block))) for block in self._blocks(filtered))
+            measured = float(self._measured_full_scale(tf.constant(peak)))
+            energies = [
+                self._energy(_in_seconds(_pcm16(block, measured), self._rate)).numpy()
+                for block in self._blocks(filtered)
+            ]
+            speech = self._detect(np.concatenate(energies), len(waveform), peak)
+            if bool(speech.is_silent):
+                raise UnusableRecording("silent", "nothing is to be heard in it", seconds)
+            for block in self._blocks(filtered):
+                file.write(_pcm16(block, float(speech.full_scale)).tobytes())
+        cleaned = CleanedRecording(_mapped(file, np.int16), speech.ranges.numpy(), channel)
+        self._check_speech(cleaned, seconds)
+        return cleaned
+
+    def _check_speech(self, cleaned: CleanedRecording, seconds: float) -> None:
+        """Raises UnusableRecording unless there is enough speech, and somebody's."""
+        least = self._settings.min_speech_seconds
         speech_seconds = cleaned.speech_samples / self._rate
-        if speech_seconds < self._settings.min_speech_seconds:
-            too_short = speech_seconds or seconds < self._settings.min_speech_seconds
-            reason = "too_short" if too_short else "silent"
+        if speech_seconds < least:
+            reason = "too_short" if speech_seconds or seconds < least else "no_speech"
             raise UnusableRecording(
                 reason,
                 f"{speech_seconds:.2f} s of speech in {seconds:.2f} s, "
-                f"at least {self._settings.min_speech_seconds:g} s are needed",
+                f"at least {least:g} s are needed",
                 seconds,
             )
-        return cleaned
+        if self._gate is not None and not self._gate.passes(cleaned):
+            raise UnusableRecording(
+                "no_speech", "nobody speaks in it: noise, tones or music", seconds
+            )
+
+    def _filtered(self, waveform: np.ndarray, file: IO[bytes]) -> np.ndarray:
+        """float32 [samples] without what no voice makes, mapped from `file`."""
+        if not self._context:
+            return waveform
+        size = BLOCK_SECONDS * self._rate
+        for start in range(0, len(waveform), size):
+            end = min(start + size, len(waveform))
+            first, last = start - self._context, end + self._context
+            around = np.array(waveform[max(0, first) : last])
+            missing = -(end - start) % self._rate
+            behind = max(0, last - len(waveform)) + missing
+            extended = np.pad(around, (max(0, -first), behind), mode="edge")
+            rows = np.lib.stride_tricks.sliding_window_view(
+                extended, self._rate + 2 * self._context
+            )[:: self._rate]
+            file.write(self._filter(rows).numpy().reshape(-1)[: end - start].tobytes())
+        return _mapped(file, np.float32)
 
     def _blocks(self, samples: np.ndarray) -> Iterator[np.ndarray]:
         size = BLOCK_SECONDS * self._rate
         return (samples[start : start + size] for start in range(0, len(samples), size))
+
+
+class _Gate:
+    """The speech gate over a recording on disk: only the seconds that it judges are read."""
+
+    def __init__(self, sample_rate: int) -> None:
+        self._gate = SpeechGate(sample_rate)
+        self._is_speech = tf.function(
+            self._gate.is_speech, [tf.TensorSpec([None, sample_rate], tf.int16)]
+        )
+
+    def passes(self, cleaned: CleanedRecording) -> bool:
+        """Whether anybody speaks."""
+        samples, rate = cleaned.speech_samples, self._gate.sample_rate
+        if samples < rate:
+            seconds = self._gate.seconds(cleaned.read(0, samples))
+        else:
+            starts = self._gate.starts(tf.constant(samples, tf.int64)).numpy()
+            seconds = np.stack([cleaned.read(start, start + rate) for start in starts])
+        return bool(self._is_speech(seconds))
+
+
+def _in_seconds(samples: np.ndarray, rate: int) -> np.ndarray:
+    """[n, rate], the last second padded with zeros."""
+    return np.pad(samples, (0, -len(samples) % rate)).reshape(-1, rate)
+
+
+def _pcm16(waveform: np.ndarray, full_scale: float) -> np.ndarray:
+    pcm16: np.ndarray = frontend.to_pcm16(tf.constant(waveform), full_scale).numpy()
+    return pcm16
 
 
 def _mapped(file: IO[bytes], dtype: type[np.generic]) -> np.ndarray:

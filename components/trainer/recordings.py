@@ -7,12 +7,15 @@ import tensorflow as tf
 
 from components import frontend, wav
 from components.settings import ServingSettings, SpectrogramSettings, SpeechSettings
+from components.speech_detection import detector_of
+from components.speech_gate import SpeechGate
 
 OK: Final = "ok"
 NOT_WAV: Final = "not_wav"
 WRONG_SAMPLE_RATE: Final = "wrong_sample_rate"
 TOO_LONG: Final = "too_long"
 TOO_SHORT: Final = "too_short"
+SILENT: Final = "silent"
 NO_SPEECH: Final = "no_speech"
 
 # So many recordings are in memory as samples, sums and indices at the same time.
@@ -42,15 +45,17 @@ class Heard(NamedTuple):
     not_wav: no 16-bit PCM WAV.
     wrong_sample_rate: the model has another one.
     too_long: more than `max_seconds`.
-    too_short: less than one window.
-    no_speech: less than one window is left without the silence.
+    too_short: less than `min_speech_seconds`.
+    silent: not even noise is to be heard.
+    no_speech: less than `min_speech_seconds` is left without the silence, or nobody speaks.
     """
 
 
 class Recordings:
-    """Decodes, normalises, removes silence, cuts windows: every recording by itself.
+    """Decodes, finds the speech, cuts windows: every recording by itself.
 
-    Edges are not trimmed: who asks sends the speech that is to be compared.
+    Speech shorter than a window is repeated to it. Edges are not trimmed: who asks sends the
+    speech that is to be compared.
 
     Attributes:
         shape: of a window, mels and frames.
@@ -63,7 +68,9 @@ class Recordings:
         self.shape = (spectrogram.n_mels, spectrogram.frames(speech.sample_rate))
         self._max_samples = round(serving.max_seconds * speech.sample_rate)
         self._max_windows = serving.max_windows
-        self._silence = frontend.SilenceDetector.of(speech)
+        self._least = round(speech.min_speech_seconds * speech.sample_rate)
+        self._detector = detector_of(speech)
+        self._gate = SpeechGate(self._rate) if speech.require_voice else None
         self._log_mel = frontend.LogMelSpectrogram.of(speech.sample_rate, spectrogram)
         self._quantise = frontend.Quantise(spectrogram.top_db)
 
@@ -93,33 +100,43 @@ class Recordings:
             NOT_WAV: ~header.is_pcm16,
             WRONG_SAMPLE_RATE: header.sample_rate != self._rate,
             TOO_LONG: header.frames > self._max_samples,
-            TOO_SHORT: header.frames < self._window,
+            TOO_SHORT: header.frames < self._least,
         }
         refused = tf.reduce_any(tf.stack(list(refusals.values())))
         # What is refused goes the same way with no samples.
         frames = tf.where(refused, tf.zeros_like(header.frames), header.frames)
-        speech = self._speech(wav.read_mono(audio, header._replace(frames=frames)))
+        speech, is_silent = self._detector(wav.read_mono(audio, header._replace(frames=frames)))
         samples = tf.size(speech, out_type=tf.int64)
-        status = _first_true(refusals | {NO_SPEECH: samples < self._window})
+        status = _first_true(
+            refusals | {SILENT: is_silent, NO_SPEECH: ~self._is_spoken(speech, samples)}
+        )
+        heard = tf.where(status == OK, samples, tf.zeros_like(samples))
         return Heard(
-            windows=self._windows(speech, samples),
+            windows=self._windows(speech[:heard]),
             speech_seconds=tf.cast(samples / self._rate, tf.float32),
             status=status,
         )
 
-    def _speech(self, waveform: tf.Tensor) -> tf.Tensor:
-        """int16 [kept samples] of float32 [samples]."""
-        peak = tf.reduce_max(tf.abs(waveform))
-        # Digital silence, and no samples at all, have no peak to divide by.
-        peak = tf.where(peak > 0.0, peak, 1.0)
-        return self._silence(frontend.to_pcm16(waveform, peak))
+    def _is_spoken(self, speech: tf.Tensor, samples: tf.Tensor) -> tf.Tensor:
+        """bool: there is enough of int16 [samples], and a voice's where that is required."""
+        enough = samples >= self._least
+        if self._gate is None:
+            return enough
+        gate = self._gate
+        return tf.cond(enough, lambda: gate(speech), lambda: tf.constant(False))
 
-    def _windows(self, speech: tf.Tensor, samples: tf.Tensor) -> tf.Tensor:
-        """uint8 [windows, n_mels, frames] of int16 [samples]."""
-        starts = window_starts(samples, self._window, self._max_windows)
+    def _windows(self, speech: tf.Tensor) -> tf.Tensor:
+        """uint8 [windows, n_mels, frames] of int16 [samples]; none of no samples."""
+        samples = tf.size(speech, out_type=tf.int64)
+        times = tf.where(samples > 0, -(-self._window // tf.maximum(samples, 1)), 1)
+        repeated = tf.tile(speech, [times])
+        repeated = tf.cond(times > 1, lambda: repeated[: self._window], lambda: repeated)
+        starts = window_starts(
+            tf.size(repeated, out_type=tf.int64), self._window, self._max_windows
+        )
         # Slices: an index for each sample would cost more than the mel bands.
         pcm16 = tf.map_fn(
-            lambda start: speech[start : start + self._window],
+            lambda start: repeated[start : start + self._window],
             starts,
             fn_output_signature=tf.TensorSpec([self._window], tf.int16),
         )

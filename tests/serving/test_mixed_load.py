@@ -25,7 +25,7 @@ SECONDS = 6.0
 
 def write_small_model(folder):
     front_end = FrontEnd(
-        SpeechSettings(sample_rate=RATE),
+        SpeechSettings(sample_rate=RATE, require_voice=False),
         SpectrogramSettings(window_seconds=0.624, n_fft=256, hop_samples=128, n_mels=32),
         ServingSettings(max_seconds=30.0),
     )

@@ -85,7 +85,7 @@ def timelines():
 def test_disjoint_windows_lie_inside_do_not_overlap_and_prefer_other_recordings(
     timeline, window, seed
 ):
-    assume(has_room(timeline, window))
+    assume(any(item.samples >= window for item in timeline))
     placed = place(Request(str(seed), 1, "ab"), Voice("s"), timeline, window, DISJOINT)
     samples = {(item.recording, item.piece): item.samples for item in timeline}
     rooms = [item for item in timeline if item.samples >= window]
@@ -100,6 +100,20 @@ def test_disjoint_windows_lie_inside_do_not_overlap_and_prefer_other_recordings(
         assert abs(a.start - b.start) >= window
     if len({item.recording for item in rooms}) > 1:
         assert a.recording != b.recording
+
+
+def test_of_single_words_each_is_a_window_and_scraps_are_none():
+    words = [Stretch(name, 0, samples, "f") for name, samples in (("a", 60), ("b", 30), ("c", 9))]
+    assert has_room(words, 100) and not has_room(words[2:], 100)
+    drawn = [
+        place(Request(str(seed), 1, "ab"), Voice("s"), words, 100, DISJOINT) for seed in range(20)
+    ]
+    assert {frozenset(item.recording for item in pair) for pair in drawn} == {frozenset("ab")}
+    assert {item.start for pair in drawn for item in pair} == {0}
+    assert not place(Request("0", 1, "ab"), Voice("s"), words[:1], 100, DISJOINT)
+    sentence = Stretch("d", 0, 300, "f")
+    placed = place(Request("0", 0, "a"), Voice("s"), [*words, sentence], 100, DISJOINT)
+    assert [item.recording for item in placed] == ["d"]
 
 
 def test_starts_are_drawn_evenly():

@@ -20,7 +20,7 @@ from tests.bad_recordings import encoded, speech_like
 RATE = 8_000
 # 1 + 4992 // 128 = 40 frames.
 FRONT_END = FrontEnd(
-    SpeechSettings(sample_rate=RATE),
+    SpeechSettings(sample_rate=RATE, require_voice=False),
     SpectrogramSettings(window_seconds=0.624, n_fft=256, hop_samples=128, n_mels=32),
     ServingSettings(max_seconds=30.0, max_windows=8),
 )

@@ -1,5 +1,6 @@
 """The front end within the graph: windows of what is good, and a status for everything."""
 
+import dataclasses
 import functools
 
 import numpy as np
@@ -15,7 +16,9 @@ from tests.bad_recordings import encoded, speech_like
 
 RATE = 16_000
 FRONT_END = FrontEnd(
-    SpeechSettings(), SpectrogramSettings(), ServingSettings(max_seconds=20.0, max_windows=6)
+    SpeechSettings(require_voice=False),
+    SpectrogramSettings(),
+    ServingSettings(max_seconds=20.0, max_windows=6),
 )
 
 
@@ -35,6 +38,7 @@ def as_wav(samples, subtype="PCM_16"):
 
 
 SPEECH = speech_like(0, RATE, 5.0)
+NOISE = 0.1 * np.random.default_rng(0).standard_normal(5 * RATE)
 
 
 @pytest.mark.parametrize(
@@ -42,13 +46,15 @@ SPEECH = speech_like(0, RATE, 5.0)
     [
         pytest.param(as_wav(SPEECH), recordings.OK, 5.0, id="ok"),
         pytest.param(as_wav(SPEECH[:24_320]), recordings.OK, 1.52, id="one-window"),
-        pytest.param(as_wav(SPEECH[:24_319]), recordings.TOO_SHORT, 0.0, id="a-sample-short"),
+        pytest.param(as_wav(SPEECH[:4_800]), recordings.OK, 0.3, id="shortest"),
+        pytest.param(as_wav(SPEECH[:4_799]), recordings.TOO_SHORT, 0.0, id="a-sample-short"),
         pytest.param(as_wav(np.zeros(0)), recordings.TOO_SHORT, 0.0, id="no-samples"),
-        pytest.param(as_wav(np.zeros(5 * RATE)), recordings.NO_SPEECH, 0.0, id="digital-silence"),
+        pytest.param(as_wav(np.zeros(5 * RATE)), recordings.SILENT, 0.0, id="digital-silence"),
+        pytest.param(as_wav(NOISE), recordings.NO_SPEECH, 0.0, id="steady-noise"),
         pytest.param(
             as_wav(np.r_[np.zeros(2 * RATE), SPEECH[:RATE], np.zeros(2 * RATE)]),
-            recordings.NO_SPEECH,
-            1.1,
+            recordings.OK,
+            1.16,
             id="a-second-of-speech",
         ),
         pytest.param(as_wav(np.resize(SPEECH, 20 * RATE)), recordings.OK, 20.0, id="longest"),
@@ -74,11 +80,29 @@ def test_every_recording_has_a_status(wav, status, seconds):
 def test_a_batch_gives_each_recording_what_it_gets_alone():
     batch = [as_wav(SPEECH), b"", as_wav(SPEECH[:RATE]), as_wav(SPEECH[RATE:]), as_wav(SPEECH)]
     windows, seconds, status = hear(batch)
-    assert [len(item) for item in windows] == [4, 0, 0, 3, 4]
+    assert [len(item) for item in windows] == [4, 0, 1, 3, 4]
     for index, wav in enumerate(batch):
         (alone,), alone_seconds, alone_status = hear([wav])
         np.testing.assert_array_equal(windows[index], alone)
         assert (seconds[index], status[index]) == (alone_seconds[0], alone_status[0])
+
+
+def test_a_word_is_repeated_to_a_window():
+    word = SPEECH[:8_000]
+    (windows,), seconds, status = hear([as_wav(word)])
+    assert (len(windows), seconds[0], status[0]) == (1, 0.5, b"ok")
+    (repeated,), _, _ = hear([as_wav(np.resize(word, 24_320))])
+    assert np.mean(np.abs(windows[0].astype(int) - repeated[0])) < 5.0
+
+
+def test_a_voice_may_be_required():
+    front_end = dataclasses.replace(FRONT_END, speech=SpeechSettings())
+    beeps = 0.3 * np.sin(2 * np.pi * 440 * np.arange(5 * RATE) / RATE)
+    beeps *= np.arange(5 * RATE) % RATE < RATE // 2
+    windows, _, status = hear([as_wav(beeps)], front_end)
+    assert (len(windows[0]), status[0]) == (0, b"no_speech")
+    _, _, status = hear([as_wav(beeps)])
+    assert status[0] == b"ok"
 
 
 def test_an_empty_batch_is_no_error():

@@ -43,7 +43,9 @@ def inputs(tmp_path_factory):
         build_tower(trainer, 32, spectrogram.frames(RATE)),
         Calibration(threshold=0.05, slope=40.0),
         # Noise has no silence to remove, whatever the threshold.
-        FrontEnd(SpeechSettings(sample_rate=RATE), spectrogram, ServingSettings()),
+        FrontEnd(
+            SpeechSettings(sample_rate=RATE, require_voice=False), spectrogram, ServingSettings()
+        ),
         {"trainer": trainer.model_dump(), "best_epoch": 1},
         str(folder / "model" / "Format-Serving"),
         unit_norm=True,

@@ -1,0 +1,373 @@
+"""Which samples of a recording are speech, and how loud it is: in Beam and in the served model.
+
+Two rules. `adaptive` takes the level and the threshold from the recording's own speech and
+background, so that a click, a constant voltage, hum or noise does not decide for all of it.
+`article` is the article's: pydub's `split_on_silence` after normalising to the peak.
+"""
+
+import functools
+import math
+from typing import Any, Final, NamedTuple
+
+import keras
+import numpy as np
+import scipy.signal
+import tensorflow as tf
+
+from components.frontend import INT16_FULL_SCALE, INT16_PEAK, to_pcm16
+from components.settings import SpeechSettings
+
+MILLISECONDS: Final = 1000
+# Mains hum of 50 and 60 Hz is stopped; of the lowest voices the harmonics from 100 Hz pass.
+HIGH_PASS_HZ: Final = 80.0
+HIGH_PASS_TRANSITION_HZ: Final = 40.0
+HIGH_PASS_STOP_DB: Final = 40.0
+
+FRAME_MS: Final = 20
+FLOOR_PERCENT: Final = 10
+"""So many of a recording's frames are no louder than its background."""
+ABOVE_FLOOR_DB: Final = 6.0
+"""Frames with speech are at least so much above the background."""
+LOUDEST_PERCENT: Final = 95
+BELOW_LOUDEST_DB: Final = 30.0
+"""Frames with speech are at most so much below the loudest ones, clicks left aside."""
+LEVEL_PERCENT: Final = 75
+"""So many of the frames with speech are no louder than what is called its level."""
+LEVEL_DBFS: Final = -20.0
+"""The level (RMS) that speech is brought to; what is 20 dB above it is clipped."""
+SILENCE_BELOW_LEVEL_DB: Final = 20.0
+SILENCE_ABOVE_FLOOR_DB: Final = 1.5
+LEAST_LEVEL_DBFS: Final = -70.0
+"""A recording whose loudest frames are below is silent: ten steps of 16 bits, rounding noise."""
+
+
+class Speech(NamedTuple):
+    """What is speech of a recording; scalars but for the ranges."""
+
+    full_scale: tf.Tensor
+    """float32, the magnitude that becomes full scale; above 0."""
+    ranges: tf.Tensor
+    """int64 [n, 2], start and end in samples, in order. The last end may lie up to half a
+    millisecond behind the recording: it is padded with zeros there."""
+    is_silent: tf.Tensor
+    """bool: not even noise is to be heard in it; there are no ranges then."""
+
+
+class SpeechDetector(keras.layers.Layer):
+    """Finds the speech of a recording; what it takes to be silent is for a rule to say.
+
+    A slice of `min_silence_ms` is silent when its mean square is below a limit; slices start at
+    every millisecond. Silent slices that touch or overlap form one silence; what remains, widened
+    by `keep_silence_ms` on both sides, is kept. Source: pydub 0.25.1, `pydub/silence.py`.
+
+    A long recording is given in blocks: `filter_seconds`, `millisecond_energy` and `to_pcm16`
+    take parts of it, `detect` what they found. `call` does all of it at once.
+    """
+
+    def __init__(
+        self, sample_rate: int, min_silence_ms: int, keep_silence_ms: int, **kwargs: Any
+    ) -> None:
+        super().__init__(**({"trainable": False, "dtype": "float32"} | kwargs))
+        self.sample_rate = sample_rate
+        self.min_silence_ms = min_silence_ms
+        self.keep_silence_ms = keep_silence_ms
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return dict(super().get_config()) | {
+            "sample_rate": self.sample_rate,
+            "min_silence_ms": self.min_silence_ms,
+            "keep_silence_ms": self.keep_silence_ms,
+        }
+
+    @property
+    def context_samples(self) -> int:
+        """Samples before and after a block that `filter_seconds` needs."""
+        raise NotImplementedError
+
+    def filter_seconds(self, seconds: tf.Tensor) -> tf.Tensor:
+        """Takes away what no voice makes.
+
+        Args:
+            seconds: float32 [n, sample_rate + 2 * context_samples], each second with its context;
+                the recording's first and last sample go on before and after it.
+
+        Returns:
+            float32 [n, sample_rate].
+        """
+        raise NotImplementedError
+
+    def measured_full_scale(self, peak: tf.Tensor) -> tf.Tensor:
+        """The magnitude that is full scale where the energy is measured, float32 scalar.
+
+        Args:
+            peak: float32 scalar, the filtered recording's largest magnitude.
+        """
+        raise NotImplementedError
+
+    def detect(self, energy: tf.Tensor, samples: tf.Tensor, peak: tf.Tensor) -> Speech:
+        """Decides what is speech.
+
+        Args:
+            energy: int64 [milliseconds], of the samples at `measured_full_scale`; at least as
+                long as the recording.
+            samples: int64 scalar, the recording's length.
+            peak: float32 scalar, the filtered recording's largest magnitude.
+        """
+        raise NotImplementedError
+
+    def _boundary(self, millisecond: tf.Tensor) -> tf.Tensor:
+        """First sample at or after a millisecond, as pydub counts: `ms * rate // 1000`."""
+        return millisecond * self.sample_rate // MILLISECONDS
+
+    def millisecond_energy(self, seconds: tf.Tensor) -> tf.Tensor:
+        """Sum of squares of each millisecond.
+
+        Exact integers, so that a long recording may be given second by second.
+
+        Args:
+            seconds: int16 [n, sample_rate], whole seconds, the last one padded with zeros.
+
+        Returns:
+            int64 [n * 1000].
+        """
+        # Millisecond boundaries repeat after rate / gcd(rate, 1000) samples: summing is one
+        # product with a matrix of zeros and ones, exact in float64.
+        cycles = math.gcd(self.sample_rate, MILLISECONDS)
+        squares = tf.square(
+            tf.cast(tf.reshape(seconds, [-1, self.sample_rate // cycles]), tf.float64)
+        )
+        millisecond = np.arange(MILLISECONDS // cycles + 1) * self.sample_rate // MILLISECONDS
+        sample = np.arange(self.sample_rate // cycles)[:, np.newaxis]
+        belongs = (millisecond[:-1] <= sample) & (sample < millisecond[1:])
+        energy = tf.matmul(squares, tf.constant(belongs, tf.float64))
+        return tf.cast(tf.reshape(energy, [-1]), tf.int64)
+
+    def _length_ms(self, samples: tf.Tensor) -> tf.Tensor:
+        """int64 scalar, as pydub has it: round(), half to even, of the exact milliseconds."""
+        exact_ms = tf.cast(samples, tf.float64) * MILLISECONDS / self.sample_rate
+        return tf.cast(tf.round(exact_ms), tf.int64)
+
+    def _kept_ranges(
+        self, energy: tf.Tensor, samples: tf.Tensor, silent_below: tf.Tensor
+    ) -> tf.Tensor:
+        """The ranges of `Speech`, where a slice is silent below a mean square (float64 scalar)."""
+        length_ms = self._length_ms(samples)
+        silent = self._silent_starts(energy, length_ms, silent_below)
+        ranges_ms = self._between_silences(silent, length_ms)
+        return self._boundary(self._widened(ranges_ms, length_ms))
+
+    def _silent_starts(
+        self, energy: tf.Tensor, length_ms: tf.Tensor, silent_below: tf.Tensor
+    ) -> tf.Tensor:
+        """int64 [n]: every millisecond at which a silent slice starts."""
+        running = tf.pad(tf.cumsum(energy[:length_ms]), [[1, 0]])
+        slices = tf.maximum(length_ms - self.min_silence_ms + 1, 0)
+        starts = tf.range(slices)
+        square_sum = running[self.min_silence_ms :][:slices] - running[:slices]
+        samples = self._boundary(starts + self.min_silence_ms) - self._boundary(starts)
+        mean_square = tf.cast(square_sum, tf.float64) / tf.cast(samples, tf.float64)
+        return tf.boolean_mask(starts, mean_square < silent_below)
+
+    def _between_silences(self, silent: tf.Tensor, length_ms: tf.Tensor) -> tf.Tensor:
+        """int64 [ranges, 2], milliseconds that no silence covers."""
+        new_silence = silent[1:] > silent[:-1] + self.min_silence_ms
+        silence_starts = tf.concat([silent[:1], tf.boolean_mask(silent[1:], new_silence)], 0)
+        last_slices = tf.concat([tf.boolean_mask(silent[:-1], new_silence), silent[-1:]], 0)
+        starts = tf.concat([[tf.zeros([], tf.int64)], last_slices + self.min_silence_ms], 0)
+        ends = tf.concat([silence_starts, [length_ms]], 0)
+        ranges = tf.stack([starts, ends], axis=1)
+        return tf.boolean_mask(ranges, ends > starts)
+
+    def _widened(self, ranges: tf.Tensor, length_ms: tf.Tensor) -> tf.Tensor:
+        """The ranges with `keep_silence_ms` on both sides; overlaps meet in the middle."""
+        starts = ranges[:, 0] - self.keep_silence_ms
+        ends = ranges[:, 1] + self.keep_silence_ms
+        overlaps = starts[1:] < ends[:-1]
+        middle = (starts[1:] + ends[:-1]) // 2
+        starts = tf.concat([starts[:1], tf.where(overlaps, middle, starts[1:])], 0)
+        ends = tf.concat([tf.where(overlaps, middle, ends[:-1]), ends[-1:]], 0)
+        return tf.stack([tf.maximum(starts, 0), tf.minimum(ends, length_ms)], axis=1)
+
+    def call(self, waveform: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """The speech of a recording, its pieces joined.
+
+        Args:
+            waveform: float32 [samples], full scale 1.
+
+        Returns:
+            int16 [kept samples], and the bool scalar `is_silent`.
+        """
+        samples = tf.size(waveform, out_type=tf.int64)
+        filtered = tf.reshape(self.filter_seconds(self._in_seconds(waveform)), [-1])[:samples]
+        peak = tf.maximum(tf.reduce_max(tf.abs(filtered)), 0.0)  # of nothing, the least float
+        padded = tf.pad(filtered, [[0, tf.math.floormod(-samples, self.sample_rate)]])
+        measured = to_pcm16(padded, self.measured_full_scale(peak))
+        energy = self.millisecond_energy(tf.reshape(measured, [-1, self.sample_rate]))
+        speech = self.detect(energy, samples, peak)
+        pcm16 = to_pcm16(padded, speech.full_scale)
+        # Slices: an index for each sample would cost more than all that finds the silence.
+        kept = tf.map_fn(
+            lambda kept_range: pcm16[kept_range[0] : kept_range[1]],
+            speech.ranges,
+            fn_output_signature=tf.RaggedTensorSpec([None], tf.int16, ragged_rank=0),
+        )
+        return tf.reshape(kept.values, [-1]), speech.is_silent
+
+    def _in_seconds(self, waveform: tf.Tensor) -> tf.Tensor:
+        """What `filter_seconds` takes, of float32 [samples]."""
+        context = self.context_samples
+        missing = tf.math.floormod(-tf.size(waveform), self.sample_rate)
+        before = tf.repeat(waveform[:1], context)
+        after = tf.repeat(waveform[-1:], missing + context)
+        extended = tf.concat([before, waveform, after], axis=0)
+        return tf.signal.frame(extended, self.sample_rate + 2 * context, self.sample_rate)
+
+
+@keras.saving.register_keras_serializable(package="swar")
+class ArticleDetector(SpeechDetector):
+    """The article's rule: the peak is full scale, a slice is silent up to a fixed level.
+
+    A slice's RMS is truncated to an integer and silent when at most `threshold_dbfs`.
+    """
+
+    def __init__(
+        self,
+        sample_rate: int,
+        threshold_dbfs: float,
+        min_silence_ms: int,
+        keep_silence_ms: int,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(sample_rate, min_silence_ms, keep_silence_ms, **kwargs)
+        self.threshold_dbfs = threshold_dbfs
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return super().get_config() | {"threshold_dbfs": self.threshold_dbfs}
+
+    @property
+    def context_samples(self) -> int:
+        """None."""
+        return 0
+
+    def filter_seconds(self, seconds: tf.Tensor) -> tf.Tensor:
+        """The seconds as they are."""
+        return seconds
+
+    def measured_full_scale(self, peak: tf.Tensor) -> tf.Tensor:
+        """The peak; 1 of nothing and of digital silence."""
+        return tf.where(peak > 0.0, peak, 1.0)
+
+    def detect(self, energy: tf.Tensor, samples: tf.Tensor, peak: tf.Tensor) -> Speech:
+        """What no silent slice covers; the level stays as measured."""
+        threshold = 10.0 ** (self.threshold_dbfs / 20.0) * INT16_FULL_SCALE
+        silent_below = tf.constant((math.floor(threshold) + 1.0) ** 2, tf.float64)
+        return Speech(
+            self.measured_full_scale(peak),
+            self._kept_ranges(energy, samples, silent_below),
+            peak <= 0.0,
+        )
+
+
+@keras.saving.register_keras_serializable(package="swar")
+class AdaptiveDetector(SpeechDetector):
+    """Level and threshold from the recording's own speech and background.
+
+    Of its frames of 20 ms the quietest tenth tells the background. Frames with speech are at least
+    6 dB above it, and no more than 30 dB below the loudest twentieth; three quarters of these are
+    no louder than the level. Silent is what is 20 dB below the level, or within 1.5 dB of the
+    background. Before, a high-pass takes away what no voice makes.
+    """
+
+    @property
+    def context_samples(self) -> int:
+        """Half of the high-pass."""
+        return len(self._high_pass) // 2
+
+    @functools.cached_property
+    def _high_pass(self) -> np.ndarray:
+        """float64 [odd number of taps], linear phase, gain 1."""
+        width = HIGH_PASS_TRANSITION_HZ / (self.sample_rate / 2)
+        taps, beta = scipy.signal.kaiserord(HIGH_PASS_STOP_DB, width)
+        window = ("kaiser", beta)
+        return np.asarray(
+            scipy.signal.firwin(
+                taps | 1, HIGH_PASS_HZ, window=window, pass_zero=False, fs=self.sample_rate
+            )
+        )
+
+    def filter_seconds(self, seconds: tf.Tensor) -> tf.Tensor:
+        """Without what lies below the voice: a constant voltage, hum, rumble.
+
+        In float64: neither the FFT nor the number of seconds must show in the 16 bits.
+        """
+        taps = len(self._high_pass)
+        size = scipy.fft.next_fast_len(self.sample_rate + taps - 1, real=True)
+        response = tf.constant(np.fft.rfft(self._high_pass, size), tf.complex128)
+        spectrum = tf.signal.rfft(tf.cast(seconds, tf.float64), [size])
+        filtered = tf.signal.irfft(spectrum * response, [size])
+        return tf.cast(filtered[:, taps - 1 : taps - 1 + self.sample_rate], tf.float32)
+
+    def measured_full_scale(self, peak: tf.Tensor) -> tf.Tensor:
+        """1: the recording's own, so that nothing is heard in what has no level; more if needed."""
+        return tf.maximum(peak, 1.0)
+
+    def detect(self, energy: tf.Tensor, samples: tf.Tensor, peak: tf.Tensor) -> Speech:
+        """What is neither near the background nor far below the speech."""
+        frames = self._sorted_frames(energy, samples)
+        floor = _percentile(frames, FLOOR_PERCENT)
+        loudest = _percentile(tf.boolean_mask(frames, frames > 0.0), LOUDEST_PERCENT)
+        least = tf.maximum(_times_db(floor, ABOVE_FLOOR_DB), _times_db(loudest, -BELOW_LOUDEST_DB))
+        level = _percentile(tf.boolean_mask(frames, frames > least), LEVEL_PERCENT)
+        is_silent = self._is_silent(loudest, peak)
+        silent_below = tf.maximum(
+            _times_db(level, -SILENCE_BELOW_LEVEL_DB), _times_db(floor, SILENCE_ABOVE_FLOOR_DB)
+        )
+        ranges = self._kept_ranges(energy, samples, silent_below)
+        full_scale = self._full_scale(_times_db(level, -LEVEL_DBFS), peak)
+        is_heard = (level > 0.0) & ~is_silent
+        return Speech(
+            tf.where(is_heard, full_scale, 1.0),
+            tf.cond(is_heard, lambda: ranges, lambda: ranges[:0]),
+            is_silent,
+        )
+
+    def _is_silent(self, loudest: tf.Tensor, peak: tf.Tensor) -> tf.Tensor:
+        least = tf.cast(10.0 ** (LEAST_LEVEL_DBFS / 20.0), tf.float32)
+        return self._full_scale(loudest, peak) < least
+
+    def _full_scale(self, mean_square: tf.Tensor, peak: tf.Tensor) -> tf.Tensor:
+        """float32, the recording's magnitude of a mean square in measured steps."""
+        steps = tf.cast(tf.sqrt(mean_square), tf.float32)
+        return steps / INT16_PEAK * self.measured_full_scale(peak)
+
+    def _sorted_frames(self, energy: tf.Tensor, samples: tf.Tensor) -> tf.Tensor:
+        """float64 [frames], mean squares of whole frames, rising."""
+        frames = self._length_ms(samples) // FRAME_MS
+        summed = tf.reduce_sum(tf.reshape(energy[: frames * FRAME_MS], [-1, FRAME_MS]), axis=1)
+        frame_samples = FRAME_MS * self.sample_rate / MILLISECONDS
+        return tf.cast(tf.sort(summed), tf.float64) / frame_samples
+
+
+def detector_of(settings: SpeechSettings) -> SpeechDetector:
+    """The detector that the settings ask for."""
+    if settings.silence_rule == "article":
+        return ArticleDetector(
+            settings.sample_rate,
+            settings.silence_threshold_dbfs,
+            settings.min_silence_ms,
+            settings.keep_silence_ms,
+        )
+    return AdaptiveDetector(settings.sample_rate, settings.min_silence_ms, settings.keep_silence_ms)
+
+
+def _percentile(rising: tf.Tensor, percent: int) -> tf.Tensor:
+    """The value that so many per cent of float64 [n] do not exceed; 0 of nothing."""
+    count = tf.size(rising)
+    position = tf.maximum(count - 1, 0) * percent // 100
+    return tf.cond(count > 0, lambda: rising[position], lambda: tf.zeros([], tf.float64))
+
+
+def _times_db(power: tf.Tensor, decibels: float) -> tf.Tensor:
+    return power * 10.0 ** (decibels / 10.0)

@@ -1,0 +1,221 @@
+"""Tells a voice from noise, tones and music, which are as loud and as regular as they like.
+
+A quadratic logistic regression on how the bands of a recording change and whether it is voiced.
+Its weights are `pretrained/speech_gate.json`, fitted by `benchmarks/quality/speech_gate.py`.
+"""
+
+import json
+from importlib import resources
+from typing import Any, Final
+
+import keras
+import librosa
+import numpy as np
+import tensorflow as tf
+
+from components.frontend import to_waveform
+
+MOST_SECONDS: Final = 20
+"""Of a longer recording so many single seconds are judged, spread over it."""
+FRAME_SECONDS: Final = 0.032
+HOP_SECONDS: Final = 0.01
+BANDS: Final = 20
+BAND_HZ: Final = (150.0, 3_800.0)
+"""What a telephone passes too."""
+LAGS_FRAMES: Final = (1, 2, 4, 8, 16, 32)
+VOICED_HZ: Final = (100.0, 2_000.0)
+PITCH_HZ: Final = (70.0, 400.0)
+FEATURES: Final = 27
+WEIGHTS_FILE: Final = "speech_gate.json"
+_LEAST_POWER: Final = 1e-4
+_TINY: Final = 1e-6
+_STEADY_PITCH: Final = 0.005  # change from frame to frame, relative
+_LARGEST_PITCH_CHANGE: Final = 0.3
+
+
+@keras.saving.register_keras_serializable(package="swar")
+class SpeechGate(keras.layers.Layer):
+    """Whether anybody speaks in samples that a detector left of a recording.
+
+    Args:
+        sample_rate: Hz.
+        weights: of the regression; None reads those that come with Swar.
+    """
+
+    def __init__(
+        self, sample_rate: int, weights: dict[str, Any] | None = None, **kwargs: Any
+    ) -> None:
+        super().__init__(**({"trainable": False, "dtype": "float32"} | kwargs))
+        self.sample_rate = sample_rate
+        self.regression = _released_weights() if weights is None else weights
+        self._size = round(FRAME_SECONDS * sample_rate)
+        self._hop = round(HOP_SECONDS * sample_rate)
+        self._taper = np.hanning(self._size).astype(np.float32)
+        self._hertz = np.fft.rfftfreq(self._size, 1.0 / sample_rate)
+        highest = min(BAND_HZ[1], 0.95 * sample_rate / 2)
+        self._bands = librosa.filters.mel(
+            sr=sample_rate,
+            n_fft=self._size,
+            n_mels=BANDS,
+            fmin=BAND_HZ[0],
+            fmax=highest,
+            norm=None,
+        ).T
+        self._is_heard = (self._hertz >= BAND_HZ[0]) & (self._hertz <= highest)
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return dict(super().get_config()) | {
+            "sample_rate": self.sample_rate,
+            "weights": self.regression,
+        }
+
+    def call(self, pcm16: tf.Tensor) -> tf.Tensor:
+        """Whether anybody speaks.
+
+        Args:
+            pcm16: int16 [samples], a recording without its silence.
+
+        Returns:
+            bool scalar; false of no samples.
+        """
+        return tf.cond(
+            tf.size(pcm16) > 0,
+            lambda: self.is_speech(self.seconds(pcm16)),
+            lambda: tf.constant(False),
+        )
+
+    def starts(self, samples: tf.Tensor) -> tf.Tensor:
+        """Where the seconds that are judged begin, int64 [n].
+
+        Args:
+            samples: int64 scalar, length of the speech; a second at least.
+        """
+        count = tf.clip_by_value(samples // self.sample_rate, 1, MOST_SECONDS)
+        return tf.range(count) * ((samples - self.sample_rate) // tf.maximum(count - 1, 1))
+
+    def seconds(self, pcm16: tf.Tensor) -> tf.Tensor:
+        """The seconds that are judged; less than one is repeated to it.
+
+        Args:
+            pcm16: int16 [samples], one at least.
+
+        Returns:
+            int16 [n, sample_rate].
+        """
+        rate = self.sample_rate
+        repeated = tf.tile(pcm16, [tf.maximum(1, -(-rate // tf.size(pcm16)))])
+        return tf.map_fn(
+            lambda start: repeated[start : start + rate],
+            self.starts(tf.size(repeated, out_type=tf.int64)),
+            fn_output_signature=tf.TensorSpec([rate], tf.int16),
+        )
+
+    def is_speech(self, seconds: tf.Tensor) -> tf.Tensor:
+        """Whether anybody speaks in int16 [n, sample_rate], one at least: a bool scalar."""
+        return self.logit(self.features(seconds)) > 0.0
+
+    def logit(self, features: tf.Tensor) -> tf.Tensor:
+        """Above 0 for speech, float32 scalar of float32 [FEATURES]."""
+        mean, scale, weights = (
+            tf.constant(self.regression[name], tf.float32) for name in ("mean", "scale", "weights")
+        )
+        normal = (features - mean) / scale
+        products = normal[:, tf.newaxis] * normal[tf.newaxis, :]
+        upper = tf.boolean_mask(products, np.triu(np.ones((FEATURES, FEATURES), bool)))
+        terms = tf.concat([normal, upper], axis=0)
+        return tf.reduce_sum(terms * weights) + self.regression["bias"]
+
+    def features(self, seconds: tf.Tensor) -> tf.Tensor:
+        """What speech is told by.
+
+        Args:
+            seconds: int16 [n, sample_rate], one at least.
+
+        Returns:
+            float32 [FEATURES].
+        """
+        frames = tf.signal.frame(to_waveform(seconds), self._size, self._hop)
+        power = tf.square(tf.abs(tf.signal.rfft(frames * self._taper)))
+        return tf.stack(
+            _changes(self._decibels(power)) + self._voicing(power) + self._entropy(power)
+        )
+
+    def _decibels(self, power: tf.Tensor) -> tf.Tensor:
+        """float32 [n, frames, BANDS]."""
+        mel = tf.tensordot(power, tf.constant(self._bands, tf.float32), 1)
+        return 10.0 / np.log(10.0) * tf.math.log(mel + _LEAST_POWER)
+
+    def _voicing(self, power: tf.Tensor) -> list[tf.Tensor]:
+        """How periodic the frames are, and how steady the pitch is where they are."""
+        is_voiced = (self._hertz >= VOICED_HZ[0]) & (self._hertz <= VOICED_HZ[1])
+        correlation = tf.signal.irfft(tf.cast(power * is_voiced, tf.complex64), [self._size])
+        first, last = (round(self.sample_rate / hertz) for hertz in reversed(PITCH_HZ))
+        of_taper = np.fft.irfft(np.abs(np.fft.rfft(self._taper)) ** 2, self._size)
+        shape = np.maximum(of_taper[first:last] / of_taper[0], 0.2).astype(np.float32)
+        periodic = correlation[..., first:last] / (correlation[..., :1] + _TINY) / shape
+        voiced = tf.reduce_max(periodic, axis=-1)
+        lag = tf.cast(first + tf.argmax(periodic, axis=-1, output_type=tf.int32), tf.float32)
+        change = tf.minimum(_difference(tf.math.log(lag), 1), _LARGEST_PITCH_CHANGE)
+        weight = tf.maximum(voiced[:, 1:] * voiced[:, :-1], 0.0)
+        total = tf.reduce_sum(weight) + _TINY
+        steady = tf.cast(change < _STEADY_PITCH, tf.float32)
+        return [
+            tf.reduce_mean(voiced),
+            tf.math.reduce_std(voiced),
+            tf.reduce_mean(_difference(voiced, 1)),
+            tf.reduce_sum(weight * change) / total,
+            tf.reduce_sum(weight * steady) / total,
+        ]
+
+    def _entropy(self, power: tf.Tensor) -> list[tf.Tensor]:
+        """Of each frame's spectrum: low for tones, high for noise, both in speech."""
+        heard = tf.boolean_mask(power, self._is_heard, axis=2)
+        share = heard / (tf.reduce_sum(heard, axis=-1, keepdims=True) + _TINY)
+        entropy = -tf.reduce_sum(share * tf.math.log(share + _TINY), axis=-1)
+        return [
+            tf.reduce_mean(entropy),
+            tf.math.reduce_std(entropy),
+            tf.reduce_mean(_difference(entropy, 1)),
+        ]
+
+
+def _changes(decibels: tf.Tensor) -> list[tf.Tensor]:
+    """How the level and the spectrum's shape change over time, and how rough the shape is.
+
+    Args:
+        decibels: float32 [n, frames, BANDS].
+    """
+    level = tf.reduce_mean(decibels, axis=2, keepdims=True)
+    shape = decibels - level
+    changes = [
+        tf.reduce_mean(_difference(values, lag)) for lag in LAGS_FRAMES for values in (level, shape)
+    ]
+    frames = tf.reshape(decibels, [-1, BANDS])
+    shapes = tf.reshape(shape, [-1, BANDS])
+    centred = frames - tf.reduce_mean(frames, axis=0)
+    normal = centred / (tf.math.reduce_std(frames, axis=0) + _TINY)
+    together = tf.reduce_mean(tf.square(tf.reduce_sum(normal, axis=1)))
+    neighbours = shape[..., 1:] - shape[..., :-1]
+    mean_shape = tf.reduce_mean(shapes, axis=0)
+    return [
+        tf.reduce_mean(tf.math.reduce_std(frames, axis=0)),
+        tf.math.reduce_std(level),
+        *changes,
+        tf.reduce_mean(tf.math.reduce_std(shapes, axis=0)),
+        (together - BANDS) / (BANDS * (BANDS - 1)),  # the bands' mean correlation
+        tf.reduce_mean(tf.abs(neighbours)),
+        tf.reduce_mean(tf.abs(neighbours[..., 1:] - neighbours[..., :-1])),
+        tf.reduce_mean(tf.abs(mean_shape[1:] - mean_shape[:-1])),
+    ]
+
+
+def _difference(values: tf.Tensor, lag: int) -> tf.Tensor:
+    """Magnitude of the change over so many frames, of [n, frames, ...]."""
+    return tf.abs(values[:, lag:] - values[:, :-lag])
+
+
+def _released_weights() -> dict[str, Any]:
+    text = resources.files("pretrained").joinpath(WEIGHTS_FILE).read_text("utf-8")
+    weights: dict[str, Any] = json.loads(text)
+    return weights

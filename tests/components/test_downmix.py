@@ -1,0 +1,49 @@
+"""Dead and cancelling channels: in files, and in the graph of the served model alike."""
+
+import numpy as np
+import pytest
+
+from components import audio, wav
+from components.downmix import MOST_CHANNELS, heard_channels
+from tests.bad_recordings import encoded, speech_like
+
+RATE = 16_000
+LEFT, RIGHT = (0.3 * speech_like(seed, RATE, 2.0) for seed in (1, 2))
+HISS = np.random.default_rng(0).standard_normal(len(LEFT))
+
+CHANNELS = {
+    "two voices": ([LEFT, RIGHT], [True, True]),
+    "the same": ([LEFT, LEFT], [True, True]),
+    "opposite": ([LEFT, -LEFT], [True, False]),
+    "opposite and louder": ([LEFT, -1.1 * LEFT], [False, True]),
+    "dead": ([0.0 * LEFT, LEFT], [False, True]),
+    "dead with a constant voltage": ([0.5 + 0.0 * LEFT, LEFT], [False, True]),
+    "dead with hiss": ([LEFT, 0.05 * LEFT.std() * HISS], [True, False]),
+    "half as loud": ([LEFT, 0.5 * LEFT], [True, True]),
+    "dead beside two that cancel": ([LEFT, 0.0 * LEFT, -LEFT], [True, False, False]),
+    "silence": ([0.0 * LEFT, 0.0 * LEFT], [True, True]),
+    "more than anybody has": ([LEFT] * (MOST_CHANNELS + 1), None),
+}
+
+
+@pytest.mark.parametrize("name", CHANNELS)
+def test_a_file_and_the_served_model_hear_the_same(tmp_path, caplog, name):
+    channels, heard = CHANNELS[name]
+    samples = np.stack(channels, axis=1)
+    content = encoded(samples, RATE, subtype="PCM_16")
+    (tmp_path / "sound.wav").write_bytes(content)
+    in_file = audio.decode(tmp_path / "sound.wav", sample_rate=RATE)
+    in_graph = wav.read_mono(content, wav.read_header(content)).numpy()
+    chosen = samples if heard is None else samples[:, heard]
+    np.testing.assert_allclose(in_file, chosen.mean(axis=1), atol=1e-4)
+    np.testing.assert_allclose(in_graph, in_file, atol=1e-6)
+    assert bool(caplog.records) == (heard is not None and not all(heard))
+    if caplog.records:
+        assert "sound.wav" in caplog.text and "dead or cancel" in caplog.text
+
+
+def test_a_little_of_the_other_phase_does_not_cancel():
+    covariance = np.array([[1.0, -0.9], [-0.9, 1.0]])
+    assert heard_channels(covariance).all()
+    covariance = np.array([[1.0, -0.99], [-0.99, 1.0]])
+    assert list(heard_channels(covariance)) == [True, False]
