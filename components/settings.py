@@ -146,6 +146,10 @@ class PairSettings(Settings):
     much of it a speaker has, the counts being the mean."""
     train_speeds: Annotated[tuple[Positive, ...], Field(min_length=1)] = (0.9, 1.0, 1.1)
     """Every speaker of `train` also speaks, as somebody else, at these speeds (pitch and all)."""
+    condition: PairCounts = PairCounts(similar_per_speaker=5, dissimilar=5)
+    """Of the pairs of `eval` and `unseen`, so many again under each condition; 0 is none."""
+    condition_speakers: PositiveCount = 200
+    """The most speakers of a split whose pairs are repeated, evenly spread over their names."""
     augmentation: AugmentationSettings = AugmentationSettings()
     shard_megabytes: Positive = 64.0
     seed: int = 0
@@ -155,6 +159,20 @@ class PairSettings(Settings):
         if len(set(self.train_speeds)) < len(self.train_speeds):
             raise ValueError("train_speeds names a speed twice")
         return self
+
+    @model_validator(mode="after")
+    def _conditions_have_both_kinds_of_pairs(self) -> Self:
+        if bool(self.condition.similar_per_speaker) != bool(self.condition.dissimilar):
+            raise ValueError(
+                "condition.similar_per_speaker and condition.dissimilar: both or none must be 0, "
+                "an error rate is of both kinds of pairs"
+            )
+        return self
+
+    @property
+    def has_conditions(self) -> bool:
+        """Whether held-out pairs are repeated under conditions."""
+        return self.condition.similar_per_speaker > 0
 
 
 class TrainerSettings(Settings):
@@ -250,6 +268,8 @@ class EvaluatorSettings(Settings):
 
     max_eer_eval: Fraction = 0.15
     max_eer_unseen: Fraction = 0.35
+    max_eer_condition: Fraction = 0.4
+    """On `eval` under each condition of `components.conditions`; chance is 0.5."""
     max_eer_increase: Fraction = 0.01
     """How much worse than the last blessed model `eval` may become, absolute."""
 
