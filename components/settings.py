@@ -111,25 +111,47 @@ class AugmentationSettings(Settings):
     noise_probability: Fraction = 0.0
     """Other speakers' babble or coloured noise."""
     noise_snr_db: Range = (0.0, 20.0)
+    hum_probability: Fraction = 0.0
+    """The mains' 50 or 60 Hz."""
+    hum_snr_db: Range = (5.0, 25.0)
+    tilt_probability: Fraction = 0.0
+    """Another microphone: a spectral slope and a smooth curve of gains."""
+    tilt_db_per_octave: Range = (-6.0, 6.0)
+    narrow_band_probability: Fraction = 0.0
+    narrow_band_hertz: Range = (3_000.0, 7_000.0)
+    """Of the low-pass filter."""
     telephone_probability: Fraction = 0.0
     """300 to 3,400 Hz at 8 kHz, mu-law."""
+    codec_probability: Fraction = 0.0
+    """MP3 or Opus, at the bit rates of voice messages."""
 
     @model_validator(mode="after")
     def _ranges_rise(self) -> Self:
-        for name in ("reverberation_seconds", "noise_snr_db"):
+        for name in (
+            "reverberation_seconds",
+            "noise_snr_db",
+            "hum_snr_db",
+            "tilt_db_per_octave",
+            "narrow_band_hertz",
+        ):
             low, high = getattr(self, name)
             if low > high:
                 raise ValueError(f"augmentation.{name} [{low:g}, {high:g}] must not fall")
-        if self.reverberation_seconds[0] <= 0.0:
-            raise ValueError("augmentation.reverberation_seconds must be above 0")
+        for name in ("reverberation_seconds", "narrow_band_hertz"):
+            if getattr(self, name)[0] <= 0.0:
+                raise ValueError(f"augmentation.{name} must be above 0")
         return self
+
+    @property
+    def probabilities(self) -> dict[str, float]:
+        """Of each change by its name, in the order in which sound meets them."""
+        changes = ("reverberation", "noise", "hum", "tilt", "narrow_band", "telephone", "codec")
+        return {name: getattr(self, f"{name}_probability") for name in changes}
 
     @property
     def is_on(self) -> bool:
         """Whether any change can happen."""
-        return any(
-            (self.reverberation_probability, self.noise_probability, self.telephone_probability)
-        )
+        return any(self.probabilities.values())
 
 
 class PairSettings(Settings):
