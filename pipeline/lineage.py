@@ -92,7 +92,7 @@ def eer_by_condition(
 
 
 def unmet_thresholds(validation: validation_result_pb2.ValidationResult) -> list[str]:
-    """What a TFMA ValidationResult holds against the model, one phrase for each bound."""
+    """What a TFMA ValidationResult holds against the model, a phrase for each bound, sorted."""
     told = []
     for by_slice in validation.metric_validations_per_slice:
         keys = by_slice.slice_key.single_slice_keys
@@ -108,7 +108,7 @@ def unmet_thresholds(validation: validation_result_pb2.ValidationResult) -> list
                 told.append(f"{name} of {where} is {value:.4f}, allowed {bound:g}")
     for missing in validation.missing_slices:
         told.append(f"no trials in {_slice_name(missing.feature_values)}")
-    return told
+    return sorted(told)
 
 
 def _slice_name(values: Mapping[str, str]) -> str:

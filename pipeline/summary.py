@@ -82,7 +82,7 @@ def _fact_table(summary: RunSummary) -> Table:
     verdict = (
         Text("yes", "green")
         if summary.blessed
-        else Text(f"no: {'; '.join(summary.not_blessed_because)}", "red")
+        else Text("\n".join(["no", *summary.not_blessed_because]), "red")
     )
     table = Table(box=None, show_header=False)
     if summary.spans:

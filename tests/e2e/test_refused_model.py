@@ -36,7 +36,7 @@ def test_a_model_that_fails_its_bound_is_not_published(finished: Run, rerun: Rer
     told = json.loads((finished.output / "summary.json").read_text())
     eer = finished.summary.metrics["unseen"]["eer"]
     assert (told["blessed"], told["published_model"]) == (False, None)
-    of_unseen, *of_conditions = told["not_blessed_because"]
+    *of_conditions, of_unseen = told["not_blessed_because"]
     assert of_unseen == f"eer of unseen is {eer:.4f}, allowed 0"
     under_worst = f"eer of eval under {worst} is {measured[worst]:.4f}, allowed {bound:g}"
     assert under_worst in of_conditions

@@ -78,6 +78,6 @@ def test_unmet_bounds_are_told_with_value_and_bound() -> None:
     assert lineage.unmet_thresholds(validation) == [
         "eer of eval is 0.3000, allowed 0.15",
         "eer of eval rose by 0.0500, allowed 0.01",
-        "no trials in unseen",
         "no trials in eval under telephone",
+        "no trials in unseen",
     ]
