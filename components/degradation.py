@@ -9,6 +9,7 @@ import numpy.typing as npt
 import scipy.signal
 import soundfile
 import soxr
+from scipy.interpolate import CubicSpline
 
 Samples = npt.NDArray[np.float32]
 
@@ -18,6 +19,7 @@ _FILTER_ORDER: Final = 4
 _MU: Final = 255.0  # ITU-T G.711
 _MU_STEPS: Final = 127.0  # of either sign: with 0, which G.711 has twice, they fill 8 bits
 _DECAY_DB: Final = 60.0
+_LOWEST_HZ: Final = 50.0  # no slope goes on below it
 # libsndfile's compression levels: at 16 kHz some 32 kb/s of MP3 and 20 kb/s of Opus.
 _CODECS: Final = {
     "mp3": {
@@ -87,15 +89,55 @@ def _of_length(samples: Samples, length: int) -> Samples:
 
 
 def hum(
-    samples: Samples, sample_rate: int, snr_db: float, generator: np.random.Generator
+    samples: Samples,
+    sample_rate: int,
+    snr_db: float,
+    generator: np.random.Generator,
+    mains_hertz: float = 50.0,
 ) -> Samples:
-    """The mains' 50 Hz, and its third harmonic 10 dB below, so much below the samples in power."""
+    """The mains, and their third harmonic 10 dB below, so much below the samples in power."""
     time_seconds = np.arange(len(samples)) / sample_rate
     tones = [
         gain * np.sin(2.0 * np.pi * hertz * time_seconds + generator.uniform(0.0, 2.0 * np.pi))
-        for hertz, gain in ((50.0, 1.0), (150.0, 10.0**-0.5))
+        for hertz, gain in ((mains_hertz, 1.0), (3.0 * mains_hertz, 10.0**-0.5))
     ]
     return mix(samples, np.sum(tones, axis=0).astype(np.float32), snr_db)
+
+
+def tilt(
+    samples: Samples,
+    sample_rate: int,
+    db_per_octave: float,
+    ripple_db: float,
+    generator: np.random.Generator,
+) -> Samples:
+    """What another microphone hears: a slope over the octaves, and a smooth curve on it.
+
+    Args:
+        samples: [n].
+        sample_rate: Hz.
+        db_per_octave: the slope, with a gain of 0 dB at 1 kHz.
+        ripple_db: standard deviation of the curve's gains, which are drawn an octave apart.
+        generator: draws the curve.
+
+    Returns:
+        [n], without delay.
+    """
+    octave = np.log2(np.fft.rfftfreq(len(samples), 1.0 / sample_rate).clip(_LOWEST_HZ) / 1_000.0)
+    nodes = np.arange(math.floor(octave[0]), math.ceil(octave[-1]) + 1)
+    ripple = CubicSpline(nodes, ripple_db * generator.standard_normal(len(nodes)))
+    gain = 10.0 ** ((db_per_octave * octave + ripple(octave)) / 20.0)
+    tilted: Samples = np.fft.irfft(np.fft.rfft(samples) * gain, len(samples)).astype(np.float32)
+    return tilted
+
+
+def low_pass(samples: Samples, sample_rate: int, hertz: float) -> Samples:
+    """Without what lies above a frequency; as they are where they hold nothing there."""
+    if hertz >= sample_rate / 2:
+        return samples
+    band = scipy.signal.butter(2 * _FILTER_ORDER, hertz, fs=sample_rate, output="sos")
+    narrow: Samples = scipy.signal.sosfilt(band, samples).astype(np.float32)
+    return narrow
 
 
 def coded(samples: Samples, sample_rate: int, codec: Literal["mp3", "opus"]) -> Samples:

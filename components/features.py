@@ -16,6 +16,9 @@ CALIBRATION: Final = "calibration"
 EVAL: Final = "eval"
 UNSEEN: Final = "unseen"
 SPLITS: Final = (TRAIN, CALIBRATION, EVAL, UNSEEN)
+# `pairs` only: pairs of the held-out splits again, side b under every condition.
+UNDER_CONDITIONS: Final = {EVAL: "eval_conditions", UNSEEN: "unseen_conditions"}
+PAIR_SPLITS: Final = (*SPLITS, *UNDER_CONDITIONS.values())
 
 # `speech` only.
 PCM16: Final = "pcm16"  # bytes: mono, little-endian, at SAMPLE_RATE
@@ -36,7 +39,8 @@ LEVEL_DBFS: Final = "level_dbfs"  # float, RMS of the peak-normalised samples
 SPECTROGRAM: Final = "spectrogram"  # bytes: uint8 [n_mels, frames], packed
 LABEL: Final = "label"  # int64, 1 same speaker, 0 different
 GENDER_PAIR: Final = "gender_pair"  # bytes: a gender, or "mixed"
-SPLIT: Final = "split"  # bytes, one of SPLITS
+SPLIT: Final = "split"  # bytes, one of PAIR_SPLITS
+CONDITION: Final = "condition"  # bytes, of side b: conditions.CLEAN or one of CONDITIONS
 PAIR_ID: Final = "pair_id"  # bytes, unique within the artifact
 
 SIDES: Final = ("a", "b")

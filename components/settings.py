@@ -119,25 +119,47 @@ class AugmentationSettings(Settings):
     noise_probability: Fraction = 0.0
     """Other speakers' babble or coloured noise."""
     noise_snr_db: Range = (0.0, 20.0)
+    hum_probability: Fraction = 0.0
+    """The mains' 50 or 60 Hz."""
+    hum_snr_db: Range = (5.0, 25.0)
+    tilt_probability: Fraction = 0.0
+    """Another microphone: a spectral slope and a smooth curve of gains."""
+    tilt_db_per_octave: Range = (-6.0, 6.0)
+    narrow_band_probability: Fraction = 0.0
+    narrow_band_hertz: Range = (3_000.0, 7_000.0)
+    """Of the low-pass filter."""
     telephone_probability: Fraction = 0.0
     """300 to 3,400 Hz at 8 kHz, mu-law."""
+    codec_probability: Fraction = 0.0
+    """MP3 or Opus, at the bit rates of voice messages."""
 
     @model_validator(mode="after")
     def _ranges_rise(self) -> Self:
-        for name in ("reverberation_seconds", "noise_snr_db"):
+        for name in (
+            "reverberation_seconds",
+            "noise_snr_db",
+            "hum_snr_db",
+            "tilt_db_per_octave",
+            "narrow_band_hertz",
+        ):
             low, high = getattr(self, name)
             if low > high:
                 raise ValueError(f"augmentation.{name} [{low:g}, {high:g}] must not fall")
-        if self.reverberation_seconds[0] <= 0.0:
-            raise ValueError("augmentation.reverberation_seconds must be above 0")
+        for name in ("reverberation_seconds", "narrow_band_hertz"):
+            if getattr(self, name)[0] <= 0.0:
+                raise ValueError(f"augmentation.{name} must be above 0")
         return self
+
+    @property
+    def probabilities(self) -> dict[str, float]:
+        """Of each change by its name, in the order in which sound meets them."""
+        changes = ("reverberation", "noise", "hum", "tilt", "narrow_band", "telephone", "codec")
+        return {name: getattr(self, f"{name}_probability") for name in changes}
 
     @property
     def is_on(self) -> bool:
         """Whether any change can happen."""
-        return any(
-            (self.reverberation_probability, self.noise_probability, self.telephone_probability)
-        )
+        return any(self.probabilities.values())
 
 
 class PairSettings(Settings):
@@ -154,6 +176,10 @@ class PairSettings(Settings):
     much of it a speaker has, the counts being the mean."""
     train_speeds: Annotated[tuple[Positive, ...], Field(min_length=1)] = (0.9, 1.0, 1.1)
     """Every speaker of `train` also speaks, as somebody else, at these speeds (pitch and all)."""
+    condition: PairCounts = PairCounts(similar_per_speaker=5, dissimilar=5)
+    """Of the pairs of `eval` and `unseen`, so many again under each condition; 0 is none."""
+    condition_speakers: PositiveCount = 200
+    """The most speakers of a split whose pairs are repeated, evenly spread over their names."""
     augmentation: AugmentationSettings = AugmentationSettings()
     shard_megabytes: Positive = 64.0
     seed: int = 0
@@ -163,6 +189,20 @@ class PairSettings(Settings):
         if len(set(self.train_speeds)) < len(self.train_speeds):
             raise ValueError("train_speeds names a speed twice")
         return self
+
+    @model_validator(mode="after")
+    def _conditions_have_both_kinds_of_pairs(self) -> Self:
+        if bool(self.condition.similar_per_speaker) != bool(self.condition.dissimilar):
+            raise ValueError(
+                "condition.similar_per_speaker and condition.dissimilar: both or none must be 0, "
+                "an error rate is of both kinds of pairs"
+            )
+        return self
+
+    @property
+    def has_conditions(self) -> bool:
+        """Whether held-out pairs are repeated under conditions."""
+        return self.condition.similar_per_speaker > 0
 
 
 class TrainerSettings(Settings):
@@ -258,6 +298,8 @@ class EvaluatorSettings(Settings):
 
     max_eer_eval: Fraction = 0.15
     max_eer_unseen: Fraction = 0.35
+    max_eer_condition: Fraction = 0.4
+    """On `eval` under each condition of `components.conditions`; chance is 0.5."""
     max_eer_increase: Fraction = 0.01
     """How much worse than the last blessed model `eval` may become, absolute."""
 

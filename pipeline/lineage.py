@@ -12,7 +12,10 @@ from ml_metadata.proto import metadata_store_pb2
 from tensorflow_model_analysis.proto import validation_result_pb2
 
 from components import artifacts, features
+from components.conditions import CLEAN, CONDITIONS
+from components.evaluator.metrics import EQUAL_ERROR_RATE
 from components.evaluator.results import Slice
+from components.features import CONDITION
 
 
 def latest_outputs(store: MetadataStore) -> dict[str, metadata_store_pb2.Artifact]:
@@ -38,7 +41,7 @@ def split_counts(artifact: metadata_store_pb2.Artifact) -> dict[str, int]:
     counts: dict[str, int] = json.loads(
         artifact.custom_properties[artifacts.SPLIT_COUNTS].string_value
     )
-    order = {split: place for place, split in enumerate(features.SPLITS)}
+    order = {split: place for place, split in enumerate(features.PAIR_SPLITS)}
     return dict(sorted(counts.items(), key=lambda item: order.get(item[0], len(order))))
 
 
@@ -74,12 +77,26 @@ def metrics_by_split(
     }
 
 
+def eer_by_condition(
+    metrics: Mapping[Slice, Mapping[str, float]],
+) -> dict[str, dict[str, float | None]]:
+    """The EER of each held-out split under each condition; NaN, which JSON lacks, is None."""
+    found: dict[str, dict[str, float | None]] = {}
+    for split, under_conditions in features.UNDER_CONDITIONS.items():
+        for condition in CONDITIONS:
+            part = Slice(split=under_conditions, condition=condition)
+            if part in metrics:
+                eer = metrics[part][EQUAL_ERROR_RATE]
+                found.setdefault(split, {})[condition] = eer if math.isfinite(eer) else None
+    return found
+
+
 def unmet_thresholds(validation: validation_result_pb2.ValidationResult) -> list[str]:
-    """What a TFMA ValidationResult holds against the model, one phrase for each bound."""
+    """What a TFMA ValidationResult holds against the model, a phrase for each bound, sorted."""
     told = []
     for by_slice in validation.metric_validations_per_slice:
         keys = by_slice.slice_key.single_slice_keys
-        where = ", ".join(key.bytes_value.decode() for key in keys) or "all"
+        where = _slice_name({key.column: key.bytes_value.decode() for key in keys})
         for failure in by_slice.failures:
             name = failure.metric_key.name
             value = failure.metric_value.double_value.value
@@ -90,5 +107,14 @@ def unmet_thresholds(validation: validation_result_pb2.ValidationResult) -> list
                 bound = failure.metric_threshold.value_threshold.upper_bound.value
                 told.append(f"{name} of {where} is {value:.4f}, allowed {bound:g}")
     for missing in validation.missing_slices:
-        told.append(f"no trials in {', '.join(missing.feature_values.values()) or 'any split'}")
-    return told
+        told.append(f"no trials in {_slice_name(missing.feature_values)}")
+    return sorted(told)
+
+
+def _slice_name(values: Mapping[str, str]) -> str:
+    """`eval`, or `eval under telephone`, of the values of a slice by feature."""
+    splits = {name: split for split, name in features.UNDER_CONDITIONS.items()}
+    others = [splits.get(value, value) for key, value in values.items() if key != CONDITION]
+    name = ", ".join(others) or "all"
+    condition = values.get(CONDITION, CLEAN)
+    return name if condition == CLEAN else f"{name} under {condition}"

@@ -134,6 +134,7 @@ def _summarise(job: _Job, progress: Progress) -> RunSummary:
 
     outputs = Records(job.output).latest_outputs()
     evaluation = outputs["evaluation"].uri
+    metrics = read_metrics(evaluation)
     unmet = lineage.unmet_thresholds(tfma.load_validation_result(evaluation))
     rolled_back = rolled_back_at(outputs["model"].uri)
     if rolled_back:
@@ -147,7 +148,8 @@ def _summarise(job: _Job, progress: Progress) -> RunSummary:
         recordings=len(job.listing.recordings),
         rejects=lineage.count_rejects(outputs["rejects"].uri),
         examples=lineage.split_counts(outputs["pairs"]),
-        metrics=lineage.metrics_by_split(read_metrics(evaluation)),
+        metrics=lineage.metrics_by_split(metrics),
+        eer_by_condition=lineage.eer_by_condition(metrics),
         blessed=lineage.is_blessed(outputs["blessing"]) and not rolled_back,
         not_blessed_because=unmet,
         published_model=None if rolled_back else lineage.published_model(outputs["pushed_model"]),

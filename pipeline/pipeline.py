@@ -85,6 +85,8 @@ def create_pipeline(
     held_out = [features.EVAL]
     if config.speech.unseen_speaker_fraction:
         held_out.append(features.UNSEEN)
+    if config.pairs.has_conditions:
+        held_out += [features.UNDER_CONDITIONS[split] for split in held_out]
     example_validator = ExampleValidator(
         statistics=statistics_gen.outputs["statistics"],
         schema=schema,

@@ -1,7 +1,7 @@
 """What the Evaluator measures, on which slices, and what a blessed model must reach."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import tensorflow_model_analysis as tfma
@@ -9,6 +9,7 @@ from google.protobuf import wrappers_pb2
 from tensorflow_model_analysis.proto import config_pb2
 
 from components import features
+from components.conditions import CLEAN, CONDITIONS
 from components.evaluator import metrics
 from components.settings import EvaluatorSettings
 
@@ -27,11 +28,11 @@ def _tfma_metric(class_name: str, **arguments: float) -> config_pb2.MetricConfig
 
 
 def _eer_bound(
-    split: str, max_eer: float, max_increase: float | None
+    feature_values: Mapping[str, str], max_eer: float, max_increase: float | None = None
 ) -> config_pb2.PerSliceMetricThreshold:
-    """The highest EER of one split, and its highest rise over the baseline.
+    """The highest EER of one slice, and its highest rise over the baseline.
 
-    A NaN EER and a split without trials both fail the bound.
+    A NaN EER and a slice without trials both fail the bound.
     """
     threshold = config_pb2.MetricThreshold(
         value_threshold=config_pb2.GenericValueThreshold(
@@ -46,27 +47,47 @@ def _eer_bound(
             )
         )
     return config_pb2.PerSliceMetricThreshold(
-        slicing_specs=[config_pb2.SlicingSpec(feature_values={features.SPLIT: split})],
+        slicing_specs=[config_pb2.SlicingSpec(feature_values=feature_values)],
         threshold=threshold,
     )
 
 
 def _bounded_eer(settings: EvaluatorSettings, splits: Sequence[str]) -> config_pb2.MetricConfig:
     eer = _metric("EqualErrorRate")
-    bounds = [_eer_bound(features.EVAL, settings.max_eer_eval, settings.max_eer_increase)]
+    bounds = [
+        _eer_bound(
+            {features.SPLIT: features.EVAL}, settings.max_eer_eval, settings.max_eer_increase
+        )
+    ]
     if features.UNSEEN in splits:
-        bounds.append(_eer_bound(features.UNSEEN, settings.max_eer_unseen, None))
+        bounds.append(_eer_bound({features.SPLIT: features.UNSEEN}, settings.max_eer_unseen))
+    if (under_conditions := features.UNDER_CONDITIONS[features.EVAL]) in splits:
+        bounds += [
+            _eer_bound(
+                {features.SPLIT: under_conditions, features.CONDITION: condition},
+                settings.max_eer_condition,
+            )
+            for condition in CONDITIONS
+        ]
     eer.per_slice_thresholds.extend(bounds)
     return eer
+
+
+def _keys_within(split: str) -> list[list[str]]:
+    """What the slices of a split differ in; conditions are never mixed."""
+    if split in features.SPLITS:
+        return [[], [features.GENDER_PAIR]]
+    return [[features.CONDITION]]
 
 
 def eval_config(settings: EvaluatorSettings, splits: Sequence[str]) -> config_pb2.EvalConfig:
     """TFMA's configuration for the TFX Evaluator over these splits of `pairs`.
 
-    Slices: overall, by split, by split and gender pair. Blessed is a model whose
-    EER keeps `max_eer_eval` on `eval`, `max_eer_unseen` on `unseen` if that is
-    among the splits, and rises by at most `max_eer_increase` on `eval` over the
-    baseline; without a baseline TFX drops the last condition.
+    Slices: all clean pairs, by split, by split and gender pair, by split and condition.
+    Blessed is a model whose EER keeps `max_eer_eval` on `eval`, `max_eer_unseen` on
+    `unseen` and `max_eer_condition` under every condition of `eval_conditions` if
+    these are among the splits, and rises by at most `max_eer_increase` on `eval`
+    over the baseline; without a baseline TFX drops the last condition.
     """
     on_distance = config_pb2.MetricsSpec(
         output_names=[features.DISTANCE],
@@ -97,9 +118,12 @@ def eval_config(settings: EvaluatorSettings, splits: Sequence[str]) -> config_pb
             )
         ],
         slicing_specs=[
-            config_pb2.SlicingSpec(),
-            config_pb2.SlicingSpec(feature_keys=[features.SPLIT]),
-            config_pb2.SlicingSpec(feature_keys=[features.SPLIT, features.GENDER_PAIR]),
+            config_pb2.SlicingSpec(feature_values={features.CONDITION: CLEAN}),
+            *(
+                config_pb2.SlicingSpec(feature_values={features.SPLIT: split}, feature_keys=keys)
+                for split in splits
+                for keys in _keys_within(split)
+            ),
         ],
         metrics_specs=[on_distance, on_probability],
     )

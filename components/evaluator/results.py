@@ -13,6 +13,7 @@ class Slice(NamedTuple):
 
     split: str | None = None
     gender_pair: str | None = None
+    condition: str | None = None
 
 
 def read_metrics(evaluation_uri: str) -> dict[Slice, dict[str, float]]:

@@ -3,15 +3,87 @@
 A change of level is none of them: every spectrogram is relative to its window's own peak.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 
-from components.degradation import Samples, coloured_noise, mix, reverberate, telephone
+from components.degradation import (
+    Samples,
+    coded,
+    coloured_noise,
+    hum,
+    low_pass,
+    mix,
+    reverberate,
+    telephone,
+    tilt,
+)
 from components.settings import AugmentationSettings
 
 _NOISE_COLOURS: Final = (0.0, 1.0, 2.0)  # white, pink, brown: power falls with frequency ** colour
+_MAINS_HERTZ: Final = (50.0, 60.0)
+_RIPPLE_DB: Final = 3.0
+
+
+@dataclass(frozen=True)
+class _Draw:
+    """What a change is drawn from."""
+
+    sample_rate: int
+    settings: AugmentationSettings
+    babble: Callable[[], Samples | None]
+    generator: np.random.Generator
+
+
+def _reverberation(samples: Samples, draw: _Draw) -> Samples:
+    seconds = draw.generator.uniform(*draw.settings.reverberation_seconds)
+    return reverberate(samples, draw.sample_rate, seconds, draw.generator)
+
+
+def _noise(samples: Samples, draw: _Draw) -> Samples:
+    noise = draw.babble() if draw.generator.random() < 0.5 else None
+    if noise is None:
+        colour = draw.generator.choice(_NOISE_COLOURS)
+        noise = coloured_noise(len(samples), colour, draw.generator)
+    return mix(samples, noise, draw.generator.uniform(*draw.settings.noise_snr_db))
+
+
+def _hum(samples: Samples, draw: _Draw) -> Samples:
+    snr_db = draw.generator.uniform(*draw.settings.hum_snr_db)
+    mains_hertz = draw.generator.choice(_MAINS_HERTZ)
+    return hum(samples, draw.sample_rate, snr_db, draw.generator, mains_hertz)
+
+
+def _tilt(samples: Samples, draw: _Draw) -> Samples:
+    slope = draw.generator.uniform(*draw.settings.tilt_db_per_octave)
+    return tilt(samples, draw.sample_rate, slope, _RIPPLE_DB, draw.generator)
+
+
+def _narrow_band(samples: Samples, draw: _Draw) -> Samples:
+    hertz = draw.generator.uniform(*draw.settings.narrow_band_hertz)
+    return low_pass(samples, draw.sample_rate, hertz)
+
+
+def _telephone(samples: Samples, draw: _Draw) -> Samples:
+    return telephone(samples, draw.sample_rate)
+
+
+def _codec(samples: Samples, draw: _Draw) -> Samples:
+    codec: Final = "mp3" if draw.generator.random() < 0.5 else "opus"
+    return coded(_with_peak(samples, 1.0), draw.sample_rate, codec)
+
+
+_CHANGES: Final[Mapping[str, Callable[[Samples, _Draw], Samples]]] = {
+    "reverberation": _reverberation,
+    "noise": _noise,
+    "hum": _hum,
+    "tilt": _tilt,
+    "narrow_band": _narrow_band,
+    "telephone": _telephone,
+    "codec": _codec,
+}
 
 
 def augment(
@@ -21,10 +93,10 @@ def augment(
     babble: Callable[[], Samples | None],
     generator: np.random.Generator,
 ) -> Samples:
-    """A window as another room, line or company would have left it.
+    """A window as another room, company, microphone or line would have left it.
 
     Each change happens with its own probability, in the order in which sound meets them: the
-    room, other sounds in it, the line.
+    room, other sounds in it, the microphone, the line.
 
     Args:
         samples: [n], any scale.
@@ -36,23 +108,17 @@ def augment(
     Returns:
         [n], the peak as before, so that nothing is clipped.
     """
-    chances = generator.random(3)
+    draw = _Draw(sample_rate, settings, babble, generator)
+    chances = generator.random(len(_CHANGES))
     changed = samples
-    if chances[0] < settings.reverberation_probability:
-        seconds = generator.uniform(*settings.reverberation_seconds)
-        changed = reverberate(changed, sample_rate, seconds, generator)
-    if chances[1] < settings.noise_probability:
-        noise = babble() if generator.random() < 0.5 else None
-        if noise is None:
-            noise = coloured_noise(len(samples), generator.choice(_NOISE_COLOURS), generator)
-        changed = mix(changed, noise, generator.uniform(*settings.noise_snr_db))
-    if chances[2] < settings.telephone_probability:
-        changed = telephone(changed, sample_rate)
+    for (name, probability), chance in zip(settings.probabilities.items(), chances, strict=True):
+        if chance < probability:
+            changed = _CHANGES[name](changed, draw)
     if changed is samples:
         return samples
     return _with_peak(changed, float(np.max(np.abs(samples))))
 
 
 def _with_peak(samples: Samples, peak: float) -> Samples:
-    found = float(np.max(np.abs(samples)))
-    return samples if found == 0.0 else (samples * (peak / found)).astype(np.float32)
+    highest = float(np.max(np.abs(samples)))
+    return samples if highest == 0.0 else (samples * (peak / highest)).astype(np.float32)

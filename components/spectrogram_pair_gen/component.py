@@ -26,7 +26,8 @@ class SpectrogramPairGen(base_beam_component.BaseBeamComponent):
     """Samples same- and different-speaker trials and renders both windows of each.
 
     Outputs:
-        pairs: Examples with the splits of `speech` (`schemas/spectrogram_pair.pbtxt`).
+        pairs: Examples with the splits of `speech` (`schemas/spectrogram_pair.pbtxt`), and with
+            `eval_conditions` and `unseen_conditions` where `pairs.condition` asks for some.
     """
 
     SPEC_CLASS = SpectrogramPairGenSpec

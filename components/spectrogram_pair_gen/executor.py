@@ -25,6 +25,7 @@ from tfx.types import artifact_utils, standard_artifacts
 
 from components import features
 from components.artifacts import SPLIT_COUNTS
+from components.conditions import CONDITIONS
 from components.counters import counters
 from components.settings import PairCounts, PairSettings, SpectrogramSettings
 from components.spectrogram_pair_gen import runs, sampling
@@ -98,7 +99,18 @@ def _place(
         if not placements:
             count(f"{split}/pairs_without_room")
         for placement in placements:
-            yield (split, files[placement.recording, placement.piece]), placement
+            file = files[placement.recording, placement.piece]
+            yield (split, file), placement
+            if request.is_repeated:
+                for repeated in placement.under_conditions():
+                    yield (features.UNDER_CONDITIONS[split], file), repeated
+
+
+def _splits_of_pair(item: tuple[SplitVoice, Request]) -> Iterator[str]:
+    (split, _, _), request = item
+    yield split
+    if request.is_repeated:
+        yield from [features.UNDER_CONDITIONS[split]] * len(CONDITIONS)
 
 
 class _Cut(beam.DoFn):
@@ -118,12 +130,13 @@ class _Cut(beam.DoFn):
 
     def setup(self) -> None:
         augmentation = self._pair_settings.augmentation
-        self._cutter = WindowCutter(self._sample_rate, self._settings)
+        seed = self._pair_settings.seed
+        self._cutter = WindowCutter(self._sample_rate, self._settings, seed=seed)
         self._train_cutter = WindowCutter(
             self._sample_rate,
             self._settings.of_train(),
             augmentation if augmentation.is_on else None,
-            self._pair_settings.seed,
+            seed,
         )
 
     def process(
@@ -161,8 +174,13 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         sample_rate = exec_properties["sample_rate"]
         speech = artifact_utils.get_single_instance(input_dict["speech"])
         pairs = artifact_utils.get_single_instance(output_dict["pairs"])
-        pairs.split_names = speech.split_names
-        splits = artifact_utils.decode_split_names(speech.split_names)
+        speech_splits = artifact_utils.decode_split_names(speech.split_names)
+        splits = [*speech_splits]
+        if pair_settings.has_conditions:
+            splits += [
+                name for split, name in features.UNDER_CONDITIONS.items() if split in speech_splits
+            ]
+        pairs.split_names = artifact_utils.encode_split_names(splits)
         folders = {split: artifact_utils.get_split_uri([pairs], split) for split in splits}
         temporary = os.path.join(self._get_tmp_dir(), "windows")
         for folder in (*folders.values(), temporary):
@@ -170,7 +188,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         with self._make_beam_pipeline() as pipeline:
             files = [
                 (split, file)
-                for split in splits
+                for split in speech_splits
                 for file in sorted(
                     fileio.glob(os.path.join(artifact_utils.get_split_uri([speech], split), "*"))
                 )
@@ -241,7 +259,7 @@ def _write_pairs(
     shards = (
         requests
         | "FirstSides" >> beam.Filter(lambda item: "a" in item[1].sides)
-        | "SplitOfPair" >> beam.Map(lambda item: item[0][0])
+        | "SplitsOfPair" >> beam.FlatMap(_splits_of_pair)
         | "PairsOfSplit" >> beam.combiners.Count.PerElement()
         | "ShardsOfSplit"
         >> beam.MapTuple(lambda split, pairs: (split, math.ceil(pairs / shard_pairs[split])))

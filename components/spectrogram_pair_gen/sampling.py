@@ -3,16 +3,21 @@
 import hashlib
 import json
 import math
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Final
 
 import numpy as np
 
+from components import features
+from components.conditions import CLEAN, CONDITIONS
 from components.settings import PairCounts, PairSettings
 
 NORMAL_SPEED = 1.0
 SHORTEST_STRETCH = 0.25
 """Of a window: less speech is not repeated to one."""
+_NO_PAIRS: Final = PairCounts(similar_per_speaker=0, dissimilar=0)
 
 
 @dataclass(frozen=True, order=True)
@@ -57,6 +62,8 @@ class Request:
     pair_id: str
     label: int
     sides: str
+    is_repeated: bool = False
+    """Whether the pair is there again under every condition."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +77,14 @@ class Placement:
     recording: str
     piece: int
     start: int  # samples, within the piece
+    condition: str = CLEAN
+    """That side b of the pair is under."""
+
+    def under_conditions(self) -> "Iterator[Placement]":
+        """The same window, as a side of the pair under every condition."""
+        for condition in CONDITIONS:
+            pair_id = f"{self.pair_id}-{condition}"
+            yield replace(self, pair_id=pair_id, condition=condition)
 
 
 @dataclass(frozen=True)
@@ -124,7 +139,7 @@ def requests(
 
     Args:
         split: the split's name.
-        voice: side a of every trial.
+        voice: side a of every trial, one of the roster.
         roster: the split's voices, sorted; side b of different-speaker trials.
         counts: how many trials of each kind.
         settings: protocol and seed.
@@ -132,21 +147,34 @@ def requests(
     Yields:
         (voice, request): which voice has to give which sides.
     """
+    position = bisect_left(roster, voice)
+    repeated = _NO_PAIRS
+    is_among = _is_among(position, len(roster), settings.condition_speakers)
+    if split in features.UNDER_CONDITIONS and is_among:
+        repeated = settings.condition
     for index in range(counts.similar_per_speaker):
-        yield voice, Request(_pair_id(split, voice, voice, index), 1, "ab")
-    others = [other for other in roster if other != voice]
-    if not others:
+        is_repeated = index < repeated.similar_per_speaker
+        yield voice, Request(_pair_id(split, voice, voice, index), 1, "ab", is_repeated)
+    others = len(roster) - 1
+    if not others or not counts.dissimilar:
         return
     if settings.protocol == "every_ordered_pair":
-        trials = [(other, index) for other in others for index in range(counts.dissimilar)]
+        indices = range(counts.dissimilar)
+        trials = [(other, index) for other in roster if other != voice for index in indices]
     else:
         generator = keyed_generator(settings.seed, split, voice.name, "partners")
-        drawn = generator.integers(len(others), size=counts.dissimilar)
-        trials = [(others[chosen], index) for index, chosen in enumerate(drawn)]
+        drawn = generator.integers(others, size=counts.dissimilar)
+        # The roster without the voice, which is not copied for every one of thousands.
+        trials = [(roster[at + (at >= position)], index) for index, at in enumerate(drawn)]
     for other, index in trials:
         pair_id = _pair_id(split, voice, other, index)
-        yield voice, Request(pair_id, 0, "a")
-        yield other, Request(pair_id, 0, "b")
+        for owner, side in ((voice, "a"), (other, "b")):
+            yield owner, Request(pair_id, 0, side, index < repeated.dissimilar)
+
+
+def _is_among(position: int, total: int, chosen: int) -> bool:
+    """Whether a place is one of so many, evenly spread over all; all where these are fewer."""
+    return position * chosen % total < chosen
 
 
 def place(

@@ -56,6 +56,7 @@ def _example(split: str, a: Window, b: Window) -> tf.train.Example:
         features.LABEL: a.label,
         features.SPLIT: split.encode(),
         features.PAIR_ID: a.pair_id.encode(),
+        features.CONDITION: a.condition.encode(),
         features.GENDER_PAIR: features.gender_pair(a.gender, b.gender).encode(),
     }
     for side, window in zip(features.SIDES, (a, b), strict=True):

@@ -10,6 +10,7 @@ import soxr
 import tensorflow as tf
 
 from components import features, frontend, spectrogram_codec
+from components.conditions import CLEAN, CONDITIONS
 from components.pcm16 import INT16_PEAK
 from components.settings import AugmentationSettings, SpectrogramSettings
 from components.spectrogram_pair_gen.augmentation import augment
@@ -40,6 +41,7 @@ class Window:
     recording: str
     start_seconds: float
     level_dbfs: float
+    condition: str
     spectrogram: bytes
 
 
@@ -115,7 +117,7 @@ class WindowCutter:
         sample_rate: of the speech, Hz.
         settings: the window.
         augmentation: what may happen to a window before; None for nothing.
-        seed: of the augmentation.
+        seed: of the augmentation and of the conditions.
     """
 
     def __init__(
@@ -165,7 +167,10 @@ class WindowCutter:
                 # Less speech than a window is repeated to it, as in the served model.
                 taken = np.resize(pcm16[placed.start : placed.start + needed], needed)
                 played = _played(taken, placed.voice.speed)[: self._samples]
-                row[:] = self._augmented(played, placed, babble)
+                if placed.condition != CLEAN and placed.side == "b":
+                    row[:] = self._under_condition(played, placed)
+                else:
+                    row[:] = self._augmented(played, placed, babble)
             spectrograms = self._spectrograms(samples).numpy()
             for placed, row, spectrogram in zip(batch, samples, spectrograms, strict=False):
                 yield Window(
@@ -177,8 +182,21 @@ class WindowCutter:
                     recording=placed.recording,
                     start_seconds=piece_start + placed.start / self._sample_rate,
                     level_dbfs=frontend.rms_dbfs(row),
+                    condition=placed.condition,
                     spectrogram=spectrogram_codec.encode(spectrogram),
                 )
+
+    def _under_condition(
+        self, played: npt.NDArray[np.int16], placed: Placement
+    ) -> npt.NDArray[np.int16]:
+        """Scaled down where it would be clipped: a spectrogram is relative to its peak."""
+        generator = keyed_generator(self._seed, placed.pair_id, placed.condition)
+        samples = played.astype(np.float32) / np.float32(frontend.INT16_FULL_SCALE)
+        changed = CONDITIONS[placed.condition](samples, self._sample_rate, generator)
+        loudest = float(np.max(np.abs(changed))) * frontend.INT16_FULL_SCALE
+        scale = frontend.INT16_FULL_SCALE * min(1.0, INT16_PEAK / max(loudest, 1.0))
+        quantised: npt.NDArray[np.int16] = np.rint(changed * scale).astype(np.int16)
+        return quantised
 
     def _augmented(
         self, played: npt.NDArray[np.int16], placed: Placement, babble: Babble | None

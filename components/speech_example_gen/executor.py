@@ -45,6 +45,7 @@ from components.speech_example_gen.sources import (
 from components.speech_example_gen.splitting import Piece
 
 COUNTERS = "SpeechExampleGen"
+REJECTS_SHOWN = 10
 progress = logging.getLogger("swar.progress")
 
 
@@ -160,12 +161,14 @@ class Executor(base_beam_executor.BaseBeamExecutor):
             raise SwarError(f"{data!r} is not as it was when the run was started: start again")
         surveyed, unusable = self._survey(listing.recordings, settings)
         surveyed, duplicates = survey.without_duplicates(surveyed)
-        rejects = sorted([*listing.rejects, *unusable, *duplicates], key=lambda reject: reject.file)
+        silent = survey.without_speech(surveyed, listing.speakers)
+        rejects = sorted(
+            [*listing.rejects, *unusable, *duplicates, *silent], key=lambda reject: reject.file
+        )
         rejects_uri = artifact_utils.get_single_uri(output_dict["rejects"])
         _write_rows(rejects_uri, REJECTS_FILE, map(asdict, rejects))
-        for reject in rejects:
-            progress.info("rejected %r: %s, %s", reject.file, reject.reason, reject.detail)
-        survey.check_rejects(rejects, listing.recordings, settings)
+        _show(rejects, os.path.join(rejects_uri, REJECTS_FILE))
+        survey.check_rejects(rejects, listing.recordings, listing.speakers, settings)
         work = survey.plan(surveyed, listing.speakers, settings)
         recordings_uri = artifact_utils.get_single_uri(output_dict["recordings"])
         rows = survey.rows(surveyed, work, settings.sample_rate)
@@ -179,7 +182,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         progress.info(
             "%d recordings of %d speakers, %s",
             len(surveyed),
-            len(listing.speakers),
+            len(listing.speakers) - len(silent),
             survey.reasons(rejects),
         )
 
@@ -230,6 +233,13 @@ def _write_rows(uri: str, name: str, rows: Iterable[dict[str, Any]]) -> None:
     fileio.makedirs(uri)
     with fileio.open(os.path.join(uri, name), "w") as file:
         file.write("".join(json.dumps(row, sort_keys=True) + "\n" for row in rows))
+
+
+def _show(rejects: Sequence[Reject], path: str) -> None:
+    for reject in rejects[:REJECTS_SHOWN]:
+        progress.info("rejected %r: %s, %s", reject.file, reject.reason, reject.detail)
+    if len(rejects) > REJECTS_SHOWN:
+        progress.info("and %d more rejects, all in %s", len(rejects) - REJECTS_SHOWN, path)
 
 
 def _name_spans(speech: types.Artifact, listing: Listing) -> None:

@@ -33,7 +33,7 @@ class Listing:
     recordings: tuple[Recording, ...]
     rejects: tuple[Reject, ...]
     speakers: frozenset[str]
-    """Everybody whom the input names, also those without a recording."""
+    """All that the input names, also those without a recording."""
     spans: tuple[Span, ...] = ()
     """Those that were listed, the newest last; none where the input is no pattern."""
 

@@ -11,8 +11,12 @@ from typing import Final
 
 from components.errors import SwarError
 
-UNCOUNTED_REASONS: Final = frozenset({"hidden", "outside_speaker", "outside_span", "empty_folder"})
-"""No recording was lost: these do not count towards `max_reject_fraction`."""
+HIDDEN: Final = "hidden"
+SPEAKER_WITHOUT_SPEECH: Final = "speaker_without_speech"
+UNCOUNTED_REASONS: Final = frozenset(
+    {HIDDEN, "outside_speaker", "outside_span", "empty_folder", SPEAKER_WITHOUT_SPEECH}
+)
+"""No recording was lost: these do not count towards `max_reject_fraction` of the recordings."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +44,7 @@ class Reject:
 
     @property
     def counts(self) -> bool:
-        """Whether it counts towards `max_reject_fraction`."""
+        """Whether it counts towards `max_reject_fraction` of the recordings."""
         return self.reason not in UNCOUNTED_REASONS
 
 
@@ -101,7 +105,7 @@ def entry_state(path: Path, name: str) -> os.stat_result | Reject:
 
 def hidden(name: str) -> Reject:
     """The reject of a name with a dot in front."""
-    return Reject(name, "hidden", None, "its name starts with a dot")
+    return Reject(name, HIDDEN, None, "its name starts with a dot")
 
 
 def outside_span(name: str) -> Reject:

@@ -23,6 +23,7 @@ from components.speech_example_gen.listing import (
     no_speaker,
 )
 from components.speech_example_gen.local_files import (
+    HIDDEN,
     File,
     Reject,
     entries_of,
@@ -104,10 +105,13 @@ def _local_folder(root: Path) -> Iterator[Found]:
         if isinstance(status, Reject):
             yield None, status
         elif stat.S_ISDIR(status.st_mode):
+            items = list(files_below(root, entry.name))
             speaker = speaker_name(entry.name)
-            speakers.add(speaker)
-            for found in files_below(root, entry.name):
-                yield speaker, _of(speaker, genders, found) if isinstance(found, File) else found
+            if not all(map(_is_hidden, items)):  # an archive's __MACOSX is no speaker
+                speakers.add(speaker)
+            owner = speaker if speaker in speakers else None
+            for item in items:
+                yield owner, _of(speaker, genders, item) if isinstance(item, File) else item
         elif entry.name != SPEAKERS_FILE:
             yield None, _outside(entry.name)
     if not speakers:
@@ -135,8 +139,6 @@ def _remote_folder(root: str) -> Iterator[Found]:
     for file in files:
         if file.name == SPEAKERS_FILE:
             genders = tables.parse_speakers(read_text(file.path), file.path)
-    if not any("/" in file.name for file in files):
-        raise no_speaker(root)
     speakers: set[str] = set()
     for file in files:
         folder, slash, _ = file.name.partition("/")
@@ -148,6 +150,8 @@ def _remote_folder(root: str) -> Iterator[Found]:
             yield speaker, _of(speaker, genders, file)
         elif file.name != SPEAKERS_FILE:
             yield None, _outside(file.name)
+    if not speakers:
+        raise no_speaker(root)
     for reject in tables.absent_speakers(genders, speakers):
         yield None, reject
 
@@ -203,6 +207,10 @@ def _of(speaker: str, genders: dict[str, str], file: File) -> Recording:
         size_bytes=file.size_bytes,
         modified=file.modified,
     )
+
+
+def _is_hidden(item: File | Reject) -> bool:
+    return isinstance(item, Reject) and item.reason == HIDDEN
 
 
 def _outside(name: str) -> Reject:

@@ -26,10 +26,15 @@ def unseen_speakers(speakers: Collection[str], settings: SpeechSettings) -> froz
 
     A new speaker moves at most one other speaker across the border.
 
+    Args:
+        speakers: all that the input names. In place of those among them without usable speech
+            `held_out_speakers` takes the next ones, so that every other one of these is unseen.
+        settings: the fractions and the seed.
+
     Raises:
         SwarError: there are too few speakers, see `held_out_speakers`.
     """
-    unseen, _ = _held_out_counts(len(speakers), settings)
+    unseen, _ = _held_out_counts(len(speakers), len(speakers), settings)
     return frozenset(sorted(speakers, key=_rank(settings))[:unseen])
 
 
@@ -45,15 +50,17 @@ def held_out_speakers(
     are left to train on.
 
     Args:
-        speech_samples: cleaned samples of each speaker.
+        speech_samples: cleaned samples of each speaker that the input names; who has none is
+            counted by the fractions, but never held out.
         settings: the fractions.
 
     Raises:
         SwarError: there are too few speakers for that.
     """
-    _, calibration = _held_out_counts(len(speech_samples), settings)
-    unseen = unseen_speakers(speech_samples.keys(), settings)
-    rest = sorted(speech_samples.keys() - unseen, key=lambda name: (speech_samples[name], name))
+    usable = [name for name, samples in speech_samples.items() if samples]
+    unseen_count, calibration = _held_out_counts(len(speech_samples), len(usable), settings)
+    unseen = sorted(usable, key=_rank(settings))[:unseen_count]
+    rest = sorted(set(usable) - set(unseen), key=lambda name: (speech_samples[name], name))
     groups = [
         rest[len(rest) * group // calibration : len(rest) * (group + 1) // calibration]
         for group in range(calibration)
@@ -64,15 +71,15 @@ def held_out_speakers(
     }
 
 
-def _held_out_counts(speakers: int, settings: SpeechSettings) -> tuple[int, int]:
+def _held_out_counts(speakers: int, usable: int, settings: SpeechSettings) -> tuple[int, int]:
     unseen, calibration = (
         max(2, round(fraction * speakers)) if fraction else 0
         for fraction in (settings.unseen_speaker_fraction, settings.calibration_speaker_fraction)
     )
     held_out = unseen + calibration
-    if held_out and speakers - held_out < 2:
+    if held_out and usable - held_out < 2:
         raise SwarError(
-            f"{speakers} speakers are too few to hold {held_out} out of training as "
+            f"{usable} speakers are too few to hold {held_out} out of training as "
             "unseen and for calibration, and train on two: add speakers, or set "
             "speech.unseen_speaker_fraction to 0, or speech.calibration_speaker_fraction to 0 and "
             "speech.calibration_fraction to 0.1"

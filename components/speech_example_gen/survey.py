@@ -1,12 +1,13 @@
 """What the first pass learns of every recording, and what follows from it."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from components.errors import SwarError
 from components.settings import SpeechSettings
+from components.speech_example_gen.local_files import SPEAKER_WITHOUT_SPEECH
 from components.speech_example_gen.measures import Measures
 from components.speech_example_gen.sources import Recording, Reject
 from components.speech_example_gen.splitting import Piece, held_out_speakers, split_speaker
@@ -64,33 +65,56 @@ def without_duplicates(
     return kept, rejects
 
 
+def without_speech(surveyed: Iterable[Surveyed], speakers: Iterable[str]) -> list[Reject]:
+    """A reject for every speaker whom the input names and who has no usable recording."""
+    usable = {item.recording.speaker for item in surveyed}
+    return [
+        Reject(speaker, SPEAKER_WITHOUT_SPEECH, None, "this speaker has no usable recording")
+        for speaker in sorted(set(speakers) - usable)
+    ]
+
+
 def check_rejects(
-    rejects: Sequence[Reject], recordings: Sequence[Recording], settings: SpeechSettings
+    rejects: Sequence[Reject],
+    recordings: Sequence[Recording],
+    speakers: Collection[str],
+    settings: SpeechSettings,
 ) -> None:
     """Stops a run that would train on too little of what it was given.
 
     Args:
         rejects: everything that was not used.
         recordings: every recording that was surveyed.
+        speakers: all that the input names.
         settings: holds `max_reject_fraction`.
 
     Raises:
-        SwarError: more than `max_reject_fraction` of the recordings were rejected.
+        SwarError: more than `max_reject_fraction` of the recordings, or of the speakers, were
+            rejected.
     """
+    bound = settings.max_reject_fraction
     counted = [reject for reject in rejects if reject.counts]
     surveyed = {recording.recording for recording in recordings}
     total = len(surveyed | {reject.file for reject in counted})
-    if len(counted) > settings.max_reject_fraction * total:
-        names = ", ".join(
-            f"{reject.file!r} ({reject.reason})" for reject in counted[:NAMES_IN_A_MESSAGE]
-        )
-        if len(counted) > NAMES_IN_A_MESSAGE:
-            names += f" and {len(counted) - NAMES_IN_A_MESSAGE} more"
+    if len(counted) > bound * total:
+        names = _first_names([f"{reject.file!r} ({reject.reason})" for reject in counted])
         raise SwarError(
-            f"{len(counted)} of {total} recordings rejected, more than "
-            f"{settings.max_reject_fraction:.0%}: {names}: "
+            f"{len(counted)} of {total} recordings rejected, more than {bound:.0%}: {names}: "
             "mend or remove them, or raise speech.max_reject_fraction"
         )
+    silent = [repr(item.file) for item in rejects if item.reason == SPEAKER_WITHOUT_SPEECH]
+    if len(silent) > bound * len(speakers):
+        raise SwarError(
+            f"nothing usable of {len(silent)} of {len(speakers)} speakers, more than {bound:.0%}: "
+            f"{_first_names(silent)}: add recordings, remove the speakers, or raise "
+            "speech.max_reject_fraction"
+        )
+
+
+def _first_names(names: Sequence[str]) -> str:
+    shown = ", ".join(names[:NAMES_IN_A_MESSAGE])
+    more = len(names) - NAMES_IN_A_MESSAGE
+    return f"{shown} and {more} more" if more > 0 else shown
 
 
 def plan(
@@ -100,27 +124,21 @@ def plan(
 
     Args:
         surveyed: the usable recordings.
-        speakers: everybody the input names.
+        speakers: all that the input names, also those without a usable recording.
         settings: the fractions.
 
     Returns:
         The work, sorted by recording.
 
     Raises:
-        SwarError: a speaker has nothing left, or there are fewer than two speakers.
+        SwarError: there are too few speakers with speech.
     """
     by_speaker: dict[str, dict[str, int]] = defaultdict(dict)
     for item in surveyed:
         by_speaker[item.recording.speaker][item.recording.recording] = item.speech_samples
-    silent = sorted(set(speakers) - set(by_speaker))
-    if silent:
-        raise SwarError(
-            f"nothing usable of {', '.join(map(repr, silent[:NAMES_IN_A_MESSAGE]))}: "
-            "add recordings or remove the speaker"
-        )
     if len(by_speaker) < 2:
         raise SwarError(f"{len(by_speaker)} speaker(s) in the input: verification needs at least 2")
-    totals = {speaker: sum(lengths.values()) for speaker, lengths in by_speaker.items()}
+    totals = {speaker: sum(by_speaker.get(speaker, {}).values()) for speaker in speakers}
     held_out = held_out_speakers(totals, settings)
     pieces: dict[str, list[Piece]] = {}
     for speaker, lengths in by_speaker.items():

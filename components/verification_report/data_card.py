@@ -1,5 +1,7 @@
 """What a model was made from: speakers, minutes, what was not used, and what may have leaked."""
 
+import itertools
+import operator
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
@@ -63,18 +65,20 @@ def _of_split(split: str, part: pd.DataFrame) -> dict[str, Any]:
 
 def _by_speaker(table: pd.DataFrame, splits: Sequence[str]) -> list[dict[str, Any]]:
     """By role, gender and name; their places, from 1, number the speakers in every plot."""
-    rows = []
-    for speaker, own in table.groupby("speaker"):
-        minutes = own.groupby("split")["minutes"].sum()
-        rows.append(
-            {
-                "speaker": speaker,
-                "gender": own["gender"].iloc[0],
-                "role": _role(set(own["split"])),
-                "recordings": int(own["recording"].nunique()),
-                "minutes": {split: float(minutes.get(split, 0.0)) for split in splits},
-            }
-        )
+    of_speaker = table.groupby("speaker")
+    facts = of_speaker.agg(gender=("gender", "first"), recordings=("recording", "nunique"))
+    minutes = table.groupby(["speaker", "split"])["minutes"].sum().unstack(fill_value=0.0)
+    present = of_speaker["split"].agg(set)
+    rows: list[dict[str, Any]] = [
+        {
+            "speaker": speaker,
+            "gender": gender,
+            "role": _role(present[speaker]),
+            "recordings": recordings,
+            "minutes": {split: float(minutes.at[speaker, split]) for split in splits},
+        }
+        for speaker, gender, recordings in facts.itertuples(name=None)
+    ]
     rows.sort(key=lambda row: (ROLES.index(row["role"]), row["gender"], row["speaker"]))
     return [{"number": number, **row} for number, row in enumerate(rows, 1)]
 
@@ -130,12 +134,11 @@ def _check(name: str, found: int, looked_at: int) -> dict[str, Any]:
 
 def _shared_seconds(table: pd.DataFrame) -> Iterator[float]:
     """Of each piece behind one of another split, in its recording: seconds that they share."""
-    for _, own in table.groupby("recording"):
+    columns = ["recording", "start_seconds", "split", "seconds"]
+    pieces = table[columns].sort_values(columns[:3]).itertuples(index=False, name=None)
+    for _, own in itertools.groupby(pieces, key=operator.itemgetter(0)):
         ends: dict[str, float] = {}
-        ordered = own.sort_values(["start_seconds", "split"])
-        for split, start, seconds in zip(
-            ordered["split"], ordered["start_seconds"], ordered["seconds"], strict=True
-        ):
+        for _, start, split, seconds in own:
             others = [end for other, end in ends.items() if other != split]
             if others:
                 yield max(others) - start

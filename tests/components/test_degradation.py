@@ -7,7 +7,16 @@ import pytest
 import scipy.signal
 import soundfile
 
-from components.degradation import coded, coloured_noise, hum, mix, reverberate, telephone
+from components.degradation import (
+    coded,
+    coloured_noise,
+    hum,
+    low_pass,
+    mix,
+    reverberate,
+    telephone,
+    tilt,
+)
 from tests.bad_recordings import encoded, speech_like
 
 RATE = 16_000
@@ -107,6 +116,49 @@ def test_hum_is_the_mains_and_as_loud_as_asked():
     spectrum = np.abs(np.fft.rfft(added))
     assert sorted(np.argsort(spectrum)[-2:]) == [50, 150]
     assert 20 * np.log10(spectrum[50] / spectrum[150]) == pytest.approx(10.0, abs=0.1)
+
+
+def test_hum_is_of_the_mains_asked_for():
+    added = hum(tone(1_000), RATE, 10.0, generator(), mains_hertz=60.0) - tone(1_000)
+    assert sorted(np.argsort(np.abs(np.fft.rfft(added)))[-2:]) == [60, 180]
+
+
+@pytest.mark.parametrize("db_per_octave", [-6.0, 0.0, 6.0])
+def test_a_tilt_is_a_slope_around_1_khz(db_per_octave):
+    impulse = np.zeros(RATE, np.float32)
+    impulse[RATE // 2] = 1.0
+    answer = tilt(impulse, RATE, db_per_octave, 0.0, generator())
+    gain_db = 20 * np.log10(np.abs(np.fft.rfft(answer)))
+    for octave, hertz in enumerate((1_000, 2_000, 4_000, 8_000)):
+        assert gain_db[hertz] == pytest.approx(octave * db_per_octave, abs=0.01)
+    assert gain_db[125] == pytest.approx(-3 * db_per_octave, abs=0.01)
+    assert gain_db[10] == gain_db[50]  # no rumble is raised without end
+
+
+def test_the_curve_of_a_tilt_is_smooth_and_as_high_as_asked():
+    impulse = np.zeros(RATE, np.float32)
+    impulse[RATE // 2] = 1.0
+    curves = [
+        20 * np.log10(np.abs(np.fft.rfft(tilt(impulse, RATE, 0.0, 3.0, generator(seed)))))
+        for seed in range(200)
+    ]
+    at_an_octave = [curve[2_000] for curve in curves]
+    assert np.std(at_an_octave) == pytest.approx(3.0, rel=0.2)
+    # From one hertz to the next above 200 Hz: hundredths of a decibel.
+    assert max(np.max(np.abs(np.diff(curve[200:]))) for curve in curves) < 0.3
+
+
+@pytest.mark.parametrize("hertz", [3_000.0, 7_000.0])
+def test_a_low_pass_takes_away_what_lies_above(hertz):
+    noise = coloured_noise(4 * RATE, 0.0, generator())
+    frequency, density = scipy.signal.welch(low_pass(noise, RATE, hertz), RATE, nperseg=1024)
+    kept = 10 * np.log10(density / scipy.signal.welch(noise, RATE, nperseg=1024)[1])
+    assert np.abs(kept[(frequency > 100) & (frequency < 0.8 * hertz)]).max() < 0.5
+    assert kept[(frequency > 1.3 * hertz) & (frequency < 7_900)].max(initial=-99.0) < -18.0
+
+
+def test_a_low_pass_above_all_that_is_there_changes_nothing():
+    assert low_pass(samples := tone(440), 8_000, 4_000.0) is samples
 
 
 @pytest.mark.parametrize("codec", ["mp3", "opus"])

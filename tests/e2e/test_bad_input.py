@@ -103,7 +103,10 @@ MANIFESTS: dict[str, tuple[str, tuple[str, ...]]] = {
 # Found when the recordings are decoded.
 DECODED: dict[str, tuple[Change, tuple[str, ...]]] = {
     "one speaker": (_remove_all_but_one, ("1 speaker(s)", "at least 2")),
-    "a speaker without recordings": (_silence_a_speaker, ("nothing usable of 'chandra'",)),
+    "a speaker without recordings": (
+        _silence_a_speaker,
+        ("nothing usable of 1 of 3 speakers, more than 10%: 'chandra'",),
+    ),
     "too many rejects": (
         _spoil_a_third,
         ("2 of 6 recordings rejected, more than 10%", "'asha/1.wav' (not_audio)", "'bina/1.wav'"),

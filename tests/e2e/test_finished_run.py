@@ -11,6 +11,7 @@ from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
 
 from components import features, spectrogram_codec
 from components.artifacts import MODEL_CARD
+from components.conditions import CONDITIONS
 from pipeline.pipeline import PAIR_SCHEMA
 from pipeline.summary import RunSummary
 from tests.e2e.conftest import Run
@@ -79,13 +80,16 @@ def test_every_output_is_recorded_and_lies_where_the_record_says(
 
 def test_splits_are_named_and_counted(finished: Run, speech: Examples, pairs: Examples) -> None:
     outputs = Store(finished.output).outputs()
-    for key, examples in (("speech", speech), ("pairs", pairs)):
+    for key, examples, splits in (
+        ("speech", speech, features.SPLITS),
+        ("pairs", pairs, features.PAIR_SPLITS),
+    ):
         properties = outputs[key].properties, outputs[key].custom_properties
-        assert set(json.loads(properties[0]["split_names"].string_value)) == set(features.SPLITS)
+        assert set(json.loads(properties[0]["split_names"].string_value)) == set(splits)
         counts = {split: len(found) for split, found in examples.items()}
         assert json.loads(properties[1]["split_counts"].string_value) == counts
-        assert set(counts) == set(features.SPLITS)
-    assert finished.summary.examples == {split: len(pairs[split]) for split in features.SPLITS}
+        assert set(counts) == set(splits)
+    assert finished.summary.examples == {split: len(pairs[split]) for split in features.PAIR_SPLITS}
 
 
 @pytest.mark.parametrize("name", ["speech", "pairs"])
@@ -135,9 +139,9 @@ def test_unseen_speakers_are_in_no_other_split(speech: Examples, pairs: Examples
 def test_no_window_lies_in_two_splits(finished: Run, pairs: Examples) -> None:
     window = finished.config.spectrogram.window_seconds
     spans: dict[tuple[str, str], list[tuple[float, float]]] = {}
-    for split, examples in pairs.items():
+    for split in features.SPLITS:
         for side in features.SIDES:
-            for example in examples:
+            for example in pairs[split]:
                 (recording,) = _texts([example], f"recording_{side}")
                 (speaker,) = _texts([example], f"speaker_{side}")
                 # "anna at speed 0.9": so much less of the recording fills a window.
@@ -182,6 +186,16 @@ def test_statistics_count_every_pair(folders: dict[str, Path], pairs: Examples) 
         assert dataset.num_examples == len(pairs[split])
         names = {feature.path.step[0] for feature in dataset.features}
         assert names == set(_schema(PAIR_SCHEMA))
+
+
+def test_every_condition_is_measured_on_both_held_out_splits(finished: Run) -> None:
+    measured = finished.summary.eer_by_condition
+    assert {split: set(values) for split, values in measured.items()} == {
+        "eval": set(CONDITIONS),
+        "unseen": set(CONDITIONS),
+    }
+    values = [value for found in measured.values() for value in found.values()]
+    assert all(value is not None and 0.0 <= value <= 1.0 for value in values)
 
 
 def test_the_summary_is_on_disk(finished: Run) -> None:

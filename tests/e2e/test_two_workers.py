@@ -52,7 +52,7 @@ def test_two_workers_count_what_one_counts(
     prepared: dict[str, Path], by_one: dict[str, Path]
 ) -> None:
     ours, theirs = (split_files(found["statistics"]) for found in (prepared, by_one))
-    assert set(ours) == set(features.SPLITS)
+    assert set(ours) == set(features.PAIR_SPLITS)
     for split, (path,) in ours.items():
         found = counted(path)
         assert set(found) > {features.LABEL, "spectrogram_a", "level_dbfs_b"}

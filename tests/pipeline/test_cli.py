@@ -134,20 +134,25 @@ def test_the_runner_gets_what_the_command_line_says(
 def test_a_model_that_is_not_blessed_is_status_1(
     monkeypatch: pytest.MonkeyPatch, outcome: list[Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    reason = "eer of eval is 0.3000, allowed 0.15"
+    reasons = [
+        "eer of eval is 0.3000, allowed 0.15",
+        "eer of eval under white_noise_10_db is 0.4125, allowed 0.4",
+    ]
     outcome.append(
         summary.RunSummary(
             **{
                 **vars(RESULTS),
                 "blessed": False,
-                "not_blessed_because": [reason],
+                "not_blessed_because": reasons,
                 "published_model": None,
+                "eer_by_condition": {"eval": {"mp3": 0.2, "hum": None, "telephone": 0.1}},
             }
         )
     )
     assert _exit_status(monkeypatch, *RUN) == 1
     shown = capsys.readouterr().out
-    assert reason in shown
+    assert [reason for reason in reasons if reason not in shown] == []  # each in one line
+    assert "0.100 under telephone, 0.200 under mp3, none under hum" in shown
     assert "not published" in shown
 
 

@@ -28,6 +28,19 @@ def test_metrics_are_those_of_whole_splits() -> None:
     assert list(shown) == ["eval", "unseen"]
 
 
+def test_error_rates_under_conditions_are_those_of_their_split() -> None:
+    metrics = {
+        Slice(split="eval"): {"eer": 0.1},
+        Slice(split="unseen_conditions", condition="mp3"): {"eer": math.nan},
+        Slice(split="eval_conditions", condition="mp3"): {"eer": 0.3, "auc": 0.7},
+        Slice(split="eval_conditions", condition="telephone"): {"eer": 0.2},
+    }
+    assert lineage.eer_by_condition(metrics) == {
+        "eval": {"telephone": 0.2, "mp3": 0.3},
+        "unseen": {"mp3": None},
+    }
+
+
 def test_a_model_is_published_only_if_it_was_pushed() -> None:
     artifact = metadata_store_pb2.Artifact()
     artifact.custom_properties["pushed_destination"].string_value = "/out/published/7"
@@ -55,12 +68,16 @@ def test_unmet_bounds_are_told_with_value_and_bound() -> None:
     json_format.ParseDict(
         {
             "metricValidationsPerSlice": [{"sliceKey": eval_slice, "failures": failures}],
-            "missingSlices": [{"featureValues": {"split": "unseen"}}],
+            "missingSlices": [
+                {"featureValues": {"split": "unseen"}},
+                {"featureValues": {"split": "eval_conditions", "condition": "telephone"}},
+            ],
         },
         validation,
     )
     assert lineage.unmet_thresholds(validation) == [
         "eer of eval is 0.3000, allowed 0.15",
         "eer of eval rose by 0.0500, allowed 0.01",
+        "no trials in eval under telephone",
         "no trials in unseen",
     ]

@@ -16,10 +16,12 @@ from tfx.types import artifact_utils, standard_artifacts
 from tfx.utils import json_utils, proto_utils
 
 from components import features
+from components.conditions import CLEAN, CONDITIONS
 from components.evaluator.config import eval_config
 from components.evaluator.results import Slice, read_metrics
 from components.settings import EvaluatorSettings
 from components.trials import TrialHistogram, equal_error_rate
+from pipeline.lineage import unmet_thresholds
 
 ROOT = Path(__file__).parents[3]
 SIGNAL = features.sided(features.LEVEL_DBFS, "a")
@@ -56,11 +58,12 @@ def _save_model(directory, **arguments):
     return artifact
 
 
-def _trials(split, count, gender_pair, labels, seed):
+def _trials(split, count, gender_pair, labels, seed, condition=CLEAN):
     rng = np.random.default_rng(seed)
     return [
         {
             features.SPLIT: split,
+            features.CONDITION: condition,
             features.GENDER_PAIR: gender_pair,
             features.LABEL: int(label),
             SIGNAL: rng.gamma(4.0, (0.5 if label else 1.5) / 4.0),
@@ -136,7 +139,8 @@ def _evaluate(directory, examples, model, settings, baseline=None):
     context = Executor.Context(
         beam_pipeline_args=["--runner=FnApiRunner"], tmp_dir=str(directory), unique_id="1"
     )
-    config = eval_config(settings, ["eval", "unseen"])
+    splits = artifact_utils.decode_split_names(examples.split_names)
+    config = eval_config(settings, sorted({"eval", "unseen", *splits}))
     Executor(context).Do(
         {
             "examples": [examples],
@@ -146,9 +150,7 @@ def _evaluate(directory, examples, model, settings, baseline=None):
         {"evaluation": [evaluation], "blessing": [blessing]},
         {
             "eval_config": proto_utils.proto_to_json(config),
-            "example_splits": json_utils.dumps(
-                artifact_utils.decode_split_names(examples.split_names)
-            ),
+            "example_splits": json_utils.dumps(splits),
         },
     )
     return bool(blessing.get_int_custom_property("blessed")), evaluation.uri
@@ -170,7 +172,7 @@ def test_first_good_model_is_blessed(good_evaluation):
 def test_metrics_agree_with_scikit_learn(good_evaluation, trials_by_split):
     metrics = read_metrics(good_evaluation[1])
     assert set(metrics) == {
-        Slice(),
+        Slice(condition="clean"),
         Slice("eval"),
         Slice("unseen"),
         Slice("eval", "female"),
@@ -267,7 +269,7 @@ def test_unseen_has_a_bound_only_where_it_is_evaluated():
     def bounded_splits(splits):
         config = eval_config(EvaluatorSettings(), splits)
         return [
-            dict(spec.feature_values)["split"]
+            spec.feature_values["split"]
             for metric in config.metrics_specs[0].metrics
             for bound in metric.per_slice_thresholds
             for spec in bound.slicing_specs
@@ -275,6 +277,54 @@ def test_unseen_has_a_bound_only_where_it_is_evaluated():
 
     assert bounded_splits(["eval", "unseen"]) == ["eval", "unseen"]
     assert bounded_splits(["eval"]) == ["eval"]
+    under_conditions = ["eval_conditions"] * len(CONDITIONS)
+    assert bounded_splits(["eval", "eval_conditions"]) == ["eval", *under_conditions]
+
+
+@pytest.fixture(scope="module")
+def conditions():
+    """200 trials of `eval` under each condition."""
+    return [
+        trial
+        for seed, name in enumerate(CONDITIONS)
+        for trial in _trials("eval_conditions", 200, "male", (0, 1), seed, name)
+    ]
+
+
+def test_a_model_is_judged_under_every_condition_and_clean_pairs_alone_as_before(
+    tmp_path, models, trials_by_split, conditions, good_evaluation
+):
+    everything = {**trials_by_split, "eval_conditions": conditions}
+    examples = _write_examples(tmp_path / "examples", everything)
+    blessed, uri = _evaluate(tmp_path, examples, models["good"], LENIENT)
+    assert blessed
+    metrics = read_metrics(uri)
+    under = {name: metrics.pop(Slice("eval_conditions", condition=name)) for name in CONDITIONS}
+    assert {part["example_count"] for part in under.values()} == {200}
+    clean = read_metrics(good_evaluation[1])
+    assert metrics.keys() == clean.keys()
+    for part, values in metrics.items():
+        assert values == pytest.approx(clean[part], nan_ok=True)
+
+
+@pytest.mark.parametrize("fault", ["chance", "one class", "missing"])
+def test_one_condition_that_fails_is_named_and_the_model_not_blessed(
+    fault, tmp_path, models, trials_by_split, conditions
+):
+    others = [trial for trial in conditions if trial["condition"] != "telephone"]
+    labels = (0,) if fault == "one class" else (0, 1)
+    failing = _trials("eval_conditions", 200, "male", labels, 0, "telephone")
+    if fault == "chance":
+        failing = [{**trial, SIGNAL: trial[NOISE]} for trial in failing]
+    kept = others if fault == "missing" else others + failing
+    everything = {**trials_by_split, "eval_conditions": kept}
+    blessed, uri = _evaluate(
+        tmp_path, _write_examples(tmp_path / "examples", everything), models["good"], LENIENT
+    )
+    assert not blessed
+    (why,) = unmet_thresholds(tfma.load_validation_result(uri))
+    assert why.startswith("no trials in " if fault == "missing" else "eer of ")
+    assert "eval under telephone" in why
 
 
 def test_metrics_load_in_a_worker_that_does_not_import_tfx():

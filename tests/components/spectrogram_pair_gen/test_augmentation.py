@@ -10,9 +10,8 @@ from components.spectrogram_pair_gen.augmentation import augment
 from tests.bad_recordings import speech_like
 
 RATE = 16_000
-EVERYTHING = AugmentationSettings(
-    reverberation_probability=1.0, noise_probability=1.0, telephone_probability=1.0
-)
+CHANGES = tuple(AugmentationSettings().probabilities)
+EVERYTHING = AugmentationSettings.model_validate({f"{name}_probability": 1.0 for name in CHANGES})
 
 
 def generator(seed=0):
@@ -27,6 +26,17 @@ def test_nothing_changes_by_default():
     speech = 20_000.0 * speech_like(0, RATE).astype(np.float32)
     assert augment(speech, RATE, AugmentationSettings(), nobody, generator()) is speech
     assert not AugmentationSettings().is_on
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_each_change_happens_as_often_as_its_own_probability_says(name):
+    speech = 20_000.0 * speech_like(0, RATE)[: RATE // 4].astype(np.float32)
+    one = AugmentationSettings.model_validate({f"{name}_probability": 0.3})
+    assert one.is_on
+    changed = [
+        augment(speech, RATE, one, nobody, generator(seed)) is not speech for seed in range(200)
+    ]
+    assert 0.2 < np.mean(changed) < 0.4
 
 
 @settings(max_examples=30)

@@ -13,6 +13,7 @@ import tensorflow as tf
 import tensorflow_data_validation as tfdv
 
 from components import features, spectrogram_codec
+from components.conditions import CLEAN, CONDITIONS
 from components.settings import (
     AugmentationSettings,
     PairCounts,
@@ -30,6 +31,7 @@ WINDOW = SpectrogramSettings()
 PAIRS = PairSettings(
     train=PairCounts(similar_per_speaker=6, dissimilar=4),
     held_out=PairCounts(similar_per_speaker=2, dissimilar=3),
+    condition=PairCounts(similar_per_speaker=1, dissimilar=2),
     train_speeds=(1.0,),
     train_balance="speakers",
     shard_megabytes=0.1,
@@ -83,13 +85,15 @@ def rows(pairs, split):
 
 def test_counts_follow_the_settings(pairs):
     counts = {
-        split: Counter(row["label"] for row in rows(pairs, split)) for split in features.SPLITS
+        split: Counter(row["label"] for row in rows(pairs, split)) for split in features.PAIR_SPLITS
     }
     assert counts == {
         "train": {1: 18, 0: 12},
         "calibration": {1: 6, 0: 9},
         "eval": {1: 6, 0: 9},
         "unseen": {1: 4, 0: 6},
+        "eval_conditions": {1: 3 * 9, 0: 6 * 9},
+        "unseen_conditions": {1: 2 * 9, 0: 4 * 9},
     }
     told = json.loads(pairs.get_string_custom_property("split_counts"))
     assert told == {split: sum(count.values()) for split, count in counts.items()}
@@ -97,8 +101,10 @@ def test_counts_follow_the_settings(pairs):
 
 def test_pairs_have_no_anomalies_against_the_schema(pairs):
     schema = tfdv.load_schema_text(str(SCHEMA))
-    examples = [tf.train.Example()]
-    for split in features.SPLITS:
+    domains = {feature.name: tuple(feature.string_domain.value) for feature in schema.feature}
+    assert domains[features.SPLIT] == features.PAIR_SPLITS
+    assert domains[features.CONDITION] == (CLEAN, *CONDITIONS)
+    for split in features.PAIR_SPLITS:
         paths = [str(path) for path in files(pairs, split)]
         dataset = tf.data.TFRecordDataset(paths)
         examples = [tf.train.Example.FromString(r) for r in dataset.as_numpy_iterator()]
@@ -147,6 +153,36 @@ def test_spectrograms_are_those_of_the_placed_windows(speech, pairs):
     assert checked == 12
 
 
+@pytest.mark.parametrize("split", features.UNDER_CONDITIONS)
+def test_a_pair_under_a_condition_is_a_clean_pair_with_another_second_side(pairs, split):
+    assert {row["condition"] for row in rows(pairs, split)} == {b"clean"}
+    clean = {row["pair_id"]: row for row in rows(pairs, split)}
+    repeated: Counter[bytes] = Counter()
+    for row in rows(pairs, features.UNDER_CONDITIONS[split]):
+        pair_id, _, condition = row["pair_id"].partition(b"-")
+        original = clean[pair_id]
+        changed = {key for key in row if row[key] != original[key]}
+        assert row["condition"] == condition
+        expected = {"split", "condition", "pair_id", "spectrogram_b", "level_dbfs_b"}
+        # A level falls out of a spectrogram, but for the grid of 16 bits.
+        assert expected - changed <= ({"spectrogram_b"} if condition == b"quiet" else set())
+        assert changed <= expected
+        repeated[pair_id] += 1
+        if condition == b"quiet":
+            assert row["level_dbfs_b"] == pytest.approx(original["level_dbfs_b"] - 40.0, abs=0.1)
+    assert set(repeated.values()) == {len(CONDITIONS)}
+
+
+def test_without_conditions_the_clean_pairs_are_the_same_bytes(speech, pairs, tmp_path):
+    none = PAIRS.model_copy(update={"condition": PairCounts(similar_per_speaker=0, dissimilar=0)})
+    plain = run_pairs(speech, tmp_path, RATE, WINDOW, none)
+    assert json.loads(plain.split_names) == json.loads(pairs.split_names)[:4]
+    for split in features.SPLITS:
+        for path in files(pairs, split):
+            assert Path(plain.uri, path.relative_to(pairs.uri)).read_bytes() == path.read_bytes()
+    assert not list(Path(plain.uri).glob("*conditions"))
+
+
 def test_shards_are_bounded_and_ordered_by_identity(pairs):
     assert len(files(pairs, "train")) == 4  # 30 pairs of 12,288 bytes, 0.1 MB a file
     for path in files(pairs, "train"):
@@ -173,7 +209,7 @@ def test_the_same_speech_gives_the_same_bytes_and_another_seed_does_not(speech, 
     reseeded = run_pairs(
         speech, tmp_path / "reseeded", RATE, WINDOW, PAIRS.model_copy(update={"seed": 1})
     )
-    for path in files(pairs, "train"):
+    for path in files(pairs, "train") + files(pairs, "eval_conditions"):
         name = path.relative_to(pairs.uri)
         assert Path(again.uri, name).read_bytes() == path.read_bytes()
         assert Path(reseeded.uri, name).read_bytes() != path.read_bytes()
@@ -218,7 +254,7 @@ def test_windows_to_train_on_may_be_longer(speech, tmp_path):
 def test_noise_is_heard_in_every_window_of_train_and_in_no_other(speech, pairs, tmp_path, caplog):
     caplog.set_level("INFO", "swar.progress")
     noisy = run_pairs(speech, tmp_path, RATE, WINDOW, NOISY)
-    for split in ("calibration", "eval", "unseen"):
+    for split in features.PAIR_SPLITS[1:]:
         for path in files(pairs, split):
             name = path.relative_to(pairs.uri)
             assert Path(noisy.uri, name).read_bytes() == path.read_bytes()

@@ -18,6 +18,25 @@ from components.spectrogram_pair_gen.sampling import (
     requests,
 )
 
+
+@given(total=st.integers(1, 60), chosen=st.integers(1, 60))
+def test_speakers_under_conditions_are_so_many_and_evenly_spread(total, chosen):
+    roster = [Voice(f"{number:02d}") for number in range(total)]
+    told = PairSettings(condition_speakers=chosen)
+    repeated = [
+        position
+        for position, voice in enumerate(roster)
+        if any(
+            request.is_repeated
+            for owner, request in requests("eval", voice, roster, COUNTS, told)
+            if request.label == 1
+        )
+    ]
+    assert len(repeated) == min(total, chosen)
+    gaps = np.diff([*repeated, total])
+    assert gaps.max() - gaps.min() <= 1
+
+
 COUNTS = PairCounts(similar_per_speaker=5, dissimilar=3)
 DISJOINT = PairSettings(windows="disjoint")
 

@@ -91,6 +91,14 @@ def test_folder_with_speakers_table(tmp_path: Path) -> None:
     assert listing.rejects[1].detail == "it has rows about speakers who are not here: 'absent'"
 
 
+def test_a_folder_of_hidden_files_alone_is_no_speaker(tmp_path: Path) -> None:
+    touch(tmp_path, "asha/a.wav", "__MACOSX/._a.wav", "__MACOSX/asha/._a.wav")
+    listing = list_recordings(str(tmp_path))
+    assert listing.speakers == {"asha"}
+    assert {reject.reason for reject in listing.rejects} == {"hidden"}
+    assert len(listing.rejects) == 2
+
+
 def test_a_long_list_of_absent_speakers_is_cut_short(tmp_path: Path) -> None:
     touch(tmp_path, "asha/a.wav")
     rows = "".join(f"s{number:02d}\tF\n" for number in range(12))
@@ -186,7 +194,7 @@ def test_any_name_is_listed_or_rejected(speakers: dict[bytes, set[bytes]]) -> No
                     reason = "hidden" if name.startswith(b".") else "ok"
                     reason = reason if _is_utf8(name) else "name_not_utf8"
                     expected[_printable(speaker + b"/" + name)] = reason
-        if all(s.startswith(b".") or not _is_utf8(s) for s in speakers):
+        if all(_is_no_speaker(speaker, names) for speaker, names in speakers.items()):
             with pytest.raises(SwarError, match="no speaker's folder"):
                 list_recordings(root)
             return
@@ -196,6 +204,12 @@ def test_any_name_is_listed_or_rejected(speakers: dict[bytes, set[bytes]]) -> No
         names_in_order = [recording.recording for recording in listing.recordings]
         assert names_in_order == sorted(names_in_order)
         data_digest(listing)
+
+
+def _is_no_speaker(folder: bytes, names: set[bytes]) -> bool:
+    if folder.startswith(b".") or not _is_utf8(folder):
+        return True
+    return bool(names) and all(name.startswith(b".") and _is_utf8(name) for name in names)
 
 
 def _is_utf8(name: bytes) -> bool:

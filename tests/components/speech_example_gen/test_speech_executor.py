@@ -1,6 +1,7 @@
 """SpeechExampleGen as a whole: the contract, bad input, and the same bytes each time."""
 
 import json
+import logging
 import warnings
 from pathlib import Path
 from typing import Any
@@ -194,11 +195,33 @@ def test_trimming_everything_away_rejects(tmp_path):
         run_speech(str(tmp_path / "data"), tmp_path / "output", settings)
 
 
-def test_a_speaker_without_any_recording_stops_the_run(tmp_path):
+def test_a_speaker_without_any_recording_is_a_reject(tmp_path):
     for number, speaker in enumerate(("asha", "bina", "chandra")):
         (tmp_path / "data" / speaker).mkdir(parents=True)
         if speaker != "chandra":
             soundfile.write(tmp_path / f"data/{speaker}/1.wav", speech_like(number, RATE), RATE)
     settings = SpeechSettings(unseen_speaker_fraction=0.0, **BY_TIME)
-    with pytest.raises(SwarError, match="nothing usable of 'chandra'"):
-        run_speech(str(tmp_path / "data"), tmp_path / "output", settings)
+    with pytest.raises(SwarError, match=r"nothing usable of 1 of 3 speakers.*'chandra'"):
+        run_speech(str(tmp_path / "data"), tmp_path / "stopped", settings)
+    lenient = settings.model_copy(update={"max_reject_fraction": 0.4})
+    speech, rejects = run_speech(str(tmp_path / "data"), tmp_path / "output", lenient)
+    rows = list(map(json.loads, Path(rejects.uri, "rejects.jsonl").read_text().splitlines()))
+    assert [(row["file"], row["reason"]) for row in rows] == [
+        ("chandra", "empty_folder"),
+        ("chandra", "speaker_without_speech"),
+    ]
+    assert {values(example)["speaker"] for _, example in examples(speech)} == {b"asha", b"bina"}
+
+
+def test_the_terminal_shows_ten_rejects_and_where_the_others_are(tmp_path, caplog):
+    for number, speaker in enumerate(("asha", "bina")):
+        (tmp_path / "data" / speaker).mkdir(parents=True)
+        soundfile.write(tmp_path / f"data/{speaker}/1.wav", speech_like(number, RATE), RATE)
+        for hidden in range(10):
+            (tmp_path / f"data/{speaker}/.{hidden}").touch()
+    settings = SpeechSettings(unseen_speaker_fraction=0.0, **BY_TIME)
+    with caplog.at_level(logging.INFO, "swar.progress"):
+        _, rejects = run_speech(str(tmp_path / "data"), tmp_path / "output", settings)
+    shown = [record.getMessage() for record in caplog.records if "reject" in record.getMessage()]
+    assert [line.startswith("rejected ") for line in shown[:-2]] == [True] * 10
+    assert shown[-2] == f"and 10 more rejects, all in {rejects.uri}/rejects.jsonl"

@@ -67,6 +67,16 @@ def test_who_is_unseen_stays_so_when_others_come():
     assert len(unseen - unseen_speakers([*HUNDRED, "newcomer"], SpeechSettings())) <= 1
 
 
+def test_a_speaker_without_speech_is_not_held_out_and_the_next_ones_are():
+    unseen = unseen_speakers(HUNDRED, SpeechSettings())
+    silent = sorted(unseen)[:3]
+    held_out = held_out_speakers({**HUNDRED, **dict.fromkeys(silent, 0)}, SpeechSettings())
+    now_unseen = {name for name, split in held_out.items() if split == "unseen"}
+    assert len(now_unseen) == len(unseen)
+    assert now_unseen > unseen - set(silent)
+    assert held_out.keys().isdisjoint(silent)
+
+
 @pytest.mark.parametrize("calibration", [0.0, 0.1, 0.5])
 def test_who_is_unseen_does_not_depend_on_the_calibration(calibration):
     settings = SpeechSettings(calibration_speaker_fraction=calibration)

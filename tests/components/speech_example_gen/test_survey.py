@@ -52,26 +52,39 @@ def test_the_same_speech_under_two_speakers_stops_the_run_and_names_both():
 
 def test_more_rejects_than_allowed_stop_the_run_with_the_list():
     recordings = [recording("a", f"{index}.wav") for index in range(10)]
-    survey.check_rejects([reject("a/0.wav")], recordings, SETTINGS)
+    survey.check_rejects([reject("a/0.wav")], recordings, ["a"], SETTINGS)
     with pytest.raises(SwarError, match=r"2 of 10 recordings.*a/0\.wav.*a/1\.wav"):
-        survey.check_rejects([reject("a/0.wav"), reject("a/1.wav")], recordings, SETTINGS)
+        survey.check_rejects([reject("a/0.wav"), reject("a/1.wav")], recordings, ["a"], SETTINGS)
 
 
 def test_files_that_are_no_recordings_do_not_count():
     recordings = [recording("a", f"{index}.wav") for index in range(3)]
     survey.check_rejects(
-        [reject(f"a/.{index}", "hidden") for index in range(9)], recordings, SETTINGS
+        [reject(f"a/.{index}", "hidden") for index in range(9)], recordings, ["a"], SETTINGS
     )
 
 
 def test_rejects_that_were_never_surveyed_count_among_all():
     recordings = [recording("a", f"{index}.wav") for index in range(9)]
-    survey.check_rejects([reject("a/link", "broken_link")], recordings, SETTINGS)
+    survey.check_rejects([reject("a/link", "broken_link")], recordings, ["a"], SETTINGS)
 
 
-def test_a_speaker_with_nothing_left_stops_the_run():
-    with pytest.raises(SwarError, match="'b'"):
-        survey.plan([surveyed("a", "1.wav"), surveyed("c", "1.wav")], ["a", "b", "c"], SETTINGS)
+def test_a_speaker_with_nothing_left_is_a_reject_and_lies_in_no_split():
+    usable = [surveyed("a", "1.wav"), surveyed("c", "1.wav")]
+    (silent,) = survey.without_speech(usable, ["a", "b", "c"])
+    assert (silent.file, silent.reason, silent.counts) == ("b", "speaker_without_speech", False)
+    work = survey.plan(usable, ["a", "b", "c"], SETTINGS)
+    assert {item.recording.speaker for item in work} == {"a", "c"}
+
+
+def test_more_speakers_without_speech_than_allowed_stop_the_run_with_the_list():
+    names = [f"{number:02d}" for number in range(20)]
+    recordings = [recording(name, "1.wav") for name in names]
+    silent = [reject(name, "speaker_without_speech") for name in names]
+    survey.check_rejects(silent[:2], recordings, names, SETTINGS)
+    listed = r"12 of 20 speakers, more than 10%: '00', .* '09' and 2 more: "
+    with pytest.raises(SwarError, match=listed):
+        survey.check_rejects(silent[:12], recordings, names, SETTINGS)
 
 
 def test_one_speaker_is_not_enough():
