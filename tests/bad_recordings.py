@@ -57,8 +57,8 @@ def write_bad_recordings(folder: Path, sample_rate: int = 16_000, seed: int = 0)
 
     Returns:
         Each file's name below `folder` to "ok" or the reason of its reject. Folders and
-        links that are rejects are among them. `silent`, `too_short` and `duplicate` are
-        found by the pipeline, not by listing or decoding.
+        links that are rejects are among them. `silent`, `no_speech`, `too_short` and `duplicate`
+        are found by the pipeline, not by listing or decoding.
     """
     outcome: dict[str, str] = {}
     for number, speaker in enumerate(GOOD_SPEAKERS):
@@ -134,7 +134,7 @@ def _sample_formats(corpus: _Corpus) -> None:
     corpus.add("six channels.wav", encoded(channels, corpus.rate))
     for rate in (4_000, 8_000, 44_100, 192_000):
         corpus.add(f"{rate} Hz.wav", encoded(corpus.speech(rate), rate))
-    corpus.add("quiet.wav", encoded(1e-4 * corpus.speech(), corpus.rate, subtype="FLOAT"))
+    corpus.add("quiet.wav", encoded(1e-2 * corpus.speech(), corpus.rate, subtype="FLOAT"))
     corpus.add("speech on dc.wav", encoded(0.3 + corpus.speech(), corpus.rate, subtype="FLOAT"))
 
 
@@ -145,8 +145,11 @@ def _faulty_samples(corpus: _Corpus) -> None:
         content = encoded(samples, corpus.rate, subtype="FLOAT")
         corpus.add(f"{name}.wav", content, "nan_samples")
     corpus.add("zeros.wav", encoded(np.zeros(2 * corpus.rate), corpus.rate), "silent")
-    # A constant is at full level after peak normalisation: no silence, but no speech either.
-    corpus.add("dc.wav", encoded(np.full(2 * corpus.rate, 0.25), corpus.rate))
+    faint = 1e-4 * corpus.speech()
+    corpus.add("faint.wav", encoded(faint, corpus.rate, subtype="FLOAT"), "silent")
+    corpus.add("dc.wav", encoded(np.full(2 * corpus.rate, 0.25), corpus.rate), "no_speech")
+    hiss = 0.1 * np.random.default_rng(0).standard_normal(2 * corpus.rate)
+    corpus.add("hiss.wav", encoded(hiss, corpus.rate), "no_speech")
     short = corpus.speech()[: corpus.rate // 100]
     corpus.add("10 ms.wav", encoded(short, corpus.rate), "too_short")
     corpus.add("one sample.wav", encoded(np.full(1, 0.5), corpus.rate), "too_short")

@@ -5,7 +5,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import IO
+from typing import IO, NoReturn
 
 import numpy as np
 import tensorflow as tf
@@ -133,6 +133,8 @@ class Cleaner:
         self, waveform: np.ndarray, channel: str, file: IO[bytes]
     ) -> CleanedRecording:
         seconds = len(waveform) / self._rate
+        if seconds < self._settings.min_speech_seconds:
+            self._refuse_short(0.0, seconds)
         with tempfile.TemporaryFile() as filtered_file:
             filtered = self._filtered(waveform, filtered_file)
             peak = max(float(np.max(np.abs(block))) for block in self._blocks(filtered))
@@ -152,20 +154,24 @@ class Cleaner:
 
     def _check_speech(self, cleaned: CleanedRecording, seconds: float) -> None:
         """Raises UnusableRecording unless there is enough speech, and somebody's."""
-        least = self._settings.min_speech_seconds
         speech_seconds = cleaned.speech_samples / self._rate
-        if speech_seconds < least:
-            reason = "too_short" if speech_seconds or seconds < least else "no_speech"
+        if not speech_seconds:
             raise UnusableRecording(
-                reason,
-                f"{speech_seconds:.2f} s of speech in {seconds:.2f} s, "
-                f"at least {least:g} s are needed",
-                seconds,
+                "no_speech", "what is to be heard is as steady as noise", seconds
             )
+        if speech_seconds < self._settings.min_speech_seconds:
+            self._refuse_short(speech_seconds, seconds)
         if self._gate is not None and not self._gate.passes(cleaned):
             raise UnusableRecording(
                 "no_speech", "nobody speaks in it: noise, tones or music", seconds
             )
+
+    def _refuse_short(self, speech_seconds: float, seconds: float) -> NoReturn:
+        least = self._settings.min_speech_seconds
+        message = (
+            f"{speech_seconds:.2f} s of speech in {seconds:.2f} s, at least {least:g} s are needed"
+        )
+        raise UnusableRecording("too_short", message, seconds)
 
     def _filtered(self, waveform: np.ndarray, file: IO[bytes]) -> np.ndarray:
         """float32 [samples] without what no voice makes, mapped from `file`."""

@@ -25,7 +25,10 @@ from tests.bad_recordings import speech_like
 RATE = 8_000
 # Five speakers: none of them is held out to calibrate on.
 SPEECH = SpeechSettings(
-    sample_rate=RATE, calibration_fraction=0.1, calibration_speaker_fraction=0.0
+    sample_rate=RATE,
+    calibration_fraction=0.1,
+    calibration_speaker_fraction=0.0,
+    require_voice=False,
 )
 SPEAKERS = {"asha": "F", "bina": "F", "chandra": "M", "dev": "M", "esha": "?"}
 SETTINGS = EvaluationSettings(duration_seconds=(0.5, 3.0, 100.0), resamples=20)

@@ -38,7 +38,10 @@ PAIRS = PairSettings(
 )
 NOISY = PAIRS.model_copy(update={"augmentation": AugmentationSettings(noise_probability=1.0)})
 SPEECH = SpeechSettings(
-    train_fraction=0.6, calibration_fraction=0.2, calibration_speaker_fraction=0.0
+    train_fraction=0.6,
+    calibration_fraction=0.2,
+    calibration_speaker_fraction=0.0,
+    require_voice=False,
 )
 SPEAKERS = ("asha", "bina", "chandra", "dil", "ekta")
 
@@ -227,7 +230,9 @@ def test_every_speed_is_somebody_else_in_train_alone(speech, tmp_path):
 
 
 def test_who_has_more_speech_has_more_pairs_to_train_on(tmp_path):
-    settings = SpeechSettings(calibration_speaker_fraction=0.0, unseen_speaker_fraction=0.0)
+    settings = SpeechSettings(
+        calibration_speaker_fraction=0.0, unseen_speaker_fraction=0.0, require_voice=False
+    )
     for number, (speaker, seconds) in enumerate((("asha", 60.0), ("bina", 20.0))):
         (tmp_path / "recordings" / speaker).mkdir(parents=True)
         samples = speech_like(number, RATE, seconds)

@@ -20,7 +20,7 @@ from components.speech_example_gen.sources import (
 )
 from tests.bad_recordings import write_bad_recordings
 
-DECIDED_BY_THE_PIPELINE = {"silent", "too_short", "duplicate"}
+DECIDED_BY_THE_PIPELINE = {"silent", "no_speech", "too_short", "duplicate"}
 
 
 def outcomes(listing: Listing) -> dict[str, str]:

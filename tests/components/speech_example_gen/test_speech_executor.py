@@ -31,7 +31,9 @@ BY_TIME: Any = {  # few speakers: nobody is held out to calibrate on
     "train_fraction": 0.72,
     "calibration_fraction": 0.08,
     "calibration_speaker_fraction": 0.0,
+    "require_voice": False,  # these are made sounds
 }
+MADE = SpeechSettings(require_voice=False)
 
 
 def examples(speech):
@@ -66,7 +68,9 @@ def cleaned(tmp_path_factory):
             soundfile.write(folder / speaker / f"{take}.wav", 0.3 * samples[::by], RATE // by)
     (folder / "SPEAKERS.tsv").write_text("speaker\tgender\nasha\tF\ndil\tmale\n")
     output = tmp_path_factory.mktemp("output")
-    settings = SpeechSettings(max_piece_seconds=3.0, **BY_TIME)
+    settings = SpeechSettings(
+        max_piece_seconds=3.0, silence_rule="article", keep_silence_ms=100, **BY_TIME
+    )
     speech, rejects = run_speech(str(folder), output, settings)
     return folder, settings, speech, rejects
 
@@ -172,7 +176,7 @@ def test_too_many_rejects_stop_the_run_in_one_line(tmp_path):
     folder.mkdir()
     write_bad_recordings(folder)
     with pytest.raises(SwarError, match="recordings rejected, more than 10%") as error:
-        run_speech(str(folder), tmp_path / "output", SpeechSettings())
+        run_speech(str(folder), tmp_path / "output", MADE)
     assert "\n" not in str(error.value)
 
 
@@ -183,14 +187,14 @@ def test_one_file_under_two_speakers_stops_the_run(tmp_path):
     soundfile.write(tmp_path / "data/asha/one.wav", pcm16, RATE)
     soundfile.write(tmp_path / "data/bina/two.flac", pcm16, RATE)
     with pytest.raises(SwarError, match=r"asha/one\.wav.*bina/two\.flac"):
-        run_speech(str(tmp_path / "data"), tmp_path / "output", SpeechSettings())
+        run_speech(str(tmp_path / "data"), tmp_path / "output", MADE)
 
 
 def test_trimming_everything_away_rejects(tmp_path):
     for number, speaker in enumerate(("asha", "bina")):
         (tmp_path / "data" / speaker).mkdir(parents=True)
         soundfile.write(tmp_path / f"data/{speaker}/1.wav", speech_like(number, RATE), RATE)
-    settings = SpeechSettings(trim_head_seconds=60.0, trim_tail_seconds=60.0)
+    settings = SpeechSettings(trim_head_seconds=60.0, trim_tail_seconds=60.0, require_voice=False)
     with pytest.raises(SwarError, match="too_short"):
         run_speech(str(tmp_path / "data"), tmp_path / "output", settings)
 

@@ -27,14 +27,15 @@ from tests.components.trainer.support_exported import (
     small_tower,
 )
 
-STATUSES = {"ok", "not_wav", "wrong_sample_rate", "too_long", "too_short", "no_speech"}
+STATUSES = {"ok", "not_wav", "wrong_sample_rate", "too_long", "too_short", "silent", "no_speech"}
 BAD = {
     b"": b"not_wav",
     b"RIFF": b"not_wav",
     encoded(speech_like(0, 16_000), 16_000): b"wrong_sample_rate",
     encoded(speech_like(0, RATE, 31.0), RATE): b"too_long",
-    encoded(speech_like(0, RATE, 0.5), RATE): b"too_short",
-    encoded(np.zeros(2 * RATE), RATE): b"no_speech",
+    encoded(speech_like(0, RATE, 0.2), RATE): b"too_short",
+    encoded(np.zeros(2 * RATE), RATE): b"silent",
+    encoded(0.1 * np.random.default_rng(0).standard_normal(2 * RATE), RATE): b"no_speech",
 }
 
 
