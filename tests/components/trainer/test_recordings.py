@@ -54,7 +54,7 @@ NOISE = 0.1 * np.random.default_rng(0).standard_normal(5 * RATE)
         pytest.param(
             as_wav(np.r_[np.zeros(2 * RATE), SPEECH[:RATE], np.zeros(2 * RATE)]),
             recordings.OK,
-            1.16,
+            1.1,
             id="a-second-of-speech",
         ),
         pytest.param(as_wav(np.resize(SPEECH, 20 * RATE)), recordings.OK, 20.0, id="longest"),
