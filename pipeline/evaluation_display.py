@@ -8,11 +8,14 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from components.conditions import CLEAN
 from components.verification import measures
 from components.verification.bootstrap import Figure
+from components.verification.condition_metrics import ConditionMetrics
 from components.verification.identification import Identification
-from components.verification.results import Evaluation, Selection, Unused
+from components.verification.results import Evaluation, Selection
 from components.verification.slices import EVERYTHING, SliceFigures
+from components.verification.utterances import Unused
 
 NAMES_SHOWN = 10
 # What is shown, under which heading, and whether in per cent.
@@ -41,6 +44,18 @@ def render(evaluation: Evaluation) -> RenderableType:
         if slices:
             parts += [_figures(name, slices), _by_slice(slices)]
         parts += _notes(name, selections)
+        conditions = [each for each in evaluation.conditions if each.set == name]
+        if conditions:
+            parts.append(_conditions(conditions))
+        elif evaluation.settings["conditions"]:
+            seconds = evaluation.settings["condition_seconds"]
+            parts.append(
+                Text(
+                    f"{name}: no conditions, since there are no trials of about {seconds:g} s: "
+                    "choose another --duration",
+                    "dim",
+                )
+            )
         identified = [each for each in evaluation.identification if each.set == name]
         if identified:
             parts.append(_identification(identified))
@@ -91,6 +106,25 @@ def _by_slice(slices: Sequence[SliceFigures]) -> RenderableType:
     return table
 
 
+def _conditions(conditions: Sequence[ConditionMetrics]) -> RenderableType:
+    """A row for each condition on one side, and on both."""
+    shown = (measures.EER, measures.FALSE_ACCEPT_RATE, measures.FALSE_REJECT_RATE, measures.CLLR)
+    headings = {name: (heading, in_percent) for heading, name, in_percent in ROWS if name in shown}
+    table = _table(
+        f"The same trials of {conditions[0].duration_seconds:g} s under conditions",
+        "condition",
+        ("sides", *(headings[name][0] for name in shown), "refused"),
+    )
+    for each in conditions:
+        table.add_row(
+            each.condition,
+            "" if each.condition == CLEAN else each.changed_sides,
+            *(_shown(each.figures[name], headings[name][1]) for name in shown),
+            f"{each.refused:,} of {each.utterances:,}",
+        )
+    return table
+
+
 def _identification(results: Sequence[Identification]) -> RenderableType:
     table = _table(
         f"Identification of {results[0].query_seconds:g} s utterances",
@@ -136,7 +170,11 @@ def _left_out(what: str, unused: Sequence[Unused]) -> list[RenderableType]:
         return []
     counts = Counter(each.reason for each in unused)
     told = ", ".join(f"{count:,} {reason}" for reason, count in sorted(counts.items()))
-    names = [f"  {each.set}: {each.name} ({each.reason})" for each in unused[:NAMES_SHOWN]]
+    names = [
+        f"  {each.set}: {each.name} ({each.reason}"
+        f"{'' if each.condition == CLEAN else f', {each.condition}'})"
+        for each in unused[:NAMES_SHOWN]
+    ]
     if len(unused) > NAMES_SHOWN:
         names.append(f"  and {len(unused) - NAMES_SHOWN:,} more: --json or --output has them all")
     return [Text("\n".join([f"{what} not used: {told}", *names]), "yellow", overflow="fold")]

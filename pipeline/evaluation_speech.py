@@ -18,12 +18,11 @@ import numpy.typing as npt
 from components import audio
 from components.channels import channel_of
 from components.errors import SwarError
-from components.pcm16 import at_peak, pack_wav
+from components.pcm16 import at_peak
 from components.settings import SpeechSettings
 from components.speech_example_gen.cleaning import BLOCK_SECONDS, Cleaner, UnusableRecording
 from components.speech_example_gen.sources import Recording, open_locally
-from components.verification.results import Unused
-from components.verification.utterances import Cut, Utterance, choose_stretches
+from components.verification.utterances import Cut, Unused, Utterance, choose_stretches
 
 Pcm16 = npt.NDArray[np.int16]
 
@@ -162,7 +161,8 @@ class Cutter:
                 channel=speech.channel,
                 start_seconds=start,
             ),
-            pack_wav(pcm16[first : first + samples], self._rate),
+            np.array(pcm16[first : first + samples]),
+            self._rate,
         )
 
 
@@ -190,4 +190,4 @@ def whole_file(set_name: str, recording: Recording, sample_rate: int) -> Cut:
         channel=channel,
         start_seconds=0.0,
     )
-    return Cut(utterance, pack_wav(at_peak(samples), sample_rate))
+    return Cut(utterance, at_peak(samples), sample_rate)

@@ -87,9 +87,8 @@ def figures_of(trials: pd.DataFrame, *, resamples: int, seed: int) -> dict[str, 
         seed: the same one gives the same intervals.
     """
     measures = Measures(scores_of(trials))
-    resampled = [
-        measures.figures(weights) for weights in resampled_weights(trials, resamples, seed)
-    ]
+    drawn_weights = resampled_weights(trials, resamples, seed) if len(trials) else ()
+    resampled = [measures.figures(weights) for weights in drawn_weights]
     return {
         name: figure(found, [drawn[name] for drawn in resampled])
         for name, found in measures.figures(np.ones(len(trials))).items()

@@ -6,6 +6,8 @@ Utterances are a table with the columns UTTERANCE_COLUMNS; a table of trials has
     label: int64, 1 same speaker, 0 different.
     distance, probability: float32, as the model scores the two embeddings.
     same_speaker: bool, the model's decision at its stored threshold.
+    condition: that side b is under, see `components.conditions`.
+    changed_sides: how many sides are under it: "one", "both", or "clean" for none.
     gender_pair, channel_pair: what both have in common, "mixed", or "unknown".
 """
 
@@ -16,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from components.conditions import CLEAN
 from components.trials import SIMILAR
 from components.verification.measures import Scores
 from components.verification.trial_sampling import Indices
@@ -37,8 +40,11 @@ SIDE_COLUMNS: Final = (
     "start_seconds",  # float, in the recording's speech without its silence
     "speech_seconds",  # float, what the model heard
 )
-UTTERANCE_COLUMNS: Final = (*SHARED_COLUMNS, *SIDE_COLUMNS)
+UTTERANCE_COLUMNS: Final = (*SHARED_COLUMNS, *SIDE_COLUMNS, "condition")
 SLICED_BY: Final = ("gender_pair", "channel_pair")
+
+ONE_SIDE: Final = "one"
+BOTH_SIDES: Final = "both"
 
 UNKNOWN: Final = "unknown"
 MIXED: Final = "mixed"
@@ -57,7 +63,8 @@ def trial_table(
     Args:
         utterances: UTTERANCE_COLUMNS, a row for each.
         embeddings: float32 [utterances, D], finite.
-        first, second: [N], rows of `utterances`; both of one set and duration.
+        first, second: [N], rows of `utterances`; both of one set and duration, and if the first
+            one is under a condition, both are under the same.
         label: [N], 1 same speaker, 0 different.
         score: the model.
     """
@@ -76,8 +83,15 @@ def trial_table(
             "distance": distance,
             "probability": probability,
             "same_speaker": same_speaker,
+            "condition": other["condition"].to_numpy(),
+            "changed_sides": _changed_sides(one["condition"], other["condition"]),
         }
     )
+
+
+def clean(trials: pd.DataFrame) -> pd.DataFrame:
+    """The trials of which neither side is under a condition."""
+    return trials[trials["changed_sides"] == CLEAN]
 
 
 def scores_of(trials: pd.DataFrame) -> Scores:
@@ -89,6 +103,12 @@ def similar_within_recording(trials: pd.DataFrame) -> int:
     """Same-speaker trials of two utterances of one recording: easier than those of two."""
     same_recording = trials["recording_a"] == trials["recording_b"]
     return int(np.sum((trials["label"] == SIMILAR) & same_recording))
+
+
+def _changed_sides(one: pd.Series, other: pd.Series) -> npt.NDArray[np.object_]:
+    changed = (one != CLEAN).to_numpy().astype(int) + (other != CLEAN).to_numpy()
+    names: npt.NDArray[np.object_] = np.array([CLEAN, ONE_SIDE, BOTH_SIDES], object)[changed]
+    return names
 
 
 def _in_common(one: npt.NDArray[np.object_], other: npt.NDArray[np.object_]) -> object:

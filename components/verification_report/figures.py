@@ -11,8 +11,9 @@ import pandas as pd
 from components.settings import ReportSettings
 from components.trainer.promise import NEAREST_STRANGERS, PROMISED, STRANGERS
 from components.verification import measures
-from components.verification.results import Unused, without_nan
+from components.verification.results import without_nan
 from components.verification.slices import EVERYTHING, SliceFigures, measure_slices
+from components.verification.utterances import Unused
 from components.verification_report import article, curves, data_card, maps
 from components.verification_report.judging import (
     SETS,

@@ -5,7 +5,6 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-import numpy as np
 import pandas as pd
 import soundfile
 
@@ -14,6 +13,7 @@ from components.features import GENDER_PAIR
 from components.settings import ReportSettings
 from components.verification.results import SCORES_FILE
 from components.verification.slices import EVERYTHING
+from components.verification.utterances import Cut
 from components.verification_report import maps, page, plots, speaker_plots
 from components.verification_report.data_card import piece_table
 from components.verification_report.figures import map_utterances, report_figures
@@ -134,11 +134,10 @@ def _sounds(
             place = Place(offset, samples)
             if utterance_at(piece, place).utterance in wanted:
                 places.setdefault(piece, []).append(place)
-    return {each.utterance.utterance: _flac(each.wav) for batch in cut(places) for each in batch}
+    return {each.utterance.utterance: _flac(each) for batch in cut(places) for each in batch}
 
 
-def _flac(wav: bytes) -> bytes:
-    samples, rate = soundfile.read(io.BytesIO(wav), dtype="int16")
+def _flac(sound: Cut) -> bytes:
     file = io.BytesIO()
-    soundfile.write(file, np.asarray(samples), rate, format="FLAC", subtype="PCM_16")
+    soundfile.write(file, sound.pcm16, sound.sample_rate, format="FLAC", subtype="PCM_16")
     return file.getvalue()

@@ -28,7 +28,9 @@ SPEECH = SpeechSettings(
     sample_rate=RATE, calibration_fraction=0.1, calibration_speaker_fraction=0.0
 )
 SPEAKERS = {"asha": "F", "bina": "F", "chandra": "M", "dev": "M", "esha": "?"}
-SETTINGS = EvaluationSettings(duration_seconds=(0.5, 3.0, 100.0), resamples=20)
+SETTINGS = EvaluationSettings(
+    duration_seconds=(0.5, 3.0, 100.0), conditions=("hum", "opus"), resamples=20
+)
 WINDOW = 0.624
 
 

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 
+from components.conditions import CLEAN
 from components.verification.measures import Scores
 from components.verification.trial_sampling import choose_trials
 from components.verification.trial_table import trial_table
@@ -38,6 +39,7 @@ def utterances(speakers, recordings=2, per_recording=2, seconds=3.0, name="made"
                         "channel": "telephone" if number % 3 == 0 else "wideband",
                         "start_seconds": start,
                         "speech_seconds": seconds,
+                        "condition": CLEAN,
                     }
                 )
     return pd.DataFrame(rows)

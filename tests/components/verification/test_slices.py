@@ -108,6 +108,7 @@ def evaluation(slices):
         rejected_recordings=(),
         unusable_utterances=(),
         slices=tuple(slices),
+        conditions=(),
         identification=(),
     )
 
