@@ -17,6 +17,11 @@ def at_peak(samples: npt.NDArray[np.float32]) -> npt.NDArray[np.int16]:
     return scaled.astype(np.int16)
 
 
+def to_pcm16(samples: npt.NDArray[np.float32]) -> npt.NDArray[np.int16]:
+    """int16 [samples] of float32 with full scale 1; what exceeds it is clipped."""
+    return np.round(np.clip(samples, -1.0, 1.0) * INT16_PEAK).astype(np.int16)
+
+
 def pack_wav(pcm16: npt.NDArray[np.int16], sample_rate: int) -> bytes:
     """A mono WAV file of int16 samples."""
     file = io.BytesIO()

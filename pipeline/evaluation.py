@@ -21,6 +21,7 @@ from components.verification.condition_trials import (
     under_conditions,
 )
 from components.verification.identification import identify_each
+from components.verification.nonspeech_trials import measure_nonspeech
 from components.verification.results import Selection
 from components.verification.scoring import score
 from components.verification.trial_sampling import choose_trials
@@ -148,6 +149,17 @@ def _score_set(
         trials=[trials for trials, _ in scored],
         selections=[selection for _, selection in scored],
         conditions=conditions,
+        nonspeech=[
+            measure_nonspeech(
+                served,
+                _part(clean, clean.utterances["duration_seconds"] == condition_samples / rate),
+                set_name=name,
+                duration_seconds=condition_samples / rate,
+                sample_rate=rate,
+                max_pairs=settings.trials_per_class,
+                seed=settings.seed,
+            )
+        ],
         identification=identify_each(
             clean.utterances,
             clean.embeddings,

@@ -13,6 +13,7 @@ from components.verification import measures
 from components.verification.bootstrap import Figure
 from components.verification.condition_metrics import ConditionMetrics
 from components.verification.identification import Identification
+from components.verification.nonspeech_trials import NonSpeechMetrics
 from components.verification.results import Evaluation, Selection
 from components.verification.slices import EVERYTHING, SliceFigures
 from components.verification.utterances import Unused
@@ -56,6 +57,7 @@ def render(evaluation: Evaluation) -> RenderableType:
                     "dim",
                 )
             )
+        parts += [_nonspeech(each) for each in evaluation.nonspeech if each.set == name]
         identified = [each for each in evaluation.identification if each.set == name]
         if identified:
             parts.append(_identification(identified))
@@ -122,6 +124,21 @@ def _conditions(conditions: Sequence[ConditionMetrics]) -> RenderableType:
             *(_shown(each.figures[name], headings[name][1]) for name in shown),
             f"{each.refused:,} of {each.utterances:,}",
         )
+    return table
+
+
+def _nonspeech(found: NonSpeechMetrics) -> RenderableType:
+    table = _table(
+        f"{found.duration_seconds:g} s without speech: noise, tones, clicks, hum",
+        "",
+        ("taken as speech", "called one speaker", "called one with speech"),
+    )
+    counts = (
+        (found.taken, found.sounds),
+        (found.same_speaker_pairs, found.pairs),
+        (found.same_speaker_pairs_with_speech, found.pairs_with_speech),
+    )
+    table.add_row("non-speech", *(f"{part:,} of {whole:,}" for part, whole in counts))
     return table
 
 

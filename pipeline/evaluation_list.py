@@ -79,7 +79,7 @@ def evaluate_list(
         duration_seconds=float("nan"),
         utterances_possible=len(recordings),
     )
-    scores = SetScores([trials], [selection], [], [], rejected, embedded.unusable)
+    scores = SetScores([trials], [selection], [], [], [], rejected, embedded.unusable)
     return conclude(
         served,
         sets,

@@ -20,6 +20,7 @@ from components.verification import utterances
 from components.verification.condition_metrics import measure_condition
 from components.verification.condition_trials import ConditionTrials
 from components.verification.identification import Identification
+from components.verification.nonspeech_trials import NonSpeechMetrics
 from components.verification.results import Evaluation, Selection
 from components.verification.slices import measure_slices
 from components.verification.utterances import Cut, Embedded, Unused
@@ -37,7 +38,7 @@ class EvaluationSettings:
     conditions: tuple[str, ...] = tuple(CONDITIONS)
     """That utterances of one duration are put under, too."""
     condition_seconds: float = 3.0
-    """That duration: the nearest of `duration_seconds`."""
+    """That duration, and that of sounds without speech: the nearest of `duration_seconds`."""
     utterances_per_speaker: int = 20
     """Of each duration."""
     trials_per_class: int = 100_000
@@ -53,6 +54,7 @@ class SetScores(NamedTuple):
     trials: list[pd.DataFrame]
     selections: list[Selection]
     conditions: list[ConditionTrials]
+    nonspeech: list[NonSpeechMetrics]
     identification: list[Identification]
     rejected: list[Unused]
     unusable: list[Unused]
@@ -176,6 +178,7 @@ def conclude(
         unusable_utterances=tuple(each for part in scores for each in part.unusable),
         slices=tuple(slices),
         conditions=tuple(conditions),
+        nonspeech=tuple(each for part in scores for each in part.nonspeech),
         identification=tuple(each for part in scores for each in part.identification),
     )
     trials = pd.concat([clean_trials, *under_conditions], ignore_index=True)

@@ -11,7 +11,7 @@ import pandas as pd
 from components.conditions import CLEAN, CONDITIONS
 from components.degradation import Samples
 from components.keyed_random import keyed_generator
-from components.pcm16 import INT16_PEAK
+from components.pcm16 import to_pcm16
 from components.verification.trial_table import BOTH_SIDES, ONE_SIDE, Scorer, trial_table
 from components.verification.utterances import Cut, Embedded
 
@@ -48,7 +48,7 @@ def under_conditions(
         duration_seconds: of the utterances that are put under them.
         seed: of what is drawn.
     """
-    found = [cut._replace(pcm16=_to_pcm16(_at_half_scale(cut.pcm16))) for cut in cuts]
+    found = [cut._replace(pcm16=to_pcm16(_at_half_scale(cut.pcm16))) for cut in cuts]
     for name in names:
         for cut in cuts:
             utterance = cut.utterance
@@ -60,7 +60,7 @@ def under_conditions(
                 keyed_generator(seed, name, utterance.utterance),
             )
             changed = utterance._replace(condition=name)
-            found.append(Cut(changed, _to_pcm16(samples), cut.sample_rate))
+            found.append(Cut(changed, to_pcm16(samples), cut.sample_rate))
     return found
 
 
@@ -129,8 +129,3 @@ def _at_half_scale(pcm16: npt.NDArray[np.int16]) -> Samples:
     peak = np.max(np.abs(samples), initial=np.float32(1.0))
     scaled: Samples = samples * np.float32(PEAK / peak)
     return scaled
-
-
-def _to_pcm16(samples: Samples) -> npt.NDArray[np.int16]:
-    """int16 [samples] of float32 with full scale 1."""
-    return np.round(np.clip(samples, -1.0, 1.0) * INT16_PEAK).astype(np.int16)

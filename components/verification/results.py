@@ -12,6 +12,7 @@ from components.errors import SwarError
 from components.new_folder import new_folder
 from components.verification.condition_metrics import ConditionMetrics
 from components.verification.identification import Identification
+from components.verification.nonspeech_trials import NonSpeechMetrics
 from components.verification.slices import SliceFigures
 from components.verification.utterances import Unused
 
@@ -60,6 +61,7 @@ class Evaluation:
     unusable_utterances: tuple[Unused, ...]
     slices: tuple[SliceFigures, ...]
     conditions: tuple[ConditionMetrics, ...]
+    nonspeech: tuple[NonSpeechMetrics, ...]
     identification: tuple[Identification, ...]
 
     def to_json(self) -> str:

@@ -14,6 +14,8 @@ from rich.console import Console
 from sklearn.metrics import roc_auc_score
 
 from components.artifacts import MODEL_CARD
+from components.nonspeech import nonspeech
+from components.pcm16 import pack_wav, to_pcm16
 from components.published_model import PublishedModel
 from components.speech_example_gen.sources import data_digest, list_recordings
 from components.speech_example_gen.splitting import unseen_speakers
@@ -134,6 +136,22 @@ def test_the_trials_of_one_duration_are_judged_under_conditions(result):
         trials = trials[trials["changed_sides"] == sides]
         assert repr(row.figures) == repr(figures_of(trials, resamples=20, seed=0))
     assert rows["hum", "both"].figures["eer"] != whole.figures["eer"]
+
+
+def test_sounds_without_speech_are_counted(made, result):
+    (found,) = result.evaluation.nonspeech
+    served = PublishedModel(made.version)
+    sounds = [
+        pack_wav(to_pcm16(each.samples), RATE) for each in nonspeech(RATE, 3.0, SETTINGS.seed)
+    ]
+    answer = served.embed(sounds)
+    taken = answer.embedding[[status == "ok" for status in answer.status]]
+    assert (found.duration_seconds, found.sounds, found.taken) == (3.0, 20, len(taken))
+    assert found.pairs == len(taken) * (len(taken) - 1) / 2
+    assert found.pairs_with_speech == 30 * len(taken)
+    first, second = np.triu_indices(len(taken), 1)
+    *_, same = served.score(taken[first], taken[second])
+    assert found.same_speaker_pairs == same.sum()
 
 
 def test_conditions_are_chosen_by_name(made, tmp_path, monkeypatch, capfd):
@@ -315,6 +333,7 @@ def test_conditions_have_a_table(made, monkeypatch, capfd):
     assert "The same trials of 3 s under conditions" in shown
     rows = [line for line in shown.splitlines() if "0 of 30" in line]
     assert [line.split()[0] for line in rows] == ["clean", "hum", "hum"]
+    assert "taken as speech" in shown and " of 20 " in shown
 
 
 def test_conditions_without_trials_of_their_duration_are_told(made):

@@ -109,6 +109,7 @@ def evaluation(slices):
         unusable_utterances=(),
         slices=tuple(slices),
         conditions=(),
+        nonspeech=(),
         identification=(),
     )
 
