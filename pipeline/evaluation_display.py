@@ -103,7 +103,7 @@ def _by_slice(slices: Sequence[SliceFigures]) -> RenderableType:
     found = {(s.sliced_by, s.value, _duration(s)): s.figures[measures.EER] for s in slices}
     for by, value in sorted({(s.sliced_by, s.value) for s in slices if s.sliced_by != EVERYTHING}):
         figures = (found.get((by, value, _duration(each))) for each in whole)
-        heading = f"{by.removesuffix('_pair')} {value}"
+        heading = f"{by.removesuffix('_pair')} {value}".replace("_", " ")
         table.add_row(heading, *(_shown(each, True) if each else "" for each in figures))
     return table
 

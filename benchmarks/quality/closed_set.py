@@ -48,6 +48,7 @@ def utterances(
                         "utterance": f"{recording}#{len(rows)}",
                         "speaker": text(example, features.SPEAKER),
                         "recording": recording,
+                        "session": None,
                         "gender": text(example, features.GENDER),
                         "channel": "unknown",
                         "start_seconds": start / sample_rate,

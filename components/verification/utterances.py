@@ -24,6 +24,7 @@ class Utterance(NamedTuple):
     utterance: str
     speaker: str
     recording: str
+    session: str | None
     gender: str
     channel: str
     start_seconds: float

@@ -149,6 +149,7 @@ def utterance_at(piece: Piece, place: Place) -> Utterance:
         utterance=f"{piece.recording}#{start:.3f}-{start + seconds:.3f}",
         speaker=piece.speaker,
         recording=piece.recording,
+        session=None,  # speech does not tell
         gender=piece.gender,
         channel=piece.channel,
         start_seconds=start,

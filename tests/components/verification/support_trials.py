@@ -35,6 +35,7 @@ def utterances(speakers, recordings=2, per_recording=2, seconds=3.0, name="made"
                         "utterance": f"{file}#{start:g}",
                         "speaker": f"s{number}",
                         "recording": file,
+                        "session": f"{recording // 2}" if number % 2 else None,
                         "gender": ("female", "male", "unknown")[number % 3 if number < 9 else 0],
                         "channel": "telephone" if number % 3 == 0 else "wideband",
                         "start_seconds": start,

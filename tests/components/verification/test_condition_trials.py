@@ -21,7 +21,7 @@ NAMES = ("hum", "quiet")
 
 def cut(name="a/1.wav#0", seconds=1.0, seed=0):
     pcm16 = (speech_like(seed, RATE, seconds) * 32_767).astype(np.int16)
-    return Cut(Utterance("made", seconds, name, "a", "a/1.wav", "unknown", "wideband", 0.0),
+    return Cut(Utterance("made", seconds, name, "a", "a/1.wav", None, "unknown", "wideband", 0.0),
                pcm16, RATE)  # fmt: skip
 
 

@@ -38,7 +38,9 @@ def _slices(scores):
             for column in ("gender_pair", "channel_pair")
             for value in sorted(set(rows[column]))
         ]
-        for sliced_by, value in [("all", "all"), *pairs]:
+        known = ("within_recording", "session_unknown")  # speech tells no session
+        relations = [("relation", value) for value in known if value in set(rows["relation"])]
+        for sliced_by, value in [("all", "all"), *pairs, *relations]:
             yield {
                 "set": name, "duration_seconds": seconds, "sliced_by": sliced_by, "value": value,
             }  # fmt: skip
