@@ -121,7 +121,8 @@ def _conditions(conditions: Sequence[ConditionMetrics]) -> RenderableType:
         table.add_row(
             each.condition,
             "" if each.condition == CLEAN else each.changed_sides,
-            *(_shown(each.figures[name], headings[name][1]) for name in shown),
+            _shown(each.figures[measures.EER], True),
+            *(_value(each.figures[name], headings[name][1]) for name in shown[1:]),
             f"{each.refused:,} of {each.utterances:,}",
         )
     return table
@@ -208,6 +209,11 @@ def _table(title: str, first: str, others: Iterable[str]) -> Table:
 def _duration(part: SliceFigures | Selection) -> str:
     seconds = part.duration_seconds
     return "whole files" if math.isnan(seconds) else f"{seconds:g} s"
+
+
+def _value(figure: Figure, in_percent: bool) -> str:
+    """Without its interval, where there is no room for it."""
+    return _shown(Figure(figure.value, math.nan, math.nan), in_percent)
 
 
 def _shown(figure: Figure, in_percent: bool) -> str:

@@ -14,12 +14,13 @@ from components.settings import ReportSettings
 from components.verification.results import SCORES_FILE
 from components.verification.slices import EVERYTHING
 from components.verification.utterances import Cut
-from components.verification_report import maps, page, plots, speaker_plots
+from components.verification_report import condition_plots, maps, page, plots, speaker_plots
 from components.verification_report.data_card import piece_table
 from components.verification_report.figures import map_utterances, report_figures
 from components.verification_report.judging import Judged, has_enough
 from components.verification_report.pieces import Piece, Place, cut, utterance_at
 
+CONDITIONS_FILE: Final = "conditions.parquet"
 FIGURES_FILE: Final = "figures.json"
 EMBEDDINGS_FILE: Final = "embeddings.parquet"
 EMBEDDING: Final = "embedding"
@@ -50,6 +51,7 @@ def report_files(
     told = json.dumps(figures, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
     return {
         SCORES_FILE: judged.trials.to_parquet(index=False),
+        CONDITIONS_FILE: _condition_scores(judged).to_parquet(index=False),
         EMBEDDINGS_FILE: _embeddings(judged, settings).to_parquet(index=False),
         FIGURES_FILE: f"{told}\n".encode(),
         **{f"{name}.png": content for name, content in drawn.items()},
@@ -69,6 +71,8 @@ def draw(figures: Mapping[str, Any]) -> dict[str, bytes]:
         "roc": plots.roc(figures["curves"]),
         "reliability": plots.reliability(figures["reliability"]),
     }
+    if figures["conditions"]:
+        drawn["conditions"] = condition_plots.error_rates(figures["conditions"])
     distances = figures["speaker_distances"]
     highest = max(speaker_plots.highest(each) for each in distances.values())
     for name, each in distances.items():
@@ -111,6 +115,13 @@ def _rated(figures: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def _row(part: Mapping[str, Any], place: str) -> dict[str, Any]:
     return {"place": place, "set": part["set"], **part["figures"]["eer"]}
+
+
+def _condition_scores(judged: Judged) -> pd.DataFrame:
+    """The trials under conditions, and the same without."""
+    return pd.concat(
+        [judged.trials.iloc[:0], *(each.trials for each in judged.conditions)], ignore_index=True
+    )
 
 
 def _embeddings(judged: Judged, settings: ReportSettings) -> pd.DataFrame:
