@@ -31,6 +31,7 @@ FROM libraries AS installed
 COPY pyproject.toml setup.py README.md LICENSE ./
 COPY components components
 COPY pipeline pipeline
+COPY pretrained pretrained
 COPY schemas schemas
 COPY serving serving
 RUN pip wheel --no-cache-dir --no-deps --no-build-isolation --wheel-dir /wheels .

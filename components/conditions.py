@@ -4,7 +4,7 @@ A trial enrols a speaker on speech as it is and asks about speech under a condit
 are under it. They are made from the recordings themselves; seeds decide what is drawn.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Final
 
@@ -19,6 +19,7 @@ from components.degradation import (
     reverberate,
     telephone,
 )
+from components.errors import SwarError
 
 Condition = Callable[[Samples, int, np.random.Generator], Samples]
 """float32 [samples] with full scale 1, their rate in Hz, what draws: float32 [samples]."""
@@ -72,3 +73,16 @@ CONDITIONS: Final[Mapping[str, Condition]] = {
     "quiet": _quiet,
 }
 """By name; `clean`, the recordings as they are, is none of them."""
+
+
+def choose_conditions(names: Sequence[str]) -> tuple[str, ...]:
+    """Those of CONDITIONS that a user names, in their order there; all for no name.
+
+    Raises:
+        SwarError: there is no such condition.
+    """
+    for name in names:
+        if name != CLEAN and name not in CONDITIONS:
+            known = ", ".join([CLEAN, *CONDITIONS])
+            raise SwarError(f"no condition is called {name!r}: choose among {known}")
+    return tuple(name for name in CONDITIONS if not names or name in names)

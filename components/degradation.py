@@ -21,6 +21,10 @@ _MU_STEPS: Final = 127.0  # of either sign: with 0, which G.711 has twice, they 
 _DECAY_DB: Final = 60.0
 _LOWEST_HZ: Final = 50.0  # no slope goes on below it
 # libsndfile's compression levels: at 16 kHz some 32 kb/s of MP3 and 20 kb/s of Opus.
+_CODEC_RATES: Final = {
+    "mp3": (8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000),
+    "opus": (8_000, 12_000, 16_000, 24_000, 48_000),
+}
 _CODECS: Final = {
     "mp3": {
         "format": "MP3",
@@ -145,14 +149,16 @@ def coded(samples: Samples, sample_rate: int, codec: Literal["mp3", "opus"]) -> 
 
     Args:
         samples: [n], full scale 1.
-        sample_rate: Hz; one that the codec knows.
-        codec: Opus codes 8, 12, 16, 24 and 48 kHz, MP3 those and the rates of CDs.
+        sample_rate: Hz; the codec works at the next higher rate that it knows.
+        codec: Opus knows 8, 12, 16, 24 and 48 kHz, MP3 those and the rates of CDs.
 
     Returns:
         [n]: the codec's delay is taken away.
     """
+    rates = _CODEC_RATES[codec]
+    rate = next((each for each in rates if each >= sample_rate), rates[-1])
     file = io.BytesIO()
-    soundfile.write(file, samples, sample_rate, **_CODECS[codec])
+    soundfile.write(file, soxr.resample(samples, sample_rate, rate), rate, **_CODECS[codec])
     file.seek(0)
     decoded, _ = soundfile.read(file, dtype="float32")
-    return _of_length(decoded, len(samples))
+    return _of_length(soxr.resample(decoded, rate, sample_rate), len(samples))

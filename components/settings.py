@@ -319,6 +319,8 @@ class ReportSettings(Settings):
     """Same- and different-speaker trials of each split and duration."""
     resamples: PositiveCount = 500
     """Of the speakers, for the 95 % intervals."""
+    condition_utterances: Count = 60
+    """Of each split, put under every condition: noise, lines, codecs, rooms; 0 for none."""
     map_utterances: Annotated[int, Field(ge=4)] = 300
     """On the map of embeddings."""
     worst_pairs: Count = 4

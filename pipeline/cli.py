@@ -131,6 +131,12 @@ def evaluate_command(
             metavar="SECONDS", help="Speech in an utterance; again for more. [1.5, 3, 5, 10]"
         ),
     ] = None,
+    condition: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME", help="Noise, line, codec..., again for more; clean: none. [all]"
+        ),
+    ] = None,
     split: Annotated[
         Split, typer.Option(help="unseen: of the training's data, the speakers held out of it.")
     ] = Split.ALL,
@@ -147,6 +153,7 @@ def evaluate_command(
         data,
         trial_list=trials,
         duration_seconds=duration or (),
+        condition_names=condition or (),
         only_unseen=split is Split.UNSEEN,
         output=output,
         as_json=as_json,

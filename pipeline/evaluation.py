@@ -9,16 +9,23 @@ import numpy as np
 import pandas as pd
 from rich.console import Console
 
+from components.conditions import CLEAN
 from components.errors import SwarError
 from components.published_model import PublishedModel, card_settings, version_folder
 from components.settings import SpectrogramSettings, SpeechSettings
 from components.speech_example_gen.sources import Listing, Recording
 from components.speech_example_gen.splitting import unseen_speakers
+from components.verification.condition_trials import (
+    ConditionTrials,
+    score_conditions,
+    under_conditions,
+)
 from components.verification.identification import identify_each
-from components.verification.results import Selection, Unused
+from components.verification.nonspeech_trials import measure_nonspeech
+from components.verification.results import Selection
 from components.verification.scoring import score
 from components.verification.trial_sampling import choose_trials
-from components.verification.utterances import Embedded
+from components.verification.utterances import Embedded, Unused
 from pipeline.evaluation_scoring import (
     EvaluationSettings,
     ScoredEvaluation,
@@ -107,6 +114,9 @@ def _score_set(
         [max(window, round(each * rate)) for each in seconds]
         for seconds in (settings.duration_seconds, (ENROLMENT_PIECE_SECONDS, QUERY_SECONDS))
     )
+    condition_samples = min(
+        compared, key=lambda each: (abs(each / rate - settings.condition_seconds), each)
+    )
     cutter = Cutter(
         name,
         speech,
@@ -115,23 +125,44 @@ def _score_set(
         seed=settings.seed,
     )
     embedded = embed(
-        map(cutter.cut, by_speaker.values()),
+        (
+            under_conditions(
+                cutter.cut(own), settings.conditions, condition_samples / rate, settings.seed
+            )
+            for own in by_speaker.values()
+        ),
         served,
         console,
         title=f"{name}: speakers",
         total=len(by_speaker),
     )
-    _check_speakers(name, embedded.utterances["speaker"].nunique())
+    clean = _part(embedded, embedded.utterances["condition"] == CLEAN)
+    _check_speakers(name, clean.utterances["speaker"].nunique())
     possible = {samples / rate: cutter.possible[samples] for samples in compared}
-    scored = _compare(name, embedded, possible, served, settings)
+    scored = _compare(name, clean, possible, served, settings)
+    conditions = _compare_under_conditions(
+        name, embedded, condition_samples / rate, scored, served, settings
+    )
     piece, query = (samples / rate for samples in identified)
     listed = [Unused(name, item.file, item.reason, item.detail) for item in listing.rejects]
     return SetScores(
         trials=[trials for trials, _ in scored],
         selections=[selection for _, selection in scored],
+        conditions=conditions,
+        nonspeech=[
+            measure_nonspeech(
+                served,
+                _part(clean, clean.utterances["duration_seconds"] == condition_samples / rate),
+                set_name=name,
+                duration_seconds=condition_samples / rate,
+                sample_rate=rate,
+                max_pairs=settings.trials_per_class,
+                seed=settings.seed,
+            )
+        ],
         identification=identify_each(
-            embedded.utterances,
-            embedded.embeddings,
+            clean.utterances,
+            clean.embeddings,
             served.score,
             enrolment_seconds=settings.enrolment_seconds,
             piece_seconds=piece,
@@ -151,11 +182,10 @@ def _compare(
     served: PublishedModel,
     settings: EvaluationSettings,
 ) -> list[tuple[pd.DataFrame, Selection]]:
-    """Trials of every duration that `possible` names, of one set."""
+    """Clean trials of every duration that `possible` names, of one set."""
     scored = []
     for seconds in sorted(possible):
-        rows = np.flatnonzero(embedded.utterances["duration_seconds"] == seconds)
-        part = Embedded(embedded.utterances.iloc[rows], embedded.embeddings[rows], [])
+        part = _part(embedded, embedded.utterances["duration_seconds"] == seconds)
         chosen = choose_trials(part.utterances, settings.trials_per_class, settings.seed)
         scored.append(
             score(
@@ -168,6 +198,35 @@ def _compare(
             )
         )
     return scored
+
+
+def _compare_under_conditions(
+    name: str,
+    embedded: Embedded,
+    seconds: float,
+    scored: Sequence[tuple[pd.DataFrame, Selection]],
+    served: PublishedModel,
+    settings: EvaluationSettings,
+) -> list[ConditionTrials]:
+    """The trials of one duration once more, under each condition; none where it has none."""
+    (clean_trials,) = (
+        trials for trials, selection in scored if selection.duration_seconds == seconds
+    )
+    if clean_trials.empty:
+        return []
+    return score_conditions(
+        _part(embedded, embedded.utterances["duration_seconds"] == seconds),
+        clean_trials,
+        settings.conditions,
+        served.score,
+        set_name=name,
+        duration_seconds=seconds,
+    )
+
+
+def _part(embedded: Embedded, is_wanted: pd.Series) -> Embedded:
+    rows = np.flatnonzero(is_wanted)
+    return Embedded(embedded.utterances.iloc[rows], embedded.embeddings[rows], embedded.unusable)
 
 
 def _check_speakers(name: str, speakers: int) -> None:

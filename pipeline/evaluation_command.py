@@ -4,6 +4,7 @@ import math
 import os
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,7 @@ def run(
     *,
     trial_list: Path | None,
     duration_seconds: Sequence[float],
+    condition_names: Sequence[str],
     only_unseen: bool,
     output: Path | None,
     as_json: bool,
@@ -34,6 +36,7 @@ def run(
         data: folders of speakers, or manifests.
         trial_list: whole files to compare instead, of one folder.
         duration_seconds: of speech in an utterance; none are the usual ones.
+        condition_names: that some utterances are put under, too; none are all of them.
         only_unseen: leave out the speakers that the model was trained on.
         output: new or empty folder for `metrics.json` and `scores.parquet`.
         as_json: for programs.
@@ -42,9 +45,11 @@ def run(
         SwarError: the arguments, the model or the data are at fault, or the output cannot be
             written; what was measured is then printed all the same.
     """
-    if trial_list is not None and (len(data) > 1 or duration_seconds or only_unseen):
+    whole_files_only = len(data) == 1 and not (duration_seconds or condition_names or only_unseen)
+    if trial_list is not None and not whole_files_only:
         raise SwarError(
-            "--trials compares whole files of one folder: give one --data, no --duration or --split"
+            "--trials compares whole files of one folder: give one --data, and no --duration, "
+            "--condition or --split"
         )
     if not all(0.0 < seconds < math.inf for seconds in duration_seconds):
         raise SwarError("--duration must be a number of seconds above 0, such as 3")
@@ -54,6 +59,7 @@ def run(
         tempfile.NamedTemporaryFile(prefix="swar-evaluate-", suffix=".log") as log,
         output_to(Path(log.name)),
     ):
+        from components.conditions import choose_conditions
         from components.verification.results import write_evaluation
         from pipeline.evaluation import evaluate
         from pipeline.evaluation_list import evaluate_list
@@ -62,9 +68,10 @@ def run(
         if output is not None:
             _check_output(output)
         progress = Console(file=stderr)
-        settings = EvaluationSettings()
+        conditions = choose_conditions(condition_names) if trial_list is None else ()
+        settings = EvaluationSettings(conditions=conditions)
         if duration_seconds:
-            settings = EvaluationSettings(duration_seconds=tuple(duration_seconds))
+            settings = replace(settings, duration_seconds=tuple(duration_seconds))
         if trial_list is not None:
             result = evaluate_list(model, data[0], trial_list, settings, progress)
         else:

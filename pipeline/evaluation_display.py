@@ -8,11 +8,15 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from components.conditions import CLEAN
 from components.verification import measures
 from components.verification.bootstrap import Figure
+from components.verification.condition_metrics import ConditionMetrics
 from components.verification.identification import Identification
-from components.verification.results import Evaluation, Selection, Unused
+from components.verification.nonspeech_trials import NonSpeechMetrics
+from components.verification.results import Evaluation, Selection
 from components.verification.slices import EVERYTHING, SliceFigures
+from components.verification.utterances import Unused
 
 NAMES_SHOWN = 10
 # What is shown, under which heading, and whether in per cent.
@@ -41,6 +45,19 @@ def render(evaluation: Evaluation) -> RenderableType:
         if slices:
             parts += [_figures(name, slices), _by_slice(slices)]
         parts += _notes(name, selections)
+        conditions = [each for each in evaluation.conditions if each.set == name]
+        if conditions:
+            parts.append(_conditions(conditions))
+        elif evaluation.settings["conditions"]:
+            seconds = evaluation.settings["condition_seconds"]
+            parts.append(
+                Text(
+                    f"{name}: no conditions, since there are no trials of about {seconds:g} s: "
+                    "choose another --duration",
+                    "dim",
+                )
+            )
+        parts += [_nonspeech(each) for each in evaluation.nonspeech if each.set == name]
         identified = [each for each in evaluation.identification if each.set == name]
         if identified:
             parts.append(_identification(identified))
@@ -86,8 +103,43 @@ def _by_slice(slices: Sequence[SliceFigures]) -> RenderableType:
     found = {(s.sliced_by, s.value, _duration(s)): s.figures[measures.EER] for s in slices}
     for by, value in sorted({(s.sliced_by, s.value) for s in slices if s.sliced_by != EVERYTHING}):
         figures = (found.get((by, value, _duration(each))) for each in whole)
-        heading = f"{by.removesuffix('_pair')} {value}"
+        heading = f"{by.removesuffix('_pair')} {value}".replace("_", " ")
         table.add_row(heading, *(_shown(each, True) if each else "" for each in figures))
+    return table
+
+
+def _conditions(conditions: Sequence[ConditionMetrics]) -> RenderableType:
+    """A row for each condition on one side, and on both."""
+    shown = (measures.EER, measures.FALSE_ACCEPT_RATE, measures.FALSE_REJECT_RATE, measures.CLLR)
+    headings = {name: (heading, in_percent) for heading, name, in_percent in ROWS if name in shown}
+    table = _table(
+        f"The same trials of {conditions[0].duration_seconds:g} s under conditions",
+        "condition",
+        ("sides", *(headings[name][0] for name in shown), "refused"),
+    )
+    for each in conditions:
+        table.add_row(
+            each.condition,
+            "" if each.condition == CLEAN else each.changed_sides,
+            _shown(each.figures[measures.EER], True),
+            *(_value(each.figures[name], headings[name][1]) for name in shown[1:]),
+            f"{each.refused:,} of {each.utterances:,}",
+        )
+    return table
+
+
+def _nonspeech(found: NonSpeechMetrics) -> RenderableType:
+    table = _table(
+        f"{found.duration_seconds:g} s without speech: noise, tones, clicks, hum",
+        "",
+        ("taken as speech", "called one speaker", "called one with speech"),
+    )
+    counts = (
+        (found.taken, found.sounds),
+        (found.same_speaker_pairs, found.pairs),
+        (found.same_speaker_pairs_with_speech, found.pairs_with_speech),
+    )
+    table.add_row("non-speech", *(f"{part:,} of {whole:,}" for part, whole in counts))
     return table
 
 
@@ -136,7 +188,11 @@ def _left_out(what: str, unused: Sequence[Unused]) -> list[RenderableType]:
         return []
     counts = Counter(each.reason for each in unused)
     told = ", ".join(f"{count:,} {reason}" for reason, count in sorted(counts.items()))
-    names = [f"  {each.set}: {each.name} ({each.reason})" for each in unused[:NAMES_SHOWN]]
+    names = [
+        f"  {each.set}: {each.name} ({each.reason}"
+        f"{'' if each.condition == CLEAN else f', {each.condition}'})"
+        for each in unused[:NAMES_SHOWN]
+    ]
     if len(unused) > NAMES_SHOWN:
         names.append(f"  and {len(unused) - NAMES_SHOWN:,} more: --json or --output has them all")
     return [Text("\n".join([f"{what} not used: {told}", *names]), "yellow", overflow="fold")]
@@ -153,6 +209,11 @@ def _table(title: str, first: str, others: Iterable[str]) -> Table:
 def _duration(part: SliceFigures | Selection) -> str:
     seconds = part.duration_seconds
     return "whole files" if math.isnan(seconds) else f"{seconds:g} s"
+
+
+def _value(figure: Figure, in_percent: bool) -> str:
+    """Without its interval, where there is no room for it."""
+    return _shown(Figure(figure.value, math.nan, math.nan), in_percent)
 
 
 def _shown(figure: Figure, in_percent: bool) -> str:

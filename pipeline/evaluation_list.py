@@ -11,11 +11,10 @@ from components.errors import SwarError
 from components.published_model import PublishedModel, version_folder
 from components.speech_example_gen.sources import Listing, Recording
 from components.trials import DISSIMILAR, SIMILAR
-from components.verification.results import Unused
 from components.verification.scoring import score
 from components.verification.trial_list import ListedTrial, parse_trial_list
 from components.verification.trial_sampling import ChosenTrials
-from components.verification.utterances import Cut
+from components.verification.utterances import Cut, Unused
 from pipeline.evaluation_scoring import (
     EvaluationSettings,
     ScoredEvaluation,
@@ -80,7 +79,7 @@ def evaluate_list(
         duration_seconds=float("nan"),
         utterances_possible=len(recordings),
     )
-    scores = SetScores([trials], [selection], [], rejected, embedded.unusable)
+    scores = SetScores([trials], [selection], [], [], [], rejected, embedded.unusable)
     return conclude(
         served,
         sets,

@@ -11,15 +11,19 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import Progress
 
+from components.conditions import CLEAN, CONDITIONS
 from components.errors import SwarError
 from components.published_model import PublishedModel, read_card
 from components.speech_example_gen.sources import Listing, data_digest, list_recordings
 from components.speech_example_gen.spans import is_pattern
 from components.verification import utterances
+from components.verification.condition_metrics import measure_condition
+from components.verification.condition_trials import ConditionTrials
 from components.verification.identification import Identification
-from components.verification.results import Evaluation, Selection, Unused
+from components.verification.nonspeech_trials import NonSpeechMetrics
+from components.verification.results import Evaluation, Selection
 from components.verification.slices import measure_slices
-from components.verification.utterances import Cut, Embedded
+from components.verification.utterances import Cut, Embedded, Unused
 
 CARD_ENTRIES = ("model_digest", "threshold", "sample_rate")
 
@@ -31,6 +35,10 @@ class EvaluationSettings:
     duration_seconds: tuple[float, ...] = (1.5, 3.0, 5.0, 10.0)
     """Of speech in an utterance; the model's window where that is longer."""
     enrolment_seconds: tuple[float, ...] = (5.0, 10.0, 30.0)
+    conditions: tuple[str, ...] = tuple(CONDITIONS)
+    """That utterances of one duration are put under, too."""
+    condition_seconds: float = 3.0
+    """That duration, and that of sounds without speech: the nearest of `duration_seconds`."""
     utterances_per_speaker: int = 20
     """Of each duration."""
     trials_per_class: int = 100_000
@@ -45,6 +53,8 @@ class SetScores(NamedTuple):
 
     trials: list[pd.DataFrame]
     selections: list[Selection]
+    conditions: list[ConditionTrials]
+    nonspeech: list[NonSpeechMetrics]
     identification: list[Identification]
     rejected: list[Unused]
     unusable: list[Unused]
@@ -145,13 +155,18 @@ def conclude(
         SwarError: there is no trial.
     """
     tables = [table for part in scores for table in part.trials if len(table)]
+    under_conditions = [
+        each.trials for part in scores for each in part.conditions if each.condition != CLEAN
+    ]
     if not tables:
         raise SwarError(
             f"no two utterances to compare in {', '.join(sets)}: add recordings, or choose "
             "a shorter --duration"
         )
-    trials = pd.concat(tables, ignore_index=True)
-    slices = measure_slices(trials, resamples=settings.resamples, seed=settings.seed)
+    clean_trials = pd.concat(tables, ignore_index=True)
+    seeded = {"resamples": settings.resamples, "seed": settings.seed}
+    slices = measure_slices(clean_trials, **seeded)
+    conditions = [measure_condition(each, **seeded) for part in scores for each in part.conditions]
     evaluation = Evaluation(
         model={"folder": str(served.folder), **{name: served.card[name] for name in CARD_ENTRIES}},
         data=sets,
@@ -162,6 +177,9 @@ def conclude(
         rejected_recordings=tuple(each for part in scores for each in part.rejected),
         unusable_utterances=tuple(each for part in scores for each in part.unusable),
         slices=tuple(slices),
+        conditions=tuple(conditions),
+        nonspeech=tuple(each for part in scores for each in part.nonspeech),
         identification=tuple(each for part in scores for each in part.identification),
     )
+    trials = pd.concat([clean_trials, *under_conditions], ignore_index=True)
     return ScoredEvaluation(evaluation, trials)

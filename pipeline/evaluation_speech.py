@@ -18,12 +18,11 @@ import numpy.typing as npt
 from components import audio
 from components.channels import channel_of
 from components.errors import SwarError
-from components.pcm16 import pack_wav, to_pcm16
+from components.pcm16 import to_pcm16
 from components.settings import SpeechSettings
 from components.speech_example_gen.cleaning import BLOCK_SECONDS, Cleaner, UnusableRecording
 from components.speech_example_gen.sources import Recording, open_locally
-from components.verification.results import Unused
-from components.verification.utterances import Cut, Utterance, choose_stretches
+from components.verification.utterances import Cut, Unused, Utterance, choose_stretches
 
 Pcm16 = npt.NDArray[np.int16]
 
@@ -158,11 +157,13 @@ class Cutter:
                 utterance=f"{recording.recording}#{start:g}-{start + seconds:g}",
                 speaker=recording.speaker,
                 recording=recording.recording,
+                session=recording.session,
                 gender=recording.gender,
                 channel=speech.channel,
                 start_seconds=start,
             ),
-            pack_wav(pcm16[first : first + samples], self._rate),
+            np.array(pcm16[first : first + samples]),
+            self._rate,
         )
 
 
@@ -186,8 +187,9 @@ def whole_file(set_name: str, recording: Recording, sample_rate: int) -> Cut:
         utterance=recording.recording,
         speaker=recording.speaker,
         recording=recording.recording,
+        session=recording.session,
         gender=recording.gender,
         channel=channel,
         start_seconds=0.0,
     )
-    return Cut(utterance, pack_wav(to_pcm16(samples), sample_rate))
+    return Cut(utterance, to_pcm16(samples), sample_rate)

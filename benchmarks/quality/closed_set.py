@@ -16,6 +16,7 @@ import pandas as pd
 from tfx.dsl.io import fileio
 
 from components import features
+from components.conditions import CLEAN
 from components.pcm16 import pack_wav
 from components.published_model import PublishedModel, version_folder
 from components.speech_examples import read_examples, samples_of, text
@@ -47,10 +48,12 @@ def utterances(
                         "utterance": f"{recording}#{len(rows)}",
                         "speaker": text(example, features.SPEAKER),
                         "recording": recording,
+                        "session": None,
                         "gender": text(example, features.GENDER),
                         "channel": "unknown",
                         "start_seconds": start / sample_rate,
                         "speech_seconds": seconds,
+                        "condition": CLEAN,
                     }
                 )
                 sounds.append(pcm16[start : start + length])

@@ -12,6 +12,7 @@ import numpy as np
 
 from components import features
 from components.conditions import CLEAN, CONDITIONS
+from components.keyed_random import keyed_generator
 from components.settings import PairCounts, PairSettings
 
 NORMAL_SPEED = 1.0
@@ -114,12 +115,6 @@ class Roster:
 
 # Stretch, first and last possible start of a window in it.
 _Room = tuple[Stretch, int, int]
-
-
-def keyed_generator(*key: str | int) -> np.random.Generator:
-    """Random numbers that depend on the key alone, not on who draws them or when."""
-    digest = hashlib.sha256(json.dumps(key).encode()).digest()
-    return np.random.Generator(np.random.Philox(key=int.from_bytes(digest[:16], "big")))
 
 
 def has_room(timeline: Sequence[Stretch], window: int) -> bool:

@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from components import features, frontend, spectrogram_codec
 from components.conditions import CLEAN, CONDITIONS
+from components.keyed_random import keyed_generator
 from components.pcm16 import INT16_PEAK
 from components.settings import AugmentationSettings, SpectrogramSettings
 from components.spectrogram_pair_gen.augmentation import augment
@@ -19,7 +20,6 @@ from components.spectrogram_pair_gen.sampling import (
     NORMAL_SPEED,
     Placement,
     Stretch,
-    keyed_generator,
 )
 from components.speech_examples import read_examples, samples_of, text
 

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from dataclasses import astuple, dataclass
+from dataclasses import asdict, dataclass
 
 from components.errors import SwarError
 from components.speech_example_gen.local_files import Reject
@@ -24,6 +24,8 @@ class Recording:
     size_bytes: int
     modified: float | None
     """Seconds since 1970; None where the filesystem does not tell."""
+    session: str | None = None
+    """What the speaker's recordings of one occasion share; None where that is not known."""
 
 
 @dataclass(frozen=True)
@@ -46,12 +48,14 @@ def data_digest(listing: Listing) -> str:
     """SHA-256 (hex) over every name, size, time, speaker, gender and cut, and every reject.
 
     A path counts only where the name does not end it: a folder that moves with its
-    times keeps its digest.
+    times keeps its digest. A session does not count: nothing is trained by it.
     """
     digest = hashlib.sha256()
     items: list[Recording | Reject] = [*listing.recordings, *listing.rejects]
     for item in items:
-        fields = list(astuple(item))
+        told = asdict(item)
+        told.pop("session", None)
+        fields = list(told.values())
         if isinstance(item, Recording) and item.path.endswith(f"/{item.recording}"):
             fields.remove(item.path)
         digest.update(json.dumps([type(item).__name__, *fields]).encode() + b"\n")

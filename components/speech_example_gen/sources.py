@@ -174,6 +174,7 @@ def _manifest(table: str) -> Iterator[Found]:
             end_seconds=row.end_seconds,
             size_bytes=file.size_bytes,
             modified=file.modified,
+            session=row.session,
         )
         yield row.speaker, recording
 
@@ -206,11 +207,18 @@ def _of(speaker: str, genders: dict[str, str], file: File) -> Recording:
         end_seconds=None,
         size_bytes=file.size_bytes,
         modified=file.modified,
+        session=_session(file.name),
     )
 
 
 def _is_hidden(item: File | Reject) -> bool:
     return isinstance(item, Reject) and item.reason == HIDDEN
+
+
+def _session(name: str) -> str | None:
+    """The folder below the speaker's, of `<speaker>/<session>/<file>`."""
+    _, *folders, _ = name.split("/")
+    return folders[0] if folders else None
 
 
 def _outside(name: str) -> Reject:

@@ -90,7 +90,8 @@ def _beside(pattern: SpanPattern, matched: Sequence[str]) -> Iterator[Reject]:
 def _within(span: Span, item: Recording | Reject) -> Recording | Reject:
     if isinstance(item, Reject):
         return replace(item, file=f"{span.name}/{item.file}")
-    return replace(item, recording=f"{span.name}/{item.recording}")
+    session = item.session and f"{span.name}/{item.session}"
+    return replace(item, recording=f"{span.name}/{item.recording}", session=session)
 
 
 def _with_genders(found: list[Found], table: str) -> list[Found]:

@@ -36,6 +36,7 @@ class ManifestRow:
     """As given, or the path, with `#start-end` behind it for a cut."""
     start_seconds: float | None
     end_seconds: float | None
+    session: str | None
 
 
 @dataclass(frozen=True)
@@ -148,7 +149,8 @@ def parse_manifest(text: str, table: str) -> list[ManifestRow]:
             fault = f"{recording!r} is on line {lines[recording]} too: each needs its own name"
             raise row.error("recording" if row["recording"].strip() else "path", fault)
         lines[recording] = row.line
-        parsed.append(ManifestRow(path, speaker, gender, recording, start, end))
+        session = row["session"].strip() or None
+        parsed.append(ManifestRow(path, speaker, gender, recording, start, end, session))
     if not parsed:
         raise SwarError(f"{table} lists no recording: add a line for each")
     return parsed

@@ -10,8 +10,11 @@ import pandas as pd
 
 from components.errors import SwarError
 from components.new_folder import new_folder
+from components.verification.condition_metrics import ConditionMetrics
 from components.verification.identification import Identification
+from components.verification.nonspeech_trials import NonSpeechMetrics
 from components.verification.slices import SliceFigures
+from components.verification.utterances import Unused
 
 SCORES_FILE: Final = "scores.parquet"
 METRICS_FILE: Final = "metrics.json"
@@ -40,17 +43,6 @@ class Selection:
 
 
 @dataclass(frozen=True)
-class Unused:
-    """A recording that gave no utterances, or an utterance that the model did not take."""
-
-    set: str
-    name: str
-    reason: str
-    """A short snake_case code; of an utterance, the model's status."""
-    detail: str
-
-
-@dataclass(frozen=True)
 class Evaluation:
     """All that was measured, and on what."""
 
@@ -68,6 +60,8 @@ class Evaluation:
     rejected_recordings: tuple[Unused, ...]
     unusable_utterances: tuple[Unused, ...]
     slices: tuple[SliceFigures, ...]
+    conditions: tuple[ConditionMetrics, ...]
+    nonspeech: tuple[NonSpeechMetrics, ...]
     identification: tuple[Identification, ...]
 
     def to_json(self) -> str:

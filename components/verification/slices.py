@@ -10,9 +10,10 @@ import pandas as pd
 from components.trials import SIMILAR
 from components.verification.bootstrap import Figure, figure, resampled_weights
 from components.verification.measures import Measures
-from components.verification.trial_table import SHARED_COLUMNS, SLICED_BY, scores_of
+from components.verification.trial_table import RELATIONS, SHARED_COLUMNS, SLICED_BY, scores_of
 
 EVERYTHING: Final = "all"
+RELATION: Final = "relation"
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class SliceFigures:
     sliced_by: str
     """A column of the trials, or "all"."""
     value: str
-    """Its value, or "all"."""
+    """Its value, or "all"; of a relation, the different-speaker trials are all of them."""
     speakers: int
     similar: int
     """Number of same-speaker trials."""
@@ -36,7 +37,7 @@ class SliceFigures:
 
 
 def measure_slices(trials: pd.DataFrame, *, resamples: int, seed: int) -> list[SliceFigures]:
-    """By set and duration: all trials, then by gender pair and by channel pair.
+    """By set and duration: all trials, then by gender pair, by channel pair and by relation.
 
     Args:
         trials: a table as `trial_table` makes it.
@@ -54,12 +55,19 @@ def _slices(part: pd.DataFrame, resamples: int, seed: int) -> Iterator[SliceFigu
     """Of the trials of one set and duration."""
     everything = _measured(part, EVERYTHING, EVERYTHING, resamples, seed)
     yield everything
-    for column in SLICED_BY:
-        for value, sliced in part.groupby(column):
-            if len(sliced) == len(part):
-                yield replace(everything, sliced_by=column, value=value)
-            else:
-                yield _measured(sliced, column, value, resamples, seed)
+    parts = [
+        (column, value, sliced) for column in SLICED_BY for value, sliced in part.groupby(column)
+    ]
+    different_speakers = part["label"] != SIMILAR
+    for value in RELATIONS:
+        is_related = part["relation"] == value
+        if is_related.any():
+            parts.append((RELATION, value, part[is_related | different_speakers]))
+    for column, value, sliced in parts:
+        if len(sliced) == len(part):
+            yield replace(everything, sliced_by=column, value=value)
+        else:
+            yield _measured(sliced, column, value, resamples, seed)
 
 
 def _measured(
@@ -87,9 +95,8 @@ def figures_of(trials: pd.DataFrame, *, resamples: int, seed: int) -> dict[str, 
         seed: the same one gives the same intervals.
     """
     measures = Measures(scores_of(trials))
-    resampled = [
-        measures.figures(weights) for weights in resampled_weights(trials, resamples, seed)
-    ]
+    drawn_weights = resampled_weights(trials, resamples, seed) if len(trials) else ()
+    resampled = [measures.figures(weights) for weights in drawn_weights]
     return {
         name: figure(found, [drawn[name] for drawn in resampled])
         for name, found in measures.figures(np.ones(len(trials))).items()

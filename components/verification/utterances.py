@@ -1,14 +1,16 @@
-"""Utterances to compare: cut from speech without its silence, and heard by a model."""
+"""Utterances to compare: cut from speech without its silence, and embedded by a model."""
 
 import hashlib
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Final, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from components.verification.results import Unused
+from components.conditions import CLEAN
+from components.pcm16 import pack_wav
 from components.verification.trial_table import UTTERANCE_COLUMNS, Embeddings
 
 OK: Final = "ok"
@@ -22,16 +24,32 @@ class Utterance(NamedTuple):
     utterance: str
     speaker: str
     recording: str
+    session: str | None
     gender: str
     channel: str
     start_seconds: float
+    condition: str = CLEAN
+
+
+@dataclass(frozen=True)
+class Unused:
+    """A recording that gave no utterances, or an utterance that the model did not take."""
+
+    set: str
+    name: str
+    reason: str
+    """A short snake_case code; of an utterance, the model's status."""
+    detail: str
+    condition: str = CLEAN
+    """That the utterance was under."""
 
 
 class Cut(NamedTuple):
     """An utterance and its sound."""
 
     utterance: Utterance
-    wav: bytes
+    pcm16: npt.NDArray[np.int16]
+    sample_rate: int
 
 
 class Heard(Protocol):
@@ -115,13 +133,19 @@ def embed(groups: Iterable[Sequence[Cut]], model: Model) -> Embedded:
     answers: list[Heard] = []
     for cuts in groups:
         utterances += [cut.utterance for cut in cuts]
-        answers.append(model.embed([cut.wav for cut in cuts]))
+        answers.append(model.embed([pack_wav(cut.pcm16, cut.sample_rate) for cut in cuts]))
     table = pd.DataFrame(utterances, columns=Utterance._fields)
     table["speech_seconds"] = np.concatenate([answer.speech_seconds for answer in answers])
     statuses = [status for answer in answers for status in answer.status]
     is_ok = np.array([status == OK for status in statuses], bool)
     unusable = [
-        Unused(utterance.set, utterance.utterance, status, f"{seconds:.2f} s of speech")
+        Unused(
+            utterance.set,
+            utterance.utterance,
+            status,
+            f"{seconds:.2f} s of speech",
+            utterance.condition,
+        )
         for utterance, status, seconds in zip(
             utterances, statuses, table["speech_seconds"], strict=True
         )

@@ -11,8 +11,10 @@ import pandas as pd
 from components.settings import ReportSettings
 from components.trainer.promise import NEAREST_STRANGERS, PROMISED, STRANGERS
 from components.verification import measures
-from components.verification.results import Unused, without_nan
+from components.verification.condition_metrics import measure_condition
+from components.verification.results import without_nan
 from components.verification.slices import EVERYTHING, SliceFigures, measure_slices
+from components.verification.utterances import Unused
 from components.verification_report import article, curves, data_card, maps
 from components.verification_report.judging import (
     SETS,
@@ -66,6 +68,11 @@ def report_figures(
             "slices": slices,
             "selections": [asdict(each) for each in judged.selections],
             "identification": [asdict(each) for each in judged.identification],
+            "conditions": [
+                asdict(measure_condition(each, resamples=settings.resamples, seed=settings.seed))
+                for each in judged.conditions
+            ],
+            "nonspeech": [asdict(each) for each in judged.nonspeech],
             "unusable": _unusable(judged.embedded.unusable),
             **_details(judged, numbers, settings),
             "data": data,

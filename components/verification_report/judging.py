@@ -10,11 +10,14 @@ from components import features
 from components.errors import SwarError
 from components.settings import ReportSettings
 from components.trials import SIMILAR
+from components.verification.condition_trials import ConditionTrials
 from components.verification.identification import Identification, identify_each
+from components.verification.nonspeech_trials import NonSpeechMetrics
 from components.verification.results import Selection
 from components.verification.scoring import score
 from components.verification.trial_sampling import choose_trials
 from components.verification.utterances import Embedded, Model, embed
+from components.verification_report.condition_judging import judge_conditions
 from components.verification_report.pieces import Piece, choose_places, cut
 
 # Judged on, the more telling last.
@@ -38,6 +41,9 @@ class Judged(NamedTuple):
     """The split that the first figures are of: unseen speakers where there are any."""
     detail_seconds: float
     """The duration that curves, maps and pairs are shown for."""
+    conditions: list[ConditionTrials]
+    """Some of its trials under every condition, split by split."""
+    nonspeech: list[NonSpeechMetrics]
 
 
 def judge(
@@ -75,6 +81,12 @@ def judge(
             tables.append(trials)
             selections.append(selection)
     headline, detail = _detail(selections, settings.detail_seconds)
+    parts = [_part(embedded, split, detail).utterances for split in SETS]
+    under_conditions = [
+        found
+        for part in parts
+        if (found := judge_conditions(judged_on, part, model, settings)) is not None
+    ]
     return Judged(
         pd.concat([table for table in tables if len(table)], ignore_index=True),
         selections,
@@ -82,6 +94,8 @@ def judge(
         embedded,
         headline,
         detail,
+        [trials for part in under_conditions for trials in part.trials],
+        [part.nonspeech for part in under_conditions],
     )
 
 

@@ -8,7 +8,6 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from components import features
-from components.pcm16 import pack_wav
 from components.settings import ReportSettings
 from components.speech_examples import read_examples, samples_of, text
 from components.verification.utterances import Cut, Utterance, choose_stretches
@@ -137,7 +136,7 @@ def cut(places: Mapping[Piece, Sequence[Place]]) -> Iterator[list[Cut]]:
 def _cut(piece: Piece, place: Place, pcm16: np.ndarray) -> Cut:
     utterance = utterance_at(piece, place)
     samples = pcm16[place.offset : place.offset + place.samples]
-    return Cut(utterance, pack_wav(samples, piece.sample_rate))
+    return Cut(utterance, samples, piece.sample_rate)
 
 
 def utterance_at(piece: Piece, place: Place) -> Utterance:
@@ -150,6 +149,7 @@ def utterance_at(piece: Piece, place: Place) -> Utterance:
         utterance=f"{piece.recording}#{start:.3f}-{start + seconds:.3f}",
         speaker=piece.speaker,
         recording=piece.recording,
+        session=None,  # speech does not tell
         gender=piece.gender,
         channel=piece.channel,
         start_seconds=start,

@@ -5,7 +5,6 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-import numpy as np
 import pandas as pd
 import soundfile
 
@@ -14,12 +13,14 @@ from components.features import GENDER_PAIR
 from components.settings import ReportSettings
 from components.verification.results import SCORES_FILE
 from components.verification.slices import EVERYTHING
-from components.verification_report import maps, page, plots, speaker_plots
+from components.verification.utterances import Cut
+from components.verification_report import condition_plots, maps, page, plots, speaker_plots
 from components.verification_report.data_card import piece_table
 from components.verification_report.figures import map_utterances, report_figures
 from components.verification_report.judging import Judged, has_enough
 from components.verification_report.pieces import Piece, Place, cut, utterance_at
 
+CONDITIONS_FILE: Final = "conditions.parquet"
 FIGURES_FILE: Final = "figures.json"
 EMBEDDINGS_FILE: Final = "embeddings.parquet"
 EMBEDDING: Final = "embedding"
@@ -50,6 +51,7 @@ def report_files(
     told = json.dumps(figures, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
     return {
         SCORES_FILE: judged.trials.to_parquet(index=False),
+        CONDITIONS_FILE: _condition_scores(judged).to_parquet(index=False),
         EMBEDDINGS_FILE: _embeddings(judged, settings).to_parquet(index=False),
         FIGURES_FILE: f"{told}\n".encode(),
         **{f"{name}.png": content for name, content in drawn.items()},
@@ -69,6 +71,8 @@ def draw(figures: Mapping[str, Any]) -> dict[str, bytes]:
         "roc": plots.roc(figures["curves"]),
         "reliability": plots.reliability(figures["reliability"]),
     }
+    if figures["conditions"]:
+        drawn["conditions"] = condition_plots.error_rates(figures["conditions"])
     distances = figures["speaker_distances"]
     highest = max(speaker_plots.highest(each) for each in distances.values())
     for name, each in distances.items():
@@ -113,6 +117,13 @@ def _row(part: Mapping[str, Any], place: str) -> dict[str, Any]:
     return {"place": place, "set": part["set"], **part["figures"]["eer"]}
 
 
+def _condition_scores(judged: Judged) -> pd.DataFrame:
+    """The trials under conditions, and the same without."""
+    return pd.concat(
+        [judged.trials.iloc[:0], *(each.trials for each in judged.conditions)], ignore_index=True
+    )
+
+
 def _embeddings(judged: Judged, settings: ReportSettings) -> pd.DataFrame:
     """The utterances on the map, with what the model made of them."""
     shown = map_utterances(judged, settings)
@@ -134,11 +145,10 @@ def _sounds(
             place = Place(offset, samples)
             if utterance_at(piece, place).utterance in wanted:
                 places.setdefault(piece, []).append(place)
-    return {each.utterance.utterance: _flac(each.wav) for batch in cut(places) for each in batch}
+    return {each.utterance.utterance: _flac(each) for batch in cut(places) for each in batch}
 
 
-def _flac(wav: bytes) -> bytes:
-    samples, rate = soundfile.read(io.BytesIO(wav), dtype="int16")
+def _flac(sound: Cut) -> bytes:
     file = io.BytesIO()
-    soundfile.write(file, np.asarray(samples), rate, format="FLAC", subtype="PCM_16")
+    soundfile.write(file, sound.pcm16, sound.sample_rate, format="FLAC", subtype="PCM_16")
     return file.getvalue()

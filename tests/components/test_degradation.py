@@ -162,7 +162,7 @@ def test_a_low_pass_above_all_that_is_there_changes_nothing():
 
 
 @pytest.mark.parametrize("codec", ["mp3", "opus"])
-@pytest.mark.parametrize("rate", [8_000, 16_000, 24_000])
+@pytest.mark.parametrize("rate", [8_000, 16_000, 22_050, 24_000])
 def test_a_codec_loses_a_little_and_moves_nothing(codec, rate):
     speech = 0.5 * speech_like(0, 2 * rate).astype(np.float32)
     heard = coded(speech, rate, codec)

@@ -31,7 +31,9 @@ SPEECH = SpeechSettings(
     require_voice=False,
 )
 SPEAKERS = {"asha": "F", "bina": "F", "chandra": "M", "dev": "M", "esha": "?"}
-SETTINGS = EvaluationSettings(duration_seconds=(0.5, 3.0, 100.0), resamples=20)
+SETTINGS = EvaluationSettings(
+    duration_seconds=(0.5, 3.0, 100.0), conditions=("hum", "opus"), resamples=20
+)
 WINDOW = 0.624
 
 

@@ -14,12 +14,17 @@ from rich.console import Console
 from sklearn.metrics import roc_auc_score
 
 from components.artifacts import MODEL_CARD
+from components.nonspeech import nonspeech
+from components.pcm16 import pack_wav, to_pcm16
 from components.published_model import PublishedModel
 from components.speech_example_gen.sources import data_digest, list_recordings
 from components.speech_example_gen.splitting import unseen_speakers
 from components.verification import results
 from components.verification.results import read_trials
+from components.verification.slices import figures_of
+from components.verification.trial_table import clean
 from pipeline.evaluation import evaluate
+from pipeline.evaluation_display import render
 from pipeline.evaluation_list import evaluate_list
 from tests.pipeline.support_evaluation import (
     RATE,
@@ -50,7 +55,7 @@ def selection_of(result, seconds):
 
 
 def test_trials_are_of_equal_durations_and_of_two_recordings(result):
-    trials = result.trials
+    trials = clean(result.trials)
     assert set(trials["duration_seconds"]) == {WINDOW, 3.0}  # 0.5 s is no window
     same = trials["speaker_a"] == trials["speaker_b"]
     np.testing.assert_array_equal(trials["label"], same.astype(int))
@@ -111,6 +116,54 @@ def test_scores_are_the_models(made, result):
     told = served(audio_a=tf.stack(wavs[:1]), audio_b=tf.stack(wavs[1:]))
     assert row["distance"] == pytest.approx(float(told["distance"][0]), rel=0.02)
     assert row["same_speaker"] == bool(told["same_speaker"][0])
+
+
+def test_the_trials_of_one_duration_are_judged_under_conditions(result):
+    rows = {(each.condition, each.changed_sides): each for each in result.evaluation.conditions}
+    names = [("hum", "one"), ("hum", "both"), ("opus", "one"), ("opus", "both")]
+    assert list(rows) == [("clean", "clean"), *names]
+    whole = next(
+        each
+        for each in result.evaluation.slices
+        if each.sliced_by == "all" and each.duration_seconds == 3.0
+    )
+    assert repr(rows["clean", "clean"].figures) == repr(whole.figures)  # a NaN equals no other
+    for (condition, sides), row in rows.items():
+        assert (row.duration_seconds, row.utterances, row.refused) == (3.0, 30, 0)
+        assert (row.similar, row.dissimilar) == (45, 360)
+        trials = result.trials[result.trials["duration_seconds"] == 3.0]
+        trials = trials[trials["condition"] == condition]
+        trials = trials[trials["changed_sides"] == sides]
+        assert repr(row.figures) == repr(figures_of(trials, resamples=20, seed=0))
+    assert rows["hum", "both"].figures["eer"] != whole.figures["eer"]
+
+
+def test_sounds_without_speech_are_counted(made, result):
+    (found,) = result.evaluation.nonspeech
+    served = PublishedModel(made.version)
+    sounds = [
+        pack_wav(to_pcm16(each.samples), RATE) for each in nonspeech(RATE, 3.0, SETTINGS.seed)
+    ]
+    answer = served.embed(sounds)
+    taken = answer.embedding[[status == "ok" for status in answer.status]]
+    assert (found.duration_seconds, found.sounds, found.taken) == (3.0, 20, len(taken))
+    assert found.pairs == len(taken) * (len(taken) - 1) / 2
+    assert found.pairs_with_speech == 30 * len(taken)
+    first, second = np.triu_indices(len(taken), 1)
+    *_, same = served.score(taken[first], taken[second])
+    assert found.same_speaker_pairs == same.sum()
+
+
+def test_conditions_are_chosen_by_name(made, tmp_path, monkeypatch, capfd):
+    arguments = (made.model, "--data", made.data, "--duration", "3", "--json")
+    for chosen, expected in (
+        (["clean"], set()),
+        (["clean", "quiet"], {"clean", "quiet"}),
+    ):
+        named = [part for name in chosen for part in ("--condition", name)]
+        assert exit_status(monkeypatch, *arguments, *named) == 0
+        told = json.loads(capfd.readouterr().out)
+        assert {each["condition"] for each in told["conditions"]} == expected
 
 
 def test_closed_set_identification_has_everybody(result):
@@ -190,13 +243,15 @@ def test_bounds_sample_and_say_so(made, result):
     assert (selection.utterances, selection.utterances_possible) == (20, 30)
     assert (selection.similar, selection.dissimilar) == (6, 6)
     assert selection.dissimilar_possible == 10 * 4 * 4
-    of_3_s = [each.trials[each.trials["duration_seconds"] == 3.0] for each in (one, result)]
+    trials = [clean(each.trials) for each in (one, result)]
+    of_3_s = [each[each["duration_seconds"] == 3.0] for each in trials]
     assert set(of_3_s[0]["utterance_a"]) < set(of_3_s[1]["utterance_a"])
 
 
 def test_the_command_prints_and_stores_the_same(made, tmp_path, monkeypatch, capfd):
     output = tmp_path / "stored"
-    arguments = (made.model, "--data", made.data, "--duration", "3", "--output", output)
+    options = ("--duration", "3", "--condition", "hum", "--output", output)
+    arguments = (made.model, "--data", made.data, *options)
     assert exit_status(monkeypatch, *arguments, "--json") == 0
     printed = capfd.readouterr().out
     assert printed == (output / "metrics.json").read_text("utf-8")
@@ -204,11 +259,14 @@ def test_the_command_prints_and_stores_the_same(made, tmp_path, monkeypatch, cap
     assert sorted(path.name for path in output.iterdir()) == ["metrics.json", "scores.parquet"]
     (whole,) = (part for part in told["slices"] if part["sliced_by"] == "all")
     assert (whole["similar"], whole["dissimilar"]) == (45, 360)
+    hummed = trials[trials["condition"] == "hum"]
+    assert hummed["changed_sides"].value_counts().to_dict() == {"one": 405, "both": 405}
+    trials = clean(trials)
+    accepted = trials["same_speaker"][trials["label"] == 0].mean()
+    assert whole["figures"]["false_accept_rate"]["value"] == pytest.approx(accepted)
     assert whole["figures"]["auc"]["value"] == pytest.approx(
         roc_auc_score(trials["label"], -trials["distance"])
     )
-    accepted = trials["same_speaker"][trials["label"] == 0].mean()
-    assert whole["figures"]["false_accept_rate"]["value"] == pytest.approx(accepted)
     assert told["settings"]["resamples"] == 1_000
     assert told["model"]["folder"] == str(made.version)
 
@@ -218,7 +276,8 @@ def test_figures_are_printed_though_they_cannot_be_written(made, tmp_path, monke
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(results, "new_folder", full)
-    arguments = (made.model, "--data", made.data, "--duration", "3", "--output", tmp_path / "new")
+    options = ("--duration", "3", "--condition", "clean", "--output", tmp_path / "new")
+    arguments = (made.model, "--data", made.data, *options)
     assert exit_status(monkeypatch, *arguments, "--json") == 2
     shown = capfd.readouterr()
     assert json.loads(shown.out)["slices"]
@@ -264,3 +323,25 @@ def test_tables_for_people(made, tmp_path, monkeypatch, capfd):
     for text in told:
         assert text in shown
     assert "1 of 2 different-speaker trials" in shown
+
+
+def test_conditions_have_a_table(made, monkeypatch, capfd):
+    monkeypatch.setenv("COLUMNS", "120")
+    options = ("--duration", "3", "--condition", "hum")
+    assert exit_status(monkeypatch, made.model, "--data", made.data, *options) == 0
+    shown = capfd.readouterr().out
+    assert "The same trials of 3 s under conditions" in shown
+    rows = [line for line in shown.splitlines() if "0 of 30" in line]
+    assert [line.split()[0] for line in rows] == ["clean", "hum", "hum"]
+    assert "taken as speech" in shown and " of 20 " in shown
+
+
+def test_conditions_without_trials_of_their_duration_are_told(made):
+    settings = replace(SETTINGS, condition_seconds=100.0)  # nobody has as much
+    quiet = Console(quiet=True)
+    found = evaluate(made.model, [str(made.data)], settings, quiet, only_unseen=False)
+    assert found.evaluation.conditions == ()
+    console = Console(width=120)
+    with console.capture() as shown:
+        console.print(render(found.evaluation))
+    assert "no conditions, since there are no trials of about 100 s" in shown.get()

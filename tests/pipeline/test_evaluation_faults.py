@@ -78,7 +78,20 @@ def trial_list(*lines):
 
 
 GOOD = "1 asha/take0.wav asha/take1.wav"
+
+
+def unknown_condition(made, tmp_path):
+    return [made.model, "--data", made.data, "--condition", "helicopter"]
+
+
+def condition_of_a_list(made, tmp_path):
+    listed = write_list(tmp_path, "1 asha/take0.wav asha/take1.wav")
+    return [made.model, "--data", made.data, "--trials", listed, "--condition", "hum"]
+
+
 FAULTS = {
+    "unknown condition": (unknown_condition, "'helicopter': choose among clean, white_noise_20_db"),
+    "condition of a list": (condition_of_a_list, "no --duration, --condition or --split"),
     "no model": (lambda m, t: [t / "nope", "--data", m.data], "nope' does not exist"),
     "no version": (lambda m, t: [t, "--data", m.data], "holds no model"),
     "no card": (without_card, "has no readable assets.extra/swar.json"),

@@ -6,6 +6,7 @@ import numpy as np
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from components.keyed_random import keyed_generator
 from components.settings import PairCounts, PairSettings
 from components.spectrogram_pair_gen.sampling import (
     Request,
@@ -13,7 +14,6 @@ from components.spectrogram_pair_gen.sampling import (
     Stretch,
     Voice,
     has_room,
-    keyed_generator,
     place,
     requests,
 )

@@ -288,6 +288,26 @@ def test_digest_follows_every_field() -> None:
     ):
         changed = Listing((dataclasses.replace(item, **change),), (), frozenset("a"))
         assert data_digest(changed) != digest, change
+    another = dataclasses.replace(item, session="monday")
+    assert data_digest(Listing((another,), (), frozenset("a"))) == digest
+
+
+def test_a_folder_below_the_speakers_is_a_session(tmp_path: Path) -> None:
+    touch(tmp_path, "asha/a.wav", "asha/monday/b.wav", "asha/monday/booth 2/c.wav")
+    sessions = {item.recording: item.session for item in list_recordings(str(tmp_path)).recordings}
+    assert sessions == {
+        "asha/a.wav": None,
+        "asha/monday/b.wav": "monday",
+        "asha/monday/booth 2/c.wav": "monday",
+    }
+
+
+def test_a_manifest_may_tell_the_session(tmp_path: Path) -> None:
+    touch(tmp_path, "a.wav", "b.wav")
+    rows = "path,speaker,session\na.wav,asha, monday \nb.wav,asha,\n"
+    (tmp_path / "m.csv").write_text(rows)
+    listing = list_recordings(str(tmp_path / "m.csv"))
+    assert [item.session for item in listing.recordings] == ["monday", None]
 
 
 def test_digest_follows_the_rejects(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 
+from components.conditions import CLEAN
 from components.verification.measures import Scores
 from components.verification.trial_sampling import choose_trials
 from components.verification.trial_table import trial_table
@@ -34,10 +35,12 @@ def utterances(speakers, recordings=2, per_recording=2, seconds=3.0, name="made"
                         "utterance": f"{file}#{start:g}",
                         "speaker": f"s{number}",
                         "recording": file,
+                        "session": f"{recording // 2}" if number % 2 else None,
                         "gender": ("female", "male", "unknown")[number % 3 if number < 9 else 0],
                         "channel": "telephone" if number % 3 == 0 else "wideband",
                         "start_seconds": start,
                         "speech_seconds": seconds,
+                        "condition": CLEAN,
                     }
                 )
     return pd.DataFrame(rows)

@@ -38,7 +38,10 @@ def rows_of(trials, part):
     rows = (trials["set"] == part.set) & (trials["duration_seconds"] == part.duration_seconds)
     if part.sliced_by == "all":
         return trials[rows]
-    return trials[rows & (trials[part.sliced_by] == part.value)]
+    wanted = trials[part.sliced_by] == part.value
+    if part.sliced_by == "relation":
+        wanted |= trials["label"] == 0
+    return trials[rows & wanted]
 
 
 def test_every_set_duration_and_pair_is_a_slice(trials, slices):
@@ -48,6 +51,8 @@ def test_every_set_duration_and_pair_is_a_slice(trials, slices):
         expected.add((name, seconds, "all", "all"))
         for column in ("gender_pair", "channel_pair"):
             expected |= {(name, seconds, column, value) for value in part[column].unique()}
+        relations = set(part["relation"]) - {"different_speakers"}
+        expected |= {(name, seconds, "relation", value) for value in relations}
     assert found == expected
     assert len(slices) == len(expected)
     genders = {value for *_, column, value in expected if column == "gender_pair"}
@@ -108,6 +113,8 @@ def evaluation(slices):
         rejected_recordings=(),
         unusable_utterances=(),
         slices=tuple(slices),
+        conditions=(),
+        nonspeech=(),
         identification=(),
     )
 

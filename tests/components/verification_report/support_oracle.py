@@ -46,7 +46,10 @@ def part_of(scores, part):
         (scores["set"] == part["set"]) & (scores["duration_seconds"] == part["duration_seconds"])
     ]
     sliced_by = part.get("sliced_by", "all")
-    return rows if sliced_by == "all" else rows[rows[sliced_by] == part["value"]]
+    if sliced_by == "all":
+        return rows
+    wanted = rows[sliced_by] == part["value"]
+    return rows[wanted | (rows["label"] == 0)] if sliced_by == "relation" else rows[wanted]
 
 
 def detail(scores, report, name):

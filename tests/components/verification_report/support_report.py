@@ -23,6 +23,7 @@ SETTINGS = ReportSettings(
     detail_seconds=1.0,
     enrolment_seconds=(1.0, 2.5, 60.0),
     utterances_per_speaker=6,
+    condition_utterances=12,
     resamples=40,
     worst_pairs=3,
 )

@@ -23,7 +23,7 @@ from tests.components.verification_report.support_report import UNSEEN
 
 def test_no_part_is_without_a_test(either):
     of_scores = {"headline", "slices", "promises", "compared_seconds", "comparison", "selections"}
-    of_scores |= {"identification"}
+    of_scores |= {"identification", "conditions", "nonspeech"}
     plotted = {"curves", "histograms", "reliability", "speaker_distances", "map", "worst"}
     of_data = {"data", "checks", "genders_not_judged", "unusable"}
     on_record = {"blessed", "model", "history", "calibration", "settings"}
@@ -38,7 +38,9 @@ def _slices(scores):
             for column in ("gender_pair", "channel_pair")
             for value in sorted(set(rows[column]))
         ]
-        for sliced_by, value in [("all", "all"), *pairs]:
+        known = ("within_recording", "session_unknown")  # speech tells no session
+        relations = [("relation", value) for value in known if value in set(rows["relation"])]
+        for sliced_by, value in [("all", "all"), *pairs, *relations]:
             yield {
                 "set": name, "duration_seconds": seconds, "sliced_by": sliced_by, "value": value,
             }  # fmt: skip

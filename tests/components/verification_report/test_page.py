@@ -77,6 +77,11 @@ def test_what_matters_is_on_the_page(made, page):
         known = [name for name in ("eer", "auc") if part["figures"][name]["value"] is not None]
         wanted = known if part["sliced_by"] == "all" else known[:1]
         assert {f"{at}/{name}/value" for name in wanted} <= shown
+    for place in range(len(figures["conditions"])):
+        at = f"conditions/{place}"
+        assert {f"{at}/refused", f"{at}/figures/eer/value", f"{at}/figures/cllr/value"} <= shown
+    for place in range(len(figures["nonspeech"])):
+        assert f"nonspeech/{place}/same_speaker_pairs_with_speech" in shown
     for kind, pairs in figures["worst"].items():
         assert {f"worst/{kind}/{place}/distance" for place in range(len(pairs))} <= shown
     for column, rows in figures["comparison"].items():
@@ -112,7 +117,7 @@ def test_the_plots_are_inlined_as_they_are_in_their_files(made, page):
         for name in (
             "durations", "genders", "distances", "det", "roc", "reliability", "heatmap_eval",
             "heatmap_unseen", "distance_per_epoch", "error_per_epoch", "map_speakers",
-            "map_genders",
+            "map_genders", "conditions",
         )
     }  # fmt: skip
 
