@@ -162,6 +162,17 @@ class AugmentationSettings(Settings):
         return any(self.probabilities.values())
 
 
+EVERYDAY_AUGMENTATION = AugmentationSettings(
+    reverberation_probability=0.3,
+    noise_probability=0.5,
+    hum_probability=0.1,
+    tilt_probability=0.3,
+    narrow_band_probability=0.2,
+    telephone_probability=0.2,
+)
+"""A model that meets no other rooms and lines in training is at chance in them."""
+
+
 class PairSettings(Settings):
     """Which windows are compared with which."""
 
@@ -180,7 +191,8 @@ class PairSettings(Settings):
     """Of the pairs of `eval` and `unseen`, so many again under each condition; 0 is none."""
     condition_speakers: PositiveCount = 200
     """The most speakers of a split whose pairs are repeated, evenly spread over their names."""
-    augmentation: AugmentationSettings = AugmentationSettings()
+    augmentation: AugmentationSettings = EVERYDAY_AUGMENTATION
+    """Of windows of `train`."""
     shard_megabytes: Positive = 64.0
     seed: int = 0
 

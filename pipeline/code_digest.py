@@ -8,6 +8,8 @@ from pathlib import Path
 FIRST_PARTY = "components"
 # Settings reach a component as exec properties: a new setting of another one changes nothing.
 EXCLUDED = frozenset({"components.settings"})
+# Read by a module beside its source: weights that decide as the code does.
+DATA_OF = {"components.speech_gate": "pretrained/speech_gate.json"}
 SOURCE_ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -32,6 +34,8 @@ def code_digest(package: str, source_root: Path = SOURCE_ROOT) -> str:
         if module in sources or module in EXCLUDED or path is None:
             continue
         sources[module] = path.read_bytes()
+        if module in DATA_OF:
+            sources[DATA_OF[module]] = source_root.joinpath(DATA_OF[module]).read_bytes()
         pending.update(_imports(module, path, sources[module]))
     digest = hashlib.sha256()
     for module, source in sorted(sources.items()):

@@ -298,6 +298,14 @@ def warble(samples: int, rng: np.random.Generator) -> Sound:
 
 
 @_kind
+def tremolo(samples: int, rng: np.random.Generator) -> Sound:
+    """A voice's pitch and overtones, and as many swells as syllables."""
+    pitch = rng.uniform(80, 400) * (1.0 + rng.uniform(0, 0.06) * _sine(rng.uniform(2, 8), samples))
+    swells = 1.0 + rng.uniform(0.3, 1.0) * _sine(rng.uniform(1.5, 8), samples)
+    return _harmonics(pitch, samples, rng, int(rng.integers(3, 20)), rng.uniform(0.5, 2.0)) * swells
+
+
+@_kind
 def blips(samples: int, rng: np.random.Generator) -> Sound:
     def blip(length: int) -> Sound:
         path = np.interp(np.linspace(0, 3, length), np.arange(4), rng.uniform(200, 3_500, 4))

@@ -9,6 +9,7 @@ not met the kind, and how much speech of speakers it has not met is refused; the
 import json
 import logging
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -28,11 +29,13 @@ from components.settings import SpeechSettings
 from components.speech_detection import detector_of
 from components.speech_example_gen.sources import list_recordings
 from components.speech_gate import WEIGHTS_FILE, SpeechGate
+from pipeline.sample_speech import write_sample_speech
 
 NOT_TO_PUBLISH: Final = ("hyke",)
 """Sets whose licence lets no published model be fitted to them."""
 SPEAKERS_OF_A_SET: Final = 900
 OF_A_KIND: Final = 150
+SYNTHETIC_SPEAKERS: Final = 40
 SECONDS: Final = (0.6, 8.0)
 REFUSED_SPEECH: Final = 0.005
 """Share of speech that the gate may refuse, of speakers it has not met."""
@@ -68,6 +71,18 @@ def speech(folder: Path, rng: np.random.Generator) -> Iterator[tuple[str, Sound]
         cut = samples[start : start + wanted]
         if len(cut) and np.any(cut):
             yield f"{folder.name}/{speaker}", _degraded(cut, rng)
+
+
+def synthetic_speech(rng: np.random.Generator) -> Iterator[tuple[str, Sound]]:
+    """(made/speaker, samples): cuts of sample data's voices."""
+    with tempfile.TemporaryDirectory() as folder:
+        data = Path(folder, "data")
+        write_sample_speech(data, speakers=SYNTHETIC_SPEAKERS, seconds=30.0)
+        for path in sorted(data.glob("*/*")):
+            samples = audio.decode(path, sample_rate=RATE)
+            wanted = round(rng.uniform(*SECONDS) * RATE)
+            start = rng.integers(max(1, len(samples) - wanted))
+            yield f"made/{path.parent.name}", _degraded(samples[start : start + wanted], rng)
 
 
 def non_speech(rng: np.random.Generator) -> Iterator[tuple[str, Sound]]:
@@ -162,6 +177,7 @@ def gather(folder: Path) -> Sounds:
     sets = [each for each in sorted(folder.iterdir()) if each.is_dir()]
     for is_speech, sounds in [
         *((True, speech(each, rng)) for each in sets if each.name not in NOT_TO_PUBLISH),
+        (True, synthetic_speech(rng)),
         (False, non_speech(rng)),
     ]:
         for group, sound in sounds:

@@ -1,4 +1,4 @@
-"""The speech gate: sounds without speech by another hand than those it learnt from, and real voices."""
+"""The speech gate: sounds by another hand than those it learnt from, and voices."""
 
 import numpy as np
 import pytest

@@ -59,6 +59,21 @@ def test_a_new_or_renamed_module_changes_the_digest(tree: Path) -> None:
     assert len({before, added, code_digest("components.trainer", tree)}) == 3
 
 
+def test_weights_that_decide_count_as_code(tree: Path) -> None:
+    (tree / "components/speech_gate.py").write_text("")
+    (tree / "components/trainer/component.py").write_text("from components import speech_gate\n")
+    weights = tree / "pretrained/speech_gate.json"
+    weights.parent.mkdir()
+    digests = []
+    for text in ("{}", "[]"):
+        weights.write_text(text)
+        digests.append(
+            [code_digest(f"components.{name}", tree) for name in ("trainer", "evaluator")]
+        )
+    assert digests[0][0] != digests[1][0]
+    assert digests[0][1] == digests[1][1]
+
+
 def test_the_digest_does_not_depend_on_the_install_path(tree: Path, tmp_path: Path) -> None:
     copy = tmp_path / "elsewhere" / "site"
     for name, text in TREE.items():

@@ -29,6 +29,7 @@ SCHEMA = Path(__file__).resolve().parents[3] / "schemas" / "spectrogram_pair.pbt
 RATE = 16_000
 WINDOW = SpectrogramSettings()
 PAIRS = PairSettings(
+    augmentation=AugmentationSettings(),
     train=PairCounts(similar_per_speaker=6, dissimilar=4),
     held_out=PairCounts(similar_per_speaker=2, dissimilar=3),
     condition=PairCounts(similar_per_speaker=1, dissimilar=2),
