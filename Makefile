@@ -64,7 +64,7 @@ lock:
 	rm -rf build/lock-venv
 	$(PYTHON) -m venv build/lock-venv
 	build/lock-venv/bin/pip install --quiet uv==$(UV_VERSION)
-	$(COMPILE) --universal --python-version 3.11 --all-extras --group dev --output-file requirements.lock pyproject.toml
+	$(COMPILE) --universal --python-version 3.11 --extra pipeline --extra client --extra serve --extra app --group dev --output-file requirements.lock pyproject.toml
 	echo 'tensorflow[and-cuda]' | $(COMPILE) --no-config --constraint requirements.lock --python-version 3.12 --python-platform x86_64-manylinux_2_28 --output-file requirements-gpu.lock -
 	rm -rf build/lock-venv
 

@@ -91,7 +91,7 @@ def _without_seen(
             "leave --split out if it trained on none of these speakers (swar lineage OUTPUT "
             "--recording FOLDER tells which models saw the recordings of a folder)"
         )
-    speech, _ = _front_end(served)
+    speech, _ = front_end(served)
     unseen = unseen_speakers(listing.speakers, speech)
     recordings = tuple(item for item in listing.recordings if item.speaker in unseen)
     return replace(listing, recordings=recordings, speakers=unseen)
@@ -108,7 +108,7 @@ def _score_set(
     for recording in listing.recordings:
         by_speaker[recording.speaker].append(recording)
     _check_speakers(name, len(by_speaker))
-    speech, window = _front_end(served)
+    speech, window = front_end(served)
     rate = speech.sample_rate
     compared, identified = (
         [max(window, round(each * rate)) for each in seconds]
@@ -237,7 +237,7 @@ def _check_speakers(name: str, speakers: int) -> None:
         )
 
 
-def _front_end(served: PublishedModel) -> tuple[SpeechSettings, int]:
+def front_end(served: PublishedModel) -> tuple[SpeechSettings, int]:
     """How the model removes silence, and samples of its window."""
     speech = card_settings(served.card, "speech", SpeechSettings, served.folder)
     spectrogram = card_settings(served.card, "spectrogram", SpectrogramSettings, served.folder)
