@@ -65,13 +65,13 @@ def make_recordings(speech: np.ndarray, card: Mapping[str, Any]) -> dict[str, by
         starts = np.linspace(0, len(pcm16) - length, GOOD_OF_EACH, dtype=int)
         for number, start in enumerate(starts):
             made[f"{seconds:g} s, {number}"] = pack_wav(pcm16[start : start + length], rate)
-    half_window = round(card["spectrogram"]["window_seconds"] * rate / 2)
+    too_few = round(card["speech"]["min_speech_seconds"] * rate / 2)
     too_many = round(card["serving"]["max_seconds"] * rate) + 1
     return made | {
         "not_wav": b"This is no recording. " * 1000,
         "wrong_sample_rate": pack_wav(pcm16[: 3 * rate], 2 * rate),
-        "no_speech": pack_wav(np.zeros(3 * rate, np.int16), rate),
-        "too_short": pack_wav(pcm16[:half_window], rate),
+        "silent": pack_wav(np.zeros(3 * rate, np.int16), rate),
+        "too_short": pack_wav(pcm16[:too_few], rate),
         "too_long": pack_wav(np.resize(pcm16, too_many), rate),
     }
 

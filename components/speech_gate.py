@@ -18,6 +18,8 @@ from components.frontend import to_waveform
 MOST_SECONDS: Final = 20
 """Of a longer recording so many single seconds are judged, spread over it."""
 FRAME_SECONDS: Final = 0.032
+FITTED_SIZE: Final = 512
+"""Samples of a frame at the rate that the weights were fitted at, 16 kHz."""
 HOP_SECONDS: Final = 0.01
 BANDS: Final = 20
 BAND_HZ: Final = (150.0, 3_800.0)
@@ -50,7 +52,8 @@ class SpeechGate(keras.layers.Layer):
         self.regression = _released_weights() if weights is None else weights
         self._size = round(FRAME_SECONDS * sample_rate)
         self._hop = round(HOP_SECONDS * sample_rate)
-        self._taper = np.hanning(self._size).astype(np.float32)
+        # The same sound has the same power at every rate.
+        self._taper = (np.hanning(self._size) * FITTED_SIZE / self._size).astype(np.float32)
         self._hertz = np.fft.rfftfreq(self._size, 1.0 / sample_rate)
         highest = min(BAND_HZ[1], 0.95 * sample_rate / 2)
         self._bands = librosa.filters.mel(

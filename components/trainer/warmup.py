@@ -1,8 +1,6 @@
 """The requests that TF Serving runs on a model before it answers anybody."""
 
-import io
 import os
-import wave
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
@@ -11,13 +9,14 @@ import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
 from components import features, spectrogram_codec
-from components.frontend import INT16_PEAK
+from components.pcm16 import pack_wav, to_pcm16
 from components.trainer.recordings import FrontEnd
 
 WARMUP_REQUESTS: Final = "assets.extra/tf_serving_warmup_requests"
 _MODEL_NAME: Final = "swar"
 _SOUND_WINDOWS: Final = 2
-_PITCH_HZ: Final = 100
+_PITCH_HZ: Final = 120.0
+_OVERTONES: Final = 24
 
 
 def write_warmup_requests(folder: str, front_end: FrontEnd, embedding_size: int) -> None:
@@ -39,7 +38,7 @@ def write_warmup_requests(folder: str, front_end: FrontEnd, embedding_size: int)
 
 
 def _requests(front_end: FrontEnd, embedding_size: int) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    sound = np.array([_buzz(front_end)], object)
+    sound = np.array([_vowels(front_end)], object)
     embedding = np.zeros([1, embedding_size], np.float32)
     yield "serving_default", {"audio_a": sound, "audio_b": sound}
     yield "embed", {"audio": sound}
@@ -58,21 +57,30 @@ def _prediction_log(signature: str, inputs: Mapping[str, Any]) -> prediction_log
     )
 
 
-def _buzz(front_end: FrontEnd) -> bytes:
-    """A WAV of a square wave: of all sounds the last to be taken for silence."""
+def _vowels(front_end: FrontEnd) -> bytes:
+    """A WAV of what is most like a voice: a gliding pitch, moving formants, syllables, breath."""
     rate = front_end.speech.sample_rate
     seconds = min(
         _SOUND_WINDOWS * front_end.spectrogram.window_seconds, front_end.serving.max_seconds
     )
-    half_periods = np.arange(round(seconds * rate)) * 2 * _PITCH_HZ // rate
-    pcm16 = np.where(half_periods % 2, -INT16_PEAK, INT16_PEAK).astype("<i2")
-    file = io.BytesIO()
-    with wave.open(file, "wb") as writer:
-        writer.setnchannels(1)
-        writer.setsampwidth(2)
-        writer.setframerate(rate)
-        writer.writeframes(pcm16.tobytes())
-    return file.getvalue()
+    time = np.arange(round(seconds * rate)) / rate
+
+    def swing(hertz: float) -> np.ndarray:
+        wave: np.ndarray = np.sin(2.0 * np.pi * hertz * time)
+        return wave
+
+    pitch = _PITCH_HZ * (1.0 + 0.2 * swing(0.7))
+    phase = 2.0 * np.pi * np.cumsum(pitch) / rate
+    voice = np.zeros(len(time))
+    for number in range(1, _OVERTONES + 1):
+        hertz = number * pitch
+        first = np.exp(-np.square((hertz - 500.0 - 250.0 * swing(2.3)) / 150.0))
+        second = np.exp(-np.square((hertz - 1_500.0 - 600.0 * swing(1.7)) / 250.0))
+        voice += (first + 0.5 * second + 0.02) * np.sin(number * phase)
+    syllables = np.square(swing(2.0))
+    breath = np.random.default_rng(0).standard_normal(len(time)) * (1.0 - syllables) ** 3
+    sound = voice * syllables**1.5 + 0.05 * breath
+    return pack_wav(to_pcm16((0.3 * sound).astype(np.float32)), rate)
 
 
 def _pair(front_end: FrontEnd) -> bytes:

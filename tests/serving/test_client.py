@@ -76,21 +76,14 @@ def test_scores_are_the_models(client: Client) -> None:
     assert not different.same_speaker
 
 
-@pytest.mark.parametrize("peak", [1e-4, 0.3, 1.0])
-def test_the_model_finds_the_samples_that_training_has(tmp_path: Path, peak: float) -> None:
-    from components import frontend
-
+@pytest.mark.parametrize("peak", [1e-4, 0.3, 1.0, 3.0])
+def test_the_model_gets_the_level_of_the_recording(tmp_path: Path, peak: float) -> None:
     samples = voice(150.0, 1.0)
     samples *= np.float32(peak) / np.abs(samples).max()
     soundfile.write(tmp_path / "a.wav", samples, RATE, subtype="FLOAT")
     rate, sent = _samples(to_wav(tmp_path / "a.wav"))
-    trained = frontend.to_pcm16(samples, np.abs(samples).max()).numpy()
     assert rate == RATE
-    np.testing.assert_array_equal(sent, trained)
-    # What the model does with the WAV changes nothing more.
-    waveform = sent.astype(np.float32) / np.float32(frontend.INT16_FULL_SCALE)
-    served = frontend.to_pcm16(waveform, np.abs(waveform).max()).numpy()
-    np.testing.assert_array_equal(served, trained)
+    np.testing.assert_allclose(sent / 32767, samples / max(1.0, peak), atol=0.51 / 32767)
 
 
 SPOILT = {

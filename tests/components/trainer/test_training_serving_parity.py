@@ -49,17 +49,20 @@ def model_of(tmp_path_factory):
     """A small model with random weights for a sample rate, in memory and exported."""
     made = {}
 
-    def model(rate):
-        if rate not in made:
-            made[rate] = make_model(rate, str(tmp_path_factory.mktemp(f"model-{rate}")))
-        return made[rate]
+    def model(rate, require_voice):
+        key = rate, require_voice
+        if key not in made:
+            made[key] = make_model(*key, str(tmp_path_factory.mktemp(f"model-{rate}")))
+        return made[key]
 
     return model
 
 
-def make_model(rate, folder):
+def make_model(rate, require_voice, folder):
     front_end = FrontEnd(
-        SpeechSettings(sample_rate=rate), SpectrogramSettings(n_fft=N_FFT[rate]), ServingSettings()
+        SpeechSettings(sample_rate=rate, require_voice=require_voice),
+        SpectrogramSettings(n_fft=N_FFT[rate]),
+        ServingSettings(),
     )
     trainer = TrainerSettings(blocks=(1, 1, 1, 1), embedding_size=16)
     tower = build_tower(trainer, front_end.spectrogram.n_mels, front_end.spectrogram.frames(rate))
@@ -183,7 +186,7 @@ def offline_embedding(tower, windows):
 
 def test_training_and_serving_agree(model_of, made_up, tmp_path):
     paths, wavs = made_up
-    check_same(model_of(RATE), paths, wavs, tmp_path)
+    check_same(model_of(RATE, False), paths, wavs, tmp_path)
 
 
 @pytest.mark.parametrize("name", REAL_SPEECH)
@@ -191,4 +194,4 @@ def test_training_and_serving_agree_on_real_speech(model_of, shared_speech, tmp_
     rate = REAL_SPEECH[name]
     paths, wavs = real(shared_speech / name, rate)
     assert len(paths) == 2 * SPEAKERS
-    check_same(model_of(rate), paths, wavs, tmp_path)
+    check_same(model_of(rate, True), paths, wavs, tmp_path)

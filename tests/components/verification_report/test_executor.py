@@ -44,7 +44,9 @@ def inputs(tmp_path_factory):
         Calibration(threshold=0.05, slope=40.0),
         # Noise has no silence to remove, whatever the threshold.
         FrontEnd(
-            SpeechSettings(sample_rate=RATE, require_voice=False), spectrogram, ServingSettings()
+            SpeechSettings(sample_rate=RATE, silence_rule="article", require_voice=False),
+            spectrogram,
+            ServingSettings(),
         ),
         {"trainer": trainer.model_dump(), "best_epoch": 1},
         str(folder / "model" / "Format-Serving"),
