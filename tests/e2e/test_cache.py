@@ -69,7 +69,8 @@ def test_edited_code_of_the_trainer_trains_again(
     finished: Run, rerun: Rerun, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     tree = tmp_path / "tree"
-    shutil.copytree(code_digest.SOURCE_ROOT / "components", tree / "components")
+    for package in ("components", "pretrained"):
+        shutil.copytree(code_digest.SOURCE_ROOT / package, tree / package)
     digest = partial(code_digest.code_digest, source_root=tree)
     monkeypatch.setattr(pipeline, "code_digest", digest)
     assert rerun().states() == states()
