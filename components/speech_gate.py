@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from components.frontend import to_waveform
 
-MOST_SECONDS: Final = 20
+MOST_SECONDS: Final = 8
 """Of a longer recording so many single seconds are judged, spread over it."""
 FRAME_SECONDS: Final = 0.032
 FITTED_SIZE: Final = 512
