@@ -20,11 +20,11 @@ _MU: Final = 255.0  # ITU-T G.711
 _MU_STEPS: Final = 127.0  # of either sign: with 0, which G.711 has twice, they fill 8 bits
 _DECAY_DB: Final = 60.0
 _LOWEST_HZ: Final = 50.0  # no slope goes on below it
-# libsndfile's compression levels: at 16 kHz some 32 kb/s of MP3 and 20 kb/s of Opus.
 _CODEC_RATES: Final = {
     "mp3": (8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000),
     "opus": (8_000, 12_000, 16_000, 24_000, 48_000),
 }
+# libsndfile's compression levels: at 16 kHz some 32 kb/s of MP3 and 20 kb/s of Opus.
 _CODECS: Final = {
     "mp3": {
         "format": "MP3",
@@ -115,7 +115,7 @@ def tilt(
     ripple_db: float,
     generator: np.random.Generator,
 ) -> Samples:
-    """What another microphone hears: a slope over the octaves, and a smooth curve on it.
+    """Another microphone: a slope over the octaves, and a smooth curve on it.
 
     Args:
         samples: [n].

@@ -33,7 +33,7 @@ SPEAKER: Final = "speaker"  # bytes
 GENDER: Final = "gender"  # bytes, one of GENDERS
 RECORDING: Final = "recording"  # bytes, path below the data folder
 START_SECONDS: Final = "start_seconds"  # float, in the cleaned recording
-LEVEL_DBFS: Final = "level_dbfs"  # float, RMS of the peak-normalised samples
+LEVEL_DBFS: Final = "level_dbfs"  # float, RMS of the cleaned samples
 
 # `pairs` only.
 SPECTROGRAM: Final = "spectrogram"  # bytes: uint8 [n_mels, frames], packed

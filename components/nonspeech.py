@@ -1,4 +1,4 @@
-"""Sounds in which nobody speaks, made up: what a model must not take for a speaker."""
+"""Sounds without a voice, made up: what a model must not take for a speaker."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial

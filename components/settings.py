@@ -39,7 +39,7 @@ class SpeechSettings(Settings):
     min_speech_seconds: Positive = 0.3
     """Of a recording, without the silence. Less than a window is repeated to it."""
     require_voice: bool = True
-    """Whether recordings in which nobody speaks (noise, tones, music) are refused as no_speech."""
+    """Whether recordings without a voice (noise, tones, music) are refused as no_speech."""
     max_piece_seconds: Annotated[float, Field(gt=0.0, le=60.0)] = 60.0
     train_fraction: Fraction = 0.8
     """Of the speech of each speaker who is not held out; so is the next."""

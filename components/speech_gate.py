@@ -37,7 +37,7 @@ _LARGEST_PITCH_CHANGE: Final = 0.3
 
 @keras.saving.register_keras_serializable(package="swar")
 class SpeechGate(keras.layers.Layer):
-    """Whether anybody speaks in samples that a detector left of a recording.
+    """Whether there is a voice in the samples that a detector left of a recording.
 
     Args:
         sample_rate: Hz.

@@ -1,4 +1,4 @@
-"""Sounds that nobody speaks in, made by chance: what the speech gate learns to refuse.
+"""Sounds without a voice, made by chance: what the speech gate learns to refuse.
 
 Every kind draws its own pitch, rhythm and colour. `KINDS` has them by name; each gives float64
 [samples] of any level at `RATE`.

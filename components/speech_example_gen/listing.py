@@ -53,9 +53,9 @@ def data_digest(listing: Listing) -> str:
     digest = hashlib.sha256()
     items: list[Recording | Reject] = [*listing.recordings, *listing.rejects]
     for item in items:
-        told = asdict(item)
-        told.pop("session", None)
-        fields = list(told.values())
+        row = asdict(item)
+        row.pop("session", None)
+        fields = list(row.values())
         if isinstance(item, Recording) and item.path.endswith(f"/{item.recording}"):
             fields.remove(item.path)
         digest.update(json.dumps([type(item).__name__, *fields]).encode() + b"\n")

@@ -40,7 +40,7 @@ def under_conditions(
     """Every utterance at PEAK, and those of one duration also under each condition.
 
     What a condition draws depends on the seed, its name and the utterance's. Nothing is
-    normalised behind it; what exceeds full scale is clipped.
+    normalised behind it; what exceeds full scale is scaled down to it.
 
     Args:
         cuts: clean utterances.
