@@ -21,6 +21,7 @@ import tensorflow as tf
 
 from components.settings import TrainerSettings
 from components.trainer import tower as tower_module
+from components.trainer.densenet import DENSENET121_BLOCKS
 from components.trainer.losses import make_loss
 from components.trainer.optimizer import FusedAdam
 
@@ -35,7 +36,7 @@ def keras_densenet(
     blocks: tuple[int, ...], shape: tuple[int, int, int], momentum: float
 ) -> keras.Model:
     """As `densenet`, of Keras' layers."""
-    assert tuple(blocks) == tower_module.DENSENET121_BLOCKS
+    assert tuple(blocks) == DENSENET121_BLOCKS
     network = keras.applications.DenseNet121(include_top=False, weights=None, input_shape=shape)
     for layer in network.layers:
         if isinstance(layer, keras.layers.BatchNormalization):

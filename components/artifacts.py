@@ -19,5 +19,3 @@ RECORDINGS_FILE = "recordings.jsonl"
 SPANS = "spans"
 # Custom property of an Examples artifact: JSON, number of examples of each split.
 SPLIT_COUNTS = "split_counts"
-# In a SavedModel: what it was made from. TF Serving leaves the folder alone.
-MODEL_CARD = "assets.extra/swar.json"

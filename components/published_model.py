@@ -10,8 +10,8 @@ import numpy.typing as npt
 import tensorflow as tf
 from pydantic import ValidationError
 
-from components.artifacts import MODEL_CARD
 from components.errors import SwarError
+from components.model_files import MODEL_CARD
 from components.settings import Settings
 
 _SIGNATURES: Final = ("embed", "score_embeddings")

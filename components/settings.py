@@ -223,11 +223,13 @@ class TrainerSettings(Settings):
     blocks: tuple[PositiveCount, ...] = (6, 12, 24, 16)
     """Convolutions in each dense block; (6, 12, 24, 16) is DenseNet121."""
     weights: str = "none"
-    """`imagenet` (downloaded by Keras), `none` (random), or a Keras weights file."""
+    """What to start from: `base` (the released base model), `imagenet` (downloaded by Keras, the
+    backbone only), `none` (random), a published model's folder, or a Keras weights file of a
+    tower or of its backbone."""
     head: Literal["pooled", "statistics", "flatten"] = "pooled"
     """pooled: the mean over the feature map. statistics: mean and standard deviation over time.
     flatten: the feature map itself, as the article has it."""
-    embedding_size: Annotated[int, Field(ge=2)] = 128
+    embedding_size: Annotated[int, Field(ge=2)] = 256
     """Of length 1, with the first two heads: in one dimension these would be only two."""
     loss: Literal["supervised", "prototypical", "batch", "listed"] = "supervised"
     """supervised: supervised contrastive loss, all pairs within a speaker-balanced batch.
@@ -257,8 +259,19 @@ class TrainerSettings(Settings):
     normalisation_nearest: Annotated[int, Field(ge=0)] = 20
     """Adaptive score normalisation (AS-norm): a distance is told relative to both utterances'
     distances from so many nearest voices of `train`, from all where these are fewer; 0 is none."""
+    normalisation_centres: Annotated[int, Field(ge=3)] | None = None
+    """That many centres of clusters stand for the voices of `train` in the normalisation, so that
+    the model holds nobody's own; None: the voices themselves."""
     weight_averaging: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
     """Momentum of the moving average of the weights that is evaluated and kept; 0 is none."""
+    augmentation: AugmentationSettings = EVERYDAY_AUGMENTATION
+    """Of the spectrograms of every batch, drawn anew for each, on the device. No codec: it works on
+    samples."""
+    teacher: str | None = None
+    """File of another encoder's embeddings of the recordings of `train` (`embedding` float [N,
+    embedding_size] and `recording` string [N], NumPy's .npz), which the tower also learns."""
+    teacher_weight: Annotated[float, Field(gt=0.0)] = 1.0
+    """Of the cosine distance from the teacher, beside the loss."""
     precision: Literal["auto", "float32", "mixed_float16", "mixed_bfloat16"] = "auto"
     monitor_windows: Annotated[int, Field(ge=4)] = 400
     """Windows of `train` and of `eval` that are compared, all with all, after an epoch."""

@@ -28,7 +28,7 @@ from pipeline.drift_settings import DriftSettings
 from pipeline.engine_settings import EngineSettings
 
 DENSENET121_BLOCKS = (6, 12, 24, 16)
-PACKAGED = ("demo", "default", "paper")
+PACKAGED = ("demo", "default", "base", "paper")
 
 
 class Config(Settings):
@@ -168,7 +168,7 @@ class Config(Settings):
 
 
 def load_config(name_or_path: str, overrides: Sequence[str] = ()) -> Config:
-    """The config of a packaged name (`demo`, `default`, `paper`) or a YAML file.
+    """The config of a packaged name (`demo`, `default`, `base`, `paper`) or a YAML file.
 
     Each override is `a.b=value`, the value read as YAML. What a file does not say
     has the default of `components/settings.py`. Raises SwarError, in one line that

@@ -20,6 +20,7 @@ from components.pusher.component import make_pusher
 from components.spectrogram_pair_gen.component import SpectrogramPairGen
 from components.speech_example_gen.component import SpeechExampleGen
 from components.trainer.component import make_trainer
+from components.trainer.starting_weights import parent_of
 from components.verification_report.component import VerificationReport
 from pipeline.code_digest import code_digest
 from pipeline.config import Config
@@ -105,6 +106,7 @@ def create_pipeline(
         provenance={
             "config_digest": config.training_digest(),
             "code_digest": code_digest("components.trainer"),
+            **parent_of(config.trainer),
         },
         checkpoints=ways.checkpoints or os.path.join(output, "checkpoints"),
         vertex_job=ways.vertex_job,

@@ -9,8 +9,8 @@ from ml_metadata import MetadataStore
 from ml_metadata.proto.metadata_store_pb2 import Artifact, Event, Execution
 from tfx.orchestration.metadata import sqlite_metadata_connection_config
 
-from components.artifacts import MODEL_CARD
 from components.errors import SwarError
+from components.model_files import MODEL_CARD
 from pipeline import lineage
 from pipeline.output_folder import METADATA, PUBLISHED, check_records
 

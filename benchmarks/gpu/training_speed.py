@@ -22,10 +22,10 @@ from tensorflow.python.framework.convert_to_constants import (
 
 from components.settings import TrainerSettings
 from components.trainer import data, devices
-from components.trainer.compiled import compiled_tower
+from components.trainer.compiled import compile_training
 from components.trainer.throughput import InputClock, Throughput
 from components.trainer.tower import build_tower
-from pipeline.config import load_config
+from pipeline.config import Config, load_config
 
 STEPS: Final = 96
 TERA: Final = 1e12
@@ -84,23 +84,27 @@ def measure(tower: keras.Model, batches: tf.data.Dataset, windows: int, steps: i
 
 def measured_line(
     row: Row,
-    settings: TrainerSettings,
+    config: Config,
     shape: data.TrainShape,
     patterns: list[str],
     steps: int,
     flops_of_peak: float | None,
 ) -> str:
     """Measures a row of the table; `flops_of_peak` is what part of the peak one window/s takes."""
+    settings = config.trainer
     keras.utils.set_random_seed(settings.seed)
     strategy = devices.strategy()
     pairs = row.pairs * strategy.num_replicas_in_sync
     with devices.precision(row.precision):
         with strategy.scope():
-            tower = compiled_tower(settings, shape, steps, pairs)
-            tower.jit_compile = row.xla
+            tower = build_tower(settings, shape.n_mels, shape.only_frames)
+            model = compile_training(
+                tower, settings, config.spectrogram, config.speech.sample_rate, steps, pairs
+            )
+            model.jit_compile = row.xla
         batches = data.training_batches(patterns, settings, shape, pairs)
-        from_memory = measure(tower, batches.take(1).cache().repeat(), 2 * pairs, steps)
-        from_disk = measure(tower, batches, 2 * pairs, steps).speeds[-1]
+        from_memory = measure(model, batches.take(1).cache().repeat(), 2 * pairs, steps)
+        from_disk = measure(model, batches, 2 * pairs, steps).speeds[-1]
     windows_per_second = from_memory.speeds[-1].windows_per_second
     share = "" if flops_of_peak is None else f"{windows_per_second * flops_of_peak:.1%}"
     return (
@@ -147,9 +151,7 @@ def main() -> None:
         rows.append(Row(fast, arguments.pairs_per_batch[0], xla=True))
     print(HEADER, flush=True)
     for row in rows:
-        line = measured_line(
-            row, config.trainer, shape, [arguments.pairs], arguments.steps, flops_of_peak
-        )
+        line = measured_line(row, config, shape, [arguments.pairs], arguments.steps, flops_of_peak)
         print(line, flush=True)
     print(f"{time.monotonic() - started:.0f} s")
 

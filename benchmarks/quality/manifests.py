@@ -1,9 +1,10 @@
 """Manifests of several sets of speech: to train on, of each set's unseen speakers, of all of these.
 
-`python -m benchmarks.quality.manifests SPEECH FOLDER`: SPEECH holds a folder for each set, FOLDER
-gets `train.csv`, `unseen/<set>.csv` and `unseen.csv`, and the same once more in `tuning/`, of the
-speakers of `train.csv` alone: settings are chosen by those, so that `unseen/` judges what was not
-chosen by it.
+`python -m benchmarks.quality.manifests SPEECH FOLDER [--judge-only SET]... [--unseen FRACTION]`:
+SPEECH holds a folder for each set,
+FOLDER gets `train.csv`, `unseen/<set>.csv` and `unseen.csv`, and the same once more in `tuning/`,
+of the speakers of `train.csv` alone: settings are chosen by those, so that `unseen/` judges what
+was not chosen by it.
 
 The unseen speakers of a set are those that `swar run --data SPEECH/<set>` would hold out; all of
 them where that would leave nobody to train on. None where the speakers have one recording each,
@@ -11,9 +12,9 @@ which gives no trial of two: all are trained on but those that another set holds
 more speakers are held out, of every set.
 """
 
+import argparse
 import csv
-import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from components.errors import SwarError
@@ -72,21 +73,41 @@ def divide(sets: Sets, unseen: Mapping[str, set[str]], folder: Path) -> Sets:
     return {name: items for name, items in trained.items() if items}
 
 
-def run(speech: Path, folder: Path) -> None:
+def run(speech: Path, folder: Path, judge_only: Collection[str], unseen_fraction: float) -> None:
     """Writes all manifests."""
     sets = {
         path.name: list(list_recordings(str(path)).recordings)
         for path in sorted(speech.iterdir())
         if path.is_dir()
     }
-    unseen = {
-        name: set() if have_one_recording_each(items) else unseen_of(items, SpeechSettings())
-        for name, items in sets.items()
-    }
+    if unknown := sorted(set(judge_only) - set(sets)):
+        raise SwarError(f"--judge-only {unknown[0]}: no such set in {speech}")
+    settings = SpeechSettings(unseen_speaker_fraction=unseen_fraction)
+    unseen = {}
+    for name, items in sets.items():
+        if name in judge_only:
+            unseen[name] = {item.speaker for item in items}
+        else:
+            unseen[name] = set() if have_one_recording_each(items) else unseen_of(items, settings)
     trained = divide(sets, unseen, folder)
     tuning = {name: unseen_of(items, TUNING_SPEECH) for name, items in trained.items()}
     divide(trained, tuning, folder / "tuning")
 
 
+def main() -> None:
+    """Reads the arguments."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.quality.manifests")
+    parser.add_argument("speech", type=Path, metavar="SPEECH")
+    parser.add_argument("folder", type=Path, metavar="FOLDER")
+    parser.add_argument("--judge-only", action="append", default=[], metavar="SET")
+    default = SpeechSettings().unseen_speaker_fraction
+    parser.add_argument("--unseen", type=float, default=default, metavar="FRACTION")
+    arguments = parser.parse_args()
+    try:
+        run(arguments.speech, arguments.folder, arguments.judge_only, arguments.unseen)
+    except SwarError as error:
+        parser.exit(2, f"{parser.prog}: error: {error}\n")
+
+
 if __name__ == "__main__":
-    run(Path(sys.argv[1]), Path(sys.argv[2]))
+    main()

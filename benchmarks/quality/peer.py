@@ -80,6 +80,14 @@ class Resemblyzer:
             [OK if len(row) else "no_speech" for row in rows],
         )
 
+    def embed_samples(self, samples: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """float32 [D] of samples at 16 kHz; as they are where the preparation leaves nothing."""
+        prepared = self._prepare(samples)
+        embedding: npt.NDArray[np.float32] = self._encoder.embed_utterance(
+            prepared if len(prepared) else samples
+        )
+        return embedding
+
     def score(
         self, embedding_a: Embeddings, embedding_b: Embeddings
     ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32], npt.NDArray[np.bool_]]:

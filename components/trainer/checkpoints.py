@@ -23,17 +23,17 @@ class Checkpoints(keras.callbacks.Callback):
     A context: on leaving it, the last file is whole.
     """
 
-    def __init__(self, folder: Path, tower: keras.Model, monitor: TrialMonitor) -> None:
+    def __init__(self, folder: Path, model: keras.Model, monitor: TrialMonitor) -> None:
         """Names the parts.
 
         Args:
             folder: exists.
-            tower: compiled, its optimiser built.
+            model: compiled, its optimiser built.
             monitor: comes before this callback in the list of them.
         """
         super().__init__()
         self._file = folder / FILE
-        self._tower = tower
+        self._training = model
         self._monitor = monitor
         # Keras' own BackupAndRestore has the device wait until a file is written.
         self._writer = ThreadPoolExecutor(max_workers=1)
@@ -58,8 +58,8 @@ class Checkpoints(keras.callbacks.Callback):
             return 0
         with np.load(self._file) as stored:
             numbers = json.loads(str(stored[_NUMBERS]))
-            self._tower.set_weights(_part(stored, _TOWER))
-            self._tower.optimizer.set_weights(_part(stored, _OPTIMIZER))
+            self._training.set_weights(_part(stored, _TOWER))
+            self._training.optimizer.set_weights(_part(stored, _OPTIMIZER))
             best = _part(stored, _BEST)
         self._monitor.best = BestEpoch(numbers["best_epoch"], numbers["best_eer"], best)
         self._monitor.history = numbers["history"]
@@ -78,8 +78,8 @@ class Checkpoints(keras.callbacks.Callback):
             "history": list(self._monitor.history),
         }
         arrays = {
-            _TOWER: self._tower.get_weights(),
-            _OPTIMIZER: [variable.numpy() for variable in self._tower.optimizer.variables],
+            _TOWER: self._training.get_weights(),
+            _OPTIMIZER: [variable.numpy() for variable in self._training.optimizer.variables],
             _BEST: best.weights,
         }
         self._written = self._writer.submit(_write, self._file, numbers, arrays)

@@ -1,27 +1,88 @@
-"""The tower as it is trained: with its loss, its optimiser and its steps for each call."""
+"""The tower as it is trained: its batches degraded, its losses, its optimiser, its schedule."""
+
+from typing import Any
 
 import keras
+import tensorflow as tf
 
-from components.settings import TrainerSettings
+from components.settings import SpectrogramSettings, TrainerSettings
 from components.trainer import devices
-from components.trainer.data import TrainShape
-from components.trainer.losses import make_loss
+from components.trainer.augmentation import BatchAugmentation
+from components.trainer.losses import TeacherLoss, make_loss
 from components.trainer.optimizer import FusedAdam
 from components.trainer.schedule import schedule
-from components.trainer.tower import build_tower
 
 
-def compiled_tower(
-    settings: TrainerSettings, shape: TrainShape, steps_per_epoch: int, pairs: int
-) -> keras.Model:
-    """A tower to `fit`, in the precision and the distribution strategy that hold where it is made.
+@keras.saving.register_keras_serializable(package="swar")
+class TrainingModel(keras.Model):
+    """A tower whose embedding is given once to each loss, and whose batches may be degraded.
+
+    Its weights are the tower's.
+    """
+
+    def __init__(
+        self, tower: keras.Model, losses: int, augmentation: BatchAugmentation | None, seed: int
+    ) -> None:
+        """Wraps a tower.
+
+        Args:
+            tower: uint8 windows to embeddings.
+            losses: how many there are.
+            augmentation: of the windows of each step; None for none.
+            seed: of the augmentation, with the number of the step.
+        """
+        outputs = tower.output if losses == 1 else [tower.output] * losses
+        super().__init__(tower.inputs[0], outputs, name="training")
+        self._augmentation = augmentation
+        self._seed = seed
+
+    def train_step(self, data: tuple[tf.Tensor, Any]) -> dict[str, Any]:
+        """Keras' step, of degraded windows."""
+        windows, targets = data
+        if self._augmentation is not None:
+            windows = self._augmentation(windows, self._step_seed())
+        logs: dict[str, Any] = super().train_step((windows, targets))
+        return logs
+
+    def _step_seed(self) -> tf.Tensor:
+        """Of a step on one device: a training that is resumed draws what it would have drawn."""
+        replica = tf.distribute.get_replica_context()
+        step = tf.cast(self.optimizer.iterations, tf.int64)
+        at = step * replica.num_replicas_in_sync
+        at += tf.cast(replica.replica_id_in_sync_group, tf.int64)
+        return at + (self._seed << 32)
+
+
+def compile_training(
+    tower: keras.Model,
+    settings: TrainerSettings,
+    spectrogram: SpectrogramSettings,
+    sample_rate: int,
+    steps_per_epoch: int,
+    pairs: int,
+) -> TrainingModel:
+    """A model to `fit` the tower by, in the distribution strategy that holds where it is made.
 
     Args:
-        settings: of all of it.
-        shape: of the windows.
+        tower: see `components.trainer.tower`.
+        settings: of its training.
+        spectrogram: of the windows.
+        sample_rate: of their speech, Hz.
         steps_per_epoch: the argument of `fit`.
         pairs: in a step, on all devices together.
     """
+    losses: list[keras.losses.Loss] = [make_loss(settings)]
+    weights = [1.0]
+    if settings.teacher is not None:
+        losses.append(TeacherLoss())
+        weights.append(settings.teacher_weight)
+    augmentation = settings.augmentation
+    model = TrainingModel(
+        tower,
+        len(losses),
+        BatchAugmentation(augmentation, spectrogram, sample_rate) if augmentation.is_on else None,
+        settings.seed,
+    )
     momentum = settings.weight_averaging
     optimizer = FusedAdam(
         schedule(settings, steps_per_epoch * settings.epochs, pairs),
@@ -30,14 +91,14 @@ def compiled_tower(
         ema_momentum=momentum,
         ema_overwrite_frequency=None,
     )
-    tower = build_tower(settings, shape.n_mels, shape.only_frames)
-    tower.compile(
+    model.compile(
         optimizer=optimizer,
-        loss=make_loss(settings),
+        loss=losses,
+        loss_weights=weights,
         steps_per_execution=devices.steps_at_once(steps_per_epoch),
         jit_compile=False,
         auto_scale_loss=False,  # FusedAdam scales it
     )
     # Its variables, if made in the first step, have the step's graph built twice.
-    optimizer.build(tower.trainable_variables)
-    return tower
+    optimizer.build(model.trainable_variables)
+    return model

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -10,12 +10,14 @@ import tensorflow as tf
 from components import features, spectrogram_codec
 from components.errors import SwarError
 from components.settings import SpectrogramSettings, TrainerSettings
+from components.trainer.teacher import Teacher
 
 SHUFFLE_PAIRS = 4096
 PARALLEL_READS = 4
 SPEAKER_HASHES = 2**62
 Parsed = dict[str, tf.Tensor]
-_Change = Callable[[tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
+_Targets = Any  # a tensor, or one for each loss
+_Change = Callable[[tf.Tensor, _Targets], tuple[tf.Tensor, _Targets]]
 
 
 class TrainShape(NamedTuple):
@@ -114,15 +116,23 @@ def training_batches(
 
     Yields:
         (uint8 [2P, n_mels, frames], int64 [2P]): windows a and b of each pair in turn; with both,
-        for the loss `listed` the pair's label, for the others their speaker's hash.
-    """
+        for the loss `listed` the pair's label, for the others their speaker's hash. With a teacher
+        both this and, float32 [2P, D], the teacher's embedding of the recording.
 
-    def parse(records: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    Raises:
+        SwarError: the teacher's file is not usable.
+    """
+    teacher = Teacher(settings) if settings.teacher is not None else None
+
+    def parse(records: tf.Tensor) -> tuple[tf.Tensor, _Targets]:
         parsed = parse_pairs(records, shape.n_mels, shape.frames)
         if settings.reads_dissimilar:
-            return parsed[features.SPECTROGRAM], tf.repeat(parsed[features.LABEL], 2)
-        speaker = tf.strings.to_hash_bucket_fast(parsed[features.SPEAKER], SPEAKER_HASHES)
-        return parsed[features.SPECTROGRAM], speaker
+            target = tf.repeat(parsed[features.LABEL], 2)
+        else:
+            target = tf.strings.to_hash_bucket_fast(parsed[features.SPEAKER], SPEAKER_HASHES)
+        if teacher is None:
+            return parsed[features.SPECTROGRAM], target
+        return parsed[features.SPECTROGRAM], (target, teacher(parsed[features.RECORDING]))
 
     batches = (
         pair_records(patterns)
@@ -163,7 +173,7 @@ def relative_to_peak(spectrograms: tf.Tensor) -> tf.Tensor:
 def _cropping(shape: TrainShape) -> _Change:
     """One stretch of all windows of a batch, of a drawn length."""
 
-    def crop(spectrograms: tf.Tensor, target: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def crop(spectrograms: tf.Tensor, target: _Targets) -> tuple[tf.Tensor, _Targets]:
         length = tf.random.uniform([], shape.shortest_frames, shape.frames + 1, tf.int32)
         start = tf.random.uniform([], 0, shape.frames - length + 1, tf.int32)
         return relative_to_peak(spectrograms[:, :, start : start + length]), target

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import keras
 import tensorflow as tf
 
+DENSENET121_BLOCKS = (6, 12, 24, 16)
 EPSILON = 1.001e-5
 GROWTH = 32
 STEM_CHANNELS = 64

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import tempfile
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -10,7 +11,7 @@ import keras
 import tensorflow as tf
 
 from components import spectrogram_codec
-from components.artifacts import MODEL_CARD
+from components.model_files import MODEL_CARD, TOWER_WEIGHTS
 from components.trainer.calibration import Calibration
 from components.trainer.normalisation import CohortNormalisation
 from components.trainer.recordings import FrontEnd, Recordings
@@ -30,7 +31,7 @@ def export(
     unit_norm: bool,
     normalisation: CohortNormalisation | None = None,
 ) -> None:
-    """Writes the SavedModel, `assets.extra/swar.json` and the warm-up requests.
+    """Writes the SavedModel, its card, the tower's Keras weights and the warm-up requests.
 
     Args:
         tower: uint8 windows to embeddings.
@@ -67,7 +68,16 @@ def export(
     tf.io.gfile.makedirs(os.path.dirname(path))
     with tf.io.gfile.GFile(path, "w") as file:
         file.write(json.dumps(described, indent=2, sort_keys=True) + "\n")
+    _save_weights(tower, os.path.join(folder, TOWER_WEIGHTS))
     write_warmup_requests(folder, front_end, tower.output_shape[-1])
+
+
+def _save_weights(tower: keras.Model, path: str) -> None:
+    """To another file first: Keras writes to local ones only."""
+    with tempfile.TemporaryDirectory() as folder:
+        local = os.path.join(folder, os.path.basename(path))
+        tower.save_weights(local)
+        tf.io.gfile.copy(local, path, overwrite=True)
 
 
 def model_digest(tower: keras.Model, card: Mapping[str, Any]) -> str:

@@ -155,3 +155,24 @@ class PrototypicalLoss(_TemperatureLoss):
         is_own = tf.one_hot(own, tf.size(speakers), on_value=True, off_value=False, dtype=tf.bool)
         similarity = tf.where(is_own, to_own, to_all)
         return tf.nn.sparse_softmax_cross_entropy_with_logits(own, similarity / self.temperature)
+
+
+@keras.saving.register_keras_serializable(package="swar")
+class TeacherLoss(keras.losses.Loss):
+    """How far an embedding points away from another encoder's of the same, undegraded recording.
+
+    `1 - cosine`. Source: Hinton, Vinyals and Dean, "Distilling the Knowledge in a Neural Network",
+    2015, for embeddings in place of classes.
+    """
+
+    def call(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
+        """Loss of each window.
+
+        Args:
+            y_true: float32 [windows, D], the teacher's, of length 1.
+            y_pred: float32 [windows, D], of length 1.
+
+        Returns:
+            float32 [windows].
+        """
+        return 1.0 - tf.reduce_sum(y_true * tf.cast(y_pred, tf.float32), axis=1)

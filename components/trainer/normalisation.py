@@ -9,13 +9,18 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
+from sklearn.cluster import KMeans
 
+from components.errors import SwarError
 from components.trainer.tower import all_pairs_distance, paired_distance
 
 Floats = npt.NDArray[np.float32]
 
 # Of a standard deviation: strangers that are all equally far away say nothing about a spread.
 _LEAST_DEVIATION: Final = 1e-3
+LEAST_VOICES: Final = 5
+"""Of a cluster whose centre is in a cohort."""
+LEAST_CENTRES: Final = 3
 
 
 class CohortNormalisation(tf.Module):
@@ -79,6 +84,37 @@ def voice_means(embedding: Floats, speaker: npt.NDArray[np.bytes_], *, unit_norm
     if unit_norm:
         mean /= np.linalg.norm(mean, axis=1, keepdims=True)
     return mean
+
+
+def centres(cohort: Floats, count: int, *, unit_norm: bool) -> Floats:
+    """Centres of clusters of several voices each, which stand for nobody.
+
+    A centre is the mean of its cluster: it is no nearer to one of these voices than to others of
+    the same kind who were never heard. Clusters of a few voices would be those voices: they go.
+
+    Args:
+        cohort: float32 [C, D].
+        count: of clusters; fewer where these would have less than LEAST_VOICES on average.
+        unit_norm: whether embeddings have the length 1; the centres then have too.
+
+    Returns:
+        float32 [centres, D].
+
+    Raises:
+        SwarError: there are too few voices.
+    """
+    fitting = min(count, len(cohort) // LEAST_VOICES)
+    if fitting < LEAST_CENTRES:
+        raise SwarError(
+            f"{len(cohort)} training speakers are too few for centres of {LEAST_VOICES} and more: "
+            "set trainer.normalisation_centres to null"
+        )
+    clusters = KMeans(fitting, n_init=1, random_state=0).fit_predict(cohort)
+    large = np.flatnonzero(np.bincount(clusters) >= LEAST_VOICES)
+    means = np.stack([cohort[clusters == cluster].mean(axis=0) for cluster in large])
+    if unit_norm:
+        means /= np.linalg.norm(means, axis=1, keepdims=True)
+    return means
 
 
 def distances(

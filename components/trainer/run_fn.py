@@ -23,13 +23,15 @@ from components.settings import (
 from components.trainer import data, devices
 from components.trainer.calibration import Calibration, calibrate, calibration_trials
 from components.trainer.checkpoints import Checkpoints
-from components.trainer.compiled import compiled_tower
+from components.trainer.compiled import compile_training
 from components.trainer.export import export
 from components.trainer.monitor import TrialMonitor, WindowEmbedder
-from components.trainer.normalisation import CohortNormalisation, voice_means
+from components.trainer.normalisation import CohortNormalisation, centres, voice_means
 from components.trainer.promise import NEAREST_STRANGERS, STRANGERS, promise
 from components.trainer.recordings import FrontEnd
+from components.trainer.starting_weights import start
 from components.trainer.throughput import InputClock, Throughput
+from components.trainer.tower import build_tower
 from components.trainer.utterances import HeardWindows
 from components.verification.measures import FALSE_ACCEPT_RATE, FALSE_REJECT_RATE
 
@@ -139,16 +141,18 @@ def _train(job: Job) -> tuple[keras.Model, WindowEmbedder, dict[str, Any]]:
     strategy = devices.strategy()
     pairs = devices.pairs_per_step(settings, strategy.num_replicas_in_sync)
     steps = settings.steps_per_epoch or max(1, _pairs(job) // pairs)
+    spectrogram, sample_rate = job.front_end.spectrogram, job.front_end.speech.sample_rate
     with strategy.scope():
-        tower = compiled_tower(settings, job.train_shape, steps, pairs)
+        tower = build_tower(settings, job.train_shape.n_mels, job.train_shape.only_frames)
+        start(tower, settings, spectrogram)
+        model = compile_training(tower, settings, spectrogram, sample_rate, steps, pairs)
     clock = InputClock()
     train_patterns = job.patterns[features.TRAIN]
     batches = data.training_batches(train_patterns, settings, job.train_shape, pairs)
     embedder = WindowEmbedder(tower)
-    window_seconds = job.front_end.spectrogram.window_seconds
-    monitor = TrialMonitor(_monitored(job), embedder, window_seconds, settings.epochs)
-    with Checkpoints(job.checkpoints, tower, monitor) as checkpoints:
-        tower.fit(
+    monitor = TrialMonitor(_monitored(job), embedder, spectrogram.window_seconds, settings.epochs)
+    with Checkpoints(job.checkpoints, model, monitor) as checkpoints:
+        model.fit(
             clock.watch(batches),
             initial_epoch=checkpoints.restore(),
             epochs=settings.epochs,
@@ -195,6 +199,9 @@ def _normalisation(embedder: WindowEmbedder, job: Job) -> CohortNormalisation | 
             f"{len(cohort)} training speakers are too few to normalise by: set "
             "trainer.normalisation_nearest to 0"
         )
+    if job.trainer.normalisation_centres is not None:
+        unit_norm = job.trainer.unit_norm
+        cohort = centres(cohort, job.trainer.normalisation_centres, unit_norm=unit_norm)
     return CohortNormalisation(cohort, nearest)
 
 

@@ -1,7 +1,5 @@
 """The network: one window in, one embedding out, twice with the same weights for a pair."""
 
-from pathlib import Path
-
 import keras
 import tensorflow as tf
 
@@ -9,11 +7,11 @@ from components.errors import SwarError
 from components.settings import TrainerSettings
 from components.trainer.densenet import densenet
 
-DENSENET121_BLOCKS = (6, 12, 24, 16)
 # keras.applications.densenet.preprocess_input for pixels in [0, 255]: ImageNet's mean and
 # standard deviation of each channel.
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+SMALLEST_SIDE = 32  # of a window, in mels and in frames
 # Below it the square root's gradient is cut off, it is infinite at 0 (the seed's constant).
 MIN_SQUARED_DISTANCE = 1e-7
 
@@ -42,17 +40,23 @@ def build_tower(settings: TrainerSettings, n_mels: int, frames: int | None) -> k
     """The embedding model.
 
     Args:
-        settings: blocks, weights, head.
+        settings: blocks and head.
         n_mels: height of a window.
         frames: width of a window; None for windows of any width, which the head `flatten` does
             not take.
 
     Returns:
-        A model from uint8 [N, n_mels, frames] to float32 [N, D].
+        A model from uint8 [N, n_mels, frames] to float32 [N, D], with random weights.
 
     Raises:
-        SwarError: the weights do not exist or do not fit.
+        SwarError: the window is too small.
     """
+    if min(side for side in (n_mels, frames) if side) < SMALLEST_SIDE:
+        raise SwarError(
+            f"a window of {n_mels} mels x {frames} frames is too small for the tower, which "
+            f"needs {SMALLEST_SIDE} x {SMALLEST_SIDE}: raise spectrogram.n_mels or "
+            "spectrogram.window_seconds"
+        )
     window = keras.Input((n_mels, frames), dtype="uint8", name="spectrogram")
     pixels = keras.layers.Reshape((n_mels, frames or -1, 1))(window)
     # Stored with one channel, widened here, on the device, to what ImageNet weights expect.
@@ -61,8 +65,8 @@ def build_tower(settings: TrainerSettings, n_mels: int, frames: int | None) -> k
         scale=[1 / (255.0 * std) for std in IMAGENET_STD],
         offset=[-mean / std for mean, std in zip(IMAGENET_MEAN, IMAGENET_STD, strict=True)],
     )(image)
-    features = _backbone(settings, (n_mels, frames, 3))(scaled)
-    return keras.Model(window, _head(settings)(features), name="tower")
+    backbone = densenet(settings.blocks, (n_mels, frames, 3), settings.batch_norm_momentum)
+    return keras.Model(window, _head(settings)(backbone(scaled)), name="tower")
 
 
 def _head(settings: TrainerSettings) -> keras.Layer:
@@ -95,33 +99,3 @@ class StatisticsPooling(keras.layers.Layer):
         mean = tf.reduce_mean(over_time, axis=1)
         deviation = euclidean_distance(tf.math.reduce_variance(over_time, axis=1))
         return tf.concat([mean, deviation], axis=1)
-
-
-def _backbone(settings: TrainerSettings, shape: tuple[int, int | None, int]) -> keras.Model:
-    """The DenseNet that the settings describe, with their weights."""
-    weights = settings.weights
-    if weights == "imagenet" and settings.blocks != DENSENET121_BLOCKS:
-        raise SwarError(
-            f"trainer.weights is imagenet but trainer.blocks is {settings.blocks}: ImageNet "
-            f"weights exist for {DENSENET121_BLOCKS} only"
-        )
-    if weights not in ("none", "imagenet") and not Path(weights).is_file():
-        raise SwarError(f"trainer.weights {weights!r} is neither imagenet, none nor a file")
-    if min(side for side in shape[:2] if side) < 32:
-        raise SwarError(
-            f"a window of {shape[0]} mels x {shape[1]} frames is too small for the tower, which "
-            "needs 32 x 32: raise spectrogram.n_mels or spectrogram.window_seconds"
-        )
-    backbone = densenet(settings.blocks, shape, settings.batch_norm_momentum)
-    try:
-        if weights == "imagenet":
-            published = keras.applications.DenseNet121(include_top=False, weights="imagenet")
-            backbone.set_weights(published.get_weights())
-        elif weights != "none":
-            backbone.load_weights(weights)
-    except Exception as error:  # Keras raises nothing narrower where a download fails
-        raise SwarError(
-            f"trainer.weights {weights!r} cannot be used: {error}: set it to none for "
-            "random weights, or to a file of weights"
-        ) from error
-    return backbone

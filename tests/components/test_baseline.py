@@ -11,8 +11,8 @@ from tfx.dsl.components.common.resolver import Resolver
 from tfx.orchestration import metadata
 from tfx.types.standard_artifacts import Model, ModelBlessing
 
-from components.artifacts import MODEL_CARD
 from components.baseline import LatestOtherBlessedModelStrategy
+from components.model_files import MODEL_CARD
 from components.pusher.component import Pusher
 from components.rolled_back import mark_rolled_back
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from components.artifacts import MODEL_CARD
 from components.errors import SwarError
+from components.model_files import MODEL_CARD
 from components.published_model import PublishedModel, version_folder
 
 

@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 from components import features
-from components.artifacts import MODEL_CARD
+from components.model_files import MODEL_CARD
 from tests.e2e.conftest import Run
 from tests.e2e.support_runs import (
     CONFIG,

@@ -10,8 +10,8 @@ from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
 
 from components import features, spectrogram_codec
-from components.artifacts import MODEL_CARD
 from components.conditions import CONDITIONS
+from components.model_files import MODEL_CARD
 from pipeline.pipeline import PAIR_SCHEMA
 from pipeline.summary import RunSummary
 from tests.e2e.conftest import Run

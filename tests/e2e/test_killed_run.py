@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from components.artifacts import MODEL_CARD
+from components.model_files import MODEL_CARD
 from pipeline.code_digest import SOURCE_ROOT
 from tests.e2e.conftest import Run
 from tests.e2e.support_runs import (

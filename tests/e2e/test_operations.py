@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from components.artifacts import MODEL_CARD
+from components.model_files import MODEL_CARD
 from components.rolled_back import mark_rolled_back
 from components.speech_example_gen.sources import list_recordings
 from tests.bad_recordings import encoded, speech_like

@@ -14,7 +14,7 @@ from sklearn.metrics import precision_score, recall_score, roc_auc_score, roc_cu
 from tensorflow.core.protobuf import saved_model_pb2
 
 from components import audio, features, spectrogram_codec
-from components.artifacts import MODEL_CARD
+from components.model_files import MODEL_CARD
 from components.trainer.warmup import WARMUP_REQUESTS
 from pipeline.code_digest import code_digest
 from tests.bad_recordings import encoded

@@ -9,7 +9,8 @@ from ml_metadata import MetadataStore
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 from tfx.orchestration.metadata import sqlite_metadata_connection_config
 
-from components.artifacts import MODEL_CARD, RECORDINGS_FILE, REJECTS_FILE, SPANS
+from components.artifacts import RECORDINGS_FILE, REJECTS_FILE, SPANS
+from components.model_files import MODEL_CARD
 
 
 class Output:

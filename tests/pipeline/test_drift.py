@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from components.artifacts import MODEL_CARD
 from components.errors import SwarError
+from components.model_files import MODEL_CARD
 from components.settings import SpeechSettings
 from pipeline.drift import MEASURES, USED, Compared, Drift, compare, drift, measured
 from pipeline.drift_settings import OUTCOME, DriftSettings

@@ -13,7 +13,7 @@ import tensorflow as tf
 from rich.console import Console
 from sklearn.metrics import roc_auc_score
 
-from components.artifacts import MODEL_CARD
+from components.model_files import MODEL_CARD
 from components.nonspeech import nonspeech
 from components.pcm16 import pack_wav, to_pcm16
 from components.published_model import PublishedModel

@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from components.settings import TrainerSettings
-from components.trainer.densenet import EPSILON, BatchNormalization, densenet
-from components.trainer.tower import DENSENET121_BLOCKS, build_tower
+from components.settings import SpectrogramSettings, TrainerSettings
+from components.trainer.densenet import DENSENET121_BLOCKS, EPSILON, BatchNormalization, densenet
+from components.trainer.starting_weights import start
+from components.trainer.tower import build_tower
 
 MOMENTUM = 0.9
 CHANNELS = 5
@@ -118,7 +119,9 @@ def test_imagenet_weights_of_keras_applications_make_the_same_network(tmp_path, 
         return published
 
     monkeypatch.setattr(keras.applications, "DenseNet121", download)
-    tower = build_tower(TrainerSettings(weights="imagenet"), 64, 96)
+    settings = TrainerSettings(weights="imagenet")
+    tower = build_tower(settings, 64, 96)
+    start(tower, settings, SpectrogramSettings())
     assert asked == [{"include_top": False, "weights": "imagenet"}]
     for ours, theirs in zip(
         tower.get_layer("densenet").get_weights(), published.get_weights(), strict=True

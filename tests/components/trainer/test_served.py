@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tensorflow.core.protobuf import saved_model_pb2
 from tensorflow_serving.apis import prediction_log_pb2
 
-from components.artifacts import MODEL_CARD
+from components.model_files import MODEL_CARD
 from components.trainer.export import model_digest
 from components.trainer.normalisation import CohortNormalisation, distances
 from components.trainer.recordings import Recordings

@@ -60,40 +60,6 @@ def test_default_tower_is_densenet121():
     assert [weight.shape for weight in ours.weights] == [weight.shape for weight in theirs.weights]
 
 
-@pytest.mark.parametrize(
-    ("update", "message"),
-    [
-        ({"weights": "imagenet"}, "imagenet but trainer.blocks"),
-        ({"weights": "missing.weights.h5"}, "neither imagenet, none nor a file"),
-    ],
-)
-def test_unusable_weights_are_named(update, message):
-    with pytest.raises(SwarError, match=message):
-        build_tower(SMALL.model_copy(update=update), MELS, FRAMES)
-
-
-def test_weights_that_cannot_be_downloaded_are_named(monkeypatch):
-    def unreachable(*_args, **_kwargs):
-        raise Exception("URL fetch failure")  # as Keras does
-
-    monkeypatch.setattr("keras.src.applications.densenet.file_utils.get_file", unreachable)
-    with pytest.raises(SwarError, match=r"trainer.weights 'imagenet' .*: URL fetch failure: set"):
-        build_tower(TrainerSettings(weights="imagenet"), 64, 96)
-
-
-def test_weights_file_is_loaded_and_a_wrong_one_refused(tmp_path):
-    path = tmp_path / "dense.weights.h5"
-    first = build_tower(SMALL, MELS, FRAMES)
-    dense = next(layer for layer in first.layers if len(getattr(layer, "layers", [])) > 9)
-    dense.save_weights(path)
-    again = build_tower(SMALL.model_copy(update={"weights": str(path)}), MELS, FRAMES)
-    loaded = next(layer for layer in again.layers if len(getattr(layer, "layers", [])) > 9)
-    np.testing.assert_array_equal(dense.get_weights()[0], loaded.get_weights()[0])
-    path.write_bytes(b"not weights")
-    with pytest.raises(SwarError, match="cannot be used"):
-        build_tower(SMALL.model_copy(update={"weights": str(path)}), MELS, FRAMES)
-
-
 def batches(patterns, settings=SMALL, shape=SHAPE):
     return data.training_batches(patterns, settings, shape, settings.pairs_per_batch)
 

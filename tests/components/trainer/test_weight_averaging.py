@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from components.trainer import compiled, monitor, run_fn
+from components.trainer import monitor, run_fn
 from tests.components.trainer.test_run_fn import SMALL, arguments
 from tests.support_pairs import FRAMES, MELS
 
@@ -36,7 +36,7 @@ def test_the_exported_weights_are_the_moving_average(tmp_path, monkeypatch, mome
     def export(tower, calibration, front_end, card, folder, **how):
         exported.append((tower.get_weights(), card["best_epoch"]))
 
-    monkeypatch.setattr(compiled, "build_tower", tiny_tower)
+    monkeypatch.setattr(run_fn, "build_tower", tiny_tower)
     monkeypatch.setattr(run_fn, "export", export)
     monkeypatch.setattr(monitor.TrialMonitor, "on_train_batch_end", remember)
     settings = SETTINGS.model_copy(update={"weight_averaging": momentum})

@@ -1,0 +1,1 @@
+"""The base model: what it learns from and how it is released."""

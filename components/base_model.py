@@ -1,0 +1,188 @@
+"""The released base model: its weights in the package, its SavedModel in the user's cache."""
+
+import contextlib
+import hashlib
+import json
+import logging
+import shutil
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Self
+
+import numpy as np
+import numpy.typing as npt
+import platformdirs
+
+from components.errors import SwarError
+
+if TYPE_CHECKING:
+    import keras
+
+    from components.settings import TrainerSettings
+
+NAME: Final = "base"
+WEIGHTS_FILE: Final = "base.npz"
+CARD_FILE: Final = "base.json"
+_COHORT: Final = "cohort"
+_VERSION: Final = "1"  # of the SavedModel, for TF Serving
+progress = logging.getLogger("swar.progress")
+
+
+@dataclass(frozen=True)
+class BaseModel:
+    """What `pretrained/` holds of it.
+
+    card: of the published model that was released, with threshold and slope; see
+        `components.trainer.export`.
+    weights: of the tower, in the tower's order; float16, and float32 of what keeps statistics.
+    cohort: float32 [C, D], to normalise distances by.
+    """
+
+    card: dict[str, Any]
+    weights: list[npt.NDArray[np.floating]]
+    cohort: npt.NDArray[np.float32]
+
+    @classmethod
+    def read(cls, folder: Path | None = None) -> Self:
+        """Reads a folder, that of the package unless told otherwise.
+
+        Raises:
+            SwarError: this installation has none, or a damaged one.
+        """
+        weights_file, card_file = _files(folder)
+        try:
+            card = json.loads(card_file.read_text("utf-8"))
+            with np.load(weights_file, allow_pickle=False) as stored:
+                count = sum(name.isdecimal() for name in stored.files)
+                weights = [stored[f"{index:03d}"] for index in range(count)]
+                cohort = stored[_COHORT].astype(np.float32)
+        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+            raise SwarError(
+                f"the base model cannot be read from {weights_file.parent}: install swar again"
+            ) from error
+        return cls(card, weights, cohort)
+
+    def write(self, folder: Path) -> None:
+        """Writes both files."""
+        weights_file, card_file = _files(folder)
+        named = {f"{index:03d}": weight for index, weight in enumerate(self.weights)}
+        cohort = self.cohort.astype(np.float16)
+        np.savez_compressed(weights_file, allow_pickle=False, **named, **{_COHORT: cohort})
+        card_file.write_text(json.dumps(self.card, indent=2, sort_keys=True) + "\n", "utf-8")
+
+    def trainer_settings(self) -> "TrainerSettings":
+        """How it was trained."""
+        from components.settings import TrainerSettings
+
+        return TrainerSettings.model_validate(self.card["trainer"])
+
+    def tower(self) -> "keras.Model":
+        """uint8 windows to embeddings, with the released weights."""
+        from components.settings import SpectrogramSettings
+        from components.trainer.tower import build_tower
+
+        spectrogram = SpectrogramSettings.model_validate(self.card["spectrogram"])
+        frames = spectrogram.frames(int(self.card["sample_rate"]))
+        settings = self.trainer_settings().model_copy(update={"weights": "none"})
+        tower = build_tower(settings, spectrogram.n_mels, frames)
+        tower.set_weights([weight.astype(np.float32) for weight in self.weights])
+        return tower
+
+
+def base_digest() -> str:
+    """sha256 of the released files, in hexadecimal: names the base model in a lineage.
+
+    Raises:
+        SwarError: this installation has none.
+    """
+    sha = hashlib.sha256()
+    for file in _files(None):
+        try:
+            sha.update(file.read_bytes())
+        except OSError as error:
+            raise SwarError(f"{file} cannot be read: install swar again") from error
+    return sha.hexdigest()
+
+
+def base_model_folder() -> Path:
+    """The folder of one version of the base model's SavedModel.
+
+    It is made from the package's weights by the first call, in the user's cache: the graph is
+    this version's code, so every version of the code makes its own.
+
+    Raises:
+        SwarError: the cache cannot be written, or the weights cannot be read.
+    """
+    cache = Path(platformdirs.user_cache_dir("swar"))
+    versions = cache / f"base-{base_digest()[:12]}-{_code_digest()[:12]}"
+    folder = versions / _VERSION
+    if (folder / "saved_model.pb").is_file():
+        return folder
+    progress.info("making the base model ready, once: %s", folder)
+    try:
+        with _whole_or_absent(versions) as partial:
+            _export(partial / _VERSION)
+    except OSError as error:
+        raise SwarError(
+            f"the base model cannot be written to {cache}: {error.strerror or error}: "
+            "set XDG_CACHE_HOME to a folder that can be written"
+        ) from error
+    return folder
+
+
+def _export(folder: Path) -> None:
+    from components.settings import ServingSettings, SpectrogramSettings, SpeechSettings
+    from components.trainer.calibration import Calibration
+    from components.trainer.export import export
+    from components.trainer.normalisation import CohortNormalisation
+    from components.trainer.recordings import FrontEnd
+
+    base = BaseModel.read()
+    card, settings = base.card, base.trainer_settings()
+    export(
+        base.tower(),
+        Calibration(card["threshold"], card["slope"]),
+        FrontEnd(
+            SpeechSettings.model_validate(card["speech"]),
+            SpectrogramSettings.model_validate(card["spectrogram"]),
+            ServingSettings.model_validate(card["serving"]),
+        ),
+        card,
+        str(folder),
+        unit_norm=settings.unit_norm,
+        normalisation=CohortNormalisation(base.cohort, settings.normalisation_nearest),
+    )
+
+
+@contextlib.contextmanager
+def _whole_or_absent(folder: Path) -> Iterator[Path]:
+    """A folder to fill, which then takes the place: two processes may make it at once."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(prefix=f"{folder.name}.", dir=folder.parent))
+    try:
+        yield partial
+        # Another process may have been quicker: its folder is as good.
+        with contextlib.suppress(FileExistsError):
+            if not folder.exists():
+                partial.rename(folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _files(folder: Path | None) -> tuple[Path, Path]:
+    place = folder if folder is not None else Path(str(resources.files("pretrained")))
+    return place / WEIGHTS_FILE, place / CARD_FILE
+
+
+def _code_digest() -> str:
+    """sha256 of the sources that a SavedModel is made by."""
+    source = Path(__file__).parent
+    sha = hashlib.sha256()
+    for path in sorted(source.rglob("*.py")):
+        sha.update(str(path.relative_to(source)).encode())
+        sha.update(path.read_bytes())
+    return sha.hexdigest()

@@ -1,0 +1,79 @@
+"""Another encoder's embeddings of the recordings, for the tower to learn too."""
+
+import zipfile
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+from components.errors import SwarError
+from components.settings import TrainerSettings
+
+RECORDING: Final = "recording"
+EMBEDDING: Final = "embedding"
+
+
+class Teacher:
+    """Looks up the embeddings of recordings, within a graph."""
+
+    def __init__(self, settings: TrainerSettings) -> None:
+        """Reads `settings.teacher`.
+
+        Raises:
+            SwarError: it is missing, no such file, or of another size than the tower's embeddings.
+        """
+        self._path = settings.teacher
+        try:
+            with np.load(Path(settings.teacher or "")) as stored:
+                recording, embedding = stored[RECORDING], stored[EMBEDDING].astype(np.float32)
+        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+            raise SwarError(
+                f"trainer.teacher {self._path!r} cannot be read: name a file of embeddings "
+                f"({EMBEDDING}, {RECORDING}), or null"
+            ) from error
+        if embedding.shape != (len(recording), settings.embedding_size):
+            raise SwarError(
+                f"trainer.teacher {self._path!r} holds {len(recording)} recordings and embeddings "
+                f"of {list(embedding.shape)}: set trainer.embedding_size to the teacher's"
+            )
+        names = [str(name).encode() for name in recording]
+        # Around their own mean: an encoder whose values are never negative, as the usual ones' are,
+        # has all voices in one corner, and the other losses have them all around.
+        self._embedding = tf.constant(_of_length_1(embedding - embedding.mean(axis=0)))
+        self._row = tf.lookup.StaticHashTable(
+            tf.lookup.KeyValueTensorInitializer(names, tf.range(len(names), dtype=tf.int64)), -1
+        )
+
+    def __call__(self, recording: tf.Tensor) -> tf.Tensor:
+        """float32 [N, D], of length 1, of string [N].
+
+        Raises tf.errors.InvalidArgumentError, when it runs, where the teacher did not hear one.
+        """
+        row = self._row.lookup(recording)
+        unheard = tf.boolean_mask(recording, row < 0)
+        check = tf.debugging.assert_equal(
+            tf.size(unheard), 0, f"not in trainer.teacher {self._path}:", [unheard]
+        )
+        with tf.control_dependencies([check]):
+            return tf.gather(self._embedding, row)
+
+
+def _of_length_1(embedding: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    directions: npt.NDArray[np.float32] = embedding / np.linalg.norm(
+        embedding, axis=1, keepdims=True
+    )
+    return directions
+
+
+def write(path: Path, recordings: list[str], embedding: npt.NDArray[np.float32]) -> None:
+    """Writes a file that `Teacher` reads.
+
+    Args:
+        path: ends in `.npz`.
+        recordings: [N], as `pairs` names them.
+        embedding: float32 [N, D].
+    """
+    named = {RECORDING: np.array(recordings), EMBEDDING: embedding.astype(np.float16)}
+    np.savez(path, allow_pickle=False, **named)
