@@ -31,7 +31,7 @@ class TrainingModel(keras.Model):
             augmentation: of the windows of each step; None for none.
             seed: of the augmentation, with the number of the step.
         """
-        outputs = tower.output if losses == 1 else [tower.output] * losses
+        outputs = tower.outputs[0] if losses == 1 else tower.outputs * losses
         super().__init__(tower.inputs[0], outputs, name="training")
         self._augmentation = augmentation
         self._seed = seed

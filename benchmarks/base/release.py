@@ -1,0 +1,70 @@
+"""Releases a published model as the base model: `pretrained/base.npz` and `pretrained/base.json`.
+
+`python -m benchmarks.base.release MODEL [FOLDER]`: MODEL is a published version of `--config base`
+(OUTPUT/published), FOLDER is `pretrained` unless told otherwise. Weights become float16, but those
+that average statistics or scale them, which need float32's range. The card says what it was made
+from; its digest is the released model's own.
+"""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from components.base_model import WEIGHTS_FILE, BaseModel
+from components.errors import SwarError
+from components.model_files import TOWER_WEIGHTS
+from components.published_model import read_card, version_folder
+from components.settings import SpectrogramSettings, TrainerSettings
+from components.trainer.tower import build_tower
+
+MOST_BYTES = 15_000_000
+# Of a matrix or a kernel, not of the statistics and scales of a normalisation.
+LEAST_RANK = 2
+COHORT = "_normalisation/cohort/.ATTRIBUTES/VARIABLE_VALUE"
+
+
+def released(version: Path) -> BaseModel:
+    """The base model of a published one.
+
+    Raises:
+        SwarError: it keeps the voices of its speakers, or lacks what is released.
+    """
+    card = read_card(version)
+    settings = TrainerSettings.model_validate(card["trainer"])
+    if settings.normalisation_centres is None or not settings.normalisation_nearest:
+        raise SwarError(
+            f"{version} normalises by its speakers' own voices, which are not to be released: "
+            "set trainer.normalisation_centres"
+        )
+    spectrogram = SpectrogramSettings.model_validate(card["spectrogram"])
+    frames = spectrogram.frames(int(card["sample_rate"]))
+    tower = build_tower(settings, spectrogram.n_mels, frames)
+    tower.load_weights(version / TOWER_WEIGHTS)
+    weights = [
+        weight.astype(np.float16) if weight.ndim >= LEAST_RANK else weight
+        for weight in tower.get_weights()
+    ]
+    cohort = tf.train.load_variable(str(version / "variables" / "variables"), COHORT)
+    return BaseModel(card, weights, cohort)
+
+
+def main() -> None:
+    """Reads the arguments, says what it wrote."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.base.release")
+    parser.add_argument("model", type=Path, metavar="MODEL")
+    parser.add_argument("folder", type=Path, nargs="?", default=Path("pretrained"))
+    arguments = parser.parse_args()
+    try:
+        released(version_folder(arguments.model)).write(arguments.folder)
+    except SwarError as error:
+        parser.exit(2, f"{parser.prog}: error: {error}\n")
+    size = (arguments.folder / WEIGHTS_FILE).stat().st_size
+    print(f"{arguments.folder / WEIGHTS_FILE}: {size:,} bytes")
+    if size > MOST_BYTES:
+        parser.exit(2, f"{parser.prog}: error: more than {MOST_BYTES:,}: use a smaller tower\n")
+
+
+if __name__ == "__main__":
+    main()
