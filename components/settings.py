@@ -162,15 +162,17 @@ class AugmentationSettings(Settings):
         return any(self.probabilities.values())
 
 
-EVERYDAY_AUGMENTATION = AugmentationSettings(
-    reverberation_probability=0.3,
+# A model that meets no other rooms and lines in training is at chance in them.
+ROOMS = AugmentationSettings(reverberation_probability=0.3)
+"""What a waveform carries better than a spectrogram."""
+LINES_AND_NOISE = AugmentationSettings(
     noise_probability=0.5,
     hum_probability=0.1,
     tilt_probability=0.3,
     narrow_band_probability=0.2,
     telephone_probability=0.2,
 )
-"""A model that meets no other rooms and lines in training is at chance in them."""
+"""What is drawn anew for every batch."""
 
 
 class PairSettings(Settings):
@@ -191,8 +193,8 @@ class PairSettings(Settings):
     """Of the pairs of `eval` and `unseen`, so many again under each condition; 0 is none."""
     condition_speakers: PositiveCount = 200
     """The most speakers of a split whose pairs are repeated, evenly spread over their names."""
-    augmentation: AugmentationSettings = EVERYDAY_AUGMENTATION
-    """Of windows of `train`."""
+    augmentation: AugmentationSettings = ROOMS
+    """Of the waveforms of windows of `train`, once for each."""
     shard_megabytes: Positive = 64.0
     seed: int = 0
 
@@ -222,7 +224,7 @@ class TrainerSettings(Settings):
 
     blocks: tuple[PositiveCount, ...] = (6, 12, 24, 16)
     """Convolutions in each dense block; (6, 12, 24, 16) is DenseNet121."""
-    weights: str = "none"
+    weights: str = "base"
     """What to start from: `base` (the released base model), `imagenet` (downloaded by Keras, the
     backbone only), `none` (random), a published model's folder, or a Keras weights file of a
     tower or of its backbone."""
@@ -264,7 +266,7 @@ class TrainerSettings(Settings):
     the model holds nobody's own; None: the voices themselves."""
     weight_averaging: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
     """Momentum of the moving average of the weights that is evaluated and kept; 0 is none."""
-    augmentation: AugmentationSettings = EVERYDAY_AUGMENTATION
+    augmentation: AugmentationSettings = LINES_AND_NOISE
     """Of the spectrograms of every batch, drawn anew for each, on the device. No codec: it works on
     samples."""
     teacher: str | None = None

@@ -106,7 +106,7 @@ def create_pipeline(
         provenance={
             "config_digest": config.training_digest(),
             "code_digest": code_digest("components.trainer"),
-            **parent_of(config.trainer),
+            **parent_of(config.trainer, config.spectrogram),
         },
         checkpoints=ways.checkpoints or os.path.join(output, "checkpoints"),
         vertex_job=ways.vertex_job,

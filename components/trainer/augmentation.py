@@ -90,9 +90,22 @@ class BatchAugmentation:
         # Of a microphone's curve, which is straight between octaves: hat functions.
         self._hats = _constant(np.maximum(0.0, 1.0 - np.abs(octave - nodes[:, np.newaxis])))
 
-    def __call__(self, spectrograms: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-        """uint8 like the spectrograms; the same seed, an integer, gives the same result."""
-        draws = _Draws(seed, tf.shape(spectrograms)[0])
+    def __call__(
+        self, spectrograms: tf.Tensor, seed: tf.Tensor, group: tf.Tensor | None = None
+    ) -> tf.Tensor:
+        """Degraded spectrograms.
+
+        Args:
+            spectrograms: uint8 [N, n_mels, frames].
+            seed: int64 scalar; the same one gives the same result.
+            group: int32 [N], in [0, N): windows of a group are in one room and on one line; None:
+                each is on its own.
+
+        Returns:
+            uint8 [N, n_mels, frames].
+        """
+        windows = tf.shape(spectrograms)[0]
+        draws = _Draws(seed, tf.range(windows) if group is None else group)
         decibels = (tf.cast(spectrograms, tf.float32) / UINT8_PEAK - 1.0) * self._top_db
         # The lowest step is the floor: nobody knows how far below it a sound was.
         power = tf.where(spectrograms > 0, _power(decibels), 0.0)
@@ -157,7 +170,7 @@ class BatchAugmentation:
         """A slope over the octaves, and a smooth curve on it."""
         slope = draws.uniform(*self._settings.tilt_db_per_octave)
         nodes = draws.normal([draws.windows, self._hats.shape[0]])
-        ripple = _RIPPLE_DB * tf.matmul(nodes, self._hats)
+        ripple = _RIPPLE_DB * tf.matmul(draws.alike(nodes), self._hats)
         return power * _power(slope * self._octave + ripple[:, :, tf.newaxis])
 
     def _narrow(self, power: tf.Tensor, draws: "_Draws") -> tf.Tensor:
@@ -190,18 +203,21 @@ class BatchAugmentation:
 class _Draws:
     """Random numbers that depend on a seed and on how many were drawn before."""
 
-    def __init__(self, seed: tf.Tensor, windows: tf.Tensor) -> None:
+    def __init__(self, seed: tf.Tensor, group: tf.Tensor) -> None:
         self._seed = tf.cast(seed, tf.int64)
-        self.windows = windows
+        self._group = group
+        self.windows = tf.shape(group)[0]
         self._drawn = 0
 
     def uniform(self, low: float, high: float) -> tf.Tensor:
-        """float32 [N, 1, 1]."""
-        return tf.random.stateless_uniform([self.windows, 1, 1], self._next(), low, high)
+        """float32 [N, 1, 1], the same within a group; so is the next."""
+        drawn = tf.random.stateless_uniform([self.windows, 1, 1], self._next(), low, high)
+        return tf.gather(drawn, self._group)
 
     def integer(self, below: tf.Tensor | int) -> tf.Tensor:
         """int32 [N]."""
-        return tf.random.stateless_uniform([self.windows], self._next(), 0, below, tf.int32)
+        drawn = tf.random.stateless_uniform([self.windows], self._next(), 0, below, tf.int32)
+        return tf.gather(drawn, self._group)
 
     def others(self) -> tf.Tensor:
         """int32 [N]: for each window one of another pair, neither itself nor a neighbour."""
@@ -211,6 +227,10 @@ class _Draws:
     def normal(self, shape: tf.Tensor | list[tf.Tensor | int]) -> tf.Tensor:
         """float32 of that shape."""
         return tf.random.stateless_normal(shape, self._next())
+
+    def alike(self, values: tf.Tensor) -> tf.Tensor:
+        """Values [N, ...], each window having those of its group."""
+        return tf.gather(values, self._group)
 
     def _next(self) -> tf.Tensor:
         self._drawn += 1

@@ -21,10 +21,12 @@ from components.settings import (
     TrainerSettings,
 )
 from components.trainer import data, devices
+from components.trainer.augmentation import BatchAugmentation
 from components.trainer.calibration import Calibration, calibrate, calibration_trials
 from components.trainer.checkpoints import Checkpoints
 from components.trainer.compiled import compile_training
 from components.trainer.export import export
+from components.trainer.mixed_conditions import half_degraded
 from components.trainer.monitor import TrialMonitor, WindowEmbedder
 from components.trainer.normalisation import CohortNormalisation, centres, voice_means
 from components.trainer.promise import NEAREST_STRANGERS, STRANGERS, promise
@@ -210,6 +212,10 @@ def _calibrate(
 ) -> tuple[Calibration, dict[str, Any]]:
     """Threshold and slope, and what they promise."""
     windows = job.windows_of(features.CALIBRATION, CALIBRATION_PAIRS)
+    if job.trainer.augmentation.is_on:
+        spectrogram, sample_rate = job.front_end.spectrogram, job.front_end.speech.sample_rate
+        augmentation = BatchAugmentation(job.trainer.augmentation, spectrogram, sample_rate)
+        windows = half_degraded(windows, augmentation, job.trainer.seed)
     heard = HeardWindows(
         embedder(windows.spectrogram),
         windows,

@@ -42,20 +42,22 @@ def start(tower: keras.Model, settings: TrainerSettings, spectrogram: Spectrogra
         _load(tower, Path(name), name)
 
 
-def parent_of(settings: TrainerSettings) -> dict[str, str]:
+def parent_of(settings: TrainerSettings, spectrogram: SpectrogramSettings) -> dict[str, str]:
     """What a lineage says of the weights that a training starts from: their name and digest.
 
     Empty where these are none, ImageNet's, or not on this machine.
 
     Raises:
-        SwarError: a folder that is no published model.
+        SwarError: they are of another network or another window, or of no published model.
     """
-    name = settings.weights
+    name, path = settings.weights, Path(settings.weights)
     if name == BASE:
+        _check_fits("the base model", BaseModel.read().card, settings, spectrogram)
         return {"parent": BASE, "parent_digest": base_digest()}
-    path = Path(name)
     if path.is_dir():
-        card = read_card(version_folder(path))
+        version = version_folder(path)
+        card = read_card(version)
+        _check_fits(str(version), card, settings, spectrogram)
         return {"parent": name, "parent_digest": card["model_digest"]}
     if path.is_file():
         return {"parent": name, "parent_digest": hashlib.sha256(path.read_bytes()).hexdigest()}

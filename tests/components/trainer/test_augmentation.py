@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from components import degradation, frontend
 from components.errors import SwarError
-from components.settings import EVERYDAY_AUGMENTATION, AugmentationSettings, SpectrogramSettings
+from components.settings import LINES_AND_NOISE, AugmentationSettings, SpectrogramSettings
 from components.trainer import augmentation
 from components.trainer.augmentation import BatchAugmentation
 from tests.bad_recordings import speech_like
@@ -92,7 +92,7 @@ def test_babble_is_the_speech_of_the_other_pairs():
 
 
 def test_the_same_seed_draws_the_same_and_another_another():
-    augment = BatchAugmentation(EVERYDAY_AUGMENTATION, SPECTROGRAM, RATE)
+    augment = BatchAugmentation(LINES_AND_NOISE, SPECTROGRAM, RATE)
     windows = tf.constant(spectrograms(sounds()))
     one, again, other = (augment(windows, tf.constant(seed)).numpy() for seed in (1, 1, 2))
     np.testing.assert_array_equal(one, again)
@@ -109,7 +109,7 @@ def test_nothing_happens_where_nothing_is_probable():
 
 def test_windows_of_any_length_and_silence_pass():
     augment = tf.function(
-        BatchAugmentation(EVERYDAY_AUGMENTATION, SPECTROGRAM, RATE),
+        BatchAugmentation(LINES_AND_NOISE, SPECTROGRAM, RATE),
         input_signature=[tf.TensorSpec([None, 64, None], tf.uint8), tf.TensorSpec([], tf.int64)],
     )
     for frames in (40, 96):

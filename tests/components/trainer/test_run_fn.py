@@ -29,6 +29,7 @@ SPEECH = SpeechSettings(sample_rate=8_000, require_voice=False)
 # 1 + 4992 // 128 = 40 frames.
 SPECTROGRAM = SpectrogramSettings(window_seconds=0.624, n_fft=256, hop_samples=128, n_mels=32)
 SMALL = TrainerSettings(
+    weights="none",
     blocks=(1, 1, 1, 1),
     embedding_size=8,
     pairs_per_batch=8,

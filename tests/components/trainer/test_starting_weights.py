@@ -1,5 +1,6 @@
 """What a training starts from, and what it says where that does not exist or fit."""
 
+import hashlib
 import json
 from importlib import resources
 
@@ -16,7 +17,7 @@ from components.trainer.starting_weights import parent_of, start
 from components.trainer.tower import build_tower
 
 MELS, FRAMES = 32, 32
-SMALL = TrainerSettings(blocks=(1, 1), embedding_size=8)
+SMALL = TrainerSettings(blocks=(1, 1), embedding_size=8, weights="none")
 SPECTROGRAM = SpectrogramSettings(n_mels=MELS, window_seconds=0.5)
 
 
@@ -74,7 +75,7 @@ def publish(folder, tower, **update):
 
 def test_the_base_model_is_started_from_and_named_as_the_parent(released):
     assert_same(started("base"), released, rtol=1e-3)
-    parent = parent_of(SMALL.model_copy(update={"weights": "base"}))
+    parent = parent_of(SMALL.model_copy(update={"weights": "base"}), SPECTROGRAM)
     assert parent == {"parent": "base", "parent_digest": base_model.base_digest()}
 
 
@@ -84,6 +85,8 @@ def test_a_base_model_of_another_window_is_refused(released):
     message = r"the base model was trained with spectrogram.top_db 80.0, not 60.0: set .* or "
     with pytest.raises(SwarError, match=message):
         start(small_tower(), settings, other)
+    with pytest.raises(SwarError, match=message):
+        parent_of(settings, other)
 
 
 def test_a_base_model_of_another_head_is_refused(released):
@@ -103,7 +106,7 @@ def test_a_published_model_is_started_from_and_named_as_the_parent(tmp_path):
     tower = shaken(small_tower())
     publish(tmp_path, tower)
     assert_same(started(tmp_path), tower)
-    parent = parent_of(SMALL.model_copy(update={"weights": str(tmp_path)}))
+    parent = parent_of(SMALL.model_copy(update={"weights": str(tmp_path)}), SPECTROGRAM)
     assert parent == {"parent": str(tmp_path), "parent_digest": "0123456789abcdef"}
 
 
@@ -127,7 +130,12 @@ def test_a_file_holds_a_tower_or_its_backbone(tmp_path):
     backbone = tower.get_layer("densenet")
     backbone.save_weights(tmp_path / "dense.weights.h5")
     assert_same(started(tmp_path / "dense.weights.h5").get_layer("densenet"), backbone)
-    assert set(parent_of(SMALL.model_copy(update={"weights": str(tmp_path / "dense.weights.h5")})))
+    of_file = SMALL.model_copy(update={"weights": str(tmp_path / "dense.weights.h5")})
+    digest = hashlib.sha256((tmp_path / "dense.weights.h5").read_bytes()).hexdigest()
+    assert parent_of(of_file, SPECTROGRAM) == {
+        "parent": of_file.weights,
+        "parent_digest": digest,
+    }
 
 
 def test_a_file_of_something_else_is_refused(tmp_path):
@@ -164,5 +172,6 @@ def test_random_weights_have_no_parent():
     start(before, SMALL, SPECTROGRAM)
     for one, other in zip(before.get_weights(), weights, strict=True):
         np.testing.assert_array_equal(one, other)
-    assert parent_of(SMALL) == {} == parent_of(SMALL.model_copy(update={"weights": "imagenet"}))
+    imagenet = SMALL.model_copy(update={"weights": "imagenet"})
+    assert parent_of(SMALL, SPECTROGRAM) == {} == parent_of(imagenet, SPECTROGRAM)
     assert keras.config.dtype_policy().name == "float32"
