@@ -33,10 +33,10 @@ def released(version: Path) -> BaseModel:
     """
     card = read_card(version)
     settings = TrainerSettings.model_validate(card["trainer"])
-    if settings.normalisation_centres is None or not settings.normalisation_nearest:
+    if settings.normalisation_made_voices is None or not settings.normalisation_nearest:
         raise SwarError(
             f"{version} normalises by its speakers' own voices, which are not to be released: "
-            "set trainer.normalisation_centres"
+            "set trainer.normalisation_made_voices"
         )
     spectrogram = SpectrogramSettings.model_validate(card["spectrogram"])
     frames = spectrogram.frames(int(card["sample_rate"]))

@@ -9,7 +9,6 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
-from sklearn.cluster import KMeans
 
 from components.errors import SwarError
 from components.trainer.tower import all_pairs_distance, paired_distance
@@ -18,9 +17,8 @@ Floats = npt.NDArray[np.float32]
 
 # Of a standard deviation: strangers that are all equally far away say nothing about a spread.
 _LEAST_DEVIATION: Final = 1e-3
-LEAST_VOICES: Final = 5
-"""Of a cluster whose centre is in a cohort."""
-LEAST_CENTRES: Final = 3
+LEAST_VOICES: Final = 500
+"""To make others by."""
 
 
 class CohortNormalisation(tf.Module):
@@ -86,35 +84,32 @@ def voice_means(embedding: Floats, speaker: npt.NDArray[np.bytes_], *, unit_norm
     return mean
 
 
-def centres(cohort: Floats, count: int, *, unit_norm: bool) -> Floats:
-    """Centres of clusters of several voices each, which stand for nobody.
+def made_voices(cohort: Floats, count: int, *, unit_norm: bool) -> Floats:
+    """Voices of nobody, drawn from a normal distribution that is fitted to a cohort.
 
-    A centre is the mean of its cluster: it is no nearer to one of these voices than to others of
-    the same kind who were never heard. Clusters of a few voices would be those voices: they go.
+    What is drawn depends on mean and covariance alone: it is no nearer to one of the voices that
+    these were measured on than to others of their kind who were never heard.
 
     Args:
         cohort: float32 [C, D].
-        count: of clusters; fewer where these would have less than LEAST_VOICES on average.
-        unit_norm: whether embeddings have the length 1; the centres then have too.
+        count: how many to draw; always the same.
+        unit_norm: whether embeddings have the length 1; the voices then have too.
 
     Returns:
-        float32 [centres, D].
+        float32 [count, D].
 
     Raises:
-        SwarError: there are too few voices.
+        SwarError: of so few voices, what is drawn would be mixtures of a few of them.
     """
-    fitting = min(count, len(cohort) // LEAST_VOICES)
-    if fitting < LEAST_CENTRES:
+    if len(cohort) < LEAST_VOICES:
         raise SwarError(
-            f"{len(cohort)} training speakers are too few for centres of {LEAST_VOICES} and more: "
-            "set trainer.normalisation_centres to null"
+            f"{len(cohort)} training speakers are too few to make voices by, which takes "
+            f"{LEAST_VOICES}: set trainer.normalisation_made_voices to null"
         )
-    clusters = KMeans(fitting, n_init=1, random_state=0).fit_predict(cohort)
-    large = np.flatnonzero(np.bincount(clusters) >= LEAST_VOICES)
-    means = np.stack([cohort[clusters == cluster].mean(axis=0) for cluster in large])
-    if unit_norm:
-        means /= np.linalg.norm(means, axis=1, keepdims=True)
-    return means
+    mean, covariance = cohort.mean(axis=0), np.cov(cohort, rowvar=False)
+    draw = np.random.default_rng(0).multivariate_normal
+    made = draw(mean, covariance, count, method="eigh").astype(np.float32)
+    return made / np.linalg.norm(made, axis=1, keepdims=True) if unit_norm else made
 
 
 def distances(

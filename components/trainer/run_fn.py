@@ -28,7 +28,7 @@ from components.trainer.compiled import compile_training
 from components.trainer.export import export
 from components.trainer.mixed_conditions import half_degraded
 from components.trainer.monitor import TrialMonitor, WindowEmbedder
-from components.trainer.normalisation import CohortNormalisation, centres, voice_means
+from components.trainer.normalisation import CohortNormalisation, made_voices, voice_means
 from components.trainer.promise import NEAREST_STRANGERS, STRANGERS, promise
 from components.trainer.recordings import FrontEnd
 from components.trainer.starting_weights import start
@@ -201,9 +201,10 @@ def _normalisation(embedder: WindowEmbedder, job: Job) -> CohortNormalisation | 
             f"{len(cohort)} training speakers are too few to normalise by: set "
             "trainer.normalisation_nearest to 0"
         )
-    if job.trainer.normalisation_centres is not None:
+    if job.trainer.normalisation_made_voices is not None:
         unit_norm = job.trainer.unit_norm
-        cohort = centres(cohort, job.trainer.normalisation_centres, unit_norm=unit_norm)
+        count = job.trainer.normalisation_made_voices
+        cohort = made_voices(cohort, count, unit_norm=unit_norm)
     return CohortNormalisation(cohort, nearest)
 
 

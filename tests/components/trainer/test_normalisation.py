@@ -3,7 +3,13 @@
 import numpy as np
 import pytest
 
-from components.trainer.normalisation import CohortNormalisation, distances, voice_means
+from components.errors import SwarError
+from components.trainer.normalisation import (
+    CohortNormalisation,
+    distances,
+    made_voices,
+    voice_means,
+)
 
 
 def unit(rng, *shape):
@@ -68,3 +74,34 @@ def test_a_voice_is_the_mean_of_its_windows(unit_norm):
         mean = embedding[speaker == name].mean(axis=0)
         expected = mean / np.linalg.norm(mean) if unit_norm else mean
         np.testing.assert_allclose(row, expected, rtol=1e-5)
+
+
+def nearest(made, voices):
+    return np.linalg.norm(made[:, np.newaxis] - voices[np.newaxis], axis=2).min(axis=1)
+
+
+def test_made_voices_are_as_far_from_who_was_heard_as_from_who_was_not():
+    """Which a mean of voices is not: half of them are the voice that it is compared with."""
+    rng = np.random.default_rng(3)
+    mixing = rng.normal(size=(32, 32)) * np.linspace(2.0, 0.1, 32)
+    everybody = (rng.normal(size=(1_400, 32)) @ mixing + 1.0).astype(np.float32)
+    everybody /= np.linalg.norm(everybody, axis=1, keepdims=True)
+    heard, unheard = everybody[:700], everybody[700:]
+    made = made_voices(heard, 200, unit_norm=True)
+    np.testing.assert_allclose(np.linalg.norm(made, axis=1), 1.0, rtol=1e-5)
+    np.testing.assert_array_equal(made, made_voices(heard, 200, unit_norm=True))
+    nearer = np.mean(nearest(made, heard) < nearest(made, unheard))
+    assert 0.4 < nearer < 0.6  # chance, of 200
+    means = (heard[:200] + heard[200:400]) / 2.0
+    assert np.mean(nearest(means, heard) < nearest(means, unheard)) > 0.6
+    # They stand for those voices: as far from each other, and from people.
+    others = np.linalg.norm(unheard[:200, np.newaxis] - heard[np.newaxis], axis=2)
+    from_made = np.linalg.norm(unheard[:200, np.newaxis] - made[np.newaxis], axis=2)
+    assert from_made.mean() == pytest.approx(others.mean(), rel=0.03)
+    assert from_made.std() == pytest.approx(others.std(), rel=0.1)
+
+
+def test_too_few_voices_make_none():
+    few = unit(np.random.default_rng(0), 40, 8)
+    with pytest.raises(SwarError, match="40 training speakers are too few to make voices by"):
+        made_voices(few, 200, unit_norm=True)
