@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
     from components.settings import TrainerSettings
 
-NAME: Final = "base"
 WEIGHTS_FILE: Final = "base.npz"
 CARD_FILE: Final = "base.json"
 _COHORT: Final = "cohort"
@@ -75,10 +74,12 @@ class BaseModel:
         card_file.write_text(json.dumps(self.card, indent=2, sort_keys=True) + "\n", "utf-8")
 
     def trainer_settings(self) -> "TrainerSettings":
-        """How it was trained."""
+        """How it was trained, as far as today's code still has such settings."""
         from components.settings import TrainerSettings
 
-        return TrainerSettings.model_validate(self.card["trainer"])
+        known = TrainerSettings.model_fields
+        trainer = {name: value for name, value in self.card["trainer"].items() if name in known}
+        return TrainerSettings.model_validate(trainer)
 
     def tower(self) -> "keras.Model":
         """uint8 windows to embeddings, with the released weights."""

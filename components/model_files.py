@@ -1,8 +1,95 @@
-"""What lies in a SavedModel's folder beside the graph; TF Serving leaves `assets.extra` alone."""
+"""A published model as it lies on disk: its folder, its card, what lies beside the graph."""
 
-from typing import Final
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final, TypeVar
 
+from pydantic import ValidationError
+
+from components.errors import SwarError
+from components.settings import Settings
+
+# TF Serving leaves `assets.extra` alone.
 MODEL_CARD: Final = "assets.extra/swar.json"
 """What the model was made from."""
 TOWER_WEIGHTS: Final = "assets.extra/tower.weights.h5"
 """Of the tower, in Keras' format: another training can start from them."""
+BASE: Final = "base"
+"""What the released base model is called."""
+_Settings = TypeVar("_Settings", bound=Settings)
+
+
+def version_folder(model: Path) -> Path:
+    """The folder of one version: `model` itself, or the newest version below it.
+
+    Raises:
+        SwarError: there is none.
+    """
+    if (model / "saved_model.pb").is_file():
+        return model
+    if not model.is_dir():
+        raise SwarError(
+            f"{str(model)!r} does not exist: name a published model, OUTPUT/published, or base"
+        )
+    versions = [
+        folder
+        for folder in model.iterdir()
+        if folder.name.isdecimal() and (folder / "saved_model.pb").is_file()
+    ]
+    if not versions:
+        raise SwarError(f"{str(model)!r} holds no model: name a published one, OUTPUT/published")
+    return max(versions, key=lambda folder: int(folder.name))
+
+
+def model_folder(model: str | Path) -> Path:
+    """The folder of one version of a model.
+
+    Args:
+        model: `base`, the released base model; a published version; or a folder of versions, whose
+            newest it is. A folder named `base` is `./base`.
+
+    Raises:
+        SwarError: there is no such model.
+    """
+    if model == BASE:
+        from components.base_model import base_model_folder
+
+        return base_model_folder()
+    return version_folder(Path(model))
+
+
+def read_card(folder: Path) -> dict[str, Any]:
+    """What `assets.extra/swar.json` of a version says about the model.
+
+    Raises:
+        SwarError: it is missing, or was not written by the pipeline.
+    """
+    try:
+        card: dict[str, Any] = json.loads((folder / MODEL_CARD).read_text("utf-8"))
+        int(card["sample_rate"])
+    except (OSError, ValueError, KeyError) as error:
+        raise SwarError(f"{folder} has no readable {MODEL_CARD}: publish it again") from error
+    return card
+
+
+def card_settings(
+    card: Mapping[str, Any], name: str, kind: type[_Settings], folder: Path
+) -> _Settings:
+    """What a card tells of the settings of that name.
+
+    Args:
+        card: see `read_card`.
+        name: of the settings in the card.
+        kind: what they are.
+        folder: whose card it is, for the message.
+
+    Raises:
+        SwarError: this version has other settings.
+    """
+    try:
+        return kind.model_validate(card[name])
+    except (KeyError, ValidationError) as error:
+        raise SwarError(
+            f"{folder} was published by another version of swar: publish it again"
+        ) from error

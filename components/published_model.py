@@ -1,25 +1,21 @@
 """A published model in this process: embeddings of WAVs, scores of embeddings."""
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
-from pydantic import ValidationError
 
 from components.errors import SwarError
-from components.model_files import MODEL_CARD
-from components.settings import Settings
+from components.model_files import read_card
 
 _SIGNATURES: Final = ("embed", "score_embeddings")
 _WAVS_AT_ONCE: Final = 32
 _SCORED_AT_ONCE: Final = 2**14
 
 Floats = npt.NDArray[np.float32]
-_Settings = TypeVar("_Settings", bound=Settings)
 
 
 class Embedded(NamedTuple):
@@ -30,62 +26,6 @@ class Embedded(NamedTuple):
     speech_seconds: Floats
     """float32 [N], without the silence."""
     status: list[str]
-
-
-def version_folder(model: Path) -> Path:
-    """The folder of one version: `model` itself, or the newest version below it.
-
-    Raises:
-        SwarError: there is none.
-    """
-    if (model / "saved_model.pb").is_file():
-        return model
-    if not model.is_dir():
-        raise SwarError(f"{str(model)!r} does not exist: name a published model, OUTPUT/published")
-    versions = [
-        folder
-        for folder in model.iterdir()
-        if folder.name.isdecimal() and (folder / "saved_model.pb").is_file()
-    ]
-    if not versions:
-        raise SwarError(f"{str(model)!r} holds no model: name a published one, OUTPUT/published")
-    return max(versions, key=lambda folder: int(folder.name))
-
-
-def read_card(folder: Path) -> dict[str, Any]:
-    """What `assets.extra/swar.json` of a version says about the model.
-
-    Raises:
-        SwarError: it is missing, or was not written by the pipeline.
-    """
-    try:
-        card: dict[str, Any] = json.loads((folder / MODEL_CARD).read_text("utf-8"))
-        int(card["sample_rate"])
-    except (OSError, ValueError, KeyError) as error:
-        raise SwarError(f"{folder} has no readable {MODEL_CARD}: publish it again") from error
-    return card
-
-
-def card_settings(
-    card: Mapping[str, Any], name: str, kind: type[_Settings], folder: Path
-) -> _Settings:
-    """What a card tells of the settings of that name.
-
-    Args:
-        card: see `read_card`.
-        name: of the settings in the card.
-        kind: what they are.
-        folder: whose card it is, for the message.
-
-    Raises:
-        SwarError: this version has other settings.
-    """
-    try:
-        return kind.model_validate(card[name])
-    except (KeyError, ValidationError) as error:
-        raise SwarError(
-            f"{folder} was published by another version of swar: publish it again"
-        ) from error
 
 
 def check_path(folder: Path) -> None:
@@ -136,7 +76,7 @@ class PublishedModel:
             wavs: [N], 16-bit PCM WAVs at `sample_rate`.
         """
         answers = [
-            self._ask("embed", audio=tf.constant(wavs[start : start + _WAVS_AT_ONCE], tf.string))
+            self.call("embed", audio=tf.constant(wavs[start : start + _WAVS_AT_ONCE], tf.string))
             for start in range(0, max(1, len(wavs)), _WAVS_AT_ONCE)
         ]
         return Embedded(
@@ -157,7 +97,7 @@ class PublishedModel:
             distance, probability of the same speaker, and whether it is the same one; each [N].
         """
         answers = [
-            self._ask(
+            self.call(
                 "score_embeddings",
                 embedding_a=tf.constant(embedding_a[start : start + _SCORED_AT_ONCE]),
                 embedding_b=tf.constant(embedding_b[start : start + _SCORED_AT_ONCE]),
@@ -170,6 +110,10 @@ class PublishedModel:
         )
         return distance, probability, same_speaker
 
-    def _ask(self, signature: str, **inputs: tf.Tensor) -> dict[str, npt.NDArray[Any]]:
+    def call(self, signature: str, **inputs: tf.Tensor) -> dict[str, npt.NDArray[Any]]:
+        """The outputs of a signature, strings as an object array of bytes.
+
+        Raises tf.errors.OpError where the model refuses the inputs.
+        """
         answer = self._model.signatures[signature](**inputs)
         return {name: value.numpy() for name, value in answer.items()}

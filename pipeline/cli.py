@@ -115,7 +115,7 @@ def submit_command(
 @app.command("evaluate")
 def evaluate_command(
     model: Annotated[
-        Path, typer.Argument(metavar="MODEL", help="Published version, or OUTPUT/published.")
+        str, typer.Argument(metavar="MODEL", help="base, a published version, or OUTPUT/published.")
     ],
     data: Annotated[
         list[str],

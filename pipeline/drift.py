@@ -10,7 +10,7 @@ import pandas as pd
 
 from components.artifacts import RECORDINGS_FILE
 from components.errors import SwarError
-from components.published_model import card_settings, read_card
+from components.model_files import card_settings, read_card
 from components.settings import SpeechSettings
 from components.speech_example_gen.cleaning import Cleaner, UnusableRecording
 from components.speech_example_gen.local_files import UNCOUNTED_REASONS, File, Reject, files_below

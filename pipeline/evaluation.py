@@ -11,7 +11,8 @@ from rich.console import Console
 
 from components.conditions import CLEAN
 from components.errors import SwarError
-from components.published_model import PublishedModel, card_settings, version_folder
+from components.model_files import card_settings, model_folder
+from components.published_model import PublishedModel
 from components.settings import SpectrogramSettings, SpeechSettings
 from components.speech_example_gen.sources import Listing, Recording
 from components.speech_example_gen.splitting import unseen_speakers
@@ -44,7 +45,7 @@ QUERY_SECONDS = 5.0
 
 
 def evaluate(
-    model: Path,
+    model: str | Path,
     data: Sequence[str],
     settings: EvaluationSettings,
     console: Console,
@@ -65,7 +66,7 @@ def evaluate(
             that is not, as a whole and unchanged, the training's.
     """
     sets = name_sets(data)
-    version = version_folder(model)
+    version = model_folder(model)
     listings = list_sets(sets, version)
     served = PublishedModel(version)
     trained_on = sets_trained_on(listings, served)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def run(
-    model: Path,
+    model: str,
     data: Sequence[str],
     *,
     trial_list: Path | None,
@@ -32,7 +32,7 @@ def run(
     """Evaluates, prints and writes. Progress goes to stderr, results to stdout.
 
     Args:
-        model: published version, or the folder of versions.
+        model: base, a published version, or the folder of versions.
         data: folders of speakers, or manifests.
         trial_list: whole files to compare instead, of one folder.
         duration_seconds: of speech in an utterance; none are the usual ones.

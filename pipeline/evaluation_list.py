@@ -8,7 +8,8 @@ from rich.console import Console
 
 from components.audio import AudioError
 from components.errors import SwarError
-from components.published_model import PublishedModel, version_folder
+from components.model_files import model_folder
+from components.published_model import PublishedModel
 from components.speech_example_gen.sources import Listing, Recording
 from components.trials import DISSIMILAR, SIMILAR
 from components.verification.scoring import score
@@ -31,7 +32,7 @@ FILES_AT_ONCE = 32
 
 
 def evaluate_list(
-    model: Path, data: str, trial_list: Path, settings: EvaluationSettings, console: Console
+    model: str | Path, data: str, trial_list: Path, settings: EvaluationSettings, console: Console
 ) -> ScoredEvaluation:
     """Compares whole files as a list in VoxCeleb's text format says.
 
@@ -53,7 +54,7 @@ def evaluate_list(
         text = trial_list.read_text("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise SwarError(f"{trial_list} cannot be read as UTF-8 text: {error}") from error
-    version = version_folder(model)
+    version = model_folder(model)
     listings = list_sets(sets, version)
     listed = parse_trial_list(text, str(trial_list))
     recordings = _recordings(listed, listings[name], str(trial_list))

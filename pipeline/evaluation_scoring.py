@@ -13,7 +13,8 @@ from rich.progress import Progress
 
 from components.conditions import CLEAN, CONDITIONS
 from components.errors import SwarError
-from components.published_model import PublishedModel, read_card
+from components.model_files import read_card
+from components.published_model import PublishedModel
 from components.speech_example_gen.sources import Listing, data_digest, list_recordings
 from components.speech_example_gen.spans import is_pattern
 from components.verification import utterances

@@ -27,6 +27,22 @@ _ABOUT: Final = (
     "unless you keep one for an enrolled speaker."
 )
 
+# By itself a browser takes out echo and noise and levels the voice, as nobody did in training:
+# the page asks for what the microphone gives. Gradio has no option for it.
+_RAW_MICROPHONE: Final = """<script>
+(() => {
+  const devices = navigator.mediaDevices;
+  if (!devices) return;
+  const ask = devices.getUserMedia.bind(devices);
+  const raw = {echoCancellation: false, noiseSuppression: false, autoGainControl: false};
+  devices.getUserMedia = (wanted) => {
+    if (!wanted || !wanted.audio) return ask(wanted);
+    const audio = wanted.audio === true ? {} : wanted.audio;
+    return ask({...wanted, audio: {...audio, ...raw}});
+  };
+})();
+</script>"""
+
 # Installed fonts only: a page that asks the network for one does not work without it.
 _THEME: Final = gradio.themes.Default(
     font=("system-ui", "sans-serif"), font_mono=("ui-monospace", "monospace")
@@ -66,6 +82,7 @@ def start(page: gradio.Blocks, *, host: str, port: int) -> gradio.Blocks:
             ssr_mode=False,
             theme=_THEME,
             css=CSS,
+            head=_RAW_MICROPHONE,
             footer_links=[],
             max_file_size=_MAX_FILE_SIZE,
             # Otherwise gradio asks itself for the page and gives up after three seconds, which a

@@ -21,7 +21,7 @@ from components.errors import SwarError
 from components.pcm16 import pack_wav, to_pcm16
 from serving import answers, defaults
 from serving.answers import OK, Decision, Embedding
-from serving.transport import Unavailable, connect
+from serving.transport import Transport, Unavailable, connect
 from serving.wire import Input, ModelSpec, Tensor
 
 Audio = str | os.PathLike[str] | bytes
@@ -92,6 +92,7 @@ class Client:
         sample_rate: what the model was trained at, in Hz.
         deadline_seconds: for one request, with all its attempts.
         attempts: how often a request is sent where the server is not there or is overloaded.
+        transport: how the model is called, in place of the URL, which then only names it.
 
     Raises:
         SwarError: of this and of all methods, where the user can mend it; the message says how.
@@ -107,6 +108,7 @@ class Client:
         sample_rate: int = defaults.SAMPLE_RATE_HZ,
         deadline_seconds: float = defaults.DEADLINE_SECONDS,
         attempts: int = 5,
+        transport: Transport | None = None,
     ) -> None:
         if version is not None and label is not None:
             raise SwarError("a model is asked for by version or by label, not by both")
@@ -114,7 +116,28 @@ class Client:
         self.sample_rate = sample_rate
         self._deadline_seconds = deadline_seconds
         self._attempts = attempts
-        self._transport = connect(url, ModelSpec(model, version, label))
+        self._transport = transport or connect(url, ModelSpec(model, version, label))
+
+    @classmethod
+    def in_process(cls, model: str = defaults.MODEL) -> Self:
+        """A client of a model that runs in this process, without a server.
+
+        Args:
+            model: `base`, a published version, or a folder of versions such as OUTPUT/published.
+
+        Raises:
+            SwarError: there is no such model, TensorFlow is not installed, or it cannot be loaded.
+        """
+        try:
+            from serving.in_process import InProcessTransport
+
+            transport = InProcessTransport(model)
+        except ModuleNotFoundError as error:
+            raise SwarError(
+                f"{error.name} is missing, which a model in this process needs: install "
+                "'swar[serve]', or name a server with --url"
+            ) from error
+        return cls(model, sample_rate=transport.sample_rate, transport=transport)
 
     def __enter__(self) -> Self:
         return self

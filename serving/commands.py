@@ -4,6 +4,8 @@ They import what they need when they run: `swar --help` must not load audio libr
 """
 
 import contextlib
+import logging
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -20,13 +22,31 @@ DIFFERENT, UNKNOWN = 1, 1  # exit statuses; 0 is yes, 2 an error
 
 app = typer.Typer()
 
-UrlOption = Annotated[
-    str, typer.Option("--url", help="The endpoint: grpc://HOST:PORT or http://HOST:PORT.")
+ModelOption = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        help="base, or a published model such as OUTPUT/published; it runs in this process. [base]",
+    ),
 ]
-ModelNameOption = Annotated[str, typer.Option("--model-name", help="What the endpoint calls it.")]
-SampleRateOption = Annotated[int, typer.Option("--sample-rate", help="The model's, in Hz.", min=1)]
+UrlOption = Annotated[
+    str | None,
+    typer.Option("--url", help="A server instead: grpc://HOST:PORT or http://HOST:PORT."),
+]
+ModelNameOption = Annotated[
+    str | None, typer.Option("--model-name", help=f"What it calls it. [{defaults.MODEL_NAME}]")
+]
+SampleRateOption = Annotated[
+    int | None,
+    typer.Option("--sample-rate", help=f"Of its model, Hz. [{defaults.SAMPLE_RATE_HZ}]", min=1),
+]
 DeadlineOption = Annotated[
-    float, typer.Option("--deadline", help="Seconds for a request, with its retries.", min=0.001)
+    float | None,
+    typer.Option(
+        "--deadline",
+        help=f"Seconds for a request to it, with retries. [{defaults.DEADLINE_SECONDS:g}]",
+        min=0.001,
+    ),
 ]
 GalleryOption = Annotated[
     str, typer.Option("--gallery", help="Folder or object storage URI of the enrolled speakers.")
@@ -36,19 +56,57 @@ NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="The speaker."
 
 
 @contextlib.contextmanager
-def _client(url: str, model_name: str, sample_rate: int, deadline: float) -> Iterator["Client"]:
+def _client(
+    model: str | None,
+    url: str | None,
+    model_name: str | None,
+    sample_rate: int | None,
+    deadline: float | None,
+) -> Iterator["Client"]:
+    of_server = {
+        "--model-name": model_name,
+        "--sample-rate": sample_rate,
+        "--deadline": deadline,
+    }
+    if url is not None and model is not None:
+        raise SwarError("--model runs in this process and --url asks a server: give one of them")
+    if url is None and (given := [name for name, value in of_server.items() if value is not None]):
+        raise SwarError(f"{given[0]} is about a server: name it with --url")
     from serving.client import Client
 
+    if url is None:
+        with _progress_shown(), Client.in_process(model or defaults.MODEL) as client:
+            yield client
+        return
     with Client(
-        url, model=model_name, sample_rate=sample_rate, deadline_seconds=deadline
+        url,
+        model=model_name or defaults.MODEL_NAME,
+        sample_rate=sample_rate or defaults.SAMPLE_RATE_HZ,
+        deadline_seconds=deadline or defaults.DEADLINE_SECONDS,
     ) as client:
         yield client
 
 
+@contextlib.contextmanager
+def _progress_shown() -> Iterator[None]:
+    """On stderr: the first call of the base model takes longer, and says why."""
+    progress = logging.getLogger("swar.progress")
+    # A descriptor of its own: TensorFlow's messages are kept off the other one.
+    with os.fdopen(os.dup(2), "w", encoding="utf-8", errors="replace") as stderr:
+        handler = logging.StreamHandler(stderr)
+        progress.addHandler(handler)
+        progress.setLevel(logging.INFO)
+        try:
+            yield
+        finally:
+            progress.removeHandler(handler)
+
+
 @app.command("serve")
 def serve_command(
-    model_dir: Annotated[
-        Path, typer.Argument(metavar="MODEL_DIR", help="Folder of versions: OUTPUT/published.")
+    model: Annotated[
+        str,
+        typer.Argument(metavar="MODEL", help="base, or a folder of versions: OUTPUT/published."),
     ],
     model_name: Annotated[
         str, typer.Option(help="What requests call the model.")
@@ -67,13 +125,13 @@ def serve_command(
         int, typer.Option(help="How long a request waits for others.", min=0)
     ] = defaults.BATCH_TIMEOUT_MICROS,
 ) -> None:
-    """Serve a published model locally: a stand-in that speaks TF Serving's REST and gRPC."""
+    """Serve a model locally: a stand-in that speaks TF Serving's REST and gRPC."""
     from serving.server import ServerSettings, serve
     from serving.standin.batcher import Batching
 
     serve(
         ServerSettings(
-            model_dir,
+            _versions_of(model),
             model_name,
             host,
             rest_port,
@@ -82,6 +140,15 @@ def serve_command(
             batching=Batching(max_batch_size, batch_timeout_micros),
         )
     )
+
+
+def _versions_of(model: str) -> Path:
+    if model != defaults.MODEL:
+        return Path(model)
+    from components.base_model import base_model_folder
+
+    with _progress_shown():
+        return base_model_folder().parent
 
 
 def _label(told: str) -> tuple[str, int]:
@@ -93,19 +160,20 @@ def _label(told: str) -> tuple[str, int]:
 
 @app.command("app")
 def app_command(
-    url: UrlOption = defaults.URL,
+    model: ModelOption = None,
+    url: UrlOption = None,
     gallery: GalleryOption = defaults.GALLERY,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Where the page is.", min=0, max=65535)] = 7860,
-    model_name: ModelNameOption = defaults.MODEL_NAME,
-    sample_rate: SampleRateOption = defaults.SAMPLE_RATE_HZ,
-    deadline: DeadlineOption = defaults.DEADLINE_SECONDS,
+    model_name: ModelNameOption = None,
+    sample_rate: SampleRateOption = None,
+    deadline: DeadlineOption = None,
 ) -> None:
     """Open the web page: record or upload, enrol, verify, identify."""
     from serving.app import launch
     from serving.gallery import Gallery
 
-    with _client(url, model_name, sample_rate, deadline) as client:
+    with _client(model, url, model_name, sample_rate, deadline) as client:
         launch(client, Gallery(gallery), host=host, port=port)
 
 
@@ -118,18 +186,19 @@ def enroll_command(
     keep_audio: Annotated[
         bool, typer.Option("--keep-audio", help="Keep the recordings too, for `swar reenroll`.")
     ] = False,
-    url: UrlOption = defaults.URL,
+    model: ModelOption = None,
+    url: UrlOption = None,
     gallery: GalleryOption = defaults.GALLERY,
-    model_name: ModelNameOption = defaults.MODEL_NAME,
-    sample_rate: SampleRateOption = defaults.SAMPLE_RATE_HZ,
-    deadline: DeadlineOption = defaults.DEADLINE_SECONDS,
+    model_name: ModelNameOption = None,
+    sample_rate: SampleRateOption = None,
+    deadline: DeadlineOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Enrol a speaker, or add recordings to one."""
     from serving import display, recognition
     from serving.gallery import Gallery
 
-    with _client(url, model_name, sample_rate, deadline) as client:
+    with _client(model, url, model_name, sample_rate, deadline) as client:
         report = recognition.enroll(client, Gallery(gallery), name, files, keep_audio=keep_audio)
     display.enrolment(report, as_json=as_json)
 
@@ -143,11 +212,12 @@ def verify_command(
     speaker: Annotated[
         str | None, typer.Option("--speaker", help="An enrolled speaker instead of B.")
     ] = None,
-    url: UrlOption = defaults.URL,
+    model: ModelOption = None,
+    url: UrlOption = None,
     gallery: GalleryOption = defaults.GALLERY,
-    model_name: ModelNameOption = defaults.MODEL_NAME,
-    sample_rate: SampleRateOption = defaults.SAMPLE_RATE_HZ,
-    deadline: DeadlineOption = defaults.DEADLINE_SECONDS,
+    model_name: ModelNameOption = None,
+    sample_rate: SampleRateOption = None,
+    deadline: DeadlineOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Tell whether one person speaks in both. Exit status: 0 same, 1 different, 2 error."""
@@ -156,7 +226,7 @@ def verify_command(
     from serving import display, recognition
     from serving.gallery import Gallery
 
-    with _client(url, model_name, sample_rate, deadline) as client:
+    with _client(model, url, model_name, sample_rate, deadline) as client:
         if file_b is not None:
             decision = client.verify(file_a, file_b)
         else:
@@ -171,18 +241,19 @@ def verify_command(
 def identify_command(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A recording.")],
     top: Annotated[int, typer.Option(help="How many of the nearest to show.", min=1)] = 5,
-    url: UrlOption = defaults.URL,
+    model: ModelOption = None,
+    url: UrlOption = None,
     gallery: GalleryOption = defaults.GALLERY,
-    model_name: ModelNameOption = defaults.MODEL_NAME,
-    sample_rate: SampleRateOption = defaults.SAMPLE_RATE_HZ,
-    deadline: DeadlineOption = defaults.DEADLINE_SECONDS,
+    model_name: ModelNameOption = None,
+    sample_rate: SampleRateOption = None,
+    deadline: DeadlineOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Tell who speaks, or "unknown". Exit status: 0 known, 1 unknown, 2 error."""
     from serving import display, recognition
     from serving.gallery import Gallery
 
-    with _client(url, model_name, sample_rate, deadline) as client:
+    with _client(model, url, model_name, sample_rate, deadline) as client:
         identification = recognition.identify(client, Gallery(gallery), file, top=top)
     display.identification(identification, as_json=as_json)
     if identification.speaker is None:
@@ -213,17 +284,18 @@ def forget_command(
 
 @app.command("reenroll")
 def reenroll_command(
-    url: UrlOption = defaults.URL,
+    model: ModelOption = None,
+    url: UrlOption = None,
     gallery: GalleryOption = defaults.GALLERY,
-    model_name: ModelNameOption = defaults.MODEL_NAME,
-    sample_rate: SampleRateOption = defaults.SAMPLE_RATE_HZ,
-    deadline: DeadlineOption = defaults.DEADLINE_SECONDS,
+    model_name: ModelNameOption = None,
+    sample_rate: SampleRateOption = None,
+    deadline: DeadlineOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Fit the gallery to a new model, from the recordings that were kept."""
     from serving import display, recognition
     from serving.gallery import Gallery
 
-    with _client(url, model_name, sample_rate, deadline) as client:
+    with _client(model, url, model_name, sample_rate, deadline) as client:
         done = recognition.reenroll(client, Gallery(gallery))
     display.reenrolled(done, as_json=as_json)

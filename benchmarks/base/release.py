@@ -14,8 +14,7 @@ import tensorflow as tf
 
 from components.base_model import WEIGHTS_FILE, BaseModel
 from components.errors import SwarError
-from components.model_files import TOWER_WEIGHTS
-from components.published_model import read_card, version_folder
+from components.model_files import TOWER_WEIGHTS, read_card, version_folder
 from components.settings import SpectrogramSettings, TrainerSettings
 from components.trainer.tower import build_tower
 

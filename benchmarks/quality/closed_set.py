@@ -17,8 +17,9 @@ from tfx.dsl.io import fileio
 
 from components import features
 from components.conditions import CLEAN
+from components.model_files import version_folder
 from components.pcm16 import pack_wav
-from components.published_model import PublishedModel, version_folder
+from components.published_model import PublishedModel
 from components.speech_examples import read_examples, samples_of, text
 from components.verification.slices import measure_slices
 from components.verification.trial_sampling import choose_trials

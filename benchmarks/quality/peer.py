@@ -11,7 +11,6 @@ import argparse
 import io
 import math
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -23,7 +22,8 @@ from rich.table import Table
 
 from components.conditions import CLEAN, choose_conditions
 from components.errors import SwarError
-from components.published_model import PublishedModel, version_folder
+from components.model_files import model_folder
+from components.published_model import PublishedModel
 from components.speech_example_gen.sources import Listing
 from components.trials import DistinctDistances, equal_error_rate
 from components.verification.condition_trials import score_conditions, under_conditions
@@ -188,14 +188,14 @@ def shown(rows: Sequence[Row]) -> Table:
 def main() -> None:
     """Reads the arguments, prints the table."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.quality.peer")
-    parser.add_argument("model", type=Path, metavar="MODEL")
+    parser.add_argument("model", metavar="MODEL", help="base, or a published model")
     parser.add_argument("data", nargs="+", metavar="DATA")
     parser.add_argument("--condition", action="append", default=[], metavar="NAME")
     arguments = parser.parse_args()
     try:
         conditions = choose_conditions(arguments.condition)
         peer = Resemblyzer()
-        version = version_folder(arguments.model)
+        version = model_folder(arguments.model)
         listings = list_sets(name_sets(arguments.data), version)
         served = PublishedModel(version)
         rows = [

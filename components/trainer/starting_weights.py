@@ -7,11 +7,9 @@ from typing import Any, Final
 import h5py
 import keras
 
-from components.base_model import NAME as BASE
 from components.base_model import BaseModel, base_digest
 from components.errors import SwarError
-from components.model_files import TOWER_WEIGHTS
-from components.published_model import read_card, version_folder
+from components.model_files import BASE, TOWER_WEIGHTS, read_card, version_folder
 from components.settings import SpectrogramSettings, TrainerSettings
 from components.trainer.densenet import DENSENET121_BLOCKS
 

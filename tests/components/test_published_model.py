@@ -7,8 +7,8 @@ import pytest
 import tensorflow as tf
 
 from components.errors import SwarError
-from components.model_files import MODEL_CARD
-from components.published_model import PublishedModel, version_folder
+from components.model_files import MODEL_CARD, version_folder
+from components.published_model import PublishedModel
 
 
 class Toy(tf.Module):

@@ -8,8 +8,8 @@ import pytest
 from rich.console import Console
 
 from components.errors import SwarError
-from components.model_files import MODEL_CARD
-from components.published_model import PublishedModel, version_folder
+from components.model_files import MODEL_CARD, version_folder
+from components.published_model import PublishedModel
 from pipeline.evaluation import evaluate
 from tests.pipeline.support_evaluation import SETTINGS, exit_status, make, write_list
 

@@ -1,0 +1,98 @@
+"""A published model in this process, called as a served one is."""
+
+import contextlib
+import logging
+import os
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from components.errors import SwarError
+from components.model_files import model_folder, read_card
+from serving.wire import Input, Tensor
+
+if TYPE_CHECKING:
+    from components.published_model import PublishedModel
+
+_STDERR: Final = 2
+
+
+class InProcessTransport:
+    """A transport, see `serving.transport`, to a model that it loads.
+
+    Attributes:
+        folder: of the model's version.
+        sample_rate: of the WAVs that it takes, in Hz.
+    """
+
+    def __init__(self, model: str) -> None:
+        """Finds a model, which the first call loads.
+
+        Args:
+            model: `base`, a published version, or a folder of versions such as OUTPUT/published.
+
+        Raises:
+            SwarError: there is no such model.
+        """
+        with without_native_messages():  # of the base model, which may be made now
+            self.folder = model_folder(model)
+        self.sample_rate = int(read_card(self.folder)["sample_rate"])
+        self._loaded: PublishedModel | None = None
+        self._loading = threading.Lock()
+
+    def predict(
+        self, signature: str, inputs: Mapping[str, Input], timeout_seconds: float
+    ) -> dict[str, Tensor]:
+        """The signature's outputs, strings as an object array of bytes.
+
+        Raises:
+            SwarError: the model cannot be loaded, or refuses the inputs.
+        """
+        model = self._model()
+        import tensorflow as tf
+
+        tensors = {
+            name: tf.constant(value, tf.float32 if isinstance(value, np.ndarray) else tf.string)
+            for name, value in inputs.items()
+        }
+        try:
+            return model.call(signature, **tensors)
+        except tf.errors.OpError as error:
+            raise SwarError(f"the model refused: {' '.join(error.message.split())[:500]}") from None
+
+    def _model(self) -> "PublishedModel":
+        with self._loading:
+            if self._loaded is None:
+                with without_native_messages():
+                    import tensorflow as tf
+
+                    from components.published_model import PublishedModel
+
+                    logging.getLogger("tensorflow").setLevel(logging.ERROR)
+                    self._loaded = PublishedModel(self.folder)
+                    tf.constant(0)  # looks for devices, and says what it found
+            return self._loaded
+
+    def close(self) -> None:
+        """Nothing to close."""
+
+
+@contextlib.contextmanager
+def without_native_messages() -> Iterator[None]:
+    """Keeps off the terminal what TensorFlow's C++ writes there while it starts.
+
+    It has no setting for that, so the descriptor is what is turned away. What goes wrong is raised.
+    """
+    sys.stderr.flush()
+    saved = os.dup(_STDERR)
+    try:
+        with open(os.devnull, "wb") as nowhere:
+            os.dup2(nowhere.fileno(), _STDERR)
+        yield
+    finally:
+        sys.stderr.flush()
+        os.dup2(saved, _STDERR)
+        os.close(saved)
