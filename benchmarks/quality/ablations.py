@@ -19,6 +19,7 @@ RUNS: Final = "runs.jsonl"
 STEPS_PER_EPOCH: Final = 50
 # One model of all sets: few pairs of each of many speakers.
 COMMON: Final = {
+    "trainer.weights": "none",
     "speech.unseen_speaker_fraction": "0",
     "pairs.train.similar_per_speaker": "30",
     "pairs.held_out.similar_per_speaker": "10",
@@ -27,8 +28,8 @@ COMMON: Final = {
     "report.resamples": "10",
 }
 REVERBERATION: Final = "pairs.augmentation.reverberation_probability"
-NOISE: Final = "pairs.augmentation.noise_probability"
-TELEPHONE: Final = "pairs.augmentation.telephone_probability"
+NOISE: Final = "trainer.augmentation.noise_probability"
+TELEPHONE: Final = "trainer.augmentation.telephone_probability"
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class Variant:
 VARIANTS: Final = (
     Variant("default"),
     Variant("reverberation", {REVERBERATION: "0.5"}),
-    Variant("noise", {NOISE: "0.5"}),
+    Variant("no noise", {NOISE: "0.0"}),
     Variant(
         "article's recipe",
         {
@@ -60,7 +61,6 @@ VARIANTS: Final = (
             "pairs.train.similar_per_speaker": "20",
             "pairs.train.dissimilar": "1",
             "pairs.held_out.dissimilar": "1",
-            "trainer.weights": "none",
             "trainer.warmup_steps": "20",
             "trainer.batch_norm_momentum": "0.9",
         },
@@ -82,7 +82,7 @@ VARIANTS: Final = (
     Variant("article's loss, all pairs", {"trainer.loss": "batch"}),
     Variant("learning rate / 2", {"trainer.learning_rate": "0.0005"}),
     Variant("no AS-norm", {"trainer.normalisation_nearest": "0"}),
-    Variant("telephone", {TELEPHONE: "0.3"}),
+    Variant("no telephone", {TELEPHONE: "0.0"}),
     Variant("every speaker alike", {"pairs.train_balance": "speakers"}),
     Variant("one speed", {"pairs.train_speeds": "[1.0]"}),
 )
