@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := venv
 .DELETE_ON_ERROR:
-.PHONY: venv demo test test-long lint container-test lock clean
+.PHONY: venv demo base test test-long lint container-test lock clean
 
 VENV := .venv
 UV_VERSION := 0.13.9
@@ -38,6 +38,16 @@ $(DEMO_DATA)/SPEAKERS.tsv: | venv
 
 demo: venv $(DEMO_DATA)/SPEAKERS.tsv
 	$(VENV)/bin/swar run --config demo --data $(DEMO_DATA) --output $(DEMO)
+
+# The base model anew, see docs/base-model.md: SPEECH is a folder of sets. Killed, it goes on where it was.
+BASE := output/base
+base: venv
+	@test -d "$(SPEECH)" || { echo "make base SPEECH=FOLDER: a folder of sets of speech, see docs/base-model.md" >&2; exit 2; }
+	$(VENV)/bin/pip install --quiet --no-build-isolation --editable '.[peer]'
+	test -e $(BASE)/manifests || $(VENV)/bin/python -m benchmarks.quality.manifests $(SPEECH) $(BASE)/manifests --judge-only hyke --unseen 0.1
+	test -e $(BASE)/teacher.npz || $(VENV)/bin/python -m benchmarks.base.teacher $(BASE)/manifests/train.csv $(BASE)/teacher.npz
+	$(VENV)/bin/swar run --config base --data $(BASE)/manifests/train.csv --output $(BASE)/run --set trainer.teacher=$(BASE)/teacher.npz
+	$(VENV)/bin/python -m benchmarks.base.release $(BASE)/run/published
 
 # Beam's portable protocol and the compiled pipeline's second run are long.
 PYTEST := $(VENV)/bin/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder

@@ -52,17 +52,15 @@ class BaseModel:
         Raises:
             SwarError: this installation has none, or a damaged one.
         """
-        weights_file, card_file = _files(folder)
+        weights_file, _ = _files(folder)
+        card = base_card(folder)
         try:
-            card = json.loads(card_file.read_text("utf-8"))
             with np.load(weights_file, allow_pickle=False) as stored:
                 count = sum(name.isdecimal() for name in stored.files)
                 weights = [stored[f"{index:03d}"] for index in range(count)]
                 cohort = stored[_COHORT].astype(np.float32)
         except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-            raise SwarError(
-                f"the base model cannot be read from {weights_file.parent}: install swar again"
-            ) from error
+            raise _unreadable(weights_file) from error
         return cls(card, weights, cohort)
 
     def write(self, folder: Path) -> None:
@@ -94,6 +92,20 @@ class BaseModel:
         return tower
 
 
+def base_card(folder: Path | None = None) -> dict[str, Any]:
+    """The card of the base model in a folder, that of the package unless told otherwise.
+
+    Raises:
+        SwarError: this installation has none, or a damaged one.
+    """
+    _, card_file = _files(folder)
+    try:
+        card: dict[str, Any] = json.loads(card_file.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise _unreadable(card_file) from error
+    return card
+
+
 def base_digest() -> str:
     """sha256 of the released files, in hexadecimal: names the base model in a lineage.
 
@@ -105,7 +117,7 @@ def base_digest() -> str:
         try:
             sha.update(file.read_bytes())
         except OSError as error:
-            raise SwarError(f"{file} cannot be read: install swar again") from error
+            raise _unreadable(file) from error
     return sha.hexdigest()
 
 
@@ -177,6 +189,10 @@ def _whole_or_absent(folder: Path) -> Iterator[Path]:
 def _files(folder: Path | None) -> tuple[Path, Path]:
     place = folder if folder is not None else Path(str(resources.files("pretrained")))
     return place / WEIGHTS_FILE, place / CARD_FILE
+
+
+def _unreadable(file: Path) -> SwarError:
+    return SwarError(f"the base model cannot be read from {file}: install swar again")
 
 
 def _code_digest() -> str:

@@ -275,6 +275,8 @@ class TrainerSettings(Settings):
     teacher_weight: Annotated[float, Field(gt=0.0)] = 1.0
     """Of the cosine distance from the teacher, beside the loss."""
     precision: Literal["auto", "float32", "mixed_float16", "mixed_bfloat16"] = "auto"
+    """Of the training; what is served computes in float32. auto: mixed_float16 on a GPU,
+    mixed_bfloat16 on a processor with Intel's AMX, else float32."""
     monitor_windows: Annotated[int, Field(ge=4)] = 400
     """Windows of `train` and of `eval` that are compared, all with all, after an epoch."""
     selection_windows: Annotated[int, Field(ge=4)] = 1_200

@@ -35,6 +35,8 @@ class ModelLineage:
     model_digest: str
     trained: str
     """UTC time of its end."""
+    parent: str | None
+    """What the training started from, and its digest; None for random or ImageNet's weights."""
     data: str
     spans: list[str]
     data_digest: str
@@ -106,6 +108,7 @@ def model_lineage(model: Path) -> ModelLineage:
         rolled_back=rolled_back_at(artifact.uri),
         model_digest=digest,
         trained=_utc(made.trainer.last_update_time_since_epoch / 1_000),
+        parent=_parent(config["provenance"]),
         data=made.speech.custom_properties["data"].string_value,
         spans=json.loads(made.outputs["speech"].custom_properties[SPANS].string_value or "[]"),
         data_digest=told["data_digest"].string_value,
@@ -214,6 +217,12 @@ def _judged(records: Records, model: Artifact) -> dict[str, Artifact]:
         if {"evaluation", "blessing"} <= outputs.keys():
             return outputs
     raise SwarError(f"{records.output} has no evaluation of {model.uri}: start the run again")
+
+
+def _parent(provenance: dict[str, str]) -> str | None:
+    if "parent" not in provenance:
+        return None
+    return f"{provenance['parent']} ({provenance['parent_digest']})"
 
 
 def _settings(made: _Made, config: dict[str, Any]) -> dict[str, Any]:

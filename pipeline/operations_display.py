@@ -27,6 +27,7 @@ def lineage_table(found: "ModelLineage") -> RenderableType:
         "served": "yes, it is the newest version" if found.is_served else "no",
         "rolled back": found.rolled_back or "no",
         "blessed": "yes" if found.blessed else f"no: {'; '.join(found.not_blessed_because)}",
+        "started from": found.parent or "no other model",
         "data": data,
         "data digest": found.data_digest,
         "recordings": f"{found.recordings:,}",

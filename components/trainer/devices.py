@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Final
 
 import keras
@@ -11,6 +12,8 @@ from components.settings import TrainerSettings
 
 # Steps that a GPU takes without asking Python in between.
 MOST_STEPS_AT_ONCE: Final = 16
+PROCESSOR: Final = Path("/proc/cpuinfo")  # of Linux
+AMX_BFLOAT16: Final = "amx_bf16"
 
 
 def take_memory_as_needed() -> None:
@@ -35,17 +38,31 @@ def precision(wanted: str) -> Iterator[None]:
     """Keras' dtype policy while the model is made and used; the caller's afterwards.
 
     Args:
-        wanted: a policy's name, or `auto`: mixed_float16 on a GPU, else float32. Under
-            mixed_float16 Keras scales the loss when it compiles the model.
+        wanted: a policy's name, or `auto`, see `fastest_precision`.
     """
     if wanted == "auto":
-        wanted = "mixed_float16" if tf.config.list_physical_devices("GPU") else "float32"
+        wanted = fastest_precision()
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(wanted)
     try:
         yield
     finally:
         keras.config.set_dtype_policy(before)
+
+
+def fastest_precision() -> str:
+    """Keras' dtype policy for this machine.
+
+    mixed_float16 on a GPU, mixed_bfloat16 on a processor with units that multiply matrices of
+    bfloat16 (Intel's AMX; on others it is slower), else float32.
+    """
+    if tf.config.list_physical_devices("GPU"):
+        return "mixed_float16"
+    try:
+        features = PROCESSOR.read_text("utf-8", "replace").split()
+    except OSError:
+        return "float32"
+    return "mixed_bfloat16" if AMX_BFLOAT16 in features else "float32"
 
 
 def pairs_per_step(settings: TrainerSettings, replicas: int) -> int:

@@ -111,9 +111,14 @@ def run_fn(fn_args: FnArgs) -> None:
     job.checkpoints.mkdir(parents=True, exist_ok=True)
     keras.utils.set_random_seed(job.trainer.seed)
     with devices.precision(job.trainer.precision):
-        tower, embedder, learnt = _train(job)
-        normalisation = _normalisation(embedder, job)
-        calibration, promised = _calibrate(embedder, normalisation, job)
+        trained, learnt = _train(job)
+    # What is served computes in float32, whatever it was trained on, and is calibrated as such.
+    with devices.precision("float32"):
+        tower = build_tower(job.trainer, job.train_shape.n_mels, job.train_shape.only_frames)
+    tower.set_weights(trained.get_weights())
+    embedder = WindowEmbedder(tower)
+    normalisation = _normalisation(embedder, job)
+    calibration, promised = _calibrate(embedder, normalisation, job)
     among_all, among_nearest = promised[STRANGERS][0], promised[NEAREST_STRANGERS][0]
     progress.info(
         "threshold %.3f, from %d speakers: of utterances of %.1f s false accepts %.1f %% "
@@ -137,8 +142,8 @@ def run_fn(fn_args: FnArgs) -> None:
     shutil.rmtree(job.checkpoints)
 
 
-def _train(job: Job) -> tuple[keras.Model, WindowEmbedder, dict[str, Any]]:
-    """The tower with the weights of its best epoch, its embedder, and what the card says."""
+def _train(job: Job) -> tuple[keras.Model, dict[str, Any]]:
+    """The tower with the weights of its best epoch, and what the card says of the training."""
     settings = job.trainer
     strategy = devices.strategy()
     pairs = devices.pairs_per_step(settings, strategy.num_replicas_in_sync)
@@ -169,7 +174,7 @@ def _train(job: Job) -> tuple[keras.Model, WindowEmbedder, dict[str, Any]]:
             verbose=0,
         )
     best_epoch = monitor.restore_best() + 1
-    return tower, embedder, {"best_epoch": best_epoch, "history": monitor.history}
+    return tower, {"best_epoch": best_epoch, "history": monitor.history}
 
 
 def _pairs(job: Job) -> int:

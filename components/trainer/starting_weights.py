@@ -7,7 +7,7 @@ from typing import Any, Final
 import h5py
 import keras
 
-from components.base_model import BaseModel, base_digest
+from components.base_model import BaseModel, base_card, base_digest
 from components.errors import SwarError
 from components.model_files import BASE, TOWER_WEIGHTS, read_card, version_folder
 from components.settings import SpectrogramSettings, TrainerSettings
@@ -50,7 +50,7 @@ def parent_of(settings: TrainerSettings, spectrogram: SpectrogramSettings) -> di
     """
     name, path = settings.weights, Path(settings.weights)
     if name == BASE:
-        _check_fits("the base model", BaseModel.read().card, settings, spectrogram)
+        _check_fits("the base model", base_card(), settings, spectrogram)
         return {"parent": BASE, "parent_digest": base_digest()}
     if path.is_dir():
         version = version_folder(path)

@@ -18,6 +18,7 @@ LINEAGE = ModelLineage(
     rolled_back=None,
     model_digest="digest",
     trained="1970-01-01T00:01:30Z",
+    parent=None,
     data=f"/data/{ODD}",
     spans=[],
     data_digest="d",
@@ -50,6 +51,11 @@ def test_lineage_names_the_data_with_its_spans_if_it_has_any(spans: list[str], s
     assert "no: eer of eval is 0.4" in lines
     assert "1,200" in lines
     assert "0.400" in lines
+
+
+def test_lineage_names_what_the_training_started_from() -> None:
+    assert "no other model" in told(lineage_table(LINEAGE))
+    assert "base (abc)" in told(lineage_table(replace(LINEAGE, parent="base (abc)")))
 
 
 def test_sightings_are_of_a_recording_that_may_be_called_anything() -> None:

@@ -41,9 +41,20 @@ def tower_in(policy, settings=SMALL, momentum=0.0):
     return tower
 
 
-def test_without_a_gpu_auto_is_float32():
+@pytest.mark.parametrize(
+    ("flags", "policy"),
+    [
+        ("flags : fpu avx512_bf16 amx_bf16 amx_tile", "mixed_bfloat16"),
+        ("flags : fpu avx512_bf16", "float32"),
+        (None, "float32"),
+    ],
+)
+def test_without_a_gpu_auto_is_what_the_processor_does_fast(tmp_path, monkeypatch, flags, policy):
+    if flags is not None:
+        (tmp_path / "cpuinfo").write_text(f"processor : 0\n{flags}\n")
+    monkeypatch.setattr(devices, "PROCESSOR", tmp_path / "cpuinfo")
     with devices.precision("auto"):
-        assert keras.config.dtype_policy().name == "float32"
+        assert keras.config.dtype_policy().name == policy
 
 
 def test_float16_computes_in_it_and_scales_the_loss_so_that_gradients_survive():

@@ -13,12 +13,14 @@ from scipy.special import expit
 
 from components import spectrogram_codec
 from components.settings import (
+    AugmentationSettings,
     ServingSettings,
     SpectrogramSettings,
     SpeechSettings,
     TrainerSettings,
 )
-from components.trainer import data
+from components.trainer import data, mixed_conditions
+from components.trainer import run_fn as run_fn_module
 from components.trainer.monitor import averaged_weights
 from components.trainer.normalisation import CohortNormalisation, distances, voice_means
 from components.trainer.run_fn import run_fn
@@ -30,6 +32,7 @@ SPEECH = SpeechSettings(sample_rate=8_000, require_voice=False)
 SPECTROGRAM = SpectrogramSettings(window_seconds=0.624, n_fft=256, hop_samples=128, n_mels=32)
 SMALL = TrainerSettings(
     weights="none",
+    augmentation=AugmentationSettings(),  # the speakers of support_pairs differ in level alone
     blocks=(1, 1, 1, 1),
     embedding_size=8,
     pairs_per_batch=8,
@@ -64,6 +67,22 @@ def arguments(folder, settings, spectrogram=SPECTROGRAM):
 
 def progress_lines(caplog):
     return [record.getMessage() for record in caplog.records if record.name == "swar.progress"]
+
+
+def test_where_batches_are_degraded_so_is_half_of_the_calibration_speech(tmp_path, monkeypatch):
+    asked = []
+
+    def watch(windows, augmentation, seed):
+        degraded = mixed_conditions.half_degraded(windows, augmentation, seed)
+        asked.append(np.mean(np.any(degraded.spectrogram != windows.spectrogram, axis=(1, 2))))
+        return windows  # these know speakers by their level, which is what is lost
+
+    monkeypatch.setattr(run_fn_module, "half_degraded", watch)
+    tilted = AugmentationSettings(tilt_probability=1.0)
+    run_fn(arguments(tmp_path, SMALL.model_copy(update={"augmentation": tilted})))
+    assert len(asked) == 1 and 0.2 < asked[0] < 0.8
+    run_fn(arguments(tmp_path, SMALL))
+    assert len(asked) == 1
 
 
 @pytest.mark.parametrize(
