@@ -45,8 +45,10 @@ def released(version: Path) -> BaseModel:
         weight.astype(np.float16) if weight.ndim >= LEAST_RANK else weight
         for weight in tower.get_weights()
     ]
+    # Where the teacher's file lay says nothing to others.
+    trainer = card["trainer"] | {"teacher": settings.teacher and Path(settings.teacher).name}
     cohort = tf.train.load_variable(str(version / "variables" / "variables"), COHORT)
-    return BaseModel(card, weights, cohort)
+    return BaseModel(card | {"trainer": trainer}, weights, cohort)
 
 
 def main() -> None:

@@ -1,10 +1,10 @@
 """Swar beside another encoder on the very same sounds: equal error rates by condition.
 
-`python -m benchmarks.quality.peer MODEL DATA... [--condition NAME]...`: utterances of about 3 s
-are cut, chosen and put under conditions as `swar evaluate` does, and both encoders compare the
-same pairs of them. The other one is Resemblyzer's (an LSTM trained with GE2E, 16 kHz,
-Apache-2.0), whose weights come with its package: `pip install 'swar[peer]'`. What one of the two
-refuses, neither compares.
+`python -m benchmarks.quality.peer MODEL DATA... [--condition NAME]... [--utterances N]`: utterances
+of about 3 s are cut, N of a speaker at most, chosen and put under conditions as `swar evaluate`
+does, and both encoders compare the same pairs of them. The other one is Resemblyzer's (an LSTM
+trained with GE2E, 16 kHz, Apache-2.0), whose weights come with its package: `pip install
+'swar[peer]'`. What one of the two refuses, neither compares.
 """
 
 import argparse
@@ -114,10 +114,15 @@ class Row(NamedTuple):
 
 
 def compare(
-    name: str, listing: Listing, served: PublishedModel, peer: Model, conditions: Sequence[str]
+    name: str,
+    listing: Listing,
+    served: PublishedModel,
+    peer: Model,
+    conditions: Sequence[str],
+    utterances_per_speaker: int,
 ) -> Iterator[Row]:
     """The rows of one set: clean, then each condition on one side and on both."""
-    groups, seconds = _sounds(name, listing, served, conditions)
+    groups, seconds = _sounds(name, listing, served, conditions, utterances_per_speaker)
     ours, theirs = embed(groups, served), embed(groups, peer)
     wanted = set(_clean(ours).utterances["utterance"]) & set(_clean(theirs).utterances["utterance"])
     ours, theirs = _only(ours, wanted), _only(theirs, wanted)
@@ -137,14 +142,16 @@ def compare(
 
 
 def _sounds(
-    name: str, listing: Listing, served: PublishedModel, conditions: Sequence[str]
+    name: str,
+    listing: Listing,
+    served: PublishedModel,
+    conditions: Sequence[str],
+    utterances_per_speaker: int,
 ) -> tuple[list[list[Cut]], float]:
     """The utterances, speaker by speaker, and their duration in seconds."""
     speech, window = front_end(served)
     samples = max(window, round(SETTINGS.condition_seconds * speech.sample_rate))
-    cutter = Cutter(
-        name, speech, [samples], per_speaker=SETTINGS.utterances_per_speaker, seed=SETTINGS.seed
-    )
+    cutter = Cutter(name, speech, [samples], per_speaker=utterances_per_speaker, seed=SETTINGS.seed)
     seconds = samples / speech.sample_rate
     groups = [
         under_conditions(
@@ -191,6 +198,7 @@ def main() -> None:
     parser.add_argument("model", metavar="MODEL", help="base, or a published model")
     parser.add_argument("data", nargs="+", metavar="DATA")
     parser.add_argument("--condition", action="append", default=[], metavar="NAME")
+    parser.add_argument("--utterances", type=int, default=SETTINGS.utterances_per_speaker)
     arguments = parser.parse_args()
     try:
         conditions = choose_conditions(arguments.condition)
@@ -201,7 +209,7 @@ def main() -> None:
         rows = [
             row
             for name, listing in listings.items()
-            for row in compare(name, listing, served, peer, conditions)
+            for row in compare(name, listing, served, peer, conditions, arguments.utterances)
         ]
     except SwarError as error:
         parser.exit(2, f"{parser.prog}: error: {error}\n")
