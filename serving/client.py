@@ -1,6 +1,8 @@
-"""Calls a served Swar model with any audio file. Needs no TensorFlow.
+"""Calls a Swar model, in this process or on a server, with any audio file.
 
-with Client("grpc://127.0.0.1:8500") as client:
+with Client.in_process() as client:  # the base model
+    decision = client.verify("a.mp3", "b.m4a")
+with Client("grpc://127.0.0.1:8500") as client:  # imports no TensorFlow
     decision = client.verify("a.mp3", "b.m4a")
 """
 
@@ -82,7 +84,7 @@ def _decode(recording: Audio, sample_rate: int) -> audio.Samples:
 
 
 class Client:
-    """A served model. Safe to share between threads.
+    """A model that is called. Safe to share between threads.
 
     Args:
         url: `grpc://HOST:PORT`, `http://HOST:PORT` or `https://HOST:PORT`.
@@ -126,7 +128,8 @@ class Client:
             model: `base`, a published version, or a folder of versions such as OUTPUT/published.
 
         Raises:
-            SwarError: there is no such model, TensorFlow is not installed, or it cannot be loaded.
+            SwarError: there is no such model, or a library that it needs is not installed. That
+                a model cannot be loaded is told by the first call.
         """
         try:
             from serving.in_process import InProcessTransport
@@ -135,7 +138,7 @@ class Client:
         except ModuleNotFoundError as error:
             raise SwarError(
                 f"{error.name} is missing, which a model in this process needs: install "
-                "'swar[serve]', or name a server with --url"
+                "'swar[pipeline]', or name a server with --url"
             ) from error
         return cls(model, sample_rate=transport.sample_rate, transport=transport)
 
@@ -231,7 +234,7 @@ class Client:
         except Unavailable as error:
             told = " ".join(str(error).split())
             raise SwarError(
-                f"no endpoint answers at {self.url}: start one with `swar serve MODEL_DIR`, or "
+                f"no endpoint answers at {self.url}: start one with `swar serve MODEL`, or "
                 f"name another with --url (the last of the attempts: {told[:300]})"
             ) from error
         except TimeoutError as error:

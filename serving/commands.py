@@ -55,14 +55,18 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for progra
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="The speaker.")]
 
 
-@contextlib.contextmanager
 def _client(
     model: str | None,
     url: str | None,
     model_name: str | None,
     sample_rate: int | None,
     deadline: float | None,
-) -> Iterator["Client"]:
+) -> contextlib.AbstractContextManager["Client"]:
+    """The client that the options name; they are checked before anything is imported or opened.
+
+    Raises:
+        SwarError: the options exclude one another.
+    """
     of_server = {
         "--model-name": model_name,
         "--sample-rate": sample_rate,
@@ -72,17 +76,30 @@ def _client(
         raise SwarError("--model runs in this process and --url asks a server: give one of them")
     if url is None and (given := [name for name, value in of_server.items() if value is not None]):
         raise SwarError(f"{given[0]} is about a server: name it with --url")
+    if url is None:
+        return _in_process(defaults.MODEL if model is None else model)
+    return _of_server(
+        url,
+        defaults.MODEL_NAME if model_name is None else model_name,
+        defaults.SAMPLE_RATE_HZ if sample_rate is None else sample_rate,
+        defaults.DEADLINE_SECONDS if deadline is None else deadline,
+    )
+
+
+@contextlib.contextmanager
+def _in_process(model: str) -> Iterator["Client"]:
     from serving.client import Client
 
-    if url is None:
-        with _progress_shown(), Client.in_process(model or defaults.MODEL) as client:
-            yield client
-        return
+    with _progress_shown(), Client.in_process(model) as client:
+        yield client
+
+
+@contextlib.contextmanager
+def _of_server(url: str, model_name: str, sample_rate: int, deadline: float) -> Iterator["Client"]:
+    from serving.client import Client
+
     with Client(
-        url,
-        model=model_name or defaults.MODEL_NAME,
-        sample_rate=sample_rate or defaults.SAMPLE_RATE_HZ,
-        deadline_seconds=deadline or defaults.DEADLINE_SECONDS,
+        url, model=model_name, sample_rate=sample_rate, deadline_seconds=deadline
     ) as client:
         yield client
 
@@ -146,8 +163,9 @@ def _versions_of(model: str) -> Path:
     if model != defaults.MODEL:
         return Path(model)
     from components.base_model import base_model_folder
+    from serving.in_process import without_native_messages
 
-    with _progress_shown():
+    with _progress_shown(), without_native_messages():
         return base_model_folder().parent
 
 
@@ -170,10 +188,11 @@ def app_command(
     deadline: DeadlineOption = None,
 ) -> None:
     """Open the web page: record or upload, enrol, verify, identify."""
+    connection = _client(model, url, model_name, sample_rate, deadline)
     from serving.app import launch
     from serving.gallery import Gallery
 
-    with _client(model, url, model_name, sample_rate, deadline) as client:
+    with connection as client:
         launch(client, Gallery(gallery), host=host, port=port)
 
 
@@ -195,10 +214,11 @@ def enroll_command(
     as_json: JsonOption = False,
 ) -> None:
     """Enrol a speaker, or add recordings to one."""
+    connection = _client(model, url, model_name, sample_rate, deadline)
     from serving import display, recognition
     from serving.gallery import Gallery
 
-    with _client(model, url, model_name, sample_rate, deadline) as client:
+    with connection as client:
         report = recognition.enroll(client, Gallery(gallery), name, files, keep_audio=keep_audio)
     display.enrolment(report, as_json=as_json)
 
@@ -223,10 +243,11 @@ def verify_command(
     """Tell whether one person speaks in both. Exit status: 0 same, 1 different, 2 error."""
     if (file_b is None) == (speaker is None):
         raise typer.BadParameter("give a second recording or --speaker NAME, one of them")
+    connection = _client(model, url, model_name, sample_rate, deadline)
     from serving import display, recognition
     from serving.gallery import Gallery
 
-    with _client(model, url, model_name, sample_rate, deadline) as client:
+    with connection as client:
         if file_b is not None:
             decision = client.verify(file_a, file_b)
         else:
@@ -250,10 +271,11 @@ def identify_command(
     as_json: JsonOption = False,
 ) -> None:
     """Tell who speaks, or "unknown". Exit status: 0 known, 1 unknown, 2 error."""
+    connection = _client(model, url, model_name, sample_rate, deadline)
     from serving import display, recognition
     from serving.gallery import Gallery
 
-    with _client(model, url, model_name, sample_rate, deadline) as client:
+    with connection as client:
         identification = recognition.identify(client, Gallery(gallery), file, top=top)
     display.identification(identification, as_json=as_json)
     if identification.speaker is None:
@@ -293,9 +315,10 @@ def reenroll_command(
     as_json: JsonOption = False,
 ) -> None:
     """Fit the gallery to a new model, from the recordings that were kept."""
+    connection = _client(model, url, model_name, sample_rate, deadline)
     from serving import display, recognition
     from serving.gallery import Gallery
 
-    with _client(model, url, model_name, sample_rate, deadline) as client:
+    with connection as client:
         done = recognition.reenroll(client, Gallery(gallery))
     display.reenrolled(done, as_json=as_json)

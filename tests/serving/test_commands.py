@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import soundfile
 
+from components import base_model
 from pipeline import cli
 from serving import server
 from serving.standin.batcher import Batching
@@ -218,6 +219,17 @@ def test_serve_batches_as_the_batcher_does_by_itself(
     assert Batching().max_batch_size * Batching().max_enqueued_batches == 1_024
 
 
+def test_the_base_model_is_served_as_a_folder_of_versions(
+    swar: Swar, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served: list[Any] = []
+    monkeypatch.setattr(server, "serve", served.append)
+    monkeypatch.setattr(base_model, "base_model_folder", lambda: tmp_path / "made" / "1")
+    assert swar("serve", "base")[0] == 0
+    assert swar("serve", "./base")[0] == 0  # a folder of that name
+    assert [settings.model_dir for settings in served] == [tmp_path / "made", Path("base")]
+
+
 def test_a_label_without_a_version_is_refused(swar: Swar, tmp_path: Path) -> None:
     status, _, told = swar("serve", str(tmp_path), "--label", "stable")
     assert status == 2
@@ -238,3 +250,31 @@ def test_help_loads_nothing_heavy() -> None:
         cwd=Path(__file__).parents[2],
     )
     assert ended.stdout.strip() == "set()"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (["--model", "base", "--url", "grpc://127.0.0.1:9"], "give one of them"),
+        (["--deadline", "3"], "--deadline is about a server: name it with --url"),
+        (["--sample-rate", "8000", "--model", "base"], "--sample-rate is about a server"),
+        (["--model-name", "swar"], "--model-name is about a server"),
+    ],
+)
+def test_options_are_checked_before_anything_heavy_is_loaded(
+    wrong: list[str], message: str
+) -> None:
+    code = (
+        "import sys, atexit; sys.argv[0] = 'swar'; from pipeline.cli import main;"
+        "heavy = {'tensorflow', 'grpc', 'lancedb', 'numpy'};"
+        "atexit.register(lambda: print(heavy & set(sys.modules))); main()"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", code, "identify", "call.wav", *wrong],
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).parents[2],
+    )
+    assert (ended.returncode, ended.stdout) == (2, "set()\n")
+    assert ended.stderr.startswith("swar: error: ") and ended.stderr.count("\n") == 1
+    assert message in ended.stderr
