@@ -1,13 +1,15 @@
 """Which version is taken, what is no model, and that batches keep their order."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from components import base_model
 from components.errors import SwarError
-from components.model_files import MODEL_CARD, version_folder
+from components.model_files import MODEL_CARD, model_folder, version_folder
 from components.published_model import PublishedModel
 
 
@@ -67,6 +69,17 @@ def test_no_version_is_told(tmp_path):
         version_folder(tmp_path)
     with pytest.raises(SwarError, match="does not exist"):
         version_folder(tmp_path / "nope")
+
+
+def test_base_is_the_released_model_and_any_other_name_a_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(base_model, "base_model_folder", lambda: tmp_path / "released" / "1")
+    assert model_folder("base") == tmp_path / "released" / "1"
+    with pytest.raises(SwarError, match="'base' does not exist"):
+        model_folder("./base")
+    (tmp_path / "base" / "3").mkdir(parents=True)
+    (tmp_path / "base" / "3" / "saved_model.pb").write_bytes(b"")
+    assert model_folder("./base") == model_folder(Path("base")) == Path("base", "3")
 
 
 def test_the_card_is_read(toy):

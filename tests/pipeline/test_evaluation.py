@@ -13,6 +13,7 @@ import tensorflow as tf
 from rich.console import Console
 from sklearn.metrics import roc_auc_score
 
+from components import base_model
 from components.model_files import MODEL_CARD
 from components.nonspeech import nonspeech
 from components.pcm16 import pack_wav, to_pcm16
@@ -309,6 +310,18 @@ def test_a_trial_list_compares_whole_files(made, tmp_path, order):
     files = [(made.data / name).read_bytes() for name in ("asha/take0.wav", "asha/take1.wav")]
     distance, *_ = served.score(*np.split(served.embed(files).embedding, 2))
     assert found.trials["distance"][0] == pytest.approx(distance[0], rel=0.02)
+
+
+def test_the_base_model_is_evaluated_by_its_name(made, tmp_path, monkeypatch, capfd):
+    monkeypatch.setattr(base_model, "base_model_folder", lambda: made.version)
+    listed = write_list(
+        tmp_path, "1 asha/take0.wav asha/take1.wav", "0 asha/take0.wav dev/take1.wav"
+    )
+    arguments = ("--data", made.data, "--trials", listed, "--json")
+    assert exit_status(monkeypatch, "base", *arguments) == 0
+    base = json.loads(capfd.readouterr().out)
+    assert exit_status(monkeypatch, made.version, *arguments) == 0
+    assert base["slices"] == json.loads(capfd.readouterr().out)["slices"]
 
 
 def test_tables_for_people(made, tmp_path, monkeypatch, capfd):

@@ -1,7 +1,9 @@
 """Verify, enrol and identify without a server: the model runs in this process."""
 
 import json
+import subprocess
 import sys
+import types
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -135,6 +137,39 @@ def test_speakers_are_enrolled_and_identified(
     assert (status, out.splitlines()[0]) == (1, "unknown")
 
 
+@pytest.mark.slow
+def test_nothing_but_the_answer_is_on_the_terminal(models: Any, recordings: Any) -> None:
+    """TensorFlow's own messages are of its start, so that it takes a process of its own."""
+    a, b, _ = recordings
+    code = "import sys; sys.argv[0] = 'swar'; from pipeline.cli import main; main()"
+    ended = subprocess.run(
+        [sys.executable, "-c", code, "verify", a, b, "--model", models["different"]],
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).parents[2],
+    )
+    assert (ended.returncode, ended.stderr) == (1, "")
+    assert ended.stdout.startswith("different speakers (") and ended.stdout.count("\n") == 1
+
+
+def test_the_page_has_a_model_in_this_process(
+    models: Any, recordings: Any, tmp_path: Path, monkeypatch: Any, capfd: Any
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    given: list[Any] = []
+
+    def launch(client: Client, gallery: Any, **_: Any) -> None:
+        given.append((client.sample_rate, gallery.uri, client.verify(*recordings[:2])))
+
+    page = types.ModuleType("serving.app")
+    page.launch = launch  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "serving.app", page)
+    status, _, err = swar(monkeypatch, capfd, "app", "--model", models["same"])
+    assert (status, err) == (0, "")
+    ((rate, gallery, decision),) = given
+    assert (rate, gallery, decision.same_speaker) == (RATE, "gallery", True)
+
+
 def test_what_cannot_be_used_is_one_line(
     models: Any, recordings: Any, tmp_path: Path, monkeypatch: Any, capfd: Any
 ) -> None:
@@ -198,7 +233,7 @@ def test_the_base_model_answers_as_its_weights_do(released: Path, recordings: An
         (decision,) = client.score([one], [other])
     normalisation = CohortNormalisation(base.cohort, TRAINER.normalisation_nearest)
     sides = [normalisation.moments(vector[np.newaxis]) for vector in (one, other)]
-    distance = normalisation.normalise(np.linalg.norm(one - other)[np.newaxis], *sides)
+    distance = normalisation.normalise(np.linalg.norm((one - other)[np.newaxis], axis=1), *sides)
     assert decision.distance == pytest.approx(float(distance[0]), abs=1e-4)
 
 
