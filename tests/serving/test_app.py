@@ -173,13 +173,6 @@ def test_page_asks_no_font_server(page):
     assert not re.search(r"@import|@font-face|url\(['\"]?https?:", sheet)
 
 
-LAUNCH = """
-from serving import app, client, gallery
-app.launch(client.Client(), gallery.Gallery("gallery"), port={port})
-"""
-
-
-@pytest.mark.slow
 def test_page_asks_for_the_microphone_as_it_is(page):
     """Before any script of Gradio's: the browser's own cleaning of the sound is turned off."""
     html = requests.get(page.url, timeout=30).text
@@ -188,6 +181,13 @@ def test_page_asks_for_the_microphone_as_it_is(page):
     assert html.index(wanted) < html.index("</head>")
 
 
+LAUNCH = """
+from serving import app, client, gallery
+app.launch(client.Client(), gallery.Gallery("gallery"), port={port})
+"""
+
+
+@pytest.mark.slow
 def test_recordings_are_deleted_when_the_page_is_stopped(tmp_path, voices):
     command = [sys.executable, "-c", LAUNCH.format(port=free_port())]
     # Gradio keeps uploads in the folder for temporary files.
