@@ -59,7 +59,7 @@ class Speaker:
 
 @dataclass(frozen=True)
 class Stale:
-    """The recordings whose vectors another model than the endpoint's made."""
+    """The recordings whose vectors another model than the one in use made."""
 
     kept_ids: list[str]
     """Of those whose audio was kept."""
@@ -249,8 +249,9 @@ class Gallery:
         others = set(pc.unique(rows["model_digest"]).to_pylist()) - {model_digest}
         if others:
             raise SwarError(
-                f"the gallery {self.uri!r} was made with the model {min(others)}, the endpoint "
-                f"serves {model_digest}: their embeddings cannot be compared; run `swar reenroll`"
+                f"the gallery {self.uri!r} was made with the model {min(others)}, and "
+                f"{model_digest} is in use: their embeddings cannot be compared; run `swar "
+                "reenroll`"
             )
 
     def _unknown(self, name: str) -> SwarError:

@@ -189,7 +189,7 @@ def test_no_gallery_is_an_error_and_makes_none(gallery: Gallery) -> None:
 
 def test_another_models_embeddings_are_refused(gallery: Gallery) -> None:
     fill(gallery, 2)
-    wanted = f"made with the model {MODEL}, .* serves {OTHER_MODEL}.*swar reenroll"
+    wanted = f"made with the model {MODEL}, and {OTHER_MODEL} is in use.*swar reenroll"
     for ask in (
         lambda: gallery.nearest(unit(1), OTHER_MODEL, top=1),
         lambda: gallery.reference("speaker 0001", OTHER_MODEL),
