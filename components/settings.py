@@ -248,7 +248,7 @@ class TrainerSettings(Settings):
     epochs: PositiveCount = 9
     steps_per_epoch: PositiveCount | None = None
     """None: every pair once in an epoch."""
-    learning_rate: Positive = 1e-3
+    learning_rate: Positive = 3e-4
     """The highest, for steps of `pairs_per_batch` pairs. Steps of k times as many, on GPUs, take
     sqrt(k) times it; so it is with `end_learning_rate`."""
     end_learning_rate: Annotated[float, Field(ge=0.0)] = 1e-5

@@ -20,6 +20,7 @@ STEPS_PER_EPOCH: Final = 50
 # One model of all sets: few pairs of each of many speakers.
 COMMON: Final = {
     "trainer.weights": "none",
+    "trainer.learning_rate": "0.001",
     "speech.unseen_speaker_fraction": "0",
     "pairs.train.similar_per_speaker": "30",
     "pairs.held_out.similar_per_speaker": "10",

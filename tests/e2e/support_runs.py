@@ -52,6 +52,7 @@ SETTINGS = (
     "trainer.augmentation.tilt_probability=0",
     "trainer.augmentation.narrow_band_probability=0",
     "trainer.weights=none",
+    "trainer.learning_rate=0.001",
     "trainer.blocks=[1, 1, 1, 1]",
     "trainer.embedding_size=16",
     "trainer.pairs_per_batch=8",

@@ -139,7 +139,7 @@ def test_a_wrong_override_is_told_in_one_line(tmp_path: Path, override: str, tol
         (["trainer.weights=imagenet", "trainer.blocks=[1,1,1,1]"], "imagenet exist for"),
         (["trainer.time_mask_frames=96"], "can hide all 96 frames"),
         (["trainer.frequency_mask_mels=64"], "can hide all 64 mels"),
-        (["trainer.end_learning_rate=1"], "is above trainer.learning_rate 0.001"),
+        (["trainer.end_learning_rate=1"], "is above trainer.learning_rate 0.0003"),
         (["trainer.steps_per_epoch=2", "trainer.epochs=10"], "must be below the 20 steps"),
         (["speech.train_fraction=0.0"], "leaves nothing to train on"),
         (["speech.calibration_speaker_fraction=0.0"], "one of them must be 0 and the other not"),

@@ -32,6 +32,7 @@ SPEECH = SpeechSettings(sample_rate=8_000, require_voice=False)
 SPECTROGRAM = SpectrogramSettings(window_seconds=0.624, n_fft=256, hop_samples=128, n_mels=32)
 SMALL = TrainerSettings(
     weights="none",
+    learning_rate=1e-3,
     augmentation=AugmentationSettings(),  # the speakers of support_pairs differ in level alone
     blocks=(1, 1, 1, 1),
     embedding_size=8,
