@@ -47,7 +47,7 @@ class BaseModel:
 
     @classmethod
     def read(cls, folder: Path | None = None) -> Self:
-        """Reads a folder, that of the package unless told otherwise.
+        """Reads a folder, by default that of the package.
 
         Raises:
             SwarError: this installation has none, or a damaged one.
@@ -86,14 +86,13 @@ class BaseModel:
 
         spectrogram = SpectrogramSettings.model_validate(self.card["spectrogram"])
         frames = spectrogram.frames(int(self.card["sample_rate"]))
-        settings = self.trainer_settings().model_copy(update={"weights": "none"})
-        tower = build_tower(settings, spectrogram.n_mels, frames)
+        tower = build_tower(self.trainer_settings(), spectrogram.n_mels, frames)
         tower.set_weights([weight.astype(np.float32) for weight in self.weights])
         return tower
 
 
 def base_card(folder: Path | None = None) -> dict[str, Any]:
-    """The card of the base model in a folder, that of the package unless told otherwise.
+    """The card of the base model in a folder, by default that of the package.
 
     Raises:
         SwarError: this installation has none, or a damaged one.

@@ -263,7 +263,7 @@ class TrainerSettings(Settings):
     distances from so many nearest voices of `train`, from all where these are fewer; 0 is none."""
     normalisation_made_voices: Annotated[int, Field(ge=3)] | None = None
     """That many made voices, of the mean and covariance of those of `train`, stand for these in
-    the normalisation, so that the model holds nobody's own; None: the voices themselves."""
+    the normalisation, so that the model holds no speaker's own; None: those of `train`."""
     weight_averaging: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
     """Momentum of the moving average of the weights that is evaluated and kept; 0 is none."""
     augmentation: AugmentationSettings = LINES_AND_NOISE

@@ -27,7 +27,7 @@ _ABOUT: Final = (
     "unless you keep one for an enrolled speaker."
 )
 
-# By itself a browser takes out echo and noise and levels the voice, as nobody did in training:
+# By itself a browser takes out echo and noise and levels the voice, unlike in training:
 # the page asks for what the microphone gives. Gradio has no option for it.
 _RAW_MICROPHONE: Final = """<script>
 (() => {

@@ -1,7 +1,7 @@
 """Releases a published model as the base model: `pretrained/base.npz` and `pretrained/base.json`.
 
 `python -m benchmarks.base.release MODEL [FOLDER]`: MODEL is a published version of `--config base`
-(OUTPUT/published), FOLDER is `pretrained` unless told otherwise. Weights become float16, but those
+(OUTPUT/published), FOLDER is by default `pretrained`. Weights become float16, but those
 that average statistics or scale them, which need float32's range. The card says what it was made
 from; its digest is the released model's own.
 """

@@ -107,7 +107,7 @@ class BatchAugmentation:
         windows = tf.shape(spectrograms)[0]
         draws = _Draws(seed, tf.range(windows) if group is None else group)
         decibels = (tf.cast(spectrograms, tf.float32) / UINT8_PEAK - 1.0) * self._top_db
-        # The lowest step is the floor: nobody knows how far below it a sound was.
+        # The lowest step is the floor: how far below it a sound was is unknown.
         power = tf.where(spectrograms > 0, _power(decibels), 0.0)
         settings = self._settings
         changes = (

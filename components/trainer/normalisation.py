@@ -85,7 +85,7 @@ def voice_means(embedding: Floats, speaker: npt.NDArray[np.bytes_], *, unit_norm
 
 
 def made_voices(cohort: Floats, count: int, *, unit_norm: bool) -> Floats:
-    """Voices of nobody, drawn from a normal distribution that is fitted to a cohort.
+    """Made voices, drawn from a normal distribution that is fitted to a cohort.
 
     What is drawn depends on mean and covariance alone: it is no nearer to one of the voices that
     these were measured on than to others of their kind who were never heard.

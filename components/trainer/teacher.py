@@ -49,7 +49,7 @@ class Teacher:
     def __call__(self, recording: tf.Tensor) -> tf.Tensor:
         """float32 [N, D], of length 1, of string [N].
 
-        Raises tf.errors.InvalidArgumentError, when it runs, where the teacher did not hear one.
+        Raises tf.errors.InvalidArgumentError, when it runs, where the file lacks one.
         """
         row = self._row.lookup(recording)
         unheard = tf.boolean_mask(recording, row < 0)
