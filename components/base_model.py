@@ -1,6 +1,7 @@
 """The released base model: its weights in the package, its SavedModel in the user's cache."""
 
 import contextlib
+import functools
 import hashlib
 import json
 import logging
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     import keras
 
     from components.settings import TrainerSettings
+    from components.trainer.normalisation import CohortNormalisation
 
 WEIGHTS_FILE: Final = "base.npz"
 CARD_FILE: Final = "base.json"
@@ -90,6 +92,32 @@ class BaseModel:
         tower.set_weights([weight.astype(np.float32) for weight in self.weights])
         return tower
 
+    def distances(
+        self,
+        embedding: npt.NDArray[np.float32],
+        first: npt.NDArray[np.integer],
+        second: npt.NDArray[np.integer],
+    ) -> npt.NDArray[np.float32]:
+        """float32 [N], as the served model has them.
+
+        Args:
+            embedding: float32 [utterances, D], of `tower`.
+            first, second: [N], which utterances are compared.
+        """
+        from components.trainer.normalisation import distances
+
+        apart: npt.NDArray[np.float32] = distances(
+            embedding, first, second, self.normalisation
+        ).numpy()
+        return apart
+
+    @functools.cached_property
+    def normalisation(self) -> "CohortNormalisation":
+        """Of distances, by the cohort."""
+        from components.trainer.normalisation import CohortNormalisation
+
+        return CohortNormalisation(self.cohort, self.trainer_settings().normalisation_nearest)
+
 
 def base_card(folder: Path | None = None) -> dict[str, Any]:
     """The card of the base model in a folder, by default that of the package.
@@ -150,11 +178,10 @@ def _export(folder: Path) -> None:
     from components.settings import ServingSettings, SpectrogramSettings, SpeechSettings
     from components.trainer.calibration import Calibration
     from components.trainer.export import export
-    from components.trainer.normalisation import CohortNormalisation
     from components.trainer.recordings import FrontEnd
 
     base = BaseModel.read()
-    card, settings = base.card, base.trainer_settings()
+    card = base.card
     export(
         base.tower(),
         Calibration(card["threshold"], card["slope"]),
@@ -165,8 +192,8 @@ def _export(folder: Path) -> None:
         ),
         card,
         str(folder),
-        unit_norm=settings.unit_norm,
-        normalisation=CohortNormalisation(base.cohort, settings.normalisation_nearest),
+        unit_norm=base.trainer_settings().unit_norm,
+        normalisation=base.normalisation,
     )
 
 

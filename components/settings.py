@@ -331,6 +331,9 @@ class EvaluatorSettings(Settings):
     """On `eval` under each condition of `components.conditions`; chance is 0.5."""
     max_eer_increase: Fraction = 0.01
     """How much worse than the last blessed model `eval` may become, absolute."""
+    max_eer_increase_over_base: Fraction = 0.02
+    """Of a model trained from the base model, under each condition: how far its EER may be above
+    the base model's, absolute; a rise within the base model's 95 % interval is no rise."""
 
 
 class ReportSettings(Settings):

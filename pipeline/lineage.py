@@ -16,6 +16,7 @@ from components.conditions import CLEAN, CONDITIONS
 from components.evaluator.metrics import EQUAL_ERROR_RATE
 from components.evaluator.results import Slice
 from components.features import CONDITION
+from components.model_files import BASE
 
 
 def latest_outputs(store: MetadataStore) -> dict[str, metadata_store_pb2.Artifact]:
@@ -102,7 +103,9 @@ def unmet_thresholds(validation: validation_result_pb2.ValidationResult) -> list
             value = failure.metric_value.double_value.value
             if failure.metric_key.is_diff:
                 bound = failure.metric_threshold.change_threshold.absolute.value
-                told.append(f"{name} of {where} rose by {value:.4f}, allowed {bound:g}")
+                is_over_base = failure.metric_key.model_name == BASE
+                over = " over the base model's" if is_over_base else ""
+                told.append(f"{name} of {where} rose by {value:.4f}{over}, allowed {bound:g}")
             else:
                 bound = failure.metric_threshold.value_threshold.upper_bound.value
                 told.append(f"{name} of {where} is {value:.4f}, allowed {bound:g}")

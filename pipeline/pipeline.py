@@ -7,15 +7,17 @@ from pathlib import Path
 from typing import Any
 
 from ml_metadata.proto import metadata_store_pb2
-from tfx.components import Evaluator, StatisticsGen
+from tfx.components import StatisticsGen
 from tfx.orchestration.data_types import RuntimeParameter
 from tfx.orchestration.pipeline import Pipeline
 
 from components import features
+from components.base_model import base_digest
 from components.baseline import Baseline, LatestOtherBlessedModelStrategy, make_baseline
-from components.evaluator.config import eval_config
+from components.evaluator.component import Evaluator
 from components.example_validator.component import ExampleValidator
 from components.import_schema_gen.component import ImportSchemaGen
+from components.model_files import BASE
 from components.pusher.component import make_pusher
 from components.spectrogram_pair_gen.component import SpectrogramPairGen
 from components.speech_example_gen.component import SpeechExampleGen
@@ -106,7 +108,7 @@ def create_pipeline(
         provenance={
             "config_digest": config.training_digest(),
             "code_digest": code_digest("components.trainer"),
-            **parent_of(config.trainer, config.spectrogram),
+            **parent_of(config.trainer, config.spectrogram, config.speech.sample_rate),
         },
         checkpoints=ways.checkpoints or os.path.join(output, "checkpoints"),
         vertex_job=ways.vertex_job,
@@ -119,11 +121,11 @@ def create_pipeline(
         examples=pairs,
         model=model,
         baseline_model=baseline.outputs["model"] if baseline else None,
-        eval_config=eval_config(config.evaluator, held_out),
-        example_splits=held_out,
+        settings=config.evaluator,
+        splits=held_out,
+        base_digest=base_digest() if config.trainer.weights == BASE else None,
+        code_digest=code_digest("components.evaluator"),
     )
-    # TFX's Evaluator has no parameter for the code behind its metrics.
-    evaluator.spec.exec_properties["swar_digest"] = code_digest("components.evaluator")
     pusher = make_pusher(
         model=model,
         model_blessing=evaluator.outputs["blessing"],

@@ -151,7 +151,7 @@ def _train(job: Job) -> tuple[keras.Model, dict[str, Any]]:
     spectrogram, sample_rate = job.front_end.spectrogram, job.front_end.speech.sample_rate
     with strategy.scope():
         tower = build_tower(settings, job.train_shape.n_mels, job.train_shape.only_frames)
-        start(tower, settings, spectrogram)
+        start(tower, settings, spectrogram, sample_rate)
         model = compile_training(tower, settings, spectrogram, sample_rate, steps, pairs)
     clock = InputClock()
     train_patterns = job.patterns[features.TRAIN]

@@ -17,7 +17,12 @@ NONE: Final = "none"
 IMAGENET: Final = "imagenet"
 
 
-def start(tower: keras.Model, settings: TrainerSettings, spectrogram: SpectrogramSettings) -> None:
+def start(
+    tower: keras.Model,
+    settings: TrainerSettings,
+    spectrogram: SpectrogramSettings,
+    sample_rate: int,
+) -> None:
     """Gives a new tower the weights that the settings name.
 
     Raises:
@@ -30,17 +35,19 @@ def start(tower: keras.Model, settings: TrainerSettings, spectrogram: Spectrogra
         _load_imagenet(tower, settings)
     elif name == BASE:
         base = BaseModel.read()
-        _check_fits("the base model", base.card, settings, spectrogram)
+        _check_fits("the base model", base.card, settings, spectrogram, sample_rate)
         tower.set_weights([weight.astype("float32") for weight in base.weights])
     elif Path(name).is_dir():
         version = version_folder(Path(name))
-        _check_fits(str(version), read_card(version), settings, spectrogram)
+        _check_fits(str(version), read_card(version), settings, spectrogram, sample_rate)
         _load(tower, version / TOWER_WEIGHTS, name)
     else:
         _load(tower, Path(name), name)
 
 
-def parent_of(settings: TrainerSettings, spectrogram: SpectrogramSettings) -> dict[str, str]:
+def parent_of(
+    settings: TrainerSettings, spectrogram: SpectrogramSettings, sample_rate: int
+) -> dict[str, str]:
     """What a lineage says of the weights that a training starts from: their name and digest.
 
     Empty where these are none, ImageNet's, or not on this machine.
@@ -50,12 +57,12 @@ def parent_of(settings: TrainerSettings, spectrogram: SpectrogramSettings) -> di
     """
     name, path = settings.weights, Path(settings.weights)
     if name == BASE:
-        _check_fits("the base model", base_card(), settings, spectrogram)
+        _check_fits("the base model", base_card(), settings, spectrogram, sample_rate)
         return {"parent": BASE, "parent_digest": base_digest()}
     if path.is_dir():
         version = version_folder(path)
         card = read_card(version)
-        _check_fits(str(version), card, settings, spectrogram)
+        _check_fits(str(version), card, settings, spectrogram, sample_rate)
         return {"parent": name, "parent_digest": card["model_digest"]}
     if path.is_file():
         return {"parent": name, "parent_digest": hashlib.sha256(path.read_bytes()).hexdigest()}
@@ -63,13 +70,19 @@ def parent_of(settings: TrainerSettings, spectrogram: SpectrogramSettings) -> di
 
 
 def _check_fits(
-    name: str, card: dict[str, Any], settings: TrainerSettings, spectrogram: SpectrogramSettings
+    name: str,
+    card: dict[str, Any],
+    settings: TrainerSettings,
+    spectrogram: SpectrogramSettings,
+    sample_rate: int,
 ) -> None:
     theirs = {
+        "speech.sample_rate": card["sample_rate"],
         **{f"spectrogram.{key}": value for key, value in card["spectrogram"].items()},
         **{f"trainer.{key}": card["trainer"][key] for key in ("blocks", "head", "embedding_size")},
     }
     ours = {
+        "speech.sample_rate": sample_rate,
         **{f"spectrogram.{key}": value for key, value in spectrogram.model_dump().items()},
         "trainer.blocks": list(settings.blocks),
         "trainer.head": settings.head,

@@ -11,17 +11,22 @@ import pytest
 import tensorflow as tf
 import tensorflow_model_analysis as tfma
 from sklearn.metrics import precision_score, recall_score
-from tfx.components.evaluator.executor import Executor
 from tfx.types import artifact_utils, standard_artifacts
 from tfx.utils import json_utils, proto_utils
 
 from components import features
 from components.conditions import CLEAN, CONDITIONS
 from components.evaluator.config import eval_config
+from components.evaluator.executor import MAX_EER_INCREASE_OVER_BASE, Executor
 from components.evaluator.results import Slice, read_metrics
 from components.settings import EvaluatorSettings
 from components.trials import TrialHistogram, equal_error_rate
 from pipeline.lineage import unmet_thresholds
+from tests.components.evaluator.support_base_model import (
+    random_windows,
+    release_small_base_model,
+    with_windows,
+)
 
 ROOT = Path(__file__).parents[3]
 SIGNAL = features.sided(features.LEVEL_DBFS, "a")
@@ -75,7 +80,9 @@ def _trials(split, count, gender_pair, labels, seed, condition=CLEAN):
 
 def _feature(value):
     if isinstance(value, str):
-        return tf.train.Feature(bytes_list=tf.train.BytesList(value=[value.encode()]))
+        value = value.encode()
+    if isinstance(value, bytes):
+        return tf.train.Feature(bytes_list=tf.train.BytesList(value=[value]))
     if isinstance(value, int):
         return tf.train.Feature(int64_list=tf.train.Int64List(value=[value]))
     return tf.train.Feature(float_list=tf.train.FloatList(value=[value]))
@@ -130,8 +137,8 @@ def models(tmp_path_factory):
     }
 
 
-def _evaluate(directory, examples, model, settings, baseline=None):
-    """Runs TFX's executor; returns whether it blessed, and where the evaluation is."""
+def _evaluate(directory, examples, model, settings, baseline=None, **properties):
+    """Runs the executor; returns whether it blessed, and where the evaluation is."""
     evaluation = standard_artifacts.ModelEvaluation()
     evaluation.uri = str(directory / "evaluation")
     blessing = standard_artifacts.ModelBlessing()
@@ -151,9 +158,13 @@ def _evaluate(directory, examples, model, settings, baseline=None):
         {
             "eval_config": proto_utils.proto_to_json(config),
             "example_splits": json_utils.dumps(splits),
+            **properties,
         },
     )
-    return bool(blessing.get_int_custom_property("blessed")), evaluation.uri
+    blessed = bool(blessing.get_int_custom_property("blessed"))
+    (said,) = Path(blessing.uri).iterdir()
+    assert said.name == ("BLESSED" if blessed else "NOT_BLESSED")
+    return blessed, evaluation.uri
 
 
 LENIENT = EvaluatorSettings(max_eer_eval=0.2, max_eer_unseen=0.2, max_eer_increase=0.01)
@@ -325,6 +336,55 @@ def test_one_condition_that_fails_is_named_and_the_model_not_blessed(
     (why,) = unmet_thresholds(tfma.load_validation_result(uri))
     assert why.startswith("no trials in " if fault == "missing" else "eer of ")
     assert "eval under telephone" in why
+
+
+LOOSE = EvaluatorSettings(max_eer_eval=1.0, max_eer_unseen=1.0, max_eer_condition=1.0)
+
+
+@pytest.fixture
+def compared(tmp_path, trials_by_split, monkeypatch):
+    """Trials under conditions with windows that a small base model tells apart; their artifact."""
+    release_small_base_model(tmp_path / "base", monkeypatch)
+    windows = iter(random_windows(10_000))
+    trials = [
+        with_windows(trial, windows)
+        for seed, name in enumerate(CONDITIONS)
+        for trial in _trials("eval_conditions", 60, "male", (0, 1), seed, name)
+    ]
+    everything = {**trials_by_split, "eval_conditions": trials}
+    return _write_examples(tmp_path / "examples", everything)
+
+
+def test_a_model_worse_than_the_base_model_under_conditions_is_not_blessed(
+    tmp_path, models, compared
+):
+    allowed = {MAX_EER_INCREASE_OVER_BASE: 0.02}
+    blessed, uri = _evaluate(tmp_path, compared, models["bad"], LOOSE, **allowed)
+    assert not blessed
+    told = unmet_thresholds(tfma.load_validation_result(uri))
+    assert len(told) == len(CONDITIONS)
+    eer = read_metrics(uri)[Slice("eval_conditions", condition="telephone")]["eer"]
+    # The base model makes no error: same-speaker trials have the same window twice.
+    assert (
+        f"eer of eval under telephone rose by {eer:.4f} over the base model's, allowed 0.02" in told
+    )
+
+
+def test_a_model_as_good_as_the_base_model_within_its_interval_is_blessed(
+    tmp_path, models, compared
+):
+    allowed = {MAX_EER_INCREASE_OVER_BASE: 0.0}
+    blessed, uri = _evaluate(tmp_path, compared, models["good"], LOOSE, **allowed)
+    measured = read_metrics(uri)
+    assert any(
+        measured[Slice("eval_conditions", condition=name)]["eer"] > 0.0 for name in CONDITIONS
+    )
+    assert (blessed, unmet_thresholds(tfma.load_validation_result(uri))) == (True, [])
+
+
+def test_without_a_base_model_nothing_is_compared_with_it(tmp_path, models, compared):
+    blessed, uri = _evaluate(tmp_path, compared, models["bad"], LOOSE)
+    assert (blessed, unmet_thresholds(tfma.load_validation_result(uri))) == (True, [])
 
 
 def test_metrics_load_in_a_worker_that_does_not_import_tfx():

@@ -121,7 +121,7 @@ def test_imagenet_weights_of_keras_applications_make_the_same_network(tmp_path, 
     monkeypatch.setattr(keras.applications, "DenseNet121", download)
     settings = TrainerSettings(weights="imagenet")
     tower = build_tower(settings, 64, 96)
-    start(tower, settings, SpectrogramSettings())
+    start(tower, settings, SpectrogramSettings(), 16_000)
     assert asked == [{"include_top": False, "weights": "imagenet"}]
     for ours, theirs in zip(
         tower.get_layer("densenet").get_weights(), published.get_weights(), strict=True

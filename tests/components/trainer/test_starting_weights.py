@@ -16,7 +16,7 @@ from components.settings import SpectrogramSettings, TrainerSettings
 from components.trainer.starting_weights import parent_of, start
 from components.trainer.tower import build_tower
 
-MELS, FRAMES = 32, 32
+MELS, FRAMES, RATE = 32, 32, 16_000
 SMALL = TrainerSettings(blocks=(1, 1), embedding_size=8, weights="none")
 SPECTROGRAM = SpectrogramSettings(n_mels=MELS, window_seconds=0.5)
 
@@ -34,7 +34,7 @@ def shaken(tower):
 def started(weights, update=None):
     settings = SMALL.model_copy(update={"weights": str(weights), **(update or {})})
     tower = build_tower(settings, MELS, FRAMES)
-    start(tower, settings, SPECTROGRAM)
+    start(tower, settings, SPECTROGRAM, RATE)
     return tower
 
 
@@ -75,7 +75,7 @@ def publish(folder, tower, **update):
 
 def test_the_base_model_is_started_from_and_named_as_the_parent(released):
     assert_same(started("base"), released, rtol=1e-3)
-    parent = parent_of(SMALL.model_copy(update={"weights": "base"}), SPECTROGRAM)
+    parent = parent_of(SMALL.model_copy(update={"weights": "base"}), SPECTROGRAM, RATE)
     assert parent == {"parent": "base", "parent_digest": base_model.base_digest()}
 
 
@@ -84,9 +84,18 @@ def test_a_base_model_of_another_window_is_refused(released):
     other = SpectrogramSettings(n_mels=MELS, window_seconds=0.5, top_db=60.0)
     message = r"the base model was trained with spectrogram.top_db 80.0, not 60.0: set .* or "
     with pytest.raises(SwarError, match=message):
-        start(small_tower(), settings, other)
+        start(small_tower(), settings, other, RATE)
     with pytest.raises(SwarError, match=message):
-        parent_of(settings, other)
+        parent_of(settings, other, RATE)
+
+
+def test_a_base_model_of_another_sample_rate_is_refused(released):
+    settings = SMALL.model_copy(update={"weights": "base"})
+    message = r"the base model was trained with speech.sample_rate 16000, not 8000: set .* or "
+    with pytest.raises(SwarError, match=message):
+        start(small_tower(), settings, SPECTROGRAM, 8_000)
+    with pytest.raises(SwarError, match=message):
+        parent_of(settings, SPECTROGRAM, 8_000)
 
 
 def test_a_base_model_of_another_head_is_refused(released):
@@ -106,7 +115,7 @@ def test_a_published_model_is_started_from_and_named_as_the_parent(tmp_path):
     tower = shaken(small_tower())
     publish(tmp_path, tower)
     assert_same(started(tmp_path), tower)
-    parent = parent_of(SMALL.model_copy(update={"weights": str(tmp_path)}), SPECTROGRAM)
+    parent = parent_of(SMALL.model_copy(update={"weights": str(tmp_path)}), SPECTROGRAM, RATE)
     assert parent == {"parent": str(tmp_path), "parent_digest": "0123456789abcdef"}
 
 
@@ -132,7 +141,7 @@ def test_a_file_holds_a_tower_or_its_backbone(tmp_path):
     assert_same(started(tmp_path / "dense.weights.h5").get_layer("densenet"), backbone)
     of_file = SMALL.model_copy(update={"weights": str(tmp_path / "dense.weights.h5")})
     digest = hashlib.sha256((tmp_path / "dense.weights.h5").read_bytes()).hexdigest()
-    assert parent_of(of_file, SPECTROGRAM) == {
+    assert parent_of(of_file, SPECTROGRAM, RATE) == {
         "parent": of_file.weights,
         "parent_digest": digest,
     }
@@ -163,15 +172,15 @@ def test_weights_that_cannot_be_downloaded_are_named(monkeypatch):
     monkeypatch.setattr("keras.src.applications.densenet.file_utils.get_file", unreachable)
     settings = TrainerSettings(weights="imagenet")
     with pytest.raises(SwarError, match=r"trainer.weights 'imagenet' .*: URL fetch failure: set"):
-        start(build_tower(settings, 64, 96), settings, SpectrogramSettings())
+        start(build_tower(settings, 64, 96), settings, SpectrogramSettings(), RATE)
 
 
 def test_random_weights_have_no_parent():
     before = small_tower()
     weights = before.get_weights()
-    start(before, SMALL, SPECTROGRAM)
+    start(before, SMALL, SPECTROGRAM, RATE)
     for one, other in zip(before.get_weights(), weights, strict=True):
         np.testing.assert_array_equal(one, other)
     imagenet = SMALL.model_copy(update={"weights": "imagenet"})
-    assert parent_of(SMALL, SPECTROGRAM) == {} == parent_of(imagenet, SPECTROGRAM)
+    assert parent_of(SMALL, SPECTROGRAM, RATE) == {} == parent_of(imagenet, SPECTROGRAM, RATE)
     assert keras.config.dtype_policy().name == "float32"
