@@ -29,6 +29,13 @@ def decode(packed: bytes, n_mels: int) -> np.ndarray:
     return differences.cumsum(axis=1, dtype=np.uint8).cumsum(axis=0, dtype=np.uint8)
 
 
+def decode_in_graph(packed: tf.Tensor, n_mels: int) -> tf.Tensor:
+    """uint8 [n_mels, frames] of a string, of as many frames as there are, within a graph."""
+    differences = tf.io.decode_raw(tf.io.decode_compressed(packed, "ZLIB"), tf.uint8)
+    changes = tf.reshape(differences, [n_mels, -1])
+    return tf.cumsum(tf.cumsum(changes, axis=1), axis=0)
+
+
 def decode_batch(packed: tf.Tensor, n_mels: int, frames: int) -> tf.Tensor:
     """uint8 [N, n_mels, frames] of string [N], within a graph."""
     differences = tf.io.decode_raw(tf.io.decode_compressed(packed, "ZLIB"), tf.uint8)

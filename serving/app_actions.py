@@ -6,10 +6,11 @@ from typing import Final
 from components.errors import SwarError
 from serving import app_view as view
 from serving import recognition
-from serving.client import Client, display_name
+from serving.client import Client
 from serving.gallery import Gallery
+from serving.recordings import display_name
 
-Recording = str | None
+Upload = str | None
 """The path of a file; None where none was given."""
 
 _TOP: Final = 5
@@ -22,7 +23,7 @@ class Actions:
         self._client = client
         self._gallery = gallery
 
-    def verify(self, recording_a: Recording, recording_b: Recording) -> str:
+    def verify(self, recording_a: Upload, recording_b: Upload) -> str:
         """Whether one person speaks in both."""
         if recording_a is None or recording_b is None:
             return view.error("two recordings are needed: record or upload both")
@@ -31,7 +32,7 @@ class Actions:
             {recording_a: "recording A", recording_b: "recording B"},
         )
 
-    def enrol(self, name: str, keep_audio: bool, *recordings: Recording) -> str:
+    def enrol(self, name: str, keep_audio: bool, *recordings: Upload) -> str:
         """Adds recordings to a speaker, new or known."""
         given = {path: f"recording {n}" for n, path in enumerate(recordings, 1) if path is not None}
         if not name.strip():
@@ -47,7 +48,7 @@ class Actions:
             given,
         )
 
-    def identify(self, recording: Recording) -> str:
+    def identify(self, recording: Upload) -> str:
         """Who of the enrolled speakers is heard, if any."""
         if recording is None:
             return view.error("a recording is needed: record or upload one")

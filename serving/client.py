@@ -1,4 +1,4 @@
-"""Calls a Swar model, in this process or on a server, with any audio file.
+"""Calls a Swar model, in this process or on a server, with any recording.
 
 with Client.in_process() as client:  # the base model
     decision = client.verify("a.mp3", "b.m4a")
@@ -7,8 +7,6 @@ with Client("grpc://127.0.0.1:8500") as client:  # imports no TensorFlow
 """
 
 import contextlib
-import os
-import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
@@ -18,16 +16,13 @@ import numpy as np
 import numpy.typing as npt
 import tenacity
 
-from components import audio
 from components.errors import SwarError
-from components.pcm16 import pack_wav, to_pcm16
+from components.pcm16 import pack_wav
 from serving import answers, defaults
 from serving.answers import OK, Decision, Embedding
+from serving.recordings import AudioInput, display_name, listed, to_wav
 from serving.transport import Transport, Unavailable, connect
 from serving.wire import Input, ModelSpec, Tensor
-
-Audio = str | os.PathLike[str] | bytes
-"""An audio file: its path, or what it holds."""
 
 # What can be wrong with a recording, and what helps; of the statuses that the model gives.
 _FAULTS: Final[Mapping[str, str]] = {
@@ -45,42 +40,6 @@ _LONGEST_PAUSE_SECONDS: Final = 5.0
 def fault(name: str, status: str) -> SwarError:
     """The error for a recording whose status is not ok."""
     return SwarError(f"{name} {_FAULTS.get(status, f'was refused by the model: {status}')}")
-
-
-def display_name(recording: Audio) -> str:
-    """What a message calls a recording."""
-    return "the recording" if isinstance(recording, bytes) else repr(os.fspath(recording))
-
-
-def to_wav(recording: Audio, sample_rate: int = defaults.SAMPLE_RATE_HZ) -> bytes:
-    """A recording as the model takes it.
-
-    Decoded, resampled and mixed as the pipeline does; the level stays, the model sets it.
-
-    Args:
-        recording: any audio file.
-        sample_rate: the model's, in Hz.
-
-    Returns:
-        A WAV file, mono, 16-bit PCM at `sample_rate`.
-
-    Raises:
-        SwarError: it cannot be decoded.
-    """
-    try:
-        samples = _decode(recording, sample_rate)
-    except audio.AudioError as error:
-        raise SwarError(f"{display_name(recording)}: {error}: give another recording") from error
-    return pack_wav(to_pcm16(samples), sample_rate)
-
-
-def _decode(recording: Audio, sample_rate: int) -> audio.Samples:
-    if not isinstance(recording, bytes):
-        return audio.decode(recording, sample_rate=sample_rate)
-    with tempfile.NamedTemporaryFile(prefix="swar-recording-") as file:
-        file.write(recording)
-        file.flush()
-        return audio.decode(file.name, sample_rate=sample_rate)
 
 
 class Client:
@@ -157,9 +116,15 @@ class Client:
         """Closes the connections."""
         self._transport.close()
 
-    def embed(self, recordings: Sequence[Audio]) -> list[Embedding]:
-        """An embedding of each recording; one that is not usable has its status and NaNs."""
+    def embed(self, recordings: Sequence[AudioInput]) -> list[Embedding]:
+        """An embedding of each recording; one that is not usable has its status and NaNs.
+
+        Raises:
+            SwarError: a recording cannot be decoded, or as said of the class.
+            TypeError: `recordings` is a single one.
+        """
         embeddings: list[Embedding] = []
+        recordings = listed(recordings)
         for first in range(0, len(recordings), _FILES_PER_REQUEST):
             wavs = [
                 to_wav(recording, self.sample_rate)
@@ -171,7 +136,7 @@ class Client:
             self._check_rate(embedding.status)
         return embeddings
 
-    def verify(self, recording_a: Audio, recording_b: Audio) -> Decision:
+    def verify(self, recording_a: AudioInput, recording_b: AudioInput) -> Decision:
         """Whether the same person speaks in two recordings; SwarError where one is not usable."""
         wav_a, wav_b = (to_wav(each, self.sample_rate) for each in (recording_a, recording_b))
         inputs = {"audio_a": [wav_a], "audio_b": [wav_b]}

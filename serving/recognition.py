@@ -1,7 +1,6 @@
 """What people ask of a client and a gallery: enrol, verify, identify, enrol again."""
 
 import io
-import os
 import wave
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,8 +11,9 @@ import numpy as np
 from components.errors import SwarError
 from components.pcm16 import pack_wav
 from serving.answers import OK, Decision, Embedding, Vector
-from serving.client import Audio, Client, display_name, fault, to_wav
+from serving.client import Client, fault
 from serving.gallery import Enrolled, Enrolment, Gallery, recording_id, speaker_name
+from serving.recordings import AudioInput, display_name, file_name, listed, to_wav
 from serving.references import mean_embedding
 
 MIN_ENROLMENT_SECONDS: Final = 5.0
@@ -78,7 +78,7 @@ def enroll(
     client: Client,
     gallery: Gallery,
     name: str,
-    recordings: Sequence[Audio],
+    recordings: Sequence[AudioInput],
     *,
     keep_audio: bool = False,
 ) -> EnrolmentReport:
@@ -89,12 +89,12 @@ def enroll(
             already, hold less than MIN_ENROLMENT_SECONDS of speech.
     """
     name = speaker_name(name)
-    wavs = [to_wav(recording, client.sample_rate) for recording in recordings]
+    wavs = [to_wav(recording, client.sample_rate) for recording in listed(recordings)]
     given = []
     for recording, wav, embedding in zip(recordings, wavs, client.embed(wavs), strict=True):
         if embedding.status != OK:
             raise fault(display_name(recording), embedding.status)
-        given.append(Enrolment(embedding, _source(recording), wav))
+        given.append(Enrolment(embedding, file_name(recording), wav))
     known = Enrolled(np.zeros((0, 0), np.float32), 0.0, frozenset())
     if gallery.exists():
         known = gallery.enrolled(name, given[0].embedding.model_digest)
@@ -114,7 +114,9 @@ def enroll(
     return EnrolmentReport(name, added, seconds, parts)
 
 
-def identify(client: Client, gallery: Gallery, recording: Audio, *, top: int = 5) -> Identification:
+def identify(
+    client: Client, gallery: Gallery, recording: AudioInput, *, top: int = 5
+) -> Identification:
     """Who of the gallery speaks, with the `top` nearest; the model decides, not the ranking."""
     query = _usable_embedding(client, recording)
     neighbours = gallery.nearest(query.vector, query.model_digest, max(top, _SCORED))
@@ -137,7 +139,7 @@ def identify(client: Client, gallery: Gallery, recording: Audio, *, top: int = 5
     return Identification(speaker, candidates[:top])
 
 
-def verify_speaker(client: Client, gallery: Gallery, recording: Audio, name: str) -> Decision:
+def verify_speaker(client: Client, gallery: Gallery, recording: AudioInput, name: str) -> Decision:
     """Whether an enrolled speaker speaks in a recording."""
     query = _usable_embedding(client, recording)
     reference = gallery.reference(name, query.model_digest)
@@ -178,7 +180,7 @@ def reenroll(client: Client, gallery: Gallery) -> int:
     return done
 
 
-def _usable_embedding(client: Client, recording: Audio) -> Embedding:
+def _usable_embedding(client: Client, recording: AudioInput) -> Embedding:
     embedding = client.embed([recording])[0]
     if embedding.status != OK:
         raise fault(display_name(recording), embedding.status)
@@ -209,13 +211,6 @@ def _halves(wav: bytes) -> list[bytes]:
         rate = reader.getframerate()
         samples = np.frombuffer(reader.readframes(reader.getnframes()), "<i2")
     return [pack_wav(half, rate) for half in np.array_split(samples, 2)]
-
-
-def _source(recording: Audio) -> str:
-    """The file's name as it can be written; nothing for a recording that is no file."""
-    if isinstance(recording, bytes):
-        return ""
-    return os.fsencode(os.path.basename(recording)).decode("utf-8", "backslashreplace")
 
 
 def _batched(items: Sequence[str], size: int) -> list[Sequence[str]]:

@@ -12,7 +12,8 @@ import soundfile
 
 from components.errors import SwarError
 from components.pcm16 import pack_wav
-from serving.client import Client, to_wav
+from serving.client import Client
+from serving.recordings import to_wav
 from tests.serving.support_endpoint import RATE, FakeModel, voice
 
 

@@ -347,7 +347,8 @@ def compared(tmp_path, trials_by_split, monkeypatch):
     release_small_base_model(tmp_path / "base", monkeypatch)
     windows = iter(random_windows(10_000))
     trials = [
-        with_windows(trial, windows)
+        # Easier than those of the other splits: the good model makes an error here and there.
+        with_windows({**trial, SIGNAL: trial[SIGNAL] * (0.7 if trial["label"] else 1.0)}, windows)
         for seed, name in enumerate(CONDITIONS)
         for trial in _trials("eval_conditions", 60, "male", (0, 1), seed, name)
     ]

@@ -1,0 +1,106 @@
+"""Recordings as callers have them, and as the model takes them: WAV files at its rate."""
+
+import os
+import tempfile
+from collections.abc import Sequence
+from typing import IO, BinaryIO, Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import soundfile
+
+from components import audio
+from components.errors import SwarError
+from components.pcm16 import pack_wav, to_pcm16
+from serving import defaults
+
+_INT16_FULL_SCALE: Final = 32768.0
+
+
+class Waveform(NamedTuple):
+    """Samples in memory."""
+
+    samples: npt.NDArray[np.generic]
+    """[N] or [N, channels]; floats of full scale 1, or int16."""
+    sample_rate_hz: int
+
+
+AudioInput = str | os.PathLike[str] | bytes | BinaryIO | Waveform | npt.NDArray[np.generic]
+"""An audio file (its path, what it holds, or a binary file object that is read), or samples: a
+`Waveform`, or an array of them alone, which are at the model's rate."""
+
+
+def display_name(recording: AudioInput) -> str:
+    """What a message calls a recording."""
+    if isinstance(recording, str | os.PathLike):
+        return repr(os.fspath(recording))
+    return "the recording"
+
+
+def file_name(recording: AudioInput) -> str:
+    """The file's name as it can be written; empty for a recording that is no path."""
+    if not isinstance(recording, str | os.PathLike):
+        return ""
+    return os.fsencode(os.path.basename(recording)).decode("utf-8", "backslashreplace")
+
+
+def to_wav(recording: AudioInput, sample_rate: int = defaults.SAMPLE_RATE_HZ) -> bytes:
+    """A recording as the model takes it.
+
+    Decoded, resampled and mixed as the pipeline does; the level stays, the model sets it.
+
+    Args:
+        recording: an audio file of any format, or samples.
+        sample_rate: the model's, in Hz.
+
+    Returns:
+        A WAV file, mono, 16-bit PCM at `sample_rate`.
+
+    Raises:
+        SwarError: it cannot be decoded.
+        TypeError: it is none of what `AudioInput` names.
+    """
+    try:
+        samples = _decode(recording, sample_rate)
+    except audio.AudioError as error:
+        raise SwarError(f"{display_name(recording)}: {error}: give another recording") from error
+    return pack_wav(to_pcm16(samples), sample_rate)
+
+
+def listed(recordings: Sequence[AudioInput]) -> Sequence[AudioInput]:
+    """The same; a TypeError for a single recording in place of a list of them."""
+    if isinstance(recordings, str | os.PathLike | bytes | Waveform | np.ndarray):
+        raise TypeError("a list of recordings is needed: put the recording into one")
+    return recordings
+
+
+def _decode(recording: AudioInput, sample_rate: int) -> audio.Samples:
+    if isinstance(recording, str | os.PathLike):
+        return audio.decode(recording, sample_rate=sample_rate)
+    with tempfile.NamedTemporaryFile(prefix="swar-recording-") as file:
+        if isinstance(recording, np.ndarray):
+            recording = Waveform(recording, sample_rate)
+        if isinstance(recording, Waveform):
+            _write_wav(file, recording)
+        elif isinstance(recording, bytes):
+            file.write(recording)
+        elif hasattr(recording, "read"):
+            file.write(recording.read())
+        else:
+            raise TypeError(f"{type(recording).__name__} is no recording")
+        file.flush()
+        return audio.decode(file.name, sample_rate=sample_rate)
+
+
+def _write_wav(file: IO[bytes], waveform: Waveform) -> None:
+    samples = np.asarray(waveform.samples)
+    if samples.ndim not in (1, 2) or not (samples.dtype == np.int16 or samples.dtype.kind == "f"):
+        raise TypeError(
+            f"samples are float or int16, [N] or [N, channels], not {samples.dtype} "
+            f"{list(samples.shape)}"
+        )
+    if samples.dtype == np.int16:
+        samples = samples / _INT16_FULL_SCALE
+    soundfile.write(
+        file, samples.astype(np.float32), waveform.sample_rate_hz, format="WAV", subtype="FLOAT"
+    )

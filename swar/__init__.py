@@ -1,0 +1,72 @@
+"""Swar in Python: verify, identify and embed recordings, and read the pairs of a run.
+
+import swar
+
+model = swar.load()  # the base model, in this process
+model.verify("a.mp3", "b.wav").probability
+"""
+
+import importlib
+import os
+from typing import TYPE_CHECKING, Any, Final
+
+from components.errors import SwarError as SwarError
+
+if TYPE_CHECKING:
+    from components.read_pairs import read_pairs as read_pairs
+    from serving.client import Client as Client
+    from serving.gallery import Gallery as Gallery
+    from serving.recognition import enroll as enroll
+    from serving.recognition import identify as identify
+    from serving.recognition import verify_speaker as verify_speaker
+    from serving.recordings import Waveform as Waveform
+
+# Imported when they are asked for: each needs its own libraries, which take seconds to import.
+_MODULES: Final = {
+    "Client": "serving.client",
+    "Gallery": "serving.gallery",
+    "Waveform": "serving.recordings",
+    "enroll": "serving.recognition",
+    "identify": "serving.recognition",
+    "read_pairs": "components.read_pairs",
+    "verify_speaker": "serving.recognition",
+}
+
+__all__ = [
+    "Client",
+    "Gallery",
+    "SwarError",
+    "Waveform",
+    "enroll",
+    "identify",
+    "load",
+    "read_pairs",
+    "verify_speaker",
+]
+
+
+def load(model: str | os.PathLike[str] = "base") -> "Client":
+    """A model in this process, without a server; the first call loads TensorFlow and the model.
+
+    Args:
+        model: `base`, a published version, or a folder of versions such as OUTPUT/published.
+
+    Returns:
+        A client of it, as of a served model.
+
+    Raises:
+        SwarError: there is no such model, or a library that it needs is not installed.
+    """
+    from serving.client import Client
+
+    return Client.in_process(os.fspath(model))
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module 'swar' has no attribute {name!r}")
+    return getattr(importlib.import_module(_MODULES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

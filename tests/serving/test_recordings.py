@@ -1,0 +1,89 @@
+"""Recordings in all the forms that callers have them in."""
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+
+from components.errors import SwarError
+from serving.client import Client
+from serving.recordings import Waveform, file_name, to_wav
+from tests.serving.support_endpoint import RATE, voice
+
+SECONDS = 3.0
+FLOATS = voice(180.0, SECONDS)
+INTEGERS = np.round(FLOATS * 32767).astype(np.int16)
+
+
+def decoded(wav: bytes) -> np.ndarray:
+    with soundfile.SoundFile(io.BytesIO(wav)) as file:
+        assert file.samplerate == RATE
+        samples: np.ndarray = file.read(dtype="float32")
+    return samples
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    soundfile.write(tmp_path / "voice.wav", FLOATS, RATE, subtype="PCM_16")
+    return tmp_path / "voice.wav"
+
+
+def test_a_path_its_bytes_and_a_file_object_are_one_recording(path: Path) -> None:
+    expected = to_wav(path)
+    assert to_wav(str(path)) == to_wav(path.read_bytes()) == expected
+    with path.open("rb") as file:
+        assert to_wav(file) == expected
+    assert to_wav(io.BytesIO(path.read_bytes())) == expected
+
+
+@pytest.mark.parametrize(
+    "samples", [FLOATS, FLOATS.astype(np.float64), INTEGERS], ids=["float32", "float64", "int16"]
+)
+def test_samples_are_as_loud_as_their_file(path: Path, samples: Any) -> None:
+    np.testing.assert_allclose(decoded(to_wav(samples)), decoded(to_wav(path)), atol=2.0 / 32768)
+
+
+def test_samples_of_another_rate_and_of_two_channels_are_resampled_and_mixed() -> None:
+    stereo = np.stack([voice(180.0, SECONDS, rate=44_100)] * 2, axis=1)
+    heard = decoded(to_wav(Waveform(stereo, 44_100)))
+    assert len(heard) == pytest.approx(SECONDS * RATE, abs=1)
+    spectrum = np.abs(np.fft.rfft(heard))
+    assert np.argmax(spectrum) * RATE / len(heard) == pytest.approx(180.0, abs=1.0)
+
+
+@pytest.mark.parametrize(
+    "samples", [np.zeros(10, np.int64), np.zeros((2, 2, 2)), np.zeros(4, np.complex64)]
+)
+def test_arrays_that_are_no_samples_are_a_type_error(samples: Any) -> None:
+    with pytest.raises(TypeError, match="samples are float or int16"):
+        to_wav(samples)
+
+
+def test_samples_that_are_not_finite_are_refused() -> None:
+    with pytest.raises(SwarError, match=r"the recording: .*give another recording"):
+        to_wav(np.full(RATE, np.nan, np.float32))
+
+
+def test_what_is_no_recording_is_a_type_error() -> None:
+    with pytest.raises(TypeError, match="int is no recording"):
+        to_wav(7)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("one", ["a.wav", Path("a.wav"), b"RIFF", FLOATS, Waveform(FLOATS, RATE)])
+def test_a_single_recording_is_no_list_of_them(client: Client, one: Any) -> None:
+    with pytest.raises(TypeError, match="a list of recordings is needed"):
+        client.embed(one)
+
+
+def test_arrays_verify_as_files_do(client: Client, path: Path) -> None:
+    decision = client.verify(path, Waveform(voice(180.0, SECONDS, rate=22_050), 22_050))
+    assert decision.same_speaker
+    assert not client.verify(path, voice(400.0, SECONDS)).same_speaker
+
+
+def test_only_a_path_has_a_file_name() -> None:
+    assert file_name("/x/nöt.wav") == "nöt.wav"
+    assert file_name(b"RIFF") == file_name(FLOATS) == file_name(io.BytesIO()) == ""
