@@ -244,13 +244,16 @@ def verify_command(
     if (file_b is None) == (speaker is None):
         raise typer.BadParameter("give a second recording or --speaker NAME, one of them")
     connection = _client(model, url, model_name, sample_rate, deadline)
-    from serving import display, recognition
-    from serving.gallery import Gallery
+    from serving import display
 
     with connection as client:
         if file_b is not None:
             decision = client.verify(file_a, file_b)
         else:
+            # Only here: the gallery's libraries take half a second to import.
+            from serving import recognition
+            from serving.gallery import Gallery
+
             assert speaker is not None  # checked above
             decision = recognition.verify_speaker(client, Gallery(gallery), file_a, speaker)
     display.decision(decision, as_json=as_json)

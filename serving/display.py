@@ -4,18 +4,20 @@ import dataclasses
 import json
 import math
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from serving.answers import Decision
-from serving.gallery import Speaker
-from serving.recognition import Candidate, EnrolmentReport, Identification
+
+if TYPE_CHECKING:  # their libraries take half a second to import
+    from serving.gallery import Speaker
+    from serving.recognition import Candidate, EnrolmentReport, Identification
 
 
-def enrolment(report: EnrolmentReport, *, as_json: bool) -> None:
+def enrolment(report: "EnrolmentReport", *, as_json: bool) -> None:
     """What an enrolment did, with a warning for each recording that does not fit the others."""
     misfits = [part.source for part in report.parts if not part.matches]
     if as_json:
@@ -51,7 +53,7 @@ def decision(decided: Decision, *, as_json: bool) -> None:
         _say(f"different speakers ({_figures(decided)})", "red")
 
 
-def identification(identified: Identification, *, as_json: bool) -> None:
+def identification(identified: "Identification", *, as_json: bool) -> None:
     """Who speaks, and the nearest speakers."""
     if as_json:
         _print_json(
@@ -74,7 +76,7 @@ def identification(identified: Identification, *, as_json: bool) -> None:
         )
 
 
-def speakers(everybody: Sequence[Speaker], *, as_json: bool) -> None:
+def speakers(everybody: "Sequence[Speaker]", *, as_json: bool) -> None:
     """The enrolled speakers."""
     if as_json:
         _print_json(
@@ -120,7 +122,7 @@ def reenrolled(recordings: int, *, as_json: bool) -> None:
         _say("the gallery fits the model already")
 
 
-def _candidate(candidate: Candidate) -> tuple[str, ...]:
+def _candidate(candidate: "Candidate") -> tuple[str, ...]:
     decided = candidate.decision
     return (
         candidate.speaker,

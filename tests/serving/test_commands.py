@@ -252,6 +252,29 @@ def test_help_loads_nothing_heavy() -> None:
     assert ended.stdout.strip() == "set()"
 
 
+def test_two_recordings_are_compared_without_the_gallerys_libraries(tmp_path: Path) -> None:
+    path = tmp_path / "a.wav"
+    soundfile.write(path, voice(120.0, 3.0), RATE)
+    code = """
+import atexit, sys
+from pipeline.cli import main
+from tests.serving.support_endpoint import FakeModel, grpc_endpoint
+heavy = {"lancedb", "pyarrow", "pandas", "tensorflow"}
+atexit.register(lambda: print(heavy & set(sys.modules)))
+with grpc_endpoint(FakeModel()) as url:
+    sys.argv = ["swar", "verify", *sys.argv[1:], "--url", url]
+    main()
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", code, path, path],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=Path(__file__).parents[2],
+    )
+    assert ended.stdout.splitlines()[-1] == "set()"
+
+
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [

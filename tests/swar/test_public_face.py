@@ -8,9 +8,7 @@ import numpy as np
 import pytest
 
 import swar
-from components import features, spectrogram_codec
-
-MELS, FRAMES = 16, 12
+from tests.swar.support_pairs import MELS, write_pair
 
 
 def test_importing_swar_loads_no_library_that_takes_long() -> None:
@@ -36,32 +34,6 @@ def test_another_name_is_an_attribute_error() -> None:
 def test_a_model_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(swar.SwarError, match="nothing-here"):
         swar.load(tmp_path / "nothing-here")
-
-
-def write_pair(file: Path, split: str, index: int) -> np.ndarray:
-    import tensorflow as tf
-
-    windows = np.random.default_rng(index).integers(0, 256, (2, MELS, FRAMES), np.uint8)
-    values: dict[str, bytes | int | float] = {
-        features.SPLIT: split.encode(),
-        features.CONDITION: b"clean",
-        features.GENDER_PAIR: b"unknown",
-        features.PAIR_ID: b"%d" % index,
-        features.LABEL: index % 2,
-    }
-    for side, window in zip(features.SIDES, windows, strict=True):
-        values |= {
-            features.sided(features.SPECTROGRAM, side): spectrogram_codec.encode(window),
-            features.sided(features.SPEAKER, side): b"Sita",
-            features.sided(features.GENDER, side): b"female",
-            features.sided(features.RECORDING, side): b"Sita/1.wav",
-            features.sided(features.START_SECONDS, side): 0.5 * index,
-            features.sided(features.LEVEL_DBFS, side): -20.0,
-        }
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with tf.io.TFRecordWriter(str(file)) as writer:
-        writer.write(features.example(values).SerializeToString())
-    return windows
 
 
 def test_pairs_of_the_newest_run_are_read_as_arrays(tmp_path: Path) -> None:
