@@ -1,8 +1,9 @@
 """What a Swar model answers, checked: never a number that the model did not mean."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -38,6 +39,29 @@ class Decision:
     """Calibrated P(same speaker)."""
     same_speaker: bool
     """At the threshold that the model was calibrated to."""
+
+
+@dataclass(frozen=True)
+class Description:
+    """What a model says of itself."""
+
+    sample_rate_hz: int
+    """Of the WAVs that it takes."""
+    embedding_size: int
+    threshold: float
+    """The distance from which on two recordings are of two speakers."""
+    model_digest: str
+    """Names the model: vectors of two models cannot be compared."""
+    card: dict[str, Any]
+    """What it was made from, as in the SavedModel's `assets.extra/swar.json`."""
+
+
+def description(outputs: Mapping[str, Tensor]) -> Description:
+    """The answer of `describe` to one query; raises as `embeddings` does."""
+    rate, size = (int(_numbers(outputs, name, 1)[0]) for name in ("sample_rate", "embedding_size"))
+    (threshold,) = _numbers(outputs, "threshold", 1)
+    (digest,), (card,) = (_texts(outputs, name, 1) for name in ("model_digest", "card"))
+    return Description(rate, size, float(threshold), digest, json.loads(card))
 
 
 def embeddings(outputs: Mapping[str, Tensor], count: int) -> list[Embedding]:

@@ -17,9 +17,8 @@ import numpy.typing as npt
 import tenacity
 
 from components.errors import SwarError
-from components.pcm16 import pack_wav
 from serving import answers, defaults
-from serving.answers import OK, Decision, Embedding
+from serving.answers import OK, Decision, Description, Embedding
 from serving.recordings import AudioInput, display_name, listed, to_wav
 from serving.transport import Transport, Unavailable, connect
 from serving.wire import Input, ModelSpec, Tensor
@@ -32,6 +31,8 @@ _FAULTS: Final[Mapping[str, str]] = {
     "no_speech": "has too little speech in it: record a few seconds, closer to the microphone",
     "too_long": "is longer than the model accepts: cut it into shorter files",
 }
+DESCRIBE: Final = "describe"
+"""The signature that every model has."""
 _FILES_PER_REQUEST: Final = 8  # bounds a request's bytes and the model's batch
 _FIRST_PAUSE_SECONDS: Final = 0.1
 _LONGEST_PAUSE_SECONDS: Final = 5.0
@@ -50,7 +51,6 @@ class Client:
         model: its name; the newest version answers, unless one is named by
         version: a number, or
         label: such as "stable".
-        sample_rate: what the model was trained at, in Hz.
         deadline_seconds: for one request, with all its attempts.
         attempts: how often a request is sent where the server is not there or is overloaded.
         transport: how the model is called, in place of the URL, which then only names it.
@@ -66,7 +66,6 @@ class Client:
         model: str = defaults.MODEL_NAME,
         version: int | None = None,
         label: str | None = None,
-        sample_rate: int = defaults.SAMPLE_RATE_HZ,
         deadline_seconds: float = defaults.DEADLINE_SECONDS,
         attempts: int = 5,
         transport: Transport | None = None,
@@ -74,7 +73,7 @@ class Client:
         if version is not None and label is not None:
             raise SwarError("a model is asked for by version or by label, not by both")
         self.url = url
-        self.sample_rate = sample_rate
+        self._description: Description | None = None
         self._deadline_seconds = deadline_seconds
         self._attempts = attempts
         self._transport = transport or connect(url, ModelSpec(model, version, label))
@@ -99,7 +98,7 @@ class Client:
                 f"{error.name} is missing, which a model in this process needs: install "
                 "'swar[pipeline]', or name a server with --url"
             ) from error
-        return cls(model, sample_rate=transport.sample_rate, transport=transport)
+        return cls(model, transport=transport)
 
     def __enter__(self) -> Self:
         return self
@@ -115,6 +114,26 @@ class Client:
     def close(self) -> None:
         """Closes the connections."""
         self._transport.close()
+
+    @property
+    def sample_rate(self) -> int:
+        """Of the WAVs that the model takes, in Hz; it is asked once."""
+        if self._description is None:
+            self._description = self.describe()
+        return self._description.sample_rate_hz
+
+    def describe(self) -> Description:
+        """What the model that answers now says of itself."""
+        try:
+            with self._answer_of(DESCRIBE, {"query": [b""]}) as outputs:
+                return answers.description(outputs)
+        except SwarError as error:
+            if DESCRIBE not in str(error):
+                raise
+            raise SwarError(
+                f"the model at {self.url} is of an older version of swar, which does not describe "
+                f"itself: publish it again ({error})"
+            ) from error
 
     def embed(self, recordings: Sequence[AudioInput]) -> list[Embedding]:
         """An embedding of each recording; one that is not usable has its status and NaNs.
@@ -159,14 +178,14 @@ class Client:
 
     def model_digest(self) -> str:
         """Names the model that answers now: the digest that its embeddings carry."""
-        silence = pack_wav(np.zeros(self.sample_rate, np.int16), self.sample_rate)
-        return self.embed([silence])[0].model_digest
+        return self.describe().model_digest
 
     def _check_rate(self, status: str) -> None:
         if status == "wrong_sample_rate":
+            self._description = None
             raise SwarError(
-                f"the model was not trained at {self.sample_rate} Hz: give its rate with "
-                "--sample-rate; it is `sample_rate` in the model's assets.extra/swar.json"
+                f"{self.url} answers with another model than before, which takes another sample "
+                "rate: call it again"
             )
 
     @contextlib.contextmanager

@@ -36,10 +36,6 @@ UrlOption = Annotated[
 ModelNameOption = Annotated[
     str | None, typer.Option("--model-name", help=f"What it calls it. [{defaults.MODEL_NAME}]")
 ]
-SampleRateOption = Annotated[
-    int | None,
-    typer.Option("--sample-rate", help=f"Of its model, Hz. [{defaults.SAMPLE_RATE_HZ}]", min=1),
-]
 DeadlineOption = Annotated[
     float | None,
     typer.Option(
@@ -59,7 +55,6 @@ def _client(
     model: str | None,
     url: str | None,
     model_name: str | None,
-    sample_rate: int | None,
     deadline: float | None,
 ) -> contextlib.AbstractContextManager["Client"]:
     """The client that the options name; they are checked before anything is imported or opened.
@@ -69,7 +64,6 @@ def _client(
     """
     of_server = {
         "--model-name": model_name,
-        "--sample-rate": sample_rate,
         "--deadline": deadline,
     }
     if url is not None and model is not None:
@@ -81,7 +75,6 @@ def _client(
     return _of_server(
         url,
         defaults.MODEL_NAME if model_name is None else model_name,
-        defaults.SAMPLE_RATE_HZ if sample_rate is None else sample_rate,
         defaults.DEADLINE_SECONDS if deadline is None else deadline,
     )
 
@@ -95,12 +88,10 @@ def _in_process(model: str) -> Iterator["Client"]:
 
 
 @contextlib.contextmanager
-def _of_server(url: str, model_name: str, sample_rate: int, deadline: float) -> Iterator["Client"]:
+def _of_server(url: str, model_name: str, deadline: float) -> Iterator["Client"]:
     from serving.client import Client
 
-    with Client(
-        url, model=model_name, sample_rate=sample_rate, deadline_seconds=deadline
-    ) as client:
+    with Client(url, model=model_name, deadline_seconds=deadline) as client:
         yield client
 
 
@@ -184,11 +175,10 @@ def app_command(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Where the page is.", min=0, max=65535)] = 7860,
     model_name: ModelNameOption = None,
-    sample_rate: SampleRateOption = None,
     deadline: DeadlineOption = None,
 ) -> None:
     """Open the web page: record or upload, enrol, verify, identify."""
-    connection = _client(model, url, model_name, sample_rate, deadline)
+    connection = _client(model, url, model_name, deadline)
     from serving.app import launch
     from serving.gallery import Gallery
 
@@ -209,12 +199,11 @@ def enroll_command(
     url: UrlOption = None,
     gallery: GalleryOption = defaults.GALLERY,
     model_name: ModelNameOption = None,
-    sample_rate: SampleRateOption = None,
     deadline: DeadlineOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Enrol a speaker, or add recordings to one."""
-    connection = _client(model, url, model_name, sample_rate, deadline)
+    connection = _client(model, url, model_name, deadline)
     from serving import display, recognition
     from serving.gallery import Gallery
 
@@ -236,14 +225,13 @@ def verify_command(
     url: UrlOption = None,
     gallery: GalleryOption = defaults.GALLERY,
     model_name: ModelNameOption = None,
-    sample_rate: SampleRateOption = None,
     deadline: DeadlineOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Tell whether one person speaks in both. Exit status: 0 same, 1 different, 2 error."""
     if (file_b is None) == (speaker is None):
         raise typer.BadParameter("give a second recording or --speaker NAME, one of them")
-    connection = _client(model, url, model_name, sample_rate, deadline)
+    connection = _client(model, url, model_name, deadline)
     from serving import display
 
     with connection as client:
@@ -269,12 +257,11 @@ def identify_command(
     url: UrlOption = None,
     gallery: GalleryOption = defaults.GALLERY,
     model_name: ModelNameOption = None,
-    sample_rate: SampleRateOption = None,
     deadline: DeadlineOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Tell who speaks, or "unknown". Exit status: 0 known, 1 unknown, 2 error."""
-    connection = _client(model, url, model_name, sample_rate, deadline)
+    connection = _client(model, url, model_name, deadline)
     from serving import display, recognition
     from serving.gallery import Gallery
 
@@ -313,12 +300,11 @@ def reenroll_command(
     url: UrlOption = None,
     gallery: GalleryOption = defaults.GALLERY,
     model_name: ModelNameOption = None,
-    sample_rate: SampleRateOption = None,
     deadline: DeadlineOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Fit the gallery to a new model, from the recordings that were kept."""
-    connection = _client(model, url, model_name, sample_rate, deadline)
+    connection = _client(model, url, model_name, deadline)
     from serving import display, recognition
     from serving.gallery import Gallery
 

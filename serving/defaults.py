@@ -5,7 +5,6 @@ from typing import Final
 URL: Final = "grpc://127.0.0.1:8500"
 MODEL: Final = "base"
 MODEL_NAME: Final = "swar"
-SAMPLE_RATE_HZ: Final = 16_000
 DEADLINE_SECONDS: Final = 60.0
 GALLERY: Final = "gallery"
 MAX_BATCH_SIZE: Final = 16

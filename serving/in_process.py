@@ -1,17 +1,19 @@
 """A published model in this process, called as a served one is."""
 
 import contextlib
+import json
 import logging
 import os
 import sys
 import threading
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from components.errors import SwarError
 from components.model_files import model_folder, read_card
+from serving.client import DESCRIBE
 from serving.wire import Input, Tensor
 
 if TYPE_CHECKING:
@@ -25,7 +27,6 @@ class InProcessTransport:
 
     Attributes:
         folder: of the model's version.
-        sample_rate: of the WAVs that it takes, in Hz.
     """
 
     def __init__(self, model: str) -> None:
@@ -39,7 +40,7 @@ class InProcessTransport:
         """
         with without_native_messages():  # of the base model, which may be made now
             self.folder = model_folder(model)
-        self.sample_rate = int(read_card(self.folder)["sample_rate"])
+        self._card = read_card(self.folder)
         self._loaded: PublishedModel | None = None
         self._loading = threading.Lock()
 
@@ -51,6 +52,8 @@ class InProcessTransport:
         Raises:
             SwarError: the model cannot be loaded, or refuses the inputs.
         """
+        if signature == DESCRIBE:  # the card says it, without TensorFlow
+            return _described(self._card)
         model = self._model()
         import tensorflow as tf
 
@@ -78,6 +81,14 @@ class InProcessTransport:
 
     def close(self) -> None:
         """Nothing to close."""
+
+
+def _described(card: Mapping[str, Any]) -> dict[str, Tensor]:
+    numbers = ("sample_rate", "embedding_size", "threshold")
+    texts = {"model_digest": card["model_digest"], "card": json.dumps(card)}
+    return {name: np.array([card[name]]) for name in numbers} | {
+        name: np.array([text.encode()], object) for name, text in texts.items()
+    }
 
 
 @contextlib.contextmanager

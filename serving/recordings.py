@@ -12,7 +12,6 @@ import soundfile
 from components import audio
 from components.errors import SwarError
 from components.pcm16 import pack_wav, to_pcm16
-from serving import defaults
 
 _INT16_FULL_SCALE: Final = 32768.0
 
@@ -44,7 +43,7 @@ def file_name(recording: AudioInput) -> str:
     return os.fsencode(os.path.basename(recording)).decode("utf-8", "backslashreplace")
 
 
-def to_wav(recording: AudioInput, sample_rate: int = defaults.SAMPLE_RATE_HZ) -> bytes:
+def to_wav(recording: AudioInput, sample_rate: int) -> bytes:
     """A recording as the model takes it.
 
     Decoded, resampled and mixed as the pipeline does; the level stays, the model sets it.

@@ -43,15 +43,6 @@ def export(
         normalisation: of the distances; None for Euclidean ones.
     """
     digest = model_digest(tower, card)
-    served = ServedModel(
-        tower,
-        calibration,
-        Recordings(front_end),
-        normalisation,
-        unit_norm=unit_norm,
-        digest=digest,
-    )
-    tf.saved_model.save(served, folder, signatures=served.signatures())
     described = {
         **card,
         "sample_rate": front_end.speech.sample_rate,
@@ -64,6 +55,15 @@ def export(
         "slope": calibration.slope,
         "model_digest": digest,
     }
+    served = ServedModel(
+        tower,
+        calibration,
+        Recordings(front_end),
+        normalisation,
+        unit_norm=unit_norm,
+        card=described,
+    )
+    tf.saved_model.save(served, folder, signatures=served.signatures())
     path = os.path.join(folder, MODEL_CARD)
     tf.io.gfile.makedirs(os.path.dirname(path))
     with tf.io.gfile.GFile(path, "w") as file:

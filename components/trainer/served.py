@@ -1,8 +1,9 @@
 """What the SavedModel answers: recordings, embeddings or pairs in, a decision out."""
 
 import functools
-from collections.abc import Callable
-from typing import Final
+import json
+from collections.abc import Callable, Mapping
+from typing import Any, Final
 
 import keras
 import tensorflow as tf
@@ -36,7 +37,7 @@ class ServedModel(tf.Module):
         normalisation: CohortNormalisation | None,
         *,
         unit_norm: bool,
-        digest: str,
+        card: Mapping[str, Any],
     ) -> None:
         """Wraps a tower.
 
@@ -46,7 +47,8 @@ class ServedModel(tf.Module):
             recordings: the front end.
             normalisation: of the distances; None for Euclidean ones.
             unit_norm: whether the tower's embeddings have the length 1; a recording's then has too.
-            digest: tells this model's embeddings from another one's.
+            card: what the model was made from, for `describe`; its `model_digest` tells this
+                model's embeddings from another one's.
         """
         super().__init__(name="swar")
         # Its weights, and not the Keras model itself, whose tracking would trace it once more.
@@ -57,7 +59,9 @@ class ServedModel(tf.Module):
         self._recordings = recordings
         self._normalisation = normalisation
         self._unit_norm = unit_norm
-        self._digest = digest
+        # As strings and numbers: a tf.Module wraps the dicts that it has.
+        self._card_json = json.dumps(dict(card), sort_keys=True)
+        self._sample_rate, self._digest = int(card["sample_rate"]), str(card["model_digest"])
         self._n_mels, self._frames = recordings.shape
         self._embedding_size = int(tower.output_shape[-1])
         windows = tf.TensorSpec([None, self._n_mels, self._frames], tf.uint8, "spectrogram")
@@ -81,6 +85,7 @@ class ServedModel(tf.Module):
             "embed": signature(self._embed, "audio", of=strings),
             "score_embeddings": signature(self._score, "embedding_a", "embedding_b", of=embeddings),
             "score_pairs": signature(self._score_pairs, "examples", of=strings),
+            "describe": signature(self._describe, "query", of=strings),
         }
 
     def _verify(self, audio_a: tf.Tensor, audio_b: tf.Tensor) -> Answer:
@@ -101,6 +106,17 @@ class ServedModel(tf.Module):
             "speech_seconds": heard.speech_seconds,
             "status": heard.status,
             "model_digest": tf.fill(tf.shape(audio), self._digest),
+        }
+
+    def _describe(self, query: tf.Tensor) -> Answer:
+        """A row for each string of the query, whatever it says: a batch must have rows."""
+        shape = tf.shape(query)
+        return {
+            "sample_rate": tf.fill(shape, self._sample_rate),
+            "embedding_size": tf.fill(shape, self._embedding_size),
+            "threshold": tf.fill(shape, self.threshold),
+            "model_digest": tf.fill(shape, self._digest),
+            "card": tf.fill(shape, self._card_json),
         }
 
     def _score(self, embedding_a: tf.Tensor, embedding_b: tf.Tensor) -> Answer:

@@ -44,6 +44,7 @@ def _requests(front_end: FrontEnd, embedding_size: int) -> Iterator[tuple[str, M
     yield "embed", {"audio": sound}
     yield "score_embeddings", {"embedding_a": embedding, "embedding_b": embedding}
     yield "score_pairs", {"examples": np.array([_pair(front_end)], object)}
+    yield "describe", {"query": np.array([b""], object)}
 
 
 def _prediction_log(signature: str, inputs: Mapping[str, Any]) -> prediction_log_pb2.PredictionLog:

@@ -78,8 +78,19 @@ class FakeModel:
             "embed": self._embed,
             "serving_default": self._verify,
             "score_embeddings": self._score,
+            "describe": self._describe,
         }
-        return self.spoil(calls[signature](**inputs))
+        outputs = calls[signature](**inputs)
+        return outputs if signature == "describe" else self.spoil(outputs)
+
+    def _describe(self, query: list[bytes]) -> Outputs:
+        return {
+            "sample_rate": np.full(len(query), self.sample_rate, np.float32),
+            "embedding_size": np.full(len(query), self.bands, np.float32),
+            "threshold": np.full(len(query), THRESHOLD, np.float32),
+            "model_digest": [self.digest.encode()] * len(query),
+            "card": [b'{"sample_rate": %d}' % self.sample_rate] * len(query),
+        }
 
     def _embed(self, audio: list[bytes]) -> Outputs:
         rows = [self._embedding(wav) for wav in audio]

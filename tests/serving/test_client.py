@@ -6,6 +6,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import grpc
 import numpy as np
 import pytest
 import soundfile
@@ -49,7 +50,7 @@ def test_files_of_any_rate_and_format_verify(client: Client, recording: Any) -> 
 
 def test_embed_gives_each_recording_its_own_status(client: Client, recording: Any) -> None:
     silence = pack_wav(np.zeros(3 * RATE, np.int16), RATE)
-    short = to_wav(recording("short.wav", 200.0, seconds=1.0))
+    short = to_wav(recording("short.wav", 200.0, seconds=1.0), RATE)
     good, quiet, brief = client.embed([recording("good.wav", 120.0), silence, short])
     assert (good.status, quiet.status, brief.status) == ("ok", "no_speech", "too_short")
     assert good.vector.shape == (24,)
@@ -63,8 +64,9 @@ def test_embed_gives_each_recording_its_own_status(client: Client, recording: An
 def test_many_recordings_travel_in_bounded_requests(client: Client, model: FakeModel) -> None:
     wav = pack_wav((voice(120.0, 2.0) * 20_000).astype(np.int16), RATE)
     assert len(client.embed([wav] * 19)) == 19
-    assert sum(count for _, count in model.calls) == 19
-    assert max(count for _, count in model.calls) <= 8
+    embedded = [count for signature, count in model.calls if signature == "embed"]
+    assert sum(embedded) == 19
+    assert max(embedded) <= 8
 
 
 def test_scores_are_the_models(client: Client) -> None:
@@ -82,7 +84,7 @@ def test_the_model_gets_the_level_of_the_recording(tmp_path: Path, peak: float) 
     samples = voice(150.0, 1.0)
     samples *= np.float32(peak) / np.abs(samples).max()
     soundfile.write(tmp_path / "a.wav", samples, RATE, subtype="FLOAT")
-    rate, sent = _samples(to_wav(tmp_path / "a.wav"))
+    rate, sent = _samples(to_wav(tmp_path / "a.wav", RATE))
     assert rate == RATE
     np.testing.assert_allclose(sent / 32767, samples / max(1.0, peak), atol=0.51 / 32767)
 
@@ -115,16 +117,41 @@ def test_a_score_that_is_nan_is_refused(client: Client, model: FakeModel, record
         client.verify(recording("a.wav", 120.0), recording("b.wav", 120.0))
 
 
-def test_another_sample_rate_names_the_option(client: Client, model: FakeModel) -> None:
-    model.sample_rate = 8_000
-    with pytest.raises(SwarError, match=r"not trained at 16000 Hz.*--sample-rate"):
-        client.model_digest()
+def test_the_model_says_what_it_is(client: Client, model: FakeModel) -> None:
+    said = client.describe()
+    assert (said.sample_rate_hz, said.embedding_size) == (RATE, model.bands)
+    assert said.threshold == pytest.approx(0.5)
+    assert said.model_digest == client.model_digest() == "model-1"
+    assert said.card == {"sample_rate": RATE}
+    model.digest = "model-2"
+    assert client.model_digest() == "model-2"
 
 
-def test_a_client_of_another_rate(url: str, model: FakeModel, recording: Any) -> None:
+def test_recordings_are_sent_at_the_models_rate(url: str, model: FakeModel, recording: Any) -> None:
     model.sample_rate = 8_000
-    with Client(url, sample_rate=8_000) as client:
+    with Client(url) as client:
         assert client.embed([recording("a.wav", 120.0, rate=44_100)])[0].status == "ok"
+
+
+def test_a_new_model_of_another_rate_is_called_at_it_from_the_next_call_on(
+    client: Client, model: FakeModel, recording: Any
+) -> None:
+    path = recording("a.wav", 120.0)
+    assert client.embed([path])[0].status == "ok"
+    model.sample_rate = 8_000
+    with pytest.raises(SwarError, match=r"takes another sample rate: call it again"):
+        client.embed([path])
+    assert client.embed([path])[0].status == "ok"
+
+
+def test_a_model_that_does_not_describe_itself_is_of_an_older_version(
+    client: Client, model: FakeModel, recording: Any
+) -> None:
+    # As TF Serving says it.
+    message = 'Serving signature name: "describe" not found in signature def'
+    model.refusals = [(grpc.StatusCode.FAILED_PRECONDITION, 400, message)]
+    with pytest.raises(SwarError, match=r"of an older version of swar, .*: publish it again"):
+        client.embed([recording("a.wav", 120.0)])
 
 
 def test_what_is_wrong_with_a_file_is_said_with_its_name(

@@ -280,7 +280,6 @@ with grpc_endpoint(FakeModel()) as url:
     [
         (["--model", "base", "--url", "grpc://127.0.0.1:9"], "give one of them"),
         (["--deadline", "3"], "--deadline is about a server: name it with --url"),
-        (["--sample-rate", "8000", "--model", "base"], "--sample-rate is about a server"),
         (["--model-name", "swar"], "--model-name is about a server"),
     ],
 )

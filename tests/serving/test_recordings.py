@@ -32,23 +32,25 @@ def path(tmp_path: Path) -> Path:
 
 
 def test_a_path_its_bytes_and_a_file_object_are_one_recording(path: Path) -> None:
-    expected = to_wav(path)
-    assert to_wav(str(path)) == to_wav(path.read_bytes()) == expected
+    expected = to_wav(path, RATE)
+    assert to_wav(str(path), RATE) == to_wav(path.read_bytes(), RATE) == expected
     with path.open("rb") as file:
-        assert to_wav(file) == expected
-    assert to_wav(io.BytesIO(path.read_bytes())) == expected
+        assert to_wav(file, RATE) == expected
+    assert to_wav(io.BytesIO(path.read_bytes()), RATE) == expected
 
 
 @pytest.mark.parametrize(
     "samples", [FLOATS, FLOATS.astype(np.float64), INTEGERS], ids=["float32", "float64", "int16"]
 )
 def test_samples_are_as_loud_as_their_file(path: Path, samples: Any) -> None:
-    np.testing.assert_allclose(decoded(to_wav(samples)), decoded(to_wav(path)), atol=2.0 / 32768)
+    np.testing.assert_allclose(
+        decoded(to_wav(samples, RATE)), decoded(to_wav(path, RATE)), atol=2.0 / 32768
+    )
 
 
 def test_samples_of_another_rate_and_of_two_channels_are_resampled_and_mixed() -> None:
     stereo = np.stack([voice(180.0, SECONDS, rate=44_100)] * 2, axis=1)
-    heard = decoded(to_wav(Waveform(stereo, 44_100)))
+    heard = decoded(to_wav(Waveform(stereo, 44_100), RATE))
     assert len(heard) == pytest.approx(SECONDS * RATE, abs=1)
     spectrum = np.abs(np.fft.rfft(heard))
     assert np.argmax(spectrum) * RATE / len(heard) == pytest.approx(180.0, abs=1.0)
@@ -59,17 +61,17 @@ def test_samples_of_another_rate_and_of_two_channels_are_resampled_and_mixed() -
 )
 def test_arrays_that_are_no_samples_are_a_type_error(samples: Any) -> None:
     with pytest.raises(TypeError, match="samples are float or int16"):
-        to_wav(samples)
+        to_wav(samples, RATE)
 
 
 def test_samples_that_are_not_finite_are_refused() -> None:
     with pytest.raises(SwarError, match=r"the recording: .*give another recording"):
-        to_wav(np.full(RATE, np.nan, np.float32))
+        to_wav(np.full(RATE, np.nan, np.float32), RATE)
 
 
 def test_what_is_no_recording_is_a_type_error() -> None:
     with pytest.raises(TypeError, match="int is no recording"):
-        to_wav(7)  # type: ignore[arg-type]
+        to_wav(7, RATE)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("one", ["a.wav", Path("a.wav"), b"RIFF", FLOATS, Waveform(FLOATS, RATE)])

@@ -107,7 +107,7 @@ def test_bytes_that_are_no_message_are_refused() -> None:
     )
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
-    told = "does not answer 'embed' as a Swar model does"
+    told = "does not answer 'describe' as a Swar model does"
     with Client(f"grpc://127.0.0.1:{port}") as client, pytest.raises(SwarError, match=told):
         client.model_digest()
     server.stop(0).wait()
