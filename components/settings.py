@@ -262,8 +262,8 @@ class TrainerSettings(Settings):
     """Adaptive score normalisation (AS-norm): a distance is told relative to both utterances'
     distances from so many nearest voices of `train`, from all where these are fewer; 0 is none."""
     normalisation_made_voices: Annotated[int, Field(ge=3)] | None = None
-    """That many made voices, of the mean and covariance of those of `train`, stand for these in
-    the normalisation, so that the model holds no speaker's own; None: those of `train`."""
+    """That many made voices, drawn around the means of clusters of those of `train`, stand for
+    these in the normalisation, so that the model holds no speaker's own; None: those of `train`."""
     weight_averaging: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
     """Momentum of the moving average of the weights that is evaluated and kept; 0 is none."""
     augmentation: AugmentationSettings = LINES_AND_NOISE

@@ -9,6 +9,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
+from sklearn.cluster import KMeans
 
 from components.errors import SwarError
 from components.trainer.tower import all_pairs_distance, paired_distance
@@ -19,6 +20,10 @@ Floats = npt.NDArray[np.float32]
 _LEAST_DEVIATION: Final = 1e-3
 LEAST_VOICES: Final = 500
 """To make others by."""
+VOICES_OF_CLUSTER: Final = 40
+"""In the mean, of those that others are made by."""
+LEAST_OF_CLUSTER: Final = 20
+"""Whose mean others are made around."""
 
 
 class CohortNormalisation(tf.Module):
@@ -85,10 +90,12 @@ def voice_means(embedding: Floats, speaker: npt.NDArray[np.bytes_], *, unit_norm
 
 
 def made_voices(cohort: Floats, count: int, *, unit_norm: bool) -> Floats:
-    """Made voices, drawn from a normal distribution that is fitted to a cohort.
+    """Made voices, drawn from a mixture of normal distributions that is fitted to a cohort.
 
-    What is drawn depends on mean and covariance alone: it is no nearer to one of the voices that
-    these were measured on than to others of their kind who were never heard.
+    The mixture has as many places as k-means finds clusters, and one covariance, so that what is
+    drawn is as near to people of one kind (a language, a kind of microphone) as others of that kind
+    are. It depends on means of many voices alone: what is drawn is no nearer to one of the voices
+    that these were measured on than to others of their kind.
 
     Args:
         cohort: float32 [C, D].
@@ -106,10 +113,21 @@ def made_voices(cohort: Floats, count: int, *, unit_norm: bool) -> Floats:
             f"{len(cohort)} training speakers are too few to make voices by, which takes "
             f"{LEAST_VOICES}: set trainer.normalisation_made_voices to null"
         )
-    mean, covariance = cohort.mean(axis=0), np.cov(cohort, rowvar=False)
-    draw = np.random.default_rng(0).multivariate_normal
-    made = draw(mean, covariance, count, method="eigh").astype(np.float32)
-    return made / np.linalg.norm(made, axis=1, keepdims=True) if unit_norm else made
+    clusters = KMeans(len(cohort) // VOICES_OF_CLUSTER, n_init=3, random_state=0).fit(cohort)
+    cluster, members = clusters.labels_, np.bincount(clusters.labels_)
+    centre = clusters.cluster_centers_.astype(np.float64)
+    covariance = np.cov(cohort - centre[cluster], rowvar=False)
+    # The mean of a few voices would be near to each of them.
+    weight = np.where(members >= LEAST_OF_CLUSTER, members, 0)
+    generator = np.random.default_rng(0)
+    places = centre[generator.choice(len(centre), count, p=weight / weight.sum())]
+    around = generator.multivariate_normal(
+        np.zeros(cohort.shape[1]), covariance, count, method="eigh"
+    )
+    made: Floats = (places + around).astype(np.float32)
+    if unit_norm:
+        made /= np.linalg.norm(made, axis=1, keepdims=True)
+    return made
 
 
 def distances(

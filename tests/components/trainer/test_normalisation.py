@@ -101,6 +101,21 @@ def test_made_voices_are_as_far_from_who_was_heard_as_from_who_was_not():
     assert from_made.std() == pytest.approx(others.std(), rel=0.1)
 
 
+def test_made_voices_stand_for_each_kind_of_people():
+    """Of two kinds that lie apart, each has strangers nearby, and between them there are none."""
+    rng = np.random.default_rng(1)
+    kinds = unit(rng, 2, 16)
+    places = np.repeat(kinds, [600, 200], axis=0)
+    people = (places + 0.1 * rng.normal(size=(800, 16))).astype(np.float32)
+    people /= np.linalg.norm(people, axis=1, keepdims=True)
+    made = made_voices(people, 400, unit_norm=True)
+    kind = np.argmin(np.linalg.norm(made[:, np.newaxis] - kinds, axis=2), axis=1)
+    assert np.mean(kind == 0) == pytest.approx(0.75, abs=0.08)
+    for number, own in enumerate((people[:600], people[600:])):
+        apart = np.median(nearest(own[:100], own[100:]))
+        assert np.median(nearest(own[:100], made[kind == number])) < 1.3 * apart
+
+
 def test_too_few_voices_make_none():
     few = unit(np.random.default_rng(0), 40, 8)
     with pytest.raises(SwarError, match="40 training speakers are too few to make voices by"):
