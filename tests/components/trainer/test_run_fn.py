@@ -104,7 +104,9 @@ def test_a_training_leaves_a_calibrated_float32_model(tmp_path, update, caplog):
     assert keras.config.dtype_policy() == policy
 
     model = tf.saved_model.load(str(tmp_path / "model"))
-    assert set(model.signatures) == {"serving_default", "embed", "score_embeddings", "score_pairs"}
+    assert set(model.signatures) == {
+        "serving_default", "embed", "score_embeddings", "score_pairs", "describe",
+    }  # fmt: skip
     records = [
         record
         for path in (tmp_path / "Split-eval").glob("*")
@@ -123,6 +125,8 @@ def test_a_training_leaves_a_calibrated_float32_model(tmp_path, update, caplog):
     np.testing.assert_allclose(scores["distance"][: len(records)], distance, atol=2e-3)
 
     card = json.loads((tmp_path / "model/assets.extra/swar.json").read_text())
+    (said,) = model.signatures["describe"](query=tf.constant([""]))["card"].numpy()
+    assert json.loads(said) == card
     expected = expit(card["slope"] * (card["threshold"] - scores["distance"].numpy()))
     np.testing.assert_allclose(scores["probability"], expected, atol=1e-4)
     assert (card["sample_rate"], card["serving"]["max_windows"]) == (8_000, 3)

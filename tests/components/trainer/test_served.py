@@ -81,17 +81,34 @@ def test_the_signatures_are_those_of_the_contract(pooled):
         },
         "score_embeddings": decision,
         "score_pairs": scores,
+        "describe": {
+            "sample_rate": tf.int32,
+            "embedding_size": tf.int32,
+            "threshold": tf.float32,
+            "model_digest": tf.string,
+            "card": tf.string,
+        },
     }
     inputs = {
         "serving_default": {"audio_a", "audio_b"},
         "embed": {"audio"},
         "score_embeddings": {"embedding_a", "embedding_b"},
         "score_pairs": {"examples"},
+        "describe": {"query"},
     }
     assert {name: taken for name, (taken, _) in told.items()} == inputs
     for name, (_, given_out) in told.items():
         assert {key: spec.dtype for key, spec in given_out.items()} == outputs[name]
     assert pooled.model.signatures["embed"].structured_outputs["embedding"].shape == [None, 8]
+
+
+def test_a_model_describes_itself_once_for_each_row(pooled):
+    said = ask(pooled, "describe", query=[b"", b"anything"])
+    assert said["sample_rate"].tolist() == [RATE] * 2
+    assert said["embedding_size"].tolist() == [8] * 2
+    card = json.loads(said["card"][1])
+    assert said["threshold"].tolist() == pytest.approx([card["threshold"]] * 2)
+    assert said["model_digest"].tolist() == [card["model_digest"].encode()] * 2
 
 
 @pytest.mark.parametrize("head", ["pooled", "flat"])
