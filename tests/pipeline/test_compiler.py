@@ -18,6 +18,8 @@ from tfx.extensions.google_cloud_ai_platform.trainer.executor import TRAINING_AR
 from tfx.utils import import_utils, json_utils
 
 from components.errors import SwarError
+from components.settings import AugmentationSettings
+from components.spectrogram_pair_gen.recorded_sounds import sounds_digest
 from components.speech_example_gen.sources import data_digest, list_recordings
 from pipeline.compiler import compile_pipeline, run_parameters
 from tests.pipeline.support_engines import (
@@ -72,7 +74,8 @@ def test_runtime_parameters_are_the_data_and_the_epochs(vertex: PipelineSpec) ->
     kinds = ParameterType
     definitions = vertex.root.input_definitions.parameters
     assert {name: told.parameter_type for name, told in definitions.items()} == {
-        "data": kinds.STRING, "data_digest": kinds.STRING, "epochs": kinds.NUMBER_INTEGER,
+        "data": kinds.STRING, "data_digest": kinds.STRING, "sounds_digest": kinds.STRING,
+        "epochs": kinds.NUMBER_INTEGER,
     }  # fmt: skip
     taken = {
         (task, given.component_input_parameter)
@@ -83,6 +86,7 @@ def test_runtime_parameters_are_the_data_and_the_epochs(vertex: PipelineSpec) ->
     # The digest is an input of what depends on the data: the cache is never that of others.
     assert taken == {
         ("SpeechExampleGen", "data"), ("SpeechExampleGen", "data_digest"),
+        ("SpectrogramPairGen", "sounds_digest"),
         ("Trainer", "data_digest"), ("Trainer", "epochs"),
     }  # fmt: skip
 
@@ -94,6 +98,7 @@ def test_their_values_follow_the_data(tmp_path: Path) -> None:
     assert first == {
         "data": str(tmp_path),
         "data_digest": data_digest(list_recordings(str(tmp_path))),
+        "sounds_digest": sounds_digest(AugmentationSettings()),
         "epochs": 9,
     }
     (tmp_path / "asha" / "b.wav").write_bytes(b"RIFF")

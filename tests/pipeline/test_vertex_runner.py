@@ -16,7 +16,12 @@ from components.errors import SwarError
 from pipeline import compiler, vertex_runner
 from tests.pipeline.support_engines import VERTEX, config
 
-LISTED = {"data": "gs://voices/data", "data_digest": "d" * 64, "epochs": 4}
+LISTED = {
+    "data": "gs://voices/data",
+    "data_digest": "d" * 64,
+    "sounds_digest": "s" * 64,
+    "epochs": 4,
+}
 
 
 @pytest.fixture(autouse=True)

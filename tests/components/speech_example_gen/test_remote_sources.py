@@ -6,7 +6,8 @@ import pytest
 from apache_beam.io.filesystem import BeamIOError, CompressionTypes, FileMetadata, FileSystem
 
 from components.errors import SwarError
-from components.speech_example_gen.sources import Recording, list_recordings, open_locally
+from components.speech_example_gen.sources import Recording, list_recordings
+from components.storage import open_locally
 
 
 class BucketFileSystem(FileSystem):
