@@ -11,6 +11,7 @@ from tfx.types.artifact import Artifact
 
 from components.artifacts import SPLIT_COUNTS, Recordings, Rejects
 from components.spectrogram_pair_gen.executor import Executor as PairExecutor
+from components.spectrogram_pair_gen.recorded_sounds import sounds_digest
 from components.speech_example_gen.executor import Executor as SpeechExecutor
 from components.speech_example_gen.sources import data_digest, list_recordings
 from pipeline.beam_runner import beam_arguments
@@ -58,6 +59,7 @@ def make_pairs(splits: list[str], output: Path, config: Config, beam_workers: in
             "sample_rate": config.speech.sample_rate,
             "spectrogram_settings": config.spectrogram.model_dump_json(),
             "pair_settings": config.pairs.model_dump_json(),
+            "sounds_digest": sounds_digest(config.pairs.augmentation),
         },
     )
     return _made(pairs, started)

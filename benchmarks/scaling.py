@@ -28,6 +28,7 @@ from benchmarks.process_memory import GIBIBYTE, measured
 from components import features
 from components.artifacts import SPLIT_COUNTS
 from components.spectrogram_pair_gen.executor import Executor
+from components.spectrogram_pair_gen.recorded_sounds import sounds_digest
 from components.speech_example_gen import survey
 from components.speech_example_gen.measures import Measures
 from components.speech_example_gen.sources import Recording
@@ -125,6 +126,7 @@ def make(folder: Path, config: Config) -> Scaled:
             "sample_rate": config.speech.sample_rate,
             "spectrogram_settings": config.spectrogram.model_dump_json(),
             "pair_settings": config.pairs.model_dump_json(),
+            "sounds_digest": sounds_digest(config.pairs.augmentation),
         },
     )
     seconds, processor_seconds = time.monotonic() - started, time.process_time() - worked

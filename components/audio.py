@@ -101,6 +101,15 @@ def decode_blocks(
         yield from _resampled(mono, sound.samplerate, sample_rate)
 
 
+def check_header(path: str | os.PathLike[str]) -> None:
+    """Opens a recording as `decode_blocks` does, and decodes nothing that libsndfile knows.
+
+    Raises AudioError: there is no audio, or less than the header declares.
+    """
+    with _opened(Path(path)):
+        pass
+
+
 def _resampled(blocks: Iterator[Samples], source_rate: int, target_rate: int) -> Iterator[Samples]:
     if source_rate == target_rate:
         yield from blocks

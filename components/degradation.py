@@ -52,6 +52,24 @@ def reverberate(
     return reverberant[: len(samples)]
 
 
+def in_room(samples: Samples, response: Samples, direct: int) -> Samples:
+    """A sound as a room with this impulse response returns it, as loud and without delay.
+
+    Args:
+        samples: [n].
+        response: [m], not all 0, any scale, at the samples' rate.
+        direct: where in the response the direct sound arrives.
+
+    Returns:
+        [n], as powerful as the samples; silence stays silence.
+    """
+    returned = scipy.signal.fftconvolve(samples, response)[direct : direct + len(samples)]
+    power = np.mean(np.square(returned))
+    gain = np.sqrt(np.mean(np.square(samples)) / power) if power > 0.0 else 1.0
+    reverberant: Samples = (gain * returned).astype(np.float32)
+    return reverberant
+
+
 def coloured_noise(length: int, colour: float, generator: np.random.Generator) -> Samples:
     """Gaussian noise whose power falls with the frequency to the power of `colour`."""
     spectrum = np.fft.rfft(generator.standard_normal(length))

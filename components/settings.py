@@ -12,6 +12,7 @@ Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Positive = Annotated[float, Field(gt=0.0)]
 Count = Annotated[int, Field(ge=0)]
 PositiveCount = Annotated[int, Field(ge=1)]
+Folder = Annotated[str, Field(min_length=1)]
 GeneratorSeed = Annotated[int, Field(ge=0, lt=2**32)]
 """As NumPy's and Keras' generators take one; a seed that keys a hash may be any number."""
 
@@ -115,9 +116,17 @@ class AugmentationSettings(Settings):
 
     reverberation_probability: Fraction = 0.0
     reverberation_seconds: Range = (0.1, 0.6)
-    """Until the room's answer has fallen by 60 dB."""
+    """Until the room's answer has fallen by 60 dB; of rooms that are made up."""
+    reverberation_folder: Folder | None = None
+    """Folder, with those below it, of recorded impulse responses, on any filesystem that Beam
+    knows: the rooms are these, none is made up. Of waveforms only. Of each response up to 2 s from
+    its direct sound on are read, of at most 900 files, evenly spread over their names."""
     noise_probability: Fraction = 0.0
-    """Other speakers' babble or coloured noise."""
+    """Other speakers' babble or, the other half of the time, coloured noise."""
+    noise_folder: Folder | None = None
+    """Folder, with those below it, of recorded noise, on any filesystem that Beam knows: in place
+    of coloured noise. Of waveforms only. Half an hour is read in all: of each of n files the first
+    1,800 s / n, of at most 900 files, evenly spread over their names."""
     noise_snr_db: Range = (0.0, 20.0)
     hum_probability: Fraction = 0.0
     """The mains' 50 or 60 Hz."""
@@ -161,6 +170,12 @@ class AugmentationSettings(Settings):
         """Whether any change can happen."""
         return any(self.probabilities.values())
 
+    @property
+    def folders(self) -> dict[str, str]:
+        """Of recorded sounds, by the change that draws from them."""
+        named = {"reverberation": self.reverberation_folder, "noise": self.noise_folder}
+        return {name: folder for name, folder in named.items() if folder is not None}
+
 
 # A model that meets no other rooms and lines in training is at chance in them.
 ROOMS = AugmentationSettings(reverberation_probability=0.3)
@@ -202,6 +217,16 @@ class PairSettings(Settings):
     def _each_speed_once(self) -> Self:
         if len(set(self.train_speeds)) < len(self.train_speeds):
             raise ValueError("train_speeds names a speed twice")
+        return self
+
+    @model_validator(mode="after")
+    def _folders_are_drawn_from(self) -> Self:
+        for name, folder in self.augmentation.folders.items():
+            if self.augmentation.probabilities[name] == 0.0:
+                raise ValueError(
+                    f"nothing is drawn from pairs.augmentation.{name}_folder {folder!r}: raise "
+                    f"pairs.augmentation.{name}_probability above 0"
+                )
         return self
 
     @model_validator(mode="after")
@@ -267,8 +292,8 @@ class TrainerSettings(Settings):
     weight_averaging: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
     """Momentum of the moving average of the weights that is evaluated and kept; 0 is none."""
     augmentation: AugmentationSettings = LINES_AND_NOISE
-    """Of the spectrograms of every batch, drawn anew for each, on the device. No codec: it works on
-    samples."""
+    """Of the spectrograms of every batch, drawn anew for each, on the device. No codec and no
+    recorded noise or rooms: they work on samples."""
     teacher: str | None = None
     """File of another encoder's embeddings of the recordings of `train` (`embedding` float [N,
     embedding_size] and `recording` string [N], NumPy's .npz), which the tower also learns."""
@@ -284,6 +309,20 @@ class TrainerSettings(Settings):
     time_mask_frames: Count = 0
     frequency_mask_mels: Count = 0
     seed: GeneratorSeed = 0
+
+    @model_validator(mode="after")
+    def _spectrograms_are_augmented(self) -> Self:
+        if self.augmentation.codec_probability > 0.0:
+            raise ValueError(
+                "trainer.augmentation.codec_probability must be 0: a codec works on samples, see "
+                "pairs.augmentation.codec_probability"
+            )
+        for name in self.augmentation.folders:
+            raise ValueError(
+                f"trainer.augmentation.{name}_folder must be null: recorded sounds are added to "
+                f"samples, see pairs.augmentation.{name}_folder"
+            )
+        return self
 
     @model_validator(mode="after")
     def _some_losses_compare_directions(self) -> Self:

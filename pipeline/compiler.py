@@ -15,6 +15,7 @@ from tfx.orchestration.data_types import RuntimeParameter
 from tfx.orchestration.kubeflow.v2 import kubeflow_v2_dag_runner
 
 from components.errors import SwarError
+from components.spectrogram_pair_gen.recorded_sounds import sounds_digest
 from components.speech_example_gen.sources import data_digest, list_recordings
 from pipeline import vertex
 from pipeline.beam_options import engine_beam_arguments
@@ -22,7 +23,7 @@ from pipeline.config import Config
 from pipeline.engine_settings import EngineSettings, needed
 from pipeline.pipeline import EngineWays, create_pipeline
 
-DATA, DATA_DIGEST, EPOCHS = "data", "data_digest", "epochs"
+DATA, DATA_DIGEST, SOUNDS_DIGEST, EPOCHS = "data", "data_digest", "sounds_digest", "epochs"
 KUBEFLOW_GPU: Final = "nvidia.com/gpu"
 # Lives as long as the container: there is no folder that outlives it.
 CONTAINER_CHECKPOINTS: Final = "/tmp/swar-checkpoints"
@@ -41,6 +42,7 @@ def compile_pipeline(config: Config, path: Path) -> None:
         config,
         data=RuntimeParameter(DATA, ptype=str),
         data_digest=RuntimeParameter(DATA_DIGEST, ptype=str),
+        sounds_digest=RuntimeParameter(SOUNDS_DIGEST, ptype=str),
         epochs=RuntimeParameter(EPOCHS, ptype=int),
         output=needed(engine, "root"),
         beam_pipeline_args=engine_beam_arguments(engine),
@@ -65,12 +67,18 @@ def compile_pipeline(config: Config, path: Path) -> None:
 def run_parameters(config: Config, data: str) -> dict[str, str | int]:
     """The values of the runtime parameters for a folder or manifest of recordings, or a pattern.
 
-    The data are listed here and now, and the digest of the list is part of the caches' keys:
-    a new file or a changed one makes another digest. Raises SwarError, see `list_recordings`.
+    The data, and the folders of recorded sounds, are listed here and now, and the digests of the
+    lists are part of the caches' keys: a new file or a changed one makes another digest. Raises
+    SwarError, see `list_recordings` and `sounds_digest`.
     """
     data = data if "://" in data else os.path.abspath(data)
     listing = list_recordings(data, config.speech.rolling_spans)
-    return {DATA: data, DATA_DIGEST: data_digest(listing), EPOCHS: config.trainer.epochs}
+    return {
+        DATA: data,
+        DATA_DIGEST: data_digest(listing),
+        SOUNDS_DIGEST: sounds_digest(config.pairs.augmentation),
+        EPOCHS: config.trainer.epochs,
+    }
 
 
 def _ways(config: Config) -> EngineWays:

@@ -10,10 +10,10 @@ import pandas as pd
 
 from components.artifacts import RECORDINGS_FILE
 from components.errors import SwarError
+from components.local_files import UNCOUNTED_REASONS, File, Reject, files_below
 from components.model_files import card_settings, read_card
 from components.settings import SpeechSettings
 from components.speech_example_gen.cleaning import Cleaner, UnusableRecording
-from components.speech_example_gen.local_files import UNCOUNTED_REASONS, File, Reject, files_below
 from components.speech_example_gen.measures import Measures, measure
 from components.speech_example_gen.sources import Recording
 from components.speech_example_gen.tables import SPEAKERS_FILE

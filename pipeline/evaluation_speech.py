@@ -21,7 +21,8 @@ from components.errors import SwarError
 from components.pcm16 import to_pcm16
 from components.settings import SpeechSettings
 from components.speech_example_gen.cleaning import BLOCK_SECONDS, Cleaner, UnusableRecording
-from components.speech_example_gen.sources import Recording, open_locally
+from components.speech_example_gen.sources import Recording
+from components.storage import open_locally
 from components.verification.utterances import Cut, Unused, Utterance, choose_stretches
 
 Pcm16 = npt.NDArray[np.int16]

@@ -36,10 +36,12 @@ def execute_locally(
     Returns whether the model was blessed. Raises SwarError and RunFailed as a run does.
     """
     output = output.absolute()
-    check_output(output, data)
+    inputs = (data, *config.pairs.augmentation.folders.values())
+    for each in inputs:
+        check_output(output, each)
     if in_image:
         needed(config.engine, "image")
-    launcher = task_commands.in_image(output, data) if in_image else task_commands.on_host
+    launcher = task_commands.in_image(output, *inputs) if in_image else task_commands.on_host
     console = Console(file=terminal)
     with claimed(output):
         here = on_this_machine(config, output)

@@ -41,17 +41,21 @@ def run(config: Config, *, data: str, output: Path, beam_workers: int = 1) -> Ru
         SwarError: the input, the settings or the output folder are at fault.
         RunFailed: anything else ended the run; the log has the traceback.
     """
+    from components.spectrogram_pair_gen.recorded_sounds import sounds_digest
     from components.speech_example_gen.sources import data_digest, list_recordings
     from pipeline.output_place import check_output
 
     data = data if "://" in data else os.path.abspath(data)
     output = output.absolute()
-    check_output(output, data)
+    augmentation = config.pairs.augmentation
+    for folder in (data, *augmentation.folders.values()):
+        check_output(output, folder)
+    sounds = sounds_digest(augmentation)
     listing = list_recordings(data, config.speech.rolling_spans)
     with claimed(output):
         check_records(output)
         log = output / "logs" / f"{datetime.now(UTC):%Y-%m-%dT%H-%M-%SZ}.log"
-        job = _Job(config, data, data_digest(listing), listing, output, beam_workers, log)
+        job = _Job(config, data, data_digest(listing), sounds, listing, output, beam_workers, log)
         try:
             with output_to(log) as terminal:
                 console = Console(file=terminal)
@@ -70,6 +74,7 @@ class _Job:
     config: Config
     data: str
     data_digest: str
+    sounds_digest: str
     listing: "Listing"
     output: Path
     beam_workers: int
@@ -105,6 +110,7 @@ def _pipeline(job: _Job) -> "Pipeline":
         config=job.config,
         data=job.data,
         data_digest=job.data_digest,
+        sounds_digest=job.sounds_digest,
         epochs=job.config.trainer.epochs,
         output=str(job.output),
         beam_pipeline_args=beam_arguments(job.beam_workers),

@@ -48,6 +48,7 @@ def create_pipeline(
     *,
     data: str | RuntimeParameter,
     data_digest: str | RuntimeParameter,
+    sounds_digest: str | RuntimeParameter,
     epochs: int | RuntimeParameter,
     output: str,
     beam_pipeline_args: Sequence[str],
@@ -60,6 +61,7 @@ def create_pipeline(
         config: the settings of every component.
         data: folder or manifest of recordings.
         data_digest: fingerprint of what lies there.
+        sounds_digest: fingerprint of what lies in the folders of `pairs.augmentation`.
         epochs: in place of the settings'.
         output: folder, on any filesystem, for artifacts, checkpoints and published models.
         beam_pipeline_args: for the Beam components.
@@ -78,6 +80,7 @@ def create_pipeline(
         sample_rate=config.speech.sample_rate,
         spectrogram_settings=config.spectrogram,
         pair_settings=config.pairs,
+        sounds_digest=sounds_digest,
         code_digest=code_digest("components.spectrogram_pair_gen"),
     )
     pairs = spectrogram_pair_gen.outputs["pairs"]

@@ -24,22 +24,22 @@ def on_host(container: Container, told: str) -> list[str]:
     return _filled([*container.command, *container.args], told)
 
 
-def in_image(writable: Path, readable: str) -> Launcher:
+def in_image(writable: Path, *readable: str) -> Launcher:
     """Runs containers in their images, by podman, as the user who calls it.
 
     Args:
         writable: the folder that they see and write to, under its own name.
-        readable: what they see but cannot change: a folder, a file with its folder, or as much
-            of a pattern of spans as is a folder. What lies in a bucket is not mounted.
+        readable: what they see but cannot change, each a folder, a file with its folder, or as
+            much of a pattern of spans as is a folder. What lies in a bucket is not mounted.
 
     Raises SwarError: there is no podman.
     """
     if shutil.which("podman") is None:
         raise SwarError("podman is needed to run the tasks in their image: install it")
     volumes = [f"--volume={writable}:{writable}"]
-    folder = _folder_of(readable)
-    if folder is not None:
-        volumes.append(f"--volume={folder}:{folder}:ro")
+    # podman refuses the same volume twice.
+    folders = dict.fromkeys(map(_folder_of, readable))
+    volumes += [f"--volume={folder}:{folder}:ro" for folder in folders if folder is not None]
 
     def words(container: Container, told: str) -> list[str]:
         # Without a user namespace of its own, 0 is the caller: rootless podman maps it.

@@ -31,7 +31,11 @@ def submit(config: Config, *, data: str) -> str:
     """
     engine = config.engine
     root = needed(engine, "root")
-    for what, path in (("engine.root", root), ("the data", data)):
+    folders = [
+        (f"pairs.augmentation.{name}_folder", folder)
+        for name, folder in config.pairs.augmentation.folders.items()
+    ]
+    for what, path in (("engine.root", root), ("the data", data), *folders):
         if not path.startswith("gs://"):
             raise SwarError(
                 f"{what} {path!r} must lie in a bucket, gs://…: Vertex reaches no other"

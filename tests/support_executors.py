@@ -12,6 +12,7 @@ from components.artifacts import Recordings, Rejects
 from components.import_schema_gen.executor import Executor as SchemaExecutor
 from components.settings import PairSettings, SpectrogramSettings, SpeechSettings
 from components.spectrogram_pair_gen.executor import Executor as PairExecutor
+from components.spectrogram_pair_gen.recorded_sounds import sounds_digest
 from components.speech_example_gen.executor import Executor as SpeechExecutor
 from components.speech_example_gen.sources import data_digest, list_recordings
 
@@ -70,6 +71,7 @@ def run_pairs(
             "sample_rate": sample_rate,
             "spectrogram_settings": spectrogram.model_dump_json(),
             "pair_settings": pairs.model_dump_json(),
+            "sounds_digest": sounds_digest(pairs.augmentation),
         },
     )
     return made

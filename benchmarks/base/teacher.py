@@ -14,7 +14,8 @@ from rich.progress import track
 from benchmarks.quality.peer import Resemblyzer
 from components import audio
 from components.errors import SwarError
-from components.speech_example_gen.sources import list_recordings, open_locally
+from components.speech_example_gen.sources import list_recordings
+from components.storage import open_locally
 from components.trainer.teacher import write
 
 SAMPLE_RATE = 16_000

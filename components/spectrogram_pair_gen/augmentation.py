@@ -14,6 +14,7 @@ from components.degradation import (
     coded,
     coloured_noise,
     hum,
+    in_room,
     low_pass,
     mix,
     reverberate,
@@ -21,6 +22,7 @@ from components.degradation import (
     tilt,
 )
 from components.settings import AugmentationSettings
+from components.spectrogram_pair_gen.recorded_sounds import NONE_RECORDED, RecordedSounds
 
 _NOISE_COLOURS: Final = (0.0, 1.0, 2.0)  # white, pink, brown: power falls with frequency ** colour
 _MAINS_HERTZ: Final = (50.0, 60.0)
@@ -34,10 +36,14 @@ class _Draw:
     sample_rate: int
     settings: AugmentationSettings
     babble: Callable[[], Samples | None]
+    recorded: RecordedSounds
     generator: np.random.Generator
 
 
 def _reverberation(samples: Samples, draw: _Draw) -> Samples:
+    if draw.recorded.rooms:
+        room = draw.recorded.draw_room(draw.generator)
+        return in_room(samples, room.response, room.direct)
     seconds = draw.generator.uniform(*draw.settings.reverberation_seconds)
     return reverberate(samples, draw.sample_rate, seconds, draw.generator)
 
@@ -45,9 +51,15 @@ def _reverberation(samples: Samples, draw: _Draw) -> Samples:
 def _noise(samples: Samples, draw: _Draw) -> Samples:
     noise = draw.babble() if draw.generator.random() < 0.5 else None
     if noise is None:
-        colour = draw.generator.choice(_NOISE_COLOURS)
-        noise = coloured_noise(len(samples), colour, draw.generator)
+        noise = _background(len(samples), draw)
     return mix(samples, noise, draw.generator.uniform(*draw.settings.noise_snr_db))
+
+
+def _background(length: int, draw: _Draw) -> Samples:
+    if draw.recorded.noises:
+        return draw.recorded.draw_noise(length, draw.generator)
+    colour = draw.generator.choice(_NOISE_COLOURS)
+    return coloured_noise(length, colour, draw.generator)
 
 
 def _hum(samples: Samples, draw: _Draw) -> Samples:
@@ -92,6 +104,7 @@ def augment(
     settings: AugmentationSettings,
     babble: Callable[[], Samples | None],
     generator: np.random.Generator,
+    recorded: RecordedSounds = NONE_RECORDED,
 ) -> Samples:
     """A window as another room, company, microphone or line would have left it.
 
@@ -104,11 +117,13 @@ def augment(
         settings: probabilities and ranges.
         babble: gives [n] of other people's speech; None where there is none: then it is noise.
         generator: draws everything.
+        recorded: rooms in place of the made ones, and noises in place of the coloured one, at
+            the sample rate.
 
     Returns:
         [n], the peak as before, so that nothing is clipped.
     """
-    draw = _Draw(sample_rate, settings, babble, generator)
+    draw = _Draw(sample_rate, settings, babble, recorded, generator)
     chances = generator.random(len(_CHANGES))
     changed = samples
     for (name, probability), chance in zip(settings.probabilities.items(), chances, strict=True):

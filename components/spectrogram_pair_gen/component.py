@@ -1,7 +1,10 @@
 """SpectrogramPairGen: cleaned speech in, pairs of log-mel windows out."""
 
+import os
+
 from tfx import types
 from tfx.dsl.components.base import base_beam_component, executor_spec
+from tfx.orchestration.data_types import RuntimeParameter
 from tfx.types import channel_utils, standard_artifacts
 from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionParameter
 
@@ -16,6 +19,7 @@ class SpectrogramPairGenSpec(ComponentSpec):
         "sample_rate": ExecutionParameter(type=int),
         "spectrogram_settings": ExecutionParameter(type=str),
         "pair_settings": ExecutionParameter(type=str),
+        "sounds_digest": ExecutionParameter(type=str),
         "code_digest": ExecutionParameter(type=str),
     }
     INPUTS = {"speech": ChannelParameter(type=standard_artifacts.Examples)}
@@ -40,6 +44,7 @@ class SpectrogramPairGen(base_beam_component.BaseBeamComponent):
         sample_rate: int,
         spectrogram_settings: SpectrogramSettings,
         pair_settings: PairSettings,
+        sounds_digest: str | RuntimeParameter,
         code_digest: str,
     ) -> None:
         """Makes the node.
@@ -49,6 +54,7 @@ class SpectrogramPairGen(base_beam_component.BaseBeamComponent):
             sample_rate: of the speech, Hz.
             spectrogram_settings: the window.
             pair_settings: the protocol.
+            sounds_digest: fingerprint of what lies in its folders of recorded sounds.
             code_digest: of this component's source.
         """
         super().__init__(
@@ -56,8 +62,19 @@ class SpectrogramPairGen(base_beam_component.BaseBeamComponent):
                 speech=speech,
                 sample_rate=sample_rate,
                 spectrogram_settings=spectrogram_settings.model_dump_json(),
-                pair_settings=pair_settings.model_dump_json(),
+                pair_settings=_with_absolute_folders(pair_settings).model_dump_json(),
+                sounds_digest=sounds_digest,
                 code_digest=code_digest,
                 pairs=channel_utils.as_channel([standard_artifacts.Examples()]),
             )
         )
+
+
+def _with_absolute_folders(settings: PairSettings) -> PairSettings:
+    """For tasks that run in another working folder than where the pipeline is drawn."""
+    absolute = {
+        f"{name}_folder": folder if "://" in folder else os.path.abspath(folder)
+        for name, folder in settings.augmentation.folders.items()
+    }
+    augmentation = settings.augmentation.model_copy(update=absolute)
+    return settings.model_copy(update={"augmentation": augmentation})

@@ -16,6 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import apache_beam as beam
+from apache_beam.utils.shared import Shared
 from tfx import types
 from tfx.components.util import examples_utils
 from tfx.dsl.components.base import base_beam_executor
@@ -27,9 +28,11 @@ from components import features
 from components.artifacts import SPLIT_COUNTS
 from components.conditions import CONDITIONS
 from components.counters import counters
+from components.errors import SwarError
 from components.settings import PairCounts, PairSettings, SpectrogramSettings
 from components.spectrogram_pair_gen import runs, sampling
 from components.spectrogram_pair_gen.counting import COUNTERS, count
+from components.spectrogram_pair_gen.recorded_sounds import RecordedSounds, SoundFiles
 from components.spectrogram_pair_gen.runs import Run
 from components.spectrogram_pair_gen.sampling import Placement, Request, Roster, Stretch, Voice
 from components.spectrogram_pair_gen.shards import WriteShard, pairs_per_shard, shard_of
@@ -121,9 +124,12 @@ class _Cut(beam.DoFn):
         sample_rate: int,
         settings: SpectrogramSettings,
         pair_settings: PairSettings,
+        sounds: SoundFiles,
         folder: str,
     ) -> None:
         self._sample_rate = sample_rate
+        self._sounds = sounds
+        self._shared_by_threads = Shared()
         self._settings = settings
         self._pair_settings = pair_settings
         self._folder = folder
@@ -131,12 +137,16 @@ class _Cut(beam.DoFn):
     def setup(self) -> None:
         augmentation = self._pair_settings.augmentation
         seed = self._pair_settings.seed
+        recorded = self._shared_by_threads.acquire(
+            lambda: RecordedSounds.decoded(self._sounds, self._sample_rate)
+        )
         self._cutter = WindowCutter(self._sample_rate, self._settings, seed=seed)
         self._train_cutter = WindowCutter(
             self._sample_rate,
             self._settings.of_train(),
             augmentation if augmentation.is_on else None,
             seed,
+            recorded,
         )
 
     def process(
@@ -166,12 +176,18 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         output_dict: dict[str, list[types.Artifact]],
         exec_properties: dict[str, Any],
     ) -> None:
-        """Samples the pairs of every split of `speech` and writes their spectrograms."""
+        """Samples the pairs of every split of `speech` and writes their spectrograms.
+
+        Raises:
+            SwarError: the folders of recorded sounds are not as they were, or one of these is no
+                audio.
+        """
         pair_settings = PairSettings.model_validate_json(exec_properties["pair_settings"])
         spectrogram_settings = SpectrogramSettings.model_validate_json(
             exec_properties["spectrogram_settings"]
         )
         sample_rate = exec_properties["sample_rate"]
+        sounds = _sounds(pair_settings, exec_properties["sounds_digest"])
         speech = artifact_utils.get_single_instance(input_dict["speech"])
         pairs = artifact_utils.get_single_instance(output_dict["pairs"])
         speech_splits = artifact_utils.decode_split_names(speech.split_names)
@@ -201,6 +217,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
                 sample_rate,
                 spectrogram_settings,
                 pair_settings,
+                sounds,
             )
         fileio.rmtree(temporary)
         self._finish(pairs, splits, counters(pipeline.result, COUNTERS))
@@ -217,6 +234,16 @@ class Executor(base_beam_executor.BaseBeamExecutor):
                 progress.info("%s: %d", name.replace("_", " "), times)
 
 
+def _sounds(settings: PairSettings, digest: str) -> SoundFiles:
+    sounds = SoundFiles.listed(settings.augmentation)
+    # As of the data: what is read must be what the cache has it for.
+    if sounds.digest() != digest:
+        folders = " or ".join(map(repr, settings.augmentation.folders.values()))
+        raise SwarError(f"{folders} is not as it was when the run was started: start again")
+    sounds.tell()
+    return sounds
+
+
 def _window(split: str, settings: SpectrogramSettings) -> SpectrogramSettings:
     return settings.of_train() if split == features.TRAIN else settings
 
@@ -229,6 +256,7 @@ def _write_pairs(
     sample_rate: int,
     spectrogram_settings: SpectrogramSettings,
     pair_settings: PairSettings,
+    sounds: SoundFiles,
 ) -> None:
     windows = {
         split: _window(split, spectrogram_settings).window_samples(sample_rate) for split in folders
@@ -271,7 +299,7 @@ def _write_pairs(
         | "ByFile" >> beam.GroupByKey()
         | "Cut"
         >> beam.ParDo(
-            _Cut(sample_rate, spectrogram_settings, pair_settings, temporary),
+            _Cut(sample_rate, spectrogram_settings, pair_settings, sounds, temporary),
             beam.pvalue.AsDict(shards),
         )
         | "ByShard" >> beam.GroupByKey()

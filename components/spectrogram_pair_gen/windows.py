@@ -16,6 +16,7 @@ from components.pcm16 import INT16_PEAK
 from components.settings import AugmentationSettings, SpectrogramSettings
 from components.spectrogram_pair_gen.augmentation import augment
 from components.spectrogram_pair_gen.counting import count
+from components.spectrogram_pair_gen.recorded_sounds import NONE_RECORDED, RecordedSounds
 from components.spectrogram_pair_gen.sampling import (
     NORMAL_SPEED,
     Placement,
@@ -118,6 +119,7 @@ class WindowCutter:
         settings: the window.
         augmentation: what may happen to a window before; None for nothing.
         seed: of the augmentation and of the conditions.
+        recorded: rooms and noises of the augmentation, at the sample rate.
     """
 
     def __init__(
@@ -126,9 +128,11 @@ class WindowCutter:
         settings: SpectrogramSettings,
         augmentation: AugmentationSettings | None = None,
         seed: int = 0,
+        recorded: RecordedSounds = NONE_RECORDED,
     ) -> None:
         self._sample_rate = sample_rate
         self._augmentation = augmentation
+        self._recorded = recorded
         self._seed = seed
         self._samples = settings.window_samples(sample_rate)
         log_mel = frontend.LogMelSpectrogram.of(sample_rate, settings)
@@ -217,5 +221,6 @@ class WindowCutter:
             self._augmentation,
             others,
             generator,
+            self._recorded,
         )
         return np.rint(changed).astype(np.int16)

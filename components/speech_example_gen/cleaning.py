@@ -14,8 +14,9 @@ from components import audio, frontend
 from components.channels import channel_of
 from components.settings import SpeechSettings
 from components.speech_detection import detector_of
-from components.speech_example_gen.sources import Recording, open_locally
+from components.speech_example_gen.sources import Recording
 from components.speech_gate import SpeechGate
+from components.storage import open_locally
 
 BLOCK_SECONDS = 60
 

@@ -5,7 +5,7 @@ import json
 from dataclasses import asdict, dataclass
 
 from components.errors import SwarError
-from components.speech_example_gen.local_files import Reject
+from components.local_files import Reject
 from components.speech_example_gen.spans import Span
 
 

@@ -4,7 +4,6 @@ A folder `DATA/<speaker>/<any audio file>`, or a manifest, on any filesystem tha
 Beam knows. Nothing is decoded here.
 """
 
-import glob
 import os
 import stat
 from collections.abc import Iterable, Iterator, Sequence
@@ -13,16 +12,7 @@ from pathlib import Path
 from apache_beam.io.filesystems import FileSystems
 
 from components.errors import SwarError
-from components.speech_example_gen import tables
-from components.speech_example_gen.cuts import check_cuts
-from components.speech_example_gen.listing import (
-    Found,
-    Listing,
-    Recording,
-    data_digest,
-    no_speaker,
-)
-from components.speech_example_gen.local_files import (
+from components.local_files import (
     HIDDEN,
     File,
     Reject,
@@ -32,12 +22,21 @@ from components.speech_example_gen.local_files import (
     hidden,
     state,
 )
-from components.speech_example_gen.reading import open_locally, read_text
+from components.speech_example_gen import tables
+from components.speech_example_gen.cuts import check_cuts
+from components.speech_example_gen.listing import (
+    Found,
+    Listing,
+    Recording,
+    data_digest,
+    no_speaker,
+)
 from components.speech_example_gen.span_sources import spans_of
 from components.speech_example_gen.spans import Span, is_pattern
 from components.speech_example_gen.tables import SPEAKERS_FILE, speaker_name
+from components.storage import is_remote, read_text, remote_files
 
-__all__ = ["Listing", "Recording", "Reject", "data_digest", "list_recordings", "open_locally"]
+__all__ = ["Listing", "Recording", "Reject", "data_digest", "list_recordings"]
 
 
 def list_recordings(data: str, rolling_spans: int | None = None) -> Listing:
@@ -76,13 +75,8 @@ def _listing(found: Iterable[Found], spans: Sequence[Span] = ()) -> Listing:
 
 
 def _found(data: str) -> Iterator[Found]:
-    remote = FileSystems.get_scheme(data) is not None
-    if remote:
-        try:
-            FileSystems.get_filesystem(data)
-        except ValueError as error:
-            raise SwarError(f"no filesystem for {data!r}: install Beam's extra for it") from error
-    elif not os.path.lexists(data):
+    remote = is_remote(data)
+    if not remote and not os.path.lexists(data):
         raise SwarError(f"{data!r} does not exist: name a folder of speakers or a manifest")
     if tables.is_manifest_name(data) and (remote or not Path(data).is_dir()):
         return _manifest(data)
@@ -121,20 +115,7 @@ def _local_folder(root: Path) -> Iterator[Found]:
 
 
 def _remote_folder(root: str) -> Iterator[Found]:
-    try:
-        (match,) = FileSystems.match([f"{glob.escape(root)}/**"])
-    except OSError as error:
-        raise SwarError(f"{root!r} cannot be listed: {error}") from error
-    files = [
-        File(
-            item.path.removeprefix(f"{root}/"),
-            item.path,
-            item.size_in_bytes,
-            item.last_updated_in_seconds or None,
-        )
-        for item in match.metadata_list
-        if not item.path.endswith("/")  # object stores keep an empty object for a folder
-    ]
+    files = remote_files(root)
     genders: dict[str, str] = {}
     for file in files:
         if file.name == SPEAKERS_FILE:

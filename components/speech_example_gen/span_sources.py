@@ -9,12 +9,12 @@ from pathlib import Path
 from apache_beam.io.filesystems import FileSystems
 
 from components.errors import SwarError
+from components.local_files import Reject, entries_of, outside_span
 from components.speech_example_gen import tables
 from components.speech_example_gen.listing import Found, NoSpeakerError, Recording, no_speaker
-from components.speech_example_gen.local_files import Reject, entries_of, outside_span
-from components.speech_example_gen.reading import read_text
 from components.speech_example_gen.spans import Span, SpanPattern, rolling_window
 from components.speech_example_gen.tables import SPEAKERS_FILE
+from components.storage import read_text
 
 
 def spans_of(

@@ -6,8 +6,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from components.errors import SwarError
+from components.local_files import SPEAKER_WITHOUT_SPEECH
 from components.settings import SpeechSettings
-from components.speech_example_gen.local_files import SPEAKER_WITHOUT_SPEECH
 from components.speech_example_gen.measures import Measures
 from components.speech_example_gen.sources import Recording, Reject
 from components.speech_example_gen.splitting import Piece, held_out_speakers, split_speaker

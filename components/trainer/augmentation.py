@@ -13,7 +13,6 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from components.errors import SwarError
 from components.frontend import UINT8_PEAK
 from components.settings import AugmentationSettings, SpectrogramSettings
 
@@ -48,18 +47,11 @@ class BatchAugmentation:
         """Computes what the bands are.
 
         Args:
-            settings: probabilities and ranges.
+            settings: probabilities and ranges. Codecs and recorded sounds, which work on samples,
+                are none of TrainerSettings.
             spectrogram: of the windows.
             sample_rate: of their speech, Hz.
-
-        Raises:
-            SwarError: the settings ask for a codec, which a spectrogram does not carry.
         """
-        if settings.codec_probability > 0.0:
-            raise SwarError(
-                "trainer.augmentation.codec_probability must be 0: a codec works on samples, "
-                "see pairs.augmentation.codec_probability"
-            )
         self._settings = settings
         self._top_db = spectrogram.top_db
         self._frame_seconds = spectrogram.hop_samples / sample_rate

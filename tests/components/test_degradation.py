@@ -11,6 +11,7 @@ from components.degradation import (
     coded,
     coloured_noise,
     hum,
+    in_room,
     low_pass,
     mix,
     reverberate,
@@ -48,6 +49,26 @@ def test_noise_falls_as_its_colour_says(colour):
     band = (frequency > 200) & (frequency < 6_000)
     slope = np.polyfit(np.log(frequency[band]), np.log(density[band]), 1)[0]
     assert slope == pytest.approx(-colour, abs=0.15)
+
+
+@pytest.mark.parametrize("direct", [0, 40, 799])
+def test_a_recorded_room_convolves_without_delay_and_as_loud(direct):
+    speech = speech_like(0, RATE).astype(np.float32)
+    response = (generator().standard_normal(800) * 0.99 ** np.arange(800)).astype(np.float32)
+    reverberant = in_room(speech, response, direct)
+    expected = np.convolve(speech.astype(np.float64), response)[direct : direct + len(speech)]
+    expected *= np.sqrt(np.mean(np.square(speech)) / np.mean(np.square(expected)))
+    assert reverberant.dtype == np.float32
+    np.testing.assert_allclose(reverberant, expected, atol=1e-4)
+    assert power_db(reverberant) == pytest.approx(power_db(speech), abs=0.01)
+
+
+def test_a_room_that_answers_nothing_leaves_the_sound_and_silence_stays():
+    speech = speech_like(0, RATE).astype(np.float32)
+    response = np.zeros(50, np.float32)
+    response[30] = -0.2
+    np.testing.assert_allclose(in_room(speech, response, 30), -speech, atol=1e-5)
+    assert not np.any(in_room(np.zeros(RATE, np.float32), response, 30))
 
 
 def test_a_rooms_answer_falls_by_60_db_in_the_time_asked():

@@ -4,7 +4,9 @@ import inspect
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 import yaml
 from google.cloud import aiplatform, aiplatform_v1
 from google.protobuf import json_format
@@ -18,6 +20,8 @@ from tfx.extensions.google_cloud_ai_platform.trainer.executor import TRAINING_AR
 from tfx.utils import import_utils, json_utils
 
 from components.errors import SwarError
+from components.settings import AugmentationSettings
+from components.spectrogram_pair_gen.recorded_sounds import sounds_digest
 from components.speech_example_gen.sources import data_digest, list_recordings
 from pipeline.compiler import compile_pipeline, run_parameters
 from tests.pipeline.support_engines import (
@@ -72,7 +76,8 @@ def test_runtime_parameters_are_the_data_and_the_epochs(vertex: PipelineSpec) ->
     kinds = ParameterType
     definitions = vertex.root.input_definitions.parameters
     assert {name: told.parameter_type for name, told in definitions.items()} == {
-        "data": kinds.STRING, "data_digest": kinds.STRING, "epochs": kinds.NUMBER_INTEGER,
+        "data": kinds.STRING, "data_digest": kinds.STRING, "sounds_digest": kinds.STRING,
+        "epochs": kinds.NUMBER_INTEGER,
     }  # fmt: skip
     taken = {
         (task, given.component_input_parameter)
@@ -83,6 +88,7 @@ def test_runtime_parameters_are_the_data_and_the_epochs(vertex: PipelineSpec) ->
     # The digest is an input of what depends on the data: the cache is never that of others.
     assert taken == {
         ("SpeechExampleGen", "data"), ("SpeechExampleGen", "data_digest"),
+        ("SpectrogramPairGen", "sounds_digest"),
         ("Trainer", "data_digest"), ("Trainer", "epochs"),
     }  # fmt: skip
 
@@ -94,10 +100,36 @@ def test_their_values_follow_the_data(tmp_path: Path) -> None:
     assert first == {
         "data": str(tmp_path),
         "data_digest": data_digest(list_recordings(str(tmp_path))),
+        "sounds_digest": sounds_digest(AugmentationSettings()),
         "epochs": 9,
     }
     (tmp_path / "asha" / "b.wav").write_bytes(b"RIFF")
     assert run_parameters(config(), str(tmp_path))["data_digest"] != first["data_digest"]
+
+
+def test_recorded_sounds_are_listed_as_the_data_are(tmp_path: Path) -> None:
+    for name in ("data/asha", "noise"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "data" / "asha" / "a.wav").write_bytes(b"RIFF")
+    soundfile.write(tmp_path / "noise" / "a.wav", np.ones(100), 8_000)
+    noisy = config(
+        "pairs.augmentation.noise_probability=0.5",
+        f"pairs.augmentation.noise_folder={tmp_path / 'noise'}",
+    )
+    first = run_parameters(noisy, str(tmp_path / "data"))
+    soundfile.write(tmp_path / "noise" / "a.wav", np.ones(200), 8_000)
+    second = run_parameters(noisy, str(tmp_path / "data"))
+    assert {key for key in first if first[key] != second[key]} == {"sounds_digest"}
+
+
+def test_tasks_get_a_folder_of_sounds_by_its_whole_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    noisy = ("pairs.augmentation.noise_probability=0.5", "pairs.augmentation.noise_folder=noise")
+    spec = compiled(tmp_path, *KUBEFLOW, *noisy)
+    told = json.loads(constant(spec, "SpectrogramPairGen", "pair_settings"))
+    assert told["augmentation"]["noise_folder"] == str(tmp_path / "noise")
 
 
 def test_on_vertex_the_baseline_is_the_last_blessed_model(vertex: PipelineSpec) -> None:

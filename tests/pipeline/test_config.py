@@ -148,6 +148,29 @@ def test_a_wrong_override_is_told_in_one_line(tmp_path: Path, override: str, tol
         (["pairs.augmentation.tilt_db_per_octave=[1, -1]"], "[1, -1] must not fall"),
         (["pairs.augmentation.reverberation_seconds=[0, 1]"], "must be above 0"),
         (["pairs.augmentation.narrow_band_hertz=[0, 100]"], "must be above 0"),
+        (
+            ["pairs.augmentation.noise_folder=/noise"],
+            "raise pairs.augmentation.noise_probability above 0",
+        ),
+        (
+            [
+                "pairs.augmentation.reverberation_folder=/rooms",
+                "pairs.augmentation.reverberation_probability=0.0",
+            ],
+            "nothing is drawn from pairs.augmentation.reverberation_folder '/rooms'",
+        ),
+        (
+            ["trainer.augmentation.noise_folder=/noise"],
+            "trainer.augmentation.noise_folder must be null",
+        ),
+        (
+            ["trainer.augmentation.reverberation_folder=/rooms"],
+            "see pairs.augmentation.reverberation_folder",
+        ),
+        (
+            ["trainer.augmentation.codec_probability=0.1"],
+            "trainer.augmentation.codec_probability must be 0",
+        ),
         (["pairs.condition.dissimilar=0"], "both or none must be 0"),
         (["trainer.head=flatten"], "loss supervised needs embeddings of length 1"),
         (["trainer.loss=batch", "trainer.gpu_pairs_per_batch=1"], "loss batch compares the pairs"),

@@ -12,6 +12,8 @@ from google.protobuf import json_format
 from kfp.pipeline_spec import pipeline_spec_pb2
 
 from components.errors import SwarError
+from components.settings import AugmentationSettings
+from components.spectrogram_pair_gen.recorded_sounds import sounds_digest
 from components.speech_example_gen.sources import data_digest, list_recordings
 from pipeline import kubeflow_runner
 from tests.pipeline.support_engines import KUBEFLOW, config
@@ -81,6 +83,7 @@ def test_a_run_is_asked_for_with_everything_that_the_settings_say(
         "parameters": {
             "data": data,
             "data_digest": data_digest(list_recordings(data)),
+            "sounds_digest": sounds_digest(AugmentationSettings()),
             "epochs": told.trainer.epochs,
         },
     }

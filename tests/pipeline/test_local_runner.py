@@ -10,7 +10,7 @@ import pytest
 
 from components.errors import SwarError
 from pipeline import local_runner
-from pipeline.config import Config
+from pipeline.config import Config, load_config
 from pipeline.failures import RunFailed, user_error
 from pipeline.summary import RunSummary
 from pipeline.terminal import Progress
@@ -135,6 +135,29 @@ def test_an_output_where_none_can_be_is_told_before_anything_is_written(
     with pytest.raises(SwarError, match=told):
         local_runner.run(CONFIG, data=data, output=tmp_path / output)
     assert not (tmp_path / output).exists()
+
+
+@pytest.mark.parametrize(
+    ("folder", "told"),
+    [
+        ("none", r"noise_folder '.*none' does not exist"),
+        ("data", r"a\.wav' is no recording that can be used"),
+        (".", r"the output folder .* lies in the data"),
+    ],
+)
+def test_a_wrong_folder_of_noise_is_told_before_anything_is_written(
+    tmp_path: Path, data: str, nodes: list[BaseException], folder: str, told: str
+) -> None:
+    noisy = load_config(
+        "demo",
+        [
+            "pairs.augmentation.noise_probability=0.5",
+            f"pairs.augmentation.noise_folder={tmp_path / folder}",
+        ],
+    )
+    with pytest.raises(SwarError, match=told):
+        local_runner.run(noisy, data=data, output=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_an_output_that_is_no_folder_is_told(

@@ -39,6 +39,16 @@ def test_in_the_image_it_sees_the_output_and_the_data(tmp_path: Path, data: str)
 
 
 @pytest.mark.usefixtures("podman")
+def test_every_folder_is_seen_once(tmp_path: Path) -> None:
+    for name in ("data", "noise"):
+        (tmp_path / name).mkdir()
+    data, noise = str(tmp_path / "data"), str(tmp_path / "noise")
+    words = in_image(Path("/out"), data, noise, noise, "gs://bucket/rooms")(TASK, "{}")
+    volumes = [word.removeprefix("--volume=") for word in words if word.startswith("--volume=")]
+    assert volumes == ["/out:/out", f"{data}:{data}:ro", f"{noise}:{noise}:ro"]
+
+
+@pytest.mark.usefixtures("podman")
 def test_what_lies_in_a_bucket_is_not_mounted() -> None:
     words = in_image(Path("/out"), "gs://bucket/data")(TASK, "{}")
     assert [word for word in words if word.startswith("--volume=")] == ["--volume=/out:/out"]

@@ -16,7 +16,13 @@ from components.errors import SwarError
 from pipeline import compiler, vertex_runner
 from tests.pipeline.support_engines import VERTEX, config
 
-LISTED = {"data": "gs://voices/data", "data_digest": "d" * 64, "epochs": 4}
+NOISY = ("pairs.augmentation.noise_probability=0.5",)
+LISTED = {
+    "data": "gs://voices/data",
+    "data_digest": "d" * 64,
+    "sounds_digest": "s" * 64,
+    "epochs": 4,
+}
 
 
 @pytest.fixture(autouse=True)
@@ -67,6 +73,11 @@ def test_a_run_is_asked_for_with_everything_that_the_settings_say(
     [
         ((*VERTEX, "engine.root=/mnt"), "gs://d", r"engine\.root '/mnt' must lie in a bucket"),
         (VERTEX, "/data", r"the data '/data' must lie in a bucket"),
+        (
+            (*VERTEX, *NOISY, "pairs.augmentation.noise_folder=/noise"),
+            "gs://d",
+            r"pairs\.augmentation\.noise_folder '/noise' must lie in a bucket",
+        ),
     ],
 )
 def test_what_vertex_does_not_reach_is_told(
@@ -99,4 +110,9 @@ def test_without_credentials_one_line_says_how_to_get_them(
 
 
 def test_the_values_are_those_of_the_listing() -> None:
-    assert set(LISTED) == {compiler.DATA, compiler.DATA_DIGEST, compiler.EPOCHS}
+    assert set(LISTED) == {
+        compiler.DATA,
+        compiler.DATA_DIGEST,
+        compiler.SOUNDS_DIGEST,
+        compiler.EPOCHS,
+    }

@@ -14,6 +14,7 @@ import tensorflow_data_validation as tfdv
 
 from components import features, spectrogram_codec
 from components.conditions import CLEAN, CONDITIONS
+from components.errors import SwarError
 from components.settings import (
     AugmentationSettings,
     PairCounts,
@@ -21,7 +22,9 @@ from components.settings import (
     SpectrogramSettings,
     SpeechSettings,
 )
+from components.spectrogram_pair_gen import recorded_sounds
 from components.speech_example_gen import survey
+from pipeline.beam_runner import beam_arguments
 from tests.bad_recordings import speech_like
 from tests.support_executors import run_pairs, run_speech
 
@@ -280,3 +283,45 @@ def test_windows_that_nobody_babbles_behind_are_counted(recordings, tmp_path, mo
     found = re.search(r"train/windows with nobody to babble: (\d+)", caplog.text)
     assert found
     assert 20 <= int(found[1]) <= 40  # half of 30 pairs' windows
+
+
+@pytest.fixture(scope="module")
+def in_rooms(tmp_path_factory):
+    """PAIRS with recorded rooms and noises in every window."""
+    folder = tmp_path_factory.mktemp("sounds")
+    for kind in ("rooms", "noises"):
+        (folder / kind).mkdir()
+        for number in range(3):
+            samples = 0.1 * np.random.default_rng(number).standard_normal(RATE)
+            soundfile.write(folder / kind / f"{number}.wav", samples, RATE)
+    augmentation = AugmentationSettings(
+        reverberation_probability=1.0,
+        reverberation_folder=str(folder / "rooms"),
+        noise_probability=1.0,
+        noise_folder=str(folder / "noises"),
+    )
+    return PAIRS.model_copy(update={"augmentation": augmentation})
+
+
+@pytest.mark.slow
+def test_recorded_sounds_are_in_windows_of_train_alone_the_same_for_two_workers(
+    speech, pairs, in_rooms, tmp_path, caplog
+):
+    caplog.set_level("INFO", "swar.progress")
+    one = run_pairs(speech, tmp_path / "one", RATE, WINDOW, in_rooms)
+    assert "noises: 3 of 3 files, 600.0 s of each at most" in caplog.messages
+    two = run_pairs(speech, tmp_path / "two", RATE, WINDOW, in_rooms, beam_arguments(2))
+    for split in features.PAIR_SPLITS:
+        for path in files(pairs, split):
+            name = path.relative_to(pairs.uri)
+            assert Path(one.uri, name).read_bytes() == Path(two.uri, name).read_bytes()
+            same = Path(one.uri, name).read_bytes() == path.read_bytes()
+            assert same == (split != features.TRAIN)
+
+
+def test_recorded_sounds_that_changed_since_the_run_was_started_end_it(
+    speech, in_rooms, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(recorded_sounds.SoundFiles, "digest", iter(["then", "now"]).__next__)
+    with pytest.raises(SwarError, match=r"/noises' is not as it was when the run was started"):
+        run_pairs(speech, tmp_path, RATE, WINDOW, in_rooms)

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from components import local_files
 from components.errors import SwarError
-from components.speech_example_gen import local_files, span_sources
+from components.speech_example_gen import span_sources
 from components.speech_example_gen.sources import data_digest, list_recordings
 
 DAYS = "{YYYY}-{MM}-{DD}"

@@ -5,7 +5,6 @@ import pytest
 import tensorflow as tf
 
 from components import degradation, frontend
-from components.errors import SwarError
 from components.settings import LINES_AND_NOISE, AugmentationSettings, SpectrogramSettings
 from components.trainer import augmentation
 from components.trainer.augmentation import BatchAugmentation
@@ -115,8 +114,3 @@ def test_windows_of_any_length_and_silence_pass():
     for frames in (40, 96):
         after = augment(tf.zeros((6, 64, frames), tf.uint8), tf.constant(3, tf.int64)).numpy()
         assert after.shape == (6, 64, frames)
-
-
-def test_a_codec_is_refused():
-    with pytest.raises(SwarError, match=r"augmentation.codec_probability must be 0"):
-        augmenting(codec_probability=0.1)

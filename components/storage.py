@@ -1,6 +1,7 @@
-"""Bytes and text of an input, on any filesystem that Beam knows."""
+"""Bytes, text and listings, on any filesystem that Beam knows."""
 
 import contextlib
+import glob
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -10,6 +11,47 @@ from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 
 from components.errors import SwarError
+from components.local_files import File
+
+
+def is_remote(path: str) -> bool:
+    """Whether a path is on another filesystem than this machine's.
+
+    Raises:
+        SwarError: Beam has no filesystem for it.
+    """
+    if FileSystems.get_scheme(path) is None:
+        return False
+    try:
+        FileSystems.get_filesystem(path)
+    except ValueError as error:
+        raise SwarError(f"no filesystem for {path!r}: install Beam's extra for it") from error
+    return True
+
+
+def remote_files(root: str) -> list[File]:
+    """The files of a remote folder and of those below it; none where there is no such folder.
+
+    Args:
+        root: of the folder, without a slash at the end.
+
+    Raises:
+        SwarError: it cannot be listed.
+    """
+    try:
+        (match,) = FileSystems.match([f"{glob.escape(root)}/**"])
+    except OSError as error:
+        raise SwarError(f"{root!r} cannot be listed: {error}") from error
+    return [
+        File(
+            item.path.removeprefix(f"{root}/"),
+            item.path,
+            item.size_in_bytes,
+            item.last_updated_in_seconds or None,
+        )
+        for item in match.metadata_list
+        if not item.path.endswith("/")  # object stores keep an empty object for a folder
+    ]
 
 
 @contextlib.contextmanager
