@@ -6,11 +6,10 @@ import logging
 import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 import tensorflow as tf
-from tfx.components.trainer.fn_args_utils import FnArgs
 
 from components import features
 from components.errors import SwarError
@@ -37,6 +36,9 @@ from components.trainer.tower import build_tower
 from components.trainer.utterances import HeardWindows
 from components.verification.measures import FALSE_ACCEPT_RATE, FALSE_REJECT_RATE
 
+if TYPE_CHECKING:  # a machine that trains needs no TFX
+    from tfx.components.trainer.fn_args_utils import FnArgs
+
 # Of `calibration`, in the order of their hashes: enough for a threshold, however many there are.
 CALIBRATION_PAIRS = 2_000
 # Of `train` likewise, for the voices to normalise by.
@@ -57,7 +59,7 @@ class Job:
     model_folder: str
 
     @classmethod
-    def of(cls, fn_args: FnArgs) -> "Job":
+    def of(cls, fn_args: "FnArgs") -> "Job":
         """Reads TFX's arguments; files are told apart by their `Split-<name>` folders."""
         told = fn_args.custom_config
         files = [*fn_args.train_files, *fn_args.eval_files]
@@ -104,7 +106,7 @@ class Job:
         return replace(windows, spectrogram=data.relative_to_peak(first).numpy())
 
 
-def run_fn(fn_args: FnArgs) -> None:
+def run_fn(fn_args: "FnArgs") -> None:
     """Trains the tower, keeps its best epoch, calibrates it and writes the SavedModel."""
     job = Job.of(fn_args)
     devices.take_memory_as_needed()
