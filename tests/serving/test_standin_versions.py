@@ -102,6 +102,7 @@ def test_a_new_version_takes_over_and_no_request_is_lost(ready, published):
             for client, seen in zip((over_rest, over_grpc) * 2, answers, strict=True)
         ]
         try:
+            eventually(lambda: all(answers))
             for version in (2, 3):
                 publish(ready, published, version)
                 eventually(lambda version=version: states(ports).get(version) == "AVAILABLE")
