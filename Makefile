@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := venv
 .DELETE_ON_ERROR:
-.PHONY: venv demo base test test-long lint container-test lock clean
+.PHONY: venv demo base test test-long lint container-test lock protos clean
 
 VENV := .venv
 UV_VERSION := 0.13.9
@@ -77,6 +77,15 @@ lock:
 	$(COMPILE) --universal --python-version 3.11 --extra pipeline --extra client --extra serve --extra app --group dev --output-file requirements.lock pyproject.toml
 	echo 'tensorflow[and-cuda]' | $(COMPILE) --no-config --constraint requirements.lock --python-version 3.12 --python-platform x86_64-manylinux_2_28 --output-file requirements-gpu.lock -
 	rm -rf build/lock-venv
+
+# protoc 31, whose code runs with every protobuf that pyproject.toml allows.
+protos:
+	@$(if $(PYTHON),,echo "no fitting Python: set PYTHON" >&2; exit 1)
+	rm -rf build/protos-venv
+	$(PYTHON) -m venv build/protos-venv
+	build/protos-venv/bin/pip install --quiet grpcio-tools==1.74.0
+	build/protos-venv/bin/python -m grpc_tools.protoc --proto_path=. --python_out=. --pyi_out=. serving/predict.proto
+	rm -rf build/protos-venv
 
 clean:
 	rm -rf $(VENV) build dist output *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -12,6 +12,7 @@ import aiohttp
 import grpc
 
 from serving import wire
+from serving.predict_pb2 import PredictResponse
 from serving.server import Ports
 
 HOST = "127.0.0.1"
@@ -58,7 +59,7 @@ class Grpc:
     async def send(self, body: bytes) -> Answer:
         """See Interface."""
         try:
-            response = wire.PredictResponse.FromString(await self._call(body))
+            response = PredictResponse.FromString(await self._call(body))
         except grpc.aio.AioRpcError as error:
             if error.code() == grpc.StatusCode.UNAVAILABLE:
                 raise ConnectionError(error.details()) from error

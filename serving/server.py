@@ -18,9 +18,10 @@ from aiohttp import web
 
 from components.errors import SwarError
 from serving import defaults
-from serving.standin import rest, rpc
+from serving.standin import rpc
 from serving.standin.batcher import Batcher, Batching
-from serving.standin.metrics import Metrics
+from serving.standin.rest import RestApi
+from serving.standin.status import Metrics
 from serving.standin.store import ModelStore
 
 log = logging.getLogger("swar.serving")
@@ -97,15 +98,13 @@ async def running(settings: ServerSettings) -> AsyncIterator[Ports]:
     """
     metrics = Metrics(settings.model_name)
     limit = settings.max_request_bytes
-    async with (
-        ModelStore(
-            settings.model_dir, settings.model_name, settings.labels, settings.poll_seconds
-        ) as store,
-        Batcher(settings.batching) as batcher,
-    ):
-        application = rest.build(store, batcher, metrics, max_request_bytes=limit)
+    batcher = Batcher(settings.batching)
+    async with ModelStore(
+        settings.model_dir, settings.model_name, settings.labels, settings.poll_seconds
+    ) as store:
+        api = RestApi(store, batcher, metrics, max_request_bytes=limit)
         runner = web.AppRunner(
-            application,
+            api.application,
             handler_cancellation=True,  # a request whose client has gone is dropped
             access_log=None,
             shutdown_timeout=_GRACE_SECONDS,
@@ -119,6 +118,7 @@ async def running(settings: ServerSettings) -> AsyncIterator[Ports]:
             )
         finally:
             await asyncio.gather(server.stop(_GRACE_SECONDS), runner.cleanup())
+            batcher.close()
 
 
 async def _listen_rest(runner: web.AppRunner, host: str, port: int) -> int:

@@ -12,6 +12,7 @@ import urllib3
 
 from components.errors import SwarError
 from serving import wire
+from serving.predict_pb2 import PredictRequest, PredictResponse
 from serving.wire import Input, ModelSpec, Tensor
 
 _RETRIED_HTTP_STATUSES: Final = (429, 502, 503)
@@ -76,8 +77,8 @@ class GrpcTransport:
         self._channel = grpc.insecure_channel(target, options=_CHANNEL_OPTIONS)
         self._call = self._channel.unary_unary(
             wire.PREDICT_METHOD,
-            request_serializer=wire.PredictRequest.SerializeToString,
-            response_deserializer=wire.PredictResponse.FromString,
+            request_serializer=PredictRequest.SerializeToString,
+            response_deserializer=PredictResponse.FromString,
         )
 
     def predict(

@@ -1,25 +1,22 @@
 """Requests that arrive together run together.
 
-Like TF Serving's batch scheduler: a batch is due when it is full or its oldest request has
-waited long enough, and still takes requests in while all threads are busy.
+As in TF Serving's batch scheduler, a batch is due when it is full or has waited long enough,
+and still takes requests in while all threads are busy.
 """
 
 import asyncio
 import contextlib
 import logging
-from collections import deque
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from types import TracebackType
-from typing import Self
 
-import grpc
 import numpy as np
+import tensorflow as tf
 
 from serving import defaults
 from serving.standin.servable import Arrays, Servable, Signature
-from serving.standin.status import ServingError
+from serving.standin.status import as_op_error, invalid
 
 log = logging.getLogger("swar.serving")
 
@@ -35,159 +32,105 @@ class Batching:
 
 
 @dataclass(eq=False)
-class _Request:
-    inputs: Arrays
-    rows: int
-    due: float
-    answer: "asyncio.Future[Arrays]"
-
-
-@dataclass(eq=False)
-class _Queue:
-    servable: Servable
-    signature: Signature
-    requests: deque[_Request] = field(default_factory=deque)
-
-    @property
-    def rows(self) -> int:
-        return sum(request.rows for request in self.requests)
+class _Batch:
+    rows: int = 0
+    requests: list[tuple[Arrays, "asyncio.Future[Arrays]"]] = field(default_factory=list)
+    full: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 class Batcher:
-    """Runs requests in threads, concatenated along their first axis. An async context manager.
+    """Runs requests in threads, concatenated along their first axis.
 
     A request of more rows than `max_batch_size` runs alone. One that is cancelled before its
     batch starts is dropped. Where a batch of several fails, each of its requests runs alone.
     """
 
     def __init__(self, batching: Batching) -> None:
-        self._batching = batching
+        self._max_rows = batching.max_batch_size
+        self._max_waiting_rows = batching.max_batch_size * batching.max_enqueued_batches
         self._timeout_seconds = batching.batch_timeout_micros / 1e6
-        self._queues: dict[Hashable, _Queue] = {}
-        self._arrived = asyncio.Event()
         self._threads = ThreadPoolExecutor(batching.num_batch_threads, "swar-batch")
-        self._workers: list[asyncio.Task[None]] = []
-
-    async def __aenter__(self) -> Self:
-        self._workers = [
-            asyncio.create_task(self._work()) for _ in range(self._batching.num_batch_threads)
-        ]
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        for worker in self._workers:
-            worker.cancel()
-        await asyncio.gather(*self._workers, return_exceptions=True)
-        self._threads.shutdown()
+        self._idle_threads = asyncio.Semaphore(batching.num_batch_threads)
+        self._waiting_rows = 0
+        self._open: dict[Hashable, _Batch] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
 
     async def run(self, servable: Servable, signature: Signature, inputs: Arrays) -> Arrays:
         """The outputs for one request, whose first axes are its rows.
 
-        Raises ServingError: INVALID_ARGUMENT for inputs that do not fit the signature,
-        UNAVAILABLE when too many wait, else what the model failed with.
+        Raises tf.errors.OpError: INVALID_ARGUMENT for inputs that do not fit the signature or have
+        too many rows, UNAVAILABLE where too many wait, else what the model failed with.
         """
-        rows = signature.rows(inputs)
+        rows, most = signature.rows(inputs), self._max_waiting_rows
+        if rows > most:
+            raise invalid(f"Task size {rows} is larger than maximum input batch size {most}")
+        if self._waiting_rows + rows > most:
+            raise tf.errors.UnavailableError(None, None, "The batch scheduling queue is full")
         shapes = tuple(sorted((key, array.shape[1:]) for key, array in inputs.items()))
         key = (servable, signature.name, shapes)
-        queue = self._queues.setdefault(key, _Queue(servable, signature))
-        room = self._batching.max_batch_size * self._batching.max_enqueued_batches
-        if queue.requests and queue.rows + rows > room:
-            raise ServingError(
-                grpc.StatusCode.UNAVAILABLE,
-                "The batch scheduling queue to which this task was submitted is full",
-            )
-        loop = asyncio.get_running_loop()
-        due = loop.time() + self._timeout_seconds
-        request = _Request(inputs, rows, due, loop.create_future())
-        queue.requests.append(request)
-        self._arrived.set()
-        try:
-            return await request.answer
-        finally:
-            if request in queue.requests:
-                queue.requests.remove(request)
-            if not queue.requests and self._queues.get(key) is queue:
-                del self._queues[key]
+        batch = self._open.get(key)
+        if batch is None or batch.rows + rows > self._max_rows:
+            if batch is not None:
+                batch.full.set()
+            batch = self._open[key] = _Batch()
+            task = asyncio.create_task(self._answer(key, batch, servable, signature))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        answer: asyncio.Future[Arrays] = asyncio.get_running_loop().create_future()
+        batch.requests.append((inputs, answer))
+        batch.rows += rows
+        self._waiting_rows += rows
+        if batch.rows >= self._max_rows:
+            batch.full.set()
+            del self._open[key]
+        return await answer
 
-    async def _work(self) -> None:
-        while True:
-            queue = await self._next_due()
-            batch = [request for request in self._take(queue) if not request.answer.done()]
-            if not batch:
-                continue
-            with queue.servable.in_use():
-                answers = await asyncio.get_running_loop().run_in_executor(
-                    self._threads, _answers, queue.servable, queue.signature, batch
+    async def _answer(
+        self, key: Hashable, batch: _Batch, servable: Servable, signature: Signature
+    ) -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(batch.full.wait(), self._timeout_seconds)
+        async with self._idle_threads:  # batches get a thread in the order in which they are due
+            if self._open.get(key) is batch:
+                del self._open[key]
+            self._waiting_rows -= batch.rows
+            requests = [(inputs, answer) for inputs, answer in batch.requests if not answer.done()]
+            with servable.in_use():
+                results = await asyncio.get_running_loop().run_in_executor(
+                    self._threads, _run, servable, signature, [inputs for inputs, _ in requests]
                 )
-            for request, answer in zip(batch, answers, strict=True):
-                if request.answer.done():
-                    continue
-                if isinstance(answer, ServingError):
-                    request.answer.set_exception(answer)
-                else:
-                    request.answer.set_result(answer)
+        for (_, answer), result in zip(requests, results, strict=True):
+            if not answer.done() and isinstance(result, Exception):
+                answer.set_exception(result)
+            elif not answer.done():
+                answer.set_result(result)
 
-    async def _next_due(self) -> _Queue:
-        loop = asyncio.get_running_loop()
-        while True:
-            waiting = [queue for queue in self._queues.values() if queue.requests]
-            first = min(waiting, key=self._due, default=None)
-            if first is not None and self._due(first) <= loop.time():
-                return first
-            self._arrived.clear()
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout_at(None if first is None else self._due(first)):
-                    await self._arrived.wait()
-
-    def _due(self, queue: _Queue) -> float:
-        """When the queue may run; a full one since its first request came, so that none starves."""
-        due = queue.requests[0].due
-        full = queue.rows >= self._batching.max_batch_size
-        return due - self._timeout_seconds if full else due
-
-    def _take(self, queue: _Queue) -> list[_Request]:
-        batch = [queue.requests.popleft()]
-        rows = batch[0].rows
-        while queue.requests and rows + queue.requests[0].rows <= self._batching.max_batch_size:
-            batch.append(queue.requests.popleft())
-            rows += batch[-1].rows
-        return batch
+    def close(self) -> None:
+        """Ends the threads, after what they run."""
+        self._threads.shutdown()
 
 
-def _answers(
-    servable: Servable, signature: Signature, batch: Sequence[_Request]
-) -> list[Arrays | ServingError]:
+def _run(
+    servable: Servable, signature: Signature, requests: list[Arrays]
+) -> list[Arrays | tf.errors.OpError]:
+    """The outputs of each request, or what it fails with."""
     try:
-        return list(_run(servable, signature, batch))
+        return list(_run_together(servable, signature, requests)) if requests else []
     except Exception as error:
-        if len(batch) > 1:
-            return [_answers(servable, signature, [request])[0] for request in batch]
-        failure = ServingError.of(error)
-        if failure.code == grpc.StatusCode.INTERNAL:
+        if len(requests) > 1:
+            return [_run(servable, signature, [request])[0] for request in requests]
+        if not isinstance(error, tf.errors.OpError):
             log.exception("signature %s failed", signature.name)
-        return [failure]
+        return [as_op_error(error)]
 
 
-def _run(servable: Servable, signature: Signature, batch: Sequence[_Request]) -> list[Arrays]:
-    inputs = {
-        key: np.concatenate([request.inputs[key] for request in batch]) for key in signature.inputs
-    }
-    outputs = servable.run(signature, inputs)
-    rows = [request.rows for request in batch]
+def _run_together(servable: Servable, signature: Signature, requests: list[Arrays]) -> list[Arrays]:
+    columns = {key: [request[key] for request in requests] for key in signature.inputs}
+    ends = np.cumsum([len(array) for array in next(iter(columns.values()))])
+    outputs = servable.run(signature, {key: np.concatenate(each) for key, each in columns.items()})
     for key, output in outputs.items():
-        if output.ndim == 0 or len(output) != sum(rows):
-            raise ServingError(
-                grpc.StatusCode.FAILED_PRECONDITION,
-                f"Batched output tensor's 0th dimension does not equal the sum of the 0th "
-                f"dimension sizes of the input tensors: output {key!r} has shape {output.shape}",
-            )
-    ends = np.cumsum(rows)
-    return [
-        {key: output[end - count : end] for key, output in outputs.items()}
-        for count, end in zip(rows, ends, strict=True)
-    ]
+        if output.ndim == 0 or len(output) != ends[-1]:
+            message = f"Batched output tensor's 0th dimension is not that of the inputs: {key}"
+            raise tf.errors.FailedPreconditionError(None, None, message)
+    parts = {key: np.split(output, ends[:-1]) for key, output in outputs.items()}
+    return [{key: part[index] for key, part in parts.items()} for index in range(len(requests))]

@@ -6,83 +6,63 @@ out, a tensor at a time.
 
 import base64
 import binascii
-import itertools
 import json
-from collections.abc import Mapping
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from serving.standin.servable import Arrays, Signature
+from serving.standin.servable import Arrays, Servable, Signature
 from serving.standin.status import invalid
 
-_JSON_TYPES: Final = {
-    type(None): "Null",
-    bool: "Boolean",
-    dict: "Object",
-    list: "Array",
-    str: "String",
-    int: "Number",
-    float: "Number",
-}
-_TOLD_CHARACTERS: Final = 200
+_JSON_TYPES: Final = {"NoneType": "Null", "bool": "Boolean", "dict": "Object", "str": "String"}
+_ALLOWED: Final = {"b": (bool,), "i": (int,), "u": (int,), "f": (int, float)}
+"""Kind of a dtype to the Python types of its JSON."""
+_MAX_QUOTED_CHARACTERS: Final = 200
 
 
-def parse(body: bytes) -> dict[str, Any]:
-    """The request's JSON object. NaN and Infinity are numbers. Raises INVALID_ARGUMENT."""
+def read_request(body: bytes, servable: Servable) -> tuple[Signature, Arrays, bool]:
+    """The signature that a request means, its inputs, and whether it has the row format.
+
+    NaN and Infinity are numbers. Raises INVALID_ARGUMENT for what does not fit the format or the
+    signature's dtypes, FAILED_PRECONDITION for an unknown signature.
+    """
     try:
         request = json.loads(body.decode())
     except (ValueError, RecursionError) as error:
         raise invalid(f"JSON Parse error: {error}") from error
     if not isinstance(request, dict):
-        raise invalid(f"JSON Value: {_told(request)} Is not object")
-    return request
-
-
-def signature_name(request: Mapping[str, Any]) -> str:
-    """The signature that a request names, or "". Raises INVALID_ARGUMENT."""
+        raise invalid(f"JSON Value: {_quote(request)} Is not object")
     name = request.get("signature_name", "")
     if not isinstance(name, str):
-        raise invalid(
-            f"JSON Value: {_told(request)} not formatted correctly. "
-            "'signature_name' key must be a string value."
-        )
-    return name
-
-
-def read_inputs(request: Mapping[str, Any], signature: Signature) -> tuple[Arrays, bool]:
-    """The input tensors of a request, and whether it has the row format.
-
-    Raises INVALID_ARGUMENT for what does not fit the format or the signature's dtypes.
-    """
+        raise invalid("'signature_name' key must be a string value.")
+    signature = servable.signature(name)
     if "instances" in request and "inputs" in request:
         raise invalid(
             "Not formatted correctly expecting only one of 'inputs' or 'instances' keys to exist"
         )
     if "instances" in request:
-        return _from_rows(request["instances"], signature), True
+        return signature, _from_rows(request["instances"], signature), True
     if "inputs" in request:
-        return _from_columns(request["inputs"], signature), False
+        return signature, _from_columns(request["inputs"], signature), False
     raise invalid("Missing 'inputs' or 'instances' key")
 
 
-def write_outputs(outputs: Mapping[str, npt.NDArray[Any]], rows: bool) -> bytes:
+def write_outputs(outputs: Arrays, rows: bool) -> bytes:
     """The answer's JSON, with `NaN`, `Infinity` and `-Infinity` as numbers.
 
     Floats have the digits of their dtype. A single output goes without its name. Strings
     are base64 objects where the output's name ends in `_bytes`, else the text as it is.
     """
-    columns = {name: _plain(name, outputs[name]) for name in sorted(outputs)}
-    answer: Any
-    if not rows:
-        answer = {"outputs": columns if len(columns) > 1 else next(iter(columns.values()))}
-    elif len(columns) == 1:
-        answer = {"predictions": next(iter(columns.values()))}
-    else:
+    columns = {name: _to_lists(name, outputs[name]) for name in sorted(outputs)}
+    answer: Any = columns
+    if len(columns) == 1:
+        (answer,) = columns.values()
+    elif rows:
         items = zip(*columns.values(), strict=True)
-        answer = {"predictions": [dict(zip(columns, item, strict=True)) for item in items]}
+        answer = [dict(zip(columns, item, strict=True)) for item in items]
+    answer = {"predictions" if rows else "outputs": answer}
     return json.dumps(answer, ensure_ascii=False).encode(errors="surrogateescape")
 
 
@@ -94,10 +74,7 @@ def _from_rows(instances: Any, signature: Signature) -> Arrays:
     names = sorted(signature.inputs)
     named = _is_named(instances[0])
     if not named and len(names) > 1:
-        raise invalid(
-            "instances is a plain list, but expecting list of objects as multiple input "
-            "tensors required as per tensorinfo_map"
-        )
+        raise invalid("instances is a plain list, but expecting objects for multiple input tensors")
     for item, instance in enumerate(instances):
         if _is_named(instance) != named:
             expected = "object but got list" if named else "value/list but got object"
@@ -105,7 +82,7 @@ def _from_rows(instances: Any, signature: Signature) -> Arrays:
         if named and instance.keys() != signature.inputs.keys():
             raise invalid(
                 f"Failed to process element: {item} of 'instances' list. JSON object: "
-                f"{_told(instance)} keys must be equal to: {','.join(names)}"
+                f"{_quote(instance)} keys must be equal to: {','.join(names)}"
             )
     return {
         name: _tensor([row[name] for row in instances] if named else instances, name, signature)
@@ -116,11 +93,8 @@ def _from_rows(instances: Any, signature: Signature) -> Arrays:
 def _from_columns(inputs: Any, signature: Signature) -> Arrays:
     if not _is_named(inputs):
         if len(signature.inputs) > 1:
-            raise invalid(
-                "inputs is a plain value/list, but expecting an object as multiple input "
-                "tensors required as per tensorinfo_map"
-            )
-        inputs = {next(iter(signature.inputs)): inputs}
+            raise invalid("inputs is plain, but expecting an object for multiple input tensors")
+        inputs = dict.fromkeys(signature.inputs, inputs)
     for name in sorted(signature.inputs):
         if name not in inputs:
             raise invalid(f"Missing named input: {name} in 'inputs' object.")
@@ -131,113 +105,64 @@ def _is_named(value: Any) -> bool:
     return isinstance(value, dict) and not _is_base64(value)
 
 
-def _is_base64(value: dict[str, Any]) -> bool:
-    return value.keys() == {"b64"} and isinstance(value["b64"], str)
+def _is_base64(value: Any) -> bool:
+    return isinstance(value, dict) and value.keys() == {"b64"} and isinstance(value["b64"], str)
 
 
 def _tensor(value: Any, name: str, signature: Signature) -> npt.NDArray[Any]:
     """The dense tensor of a value, a list, a list of lists…, all of one shape."""
-    shape: list[int] = []
-    first = value
-    while isinstance(first, list):
-        shape.append(len(first))
-        first = first[0] if first else None
-    leaves = [value]
-    for level, size in enumerate(shape):
-        for part in leaves:
-            if not isinstance(part, list):
-                raise invalid(
-                    f"JSON Value: {_told(part)} found at incorrect level: {level} "
-                    f"in the JSON DOM. Expected at level: {len(shape)}"
-                )
-            if len(part) != size:
-                raise invalid(
-                    f"Encountered list at unexpected size: {len(part)} at level: {level} "
-                    f"expected size: {size}"
-                )
-        leaves = list(itertools.chain.from_iterable(leaves))
-    dtype = tf.dtypes.as_dtype(signature.inputs[name].dtype)
-    return _values(leaves, dtype).reshape(shape)
-
-
-def _values(leaves: list[Any], dtype: tf.DType) -> npt.NDArray[Any]:
+    leaves = np.array(value, object)
+    dtype = tf.as_dtype(signature.inputs[name].dtype)
     if dtype == tf.string:
-        strings = np.empty(len(leaves), object)
-        strings[:] = [_bytes(leaf) for leaf in leaves]
-        return strings
-    if dtype.is_bool:
-        expected: tuple[type, ...] = (bool,)
-    elif dtype.is_integer:
-        expected = (int,)
-    elif dtype in (tf.float32, tf.float64):
-        expected = (int, float)
-    else:
-        raise invalid(f"Conversion of JSON values to type: {dtype.name} is not supported")
-    for leaf in leaves:
-        if type(leaf) not in expected:
+        return np.array([_bytes(leaf) for leaf in leaves.ravel()], object).reshape(leaves.shape)
+    kind = np.dtype(dtype.as_numpy_dtype).kind
+    for leaf in leaves.ravel():
+        if type(leaf) not in _ALLOWED.get(kind, ()):
             raise _type_error(leaf, dtype.name)
     try:
-        wide = np.array(leaves, np.float64 if dtype.is_floating else dtype.as_numpy_dtype)
+        wide = leaves.astype(np.float64 if kind == "f" else dtype.as_numpy_dtype)
     except OverflowError as error:
         raise invalid(f"a JSON number is out of the range of {dtype.name}: {error}") from error
     with np.errstate(over="ignore"):
         array: npt.NDArray[Any] = wide.astype(dtype.as_numpy_dtype)
-    if dtype.is_floating and np.any(np.isinf(array) & np.isfinite(wide)):
+    if np.any(np.isinf(array) & np.isfinite(wide)):
         raise invalid(f"Cannot convert a JSON value to {dtype.name} without loss of precision.")
     return array
 
 
 def _bytes(leaf: Any) -> bytes:
-    if isinstance(leaf, str):
-        try:
-            return leaf.encode()
-        except UnicodeEncodeError as error:
-            raise invalid(f"JSON Parse error: {error.reason} in a string") from error
-    if not isinstance(leaf, dict):
-        raise _type_error(leaf, "string")
-    if not _is_base64(leaf):
-        raise invalid(f"JSON Value: {_told(leaf)} not formatted correctly for base64 data")
-    text = leaf["b64"]
     try:
+        if isinstance(leaf, str):
+            return leaf.encode()
+        if not _is_base64(leaf):
+            raise _type_error(leaf, "string")
         # As absl's decoder takes it: with or without its padding.
-        return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
+        return base64.b64decode(leaf["b64"] + "=" * (-len(leaf["b64"]) % 4), validate=True)
+    except UnicodeEncodeError as error:
+        raise invalid(f"JSON Parse error: {error.reason} in a string") from error
     except (binascii.Error, ValueError) as error:
         raise invalid("Unable to base64 decode") from error
 
 
-def _type_error(leaf: Any, expected: str) -> Exception:
-    return invalid(
-        f"JSON Value: {_told(leaf)} Type: {_JSON_TYPES[type(leaf)]} "
-        f"is not of expected type: {expected}"
-    )
+def _type_error(leaf: Any, expected: str) -> tf.errors.OpError:
+    if isinstance(leaf, list):
+        return invalid("Encountered list at unexpected size or level in the JSON DOM")
+    kind = _JSON_TYPES.get(type(leaf).__name__, "Number")
+    return invalid(f"JSON Value: {_quote(leaf)} Type: {kind} is not of expected type: {expected}")
 
 
-def _told(value: Any) -> str:
+def _quote(value: Any) -> str:
     text = json.dumps(value)
-    return text if len(text) <= _TOLD_CHARACTERS else text[:_TOLD_CHARACTERS] + "…"
+    return text if len(text) <= _MAX_QUOTED_CHARACTERS else text[:_MAX_QUOTED_CHARACTERS] + "…"
 
 
-def _plain(name: str, array: npt.NDArray[Any]) -> Any:
+def _to_lists(name: str, array: npt.NDArray[Any]) -> Any:
     """Nested lists of what JSON knows."""
-    if not array.size:
-        return array.tolist()
-    if array.dtype == object:
-        as_bytes = name.endswith("_bytes")
-        flat: list[Any] = [_text(value, as_bytes) for value in array.ravel().tolist()]
-        return _nested(flat, array.shape)
-    if array.dtype.kind == "f":
+    if array.dtype == object and name.endswith("_bytes"):
+        array = np.vectorize(lambda value: {"b64": base64.b64encode(value).decode()}, "O")(array)
+    elif array.dtype == object:
+        array = np.vectorize(lambda value: value.decode(errors="surrogateescape"), "O")(array)
+    elif array.dtype.kind == "f":
         # The shortest text that gives the float back: 0.2, where a double would be 0.200000003.
-        return _nested([float(str(value)) for value in array.ravel()], array.shape)
+        array = np.array([float(str(value)) for value in array.ravel()]).reshape(array.shape)
     return array.tolist()
-
-
-def _text(value: bytes, as_bytes: bool) -> Any:
-    if as_bytes:
-        return {"b64": base64.b64encode(value).decode()}
-    return value.decode(errors="surrogateescape")
-
-
-def _nested(flat: list[Any], shape: tuple[int, ...]) -> Any:
-    for size in reversed(shape[1:]):
-        flat = [flat[at : at + size] for at in range(0, len(flat), size)]
-    return flat if shape else flat[0]

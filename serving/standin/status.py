@@ -1,61 +1,70 @@
-"""What a request can fail with, by the status codes that gRPC and TF Serving's REST API share."""
+"""How a request ends: with TensorFlow's errors, whose codes are gRPC's, and in the metrics."""
 
+import asyncio
+import contextlib
+import time
+from collections.abc import Iterator
 from typing import Final
 
 import grpc
 import tensorflow as tf
+from prometheus_client import CollectorRegistry, Gauge, Histogram
 
 _LONGEST_MESSAGE: Final = 600  # gRPC sends it as a header, percent-encoded, of 8 KiB at most
-_BY_NUMBER: Final = {code.value[0]: code for code in grpc.StatusCode}
-
-HTTP_STATUS: Final = {
-    grpc.StatusCode.OK: 200,
-    grpc.StatusCode.CANCELLED: 499,
-    grpc.StatusCode.INVALID_ARGUMENT: 400,
-    grpc.StatusCode.DEADLINE_EXCEEDED: 504,
-    grpc.StatusCode.NOT_FOUND: 404,
-    grpc.StatusCode.ALREADY_EXISTS: 409,
-    grpc.StatusCode.PERMISSION_DENIED: 403,
-    grpc.StatusCode.RESOURCE_EXHAUSTED: 429,
-    grpc.StatusCode.FAILED_PRECONDITION: 400,
-    grpc.StatusCode.ABORTED: 409,
-    grpc.StatusCode.OUT_OF_RANGE: 400,
-    grpc.StatusCode.UNIMPLEMENTED: 501,
-    grpc.StatusCode.UNAVAILABLE: 503,
-    grpc.StatusCode.UNAUTHENTICATED: 401,
-    grpc.StatusCode.UNKNOWN: 500,
-    grpc.StatusCode.INTERNAL: 500,
-    grpc.StatusCode.DATA_LOSS: 500,
-}
-"""TF Serving's own mapping (model_servers/http_server.cc)."""
+_CODES: Final = {code.value[0]: code for code in grpc.StatusCode}
 
 
-class ServingError(Exception):
-    """A request that was refused or failed: `code` for programs, `message` for people."""
-
-    def __init__(self, code: grpc.StatusCode, message: str) -> None:
-        super().__init__(code, message)
-        self.code = code
-        self.message = message[:_LONGEST_MESSAGE]
-
-    def __str__(self) -> str:
-        return f"{self.code.name}: {self.message}"
-
-    @classmethod
-    def of(cls, error: Exception) -> "ServingError":
-        """The same fault as a ServingError: TensorFlow's codes are gRPC's; all else is INTERNAL."""
-        if isinstance(error, ServingError):
-            return error
-        if isinstance(error, tf.errors.OpError):
-            return cls(_BY_NUMBER[error.error_code], error.message)
-        return cls(grpc.StatusCode.INTERNAL, f"{type(error).__name__}: {error}")
+def outcome(error: tf.errors.OpError) -> tuple[grpc.StatusCode, str]:
+    """What a client gets to know of an error: its code, and its message or the start of it."""
+    return _CODES[error.error_code], error.message[:_LONGEST_MESSAGE]
 
 
-def invalid(message: str) -> ServingError:
+def invalid(message: str) -> tf.errors.OpError:
     """INVALID_ARGUMENT, HTTP 400."""
-    return ServingError(grpc.StatusCode.INVALID_ARGUMENT, message)
+    return tf.errors.InvalidArgumentError(None, None, message)
 
 
-def not_found(message: str) -> ServingError:
-    """NOT_FOUND, HTTP 404."""
-    return ServingError(grpc.StatusCode.NOT_FOUND, message)
+def as_op_error(error: Exception) -> tf.errors.OpError:
+    """The same fault as an error with a code: INTERNAL where it has none."""
+    if isinstance(error, tf.errors.OpError):
+        return error
+    return tf.errors.InternalError(None, None, f"{type(error).__name__}: {error}")
+
+
+class Metrics:
+    """Predict requests of one model, under the names and buckets that TF Serving exports."""
+
+    def __init__(self, model_name: str) -> None:
+        self.registry = CollectorRegistry()
+        self._model_name = model_name
+        self._count = Gauge(  # a Counter's name would end in `_total`, which TF Serving's does not
+            ":tensorflow:serving:request_count",
+            "Requests by how they ended.",
+            ["model_name", "status"],
+            registry=self.registry,
+        )
+        self._latency = Histogram(
+            ":tensorflow:serving:request_latency",
+            "Microseconds to an answer.",
+            ["model_name", "API", "entrypoint"],
+            registry=self.registry,
+            buckets=[10.0 * 1.8**power for power in range(33)],
+        )
+
+    @contextlib.contextmanager
+    def timed(self, entrypoint: str) -> Iterator[None]:
+        """Counts a request to `REST` or `GRPC` by how it ends; its latency if it is answered."""
+        started, status = time.perf_counter(), "UNKNOWN"
+        try:
+            yield
+            status = "OK"
+            microseconds = (time.perf_counter() - started) * 1e6
+            self._latency.labels(self._model_name, "Predict", entrypoint).observe(microseconds)
+        except tf.errors.OpError as error:
+            status = outcome(error)[0].name
+            raise
+        except asyncio.CancelledError:
+            status = "CANCELLED"
+            raise
+        finally:
+            self._count.labels(self._model_name, status).inc()

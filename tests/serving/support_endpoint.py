@@ -20,6 +20,7 @@ import grpc
 import numpy as np
 
 from serving import wire
+from serving.predict_pb2 import PredictRequest, PredictResponse
 
 RATE = 16_000
 WINDOW_SECONDS = 1.5
@@ -174,15 +175,15 @@ def grpc_endpoint(model: FakeModel, port: int = 0) -> Iterator[str]:
             outputs = model.predict(spec.signature_name, inputs)
         except Refusal as refusal:
             context.abort(refusal.code, str(refusal))
-        response = wire.PredictResponse()
+        response = PredictResponse()
         for name, value in outputs.items():
             write_tensor(response.outputs[name], value)
         return response
 
     handler = grpc.unary_unary_rpc_method_handler(
         predict,
-        request_deserializer=wire.PredictRequest.FromString,
-        response_serializer=wire.PredictResponse.SerializeToString,
+        request_deserializer=PredictRequest.FromString,
+        response_serializer=PredictResponse.SerializeToString,
     )
     service, method = wire.PREDICT_METHOD.strip("/").split("/")
     server = grpc.server(futures.ThreadPoolExecutor(4))

@@ -1,12 +1,39 @@
+from typing import Any
+
 import numpy as np
 import pytest
 import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2
 
 from serving import wire
+from serving.predict_pb2 import PredictRequest, PredictResponse
 from serving.wire import ModelSpec
 
 ROWS = np.arange(6, dtype=np.float32).reshape(2, 3)
+
+
+def _check_fields(message: Any, stock: Any) -> None:
+    for field in message.fields:
+        expected = stock.fields_by_name[field.name]
+        for part in ("number", "is_repeated", "type"):
+            assert getattr(field, part) == getattr(expected, part), (message.name, field.name, part)
+        if field.message_type is not None:
+            _check_fields(field.message_type, expected.message_type)
+        if field.enum_type is not None:
+            numbers = field.enum_type.values_by_number
+            stock_numbers = expected.enum_type.values_by_number
+            assert all(stock_numbers[n].name == value.name for n, value in numbers.items())
+
+
+@pytest.mark.parametrize(
+    ("message", "stock"),
+    [
+        (PredictRequest, predict_pb2.PredictRequest),
+        (PredictResponse, predict_pb2.PredictResponse),
+    ],
+)
+def test_fields_are_those_of_the_stock_stubs(message: Any, stock: Any) -> None:
+    _check_fields(message.DESCRIPTOR, stock.DESCRIPTOR)
 
 
 @pytest.mark.parametrize(
@@ -33,7 +60,7 @@ def _outputs(**tensors: tf.make_tensor_proto) -> dict[str, wire.Tensor]:
     stock.model_spec.name = "swar"
     for name, tensor in tensors.items():
         stock.outputs[name].CopyFrom(tensor)
-    return wire.predict_outputs(wire.PredictResponse.FromString(stock.SerializeToString()))
+    return wire.predict_outputs(PredictResponse.FromString(stock.SerializeToString()))
 
 
 @pytest.mark.parametrize(

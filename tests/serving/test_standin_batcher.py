@@ -1,14 +1,14 @@
 """What runs together, what does not, and what happens when it fails."""
 
 import asyncio
+import contextlib
 import threading
 
-import grpc
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from serving.standin.batcher import Batcher, Batching
-from serving.standin.status import ServingError
 
 
 class Signature:
@@ -43,8 +43,10 @@ class Servable:
         return threading.Lock()  # any context manager
 
 
-def batcher(size=4, timeout_ms=20, threads=1, enqueued=100):
-    return Batcher(Batching(size, timeout_ms * 1_000, threads, enqueued))
+@contextlib.asynccontextmanager
+async def batcher(size=4, timeout_ms=20, threads=1, enqueued=100):
+    with contextlib.closing(Batcher(Batching(size, timeout_ms * 1_000, threads, enqueued))) as run:
+        yield run
 
 
 def x(*values):
@@ -135,8 +137,7 @@ def test_a_bad_request_does_not_fail_its_neighbours():
 
     good, bad, also_good = in_loop(work())
     assert (good["y"].tolist(), also_good["y"].tolist()) == ([2], [6])
-    assert isinstance(bad, ServingError)
-    assert bad.code == grpc.StatusCode.INTERNAL
+    assert isinstance(bad, tf.errors.InternalError)
     assert "negative" in bad.message
 
 
@@ -145,9 +146,8 @@ def test_an_output_that_is_not_of_rows():
         async with batcher() as run:
             await run.run(Servable(), Signature("whole"), x(1, 2))
 
-    with pytest.raises(ServingError, match="0th dimension") as caught:
+    with pytest.raises(tf.errors.FailedPreconditionError, match="0th dimension"):
         in_loop(work())
-    assert caught.value.code == grpc.StatusCode.FAILED_PRECONDITION
 
 
 def test_a_cancelled_request_is_dropped_before_it_runs():
@@ -199,9 +199,19 @@ def test_too_many_requests_are_refused():
             return await asyncio.gather(*tasks, return_exceptions=True)
 
     answers = in_loop(work())
-    refused = [answer for answer in answers if isinstance(answer, ServingError)]
-    assert [error.code for error in refused] == [grpc.StatusCode.UNAVAILABLE]
+    refused = [answer for answer in answers if isinstance(answer, Exception)]
+    assert [type(error) for error in refused] == [tf.errors.UnavailableError]
     assert len(answers) - len(refused) == 5
+
+
+def test_a_request_of_more_rows_than_may_wait_is_refused():
+    async def work():
+        servable = Servable()
+        async with batcher(size=2, enqueued=2) as run:
+            await run.run(servable, DOUBLE, x(*range(5)))
+
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"size 5 is larger .* 4"):
+        in_loop(work())
 
 
 def test_a_busy_signature_does_not_starve_another():

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from tests.serving.support_standin import call, call_raw, served, write_model
 
@@ -256,17 +257,28 @@ def test_metrics_count_requests(ports):
     status, content, headers = call_raw(ports, "/monitoring/prometheus/metrics")
     assert status == 200
     assert headers["Content-Type"].startswith("text/plain")
-    samples = dict(
-        line.rsplit(" ", 1) for line in content.decode().splitlines() if not line.startswith("#")
-    )
-    count = ":tensorflow:serving:request_count"
-    answered = int(samples[f'{count}{{model_name="swar",status="OK"}}'])
+    samples = [
+        sample
+        for family in text_string_to_metric_families(content.decode())
+        for sample in family.samples
+    ]
+
+    def values(name, **labels):
+        labels["model_name"] = "swar"
+        return [
+            sample.value
+            for sample in samples
+            if sample.name == f":tensorflow:serving:{name}"
+            and labels.items() <= sample.labels.items()
+        ]
+
+    (answered,) = values("request_count", status="OK")
     assert answered >= 1
-    assert int(samples[f'{count}{{model_name="swar",status="INVALID_ARGUMENT"}}']) >= 1
-    latency = ":tensorflow:serving:request_latency"
-    labels = 'model_name="swar",API="Predict",entrypoint="REST"'
-    assert int(samples[f"{latency}_count{{{labels}}}"]) == answered
-    assert int(samples[f'{latency}_bucket{{{labels},le="+Inf"}}']) == answered
-    assert float(samples[f"{latency}_sum{{{labels}}}"]) > 0
-    buckets = [int(v) for k, v in samples.items() if k.startswith(f"{latency}_bucket{{{labels}")]
+    assert values("request_count", status="INVALID_ARGUMENT")[0] >= 1
+    of_rest = {"API": "Predict", "entrypoint": "REST"}
+    assert values("request_latency_count", **of_rest) == [answered]
+    assert values("request_latency_bucket", **of_rest, le="+Inf") == [answered]
+    assert values("request_latency_sum", **of_rest)[0] > 0
+    buckets = values("request_latency_bucket", **of_rest)
+    assert len(buckets) == 34
     assert np.all(np.diff(buckets) >= 0)

@@ -9,6 +9,7 @@ import weakref
 
 import grpc
 import pytest
+import tensorflow as tf
 from tensorflow_serving.apis import (
     model_management_pb2,
     model_service_pb2_grpc,
@@ -17,7 +18,6 @@ from tensorflow_serving.apis import (
 
 from components.errors import SwarError
 from serving.standin.servable import Servable
-from serving.standin.status import ServingError
 from tests.serving.support_standin import (
     call,
     floats,
@@ -102,6 +102,7 @@ def test_a_new_version_takes_over_and_no_request_is_lost(ready, published):
             for client, seen in zip((over_rest, over_grpc) * 2, answers, strict=True)
         ]
         try:
+            eventually(lambda: all(answers))
             for version in (2, 3):
                 publish(ready, published, version)
                 eventually(lambda version=version: states(ports).get(version) == "AVAILABLE")
@@ -232,7 +233,7 @@ def test_a_version_whose_warm_up_fails_is_not_served(ready, published, request_,
 def test_warm_up_records_have_a_limit(published):
     write_warm_up(published / "1", [("half_plus", "x", floats([1.0]))] * 1_001)
     servable = Servable(1, published / "1")
-    with pytest.raises(ServingError, match="1000"):
+    with pytest.raises(tf.errors.InvalidArgumentError, match="1000"):
         servable.warm_up()
     servable.close()
 
