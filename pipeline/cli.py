@@ -96,20 +96,12 @@ def submit_command(
     config: ConfigOption,
     data: Annotated[str, typer.Option(help="Folder or manifest that the engine reaches too.")],
     settings: SetOption = None,
-    execute_locally: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="Run the compiled tasks on this machine instead."),
-    ] = None,
-    in_image: Annotated[
-        bool, typer.Option("--in-image", help="Each of these tasks in engine.image, by podman.")
-    ] = False,
 ) -> None:
     """Compile the pipeline and run it on Vertex AI or Kubeflow Pipelines 2."""
     tree = load_config(config, settings or ())
     from pipeline.submission import submit
 
-    if not submit(tree, data=data, execute_locally=execute_locally, in_image=in_image):
-        raise typer.Exit(NOT_BLESSED)
+    typer.echo(submit(tree, data=data))
 
 
 @app.command("evaluate")

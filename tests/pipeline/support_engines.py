@@ -7,7 +7,7 @@ from kfp.pipeline_spec.pipeline_spec_pb2 import PipelineDeploymentConfig, Pipeli
 
 from pipeline.compiler import compile_pipeline
 from pipeline.config import Config, load_config
-from pipeline.spec_executor import read_spec
+from tests.harness.engine import read_spec
 
 IMAGE = f"registry.example/swar@sha256:{'ab' * 32}"
 COMMON = ("engine.image=" + IMAGE, "engine.root=gs://voices/swar")

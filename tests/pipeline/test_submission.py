@@ -30,7 +30,6 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> Calls:
     stand_in("compiler", "compile_pipeline", None)
     stand_in("vertex_runner", "submit", "https://console.example/run")
     stand_in("kubeflow_runner", "submit", "run-1")
-    stand_in("local_execution", "execute_locally", False)
     return made
 
 
@@ -68,27 +67,3 @@ def test_submit_goes_where_the_settings_say(
     told = swar("submit", "--config", "demo", "--data", "gs://d", "--set", setting)
     assert told == (0, shown, "")
     assert calls == [(runner, load_config("demo", [setting]), {"data": "gs://d"})]
-
-
-def test_a_model_that_is_not_blessed_here_is_status_1(
-    calls: Calls, swar: Callable[..., Any]
-) -> None:
-    told = swar("submit", "--config", "demo", "--data", "d", "--execute-locally", "o")
-    assert told == (1, "", "")
-    named = calls[0][2]
-    assert (named["data"], named["output"]) == ("d", Path("o"))
-
-
-def test_an_image_goes_with_an_execution_here(swar: Callable[..., Any]) -> None:
-    status, _, error = swar("submit", "--config", "demo", "--data", "d", "--in-image")
-    assert status == 2
-    assert "--in-image goes with --execute-locally" in error
-
-
-@pytest.mark.parametrize("in_image", [False, True])
-def test_an_execution_here_is_in_the_image_on_request(
-    calls: Calls, swar: Callable[..., Any], in_image: bool
-) -> None:
-    told = ["submit", "--config", "demo", "--data", "d", "--execute-locally", "o"]
-    swar(*told, *(["--in-image"] if in_image else []))
-    assert calls[0][2]["in_image"] is in_image

@@ -1,11 +1,6 @@
-import io
 from pathlib import Path
 
-import pytest
-
-from components.errors import SwarError
-from pipeline import local_execution
-from pipeline.local_execution import execute_locally, on_this_machine
+from tests.harness.compiled_run import on_this_machine
 from tests.pipeline.support_engines import (
     VERTEX,
     compiled,
@@ -42,36 +37,3 @@ def test_only_what_needs_a_cloud_is_another(tmp_path: Path) -> None:
         assert changed <= allowed.get(name, set())
     assert "/here/published" in constant(here, "Pusher", "push_destination")
     assert "gs://" not in str(here)
-
-
-def test_a_folder_that_cannot_be_written_is_told(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(local_execution, "run_parameters", lambda *_: {})
-    (tmp_path / "artifacts").write_text("in the way")
-    with pytest.raises(SwarError, match=rf"^cannot write to {tmp_path}/artifacts"):
-        execute_locally(config(), data="d", output=tmp_path, in_image=False, terminal=io.StringIO())
-
-
-@pytest.mark.parametrize(
-    ("output", "told"), [("data/out", "lies in the data"), ("out [1]", r"holds \[ and \]")]
-)
-def test_an_output_where_none_can_be_is_told_before_anything_is_written(
-    tmp_path: Path, output: str, told: str
-) -> None:
-    data = tmp_path / "data"
-    data.mkdir()
-    with pytest.raises(SwarError, match=told):
-        execute_locally(
-            config(),
-            data=str(data),
-            output=tmp_path / output,
-            in_image=False,
-            terminal=io.StringIO(),
-        )
-    assert not (tmp_path / output).exists()
-
-
-def test_an_image_must_be_named_to_run_in(tmp_path: Path) -> None:
-    with pytest.raises(SwarError, match=r"engine\.image"):
-        execute_locally(config(), data="d", output=tmp_path, in_image=True, terminal=io.StringIO())

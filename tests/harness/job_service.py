@@ -1,10 +1,10 @@
 """Beam's own job service for the portable protocol, for several workers, which may be killed.
 
-`python -m pipeline.job_service STAGING [--port 8099] [--workers 2]`: runs jobs on a pool of
-workers without Flink or Spark. It listens on all interfaces and asks nobody who they are.
+`python -m tests.harness.job_service STAGING PORT WORKERS` runs jobs on a pool of workers without
+Flink or Spark. It listens on all interfaces and has no authentication.
 """
 
-import argparse
+import sys
 import time
 
 from apache_beam.portability.api import beam_fn_api_pb2
@@ -70,9 +70,4 @@ def serve(staging: str, port: int, workers: int) -> None:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("staging")
-    parser.add_argument("--port", type=int, default=8099)
-    parser.add_argument("--workers", type=int, default=2)
-    told = parser.parse_args()
-    serve(told.staging, told.port, told.workers)
+    serve(sys.argv[1], port=int(sys.argv[2]), workers=int(sys.argv[3]))

@@ -15,12 +15,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from components.speech_example_gen import survey
-from pipeline import job_service
 from pipeline.beam_options import engine_beam_arguments
 from pipeline.config import Config, load_config
 from pipeline.failures import user_error
 from pipeline.pipeline import PAIR_SCHEMA
 from tests.e2e.support_runs import CONFIG, SETTINGS, SHARD_SECONDS
+from tests.harness import job_service, worker_trap
 from tests.support_executors import run_pairs, run_speech, run_statistics
 
 WORKERS = 2
@@ -72,15 +72,14 @@ def _services(output: Path) -> Iterator[Path]:
     # Workers of a pool are not told of --beam_plugin: on older systems TFDV needs it.
     (start_up / "sitecustomize.py").write_text(
         "import components.beam_worker\n"
-        f"from tests.e2e import support_trap; support_trap.arm({str(trap)!r})\n"
+        f"import {worker_trap.__name__} as trap; trap.arm({str(trap)!r})\n"
     )
     environment = dict(os.environ)
     # The pool starts its workers as `python`.
     environment["PATH"] = f"{Path(sys.executable).parent}:{environment['PATH']}"
     environment["PYTHONPATH"] = f"{start_up}:{Path(__file__).parents[2]}"
     pool = ["-m", "apache_beam.runners.worker.worker_pool_main", f"--service_port={POOL_PORT}"]
-    jobs = ["-m", job_service.__name__, str(output / "staging"), f"--port={JOB_PORT}"]
-    jobs.append(f"--workers={WORKERS}")
+    jobs = ["-m", job_service.__name__, str(output / "staging"), str(JOB_PORT), str(WORKERS)]
     with contextlib.ExitStack() as started:
         for name, command in (("pool", pool), ("jobs", jobs)):
             log = started.enter_context((output / f"{name}.log").open("wb"))

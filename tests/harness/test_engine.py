@@ -1,18 +1,18 @@
-"""The executor on specifications of small commands, without TFX."""
+"""The engine on specifications of small commands, without TFX."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
 
 import pytest
-import yaml
+from google.protobuf import json_format
+from kfp.pipeline_spec.pipeline_spec_pb2 import PipelineSpec
 
 from pipeline.failures import RunFailed, user_error
-from pipeline.spec_executor import TaskRun, execute, read_spec
-from pipeline.task_commands import on_host
+from tests.harness.containers import on_host
+from tests.harness.engine import Engine, TaskRun
 
-COMMAND = ["python", "-m", "tests.pipeline.support_task"]
+COMMAND = ["python", "-m", "tests.harness.task"]
 MODEL, BLESSING = "tfx.Model", "tfx.ModelBlessing"
 
 
@@ -70,16 +70,20 @@ class _Pipeline:
             },
         )
 
-    def run(self, folder: Path, **parameters: Any) -> dict[str, TaskRun]:
+    def run(self, engine: Engine, **parameters: Any) -> dict[str, TaskRun]:
         tree = {
             "pipelineInfo": {"name": "small"},
             "root": {"dag": {"tasks": self.tasks}},
             "components": self.components,
             "deploymentSpec": {"executors": self.executors},
         }
-        path = folder / "pipeline.yaml"
-        path.write_text(yaml.safe_dump(tree))
-        return {run.name: run for run in execute(read_spec(path), parameters, folder, on_host)}
+        spec = json_format.ParseDict(tree, PipelineSpec())
+        return {run.name: run for run in engine.run(spec, parameters)}
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Engine:
+    return Engine(tmp_path, on_host)
 
 
 def _trained(quality: int) -> _Pipeline:
@@ -116,45 +120,47 @@ def _name(run: TaskRun, key: str) -> str:
     return str(run.outputs[key].artifacts[0].name)
 
 
-def test_artifacts_are_handed_on_with_what_was_said_of_them(tmp_path: Path) -> None:
-    runs = _trained(3).run(tmp_path)
+def test_artifacts_are_handed_on_with_the_metadata_of_their_task(
+    engine: Engine, tmp_path: Path
+) -> None:
+    runs = _trained(3).run(engine)
     model = runs["Trainer"].outputs["model"].artifacts[0]
     assert Path(model.uri).is_dir()
     assert model.metadata["quality"] == 3
     blessing = runs["Evaluator"].outputs["blessing"].artifacts[0]
     assert blessing.metadata["current_model_id"] == model.name
     assert blessing.metadata["seen"] == model.uri
-    assert (tmp_path / "small" / "Trainer_000001" / "log.txt").read_text() == "working\n"
+    assert (tmp_path / "1-Trainer" / "log.txt").read_text() == "working\n"
 
 
-def test_a_repeated_run_is_cached_until_something_changes(tmp_path: Path) -> None:
-    first = _trained(3).run(tmp_path)
+def test_a_repeated_run_is_cached_until_something_changes(engine: Engine) -> None:
+    first = _trained(3).run(engine)
     assert {run.state for run in first.values()} == {"done", "resolved"}
-    again = _trained(3).run(tmp_path)
+    again = _trained(3).run(engine)
     # The first run's model is the baseline now: what compares is run again, once.
     assert (again["Trainer"].state, again["Evaluator"].state) == ("cached", "done")
     assert _name(again["Trainer"], "model") == _name(first["Trainer"], "model")
-    assert {run.state for run in _trained(3).run(tmp_path).values()} == {"cached", "resolved"}
-    assert _trained(4).run(tmp_path)["Trainer"].state == "done"
+    assert {run.state for run in _trained(3).run(engine).values()} == {"cached", "resolved"}
+    assert _trained(4).run(engine)["Trainer"].state == "done"
 
 
-def test_the_baseline_is_the_last_blessed_model(tmp_path: Path) -> None:
-    first = _trained(3).run(tmp_path)
+def test_the_baseline_is_the_last_blessed_model(engine: Engine) -> None:
+    first = _trained(3).run(engine)
     assert list(first["Found-model"].outputs["model"].artifacts) == []
-    _trained(0).run(tmp_path)  # is not blessed
-    third = _trained(5).run(tmp_path)
+    _trained(0).run(engine)  # is not blessed
+    third = _trained(5).run(engine)
     assert _name(third["Found-model"], "model") == _name(first["Trainer"], "model")
 
 
-def test_runtime_parameters_reach_the_tasks_and_the_cache(tmp_path: Path) -> None:
+def test_runtime_parameters_reach_the_tasks_and_the_cache(engine: Engine) -> None:
     pipeline = _Pipeline().container("Trainer", {"model": MODEL}, {"epochs": "$epochs"})
-    run = pipeline.run(tmp_path, epochs=3)["Trainer"]
+    run = pipeline.run(engine, epochs=3)["Trainer"]
     assert run.outputs["model"].artifacts[0].metadata["epochs"] == 3
-    assert pipeline.run(tmp_path, epochs=4)["Trainer"].state == "done"
-    assert pipeline.run(tmp_path, epochs=3)["Trainer"].state == "cached"
+    assert pipeline.run(engine, epochs=4)["Trainer"].state == "done"
+    assert pipeline.run(engine, epochs=3)["Trainer"].state == "cached"
 
 
-def test_an_importer_gives_what_lies_elsewhere(tmp_path: Path) -> None:
+def test_an_importer_gives_what_lies_elsewhere(engine: Engine) -> None:
     importer = {
         "importer": {
             "artifactUri": {"constant": "gs://b/model"},
@@ -166,35 +172,33 @@ def test_an_importer_gives_what_lies_elsewhere(tmp_path: Path) -> None:
         .add("Baseline", {"model": MODEL}, importer)
         .container("Evaluator", {"out": BLESSING}, {}, {"baseline": _from("Baseline", "model")})
     )
-    runs = pipeline.run(tmp_path)
+    runs = pipeline.run(engine)
     assert runs["Evaluator"].outputs["out"].artifacts[0].metadata["seen"] == "gs://b/model"
-    assert pipeline.run(tmp_path)["Evaluator"].state == "cached"
+    assert pipeline.run(engine)["Evaluator"].state == "cached"
 
 
-def test_a_fault_ends_the_run_and_is_not_cached(tmp_path: Path) -> None:
+def test_a_fault_ends_the_run_and_is_not_cached(engine: Engine) -> None:
     pipeline = _Pipeline().container("Trainer", {"model": MODEL}, {"fault": "no speech: add some"})
     for _ in range(2):
         with pytest.raises(
             RunFailed, match=r"^Trainer failed \(RuntimeError: exit status 1\)"
         ) as end:
-            pipeline.run(tmp_path)
+            pipeline.run(engine)
         assert user_error(end.value) == "no speech: add some"
-        assert list((tmp_path / "small" / "executions").iterdir()) == []
+        assert engine.executions == []
 
 
-def test_what_it_cannot_do_is_said(tmp_path: Path) -> None:
+def test_what_it_cannot_do_is_an_error(engine: Engine) -> None:
     query = {"resolver": {"outputArtifactQueries": {"x": {"filter": "create_time>1"}}}}
-    _trained(3).run(tmp_path)
+    _trained(3).run(engine)
     with pytest.raises(NotImplementedError, match="a resolver that asks for create_time>1"):
-        _Pipeline().add("Found", {"x": MODEL}, query).run(tmp_path)
+        _Pipeline().add("Found", {"x": MODEL}, query).run(engine)
     with pytest.raises(NotImplementedError, match=r"placeholder \{\{\$.inputs.uri"):
-        _Pipeline().container("A", {}, command=["python", "-m", "{{$.inputs.uri}}"]).run(tmp_path)
+        _Pipeline().container("A", {}, command=["python", "-m", "{{$.inputs.uri}}"]).run(engine)
 
 
-def test_executions_are_kept_as_plain_json(tmp_path: Path) -> None:
-    _trained(3).run(tmp_path)
-    executions = tmp_path / "small" / "executions"
-    names = sorted(path.name for path in executions.iterdir())
-    assert names == ["000001-Trainer.json", "000002-Evaluator.json"]
-    kept = json.loads((executions / names[0]).read_text())
-    assert kept["outputs"]["model"]["artifacts"][0]["metadata"] == {"quality": 3.0}
+def test_executions_of_containers_are_kept_in_their_order(engine: Engine) -> None:
+    _trained(3).run(engine)
+    assert [run.name for run in engine.executions] == ["Trainer", "Evaluator"]
+    (model,) = engine.executions[0].outputs["model"].artifacts
+    assert json_format.MessageToDict(model.metadata) == {"quality": 3.0}
