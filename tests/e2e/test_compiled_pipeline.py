@@ -35,7 +35,10 @@ def _states(run: CompiledRun) -> dict[str, str]:
 
 
 def _blessing(run: CompiledRun) -> Mapping[str, object]:
-    return run.tasks["Evaluator"].outputs["blessing"].artifacts[0].metadata
+    metadata: Mapping[str, object] = (
+        run.tasks["Evaluator"].outputs["blessing"].artifacts[0].metadata
+    )
+    return metadata
 
 
 def _scores(model: Path, pairs: list[tf.train.Example]) -> np.ndarray:

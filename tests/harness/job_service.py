@@ -33,7 +33,7 @@ class _NoticingConnection(worker_handlers.ControlConnection):
             self._is_broken = True
             self._answer_for_the_dead()
 
-    def push(self, req):  # type: ignore[no-untyped-def]  # Beam overloads it
+    def push(self, req):  # Beam overloads it
         future = super().push(req)
         if self._is_broken:  # asked before `_read` saw the end, or after
             self._answer_for_the_dead()
