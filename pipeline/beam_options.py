@@ -1,8 +1,8 @@
 """What Beam is told on another engine than this machine."""
 
 from components.errors import SwarError
-from pipeline.beam_runner import BEAM_PLUGIN, beam_arguments
 from pipeline.engine_settings import EngineSettings, needed
+from pipeline.local.beam import BEAM_PLUGIN, beam_arguments
 
 
 def engine_beam_arguments(engine: EngineSettings) -> list[str]:

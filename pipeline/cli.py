@@ -70,7 +70,7 @@ def run_command(
 ) -> None:
     """Run the pipeline: prepare, train, evaluate and publish. What did not change is not redone."""
     tree = load_config(config, settings or ())
-    from pipeline.local_runner import run
+    from pipeline.local.runner import run
 
     summary = run(tree, data=data, output=output, beam_workers=beam_workers)
     Console().print(summary.render())

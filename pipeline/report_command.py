@@ -5,7 +5,7 @@ import webbrowser
 from pathlib import Path
 
 from components.errors import SwarError
-from pipeline.local_runner import ARTIFACTS, SUMMARY
+from pipeline.local.runner import ARTIFACTS, SUMMARY
 
 # As in components.artifacts, which imports TFX: that takes longer than all of this.
 PAGE = "index.html"

@@ -10,7 +10,7 @@ from tfx.utils import dependency_utils
 
 from components.errors import SwarError
 from pipeline.beam_options import engine_beam_arguments
-from pipeline.beam_runner import beam_arguments
+from pipeline.local.beam import beam_arguments
 from tests.pipeline.support_engines import COMMON, GOOGLE, IMAGE, VERTEX, config
 
 DATAFLOW = (*VERTEX, "engine.beam.runner=dataflow")

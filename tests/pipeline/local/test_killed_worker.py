@@ -7,8 +7,8 @@ import apache_beam as beam
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from pipeline.beam_runner import beam_arguments
 from pipeline.failures import user_error
+from pipeline.local.beam import beam_arguments
 
 pytestmark = pytest.mark.slow
 

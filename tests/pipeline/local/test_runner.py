@@ -9,16 +9,16 @@ from types import SimpleNamespace
 import pytest
 
 from components.errors import SwarError
-from pipeline import local_runner
 from pipeline.config import Config
 from pipeline.failures import RunFailed, user_error
+from pipeline.local import runner
 from pipeline.summary import RunSummary
 from pipeline.terminal import Progress
 
 CONFIG = Config(name="swar")
 
 
-def _summarise(job: local_runner._Job, progress: Progress) -> RunSummary:
+def _summarise(job: runner._Job, progress: Progress) -> RunSummary:
     return RunSummary(
         pipeline=job.config.name,
         config_digest=job.config.digest(),
@@ -52,9 +52,9 @@ def nodes(monkeypatch: pytest.MonkeyPatch) -> list[BaseException]:
         logging.getLogger("absl").info("Component %s is finished.", "Trainer")
 
     pipeline = SimpleNamespace(components=[SimpleNamespace(id="Trainer")])
-    monkeypatch.setattr(local_runner, "_pipeline", lambda _: pipeline)
-    monkeypatch.setattr(local_runner, "_run_nodes", run_nodes)
-    monkeypatch.setattr(local_runner, "_summarise", _summarise)
+    monkeypatch.setattr(runner, "_pipeline", lambda _: pipeline)
+    monkeypatch.setattr(runner, "_run_nodes", run_nodes)
+    monkeypatch.setattr(runner, "_summarise", _summarise)
     return raised
 
 
@@ -71,7 +71,7 @@ def test_a_run_is_quiet_and_leaves_log_and_summary(
     tmp_path: Path, data: str, nodes: list[BaseException], capfd: pytest.CaptureFixture[str]
 ) -> None:
     output = tmp_path / "new" / "out"
-    summary = local_runner.run(CONFIG, data=data, output=output)
+    summary = runner.run(CONFIG, data=data, output=output)
     assert (summary.recordings, summary.states) == (1, {"Trainer": "done"})
     captured = capfd.readouterr()
     assert captured.err == ""
@@ -86,9 +86,9 @@ def test_a_run_is_quiet_and_leaves_log_and_summary(
 def test_a_relative_data_folder_is_the_same_data(
     tmp_path: Path, data: str, nodes: list[BaseException], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    absolute = local_runner.run(CONFIG, data=data, output=tmp_path / "out")
+    absolute = runner.run(CONFIG, data=data, output=tmp_path / "out")
     monkeypatch.chdir(tmp_path)
-    relative = local_runner.run(CONFIG, data="data", output=Path("out"))
+    relative = runner.run(CONFIG, data="data", output=Path("out"))
     assert (relative.data, relative.data_digest) == (absolute.data, absolute.data_digest)
 
 
@@ -98,7 +98,7 @@ def test_what_ends_a_run_is_in_the_log_with_its_traceback(
 ) -> None:
     nodes.append(error)
     with pytest.raises(RunFailed, match=r"^Trainer failed .*; the traceback is in ") as raised:
-        local_runner.run(CONFIG, data=data, output=tmp_path / "out")
+        runner.run(CONFIG, data=data, output=tmp_path / "out")
     (log,) = (tmp_path / "out" / "logs").iterdir()
     assert str(raised.value).endswith(str(log))
     assert "Traceback (most recent call last)" in log.read_text()
@@ -111,9 +111,9 @@ def test_after_an_interrupt_the_folder_is_free(
 ) -> None:
     nodes.append(KeyboardInterrupt())
     with pytest.raises(KeyboardInterrupt):
-        local_runner.run(CONFIG, data=data, output=tmp_path / "out")
+        runner.run(CONFIG, data=data, output=tmp_path / "out")
     nodes.clear()
-    assert local_runner.run(CONFIG, data=data, output=tmp_path / "out").blessed
+    assert runner.run(CONFIG, data=data, output=tmp_path / "out").blessed
 
 
 def test_two_runs_do_not_share_an_output_folder(
@@ -123,7 +123,7 @@ def test_two_runs_do_not_share_an_output_folder(
     with (tmp_path / "out" / ".lock").open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         with pytest.raises(SwarError, match=r"another run is writing to .*/out: wait for it"):
-            local_runner.run(CONFIG, data=data, output=tmp_path / "out")
+            runner.run(CONFIG, data=data, output=tmp_path / "out")
 
 
 @pytest.mark.parametrize(
@@ -133,7 +133,7 @@ def test_an_output_where_none_can_be_is_told_before_anything_is_written(
     tmp_path: Path, data: str, nodes: list[BaseException], output: str, told: str
 ) -> None:
     with pytest.raises(SwarError, match=told):
-        local_runner.run(CONFIG, data=data, output=tmp_path / output)
+        runner.run(CONFIG, data=data, output=tmp_path / output)
     assert not (tmp_path / output).exists()
 
 
@@ -142,7 +142,7 @@ def test_an_output_that_is_no_folder_is_told(
 ) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(SwarError, match=r"cannot write to the output folder .*/file/out: Not a"):
-        local_runner.run(CONFIG, data=data, output=tmp_path / "file" / "out")
+        runner.run(CONFIG, data=data, output=tmp_path / "file" / "out")
 
 
 def test_damaged_records_are_told_before_anything_runs(
@@ -154,5 +154,5 @@ def test_damaged_records_are_told_before_anything_runs(
     with pytest.raises(
         SwarError, match=r"out/metadata\.sqlite is damaged \(file is not .*bring it"
     ):
-        local_runner.run(CONFIG, data=data, output=out)
+        runner.run(CONFIG, data=data, output=out)
     assert not list((out / "logs").iterdir())

@@ -12,8 +12,9 @@ from tfx.orchestration.pipeline import Pipeline
 from tfx.types import standard_artifacts
 
 from components.errors import SwarError
-from pipeline import lineage, local_runner
+from pipeline import lineage
 from pipeline.failures import user_error
+from pipeline.local import runner
 from pipeline.terminal import Progress
 
 
@@ -47,7 +48,7 @@ def _run(folder: Path, n: int, fault: str = "") -> dict[str, str]:
     )
     progress = Progress(Console(file=io.StringIO()))
     with progress.watching([node.id for node in pipeline.components]):
-        local_runner._run_nodes(pipeline)
+        runner._run_nodes(pipeline)
     assert progress.without_inputs() == []
     return {name: item.state for name, item in progress.components.items()}
 

@@ -97,7 +97,7 @@ def _pipeline(job: _Job) -> "Pipeline":
     # TFX takes long to import: the other commands do without.
     from absl import logging as absl_logging
 
-    from pipeline.beam_runner import beam_arguments
+    from pipeline.local.beam import beam_arguments
     from pipeline.pipeline import create_pipeline
 
     absl_logging.set_verbosity(absl_logging.INFO)

@@ -5,7 +5,7 @@ import apache_beam as beam
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from pipeline.beam_runner import beam_arguments
+from pipeline.local.beam import beam_arguments
 
 
 def _run(workers: int, folder: Path) -> set[tuple[str, str]]:
