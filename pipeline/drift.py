@@ -19,8 +19,8 @@ from components.speech_example_gen.sources import Recording
 from components.speech_example_gen.tables import SPEAKERS_FILE
 from pipeline.drift_settings import OUTCOME, DriftSettings
 from pipeline.model_lineage import recordings_of, rejects_of, speech_outputs
-from pipeline.output_folder import PUBLISHED
-from pipeline.records import Records, output_and_version
+from pipeline.output.folder import PUBLISHED
+from pipeline.output.records import Records, output_and_version
 
 MEASURES: Final = tuple(field.name for field in fields(Measures))
 USED: Final = "used"

@@ -15,9 +15,9 @@ from components.artifacts import RECORDINGS_FILE, REJECTS_FILE, SPANS
 from components.errors import SwarError
 from components.evaluator.results import read_metrics
 from components.rolled_back import rolled_back_at
-from pipeline import lineage
 from pipeline.asked_recording import AskedRecording
-from pipeline.records import Records, output_and_version, published_versions
+from pipeline.output import results
+from pipeline.output.records import Records, output_and_version, published_versions
 
 
 @dataclass(frozen=True)
@@ -120,9 +120,9 @@ def model_lineage(model: Path) -> ModelLineage:
             "SpectrogramPairGen": made.pairs.custom_properties["code_digest"].string_value,
             "Trainer": config["provenance"]["code_digest"],
         },
-        blessed=lineage.is_blessed(judged["blessing"]),
-        not_blessed_because=lineage.unmet_thresholds(tfma.load_validation_result(evaluation)),
-        metrics=lineage.metrics_by_split(read_metrics(evaluation)),
+        blessed=results.is_blessed(judged["blessing"]),
+        not_blessed_because=results.unmet_thresholds(tfma.load_validation_result(evaluation)),
+        metrics=results.metrics_by_split(read_metrics(evaluation)),
         artifact=artifact.uri,
     )
 

@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pipeline.drift_settings import OUTCOME
-from pipeline.summary import SHOWN_METRICS
+from pipeline.output.summary import SHOWN_METRICS
 
 if TYPE_CHECKING:
     from pipeline.drift import Drift

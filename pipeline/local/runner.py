@@ -11,8 +11,8 @@ from rich.console import Console
 
 from pipeline.config import Config
 from pipeline.failures import RunFailed, storage_error, user_error
-from pipeline.output_folder import METADATA, check_records, claimed
-from pipeline.summary import RunSummary
+from pipeline.output.folder import METADATA, check_records, claimed
+from pipeline.output.summary import RunSummary
 from pipeline.terminal import Progress, output_to
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def run(config: Config, *, data: str, output: Path, beam_workers: int = 1) -> Ru
         RunFailed: anything else ended the run; the log has the traceback.
     """
     from components.speech_example_gen.sources import data_digest, list_recordings
-    from pipeline.output_place import check_output
+    from pipeline.output.place import check_output
 
     data = data if "://" in data else os.path.abspath(data)
     output = output.absolute()
@@ -129,13 +129,13 @@ def _summarise(job: _Job, progress: Progress) -> RunSummary:
 
     from components.evaluator.results import read_metrics
     from components.rolled_back import rolled_back_at
-    from pipeline import lineage
-    from pipeline.records import Records
+    from pipeline.output import results
+    from pipeline.output.records import Records
 
     outputs = Records(job.output).latest_outputs()
     evaluation = outputs["evaluation"].uri
     metrics = read_metrics(evaluation)
-    unmet = lineage.unmet_thresholds(tfma.load_validation_result(evaluation))
+    unmet = results.unmet_thresholds(tfma.load_validation_result(evaluation))
     rolled_back = rolled_back_at(outputs["model"].uri)
     if rolled_back:
         unmet.append(f"it was rolled back at {rolled_back}")
@@ -146,16 +146,16 @@ def _summarise(job: _Job, progress: Progress) -> RunSummary:
         data_digest=job.data_digest,
         spans=[span.name for span in job.listing.spans],
         recordings=len(job.listing.recordings),
-        rejects=lineage.count_rejects(outputs["rejects"].uri),
-        examples=lineage.split_counts(outputs["pairs"]),
-        metrics=lineage.metrics_by_split(metrics),
-        eer_by_condition=lineage.eer_by_condition(metrics),
-        blessed=lineage.is_blessed(outputs["blessing"]) and not rolled_back,
+        rejects=results.count_rejects(outputs["rejects"].uri),
+        examples=results.split_counts(outputs["pairs"]),
+        metrics=results.metrics_by_split(metrics),
+        eer_by_condition=results.eer_by_condition(metrics),
+        blessed=results.is_blessed(outputs["blessing"]) and not rolled_back,
         not_blessed_because=unmet,
-        published_model=None if rolled_back else lineage.published_model(outputs["pushed_model"]),
+        published_model=None if rolled_back else results.published_model(outputs["pushed_model"]),
         states={name: item.state for name, item in progress.components.items()},
         seconds={name: round(item.seconds, 1) for name, item in progress.components.items()},
         artifacts=str(job.output / ARTIFACTS),
         log=str(job.log),
-        report=lineage.report_page(outputs["report"]),
+        report=results.report_page(outputs["report"]),
     )

@@ -12,8 +12,8 @@ from components.speech_example_gen import survey
 from pipeline import cli
 from pipeline.config import Config, load_config
 from pipeline.local import runner
+from pipeline.output.summary import RunSummary
 from pipeline.sample_speech import write_sample_speech
-from pipeline.summary import RunSummary
 from tests.e2e.support_runs import (
     CONFIG,
     SECONDS,

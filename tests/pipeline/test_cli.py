@@ -8,10 +8,11 @@ import yaml
 from typer.testing import CliRunner
 
 from components.errors import SwarError
-from pipeline import cli, summary
+from pipeline import cli
 from pipeline.config import load_config
 from pipeline.failures import RunFailed
 from pipeline.local import runner
+from pipeline.output import summary
 
 RESULTS = summary.RunSummary(
     pipeline="swar",

@@ -8,7 +8,7 @@ import pytest
 from components.errors import SwarError
 from components.features import EVAL, TRAIN
 from pipeline.model_lineage import models_that_saw
-from pipeline.records import output_and_version
+from pipeline.output.records import output_and_version
 from pipeline.rollback import rollback
 from tests.pipeline.support_records import Output
 

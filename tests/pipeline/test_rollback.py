@@ -13,7 +13,7 @@ import tensorflow as tf
 from components.errors import SwarError
 from components.pusher.publish import publish
 from components.rolled_back import is_rolled_back, rolled_back_at
-from pipeline.records import published_versions
+from pipeline.output.records import published_versions
 from pipeline.rollback import rollback
 from tests.pipeline.support_records import Output
 

@@ -21,7 +21,7 @@ from components.evaluator.config import eval_config
 from components.evaluator.results import Slice, read_metrics
 from components.settings import EvaluatorSettings
 from components.trials import TrialHistogram, equal_error_rate
-from pipeline.lineage import unmet_thresholds
+from pipeline.output.results import unmet_thresholds
 
 ROOT = Path(__file__).parents[3]
 SIGNAL = features.sided(features.LEVEL_DBFS, "a")

@@ -12,7 +12,7 @@ from components.errors import SwarError
 from pipeline.config import Config
 from pipeline.failures import RunFailed, user_error
 from pipeline.local import runner
-from pipeline.summary import RunSummary
+from pipeline.output.summary import RunSummary
 from pipeline.terminal import Progress
 
 CONFIG = Config(name="swar")

@@ -12,9 +12,9 @@ from tfx.orchestration.pipeline import Pipeline
 from tfx.types import standard_artifacts
 
 from components.errors import SwarError
-from pipeline import lineage
 from pipeline.failures import user_error
 from pipeline.local import runner
+from pipeline.output import results
 from pipeline.terminal import Progress
 
 
@@ -68,6 +68,6 @@ def test_states_and_outputs_of_each_run(tmp_path: Path) -> None:
     assert _run(tmp_path, 3) == {"Count": "cached", "Bless": "cached"}
 
     config = sqlite_metadata_connection_config(str(tmp_path / "m.sqlite"))
-    outputs = lineage.latest_outputs(MetadataStore(config))
-    assert lineage.split_counts(outputs["pairs"]) == {"train": 9, "eval": 3}
-    assert lineage.is_blessed(outputs["blessing"])
+    outputs = results.latest_outputs(MetadataStore(config))
+    assert results.split_counts(outputs["pairs"]) == {"train": 9, "eval": 3}
+    assert results.is_blessed(outputs["blessing"])

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from components.errors import SwarError
-from pipeline.output_place import check_output
+from pipeline.output.place import check_output
 
 
 @pytest.fixture(autouse=True)

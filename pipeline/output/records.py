@@ -11,8 +11,8 @@ from tfx.orchestration.metadata import sqlite_metadata_connection_config
 
 from components.errors import SwarError
 from components.model_files import MODEL_CARD
-from pipeline import lineage
-from pipeline.output_folder import METADATA, PUBLISHED, check_records
+from pipeline.output import results
+from pipeline.output.folder import METADATA, PUBLISHED, check_records
 
 
 class Records:
@@ -34,7 +34,7 @@ class Records:
 
     def latest_outputs(self) -> dict[str, Artifact]:
         """The output artifacts of the newest run, by their output key."""
-        return lineage.latest_outputs(self._store)
+        return results.latest_outputs(self._store)
 
     def live(self, type_name: str) -> list[Artifact]:
         """The complete artifacts of a type, the oldest first."""
@@ -81,7 +81,7 @@ class Records:
         """The Model artifacts by their models' digests, of those whose files are there."""
         folders = [(model, Path(model.uri, "Format-Serving")) for model in self.live("Model")]
         for pushed in self.live("PushedModel"):
-            if lineage.published_model(pushed) is not None:
+            if results.published_model(pushed) is not None:
                 version = pushed.custom_properties["pushed_version"].string_value
                 model = self.inputs(self.producer(pushed))["model"]
                 folders.append((model, self.output / PUBLISHED / version))
