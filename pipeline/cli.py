@@ -86,7 +86,7 @@ def compile_command(
 ) -> None:
     """Compile the pipeline for Vertex AI or Kubeflow Pipelines 2, as `engine` in CONFIG says."""
     tree = load_config(config, settings or ())
-    from pipeline.submission import compile_to
+    from pipeline.engines.submission import compile_to
 
     compile_to(tree, spec)
 
@@ -99,7 +99,7 @@ def submit_command(
 ) -> None:
     """Compile the pipeline and run it on Vertex AI or Kubeflow Pipelines 2."""
     tree = load_config(config, settings or ())
-    from pipeline.submission import submit
+    from pipeline.engines.submission import submit
 
     typer.echo(submit(tree, data=data))
 

@@ -25,7 +25,7 @@ from components.settings import (
 )
 from pipeline import yaml12
 from pipeline.drift_settings import DriftSettings
-from pipeline.engine_settings import EngineSettings
+from pipeline.engines.settings import EngineSettings
 
 DENSENET121_BLOCKS = (6, 12, 24, 16)
 PACKAGED = ("demo", "default", "base", "paper")

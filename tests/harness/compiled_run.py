@@ -9,9 +9,9 @@ from pathlib import Path
 
 import tensorflow_model_analysis as tfma
 
-from pipeline.compiler import compile_pipeline, run_parameters
 from pipeline.config import Config, load_config
-from pipeline.engine_settings import BeamSettings, VertexSettings
+from pipeline.engines.compiler import compile_pipeline, run_parameters
+from pipeline.engines.settings import BeamSettings, VertexSettings
 from pipeline.output.results import unmet_thresholds
 from tests.harness.containers import in_image
 from tests.harness.engine import Engine, TaskRun, read_spec

@@ -15,8 +15,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from components.speech_example_gen import survey
-from pipeline.beam_options import engine_beam_arguments
 from pipeline.config import Config, load_config
+from pipeline.engines.beam_options import engine_beam_arguments
 from pipeline.failures import user_error
 from pipeline.pipeline import PAIR_SCHEMA
 from tests.e2e.support_runs import CONFIG, SETTINGS, SHARD_SECONDS

@@ -1,7 +1,7 @@
 from pathlib import Path
 
 from tests.harness.compiled_run import on_this_machine
-from tests.pipeline.support_engines import (
+from tests.pipeline.engines.support_engines import (
     VERTEX,
     compiled,
     compiled_of,

@@ -11,10 +11,10 @@ from google.auth.exceptions import GoogleAuthError
 from google.cloud import aiplatform
 
 from components.errors import SwarError
-from pipeline.compiler import compile_pipeline, run_parameters
 from pipeline.config import Config
-from pipeline.engine_settings import needed
-from pipeline.vertex import labels
+from pipeline.engines.compiler import compile_pipeline, run_parameters
+from pipeline.engines.settings import needed
+from pipeline.engines.vertex import labels
 
 _SCOPE: Final = "https://www.googleapis.com/auth/cloud-platform"
 

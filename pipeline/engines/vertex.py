@@ -9,7 +9,7 @@ from tfx.extensions.google_cloud_ai_platform import constants
 from tfx.extensions.google_cloud_ai_platform.trainer.executor import TRAINING_ARGS_KEY
 
 from components.errors import SwarError
-from pipeline.engine_settings import EngineSettings, needed
+from pipeline.engines.settings import EngineSettings, needed
 
 GPU_TYPE = "NVIDIA_TESLA_T4"
 

@@ -2,7 +2,7 @@ import pytest
 
 from components.errors import SwarError
 from pipeline.config import Config, load_config
-from pipeline.engine_settings import EngineSettings, needed
+from pipeline.engines.settings import EngineSettings, needed
 
 DIGEST = "sha256:" + "0" * 64
 

@@ -5,8 +5,8 @@ from pathlib import Path
 from google.protobuf import json_format
 from kfp.pipeline_spec.pipeline_spec_pb2 import PipelineDeploymentConfig, PipelineSpec
 
-from pipeline.compiler import compile_pipeline
 from pipeline.config import Config, load_config
+from pipeline.engines.compiler import compile_pipeline
 from tests.harness.engine import read_spec
 
 IMAGE = f"registry.example/swar@sha256:{'ab' * 32}"

@@ -8,9 +8,9 @@ import kfp_server_api
 import urllib3
 
 from components.errors import SwarError
-from pipeline.compiler import compile_pipeline, run_parameters
 from pipeline.config import Config
-from pipeline.engine_settings import needed
+from pipeline.engines.compiler import compile_pipeline, run_parameters
+from pipeline.engines.settings import needed
 
 
 def submit(config: Config, *, data: str) -> str:

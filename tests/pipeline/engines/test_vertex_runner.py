@@ -13,8 +13,8 @@ from google.protobuf import json_format
 from kfp.pipeline_spec import pipeline_spec_pb2
 
 from components.errors import SwarError
-from pipeline import compiler, vertex_runner
-from tests.pipeline.support_engines import VERTEX, config
+from pipeline.engines import compiler, vertex_runner
+from tests.pipeline.engines.support_engines import VERTEX, config
 
 LISTED = {"data": "gs://voices/data", "data_digest": "d" * 64, "epochs": 4}
 

@@ -13,8 +13,8 @@ from kfp.pipeline_spec import pipeline_spec_pb2
 
 from components.errors import SwarError
 from components.speech_example_gen.sources import data_digest, list_recordings
-from pipeline import kubeflow_runner
-from tests.pipeline.support_engines import KUBEFLOW, config
+from pipeline.engines import kubeflow_runner
+from tests.pipeline.engines.support_engines import KUBEFLOW, config
 
 pytestmark = pytest.mark.filterwarnings("ignore:This client only works:FutureWarning")
 

@@ -16,10 +16,10 @@ from tfx.orchestration.kubeflow.v2 import kubeflow_v2_dag_runner
 
 from components.errors import SwarError
 from components.speech_example_gen.sources import data_digest, list_recordings
-from pipeline import vertex
-from pipeline.beam_options import engine_beam_arguments
 from pipeline.config import Config
-from pipeline.engine_settings import EngineSettings, needed
+from pipeline.engines import vertex
+from pipeline.engines.beam_options import engine_beam_arguments
+from pipeline.engines.settings import EngineSettings, needed
 from pipeline.pipeline import EngineWays, create_pipeline
 
 DATA, DATA_DIGEST, EPOCHS = "data", "data_digest", "epochs"

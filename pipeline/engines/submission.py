@@ -12,7 +12,7 @@ from pipeline.terminal import output_to
 def compile_to(config: Config, path: Path) -> None:
     """Writes the compiled pipeline. Raises SwarError, see `compile_pipeline`."""
     with _quiet():
-        from pipeline.compiler import compile_pipeline
+        from pipeline.engines.compiler import compile_pipeline
 
         compile_pipeline(config, path)
 
@@ -26,11 +26,11 @@ def submit(config: Config, *, data: str) -> str:
     with _quiet():
         match config.engine.name:
             case "vertex":
-                from pipeline import vertex_runner
+                from pipeline.engines import vertex_runner
 
                 return vertex_runner.submit(config, data=data)
             case "kubeflow":
-                from pipeline import kubeflow_runner
+                from pipeline.engines import kubeflow_runner
 
                 return kubeflow_runner.submit(config, data=data)
 

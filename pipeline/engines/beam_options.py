@@ -1,7 +1,7 @@
 """What Beam is told on another engine than this machine."""
 
 from components.errors import SwarError
-from pipeline.engine_settings import EngineSettings, needed
+from pipeline.engines.settings import EngineSettings, needed
 from pipeline.local.beam import BEAM_PLUGIN, beam_arguments
 
 

@@ -9,9 +9,9 @@ from apache_beam.transforms import environments
 from tfx.utils import dependency_utils
 
 from components.errors import SwarError
-from pipeline.beam_options import engine_beam_arguments
+from pipeline.engines.beam_options import engine_beam_arguments
 from pipeline.local.beam import beam_arguments
-from tests.pipeline.support_engines import COMMON, GOOGLE, IMAGE, VERTEX, config
+from tests.pipeline.engines.support_engines import COMMON, GOOGLE, IMAGE, VERTEX, config
 
 DATAFLOW = (*VERTEX, "engine.beam.runner=dataflow")
 FLINK = (

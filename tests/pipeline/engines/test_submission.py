@@ -22,10 +22,10 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> Calls:
             made.append((f"{module}.{function}", config, *arguments, named))
             return answer
 
-        replaced = ModuleType(f"pipeline.{module}")
+        replaced = ModuleType(f"pipeline.engines.{module}")
         setattr(replaced, function, call)
-        monkeypatch.setitem(sys.modules, f"pipeline.{module}", replaced)
-        monkeypatch.setattr(f"pipeline.{module}", replaced, raising=False)
+        monkeypatch.setitem(sys.modules, f"pipeline.engines.{module}", replaced)
+        monkeypatch.setattr(f"pipeline.engines.{module}", replaced, raising=False)
 
     stand_in("compiler", "compile_pipeline", None)
     stand_in("vertex_runner", "submit", "https://console.example/run")

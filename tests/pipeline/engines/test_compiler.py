@@ -19,8 +19,8 @@ from tfx.utils import import_utils, json_utils
 
 from components.errors import SwarError
 from components.speech_example_gen.sources import data_digest, list_recordings
-from pipeline.compiler import compile_pipeline, run_parameters
-from tests.pipeline.support_engines import (
+from pipeline.engines.compiler import compile_pipeline, run_parameters
+from tests.pipeline.engines.support_engines import (
     COMMON,
     IMAGE,
     KUBEFLOW,
@@ -231,7 +231,7 @@ def test_nothing_of_this_machine_is_in_the_file_and_it_is_the_same_again(tmp_pat
     assert first.read_bytes() == second.read_bytes()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.yaml", "b.yaml"]
     text = first.read_text()
-    assert str(Path(__file__).parents[2]) not in text
+    assert str(Path(__file__).parents[3]) not in text
     assert str(Path.home()) not in text
 
 
