@@ -14,9 +14,9 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from pipeline import operations
 from pipeline.config import PACKAGED, load_config
 from pipeline.failures import RunFailed, file_error, user_error
+from pipeline.models import operations
 from serving import commands
 
 NOT_BLESSED, USER_ERROR, UNEXPECTED = 1, 2, 3
@@ -160,7 +160,7 @@ def report_command(
     ] = True,
 ) -> None:
     """Open the newest report: what the model was made from, how well it works, where it fails."""
-    from pipeline.report_command import run
+    from pipeline.models.report_command import run
 
     run(output, is_opened=is_opened)
 

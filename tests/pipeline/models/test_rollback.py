@@ -13,9 +13,9 @@ import tensorflow as tf
 from components.errors import SwarError
 from components.pusher.publish import publish
 from components.rolled_back import is_rolled_back, rolled_back_at
+from pipeline.models.rollback import rollback
 from pipeline.output.records import published_versions
-from pipeline.rollback import rollback
-from tests.pipeline.support_records import Output
+from tests.pipeline.models.support_records import Output
 
 
 @pytest.fixture
@@ -76,7 +76,7 @@ def test_a_rollback_that_was_killed_is_finished_by_the_next(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("pipeline.rollback.publish", killed)
+        patch.setattr("pipeline.models.rollback.publish", killed)
         with pytest.raises(KeyboardInterrupt):
             rollback(output.folder)
     assert (_served(output), _marked(output)) == ("three", [False, False, True])
@@ -138,7 +138,7 @@ def test_a_full_disk_is_told(
     def full(*_: object) -> str:
         raise error
 
-    monkeypatch.setattr("pipeline.rollback.publish", full)
+    monkeypatch.setattr("pipeline.models.rollback.publish", full)
     with pytest.raises(SwarError, match=f"no space is left on the disk of {output.folder}"):
         rollback(output.folder)
 

@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 from rich.console import Console, RenderableType
 
-from pipeline.drift import Compared, Drift
-from pipeline.model_lineage import ModelLineage, Sighting
-from pipeline.operations_display import drift_table, lineage_table, sightings_table
+from pipeline.models.display import drift_table, lineage_table, sightings_table
+from pipeline.models.drift import Compared, Drift
+from pipeline.models.lineage import ModelLineage, Sighting
 
 # Rich would take this for the end of a style, and fail.
 ODD = "voices [/bold] of :smile: 2026"

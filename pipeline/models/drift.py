@@ -17,8 +17,8 @@ from components.speech_example_gen.local_files import UNCOUNTED_REASONS, File, R
 from components.speech_example_gen.measures import Measures, measure
 from components.speech_example_gen.sources import Recording
 from components.speech_example_gen.tables import SPEAKERS_FILE
-from pipeline.drift_settings import OUTCOME, DriftSettings
-from pipeline.model_lineage import recordings_of, rejects_of, speech_outputs
+from pipeline.models.drift_settings import OUTCOME, DriftSettings
+from pipeline.models.lineage import recordings_of, rejects_of, speech_outputs
 from pipeline.output.folder import PUBLISHED
 from pipeline.output.records import Records, output_and_version
 

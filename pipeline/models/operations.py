@@ -46,8 +46,8 @@ def lineage_command(
     """
     if recording is None:
         with _quiet():
-            from pipeline.model_lineage import model_lineage
-            from pipeline.operations_display import lineage_table
+            from pipeline.models.display import lineage_table
+            from pipeline.models.lineage import model_lineage
 
             found = model_lineage(model)
         if as_json:
@@ -56,8 +56,8 @@ def lineage_command(
             Console().print(lineage_table(found))
         return
     with _quiet():
-        from pipeline.model_lineage import models_that_saw
-        from pipeline.operations_display import sightings_table
+        from pipeline.models.display import sightings_table
+        from pipeline.models.lineage import models_that_saw
 
         seen = models_that_saw(model, recording)
     if as_json:
@@ -89,8 +89,8 @@ def drift_command(
     """
     bounds = load_config(config, settings or ()).drift
     with _quiet() as stderr, _progress(stderr) as progress:
-        from pipeline.drift import drift
-        from pipeline.operations_display import drift_table
+        from pipeline.models.display import drift_table
+        from pipeline.models.drift import drift
 
         task = progress.add_task("recordings")
         found = drift(
@@ -115,7 +115,7 @@ def rollback_command(
 ) -> None:
     """Publish an earlier model again, as the newest version, so that serving goes back to it."""
     with _quiet():
-        from pipeline.rollback import rollback
+        from pipeline.models.rollback import rollback
 
         done = rollback(output, to)
     if as_json:

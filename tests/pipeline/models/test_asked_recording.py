@@ -9,7 +9,7 @@ import pytest
 from components.speech_example_gen.listing import Recording
 from components.speech_example_gen.measures import Measures
 from components.speech_example_gen.survey import Surveyed, without_duplicates
-from pipeline.asked_recording import AskedRecording
+from pipeline.models.asked_recording import AskedRecording
 
 MEASURES = Measures(*[0.0] * len(Measures.__dataclass_fields__))
 

@@ -7,10 +7,10 @@ import pytest
 
 from components.errors import SwarError
 from components.features import EVAL, TRAIN
-from pipeline.model_lineage import models_that_saw
+from pipeline.models.lineage import models_that_saw
+from pipeline.models.rollback import rollback
 from pipeline.output.records import output_and_version
-from pipeline.rollback import rollback
-from tests.pipeline.support_records import Output
+from tests.pipeline.models.support_records import Output
 
 
 def _row(name: str, **splits: float) -> dict[str, object]:

@@ -11,10 +11,10 @@ import pytest
 from components.errors import SwarError
 from components.model_files import MODEL_CARD
 from components.settings import SpeechSettings
-from pipeline.drift import MEASURES, USED, Compared, Drift, compare, drift, measured
-from pipeline.drift_settings import OUTCOME, DriftSettings
+from pipeline.models.drift import MEASURES, USED, Compared, Drift, compare, drift, measured
+from pipeline.models.drift_settings import OUTCOME, DriftSettings
 from tests.bad_recordings import encoded, speech_like
-from tests.pipeline.support_records import Output
+from tests.pipeline.models.support_records import Output
 
 RECORDINGS = 400
 

@@ -15,7 +15,7 @@ from components.artifacts import RECORDINGS_FILE, REJECTS_FILE, SPANS
 from components.errors import SwarError
 from components.evaluator.results import read_metrics
 from components.rolled_back import rolled_back_at
-from pipeline.asked_recording import AskedRecording
+from pipeline.models.asked_recording import AskedRecording
 from pipeline.output import results
 from pipeline.output.records import Records, output_and_version, published_versions
 

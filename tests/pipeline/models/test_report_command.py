@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from pipeline import cli
-from pipeline.report_command import find_report
+from pipeline.models.report_command import find_report
 
 
 def _page(output, execution):

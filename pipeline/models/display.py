@@ -7,12 +7,12 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.drift_settings import OUTCOME
+from pipeline.models.drift_settings import OUTCOME
 from pipeline.output.summary import SHOWN_METRICS
 
 if TYPE_CHECKING:
-    from pipeline.drift import Drift
-    from pipeline.model_lineage import ModelLineage, Sighting
+    from pipeline.models.drift import Drift
+    from pipeline.models.lineage import ModelLineage, Sighting
 
 
 def lineage_table(found: "ModelLineage") -> RenderableType:
