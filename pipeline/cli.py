@@ -138,7 +138,7 @@ def evaluate_command(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
 ) -> None:
     """Measure a published model on other recordings: error rates with intervals, by slice."""
-    from pipeline.evaluation_command import run
+    from pipeline.evaluation.command import run
 
     run(
         model,

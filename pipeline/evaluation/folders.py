@@ -27,7 +27,7 @@ from components.verification.results import Selection
 from components.verification.scoring import score
 from components.verification.trial_sampling import choose_trials
 from components.verification.utterances import Embedded, Unused
-from pipeline.evaluation_scoring import (
+from pipeline.evaluation.scoring import (
     EvaluationSettings,
     ScoredEvaluation,
     SetScores,
@@ -37,7 +37,7 @@ from pipeline.evaluation_scoring import (
     name_sets,
     sets_trained_on,
 )
-from pipeline.evaluation_speech import Cutter
+from pipeline.evaluation.speech import Cutter
 
 # Short enough that little of a recording is left over, and a divisor of usual enrolments.
 ENROLMENT_PIECE_SECONDS = 2.5

@@ -61,9 +61,9 @@ def run(
     ):
         from components.conditions import choose_conditions
         from components.verification.results import write_evaluation
-        from pipeline.evaluation import evaluate
-        from pipeline.evaluation_list import evaluate_list
-        from pipeline.evaluation_scoring import EvaluationSettings
+        from pipeline.evaluation.folders import evaluate
+        from pipeline.evaluation.listing import evaluate_list
+        from pipeline.evaluation.scoring import EvaluationSettings
 
         if output is not None:
             _check_output(output)
@@ -101,6 +101,6 @@ def _show(evaluation: "Evaluation", *, as_json: bool) -> None:
     if as_json:
         print(evaluation.to_json(), end="")
         return
-    from pipeline.evaluation_display import render
+    from pipeline.evaluation.display import render
 
     Console().print(render(evaluation))

@@ -16,7 +16,7 @@ from components.verification.scoring import score
 from components.verification.trial_list import ListedTrial, parse_trial_list
 from components.verification.trial_sampling import ChosenTrials
 from components.verification.utterances import Cut, Unused
-from pipeline.evaluation_scoring import (
+from pipeline.evaluation.scoring import (
     EvaluationSettings,
     ScoredEvaluation,
     SetScores,
@@ -26,7 +26,7 @@ from pipeline.evaluation_scoring import (
     name_sets,
     sets_trained_on,
 )
-from pipeline.evaluation_speech import whole_file
+from pipeline.evaluation.speech import whole_file
 
 FILES_AT_ONCE = 32
 

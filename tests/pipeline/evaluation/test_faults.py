@@ -10,8 +10,8 @@ from rich.console import Console
 from components.errors import SwarError
 from components.model_files import MODEL_CARD, version_folder
 from components.published_model import PublishedModel
-from pipeline.evaluation import evaluate
-from tests.pipeline.support_evaluation import SETTINGS, exit_status, make, write_list
+from pipeline.evaluation.folders import evaluate
+from tests.pipeline.evaluation.support_evaluation import SETTINGS, exit_status, make, write_list
 
 
 @pytest.fixture(scope="module")

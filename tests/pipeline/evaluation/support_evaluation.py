@@ -19,7 +19,7 @@ from components.trainer.export import export
 from components.trainer.recordings import FrontEnd
 from components.trainer.tower import build_tower
 from pipeline import cli
-from pipeline.evaluation_scoring import EvaluationSettings
+from pipeline.evaluation.scoring import EvaluationSettings
 from tests.bad_recordings import speech_like
 
 RATE = 8_000

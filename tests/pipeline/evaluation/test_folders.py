@@ -24,10 +24,10 @@ from components.verification import results
 from components.verification.results import read_trials
 from components.verification.slices import figures_of
 from components.verification.trial_table import clean
-from pipeline.evaluation import evaluate
-from pipeline.evaluation_display import render
-from pipeline.evaluation_list import evaluate_list
-from tests.pipeline.support_evaluation import (
+from pipeline.evaluation.display import render
+from pipeline.evaluation.folders import evaluate
+from pipeline.evaluation.listing import evaluate_list
+from tests.pipeline.evaluation.support_evaluation import (
     RATE,
     SETTINGS,
     SPEAKERS,
