@@ -180,7 +180,7 @@ def sample_data_command(
     seed: Annotated[int, typer.Option(help="The same seed gives the same speech.")] = 0,
 ) -> None:
     """Write SYNTHETIC Nepali speech as a user's folder would look."""
-    from pipeline.sample_speech import write_sample_speech
+    from pipeline.sample_data.speech import write_sample_speech
 
     summary = write_sample_speech(folder, speakers=speakers, seconds=seconds, seed=seed)
     typer.echo(str(summary))

@@ -13,7 +13,7 @@ from pipeline import cli
 from pipeline.config import Config, load_config
 from pipeline.local import runner
 from pipeline.output.summary import RunSummary
-from pipeline.sample_speech import write_sample_speech
+from pipeline.sample_data.speech import write_sample_speech
 from tests.e2e.support_runs import (
     CONFIG,
     SECONDS,

@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 
 from components.errors import SwarError
-from pipeline.espeak import Voice
+from pipeline.sample_data.espeak import Voice
 
 MIN_SPEAKERS: Final = 2
 MIN_SECONDS_PER_SPEAKER: Final = 5.0

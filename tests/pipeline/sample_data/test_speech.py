@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 
 from components.errors import SwarError
 from components.features import GENDERS
-from pipeline.espeak import Espeak, Voice, variant_path
-from pipeline.sample_sentences import PATTERNS, SENTENCES, endless_sentences
-from pipeline.sample_speakers import VOICES, plan_speakers
-from pipeline.sample_speech import SampleSummary, render, write_sample_speech
+from pipeline.sample_data.espeak import Espeak, Voice, variant_path
+from pipeline.sample_data.sentences import PATTERNS, SENTENCES, endless_sentences
+from pipeline.sample_data.speakers import VOICES, plan_speakers
+from pipeline.sample_data.speech import SampleSummary, render, write_sample_speech
 
 SPEAKERS = 6
 SECONDS = 10.0

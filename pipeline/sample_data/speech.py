@@ -25,9 +25,9 @@ from numpy.typing import NDArray
 from components.errors import SwarError
 from components.new_folder import new_folder
 from components.pcm16 import INT16_PEAK
-from pipeline.espeak import SAMPLE_RATE, Espeak
-from pipeline.sample_sentences import endless_sentences
-from pipeline.sample_speakers import RecordingPlan, SpeakerPlan, plan_speakers
+from pipeline.sample_data.espeak import SAMPLE_RATE, Espeak
+from pipeline.sample_data.sentences import endless_sentences
+from pipeline.sample_data.speakers import RecordingPlan, SpeakerPlan, plan_speakers
 
 SPEAKERS_FILE: Final = "SPEAKERS.tsv"
 _PAUSE_SECONDS: Final = (0.3, 1.2)
