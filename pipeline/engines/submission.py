@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pipeline.config import Config
-from pipeline.terminal import output_to
+from pipeline.console import output_to
 
 
 def compile_to(config: Config, path: Path) -> None:

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from components.errors import SwarError
 from components.new_folder import check_new_folder
-from pipeline.terminal import output_to
+from pipeline.console import output_to
 
 if TYPE_CHECKING:
     from components.verification.results import Evaluation

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from pipeline.config import Config
+from pipeline.console import Progress, output_to
 from pipeline.failures import RunFailed, storage_error, user_error
 from pipeline.output.folder import METADATA, check_records, claimed
 from pipeline.output.summary import RunSummary
-from pipeline.terminal import Progress, output_to
 
 if TYPE_CHECKING:
     from ml_metadata.proto import metadata_store_pb2

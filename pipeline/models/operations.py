@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from pipeline.config import load_config
-from pipeline.terminal import output_to
+from pipeline.console import output_to
 
 UNSEEN, DRIFTED = 1, 1  # exit statuses; 0 is yes, or no drift, 2 an error
 

@@ -10,10 +10,10 @@ import pytest
 
 from components.errors import SwarError
 from pipeline.config import Config
+from pipeline.console import Progress
 from pipeline.failures import RunFailed, user_error
 from pipeline.local import runner
 from pipeline.output.summary import RunSummary
-from pipeline.terminal import Progress
 
 CONFIG = Config(name="swar")
 

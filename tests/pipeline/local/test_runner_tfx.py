@@ -12,10 +12,10 @@ from tfx.orchestration.pipeline import Pipeline
 from tfx.types import standard_artifacts
 
 from components.errors import SwarError
+from pipeline.console import Progress
 from pipeline.failures import user_error
 from pipeline.local import runner
 from pipeline.output import results
-from pipeline.terminal import Progress
 
 
 @component

@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 
 from pipeline.code_digest import SOURCE_ROOT
-from pipeline.terminal import PROGRESS_LOGGER, Progress, output_to
+from pipeline.console import PROGRESS_LOGGER, Progress, output_to
 
 SECONDS = re.compile(r"\d+\.\d s")
 ABSL = logging.getLogger("absl")
@@ -123,7 +123,7 @@ def test_a_terminal_keeps_a_table_and_the_messages_above_it() -> None:
 _TO_A_FULL_DISK = """
 import logging, sys
 from pathlib import Path
-from pipeline.terminal import output_to
+from pipeline.console import output_to
 
 with output_to(Path("/dev/full")) as terminal:
     print("lost")
