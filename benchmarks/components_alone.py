@@ -14,8 +14,8 @@ from components.spectrogram_pair_gen.executor import Executor as PairExecutor
 from components.spectrogram_pair_gen.recorded_sounds import sounds_digest
 from components.speech_example_gen.executor import Executor as SpeechExecutor
 from components.speech_example_gen.sources import data_digest, list_recordings
-from pipeline.beam_runner import beam_arguments
 from pipeline.config import Config
+from pipeline.local.beam import beam_arguments
 
 
 @dataclass(frozen=True)

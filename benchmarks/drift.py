@@ -14,8 +14,8 @@ import numpy as np
 import pandas as pd
 
 from components.settings import SpeechSettings
-from pipeline.drift import MEASURES, compare, measured
-from pipeline.drift_settings import OUTCOME, DriftSettings
+from pipeline.models.drift import MEASURES, compare, measured
+from pipeline.models.drift_settings import OUTCOME, DriftSettings
 
 SERVED, TIMES = (50, 100), 200
 

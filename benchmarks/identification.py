@@ -17,8 +17,8 @@ import numpy as np
 from components import audio, features
 from components.pcm16 import pack_wav, to_pcm16
 from components.speech_example_gen.sources import list_recordings
-from pipeline.model_lineage import recordings_of
-from pipeline.records import Records
+from pipeline.models.lineage import recordings_of
+from pipeline.output.records import Records
 from serving import recognition
 from serving.client import Client
 from serving.gallery import Gallery

@@ -18,7 +18,7 @@ from benchmarks.components_alone import Made, make_pairs, make_speech
 from benchmarks.process_memory import GIBIBYTE, Measured, measured
 from components import audio, features
 from pipeline.config import Config, load_config
-from pipeline.sample_speech import write_sample_speech
+from pipeline.sample_data.speech import write_sample_speech
 
 SPEAKERS, SECONDS, SOURCE_RATE = 34, 300.0, 44_100
 SIMILAR, DISSIMILAR = 3_400, 28_050

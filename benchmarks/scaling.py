@@ -32,8 +32,8 @@ from components.spectrogram_pair_gen.recorded_sounds import sounds_digest
 from components.speech_example_gen import survey
 from components.speech_example_gen.measures import Measures
 from components.speech_example_gen.sources import Recording
-from pipeline.beam_runner import beam_arguments
 from pipeline.config import Config, load_config
+from pipeline.local.beam import beam_arguments
 
 SPEAKERS = (34, 340, 3_400)
 PLANNED_SPEAKERS = (100_000, 1_000_000)

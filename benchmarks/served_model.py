@@ -20,7 +20,7 @@ from components.trainer.export import export
 from components.trainer.recordings import FrontEnd, Recordings
 from components.trainer.tower import build_tower
 from pipeline.config import Config
-from pipeline.sample_speech import write_sample_speech
+from pipeline.sample_data.speech import write_sample_speech
 
 BATCHES = ((3.0, 1), (3.0, 16), (10.0, 1), (10.0, 8))  # seconds of a recording, recordings
 REPEATS = 7

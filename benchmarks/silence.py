@@ -18,7 +18,7 @@ import tensorflow as tf
 
 from components import audio, frontend
 from components.speech_detection import AdaptiveDetector, ArticleDetector
-from pipeline.sample_speech import write_sample_speech
+from pipeline.sample_data.speech import write_sample_speech
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # pydub looks for an ffmpeg that it does not need here

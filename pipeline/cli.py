@@ -14,9 +14,9 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from pipeline import operations
 from pipeline.config import PACKAGED, load_config
 from pipeline.failures import RunFailed, file_error, user_error
+from pipeline.models import operations
 from serving import commands
 
 NOT_BLESSED, USER_ERROR, UNEXPECTED = 1, 2, 3
@@ -70,7 +70,7 @@ def run_command(
 ) -> None:
     """Run the pipeline: prepare, train, evaluate and publish. What did not change is not redone."""
     tree = load_config(config, settings or ())
-    from pipeline.local_runner import run
+    from pipeline.local.runner import run
 
     summary = run(tree, data=data, output=output, beam_workers=beam_workers)
     Console().print(summary.render())
@@ -86,7 +86,7 @@ def compile_command(
 ) -> None:
     """Compile the pipeline for Vertex AI or Kubeflow Pipelines 2, as `engine` in CONFIG says."""
     tree = load_config(config, settings or ())
-    from pipeline.submission import compile_to
+    from pipeline.engines.submission import compile_to
 
     compile_to(tree, spec)
 
@@ -96,20 +96,12 @@ def submit_command(
     config: ConfigOption,
     data: Annotated[str, typer.Option(help="Folder or manifest that the engine reaches too.")],
     settings: SetOption = None,
-    execute_locally: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="Run the compiled tasks on this machine instead."),
-    ] = None,
-    in_image: Annotated[
-        bool, typer.Option("--in-image", help="Each of these tasks in engine.image, by podman.")
-    ] = False,
 ) -> None:
     """Compile the pipeline and run it on Vertex AI or Kubeflow Pipelines 2."""
     tree = load_config(config, settings or ())
-    from pipeline.submission import submit
+    from pipeline.engines.submission import submit
 
-    if not submit(tree, data=data, execute_locally=execute_locally, in_image=in_image):
-        raise typer.Exit(NOT_BLESSED)
+    typer.echo(submit(tree, data=data))
 
 
 @app.command("evaluate")
@@ -146,7 +138,7 @@ def evaluate_command(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
 ) -> None:
     """Measure a published model on other recordings: error rates with intervals, by slice."""
-    from pipeline.evaluation_command import run
+    from pipeline.evaluation.command import run
 
     run(
         model,
@@ -168,7 +160,7 @@ def report_command(
     ] = True,
 ) -> None:
     """Open the newest report: what the model was made from, how well it works, where it fails."""
-    from pipeline.report_command import run
+    from pipeline.models.report_command import run
 
     run(output, is_opened=is_opened)
 
@@ -188,7 +180,7 @@ def sample_data_command(
     seed: Annotated[int, typer.Option(help="The same seed gives the same speech.")] = 0,
 ) -> None:
     """Write SYNTHETIC Nepali speech as a user's folder would look."""
-    from pipeline.sample_speech import write_sample_speech
+    from pipeline.sample_data.speech import write_sample_speech
 
     summary = write_sample_speech(folder, speakers=speakers, seconds=seconds, seed=seed)
     typer.echo(str(summary))

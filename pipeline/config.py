@@ -24,8 +24,8 @@ from components.settings import (
     TrainerSettings,
 )
 from pipeline import yaml12
-from pipeline.drift_settings import DriftSettings
-from pipeline.engine_settings import EngineSettings
+from pipeline.engines.settings import EngineSettings
+from pipeline.models.drift_settings import DriftSettings
 
 DENSENET121_BLOCKS = (6, 12, 24, 16)
 PACKAGED = ("demo", "default", "base", "paper")

@@ -24,7 +24,7 @@ from components.speech_examples import read_examples, samples_of, text
 from components.verification.slices import measure_slices
 from components.verification.trial_sampling import choose_trials
 from components.verification.trial_table import UTTERANCE_COLUMNS, trial_table
-from pipeline.records import Records
+from pipeline.output.records import Records
 
 SECONDS = 3.0
 RESAMPLES, TRIALS = 1_000, 100_000

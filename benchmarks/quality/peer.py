@@ -30,9 +30,9 @@ from components.verification.condition_trials import score_conditions, under_con
 from components.verification.trial_sampling import choose_trials
 from components.verification.trial_table import Embeddings, trial_table
 from components.verification.utterances import OK, Cut, Embedded, Model, embed
-from pipeline.evaluation import front_end
-from pipeline.evaluation_scoring import EvaluationSettings, list_sets, name_sets
-from pipeline.evaluation_speech import Cutter
+from pipeline.evaluation.folders import front_end
+from pipeline.evaluation.scoring import EvaluationSettings, list_sets, name_sets
+from pipeline.evaluation.speech import Cutter
 
 SETTINGS = EvaluationSettings()
 KEYS = ["condition", "changed_sides", "utterance_a", "utterance_b"]

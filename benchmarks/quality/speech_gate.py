@@ -29,7 +29,7 @@ from components.settings import SpeechSettings
 from components.speech_detection import detector_of
 from components.speech_example_gen.sources import list_recordings
 from components.speech_gate import WEIGHTS_FILE, SpeechGate
-from pipeline.sample_speech import write_sample_speech
+from pipeline.sample_data.speech import write_sample_speech
 
 NOT_TO_PUBLISH: Final = ("hyke",)
 """Sets whose licence lets no published model be fitted to them."""

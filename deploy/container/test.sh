@@ -42,6 +42,5 @@ time "${run[@]}" --workdir=/repository --env=PYTHONDONTWRITEBYTECODE=1 "$image" 
 # What would be submitted, each task in this image, to a published model.
 .venv/bin/swar sample-data "$scratch/data" --speakers 12 --seconds 60
 digest=$(podman image inspect --format "{{.Digest}}" "$image")
-time .venv/bin/swar submit --config demo --data "$scratch/data" --execute-locally "$scratch/output" \
-    --in-image --set "engine.image=$image@$digest"
+time .venv/bin/python -m tests.harness.compiled_run "$scratch/data" "$scratch/output" "$image@$digest"
 ls "$scratch"/output/published/*/saved_model.pb

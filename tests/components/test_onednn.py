@@ -11,7 +11,7 @@ VARIABLE = "TF_ENABLE_ONEDNN_OPTS"
 
 @pytest.mark.parametrize(
     "module",
-    ["pipeline.cli", "components.trainer.run_fn", "serving.server", "pipeline.beam_runner"],
+    ["pipeline.cli", "components.trainer.run_fn", "serving.server", "pipeline.local.beam"],
 )
 def test_it_is_asked_for_before_tensorflow_is_imported(module):
     code = (

@@ -12,7 +12,7 @@ from components.nonspeech import NONSPEECH, nonspeech
 from components.settings import SpeechSettings
 from components.speech_detection import detector_of
 from components.speech_gate import MOST_SECONDS, SpeechGate
-from pipeline.sample_speech import write_sample_speech
+from pipeline.sample_data.speech import write_sample_speech
 
 RATE = 16_000
 SETTINGS = SpeechSettings()

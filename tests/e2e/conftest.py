@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 
 from components.speech_example_gen import survey
-from pipeline import cli, local_runner
+from pipeline import cli
 from pipeline.config import Config, load_config
-from pipeline.sample_speech import write_sample_speech
-from pipeline.summary import RunSummary
+from pipeline.local import runner
+from pipeline.output.summary import RunSummary
+from pipeline.sample_data.speech import write_sample_speech
 from tests.e2e.support_runs import (
     CONFIG,
     SECONDS,
@@ -54,7 +55,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Run:
     data, output = folder / "data", folder / "output"
     write_sample_speech(data, speakers=SPEAKERS, seconds=SECONDS)
     config = load_config(CONFIG, SETTINGS)
-    return Run(config, data, output, local_runner.run(config, data=str(data), output=output))
+    return Run(config, data, output, runner.run(config, data=str(data), output=output))
 
 
 @pytest.fixture

@@ -18,7 +18,8 @@ from tensorflow_metadata.proto.v0 import statistics_pb2
 from tfx.orchestration.metadata import sqlite_metadata_connection_config
 
 from components.speech_example_gen import survey
-from pipeline import cli, lineage
+from pipeline import cli
+from pipeline.output import results
 
 CONFIG = "demo"
 SPEAKERS, SECONDS = 6, 20.0
@@ -184,7 +185,7 @@ class Store:
 
     def outputs(self) -> dict[str, metadata_store_pb2.Artifact]:
         """The newest run's output artifacts by key."""
-        return lineage.latest_outputs(self._store)
+        return results.latest_outputs(self._store)
 
 
 def split_files(artifact_folder: Path) -> dict[str, list[Path]]:

@@ -1,7 +1,7 @@
 """What would be submitted, executed here task by task, each in a process of its own."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -10,40 +10,35 @@ import tensorflow as tf
 
 from components import features
 from components.model_files import MODEL_CARD
+from pipeline.config import load_config
 from tests.e2e.conftest import Run
 from tests.e2e.support_runs import (
     CONFIG,
     SETTINGS,
     UNTRAINED,
-    Ended,
     Store,
     digests,
     records,
     split_files,
 )
+from tests.harness.compiled_run import CompiledRun, run_compiled
+from tests.harness.containers import on_host
+from tests.harness.engine import Engine
 
 pytestmark = pytest.mark.slow
-Swar = Callable[[list[str]], Ended]
 BASELINE = {"Baseline-model-blessing-resolver", "Baseline-model-resolver"}
+Submit = Callable[..., CompiledRun]
 
 
-def _submit(data: Path, output: Path, *settings: str) -> list[str]:
-    told = ["submit", "--config", CONFIG, "--data", str(data), "--execute-locally", str(output)]
-    for setting in (*SETTINGS, *settings):
-        told += ["--set", setting]
-    return told
+def _states(run: CompiledRun) -> dict[str, str]:
+    return {name: task.state for name, task in run.tasks.items()}
 
 
-def _states(ended: Ended) -> dict[str, str]:
-    parts = (line.partition(": ") for line in ended.out.splitlines())
-    return {name: state for name, _, state in parts if name != "model"}
-
-
-def _metadata(output: Path, task: str, key: str) -> dict[str, object]:
-    """What the newest execution of a task said of an output."""
-    executions = output / "artifacts" / "swar-demo" / "executions"
-    newest = max(executions.glob(f"*-{task}.json"))
-    return dict(json.loads(newest.read_text())["outputs"][key]["artifacts"][0]["metadata"])
+def _blessing(run: CompiledRun) -> Mapping[str, object]:
+    metadata: Mapping[str, object] = (
+        run.tasks["Evaluator"].outputs["blessing"].artifacts[0].metadata
+    )
+    return metadata
 
 
 def _scores(model: Path, pairs: list[tf.train.Example]) -> np.ndarray:
@@ -59,29 +54,32 @@ def output(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def runs() -> list[Ended]:
-    """The first submission to `output`, once a test has asked for it."""
-    return []
+def submit(finished: Run, output: Path) -> Submit:
+    """Runs the compiled pipeline with more settings, each time by the same engine."""
+    engine = Engine(output / "artifacts", on_host)
+
+    def run(*settings: str) -> CompiledRun:
+        config = load_config(CONFIG, [*SETTINGS, *settings])
+        return run_compiled(config, finished.data, output, engine)
+
+    return run
 
 
-@pytest.fixture
-def first(finished: Run, swar: Swar, output: Path, runs: list[Ended]) -> Ended:
-    """How the first one ended."""
-    if not runs:
-        runs.append(swar(_submit(finished.data, output)))
-    return runs[0]
+@pytest.fixture(scope="module")
+def first(submit: Submit) -> CompiledRun:
+    """The first run."""
+    return submit()
 
 
 def test_it_ends_in_a_blessed_model_that_scores_as_the_local_runs(
-    finished: Run, first: Ended, output: Path
+    finished: Run, first: CompiledRun, output: Path
 ) -> None:
-    assert (first.status, first.err) == (0, "")
     states = _states(first)
     assert {name for name, state in states.items() if state == "resolved"} == BASELINE
     assert {state for name, state in states.items() if name not in BASELINE} == {"done"}
     (published,) = (output / "published").iterdir()
-    assert f"model: {published}" in first.out
-    assert _metadata(output, "Evaluator", "blessing")["blessed"] == 1
+    assert first.published == str(published)
+    assert _blessing(first)["blessed"] == 1
     pairs = list(records(split_files(Path(Store(finished.output).outputs()["pairs"].uri))["eval"]))
     ours, theirs = _scores(published, pairs), _scores(finished.published, pairs)
     assert len(ours) > 20
@@ -94,21 +92,19 @@ def test_it_ends_in_a_blessed_model_that_scores_as_the_local_runs(
 
 
 @pytest.mark.long
-@pytest.mark.usefixtures("first")
 def test_a_worse_model_is_refused_by_the_comparison_with_the_first(
-    finished: Run, swar: Swar, output: Path
+    first: CompiledRun, submit: Submit, output: Path
 ) -> None:
     before = digests(output / "published")
-    baseline = _metadata(output, "Evaluator", "blessing")["current_model_id"]
-    ended = swar(_submit(finished.data, output, *UNTRAINED))
-    assert (ended.status, ended.err) == (1, "")
-    states = _states(ended)
-    assert {name for name, state in states.items() if state == "cached"} == {
+    baseline = _blessing(first)["current_model_id"]
+    run = submit(*UNTRAINED)
+    assert {name for name, state in _states(run).items() if state == "cached"} == {
         "ImportSchemaGen", "SpeechExampleGen", "SpectrogramPairGen", "StatisticsGen",
         "ExampleValidator",
     }  # fmt: skip
-    assert "model: not published: eer of eval rose by 0." in ended.out
+    assert run.published is None
+    assert run.unmet[0].startswith("eer of eval rose by 0.")
     assert digests(output / "published") == before
-    blessing = _metadata(output, "Evaluator", "blessing")
+    blessing = _blessing(run)
     # Held to absolute bounds alone, any model would be blessed.
     assert (blessing["blessed"], blessing["baseline_model_id"]) == (0, baseline)

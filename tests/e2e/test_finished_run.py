@@ -12,8 +12,8 @@ from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
 from components import features, spectrogram_codec
 from components.conditions import CONDITIONS
 from components.model_files import MODEL_CARD
+from pipeline.output.summary import RunSummary
 from pipeline.pipeline import PAIR_SCHEMA
-from pipeline.summary import RunSummary
 from tests.e2e.conftest import Run
 from tests.e2e.support_runs import NODES, SPEAKERS, Store, records, split_files
 

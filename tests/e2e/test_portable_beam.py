@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from components import features
-from tests.e2e import support_portable
 from tests.e2e.conftest import Run
 from tests.e2e.support_runs import Store, counted, digests, split_files
+from tests.harness import portable_beam
 
 pytestmark = [pytest.mark.slow, pytest.mark.long]
 
@@ -21,11 +21,11 @@ pytestmark = [pytest.mark.slow, pytest.mark.long]
 @pytest.fixture(scope="module")
 def prepared(finished: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder that the portable run wrote to."""
-    isolated = support_portable.IN_OWN_NETWORK
+    isolated = portable_beam.IN_OWN_NETWORK
     if subprocess.run([*isolated, "true"], capture_output=True).returncode:
         pytest.skip("needs unshare and ip, and the right to a network namespace")
     output = tmp_path_factory.mktemp("portable") / "output"
-    command = [sys.executable, "-m", support_portable.__name__, str(finished.data), str(output)]
+    command = [sys.executable, "-m", portable_beam.__name__, str(finished.data), str(output)]
     ended = subprocess.run(
         [*isolated, *command],
         cwd=Path(__file__).parents[2],
@@ -70,4 +70,4 @@ def test_every_job_had_two_workers_of_the_pool(prepared: Path) -> None:
     # Two passes over the recordings, of which the second was cut short; then all, with the pairs
     # and the statistics.
     jobs = 2 + 4
-    assert started == support_portable.WORKERS * jobs
+    assert started == portable_beam.WORKERS * jobs

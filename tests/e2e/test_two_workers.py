@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from components import features
-from pipeline import local_runner, pipeline
+from pipeline import pipeline
 from pipeline.failures import RunFailed
+from pipeline.local import runner
 from tests.e2e.conftest import Run
 from tests.e2e.support_runs import Store, counted, digests, split_files
 
@@ -23,7 +24,7 @@ def prepared(finished: Run, tmp_path_factory: pytest.TempPathFactory) -> dict[st
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pipeline, "PAIR_SCHEMA", impossible)
         with pytest.raises(RunFailed, match=r"the data contradict the schema: .*never_there"):
-            local_runner.run(
+            runner.run(
                 finished.config, data=str(finished.data), output=folder / "output", beam_workers=2
             )
     outputs = Store(folder / "output").outputs()

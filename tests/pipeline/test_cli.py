@@ -8,9 +8,11 @@ import yaml
 from typer.testing import CliRunner
 
 from components.errors import SwarError
-from pipeline import cli, local_runner, summary
+from pipeline import cli
 from pipeline.config import load_config
 from pipeline.failures import RunFailed
+from pipeline.local import runner
+from pipeline.output import summary
 
 RESULTS = summary.RunSummary(
     pipeline="swar",
@@ -62,7 +64,7 @@ def outcome(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         assert isinstance(outcome[0], summary.RunSummary)
         return outcome[0]
 
-    monkeypatch.setattr(local_runner, "run", run)
+    monkeypatch.setattr(runner, "run", run)
     return outcome
 
 

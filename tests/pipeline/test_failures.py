@@ -5,8 +5,8 @@ import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from components.errors import SwarError
-from pipeline.beam_runner import beam_arguments
 from pipeline.failures import RunFailed, file_error, storage_error, user_error
+from pipeline.local.beam import beam_arguments
 
 
 def _raised(cause: Exception) -> Exception:

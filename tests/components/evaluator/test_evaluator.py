@@ -21,7 +21,7 @@ from components.evaluator.executor import MAX_EER_INCREASE_OVER_BASE, Executor
 from components.evaluator.results import Slice, read_metrics
 from components.settings import EvaluatorSettings
 from components.trials import TrialHistogram, equal_error_rate
-from pipeline.lineage import unmet_thresholds
+from pipeline.output.results import unmet_thresholds
 from tests.components.evaluator.support_base_model import (
     random_windows,
     release_small_base_model,

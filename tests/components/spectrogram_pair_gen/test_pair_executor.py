@@ -24,7 +24,7 @@ from components.settings import (
 )
 from components.spectrogram_pair_gen import recorded_sounds
 from components.speech_example_gen import survey
-from pipeline.beam_runner import beam_arguments
+from pipeline.local.beam import beam_arguments
 from tests.bad_recordings import speech_like
 from tests.support_executors import run_pairs, run_speech
 

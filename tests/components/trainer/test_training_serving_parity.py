@@ -24,7 +24,7 @@ from components.trainer.calibration import Calibration
 from components.trainer.export import export
 from components.trainer.recordings import FrontEnd, Recordings, window_starts
 from components.trainer.tower import build_tower
-from pipeline.sample_speech import write_sample_speech
+from pipeline.sample_data.speech import write_sample_speech
 from tests.bad_recordings import encoded, speech_like
 
 RATE = 16_000

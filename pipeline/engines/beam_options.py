@@ -1,0 +1,57 @@
+"""What Beam is told on another engine than this machine."""
+
+from components.errors import SwarError
+from pipeline.engines.settings import EngineSettings, needed
+from pipeline.local.beam import BEAM_PLUGIN, beam_arguments
+
+
+def engine_beam_arguments(engine: EngineSettings) -> list[str]:
+    """Arguments of the Beam components. Raises SwarError for a setting that is missing."""
+    match engine.beam.runner:
+        case "dataflow":
+            return _dataflow(engine)
+        case "portable":
+            return _portable(engine)
+        case "task":
+            return beam_arguments(engine.beam.task_workers)
+
+
+def _dataflow(engine: EngineSettings) -> list[str]:
+    """The image of the tasks is also that of the workers: code and libraries are the same."""
+    told, google = engine.beam.dataflow, engine.google
+    root = needed(engine, "root")
+    if not root.startswith("gs://"):
+        raise SwarError(f"Dataflow keeps its files in a bucket: engine.root {root!r} is no gs://")
+    arguments = [
+        "--runner=DataflowRunner",
+        f"--project={needed(engine, 'google.project')}",
+        f"--region={needed(engine, 'google.region')}",
+        f"--temp_location={root}/beam/temp",
+        f"--staging_location={root}/beam/staging",
+        "--autoscaling_algorithm=THROUGHPUT_BASED",
+        f"--max_num_workers={told.max_workers}",
+        f"--worker_machine_type={told.machine_type}",
+        f"--disk_size_gb={told.disk_gigabytes}",
+        f"--sdk_container_image={told.sdk_container_image or needed(engine, 'image')}",
+        "--sdk_location=container",
+        BEAM_PLUGIN,
+    ]
+    if google.service_account:
+        arguments.append(f"--service_account_email={google.service_account}")
+    if told.setup_file:
+        arguments.append(f"--setup_file={told.setup_file}")
+    return arguments + [f"--labels={label}" for label in google.labels]
+
+
+def _portable(engine: EngineSettings) -> list[str]:
+    """For the job servers of Flink and Spark alike: they speak one protocol."""
+    worker_pool = engine.beam.portable.worker_pool
+    return [
+        "--runner=PortableRunner",
+        f"--job_endpoint={needed(engine, 'beam.portable.job_endpoint')}",
+        f"--environment_type={'EXTERNAL' if worker_pool else 'DOCKER'}",
+        f"--environment_config={worker_pool or needed(engine, 'image')}",
+        # Without this TFX packs itself up for the workers, for each component anew.
+        f"--sdk_container_image={needed(engine, 'image')}",
+        BEAM_PLUGIN,
+    ]

@@ -1,0 +1,45 @@
+"""Runs the pipeline on Kubeflow Pipelines 2."""
+
+import tempfile
+from pathlib import Path
+
+import kfp
+import kfp_server_api
+import urllib3
+
+from components.errors import SwarError
+from pipeline.config import Config
+from pipeline.engines.compiler import compile_pipeline, run_parameters
+from pipeline.engines.settings import needed
+
+
+def submit(config: Config, *, data: str) -> str:
+    """Compiles the pipeline and starts a run of it.
+
+    Args:
+        config: all settings; those below `engine` say where.
+        data: folder or manifest of recordings, which the tasks reach under the same name.
+
+    Returns the run's identifier. Raises SwarError: a setting is missing, the data are at
+    fault, or the API cannot be reached or refuses.
+    """
+    engine, told = config.engine, config.engine.kubeflow
+    host = needed(engine, "kubeflow.host")
+    with tempfile.TemporaryDirectory() as folder:
+        spec = Path(folder, f"{config.name}.yaml")
+        compile_pipeline(config, spec)
+        parameters = run_parameters(config, data)
+        try:
+            run = kfp.Client(host=host, namespace=told.namespace).create_run_from_pipeline_package(
+                str(spec),
+                arguments=parameters,
+                experiment_name=told.experiment,
+                namespace=told.namespace,
+                pipeline_root=f"{needed(engine, 'root')}/artifacts",
+                service_account=told.service_account,
+            )
+        except kfp_server_api.ApiException as error:
+            raise SwarError(f"Kubeflow refused the run: {error.status} {error.reason}") from error
+        except (urllib3.exceptions.HTTPError, TimeoutError) as error:
+            raise SwarError(f"Kubeflow does not answer at {host}: {error}") from error
+    return str(run.run_id)

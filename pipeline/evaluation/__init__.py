@@ -1,0 +1,1 @@
+"""`swar evaluate`: a published model judged on other recordings."""

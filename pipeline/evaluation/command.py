@@ -1,0 +1,106 @@
+"""`swar evaluate`: what it checks first, where it writes, what it shows."""
+
+import math
+import os
+import tempfile
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from components.errors import SwarError
+from components.new_folder import check_new_folder
+from pipeline.console import output_to
+
+if TYPE_CHECKING:
+    from components.verification.results import Evaluation
+
+
+def run(
+    model: str,
+    data: Sequence[str],
+    *,
+    trial_list: Path | None,
+    duration_seconds: Sequence[float],
+    condition_names: Sequence[str],
+    only_unseen: bool,
+    output: Path | None,
+    as_json: bool,
+) -> None:
+    """Evaluates, prints and writes. Progress goes to stderr, results to stdout.
+
+    Args:
+        model: base, a published version, or the folder of versions.
+        data: folders of speakers, or manifests.
+        trial_list: whole files to compare instead, of one folder.
+        duration_seconds: of speech in an utterance; none are the usual ones.
+        condition_names: that some utterances are put under, too; none are all of them.
+        only_unseen: leave out the speakers that the model was trained on.
+        output: new or empty folder for `metrics.json` and `scores.parquet`.
+        as_json: for programs.
+
+    Raises:
+        SwarError: the arguments, the model or the data are at fault, or the output cannot be
+            written; what was measured is then printed all the same.
+    """
+    whole_files_only = len(data) == 1 and not (duration_seconds or condition_names or only_unseen)
+    if trial_list is not None and not whole_files_only:
+        raise SwarError(
+            "--trials compares whole files of one folder: give one --data, and no --duration, "
+            "--condition or --split"
+        )
+    if not all(0.0 < seconds < math.inf for seconds in duration_seconds):
+        raise SwarError("--duration must be a number of seconds above 0, such as 3")
+    # The libraries write to the terminal as they please; what goes wrong is raised.
+    with (
+        os.fdopen(os.dup(2), "w", encoding="utf-8", errors="replace") as stderr,
+        tempfile.NamedTemporaryFile(prefix="swar-evaluate-", suffix=".log") as log,
+        output_to(Path(log.name)),
+    ):
+        from components.conditions import choose_conditions
+        from components.verification.results import write_evaluation
+        from pipeline.evaluation.folders import evaluate
+        from pipeline.evaluation.listing import evaluate_list
+        from pipeline.evaluation.scoring import EvaluationSettings
+
+        if output is not None:
+            _check_output(output)
+        progress = Console(file=stderr)
+        conditions = choose_conditions(condition_names) if trial_list is None else ()
+        settings = EvaluationSettings(conditions=conditions)
+        if duration_seconds:
+            settings = replace(settings, duration_seconds=tuple(duration_seconds))
+        if trial_list is not None:
+            result = evaluate_list(model, data[0], trial_list, settings, progress)
+        else:
+            result = evaluate(model, data, settings, progress, only_unseen=only_unseen)
+    try:
+        if output is not None:
+            write_evaluation(output, result.evaluation, result.trials)
+    finally:  # what took long to measure is shown, whatever becomes of the files
+        _show(result.evaluation, as_json=as_json)
+
+
+def _check_output(folder: Path) -> None:
+    """Raises SwarError unless the folder is new or empty, and can be written as things are."""
+    try:
+        check_new_folder(folder)
+        target = folder.resolve()
+        there = next(parent for parent in target.parents if parent.exists())
+        with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=there):
+            pass
+    except OSError as error:
+        raise SwarError(
+            f"cannot write {folder}: {error.strerror or error}: choose another folder"
+        ) from error
+
+
+def _show(evaluation: "Evaluation", *, as_json: bool) -> None:
+    if as_json:
+        print(evaluation.to_json(), end="")
+        return
+    from pipeline.evaluation.display import render
+
+    Console().print(render(evaluation))

@@ -1,0 +1,144 @@
+"""A published model judged on a list of trials between whole files."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+
+from components.audio import AudioError
+from components.errors import SwarError
+from components.model_files import model_folder
+from components.published_model import PublishedModel
+from components.speech_example_gen.sources import Listing, Recording
+from components.trials import DISSIMILAR, SIMILAR
+from components.verification.scoring import score
+from components.verification.trial_list import ListedTrial, parse_trial_list
+from components.verification.trial_sampling import ChosenTrials
+from components.verification.utterances import Cut, Unused
+from pipeline.evaluation.scoring import (
+    EvaluationSettings,
+    ScoredEvaluation,
+    SetScores,
+    conclude,
+    embed,
+    list_sets,
+    name_sets,
+    sets_trained_on,
+)
+from pipeline.evaluation.speech import whole_file
+
+FILES_AT_ONCE = 32
+
+
+def evaluate_list(
+    model: str | Path, data: str, trial_list: Path, settings: EvaluationSettings, console: Console
+) -> ScoredEvaluation:
+    """Compares whole files as a list in VoxCeleb's text format says.
+
+    Args:
+        model: a version's folder, or the one of all versions.
+        data: folder of speakers, or a manifest; the list's paths lie below it.
+        trial_list: see `parse_trial_list`.
+        settings: resamples and seed. Its bounds leave out nothing of the list; trials drop out
+            only with a file that cannot be decoded, or that the model refuses: without speech,
+            too short, or longer than its `serving.max_seconds`.
+        console: shows the progress.
+
+    Raises:
+        SwarError: the model, the data or a line of the list is at fault.
+    """
+    sets = name_sets([data])
+    (name,) = sets
+    try:
+        text = trial_list.read_text("utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SwarError(f"{trial_list} cannot be read as UTF-8 text: {error}") from error
+    version = model_folder(model)
+    listings = list_sets(sets, version)
+    listed = parse_trial_list(text, str(trial_list))
+    recordings = _recordings(listed, listings[name], str(trial_list))
+    served = PublishedModel(version)
+    rejected: list[Unused] = []
+    wanted = list(recordings.values())
+    batches = [
+        wanted[start : start + FILES_AT_ONCE] for start in range(0, len(wanted), FILES_AT_ONCE)
+    ]
+    embedded = embed(
+        (_decoded(name, batch, served.sample_rate, rejected) for batch in batches),
+        served,
+        console,
+        title=f"{name}: files, {FILES_AT_ONCE} at a time",
+        total=len(batches),
+    )
+    chosen = _with_scores(listed, list(embedded.utterances["recording"]))
+    trials, selection = score(
+        embedded,
+        chosen,
+        served,
+        set_name=name,
+        duration_seconds=float("nan"),
+        utterances_possible=len(recordings),
+    )
+    scores = SetScores([trials], [selection], [], [], [], rejected, embedded.unusable)
+    return conclude(
+        served,
+        sets,
+        settings,
+        [scores],
+        trial_list=str(trial_list.absolute()),
+        trained_on=sets_trained_on(listings, served),
+    )
+
+
+def _recordings(
+    listed: Sequence[ListedTrial], listing: Listing, source: str
+) -> dict[str, Recording]:
+    """Each file that the list names, by name.
+
+    Raises:
+        SwarError: the data has no such file, or the label contradicts the speakers.
+    """
+    known = {recording.recording: recording for recording in listing.recordings}
+    rejects = {reject.file: reject.reason for reject in listing.rejects}
+    named: dict[str, Recording] = {}
+    for trial in listed:
+        for file in (trial.enrolment, trial.test):
+            if file not in known:
+                why = f" ({rejects[file]})" if file in rejects else ""
+                raise SwarError(f"{source} line {trial.line}: the data has no file {file!r}{why}")
+            named[file] = known[file]
+        speakers = known[trial.enrolment].speaker, known[trial.test].speaker
+        if (speakers[0] == speakers[1]) != (trial.label == SIMILAR):
+            raise SwarError(
+                f"{source} line {trial.line}: the label {trial.label} contradicts the speakers "
+                f"{speakers[0]!r} and {speakers[1]!r}: correct it"
+            )
+    return named
+
+
+def _decoded(
+    name: str, recordings: Sequence[Recording], sample_rate: int, rejected: list[Unused]
+) -> list[Cut]:
+    """The recordings; those that cannot be decoded are added to `rejected`."""
+    cuts = []
+    for recording in recordings:
+        try:
+            cuts.append(whole_file(name, recording, sample_rate))
+        except AudioError as error:
+            rejected.append(Unused(name, recording.recording, error.reason, str(error)))
+    return cuts
+
+
+def _with_scores(listed: Sequence[ListedTrial], embedded: Sequence[str]) -> ChosenTrials:
+    """The listed trials of which both files have an embedding, in the list's order."""
+    row = {recording: at for at, recording in enumerate(embedded)}
+    usable = [trial for trial in listed if trial.enrolment in row and trial.test in row]
+    labels = [trial.label for trial in listed]
+    return ChosenTrials(
+        first=np.array([row[trial.enrolment] for trial in usable], np.int64),
+        second=np.array([row[trial.test] for trial in usable], np.int64),
+        label=np.array([trial.label for trial in usable], np.int64),
+        similar_possible=labels.count(SIMILAR),
+        dissimilar_possible=labels.count(DISSIMILAR),
+    )

@@ -1,0 +1,1 @@
+"""Published models in use: where they came from, drift, rollback, their reports."""

@@ -1,0 +1,97 @@
+"""Lineage and drift as tables for the terminal."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from pipeline.models.drift_settings import OUTCOME
+from pipeline.output.summary import SHOWN_METRICS
+
+if TYPE_CHECKING:
+    from pipeline.models.drift import Drift
+    from pipeline.models.lineage import ModelLineage, Sighting
+
+
+def lineage_table(found: "ModelLineage") -> RenderableType:
+    """What a model was made from, and what was said of it."""
+    data = found.data
+    if found.spans:
+        data += f" ({len(found.spans)} spans, {found.spans[0]} to {found.spans[-1]})"
+    facts = {
+        "model": found.model_digest,
+        "trained": found.trained,
+        "published": ", ".join(f"{version} ({at})" for version, at in found.published.items()),
+        "served": "yes, it is the newest version" if found.is_served else "no",
+        "rolled back": found.rolled_back or "no",
+        "blessed": "yes" if found.blessed else f"no: {'; '.join(found.not_blessed_because)}",
+        "started from": found.parent or "no other model",
+        "data": data,
+        "data digest": found.data_digest,
+        "recordings": f"{found.recordings:,}",
+        "config digest": found.config_digest,
+        **{f"code of {name}": digest for name, digest in found.code.items()},
+        "artifact": found.artifact,
+    }
+    table = Table(box=None, show_header=False)
+    for name, value in facts.items():
+        table.add_row(name, Text(value, overflow="fold"))
+    return Group(table, _metrics_table(found))
+
+
+def sightings_table(recording: str, seen: Sequence["Sighting"]) -> RenderableType:
+    """Which models saw a recording, and how much of it in which split."""
+    if not seen:
+        return Text(f"no model saw {recording}")
+    table = Table(title=Text(recording, "bold"))
+    for column in ("model", "trained", "versions", "recordings", "seconds by split"):
+        table.add_column(column, overflow="fold")
+    for each in seen:
+        table.add_row(
+            each.model_digest,
+            each.trained,
+            ", ".join(map(str, each.versions)) + (" (served)" if each.is_served else ""),
+            f"{each.recordings:,}",
+            ", ".join(f"{split} {value:.1f}" for split, value in sorted(each.seconds.items())),
+        )
+    return table
+
+
+def drift_table(found: "Drift") -> RenderableType:
+    """Each feature with both medians, the divergence and its bound."""
+    table = Table(title=Text(f"{found.model} and {found.data}", "bold"))
+    table.add_column("median of recordings")
+    for column in (
+        f"{found.training_recordings:,} of the training",
+        f"{found.serving_recordings:,} served",
+        "divergence",
+        "allowed",
+        "drift",
+    ):
+        table.add_column(column, justify="right")
+    for each in found.compared:
+        table.add_row(
+            "share that is used" if each.feature == OUTCOME else each.feature.replace("_", " "),
+            _number(each.training, 2),
+            _number(each.serving, 2),
+            _number(each.divergence, 3),
+            f"{each.allowed:g}",
+            Text("yes", "red") if each.has_drifted else Text("no", "green"),
+        )
+    return table
+
+
+def _metrics_table(found: "ModelLineage") -> Table:
+    table = Table()
+    table.add_column("split", no_wrap=True)
+    for name in SHOWN_METRICS:
+        table.add_column(name.replace("_", " "), justify="right")
+    for split, values in found.metrics.items():
+        table.add_row(split, *(_number(values.get(name), 3) for name in SHOWN_METRICS))
+    return table
+
+
+def _number(value: float | None, digits: int) -> str:
+    return "" if value is None else f"{value:.{digits}f}"

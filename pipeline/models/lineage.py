@@ -1,0 +1,242 @@
+"""Where a published model came from, and which models saw a recording."""
+
+import json
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import tensorflow_model_analysis as tfma
+from ml_metadata.proto.metadata_store_pb2 import Artifact, Execution
+
+from components.artifacts import RECORDINGS_FILE, REJECTS_FILE, SPANS
+from components.errors import SwarError
+from components.evaluator.results import read_metrics
+from components.rolled_back import rolled_back_at
+from pipeline.models.asked_recording import AskedRecording
+from pipeline.output import results
+from pipeline.output.records import Records, output_and_version, published_versions
+
+
+@dataclass(frozen=True)
+class ModelLineage:
+    """Everything that a published model was made from, and what was said of it."""
+
+    version: int
+    """The one that was asked about."""
+    published: dict[int, str]
+    """All versions of this model, with the UTC time that their numbers are."""
+    is_served: bool
+    """Whether the newest version is this model: TensorFlow Serving's choice."""
+    rolled_back: str | None
+    """UTC time, of a model that was taken back."""
+    model_digest: str
+    trained: str
+    """UTC time of its end."""
+    parent: str | None
+    """What the training started from, and its digest; None for random or ImageNet's weights."""
+    data: str
+    spans: list[str]
+    data_digest: str
+    recordings: int
+    config_digest: str
+    """Of the settings that a trained model depends on."""
+    settings: dict[str, Any]
+    """Of the data, the pairs and the training."""
+    code: dict[str, str]
+    """Digest of the source by component."""
+    blessed: bool
+    not_blessed_because: list[str]
+    metrics: dict[str, dict[str, float | None]]
+    """By split and name."""
+    artifact: str
+    """Folder of the trained model."""
+
+
+@dataclass(frozen=True)
+class Sighting:
+    """A model that was made from a recording."""
+
+    model_digest: str
+    versions: list[int]
+    """None if it was not published."""
+    is_served: bool
+    trained: str
+    recordings: int
+    """More than one where a folder was asked about."""
+    seconds: dict[str, float]
+    """Of speech by split: train teaches, calibration sets the threshold, the others only judge."""
+
+
+@dataclass(frozen=True)
+class _Made:
+    """The executions that a model came from."""
+
+    trainer: Execution
+    pairs: Execution
+    speech: Execution
+    outputs: dict[str, Artifact]
+    """Of the last of them."""
+
+
+def model_lineage(model: Path) -> ModelLineage:
+    """Reads the records of the run that trained a published model.
+
+    Args:
+        model: a version's folder; or OUTPUT/published or OUTPUT, which mean the newest.
+
+    Raises:
+        SwarError: it is no published model, its records are gone, or it was moved or copied.
+    """
+    output, version = output_and_version(model)
+    records, versions = Records(output), published_versions(output)
+    digest = versions[version]
+    artifact = records.models_by_digest.get(digest)
+    if artifact is None:
+        raise SwarError(f"{output} has no records of version {version}: it was trained elsewhere")
+    made = _made(records, artifact)
+    told = made.trainer.custom_properties
+    config = json.loads(told["custom_config"].string_value)
+    judged = _judged(records, artifact)
+    evaluation = judged["evaluation"].uri
+    return ModelLineage(
+        version=version,
+        published={each: _utc(each) for each, one in versions.items() if one == digest},
+        is_served=versions[max(versions)] == digest,
+        rolled_back=rolled_back_at(artifact.uri),
+        model_digest=digest,
+        trained=_utc(made.trainer.last_update_time_since_epoch / 1_000),
+        parent=_parent(config["provenance"]),
+        data=made.speech.custom_properties["data"].string_value,
+        spans=json.loads(made.outputs["speech"].custom_properties[SPANS].string_value or "[]"),
+        data_digest=told["data_digest"].string_value,
+        recordings=sum(1 for _ in recordings_of(made.outputs)),
+        config_digest=config["provenance"]["config_digest"],
+        settings=_settings(made, config),
+        code={
+            "SpeechExampleGen": made.speech.custom_properties["code_digest"].string_value,
+            "SpectrogramPairGen": made.pairs.custom_properties["code_digest"].string_value,
+            "Trainer": config["provenance"]["code_digest"],
+        },
+        blessed=results.is_blessed(judged["blessing"]),
+        not_blessed_because=results.unmet_thresholds(tfma.load_validation_result(evaluation)),
+        metrics=results.metrics_by_split(read_metrics(evaluation)),
+        artifact=artifact.uri,
+    )
+
+
+def models_that_saw(output: Path, recording: str) -> list[Sighting]:
+    """The trained models that a recording took part in, the oldest first.
+
+    Args:
+        output: folder of a local run.
+        recording: path or URI of a file or a folder, or the name of a recording below its data.
+
+    Raises:
+        SwarError: no run wrote to `output`, or it was moved or copied.
+    """
+    asked = AskedRecording(recording)
+    records, versions = Records(output), published_versions(output)
+    served = versions[max(versions)] if versions else None
+    for model in records.live("Model"):
+        records.check_place(model)  # or it would be passed over, as one that was cleaned up
+    found = []
+    for digest, artifact in records.models_by_digest.items():
+        made = _made(records, artifact)
+        rows = asked.among(recordings_of(made.outputs), rejects_of(made.outputs))
+        seconds: defaultdict[str, float] = defaultdict(float)
+        for row in rows:
+            for split, value in row["splits"].items():
+                seconds[split] += value
+        if rows:
+            found.append(
+                Sighting(
+                    model_digest=digest,
+                    versions=[version for version, one in versions.items() if one == digest],
+                    is_served=digest == served,
+                    trained=_utc(made.trainer.last_update_time_since_epoch / 1_000),
+                    recordings=len(rows),
+                    seconds=dict(seconds),
+                )
+            )
+    return sorted(found, key=lambda item: item.trained)
+
+
+def speech_outputs(records: Records, version: int) -> dict[str, Artifact]:
+    """What SpeechExampleGen wrote for a published version, by output key.
+
+    Raises:
+        SwarError: its records are gone.
+    """
+    digest = published_versions(records.output)[version]
+    if digest not in records.models_by_digest:
+        raise SwarError(f"{records.output} has no records of version {version}")
+    return _made(records, records.models_by_digest[digest]).outputs
+
+
+def recordings_of(outputs: dict[str, Artifact]) -> Iterator[dict[str, Any]]:
+    """The rows about the recordings that SpeechExampleGen used.
+
+    Raises:
+        SwarError: they are not on the disk any more.
+    """
+    yield from _rows(outputs["recordings"], RECORDINGS_FILE)
+
+
+def rejects_of(outputs: dict[str, Artifact]) -> Iterator[dict[str, Any]]:
+    """The rows about what SpeechExampleGen did not use."""
+    yield from _rows(outputs["rejects"], REJECTS_FILE)
+
+
+def _rows(artifact: Artifact, name: str) -> Iterator[dict[str, Any]]:
+    path = Path(artifact.uri, name)
+    try:
+        lines = path.read_text("utf-8").splitlines()
+    except OSError as error:
+        raise SwarError(
+            f"{path} cannot be read ({error.strerror}): it tells what the model was made from, "
+            "put it back or train anew"
+        ) from error
+    yield from map(json.loads, lines)
+
+
+def _made(records: Records, model: Artifact) -> _Made:
+    records.check_place(model)
+    trainer = records.producer(model)
+    pairs = records.producer(records.inputs(trainer)["examples"])
+    speech = records.producer(records.inputs(pairs)["speech"])
+    return _Made(trainer, pairs, speech, records.outputs(speech))
+
+
+def _judged(records: Records, model: Artifact) -> dict[str, Artifact]:
+    """What the Evaluator wrote about a model the last time."""
+    for execution in records.readers(model, "model"):
+        outputs = records.outputs(execution)
+        if {"evaluation", "blessing"} <= outputs.keys():
+            return outputs
+    raise SwarError(f"{records.output} has no evaluation of {model.uri}: start the run again")
+
+
+def _parent(provenance: dict[str, str]) -> str | None:
+    if "parent" not in provenance:
+        return None
+    return f"{provenance['parent']} ({provenance['parent_digest']})"
+
+
+def _settings(made: _Made, config: dict[str, Any]) -> dict[str, Any]:
+    trainer = json.loads(config["trainer"])
+    epochs = made.trainer.custom_properties["epochs"].int_value
+    pairs = made.pairs.custom_properties["pair_settings"].string_value
+    return {
+        "speech": json.loads(config["speech"]),
+        "spectrogram": json.loads(config["spectrogram"]),
+        "pairs": json.loads(pairs),
+        "trainer": {**trainer, "epochs": epochs},
+        "serving": json.loads(config["serving"]),
+    }
+
+
+def _utc(seconds: float) -> str:
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%SZ}"

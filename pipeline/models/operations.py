@@ -1,0 +1,147 @@
+"""The commands around a model that is in use: lineage, drift, rollback.
+
+They import what they need when they run: `swar --help` must not load TFX.
+"""
+
+import contextlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any, TextIO
+
+import typer
+from rich.console import Console
+from rich.progress import Progress
+
+from pipeline.config import load_config
+from pipeline.console import output_to
+
+UNSEEN, DRIFTED = 1, 1  # exit statuses; 0 is yes, or no drift, 2 an error
+
+app = typer.Typer()
+
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+ModelArgument = Annotated[
+    Path, typer.Argument(metavar="MODEL", help="OUTPUT/published/VERSION, or OUTPUT: the newest.")
+]
+
+
+@app.command("lineage")
+def lineage_command(
+    model: ModelArgument,
+    recording: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PATH", help="Instead: which models of OUTPUT saw this file or folder."
+        ),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Tell what a published model was made from, or which models saw a recording.
+
+    Exit status: 0 told, 1 no model saw the recording, 2 error.
+    """
+    if recording is None:
+        with _quiet():
+            from pipeline.models.display import lineage_table
+            from pipeline.models.lineage import model_lineage
+
+            found = model_lineage(model)
+        if as_json:
+            _print_json(asdict(found))
+        else:
+            Console().print(lineage_table(found))
+        return
+    with _quiet():
+        from pipeline.models.display import sightings_table
+        from pipeline.models.lineage import models_that_saw
+
+        seen = models_that_saw(model, recording)
+    if as_json:
+        _print_json([asdict(each) for each in seen])
+    else:
+        Console().print(sightings_table(recording, seen))
+    if not seen:
+        raise typer.Exit(UNSEEN)
+
+
+@app.command("drift")
+def drift_command(
+    model: ModelArgument,
+    data: Annotated[Path, typer.Option(help="Folder of recordings that were asked about.")],
+    config: Annotated[
+        str, typer.Option("--config", metavar="CONFIG", help="Its section drift has the bounds.")
+    ] = "default",
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="KEY=VALUE", help="Override a setting: drift.max_treble_db=0.4."
+        ),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Compare recordings with those a model was trained on.
+
+    Exit status: 0 alike, 1 drift, 2 error.
+    """
+    bounds = load_config(config, settings or ()).drift
+    with _quiet() as stderr, _progress(stderr) as progress:
+        from pipeline.models.display import drift_table
+        from pipeline.models.drift import drift
+
+        task = progress.add_task("recordings")
+        found = drift(
+            model, data, bounds, lambda done, of: progress.update(task, completed=done, total=of)
+        )
+    if as_json:
+        _print_json({"has_drifted": found.has_drifted, **asdict(found)})
+    else:
+        Console().print(drift_table(found))
+    if found.has_drifted:
+        raise typer.Exit(DRIFTED)
+
+
+@app.command("rollback")
+def rollback_command(
+    output: Annotated[Path, typer.Argument(metavar="OUTPUT", help="Output folder of a run.")],
+    to: Annotated[
+        int | None,
+        typer.Option(metavar="VERSION", help="Of OUTPUT/published. [the model before this one]"),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Publish an earlier model again, as the newest version, so that serving goes back to it."""
+    with _quiet():
+        from pipeline.models.rollback import rollback
+
+        done = rollback(output, to)
+    if as_json:
+        _print_json(asdict(done))
+    else:
+        typer.echo(
+            f"version {done.from_version} was served; the model of version {done.to_version} is "
+            f"now also version {done.new_version}, the newest: {done.path}"
+        )
+
+
+def _progress(stderr: TextIO) -> Progress:
+    console = Console(file=stderr)
+    return Progress(console=console, transient=True, disable=not console.is_terminal)
+
+
+def _print_json(value: Any) -> None:
+    typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[TextIO]:
+    """Keeps the libraries' chatter from the terminal; yields the real stderr."""
+    with (
+        os.fdopen(os.dup(2), "w", encoding="utf-8", errors="replace") as stderr,
+        tempfile.NamedTemporaryFile(prefix="swar-", suffix=".log") as log,
+        output_to(Path(log.name)),
+    ):
+        yield stderr

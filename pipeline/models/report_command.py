@@ -1,0 +1,58 @@
+"""`swar report`: finds a run's newest report and opens it."""
+
+import json
+import webbrowser
+from pathlib import Path
+
+from components.errors import SwarError
+from pipeline.local.runner import ARTIFACTS, SUMMARY
+
+# As in components.artifacts, which imports TFX: that takes longer than all of this.
+PAGE = "index.html"
+REPORTS = Path(ARTIFACTS, "VerificationReport", "report")
+
+
+def run(output: Path, *, is_opened: bool) -> None:
+    """Prints where the newest report of an output folder is, and opens it.
+
+    Args:
+        output: of `swar run`.
+        is_opened: whether a browser shows it; where there is none, only the path is printed.
+
+    Raises:
+        SwarError: there is no report.
+    """
+    page = find_report(output)
+    print(page)
+    if is_opened:
+        webbrowser.open(page.as_uri())
+
+
+def find_report(output: Path) -> Path:
+    """The page of the last run; where its record is gone, the newest.
+
+    Raises:
+        SwarError: there is no report.
+    """
+    if not output.is_dir():
+        raise SwarError(f"{str(output)!r} is no folder: name the output folder of swar run")
+    last = _of_summary(output)
+    if last is not None and last.is_file():
+        return last.absolute()
+    pages = [
+        folder / PAGE
+        for folder in (output / REPORTS).glob("*")
+        if folder.name.isdecimal() and (folder / PAGE).is_file()
+    ]
+    if not pages:
+        raise SwarError(f"{str(output)!r} holds no report: swar run writes one at its end")
+    return max(pages, key=lambda page: int(page.parent.name)).absolute()
+
+
+def _of_summary(output: Path) -> Path | None:
+    try:
+        page = json.loads((output / SUMMARY).read_text("utf-8")).get("report")
+    except (OSError, ValueError, AttributeError):
+        return None
+    # Of a folder that was copied or moved, the path is that of another one's page.
+    return output / REPORTS / Path(page).parent.name / PAGE if isinstance(page, str) else None

@@ -1,0 +1,143 @@
+"""What ML Metadata knows of an output folder, and where its artifacts lie."""
+
+import json
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from ml_metadata import MetadataStore
+from ml_metadata.proto.metadata_store_pb2 import Artifact, Event, Execution
+from tfx.orchestration.metadata import sqlite_metadata_connection_config
+
+from components.errors import SwarError
+from components.model_files import MODEL_CARD
+from pipeline.output import results
+from pipeline.output.folder import METADATA, PUBLISHED, check_records
+
+
+class Records:
+    """The executions and artifacts of an output folder, and what came of what.
+
+    Args:
+        output: folder of a local run.
+
+    Raises:
+        SwarError: no run wrote there, or its records are damaged.
+    """
+
+    def __init__(self, output: Path) -> None:
+        if not (output / METADATA).is_file():
+            raise SwarError(f"{output} has no {METADATA}: name the output folder of a run")
+        check_records(output)
+        self.output = output.absolute()
+        self._store = MetadataStore(sqlite_metadata_connection_config(str(self.output / METADATA)))
+
+    def latest_outputs(self) -> dict[str, Artifact]:
+        """The output artifacts of the newest run, by their output key."""
+        return results.latest_outputs(self._store)
+
+    def live(self, type_name: str) -> list[Artifact]:
+        """The complete artifacts of a type, the oldest first."""
+        found = self._store.get_artifacts_by_type(type_name)
+        return sorted(
+            (item for item in found if item.state == Artifact.LIVE), key=lambda item: item.id
+        )
+
+    def producer(self, artifact: Artifact) -> Execution:
+        """The execution that wrote an artifact, not those that took it from the cache."""
+        events = self._store.get_events_by_artifact_ids([artifact.id])
+        writers = [event.execution_id for event in events if event.type == Event.OUTPUT]
+        return min(self._store.get_executions_by_id(writers), key=lambda item: int(item.id))
+
+    def inputs(self, execution: Execution) -> dict[str, Artifact]:
+        """By input key; of several under one key, the last."""
+        return self._artifacts(execution, Event.INPUT)
+
+    def outputs(self, execution: Execution) -> dict[str, Artifact]:
+        """By output key."""
+        return self._artifacts(execution, Event.OUTPUT)
+
+    def readers(self, artifact: Artifact, input_key: str) -> list[Execution]:
+        """The executions that took an artifact under a key, the newest first."""
+        events = self._store.get_events_by_artifact_ids([artifact.id])
+        readers = [
+            event.execution_id
+            for event in events
+            if event.type == Event.INPUT and event.path.steps[0].key == input_key
+        ]
+        executions = self._store.get_executions_by_id(readers)
+        return sorted(executions, key=lambda item: int(item.id), reverse=True)
+
+    def check_place(self, artifact: Artifact) -> None:
+        """Raises SwarError unless an artifact lies in this folder: a copy's are the original's."""
+        if not Path(artifact.uri).resolve().is_relative_to(self.output.resolve()):
+            raise SwarError(
+                f"{self.output} was moved or copied, its records are of {artifact.uri}: name the "
+                "folder there, or move this one back"
+            )
+
+    @cached_property
+    def models_by_digest(self) -> dict[str, Artifact]:
+        """The Model artifacts by their models' digests, of those whose files are there."""
+        folders = [(model, Path(model.uri, "Format-Serving")) for model in self.live("Model")]
+        for pushed in self.live("PushedModel"):
+            if results.published_model(pushed) is not None:
+                version = pushed.custom_properties["pushed_version"].string_value
+                model = self.inputs(self.producer(pushed))["model"]
+                folders.append((model, self.output / PUBLISHED / version))
+        return {
+            digest: model
+            for model, folder in folders
+            if (digest := model_digest(folder)) is not None
+        }
+
+    def _artifacts(self, execution: Execution, kind: int) -> dict[str, Artifact]:
+        events = self._store.get_events_by_execution_ids([execution.id])
+        keys = {
+            event.artifact_id: event.path.steps[0].key for event in events if event.type == kind
+        }
+        return {keys[item.id]: item for item in self._store.get_artifacts_by_id(list(keys))}
+
+
+def model_digest(folder: Path) -> str | None:
+    """What tells a SavedModel of the pipeline from every other; None where it has no card."""
+    try:
+        card: dict[str, Any] = json.loads((folder / MODEL_CARD).read_text("utf-8"))
+    except FileNotFoundError:
+        return None
+    return str(card["model_digest"])
+
+
+def published_versions(output: Path) -> dict[int, str]:
+    """The digests of the published models by version, the oldest first."""
+    found = {
+        int(folder.name): model_digest(folder)
+        for folder in (output / PUBLISHED).glob("*")
+        if folder.name.isdecimal() and (folder / "saved_model.pb").is_file()
+    }
+    return {version: digest for version, digest in sorted(found.items()) if digest is not None}
+
+
+def output_and_version(model: Path) -> tuple[Path, int]:
+    """The output folder that a published model lies in, and its version.
+
+    Args:
+        model: a version's folder; or OUTPUT/published or OUTPUT, which mean the newest.
+
+    Raises:
+        SwarError: it is none of these.
+    """
+    model = model.absolute()
+    if not model.exists():
+        raise SwarError(f"{str(model)!r} does not exist: name a published model, OUTPUT/published")
+    if model.name.isdecimal() and (model / "saved_model.pb").is_file():
+        output, version = model.parent.parent, int(model.name)
+    else:
+        output = model if (model / METADATA).is_file() else model.parent
+        version = max(published_versions(output), default=0)
+    if not version or not (output / METADATA).is_file():
+        raise SwarError(
+            f"{str(model)!r} is no published model in the output folder of a run: name "
+            "OUTPUT/published/VERSION, where it was trained"
+        )
+    return output, version

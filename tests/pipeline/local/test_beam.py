@@ -1,0 +1,41 @@
+import os
+from pathlib import Path
+
+import apache_beam as beam
+import pytest
+from apache_beam.options.pipeline_options import PipelineOptions
+
+from pipeline.local.beam import beam_arguments
+
+
+def _run(workers: int, folder: Path) -> set[tuple[str, str]]:
+    """The processes that mapped four elements, and whether each had the plugin before."""
+
+    def look(_: int) -> str:
+        import os
+        import sys
+
+        return f"{os.getpid()} {'components.beam_worker' in sys.modules}"
+
+    with beam.Pipeline(options=PipelineOptions(beam_arguments(workers))) as pipeline:
+        _ = (
+            pipeline
+            | beam.Create(range(4))
+            | beam.Reshuffle()
+            | beam.Map(look)
+            | beam.io.WriteToText(str(folder / "seen"))
+        )
+    lines = [line for path in folder.glob("seen*") for line in path.read_text().splitlines()]
+    assert len(lines) == 4
+    return {(process, loaded) for process, loaded in (line.split() for line in lines)}
+
+
+def test_one_worker_is_this_process(tmp_path: Path) -> None:
+    assert {process for process, _ in _run(1, tmp_path)} == {str(os.getpid())}
+
+
+@pytest.mark.slow
+def test_worker_processes_import_the_plugin_when_they_start(tmp_path: Path) -> None:
+    seen = _run(2, tmp_path)
+    assert {loaded for _, loaded in seen} == {"True"}
+    assert str(os.getpid()) not in {process for process, _ in seen}

@@ -1,0 +1,104 @@
+"""Which models saw a recording, and which model a folder means."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from components.errors import SwarError
+from components.features import EVAL, TRAIN
+from pipeline.models.lineage import models_that_saw
+from pipeline.models.rollback import rollback
+from pipeline.output.records import output_and_version
+from tests.pipeline.models.support_records import Output
+
+
+def _row(name: str, **splits: float) -> dict[str, object]:
+    return {"recording": name, "path": f"/data/{name}", "splits": splits}
+
+
+@pytest.fixture
+def output(tmp_path: Path) -> Output:
+    """The first model saw asha and bina, the second bina alone, the third was not published."""
+    made = Output(tmp_path / "out")
+    asha, bina = _row("asha/1.wav", train=3.0), _row("bina/1.wav", train=2.0, eval=1.0)
+    made.publish(made.train("one", [asha, bina, _row("asha/2.wav", eval=4.0)]), 100)
+    made.publish(made.train("two", [bina]), 200)
+    made.train("three", [asha])
+    return made
+
+
+def test_a_recording_is_found_in_every_model_that_saw_it(output: Output) -> None:
+    first, third = models_that_saw(output.folder, "/data/asha/1.wav")
+    assert (first.model_digest, first.versions, first.is_served) == ("one", [100], False)
+    assert first.seconds == {TRAIN: 3.0}
+    assert (third.model_digest, third.versions) == ("three", [])
+    assert [each.model_digest for each in models_that_saw(output.folder, "bina/1.wav")] == [
+        "one",
+        "two",
+    ]
+
+
+def test_a_folder_means_all_that_lies_in_it(output: Output) -> None:
+    first, _ = models_that_saw(output.folder, "/data/asha/")
+    assert (first.recordings, first.seconds) == (2, {TRAIN: 3.0, EVAL: 4.0})
+    assert models_that_saw(output.folder, "/data/ash") == []
+
+
+def test_a_model_that_was_published_again_has_both_versions(output: Output) -> None:
+    done = rollback(output.folder)
+    first, _ = models_that_saw(output.folder, "/data/asha/1.wav")
+    assert (first.versions, first.is_served) == ([100, done.new_version], True)
+
+
+def test_a_duplicate_is_found_as_what_was_trained_on(output: Output) -> None:
+    reject = {
+        "file": "asha/copy.wav",
+        "reason": "duplicate",
+        "seconds": None,
+        "detail": "the same speech as 'asha/1.wav'",
+    }
+    output.train("four", [_row("asha/1.wav", train=3.0)], [reject])
+    (seen,) = models_that_saw(output.folder, "/data/asha/copy.wav")
+    assert (seen.model_digest, seen.recordings, seen.seconds) == ("four", 1, {TRAIN: 3.0})
+
+
+def test_of_a_copy_the_records_of_the_original_are_not_told(output: Output, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(output.folder, copy)
+    with pytest.raises(SwarError, match="copy was moved or copied"):
+        models_that_saw(copy, "/data/asha/1.wav")
+
+
+def test_of_a_moved_folder_it_is_not_said_that_no_model_saw(tmp_path: Path) -> None:
+    output = Output(tmp_path / "out")
+    output.train("one", [_row("asha/1.wav", train=3.0)])
+    moved = output.folder.rename(tmp_path / "moved")
+    with pytest.raises(SwarError, match="moved was moved or copied"):
+        models_that_saw(moved, "/data/asha/1.wav")
+
+
+def test_lost_rows_are_told(output: Output) -> None:
+    for path in output.folder.rglob("recordings.jsonl"):
+        path.unlink()
+    with pytest.raises(SwarError, match=r"recordings\.jsonl cannot be read .*train anew"):
+        models_that_saw(output.folder, "/data/asha/1.wav")
+
+
+def test_damaged_records_are_told(output: Output, tmp_path: Path) -> None:
+    cut_off = tmp_path / "cut_off"
+    shutil.copytree(output.folder, cut_off)
+    path = cut_off / "metadata.sqlite"
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(SwarError, match=r"metadata\.sqlite is damaged"):
+        models_that_saw(cut_off, "/data/asha/1.wav")
+
+
+def test_a_model_is_named_by_its_folder_or_one_above(output: Output, tmp_path: Path) -> None:
+    published = output.folder / "published"
+    assert output_and_version(published / "100") == (output.folder, 100)
+    for newest in (published, output.folder):
+        assert output_and_version(newest) == (output.folder, 200)
+    for wrong in (tmp_path, tmp_path / "absent", published / "7"):
+        with pytest.raises(SwarError, match="name"):
+            output_and_version(wrong)
