@@ -1,7 +1,7 @@
-"""A linear-phase high-pass that stops mains hum, of a fifth of an FFT's work or less.
+"""A linear-phase high-pass that stops mains hum.
 
 What lies below the voice has so little bandwidth that it is found at a low rate: decimated,
-low-passed, interpolated, and taken from the samples.
+low-passed, interpolated, and taken from the samples. That is faster than FFTs of all of them.
 """
 
 import math
@@ -17,8 +17,11 @@ TRANSITION_HZ: Final = 40.0
 STOP_DB: Final = 45.0
 """What Kaiser's formula is asked for; 60 Hz, where the stop band ends, is 42 dB down."""
 LOW_RATE_HZ: Final = 500
-ALIAS_DB: Final = 60.0
+ALIAS_DB: Final = 58.0
 """How far decimation's aliases and interpolation's images are below what they are of."""
+FFT_SIZE: Final = 576
+FFT_STEP: Final = 512
+"""Of the low-pass, in samples of the low rate; the size exceeds the step by the taps at least."""
 
 
 class HighPass:
@@ -78,10 +81,12 @@ class HighPass:
 
     def _low_passed(self, low: tf.Tensor) -> tf.Tensor:
         """float64, by the taps but one fewer than float64 [low-rate samples]."""
-        count = tf.size(low) - len(self._low_pass) + 1
-        return tf.add_n(
-            [tap * low[start : start + count] for start, tap in enumerate(self._low_pass)]
-        )
+        before = len(self._low_pass) - 1
+        frames = tf.signal.frame(low, FFT_SIZE, FFT_STEP, pad_end=True)
+        response = tf.constant(np.fft.rfft(self._low_pass, FFT_SIZE), tf.complex128)
+        filtered = tf.signal.irfft(tf.signal.rfft(frames) * response, [FFT_SIZE])
+        whole = tf.reshape(filtered[:, before : before + FFT_STEP], [-1])
+        return whole[: tf.size(low) - before]
 
     def _interpolated(self, low: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
         """float64 [count, block_samples] of float64 [count + blocks of the filter - 1]."""

@@ -1,5 +1,7 @@
 """The high-pass: what it stops, what it passes, and that parts make the whole."""
 
+import itertools
+
 import numpy as np
 import pytest
 import scipy.signal
@@ -66,6 +68,6 @@ def test_parts_make_the_whole(rate):
     ends = [0, block, 17 * block, blocks // 2 * block, blocks * block]
     parts = [
         high_pass(samples[start : end + 2 * context]).numpy()
-        for start, end in zip(ends[:-1], ends[1:], strict=True)
+        for start, end in itertools.pairwise(ends)
     ]
     np.testing.assert_array_equal(np.concatenate(parts), whole)
