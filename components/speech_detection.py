@@ -5,24 +5,18 @@ background, so that a click, a constant voltage, hum or noise does not decide fo
 `article` is the article's: pydub's `split_on_silence` after normalising to the peak.
 """
 
-import functools
 import math
 from typing import Any, Final, NamedTuple
 
 import keras
 import numpy as np
-import scipy.signal
 import tensorflow as tf
 
 from components.frontend import INT16_FULL_SCALE, INT16_PEAK, to_pcm16
+from components.high_pass import HighPass
 from components.settings import SpeechSettings
 
 MILLISECONDS: Final = 1000
-# Mains hum of 50 and 60 Hz is stopped; of the lowest voices the harmonics from 100 Hz pass.
-HIGH_PASS_HZ: Final = 80.0
-HIGH_PASS_TRANSITION_HZ: Final = 40.0
-HIGH_PASS_STOP_DB: Final = 40.0
-
 FRAME_MS: Final = 20
 FLOOR_PERCENT: Final = 10
 """So many of a recording's frames are no louder than its background."""
@@ -60,8 +54,8 @@ class SpeechDetector(keras.layers.Layer):
     every millisecond. Silent slices that touch or overlap form one silence; what remains, widened
     by `keep_silence_ms` on both sides, is kept. Source: pydub 0.25.1, `pydub/silence.py`.
 
-    A long recording is given in blocks: `filter_seconds`, `millisecond_energy` and `to_pcm16`
-    take parts of it, `detect` what they found. `call` does all of it at once.
+    A long recording is given in parts: `filter_blocks`, `millisecond_energy` and `to_pcm16`
+    take one of them, `detect` what they found. `call` does all of it at once.
     """
 
     def __init__(
@@ -81,19 +75,24 @@ class SpeechDetector(keras.layers.Layer):
         }
 
     @property
-    def context_samples(self) -> int:
-        """Samples before and after a block that `filter_seconds` needs."""
+    def block_samples(self) -> int:
+        """Parts that `filter_blocks` takes start at multiples of this."""
         raise NotImplementedError
 
-    def filter_seconds(self, seconds: tf.Tensor) -> tf.Tensor:
+    @property
+    def context_samples(self) -> int:
+        """Samples before and after a part that `filter_blocks` needs."""
+        raise NotImplementedError
+
+    def filter_blocks(self, samples: tf.Tensor) -> tf.Tensor:
         """Takes away what no voice makes.
 
         Args:
-            seconds: float32 [n, sample_rate + 2 * context_samples], each second with its context;
-                the recording's first and last sample go on before and after it.
+            samples: float32 [context_samples + n + context_samples], n a multiple of
+                `block_samples`; the recording's first and last sample go on before and after it.
 
         Returns:
-            float32 [n, sample_rate].
+            float32 [n].
         """
         raise NotImplementedError
 
@@ -199,7 +198,7 @@ class SpeechDetector(keras.layers.Layer):
             int16 [kept samples], and the bool scalar `is_silent`.
         """
         samples = tf.size(waveform, out_type=tf.int64)
-        filtered = tf.reshape(self.filter_seconds(self._in_seconds(waveform)), [-1])[:samples]
+        filtered = self.filter_blocks(self._with_context(waveform))[:samples]
         peak = tf.maximum(tf.reduce_max(tf.abs(filtered)), 0.0)  # of nothing, the least float
         padded = tf.pad(filtered, [[0, tf.math.floormod(-samples, self.sample_rate)]])
         measured = to_pcm16(padded, self.measured_full_scale(peak))
@@ -214,14 +213,13 @@ class SpeechDetector(keras.layers.Layer):
         )
         return tf.reshape(kept.values, [-1]), speech.is_silent
 
-    def _in_seconds(self, waveform: tf.Tensor) -> tf.Tensor:
-        """What `filter_seconds` takes, of float32 [samples]."""
+    def _with_context(self, waveform: tf.Tensor) -> tf.Tensor:
+        """What `filter_blocks` takes, of float32 [samples]."""
         context = self.context_samples
-        missing = tf.math.floormod(-tf.size(waveform), self.sample_rate)
+        missing = tf.math.floormod(-tf.size(waveform), self.block_samples)
         before = tf.repeat(waveform[:1], context)
         after = tf.repeat(waveform[-1:], missing + context)
-        extended = tf.concat([before, waveform, after], axis=0)
-        return tf.signal.frame(extended, self.sample_rate + 2 * context, self.sample_rate)
+        return tf.concat([before, waveform, after], axis=0)
 
 
 @keras.saving.register_keras_serializable(package="swar")
@@ -247,13 +245,18 @@ class ArticleDetector(SpeechDetector):
         return super().get_config() | {"threshold_dbfs": self.threshold_dbfs}
 
     @property
+    def block_samples(self) -> int:
+        """One: any part will do."""
+        return 1
+
+    @property
     def context_samples(self) -> int:
         """None."""
         return 0
 
-    def filter_seconds(self, seconds: tf.Tensor) -> tf.Tensor:
-        """The seconds as they are."""
-        return seconds
+    def filter_blocks(self, samples: tf.Tensor) -> tf.Tensor:
+        """The samples as they are."""
+        return samples
 
     def measured_full_scale(self, peak: tf.Tensor) -> tf.Tensor:
         """The peak; 1 of nothing and of digital silence."""
@@ -280,34 +283,25 @@ class AdaptiveDetector(SpeechDetector):
     background. Before, a high-pass takes away what no voice makes.
     """
 
+    def __init__(
+        self, sample_rate: int, min_silence_ms: int, keep_silence_ms: int, **kwargs: Any
+    ) -> None:
+        super().__init__(sample_rate, min_silence_ms, keep_silence_ms, **kwargs)
+        self._high_pass = HighPass(sample_rate)
+
+    @property
+    def block_samples(self) -> int:
+        """The high-pass's."""
+        return self._high_pass.block_samples
+
     @property
     def context_samples(self) -> int:
-        """Half of the high-pass."""
-        return len(self._high_pass) // 2
+        """The high-pass's."""
+        return self._high_pass.context_samples
 
-    @functools.cached_property
-    def _high_pass(self) -> np.ndarray:
-        """float64 [odd number of taps], linear phase, gain 1."""
-        width = HIGH_PASS_TRANSITION_HZ / (self.sample_rate / 2)
-        taps, beta = scipy.signal.kaiserord(HIGH_PASS_STOP_DB, width)
-        window = ("kaiser", beta)
-        return np.asarray(
-            scipy.signal.firwin(
-                taps | 1, HIGH_PASS_HZ, window=window, pass_zero=False, fs=self.sample_rate
-            )
-        )
-
-    def filter_seconds(self, seconds: tf.Tensor) -> tf.Tensor:
-        """Without what lies below the voice: a constant voltage, hum, rumble.
-
-        In float64: neither the FFT nor the number of seconds must show in the 16 bits.
-        """
-        taps = len(self._high_pass)
-        size = scipy.fft.next_fast_len(self.sample_rate + taps - 1, real=True)
-        response = tf.constant(np.fft.rfft(self._high_pass, size), tf.complex128)
-        spectrum = tf.signal.rfft(tf.cast(seconds, tf.float64), [size])
-        filtered = tf.signal.irfft(spectrum * response, [size])
-        return tf.cast(filtered[:, taps - 1 : taps - 1 + self.sample_rate], tf.float32)
+    def filter_blocks(self, samples: tf.Tensor) -> tf.Tensor:
+        """Without what lies below the voice: a constant voltage, hum, rumble."""
+        return self._high_pass(samples)
 
     def measured_full_scale(self, peak: tf.Tensor) -> tf.Tensor:
         """1: the recording's own, so that nothing is heard in what has no level; more if needed."""

@@ -54,7 +54,7 @@ class SpeechGate(keras.layers.Layer):
         self._hop = round(HOP_SECONDS * sample_rate)
         # The same sound has the same power at every rate.
         self._taper = (np.hanning(self._size) * FITTED_SIZE / self._size).astype(np.float32)
-        self._hertz = np.fft.rfftfreq(self._size, 1.0 / sample_rate)
+        hertz = np.fft.rfftfreq(self._size, 1.0 / sample_rate)
         highest = min(BAND_HZ[1], 0.95 * sample_rate / 2)
         self._bands = librosa.filters.mel(
             sr=sample_rate,
@@ -64,7 +64,8 @@ class SpeechGate(keras.layers.Layer):
             fmax=highest,
             norm=None,
         ).T
-        self._is_heard = (self._hertz >= BAND_HZ[0]) & (self._hertz <= highest)
+        self._heard = _between(hertz, BAND_HZ[0], highest)
+        self._voiced = _between(hertz, *VOICED_HZ)
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
@@ -124,10 +125,10 @@ class SpeechGate(keras.layers.Layer):
             tf.constant(self.regression[name], tf.float32) for name in ("mean", "scale", "weights")
         )
         normal = (features - mean) / scale
-        products = normal[:, tf.newaxis] * normal[tf.newaxis, :]
-        upper = tf.boolean_mask(products, np.triu(np.ones((FEATURES, FEATURES), bool)))
-        terms = tf.concat([normal, upper], axis=0)
-        return tf.reduce_sum(terms * weights) + self.regression["bias"]
+        of_products = np.zeros((FEATURES, FEATURES), np.float32)
+        of_products[np.triu_indices(FEATURES)] = self.regression["weights"][FEATURES:]
+        slopes = weights[:FEATURES] + tf.linalg.matvec(of_products, normal)
+        return tf.reduce_sum(normal * slopes) + self.regression["bias"]
 
     def features(self, seconds: tf.Tensor) -> tf.Tensor:
         """What speech is told by.
@@ -139,7 +140,8 @@ class SpeechGate(keras.layers.Layer):
             float32 [FEATURES].
         """
         frames = tf.signal.frame(to_waveform(seconds), self._size, self._hop)
-        power = tf.square(tf.abs(tf.signal.rfft(frames * self._taper)))
+        spectrum = tf.signal.rfft(frames * self._taper)
+        power = tf.square(tf.math.real(spectrum)) + tf.square(tf.math.imag(spectrum))
         return tf.stack(
             _changes(self._decibels(power)) + self._voicing(power) + self._entropy(power)
         )
@@ -151,13 +153,15 @@ class SpeechGate(keras.layers.Layer):
 
     def _voicing(self, power: tf.Tensor) -> list[tf.Tensor]:
         """How periodic the frames are, and how steady the pitch is where they are."""
-        is_voiced = (self._hertz >= VOICED_HZ[0]) & (self._hertz <= VOICED_HZ[1])
-        correlation = tf.signal.irfft(tf.cast(power * is_voiced, tf.complex64), [self._size])
         first, last = (round(self.sample_rate / hertz) for hertz in reversed(PITCH_HZ))
         of_taper = np.fft.irfft(np.abs(np.fft.rfft(self._taper)) ** 2, self._size)
-        shape = np.maximum(of_taper[first:last] / of_taper[0], 0.2).astype(np.float32)
-        periodic = correlation[..., first:last] / (correlation[..., :1] + _TINY) / shape
-        voiced = tf.reduce_max(periodic, axis=-1)
+        shape = np.maximum(of_taper[first:last] / of_taper[0], 0.2)
+        # The autocorrelation of a few frequencies at a few lags is one small product.
+        cosines = np.fft.irfft(np.eye(self._size // 2 + 1)[self._voiced], self._size)
+        weights = np.c_[cosines[:, 0], cosines[:, first:last] / shape].astype(np.float32)
+        correlation = tf.tensordot(power[..., self._voiced], weights, 1)
+        periodic = correlation[..., 1:]
+        voiced = tf.reduce_max(periodic, axis=-1) / (correlation[..., 0] + _TINY)
         lag = tf.cast(first + tf.argmax(periodic, axis=-1, output_type=tf.int32), tf.float32)
         change = tf.minimum(_difference(tf.math.log(lag), 1), _LARGEST_PITCH_CHANGE)
         weight = tf.maximum(voiced[:, 1:] * voiced[:, :-1], 0.0)
@@ -173,7 +177,7 @@ class SpeechGate(keras.layers.Layer):
 
     def _entropy(self, power: tf.Tensor) -> list[tf.Tensor]:
         """Of each frame's spectrum: low for tones, high for noise, both in speech."""
-        heard = tf.boolean_mask(power, self._is_heard, axis=2)
+        heard = power[..., self._heard]
         share = heard / (tf.reduce_sum(heard, axis=-1, keepdims=True) + _TINY)
         entropy = -tf.reduce_sum(share * tf.math.log(share + _TINY), axis=-1)
         return [
@@ -211,6 +215,11 @@ def _changes(decibels: tf.Tensor) -> list[tf.Tensor]:
         tf.reduce_mean(tf.abs(neighbours[..., 1:] - neighbours[..., :-1])),
         tf.reduce_mean(tf.abs(mean_shape[1:] - mean_shape[:-1])),
     ]
+
+
+def _between(hertz: np.ndarray, lowest: float, highest: float) -> slice:
+    """Of rising frequencies."""
+    return slice(int(np.searchsorted(hertz, lowest)), int(np.searchsorted(hertz, highest, "right")))
 
 
 def _difference(values: tf.Tensor, lag: int) -> tf.Tensor:

@@ -79,13 +79,11 @@ class Cleaner:
         self._rate = settings.sample_rate
         detector = detector_of(settings)
         self._context = detector.context_samples
+        self._block = detector.block_samples
         self._measured_full_scale = detector.measured_full_scale
         second = tf.TensorSpec([None, self._rate], tf.int16)
         scalar = tf.TensorSpec([], tf.float32)
-        self._filter = tf.function(
-            detector.filter_seconds,
-            [tf.TensorSpec([None, self._rate + 2 * self._context], tf.float32)],
-        )
+        self._filter = tf.function(detector.filter_blocks, [tf.TensorSpec([None], tf.float32)])
         self._energy = tf.function(detector.millisecond_energy, [second])
         self._detect = tf.function(
             detector.detect,
@@ -178,18 +176,15 @@ class Cleaner:
         """float32 [samples] without what no voice makes, mapped from `file`."""
         if not self._context:
             return waveform
-        size = BLOCK_SECONDS * self._rate
+        size = BLOCK_SECONDS * self._rate // self._block * self._block
         for start in range(0, len(waveform), size):
             end = min(start + size, len(waveform))
             first, last = start - self._context, end + self._context
             around = np.array(waveform[max(0, first) : last])
-            missing = -(end - start) % self._rate
+            missing = -(end - start) % self._block
             behind = max(0, last - len(waveform)) + missing
             extended = np.pad(around, (max(0, -first), behind), mode="edge")
-            rows = np.lib.stride_tricks.sliding_window_view(
-                extended, self._rate + 2 * self._context
-            )[:: self._rate]
-            file.write(self._filter(rows).numpy().reshape(-1)[: end - start].tobytes())
+            file.write(self._filter(extended).numpy()[: end - start].tobytes())
         return _mapped(file, np.float32)
 
     def _blocks(self, samples: np.ndarray) -> Iterator[np.ndarray]:
