@@ -147,7 +147,7 @@ def _faulty_samples(corpus: _Corpus) -> None:
     corpus.add("zeros.wav", encoded(np.zeros(2 * corpus.rate), corpus.rate), "silent")
     faint = 1e-4 * corpus.speech()
     corpus.add("faint.wav", encoded(faint, corpus.rate, subtype="FLOAT"), "silent")
-    corpus.add("dc.wav", encoded(np.full(2 * corpus.rate, 0.25), corpus.rate), "no_speech")
+    corpus.add("dc.wav", encoded(np.full(2 * corpus.rate, 0.25), corpus.rate), "silent")
     hiss = 0.1 * np.random.default_rng(0).standard_normal(2 * corpus.rate)
     corpus.add("hiss.wav", encoded(hiss, corpus.rate), "no_speech")
     short = corpus.speech()[: corpus.rate // 100]
