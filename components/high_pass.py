@@ -52,7 +52,7 @@ class HighPass:
             taps | 1, HIGH_PASS_HZ, window=("kaiser", beta), fs=low_rate
         )
         self._context = len(self._low_pass) // 2 + self._blocks - 1
-        self.context_samples = self._context * self.block_samples
+        self.context_samples: int = self._context * self.block_samples
 
     def __call__(self, samples: tf.Tensor) -> tf.Tensor:
         """The samples without what lies below the voice.
