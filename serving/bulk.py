@@ -17,6 +17,7 @@ from components.errors import SwarError
 from components.pcm16 import pack_wav, to_pcm16
 from serving.answers import OK, Decision, Description, Embedding
 from serving.client import FILES_PER_REQUEST, Client
+from serving.recordings import printable
 
 if TYPE_CHECKING:  # their libraries take half a second to import
     from serving.gallery import Gallery
@@ -50,7 +51,8 @@ class Comparison:
 class Answer:
     """What was answered of one of many recordings to identify."""
 
-    recording: Path
+    recording: str
+    """The path as it can be written."""
     status: str
     """"ok", or why the recording is not usable: the model's status, or why it is not decoded."""
     identification: "Identification | None"
@@ -125,7 +127,7 @@ def identify_each(
         identification = None
         if embedding.status == OK:
             identification = identify_embedding(client, gallery, embedding, top=top)
-        yield Answer(recording, embedding.status, identification, embedding.model_digest)
+        yield Answer(printable(recording), embedding.status, identification, embedding.model_digest)
 
 
 def decode(

@@ -113,7 +113,7 @@ def _progress_shown() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _progress_bar() -> Iterator[Callable[[int, int], None]]:
-    """On stderr, where that is a terminal: is told how many recordings are done, and of how many."""
+    """On a terminal; yields what is called with how many recordings are done, and of how many."""
     from rich.console import Console
     from rich.progress import Progress
 
@@ -262,7 +262,7 @@ def verify_command(
     Of many pairs: 0 all compared, 1 some recordings are not usable, 2 error.
     """
     if pairs is not None:
-        if not file_a is file_b is speaker is None:
+        if any(each is not None for each in (file_a, file_b, speaker)):
             raise typer.BadParameter("give two recordings, one and --speaker NAME, or --pairs LIST")
         _verify_pairs(pairs, _client(model, url, model_name, deadline), as_json=as_json)
         return

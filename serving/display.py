@@ -11,12 +11,11 @@ from rich.table import Table
 from rich.text import Text
 
 from serving.answers import OK, Decision
-from serving.recordings import printable
 
 if TYPE_CHECKING:  # their libraries take half a second to import
-    from serving.gallery import Speaker
     from serving.bulk import Answer, Comparison
     from serving.embedding_file import EmbeddedData
+    from serving.gallery import Speaker
     from serving.recognition import Candidate, EnrolmentReport, Identification
 
 
@@ -100,7 +99,7 @@ def comparison(compared: "Comparison", *, as_json: bool) -> None:
 
 def answer(answered: "Answer", *, as_json: bool) -> None:
     """Who speaks in one of many recordings, in a line."""
-    name, found = printable(answered.recording), answered.identification
+    name, found = answered.recording, answered.identification
     if as_json:
         candidates = found.candidates if found else ()
         _print_json_line(
