@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -141,8 +141,10 @@ def _check(file: Path, schema: pa.Schema) -> None:
     culprit = file.parent if file.parent.suffix == ".partial" else file
     try:
         found = pq.read_schema(file).metadata or {}
-    except pa.ArrowInvalid as error:
-        raise SwarError(f"{file} is no whole Parquet file: remove {culprit}") from error
+    except (pa.ArrowInvalid, OSError) as error:
+        raise SwarError(
+            f"{file} cannot be read as a Parquet file: remove {culprit}, or name another --output"
+        ) from error
     for key, what in ((_MODEL_DIGEST, "another model"), (_DATA_DIGEST, "other recordings")):
         if found.get(key) != schema.metadata[key]:
             made_of = found.get(key, b"unknown").decode()
@@ -220,11 +222,12 @@ def _join(parts: Sequence[Path], output: Path, schema: pa.Schema) -> None:
 
 
 @contextlib.contextmanager
-def _new_file(path: Path) -> Iterator[str]:
-    """A name to write to, which becomes the path's once it is on the disk."""
+def _new_file(path: Path) -> Iterator[BinaryIO]:
+    """A file to write to, which takes the path's place once it is on the disk."""
     new = f"{path}.new"
-    yield new
-    with open(new, "rb") as file:
+    with open(new, "wb") as file:
+        yield file
+        file.flush()
         os.fsync(file.fileno())
     os.replace(new, path)
 

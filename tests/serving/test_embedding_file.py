@@ -161,8 +161,19 @@ def test_a_damaged_part_is_named(embed: Embed, data: Path, tmp_path: Path) -> No
         embed(data, break_at=3)
     (part,) = (tmp_path / "out.parquet.partial").iterdir()
     part.write_bytes(b"")
-    with pytest.raises(SwarError, match=r"no whole Parquet file: remove .*partial"):
+    with pytest.raises(SwarError, match=r"cannot be read as a Parquet file: remove .*partial,"):
         embed(data)
+
+
+def test_an_output_that_is_something_else_is_left_alone(
+    embed: Embed, data: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "notes.txt").write_text("mine")
+    for name in ("folder", "notes.txt"):
+        with pytest.raises(SwarError, match="or name another --output"):
+            embed(data, name)
+    assert (tmp_path / "notes.txt").read_text() == "mine"
 
 
 def test_a_model_that_changes_meanwhile_ends_it(
