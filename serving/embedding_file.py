@@ -163,7 +163,8 @@ def _write_parts(
     on_progress: Callable[[int, int], None],
 ) -> list[Path]:
     """Writes those parts that are not there yet; returns all, in order."""
-    items = [*listing.recordings, *(each for each in listing.rejects if each.counts)]
+    rejects = [reject for reject in listing.rejects if reject.counts]
+    items: list[Recording | Reject] = [*listing.recordings, *rejects]
     items.sort(key=_name)
     parts = []
     for first in range(0, len(items), ROWS_PER_PART):
