@@ -78,14 +78,14 @@ def comparison(compared: "Comparison", *, as_json: bool) -> None:
     a, b = str(compared.pair.a), str(compared.pair.b)
     decided = compared.decision
     if as_json:
-        fields = (field.name for field in dataclasses.fields(Decision))
+        nothing = dict.fromkeys(field.name for field in dataclasses.fields(Decision))
         _print_json_line(
             {
                 "recording_a": a,
                 "recording_b": b,
                 "status_a": compared.status_a,
                 "status_b": compared.status_b,
-                **{name: getattr(decided, name, None) for name in fields},
+                **(nothing if decided is None else dataclasses.asdict(decided)),
                 "model_digest": compared.model_digest,
             }
         )
@@ -99,24 +99,26 @@ def comparison(compared: "Comparison", *, as_json: bool) -> None:
 
 def answer(answered: "Answer", *, as_json: bool) -> None:
     """Who speaks in one of many recordings, in a line."""
-    name, found = answered.recording, answered.identification
+    name, identified = answered.recording, answered.identification
     if as_json:
-        candidates = found.candidates if found else ()
+        candidates = identified.candidates if identified else ()
         _print_json_line(
             {
                 "recording": name,
                 "status": answered.status,
-                "speaker": found.speaker if found else None,
+                "speaker": identified.speaker if identified else None,
                 "candidates": [_candidate_json(each) for each in candidates],
                 "model_digest": answered.model_digest,
             }
         )
-    elif found is None:
+    elif identified is None:
         _say(f"{name}: not usable: {answered.status}", "yellow")
-    elif found.speaker is None:
+    elif identified.speaker is None:
         _say(f"{name}: unknown", "yellow")
     else:
-        _say(f"{name}: {found.speaker} ({_figures(found.candidates[0].decision)})", "green")
+        _say(
+            f"{name}: {identified.speaker} ({_figures(identified.candidates[0].decision)})", "green"
+        )
 
 
 def embedded(data: "EmbeddedData", *, as_json: bool) -> None:

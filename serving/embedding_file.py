@@ -140,16 +140,16 @@ def _check(file: Path, schema: pa.Schema) -> None:
     """Raises SwarError unless a file or part is of the same data and model."""
     culprit = file.parent if file.parent.suffix == ".partial" else file
     try:
-        found = pq.read_schema(file).metadata or {}
+        metadata = pq.read_schema(file).metadata or {}
     except (pa.ArrowInvalid, OSError) as error:
         raise SwarError(
             f"{file} cannot be read as a Parquet file: remove {culprit}, or name another --output"
         ) from error
     for key, what in ((_MODEL_DIGEST, "another model"), (_DATA_DIGEST, "other recordings")):
-        if found.get(key) != schema.metadata[key]:
-            made_of = found.get(key, b"unknown").decode()
+        if metadata.get(key) != schema.metadata[key]:
+            digest = metadata.get(key, b"unknown").decode()
             raise SwarError(
-                f"{file} is of {what} (digest {made_of}, not {schema.metadata[key].decode()}): "
+                f"{file} is of {what} (digest {digest}, not {schema.metadata[key].decode()}): "
                 f"remove {culprit}, or name another --output"
             )
 

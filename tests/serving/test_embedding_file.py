@@ -140,12 +140,12 @@ def test_what_another_model_made_is_refused(
     model.digest = "model-2"
     with pytest.raises(
         SwarError, match=r"is of another model \(digest model-1, not model-2\)"
-    ) as told:
+    ) as raised:
         embed(data)
     of = tmp_path / ("out.parquet" if break_at is None else "out.parquet.partial")
-    assert f"remove {of}, or name another --output" in str(told.value)
-    assert "(digest model-1, not model-2)" in str(told.value)
-    assert "\n" not in str(told.value)
+    assert f"remove {of}, or name another --output" in str(raised.value)
+    assert "(digest model-1, not model-2)" in str(raised.value)
+    assert "\n" not in str(raised.value)
 
 
 def test_what_was_made_of_other_recordings_is_refused(embed: Embed, data: Path) -> None:
