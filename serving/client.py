@@ -33,7 +33,8 @@ _FAULTS: Final[Mapping[str, str]] = {
 }
 DESCRIBE: Final = "describe"
 """The signature that every model has."""
-_FILES_PER_REQUEST: Final = 8  # bounds a request's bytes and the model's batch
+FILES_PER_REQUEST: Final = 8
+"""Bounds a request's bytes and the model's batch."""
 _FIRST_PAUSE_SECONDS: Final = 0.1
 _LONGEST_PAUSE_SECONDS: Final = 5.0
 
@@ -144,13 +145,19 @@ class Client:
         """
         embeddings: list[Embedding] = []
         recordings = listed(recordings)
-        for first in range(0, len(recordings), _FILES_PER_REQUEST):
-            wavs = [
-                to_wav(recording, self.sample_rate)
-                for recording in recordings[first : first + _FILES_PER_REQUEST]
-            ]
-            with self._answer_of("embed", {"audio": wavs}) as outputs:
-                embeddings += answers.embeddings(outputs, len(wavs))
+        for first in range(0, len(recordings), FILES_PER_REQUEST):
+            batch = recordings[first : first + FILES_PER_REQUEST]
+            embeddings += self.embed_wavs([to_wav(each, self.sample_rate) for each in batch])
+        return embeddings
+
+    def embed_wavs(self, wavs: Sequence[bytes]) -> list[Embedding]:
+        """As `embed`, of one request's WAVs, which go to the model as they are.
+
+        Args:
+            wavs: mono, 16-bit PCM at the model's rate, as `to_wav` makes them.
+        """
+        with self._answer_of("embed", {"audio": wavs}) as outputs:
+            embeddings = answers.embeddings(outputs, len(wavs))
         for embedding in embeddings:
             self._check_rate(embedding.status)
         return embeddings

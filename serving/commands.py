@@ -1,4 +1,4 @@
-"""The commands around a served model: serve, enrol, verify, identify.
+"""The commands around a served model: serve, enrol, verify, identify, embed.
 
 They import what they need when they run: `swar --help` must not load audio libraries.
 """
@@ -6,9 +6,9 @@ They import what they need when they run: `swar --help` must not load audio libr
 import contextlib
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TextIO
 
 import typer
 
@@ -17,8 +17,10 @@ from serving import defaults
 
 if TYPE_CHECKING:
     from serving.client import Client
+    from serving.gallery import Gallery
 
-DIFFERENT, UNKNOWN = 1, 1  # exit statuses; 0 is yes, 2 an error
+# Exit statuses; 0 is yes, or that all of many were answered, 2 an error.
+DIFFERENT, UNKNOWN, UNUSABLE = 1, 1, 1
 
 app = typer.Typer()
 
@@ -99,8 +101,7 @@ def _of_server(url: str, model_name: str, deadline: float) -> Iterator["Client"]
 def _progress_shown() -> Iterator[None]:
     """On stderr: the first call of the base model takes longer, and says why."""
     progress = logging.getLogger("swar.progress")
-    # A descriptor of its own: TensorFlow's messages are kept off the other one.
-    with os.fdopen(os.dup(2), "w", encoding="utf-8", errors="replace") as stderr:
+    with _stderr() as stderr:
         handler = logging.StreamHandler(stderr)
         progress.addHandler(handler)
         progress.setLevel(logging.INFO)
@@ -108,6 +109,24 @@ def _progress_shown() -> Iterator[None]:
             yield
         finally:
             progress.removeHandler(handler)
+
+
+@contextlib.contextmanager
+def _progress_bar() -> Iterator[Callable[[int, int], None]]:
+    """On a terminal; yields what is called with how many recordings are done, and of how many."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with _stderr() as stderr:
+        console = Console(file=stderr)
+        with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+            task = progress.add_task("recordings")
+            yield lambda done, of: progress.update(task, completed=done, total=of)
+
+
+def _stderr() -> TextIO:
+    """A descriptor of its own: TensorFlow's messages are kept off the other one."""
+    return os.fdopen(os.dup(2), "w", encoding="utf-8", errors="replace")
 
 
 @app.command("serve")
@@ -214,12 +233,22 @@ def enroll_command(
 
 @app.command("verify")
 def verify_command(
-    file_a: Annotated[Path, typer.Argument(metavar="A", help="A recording.")],
+    file_a: Annotated[
+        Path | None, typer.Argument(metavar="[A]", help="A recording, unless --pairs.")
+    ] = None,
     file_b: Annotated[
         Path | None, typer.Argument(metavar="[B]", help="Another one, unless --speaker.")
     ] = None,
     speaker: Annotated[
         str | None, typer.Option("--speaker", help="An enrolled speaker instead of B.")
+    ] = None,
+    pairs: Annotated[
+        Path | None,
+        typer.Option(
+            "--pairs",
+            metavar="LIST.tsv",
+            help="Many pairs instead: two paths a line, relative to the list, a tab between them.",
+        ),
     ] = None,
     model: ModelOption = None,
     url: UrlOption = None,
@@ -228,8 +257,16 @@ def verify_command(
     deadline: DeadlineOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Tell whether one person speaks in both. Exit status: 0 same, 1 different, 2 error."""
-    if (file_b is None) == (speaker is None):
+    """Tell whether one person speaks in both. Exit status: 0 same, 1 different, 2 error.
+
+    Of many pairs: 0 all compared, 1 some recordings are not usable, 2 error.
+    """
+    if pairs is not None:
+        if any(each is not None for each in (file_a, file_b, speaker)):
+            raise typer.BadParameter("give two recordings, one and --speaker NAME, or --pairs LIST")
+        _verify_pairs(pairs, _client(model, url, model_name, deadline), as_json=as_json)
+        return
+    if file_a is None or (file_b is None) == (speaker is None):
         raise typer.BadParameter("give a second recording or --speaker NAME, one of them")
     connection = _client(model, url, model_name, deadline)
     from serving import display
@@ -249,9 +286,24 @@ def verify_command(
         raise typer.Exit(DIFFERENT)
 
 
+def _verify_pairs(
+    pairs: Path, connection: contextlib.AbstractContextManager["Client"], *, as_json: bool
+) -> None:
+    from serving import bulk, display
+
+    parsed = bulk.read_pairs(pairs)
+    all_usable = True
+    with connection as client:
+        for compared in bulk.verify_pairs(client, parsed):
+            display.comparison(compared, as_json=as_json)
+            all_usable = all_usable and compared.decision is not None
+    if not all_usable:
+        raise typer.Exit(UNUSABLE)
+
+
 @app.command("identify")
 def identify_command(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A recording.")],
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Recordings.")],
     top: Annotated[int, typer.Option(help="How many of the nearest to show.", min=1)] = 5,
     model: ModelOption = None,
     url: UrlOption = None,
@@ -260,16 +312,69 @@ def identify_command(
     deadline: DeadlineOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Tell who speaks, or "unknown". Exit status: 0 known, 1 unknown, 2 error."""
+    """Tell who speaks, or "unknown". Exit status: 0 known, 1 unknown, 2 error.
+
+    Of several recordings: 0 all answered, 1 some are not usable, 2 error.
+    """
     connection = _client(model, url, model_name, deadline)
     from serving import display, recognition
     from serving.gallery import Gallery
 
+    enrolled = Gallery(gallery)
+    if len(files) > 1:
+        _identify_each(files, enrolled, top, connection, as_json=as_json)
+        return
     with connection as client:
-        identification = recognition.identify(client, Gallery(gallery), file, top=top)
+        identification = recognition.identify(client, enrolled, files[0], top=top)
     display.identification(identification, as_json=as_json)
     if identification.speaker is None:
         raise typer.Exit(UNKNOWN)
+
+
+def _identify_each(
+    files: Sequence[Path],
+    gallery: "Gallery",
+    top: int,
+    connection: contextlib.AbstractContextManager["Client"],
+    *,
+    as_json: bool,
+) -> None:
+    from serving import bulk, display
+
+    all_usable = True
+    with connection as client:
+        for answered in bulk.identify_each(client, gallery, files, top=top):
+            display.answer(answered, as_json=as_json)
+            all_usable = all_usable and answered.identification is not None
+    if not all_usable:
+        raise typer.Exit(UNUSABLE)
+
+
+@app.command("embed")
+def embed_command(
+    data: Annotated[
+        str,
+        typer.Argument(
+            metavar="DATA", help="Folder of speakers' folders or of recordings, or a manifest."
+        ),
+    ],
+    output: Annotated[
+        Path, typer.Option("--output", metavar="FILE.parquet", help="Gets a row a recording.")
+    ],
+    model: ModelOption = None,
+    url: UrlOption = None,
+    model_name: ModelNameOption = None,
+    deadline: DeadlineOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write the embeddings of many recordings. Broken off, it goes on where it was."""
+    connection = _client(model, url, model_name, deadline)
+    from serving import display
+    from serving.embedding_file import embed_data
+
+    with connection as client, _progress_bar() as on_progress:
+        embedded = embed_data(client, data, output, on_progress)
+    display.embedded(embedded, as_json=as_json)
 
 
 @app.command("speakers")

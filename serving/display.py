@@ -3,16 +3,18 @@
 import dataclasses
 import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from serving.answers import Decision
+from serving.answers import OK, Decision
 
 if TYPE_CHECKING:  # their libraries take half a second to import
+    from serving.bulk import Answer, Comparison
+    from serving.embedding_file import EmbeddedData
     from serving.gallery import Speaker
     from serving.recognition import Candidate, EnrolmentReport, Identification
 
@@ -47,10 +49,8 @@ def decision(decided: Decision, *, as_json: bool) -> None:
     """Whether two voices are one."""
     if as_json:
         _print_json(dataclasses.asdict(decided))
-    elif decided.same_speaker:
-        _say(f"same speaker ({_figures(decided)})", "green")
     else:
-        _say(f"different speakers ({_figures(decided)})", "red")
+        _say(_verdict(decided), _style(decided))
 
 
 def identification(identified: "Identification", *, as_json: bool) -> None:
@@ -59,10 +59,7 @@ def identification(identified: "Identification", *, as_json: bool) -> None:
         _print_json(
             {
                 "speaker": identified.speaker,
-                "candidates": [
-                    {"speaker": each.speaker, **dataclasses.asdict(each.decision)}
-                    for each in identified.candidates
-                ],
+                "candidates": [_candidate_json(each) for each in identified.candidates],
             }
         )
         return
@@ -74,6 +71,67 @@ def identification(identified: "Identification", *, as_json: bool) -> None:
         _print_table(
             ("speaker", "probability", "distance", ""), map(_candidate, identified.candidates)
         )
+
+
+def comparison(compared: "Comparison", *, as_json: bool) -> None:
+    """One of many pairs, in a line."""
+    a, b = str(compared.pair.a), str(compared.pair.b)
+    decided = compared.decision
+    if as_json:
+        nothing = dict.fromkeys(field.name for field in dataclasses.fields(Decision))
+        _print_json_line(
+            {
+                "recording_a": a,
+                "recording_b": b,
+                "status_a": compared.status_a,
+                "status_b": compared.status_b,
+                **(nothing if decided is None else dataclasses.asdict(decided)),
+                "model_digest": compared.model_digest,
+            }
+        )
+    elif decided is None:
+        statuses = ((a, compared.status_a), (b, compared.status_b))
+        faults = ", ".join(f"{name} is {status}" for name, status in statuses if status != OK)
+        _say(f"{a} {b}: not compared: {faults}", "yellow")
+    else:
+        _say(f"{a} {b}: {_verdict(decided)}", _style(decided))
+
+
+def answer(answered: "Answer", *, as_json: bool) -> None:
+    """Who speaks in one of many recordings, in a line."""
+    name, identified = answered.recording, answered.identification
+    if as_json:
+        candidates = identified.candidates if identified else ()
+        _print_json_line(
+            {
+                "recording": name,
+                "status": answered.status,
+                "speaker": identified.speaker if identified else None,
+                "candidates": [_candidate_json(each) for each in candidates],
+                "model_digest": answered.model_digest,
+            }
+        )
+    elif identified is None:
+        _say(f"{name}: not usable: {answered.status}", "yellow")
+    elif identified.speaker is None:
+        _say(f"{name}: unknown", "yellow")
+    else:
+        _say(
+            f"{name}: {identified.speaker} ({_figures(identified.candidates[0].decision)})", "green"
+        )
+
+
+def embedded(data: "EmbeddedData", *, as_json: bool) -> None:
+    """What was embedded, and what was not."""
+    if as_json:
+        _print_json(dataclasses.asdict(data))
+        return
+    _say(f"{_count(data.statuses.get(OK, 0), 'recording')} embedded: {data.file}")
+    unusable = {status: count for status, count in data.statuses.items() if status != OK}
+    if unusable:
+        _say(f"not usable, without an embedding: {_counts(unusable)}", "yellow")
+    if data.left_out:
+        _say(f"no recordings, left out: {_counts(data.left_out)}")
 
 
 def speakers(everybody: "Sequence[Speaker]", *, as_json: bool) -> None:
@@ -132,6 +190,19 @@ def _candidate(candidate: "Candidate") -> tuple[str, ...]:
     )
 
 
+def _candidate_json(candidate: "Candidate") -> dict[str, Any]:
+    return {"speaker": candidate.speaker, **dataclasses.asdict(candidate.decision)}
+
+
+def _verdict(decided: Decision) -> str:
+    verdict = "same speaker" if decided.same_speaker else "different speakers"
+    return f"{verdict} ({_figures(decided)})"
+
+
+def _style(decided: Decision) -> str:
+    return "green" if decided.same_speaker else "red"
+
+
 def _figures(decided: Decision) -> str:
     return f"probability {decided.probability:.3f}, distance {decided.distance:.3f}"
 
@@ -140,12 +211,20 @@ def _count(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
+def _counts(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} {count}" for name, count in counts.items())
+
+
 def _number(value: float) -> float | None:
     return None if math.isnan(value) else value
 
 
 def _print_json(value: Any) -> None:
     print(json.dumps(value, ensure_ascii=False, indent=2, allow_nan=False))
+
+
+def _print_json_line(value: Any) -> None:
+    print(json.dumps(value, ensure_ascii=False, allow_nan=False), flush=True)
 
 
 def _say(text: str, style: str = "") -> None:

@@ -118,7 +118,13 @@ def identify(
     client: Client, gallery: Gallery, recording: AudioInput, *, top: int = 5
 ) -> Identification:
     """Who of the gallery speaks, with the `top` nearest; the model decides, not the ranking."""
-    query = _usable_embedding(client, recording)
+    return identify_embedding(client, gallery, _usable_embedding(client, recording), top=top)
+
+
+def identify_embedding(
+    client: Client, gallery: Gallery, query: Embedding, *, top: int
+) -> Identification:
+    """As `identify`, of the embedding of a recording whose status is ok."""
     neighbours = gallery.nearest(query.vector, query.model_digest, max(top, _SCORED))
     if not neighbours:
         return Identification(None, ())

@@ -36,11 +36,16 @@ def display_name(recording: AudioInput) -> str:
     return "the recording"
 
 
+def printable(path: str | os.PathLike[str]) -> str:
+    """A path as it can be written: bytes of it that are not UTF-8 as `\\xff`."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
 def file_name(recording: AudioInput) -> str:
     """The file's name as it can be written; empty for a recording that is no path."""
     if not isinstance(recording, str | os.PathLike):
         return ""
-    return os.fsencode(os.path.basename(recording)).decode("utf-8", "backslashreplace")
+    return printable(os.path.basename(recording))
 
 
 def to_wav(recording: AudioInput, sample_rate: int) -> bytes:

@@ -1,4 +1,6 @@
+import glob
 import json
+import shlex
 import subprocess
 import sys
 import types
@@ -252,21 +254,33 @@ def test_help_loads_nothing_heavy() -> None:
     assert ended.stdout.strip() == "set()"
 
 
-def test_two_recordings_are_compared_without_the_gallerys_libraries(tmp_path: Path) -> None:
-    path = tmp_path / "a.wav"
-    soundfile.write(path, voice(120.0, 3.0), RATE)
-    code = """
-import atexit, sys
+@pytest.mark.parametrize(
+    ("command", "heavy"),
+    [
+        (["verify", "a.wav", "a.wav"], {"lancedb", "pyarrow", "pandas", "tensorflow"}),
+        (["verify", "--pairs", "pairs.tsv"], {"lancedb", "pyarrow", "pandas", "tensorflow"}),
+        (["embed", "calls", "--output", "calls.parquet"], {"lancedb", "tensorflow"}),
+    ],
+)
+def test_a_command_loads_only_the_libraries_that_it_needs(
+    tmp_path: Path, command: list[str], heavy: set[str]
+) -> None:
+    (tmp_path / "calls").mkdir()
+    for path in (tmp_path / "a.wav", tmp_path / "calls" / "b.wav"):
+        soundfile.write(path, voice(120.0, 3.0), RATE)
+    (tmp_path / "pairs.tsv").write_text("a.wav\ta.wav\n")
+    code = f"""
+import atexit, os, sys
 from pipeline.cli import main
 from tests.serving.support_endpoint import FakeModel, grpc_endpoint
-heavy = {"lancedb", "pyarrow", "pandas", "tensorflow"}
-atexit.register(lambda: print(heavy & set(sys.modules)))
+atexit.register(lambda: print({heavy} & set(sys.modules)))
+os.chdir(sys.argv.pop(1))
 with grpc_endpoint(FakeModel()) as url:
-    sys.argv = ["swar", "verify", *sys.argv[1:], "--url", url]
+    sys.argv = ["swar", *sys.argv[1:], "--url", url]
     main()
 """
     ended = subprocess.run(
-        [sys.executable, "-c", code, path, path],
+        [sys.executable, "-c", code, tmp_path, *command],
         capture_output=True,
         text=True,
         check=True,
@@ -300,3 +314,107 @@ def test_options_are_checked_before_anything_heavy_is_loaded(
     assert (ended.returncode, ended.stdout) == (2, "set()\n")
     assert ended.stderr.startswith("swar: error: ") and ended.stderr.count("\n") == 1
     assert message in ended.stderr
+
+
+@pytest.fixture
+def pairs(recording: Any, tmp_path: Path) -> Path:
+    """Three pairs of which the last has a bad recording, listed in another folder."""
+    for name, pitch, seconds in (("a.wav", LOW, 6), ("bb.wav", LOW, 6), ("c.wav", HIGH, 6)):
+        recording(name, pitch, seconds)
+    recording("short.wav", LOW, 1.0)
+    (tmp_path / "lists").mkdir()
+    listed = [("a", "bb"), ("a", "c"), ("c", "short"), ("a", "gone")]
+    lines = (f"../{a}.wav\t../{b}.wav\n" for a, b in listed)
+    path = tmp_path / "lists" / "pairs.tsv"
+    path.write_text("".join(lines) + "\n")
+    return path
+
+
+def test_many_pairs_are_a_line_each(swar: Swar, pairs: Path, model: FakeModel) -> None:
+    status, out, _ = swar("verify", "--pairs", pairs, "--json")
+    lines = [json.loads(line) for line in out.splitlines()]
+    assert status == 1  # not all are usable
+    assert [line["same_speaker"] for line in lines] == [True, False, None, None]
+    assert [(line["status_a"], line["status_b"]) for line in lines[2:]] == [
+        ("ok", "too_short"),
+        ("ok", "unreadable"),
+    ]
+    assert {line["model_digest"] for line in lines} == {"model-1"}
+    assert lines[3]["distance"] is None
+    assert sum(count for name, count in model.calls if name == "embed") == 4  # each file once
+    status, out, _ = swar("verify", "--pairs", pairs)
+    assert status == 1
+    first, second, third, _ = out.splitlines()
+    assert "a.wav" in first and ": same speaker (probability 0.9" in first
+    assert ": different speakers (" in second
+    assert third.endswith(": not compared: " + third.split()[1].rstrip(":") + " is too_short")
+
+
+def test_of_usable_pairs_the_status_is_0(swar: Swar, pairs: Path) -> None:
+    pairs.write_text("../a.wav\t../c.wav\n")
+    assert swar("verify", "--pairs", pairs)[0] == 0
+    pairs.write_text("../a.wav\t../c.wav\n1\t../a.wav\t../c.wav\n")
+    status, _, err = swar("verify", "--pairs", pairs)
+    assert (status, err.count("\n")) == (2, 1)
+    assert "line 2: is not two paths" in err
+    for text in (b"", b"\xff\t\xff"):
+        pairs.write_bytes(text)
+        assert swar("verify", "--pairs", pairs)[0] == 2
+    assert "Usage" in swar("verify", "a.wav", "--pairs", pairs)[2]
+
+
+def test_many_recordings_are_identified(swar: Swar, recording: Any) -> None:
+    swar("enroll", "Low", recording("a.wav", LOW))
+    known, unknown = recording("query.wav", LOW, 3.0), recording("stranger.wav", HIGH, 3.0)
+    assert swar("identify", known, unknown)[0] == 0
+    status, out, _ = swar("identify", known, "gone.wav", unknown, "--json", "--top", 1)
+    lines = [json.loads(line) for line in out.splitlines()]
+    assert status == 1
+    assert [(line["status"], line["speaker"]) for line in lines] == [
+        ("ok", "Low"),
+        ("unreadable", None),
+        ("ok", None),
+    ]
+    assert [len(line["candidates"]) for line in lines] == [1, 0, 1]
+    assert {line["model_digest"] for line in lines} == {"model-1"}
+    out = swar("identify", known, "gone.wav", unknown)[1]
+    first, second, third = out.splitlines()
+    assert "query.wav: Low (probability 0.9" in first
+    assert second == "gone.wav: not usable: unreadable"
+    assert third.endswith("stranger.wav: unknown")
+
+
+def test_the_commands_of_the_page_about_many_files_run(
+    swar: Swar, recording: Any, tmp_path: Path
+) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "enrol.md").read_text("utf-8")
+    section = page.partition("## Many files\n")[2]
+    commands = section.partition("```console\n")[2].partition("```")[0].splitlines()
+    swar("enroll", "Low", recording("a.wav", LOW))
+    for folder in ("DATA/low", "calls"):
+        (tmp_path / folder).mkdir(parents=True)
+        recording(f"{folder}/b.wav", LOW)
+        recording(f"{folder}/c.wav", HIGH)
+    Path("pairs.tsv").write_text("calls/b.wav\tcalls/c.wav\n")
+    for command in commands:
+        _, *words = shlex.split(command, comments=True)
+        assert swar(*(path for word in words for path in glob.glob(word) or [word]))[0] == 0
+    assert len(commands) == 3
+
+
+def test_embed_says_what_became_of_the_recordings(
+    swar: Swar, recording: Any, tmp_path: Path
+) -> None:
+    (tmp_path / "calls").mkdir()
+    recording("calls/a.wav", LOW)
+    recording("calls/short.wav", LOW, 1.0)
+    status, out, err = swar("embed", "calls", "--output", "calls.parquet")
+    assert (status, err) == (0, "")
+    assert out.splitlines() == [
+        "1 recording embedded: calls.parquet",
+        "not usable, without an embedding: too_short 1",
+    ]
+    status, out, _ = swar("embed", "calls", "--output", "calls.parquet", "--json")
+    assert json.loads(out)["statuses"] == {"ok": 1, "too_short": 1}
+    status, _, err = swar("embed", "absent", "--output", "calls.parquet")
+    assert (status, err.count("\n")) == (2, 1)

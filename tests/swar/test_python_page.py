@@ -8,6 +8,7 @@ import pytest
 import soundfile
 
 import swar
+from serving.embedding_file import embed_data
 from tests.serving.support_endpoint import ENDPOINTS, RATE, FakeModel, voice
 from tests.swar.support_pairs import write_pair
 
@@ -21,9 +22,13 @@ def test_the_examples_of_the_page_run(
     monkeypatch.chdir(tmp_path)
     for seed, name in enumerate(("a.mp3", "b.wav", "sita-1.wav", "sita-2.wav", "unknown.wav")):
         soundfile.write(name, voice(180.0, 4.0, seed=seed), RATE)
+    Path("calls").mkdir()
+    for seed in range(3):
+        soundfile.write(f"calls/{seed}.wav", voice(180.0, 4.0, seed=seed), RATE)
     pairs = Path("output/artifacts/SpectrogramPairGen/pairs/3/Split-eval/data")
     write_pair(pairs, "eval", 1, n_mels=64)
     with ENDPOINTS["grpc"](FakeModel()) as url, swar.Client(url) as client:
+        embed_data(client, "calls", Path("embeddings.parquet"), lambda done, of: None)
         monkeypatch.setattr(swar, "load", lambda: client)
         namespace: dict[str, Any] = {}
         for example in EXAMPLES:

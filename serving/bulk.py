@@ -1,0 +1,213 @@
+"""Many recordings and one model: a stream of answers, in which a bad recording is one of them.
+
+Only a request's recordings are in memory at a time, and of a list of pairs the embeddings that
+later pairs need.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import numpy as np
+
+from components import audio
+from components.errors import SwarError
+from components.pcm16 import pack_wav, to_pcm16
+from serving.answers import OK, Decision, Description, Embedding
+from serving.client import FILES_PER_REQUEST, Client
+from serving.recordings import printable
+
+if TYPE_CHECKING:  # their libraries take half a second to import
+    from serving.gallery import Gallery
+    from serving.recognition import Identification
+
+_BYTES_PER_REQUEST: Final = 2**26
+_PAIRS_AT_ONCE: Final = 32
+
+
+class Pair(NamedTuple):
+    """Two recordings to compare."""
+
+    a: Path
+    b: Path
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What was answered of a pair."""
+
+    pair: Pair
+    status_a: str
+    """"ok", or why the recording is not usable: the model's status, or why it is not decoded."""
+    status_b: str
+    decision: Decision | None
+    """None unless both are ok."""
+    model_digest: str
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What was answered of one of many recordings to identify."""
+
+    recording: str
+    """The path as it can be written."""
+    status: str
+    """"ok", or why the recording is not usable: the model's status, or why it is not decoded."""
+    identification: "Identification | None"
+    """None unless the status is ok."""
+    model_digest: str
+
+
+def read_pairs(source: Path) -> list[Pair]:
+    """The pairs of a list with two paths in a line, a tab between them. Empty lines are skipped.
+
+    Args:
+        source: a file in UTF-8, to whose folder the paths are relative.
+
+    Raises:
+        SwarError: names the line.
+        OSError: it cannot be read.
+    """
+    try:
+        text = source.read_text("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise SwarError(f"{source} is not UTF-8 at byte {error.start}: save it as UTF-8") from error
+    pairs = []
+    for number, line in enumerate(text.splitlines(), 1):
+        paths = [path.strip() for path in line.split("\t")]
+        if len(paths) == 2 and all(paths):
+            pairs.append(Pair(source.parent / paths[0], source.parent / paths[1]))
+        elif any(paths):
+            raise SwarError(
+                f"{source} line {number}: is not two paths with a tab between them (a list with "
+                "labels is what `swar evaluate --trials` takes)"
+            )
+    if not pairs:
+        raise SwarError(f"{source} holds no pair: write a line of two paths, a tab between them")
+    return pairs
+
+
+def verify_pairs(client: Client, pairs: Sequence[Pair]) -> Iterator[Comparison]:
+    """A comparison of each pair, in order; each file is decoded and embedded once.
+
+    Raises:
+        SwarError: as the client's methods, or another model answers than at first.
+    """
+    description = client.describe()
+    uses = Counter(path for pair in pairs for path in pair)
+    known: dict[Path, Embedding] = {}
+    for first in range(0, len(pairs), _PAIRS_AT_ONCE):
+        block = pairs[first : first + _PAIRS_AT_ONCE]
+        files = [path for pair in block for path in pair]
+        new = [path for path in dict.fromkeys(files) if path not in known]
+        known.update(zip(new, _embed_files(client, description, new), strict=True))
+        yield from _compared(client, block, known, description.model_digest)
+        for path in files:
+            uses[path] -= 1
+            if not uses[path]:
+                del known[path]
+
+
+def identify_each(
+    client: Client, gallery: "Gallery", recordings: Sequence[Path], *, top: int
+) -> Iterator[Answer]:
+    """An answer for each recording, in order.
+
+    Raises:
+        SwarError: as the client's and the gallery's methods, or another model answers than at
+            first.
+    """
+    from serving.recognition import identify_embedding
+
+    description = client.describe()
+    embeddings = _embed_files(client, description, recordings)
+    for recording, embedding in zip(recordings, embeddings, strict=True):
+        identification = None
+        if embedding.status == OK:
+            identification = identify_embedding(client, gallery, embedding, top=top)
+        yield Answer(printable(recording), embedding.status, identification, embedding.model_digest)
+
+
+def decode(
+    path: str | Path,
+    sample_rate: int,
+    start_seconds: float | None = None,
+    end_seconds: float | None = None,
+) -> bytes | str:
+    """The WAV that the model takes of a file or a cut of it, or the code of why there is none."""
+    try:
+        samples = audio.decode(
+            path, sample_rate=sample_rate, start_seconds=start_seconds, end_seconds=end_seconds
+        )
+    except audio.AudioError as error:
+        return error.reason
+    return pack_wav(to_pcm16(samples), sample_rate)
+
+
+def embed_each(
+    client: Client, description: Description, wavs: Iterable[bytes | str]
+) -> Iterator[Embedding]:
+    """An embedding for each of what `decode` gives, in order.
+
+    Args:
+        client: of the model.
+        description: what the model said of itself at first.
+        wavs: read as the answers are taken. In place of a WAV a status, which the embedding then
+            has, with NaNs.
+
+    Raises:
+        SwarError: as the client's methods, or another model answers than the one described.
+    """
+    for batch in _batches(wavs):
+        usable = [wav for wav in batch if isinstance(wav, bytes)]
+        embeddings = iter(client.embed_wavs(usable) if usable else ())
+        for wav in batch:
+            embedding = _unusable(wav, description) if isinstance(wav, str) else next(embeddings)
+            if embedding.model_digest != description.model_digest:
+                raise SwarError(
+                    f"another model answers at {client.url} than at first "
+                    f"({description.model_digest}): start the command again"
+                )
+            yield embedding
+
+
+def _embed_files(
+    client: Client, description: Description, files: Iterable[Path]
+) -> Iterator[Embedding]:
+    return embed_each(
+        client, description, (decode(file, description.sample_rate_hz) for file in files)
+    )
+
+
+def _unusable(status: str, description: Description) -> Embedding:
+    nothing = np.full(description.embedding_size, np.nan, np.float32)
+    return Embedding(nothing, np.nan, status, description.model_digest)
+
+
+def _batches(wavs: Iterable[bytes | str]) -> Iterator[list[bytes | str]]:
+    """What one request takes, each time; the same input is divided in the same way."""
+    batch: list[bytes | str] = []
+    for wav in wavs:
+        is_full = len(batch) == FILES_PER_REQUEST
+        if batch and (is_full or sum(map(len, batch)) + len(wav) > _BYTES_PER_REQUEST):
+            yield batch
+            batch = []
+        batch.append(wav)
+    if batch:
+        yield batch
+
+
+def _compared(
+    client: Client, pairs: Sequence[Pair], known: dict[Path, Embedding], model_digest: str
+) -> Iterator[Comparison]:
+    embeddings = [(known[pair.a], known[pair.b]) for pair in pairs]
+    usable = [(a.vector, b.vector) for a, b in embeddings if a.status == b.status == OK]
+    decisions: Iterator[Decision] = iter(())
+    if usable:
+        vectors_a, vectors_b = map(np.stack, zip(*usable, strict=True))
+        decisions = iter(client.score(vectors_a, vectors_b))
+    for pair, (a, b) in zip(pairs, embeddings, strict=True):
+        decision = next(decisions) if a.status == b.status == OK else None
+        yield Comparison(pair, a.status, b.status, decision, model_digest)
