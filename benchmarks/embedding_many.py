@@ -14,7 +14,7 @@ import soundfile
 from benchmarks.process_memory import GIBIBYTE, measured
 from components import audio
 from pipeline.cli import app
-from pipeline.sample_speech import write_sample_speech
+from pipeline.sample_data.speech import write_sample_speech
 
 RATE = 16_000
 SECONDS = 10
