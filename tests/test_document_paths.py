@@ -1,0 +1,24 @@
+"""The documents name files that exist."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PAGES = sorted([*ROOT.glob("docs/*.md"), *ROOT.glob("*/README.md"), ROOT / "README.md"])
+PACKAGES = "benchmarks|components|deploy|pipeline|pretrained|schemas|serving|swar|tests"
+# In backquotes and in links; a pattern or a placeholder is no file.
+NAMED = re.compile(rf"(?:`|\]\((?:\.\./)?)((?:{PACKAGES})/[\w./-]+\.\w+)(?=[`)#])")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_file_that_a_page_names_is_there(page: Path) -> None:
+    named = set(NAMED.findall(page.read_text("utf-8")))
+    assert sorted(name for name in named if not (ROOT / name).exists()) == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_relative_link_leads_to_a_file(page: Path) -> None:
+    links = re.findall(r"\]\((?!https?://|#|mailto:)([^)#\s]+)", page.read_text("utf-8"))
+    assert sorted(link for link in links if not (page.parent / link).exists()) == []
