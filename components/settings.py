@@ -253,6 +253,11 @@ class TrainerSettings(Settings):
     """What to start from: `base` (the released base model), `imagenet` (downloaded by Keras, the
     backbone only), `none` (random), a published model's folder, or a Keras weights file of a
     tower or of its backbone."""
+    starting_share: Fraction = 0.0
+    """Of the starting weights in the mean of these and the trained ones, which is monitored and
+    published; 0 is the trained ones alone. Keeps what the starting model knows beyond the data that
+    it is trained further on. Source: Wortsman et al., "Robust fine-tuning of zero-shot models",
+    CVPR 2022."""
     head: Literal["pooled", "statistics", "flatten"] = "pooled"
     """pooled: the mean over the feature map. statistics: mean and standard deviation over time.
     flatten: the feature map itself, as the article has it."""
@@ -309,6 +314,15 @@ class TrainerSettings(Settings):
     time_mask_frames: Count = 0
     frequency_mask_mels: Count = 0
     seed: GeneratorSeed = 0
+
+    @model_validator(mode="after")
+    def _starting_weights_are_worth_keeping(self) -> Self:
+        if self.starting_share and self.weights in ("none", "imagenet"):
+            raise ValueError(
+                f"starting_share {self.starting_share:g} would keep weights that know no voices: "
+                f"set it to 0, or weights to another than {self.weights}"
+            )
+        return self
 
     @model_validator(mode="after")
     def _spectrograms_are_augmented(self) -> Self:

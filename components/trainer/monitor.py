@@ -3,7 +3,7 @@
 import contextlib
 import logging
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 import keras
@@ -83,6 +83,27 @@ def averaged_weights(model: keras.Model) -> Iterator[None]:
         swap()
 
 
+@contextlib.contextmanager
+def mean_weights(
+    model: keras.Model, starting: Sequence[np.ndarray], starting_share: float
+) -> Iterator[None]:
+    """The mean of other weights and the model's own, in place of these."""
+    if not starting_share:
+        yield
+        return
+    own = model.get_weights()
+    model.set_weights(
+        [
+            starting_share * start + (1.0 - starting_share) * weight
+            for start, weight in zip(starting, own, strict=True)
+        ]
+    )
+    try:
+        yield
+    finally:
+        model.set_weights(own)
+
+
 class BestEpoch(NamedTuple):
     """The epoch that is kept so far."""
 
@@ -105,6 +126,8 @@ class TrialMonitor(keras.callbacks.Callback):
         embedder: of the tower that is trained.
         window_seconds: length of a window.
         epochs: of the training.
+        starting: the tower's weights before it.
+        starting_share: of these in what is monitored and kept.
 
     Attributes:
         best: None before the first epoch.
@@ -117,19 +140,24 @@ class TrialMonitor(keras.callbacks.Callback):
         embedder: WindowEmbedder,
         window_seconds: float,
         epochs: int,
+        starting: Sequence[np.ndarray] = (),
+        starting_share: float = 0.0,
     ) -> None:
         super().__init__()
         self._monitored = monitored
         self._embedder = embedder
         self._window_seconds = window_seconds
         self._epochs = epochs
+        self._starting = starting
+        self._starting_share = starting_share
         self.best: BestEpoch | None = None
         self.history: list[dict[str, float | None]] = []
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Adds `<split>_eer`, `<split>_mean_similar_distance`, ... to the epoch's logs."""
         logs = {} if logs is None else logs
-        with averaged_weights(self.model):
+        mean = mean_weights(self.model, self._starting, self._starting_share)
+        with averaged_weights(self.model), mean:
             for split, windows in self._monitored.items():
                 embedding = self._embedder(windows.spectrogram)
                 trials = all_trials(embedding, windows, self._window_seconds)

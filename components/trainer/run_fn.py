@@ -154,12 +154,20 @@ def _train(job: Job) -> tuple[keras.Model, dict[str, Any]]:
     with strategy.scope():
         tower = build_tower(settings, job.train_shape.n_mels, job.train_shape.only_frames)
         start(tower, settings, spectrogram, sample_rate)
+        starting = tower.get_weights()
         model = compile_training(tower, settings, spectrogram, sample_rate, steps, pairs)
     clock = InputClock()
     train_patterns = job.patterns[features.TRAIN]
     batches = data.training_batches(train_patterns, settings, job.train_shape, pairs)
     embedder = WindowEmbedder(tower)
-    monitor = TrialMonitor(_monitored(job), embedder, spectrogram.window_seconds, settings.epochs)
+    monitor = TrialMonitor(
+        _monitored(job),
+        embedder,
+        spectrogram.window_seconds,
+        settings.epochs,
+        starting,
+        settings.starting_share,
+    )
     with Checkpoints(job.checkpoints, model, monitor) as checkpoints:
         model.fit(
             clock.watch(batches),

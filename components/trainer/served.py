@@ -90,10 +90,13 @@ class ServedModel(tf.Module):
 
     def _verify(self, audio_a: tf.Tensor, audio_b: tf.Tensor) -> Answer:
         recordings = tf.size(audio_a)
-        tf.debugging.assert_equal(
+        check = tf.debugging.assert_equal(
             recordings, tf.size(audio_b), "audio_a and audio_b have not the same length"
         )
-        embedding, heard = self._embed_recordings(tf.concat([audio_a, audio_b], axis=0))
+        # Before anything else that fails then, with a message that says less.
+        with tf.control_dependencies([check]):
+            audio = tf.concat([audio_a, audio_b], axis=0)
+        embedding, heard = self._embed_recordings(audio)
         return self._score(embedding[:recordings], embedding[recordings:]) | {
             "status_a": heard.status[:recordings],
             "status_b": heard.status[recordings:],
@@ -120,14 +123,16 @@ class ServedModel(tf.Module):
         }
 
     def _score(self, embedding_a: tf.Tensor, embedding_b: tf.Tensor) -> Answer:
-        tf.debugging.assert_equal(
+        check = tf.debugging.assert_equal(
             tf.shape(embedding_a),
             tf.shape(embedding_b),
             "embedding_a and embedding_b have not the same length",
         )
+        with tf.control_dependencies([check]):
+            embedding = tf.concat([embedding_a, embedding_b], axis=0)
         pairs = tf.range(tf.shape(embedding_a)[0])
         distance = distances(
-            tf.concat([embedding_a, embedding_b], axis=0),
+            embedding,
             pairs,
             pairs + tf.size(pairs),
             self._normalisation,

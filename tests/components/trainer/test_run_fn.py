@@ -12,6 +12,7 @@ import tensorflow as tf
 from scipy.special import expit
 
 from components import spectrogram_codec
+from components.model_files import TOWER_WEIGHTS
 from components.settings import (
     AugmentationSettings,
     ServingSettings,
@@ -24,6 +25,7 @@ from components.trainer import run_fn as run_fn_module
 from components.trainer.monitor import averaged_weights
 from components.trainer.normalisation import CohortNormalisation, distances, voice_means
 from components.trainer.run_fn import run_fn
+from components.trainer.tower import build_tower
 from tests.bad_recordings import encoded, speech_like
 from tests.support_pairs import FRAMES, MELS, write_pairs
 
@@ -223,6 +225,32 @@ def test_the_moving_average_stands_in_and_goes_again():
     assert inside != weights[-1]
     with averaged_weights(model):
         assert float(model.get_weights()[0][0, 0]) == inside
+
+
+def test_the_mean_of_the_starting_and_the_trained_weights_is_published(tmp_path):
+    start = build_tower(SMALL, MELS, FRAMES)
+    start.save_weights(tmp_path / "start.weights.h5")
+    once = SMALL.model_copy(update={"weights": str(tmp_path / "start.weights.h5"), "epochs": 1})
+    published = {}
+    for share in (0.0, 0.25):
+        folder = tmp_path / str(share)
+        run_fn(arguments(folder, once.model_copy(update={"starting_share": share})))
+        tower = build_tower(SMALL, MELS, FRAMES)
+        tower.load_weights(folder / "model" / TOWER_WEIGHTS)
+        published[share] = tower.get_weights()
+    assert any(
+        not np.array_equal(*each) for each in zip(start.get_weights(), published[0.0], strict=True)
+    )
+    for began, trained, mean in zip(
+        start.get_weights(), published[0.0], published[0.25], strict=True
+    ):
+        np.testing.assert_allclose(mean, 0.25 * began + 0.75 * trained, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("weights", ["none", "imagenet"])
+def test_weights_that_know_no_voices_are_not_kept(weights):
+    with pytest.raises(ValueError, match=r"starting_share 0\.5 would keep weights that know no"):
+        TrainerSettings(weights=weights, starting_share=0.5)
 
 
 def test_distances_are_told_relative_to_the_training_voices(tmp_path):
