@@ -81,6 +81,17 @@ def _client(
     )
 
 
+def _check_present(*files: Path) -> None:
+    """Before a model is loaded, which takes seconds.
+
+    Raises:
+        SwarError: one of the files does not exist.
+    """
+    for file in files:
+        if not file.exists():
+            raise SwarError(f"{str(file)!r} does not exist: name another recording")
+
+
 @contextlib.contextmanager
 def _in_process(model: str) -> Iterator["Client"]:
     from serving.client import Client
@@ -222,6 +233,7 @@ def enroll_command(
     as_json: JsonOption = False,
 ) -> None:
     """Enrol a speaker, or add recordings to one."""
+    _check_present(*files)
     connection = _client(model, url, model_name, deadline)
     from serving import display, recognition
     from serving.gallery import Gallery
@@ -268,6 +280,7 @@ def verify_command(
         return
     if file_a is None or (file_b is None) == (speaker is None):
         raise typer.BadParameter("give a second recording or --speaker NAME, one of them")
+    _check_present(file_a, *([file_b] if file_b else []))
     connection = _client(model, url, model_name, deadline)
     from serving import display
 
@@ -324,6 +337,7 @@ def identify_command(
     if len(files) > 1:
         _identify_each(files, enrolled, top, connection, as_json=as_json)
         return
+    _check_present(*files)
     with connection as client:
         identification = recognition.identify(client, enrolled, files[0], top=top)
     display.identification(identification, as_json=as_json)

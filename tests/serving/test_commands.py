@@ -418,3 +418,22 @@ def test_embed_says_what_became_of_the_recordings(
     assert json.loads(out)["statuses"] == {"ok": 1, "too_short": 1}
     status, _, err = swar("embed", "absent", "--output", "calls.parquet")
     assert (status, err.count("\n")) == (2, 1)
+
+
+@pytest.mark.parametrize(
+    "arguments", [["verify", "here.wav", "missing.wav"], ["enroll", "Sita", "missing.wav"]]
+)
+def test_a_missing_recording_is_named_before_anything_heavy_is_loaded(
+    arguments: list[str], tmp_path: Path
+) -> None:
+    (tmp_path / "here.wav").touch()
+    code = (
+        "import sys, atexit; sys.argv[0] = 'swar'; from pipeline.cli import main;"
+        "heavy = {'tensorflow', 'lancedb'};"
+        "atexit.register(lambda: print(heavy & set(sys.modules))); main()"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, cwd=tmp_path
+    )
+    assert (ended.returncode, ended.stdout) == (2, "set()\n")
+    assert ended.stderr == ("swar: error: 'missing.wav' does not exist: name another recording\n")
