@@ -54,7 +54,8 @@ def run(data: str, output: Path) -> None:
 
 
 def _run_components(config: Config, data: str, output: Path) -> None:
-    beam = engine_beam_arguments(config.engine)
+    # The default of a minute ends the streams of a job that a busy machine takes longer for.
+    beam = [*engine_beam_arguments(config.engine), "--job_server_timeout=600"]
     speech, _ = run_speech(data, output, config.speech, beam)
     pairs = run_pairs(
         speech, output, config.speech.sample_rate, config.spectrogram, config.pairs, beam
