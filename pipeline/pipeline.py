@@ -12,7 +12,6 @@ from tfx.orchestration.data_types import RuntimeParameter
 from tfx.orchestration.pipeline import Pipeline
 
 from components import features
-from components.base_model import base_digest
 from components.baseline import Baseline, LatestOtherBlessedModelStrategy, make_baseline
 from components.evaluator.component import Evaluator
 from components.example_validator.component import ExampleValidator
@@ -99,6 +98,7 @@ def create_pipeline(
         required_splits=[features.TRAIN, features.CALIBRATION, *held_out],
     )
 
+    parent = parent_of(config.trainer, config.spectrogram, config.speech.sample_rate)
     trainer = make_trainer(
         pairs=pairs,
         schema=schema,
@@ -111,7 +111,7 @@ def create_pipeline(
         provenance={
             "config_digest": config.training_digest(),
             "code_digest": code_digest("components.trainer"),
-            **parent_of(config.trainer, config.spectrogram, config.speech.sample_rate),
+            **parent,
         },
         checkpoints=ways.checkpoints or os.path.join(output, "checkpoints"),
         vertex_job=ways.vertex_job,
@@ -126,7 +126,7 @@ def create_pipeline(
         baseline_model=baseline.outputs["model"] if baseline else None,
         settings=config.evaluator,
         splits=held_out,
-        base_digest=base_digest() if config.trainer.weights == BASE else None,
+        base_digest=parent["parent_digest"] if parent.get("parent") == BASE else None,
         code_digest=code_digest("components.evaluator"),
     )
     pusher = make_pusher(

@@ -60,7 +60,7 @@ class Answer:
     model_digest: str
 
 
-def read_pairs(source: Path) -> list[Pair]:
+def read_pair_list(source: Path) -> list[Pair]:
     """The pairs of a list with two paths in a line, a tab between them. Empty lines are skipped.
 
     Args:

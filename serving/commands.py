@@ -304,7 +304,7 @@ def _verify_pairs(
 ) -> None:
     from serving import bulk, display
 
-    parsed = bulk.read_pairs(pairs)
+    parsed = bulk.read_pair_list(pairs)
     all_usable = True
     with connection as client:
         for compared in bulk.verify_pairs(client, parsed):
