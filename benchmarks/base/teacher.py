@@ -1,19 +1,24 @@
 """Another encoder's embeddings of recordings, for `trainer.teacher`.
 
-`python -m benchmarks.base.teacher DATA FILE`: DATA is what `swar run --data` takes, FILE (.npz)
-gets an embedding of each recording as it is, undegraded. The encoder is Resemblyzer's (an LSTM
-trained with GE2E, 256 values, Apache-2.0): `pip install 'swar[peer]'`.
+`python -m benchmarks.base.teacher DATA FILE [--speed S]...`: DATA is what `swar run --data` takes,
+FILE (.npz) gets an embedding of each recording, undegraded, at each of the speeds (those of
+`pairs.train_speeds`, unless named). The encoder is Resemblyzer's (an LSTM trained with GE2E, 256
+values, Apache-2.0): `pip install 'swar[peer]'`.
 """
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import soxr
 from rich.progress import track
 
 from benchmarks.quality.peer import Resemblyzer
 from components import audio
 from components.errors import SwarError
+from components.settings import PairSettings
+from components.spectrogram_pair_gen.sampling import NORMAL_SPEED, Voice
 from components.speech_example_gen.sources import list_recordings
 from components.storage import open_locally
 from components.trainer.teacher import write
@@ -21,17 +26,23 @@ from components.trainer.teacher import write
 SAMPLE_RATE = 16_000
 
 
-def run(data: str, file: Path) -> tuple[int, list[str]]:
+def run(data: str, file: Path, speeds: Sequence[float]) -> tuple[int, list[str]]:
     """Writes the file.
 
+    Args:
+        data: what `swar run --data` takes.
+        file: ends in `.npz`.
+        speeds: to play each recording at.
+
     Returns:
-        How many recordings it has, and why others are not in it.
+        How many embeddings it has, and why others are not in it.
 
     Raises:
         SwarError: the encoder is not installed, or there are no such recordings.
     """
     teacher = Resemblyzer()
-    names, embeddings, left_out = [], [], []
+    speakers: list[str] = []
+    recordings, embeddings, left_out = [], [], []
     for item in track(list_recordings(data).recordings, "recordings"):
         try:
             with open_locally(item.path) as path:
@@ -39,10 +50,13 @@ def run(data: str, file: Path) -> tuple[int, list[str]]:
         except audio.AudioError as error:
             left_out.append(f"{item.recording}: {error}")
             continue
-        names.append(item.recording)
-        embeddings.append(teacher.embed_samples(samples))
-    write(file, names, np.stack(embeddings))
-    return len(names), left_out
+        for speed in speeds:
+            played = samples if speed == NORMAL_SPEED else soxr.resample(samples, speed, 1.0)
+            speakers.append(Voice(item.speaker, speed).name)
+            recordings.append(item.recording)
+            embeddings.append(teacher.embed_samples(played))
+    write(file, speakers, recordings, np.stack(embeddings))
+    return len(recordings), left_out
 
 
 def main() -> None:
@@ -50,12 +64,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.base.teacher")
     parser.add_argument("data", metavar="DATA")
     parser.add_argument("file", type=Path, metavar="FILE")
+    parser.add_argument("--speed", type=float, action="append", default=[], metavar="S")
     arguments = parser.parse_args()
     try:
-        count, left_out = run(arguments.data, arguments.file)
+        speeds = arguments.speed or PairSettings().train_speeds
+        count, left_out = run(arguments.data, arguments.file, speeds)
     except SwarError as error:
         parser.exit(2, f"{parser.prog}: error: {error}\n")
-    print(f"{arguments.file}: {count} recordings")
+    print(f"{arguments.file}: {count} embeddings")
     for why in left_out:
         print(f"left out: {why}")
 

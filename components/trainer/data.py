@@ -132,7 +132,8 @@ def training_batches(
             target = tf.strings.to_hash_bucket_fast(parsed[features.SPEAKER], SPEAKER_HASHES)
         if teacher is None:
             return parsed[features.SPECTROGRAM], target
-        return parsed[features.SPECTROGRAM], (target, teacher(parsed[features.RECORDING]))
+        taught = teacher(parsed[features.SPEAKER], parsed[features.RECORDING])
+        return parsed[features.SPECTROGRAM], (target, taught)
 
     batches = (
         pair_records(patterns)

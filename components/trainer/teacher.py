@@ -11,12 +11,18 @@ import tensorflow as tf
 from components.errors import SwarError
 from components.settings import TrainerSettings
 
+SPEAKER: Final = "speaker"
 RECORDING: Final = "recording"
 EMBEDDING: Final = "embedding"
+# Neither name has it: it is no character of a text.
+_SEPARATOR: Final = "\x1f"
 
 
 class Teacher:
-    """Looks up the embeddings of recordings, within a graph."""
+    """Looks up the embeddings of recordings, within a graph.
+
+    A recording at another speed has an embedding of its own, as it has a speaker of its own.
+    """
 
     def __init__(self, settings: TrainerSettings) -> None:
         """Reads `settings.teacher`.
@@ -27,18 +33,19 @@ class Teacher:
         self._path = settings.teacher
         try:
             with np.load(Path(settings.teacher or "")) as stored:
-                recording, embedding = stored[RECORDING], stored[EMBEDDING].astype(np.float32)
+                speaker, recording = stored[SPEAKER], stored[RECORDING]
+                embedding = stored[EMBEDDING].astype(np.float32)
         except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
             raise SwarError(
                 f"trainer.teacher {self._path!r} cannot be read: name a file of embeddings "
-                f"({EMBEDDING}, {RECORDING}), or null"
+                f"({SPEAKER}, {RECORDING}, {EMBEDDING}), or null"
             ) from error
         if embedding.shape != (len(recording), settings.embedding_size):
             raise SwarError(
                 f"trainer.teacher {self._path!r} holds {len(recording)} recordings and embeddings "
                 f"of {list(embedding.shape)}: set trainer.embedding_size to the teacher's"
             )
-        names = [str(name).encode() for name in recording]
+        names = [_SEPARATOR.join(pair).encode() for pair in zip(speaker, recording, strict=True)]
         # Around their own mean: an encoder whose values are never negative, as the usual ones' are,
         # has all voices in one corner, and the other losses have them all around.
         self._embedding = tf.constant(_of_length_1(embedding - embedding.mean(axis=0)))
@@ -46,13 +53,22 @@ class Teacher:
             tf.lookup.KeyValueTensorInitializer(names, tf.range(len(names), dtype=tf.int64)), -1
         )
 
-    def __call__(self, recording: tf.Tensor) -> tf.Tensor:
-        """float32 [N, D], of length 1, of string [N].
+    def __call__(self, speaker: tf.Tensor, recording: tf.Tensor) -> tf.Tensor:
+        """The embeddings of recordings.
 
-        Raises tf.errors.InvalidArgumentError, when it runs, where the file lacks one.
+        Args:
+            speaker: string [N], as `pairs` names them, at another speed another one.
+            recording: string [N].
+
+        Returns:
+            float32 [N, D], of length 1.
+
+        Raises:
+            tf.errors.InvalidArgumentError: when it runs: the file lacks one.
         """
-        row = self._row.lookup(recording)
-        unheard = tf.boolean_mask(recording, row < 0)
+        row = self._row.lookup(tf.strings.join([speaker, recording], _SEPARATOR))
+        missing = row < 0
+        unheard = tf.stack([tf.boolean_mask(each, missing) for each in (speaker, recording)])
         message = f"not in trainer.teacher {self._path}:"
         check = tf.debugging.Assert(tf.equal(tf.size(unheard), 0), [message, unheard])
         # In a graph, an operation; outside one it has raised already.
@@ -67,13 +83,16 @@ def _of_length_1(embedding: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     return directions
 
 
-def write(path: Path, recordings: list[str], embedding: npt.NDArray[np.float32]) -> None:
+def write(
+    path: Path, speakers: list[str], recordings: list[str], embedding: npt.NDArray[np.float32]
+) -> None:
     """Writes a file that `Teacher` reads.
 
     Args:
         path: ends in `.npz`.
+        speakers: [N], as `pairs` names them.
         recordings: [N], as `pairs` names them.
         embedding: float32 [N, D].
     """
-    named = {RECORDING: np.array(recordings), EMBEDDING: embedding.astype(np.float16)}
-    np.savez(path, allow_pickle=False, **named)
+    names = {SPEAKER: np.array(speakers), RECORDING: np.array(recordings)}
+    np.savez(path, allow_pickle=False, **names, **{EMBEDDING: embedding.astype(np.float16)})

@@ -6,6 +6,7 @@ import tensorflow as tf
 
 from components.errors import SwarError
 from components.settings import AugmentationSettings, TrainerSettings
+from components.spectrogram_pair_gen.sampling import Voice
 from components.trainer.data import TrainShape, training_batches
 from components.trainer.losses import TeacherLoss
 from components.trainer.run_fn import run_fn
@@ -13,21 +14,22 @@ from components.trainer.teacher import Teacher, write
 from tests.components.trainer.test_run_fn import SMALL, arguments
 from tests.support_pairs import FRAMES, MELS, write_pairs
 
+SPEAKERS = [f"s{number}" for number in range(6)]
 RECORDINGS = [f"r{number}" for number in range(6)]
 
 
-def taught(tmp_path, embedding=None, recordings=RECORDINGS, **update):
+def taught(tmp_path, embedding=None, **update):
     rng = np.random.default_rng(0)
     if embedding is None:
-        embedding = rng.uniform(0.0, 1.0, (len(recordings), 8)).astype(np.float32)
-    write(tmp_path / "teacher.npz", recordings, embedding)
+        embedding = rng.uniform(0.0, 1.0, (len(RECORDINGS), 8)).astype(np.float32)
+    write(tmp_path / "teacher.npz", SPEAKERS, RECORDINGS, embedding)
     return SMALL.model_copy(update={"teacher": str(tmp_path / "teacher.npz"), **update})
 
 
-def test_embeddings_are_found_by_the_recording_around_their_mean(tmp_path):
+def test_embeddings_are_found_by_speaker_and_recording_around_their_mean(tmp_path):
     embedding = np.random.default_rng(0).uniform(0.0, 1.0, (6, 8)).astype(np.float32)
     teacher = Teacher(taught(tmp_path, embedding))
-    found = teacher(tf.constant(["r3", "r0", "r3"])).numpy()
+    found = teacher(tf.constant(["s3", "s0", "s3"]), tf.constant(["r3", "r0", "r3"])).numpy()
     around = embedding - embedding.mean(axis=0)
     expected = (around / np.linalg.norm(around, axis=1, keepdims=True))[[3, 0, 3]]
     np.testing.assert_allclose(found, expected, atol=2e-3)
@@ -36,7 +38,20 @@ def test_embeddings_are_found_by_the_recording_around_their_mean(tmp_path):
 def test_a_recording_that_the_teacher_did_not_hear_is_named(tmp_path):
     teacher = Teacher(taught(tmp_path))
     with pytest.raises(tf.errors.InvalidArgumentError, match=r"not in trainer.teacher .*[\s\S]*r9"):
-        teacher(tf.constant(["r0", "r9"]))
+        teacher(tf.constant(["s0", "s9"]), tf.constant(["r0", "r9"]))
+
+
+def test_a_recording_at_another_speed_has_an_embedding_of_its_own(tmp_path):
+    voices = [Voice("s0"), Voice("s0", 0.9)]
+    rows = np.eye(2, 8, dtype=np.float32)
+    write(tmp_path / "teacher.npz", [voice.name for voice in voices], ["r0", "r0"], rows)
+    teacher = Teacher(SMALL.model_copy(update={"teacher": str(tmp_path / "teacher.npz")}))
+    names = tf.constant([voice.name for voice in voices])
+    found = teacher(names, tf.constant(["r0", "r0"])).numpy()
+    around = rows - rows.mean(axis=0)
+    np.testing.assert_allclose(found, around / np.linalg.norm(around, axis=1)[:, None], atol=2e-3)
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"not in trainer\.teacher"):
+        teacher(tf.constant([Voice("s0", 1.1).name]), tf.constant(["r0"]))
 
 
 def test_a_file_that_is_none_is_refused(tmp_path):
@@ -57,8 +72,10 @@ def test_batches_give_speaker_and_teacher_of_each_window(tmp_path):
     shape = TrainShape(MELS, FRAMES, FRAMES)
     windows, (speaker, target) = next(iter(training_batches(patterns, settings, shape, 8)))
     assert (len(windows), len(speaker), target.shape) == (16, 16, (16, 8))
-    names = tf.constant([f"r{int(window[0, 0])}" for window in windows])
-    np.testing.assert_array_equal(target, Teacher(settings)(names))
+    speakers, recordings = (
+        tf.constant([f"{letter}{int(window[0, 0])}" for window in windows]) for letter in "sr"
+    )
+    np.testing.assert_array_equal(target, Teacher(settings)(speakers, recordings))
 
 
 def test_the_loss_is_one_minus_the_cosine():
@@ -85,11 +102,10 @@ def test_a_tower_learns_from_its_teacher(tmp_path):
     model = tf.saved_model.load(str(tmp_path / "model"))
     teacher = Teacher(settings)
     apart = []
-    for number, name in enumerate(RECORDINGS):
+    for number, names in enumerate(zip(SPEAKERS, RECORDINGS, strict=True)):
         window = np.full((1, MELS, FRAMES), 40 * number + 4, np.uint8)
-        apart.append(
-            1.0 - float(tf.reduce_sum(model.embed_windows(window) * teacher(tf.constant([name]))))
-        )
+        target = teacher(*(tf.constant([name]) for name in names))
+        apart.append(1.0 - float(tf.reduce_sum(model.embed_windows(window) * target)))
     assert np.mean(apart) < 0.5
 
 
