@@ -19,15 +19,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from components.errors import SwarError
-from components.local_files import Reject, entries_of, entry_state
-from components.speech_example_gen.listing import (
+from components.recordings.files import Reject, entries_of, entry_state, is_remote, open_locally
+from components.recordings.listing import (
     Listing,
     NoSpeakerError,
     Recording,
     data_digest,
 )
-from components.speech_example_gen.sources import list_recordings
-from components.storage import is_remote, open_locally
+from components.recordings.sources import list_recordings
 from serving.answers import OK, Description, Embedding
 from serving.bulk import decode, embed_each
 from serving.client import Client

@@ -24,7 +24,7 @@ from components.conditions import CLEAN, choose_conditions
 from components.errors import SwarError
 from components.model_files import model_folder
 from components.published_model import PublishedModel
-from components.speech_example_gen.sources import Listing
+from components.recordings.sources import Listing
 from components.trials import DistinctDistances, equal_error_rate
 from components.verification.condition_trials import score_conditions, under_conditions
 from components.verification.trial_sampling import choose_trials

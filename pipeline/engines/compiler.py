@@ -15,8 +15,8 @@ from tfx.orchestration.data_types import RuntimeParameter
 from tfx.orchestration.kubeflow.v2 import kubeflow_v2_dag_runner
 
 from components.errors import SwarError
+from components.recordings.sources import data_digest, list_recordings
 from components.spectrogram_pair_gen.recorded_sounds import sounds_digest
-from components.speech_example_gen.sources import data_digest, list_recordings
 from pipeline.config import Config
 from pipeline.engines import vertex
 from pipeline.engines.beam_options import engine_beam_arguments

@@ -13,9 +13,9 @@ from components.conditions import CLEAN
 from components.errors import SwarError
 from components.model_files import card_settings, model_folder
 from components.published_model import PublishedModel
+from components.recordings.sources import Listing, Recording
+from components.recordings.splitting import unseen_speakers
 from components.settings import SpectrogramSettings, SpeechSettings
-from components.speech_example_gen.sources import Listing, Recording
-from components.speech_example_gen.splitting import unseen_speakers
 from components.verification.condition_trials import (
     ConditionTrials,
     score_conditions,

@@ -10,7 +10,7 @@ from components.audio import AudioError
 from components.errors import SwarError
 from components.model_files import model_folder
 from components.published_model import PublishedModel
-from components.speech_example_gen.sources import Listing, Recording
+from components.recordings.sources import Listing, Recording
 from components.trials import DISSIMILAR, SIMILAR
 from components.verification.scoring import score
 from components.verification.trial_list import ListedTrial, parse_trial_list

@@ -15,8 +15,8 @@ from components.conditions import CLEAN, CONDITIONS
 from components.errors import SwarError
 from components.model_files import read_card
 from components.published_model import PublishedModel
-from components.speech_example_gen.sources import Listing, data_digest, list_recordings
-from components.speech_example_gen.spans import is_pattern
+from components.recordings.sources import Listing, data_digest, list_recordings
+from components.recordings.spans import is_pattern
 from components.verification import utterances
 from components.verification.condition_metrics import measure_condition
 from components.verification.condition_trials import ConditionTrials

@@ -16,13 +16,12 @@ import numpy as np
 import numpy.typing as npt
 
 from components import audio
-from components.channels import channel_of
 from components.errors import SwarError
 from components.pcm16 import to_pcm16
+from components.recordings.cleaning import BLOCK_SECONDS, Cleaner, UnusableRecording, channel_of
+from components.recordings.files import open_locally
+from components.recordings.sources import Recording
 from components.settings import SpeechSettings
-from components.speech_example_gen.cleaning import BLOCK_SECONDS, Cleaner, UnusableRecording
-from components.speech_example_gen.sources import Recording
-from components.storage import open_locally
 from components.verification.utterances import Cut, Unused, Utterance, choose_stretches
 
 Pcm16 = npt.NDArray[np.int16]

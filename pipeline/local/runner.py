@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ml_metadata.proto import metadata_store_pb2
     from tfx.orchestration.pipeline import Pipeline
 
-    from components.speech_example_gen.sources import Listing
+    from components.recordings.sources import Listing
 
 ARTIFACTS = "artifacts"
 SUMMARY = "summary.json"
@@ -41,8 +41,8 @@ def run(config: Config, *, data: str, output: Path, beam_workers: int = 1) -> Ru
         SwarError: the input, the settings or the output folder are at fault.
         RunFailed: anything else ended the run; the log has the traceback.
     """
+    from components.recordings.sources import data_digest, list_recordings
     from components.spectrogram_pair_gen.recorded_sounds import sounds_digest
-    from components.speech_example_gen.sources import data_digest, list_recordings
     from pipeline.output.place import check_output
 
     data = data if "://" in data else os.path.abspath(data)

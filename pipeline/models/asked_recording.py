@@ -36,7 +36,7 @@ class AskedRecording:
             rejects: rows of `rejects.jsonl`.
         """
         rows = list(recordings)
-        # As components.speech_example_gen.survey words it.
+        # As components.speech_example_gen.planning words it.
         kept = {f"the same speech as {row['recording']!r}": row for row in rows}
         meant = {row["recording"] for row in rows if self._is(row["recording"], row["path"])}
         for reject in rejects:

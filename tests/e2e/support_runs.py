@@ -17,7 +17,7 @@ from ml_metadata.proto import metadata_store_pb2
 from tensorflow_metadata.proto.v0 import statistics_pb2
 from tfx.orchestration.metadata import sqlite_metadata_connection_config
 
-from components.speech_example_gen import survey
+from components.speech_example_gen import planning
 from pipeline import cli
 from pipeline.output import results
 
@@ -135,7 +135,7 @@ def swar_killed_at(point: KillPoint, argv: list[str], told: Path) -> None:
     """Runs `swar` in this process and kills it, as `kill -9` does; its output goes to `told`."""
     for name, descriptor in (("out", 1), ("err", 2)):
         os.dup2(os.open(told / name, os.O_CREAT | os.O_WRONLY | os.O_TRUNC), descriptor)
-    survey.SHARD_SECONDS = SHARD_SECONDS
+    planning.SHARD_SECONDS = SHARD_SECONDS
     _arm(point)
     sys.argv = ["swar", *argv]
     cli.main()

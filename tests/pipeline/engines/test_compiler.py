@@ -20,9 +20,9 @@ from tfx.extensions.google_cloud_ai_platform.trainer.executor import TRAINING_AR
 from tfx.utils import import_utils, json_utils
 
 from components.errors import SwarError
+from components.recordings.sources import data_digest, list_recordings
 from components.settings import AugmentationSettings
 from components.spectrogram_pair_gen.recorded_sounds import sounds_digest
-from components.speech_example_gen.sources import data_digest, list_recordings
 from pipeline.engines.compiler import compile_pipeline, run_parameters
 from tests.pipeline.engines.support_engines import (
     COMMON,

@@ -7,13 +7,13 @@ import keras
 import numpy as np
 import soundfile
 
+from components.recordings.sources import data_digest, list_recordings
 from components.settings import (
     ServingSettings,
     SpectrogramSettings,
     SpeechSettings,
     TrainerSettings,
 )
-from components.speech_example_gen.sources import data_digest, list_recordings
 from components.trainer.calibration import Calibration
 from components.trainer.export import export
 from components.trainer.recordings import FrontEnd

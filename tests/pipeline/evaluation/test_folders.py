@@ -18,8 +18,8 @@ from components.model_files import MODEL_CARD
 from components.nonspeech import nonspeech
 from components.pcm16 import pack_wav, to_pcm16
 from components.published_model import PublishedModel
-from components.speech_example_gen.sources import data_digest, list_recordings
-from components.speech_example_gen.splitting import unseen_speakers
+from components.recordings.sources import data_digest, list_recordings
+from components.recordings.splitting import unseen_speakers
 from components.verification import results
 from components.verification.results import read_trials
 from components.verification.slices import figures_of

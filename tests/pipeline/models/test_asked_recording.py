@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from components.speech_example_gen.listing import Recording
-from components.speech_example_gen.measures import Measures
-from components.speech_example_gen.survey import Surveyed, without_duplicates
+from components.recordings.acoustics import AcousticStatistics
+from components.recordings.listing import Recording
+from components.speech_example_gen.planning import RecordingSummary, without_duplicates
 from pipeline.models.asked_recording import AskedRecording
 
-MEASURES = Measures(*[0.0] * len(Measures.__dataclass_fields__))
+ACOUSTICS = AcousticStatistics(*[0.0] * len(AcousticStatistics.__dataclass_fields__))
 
 
 def _recording(name: str, path: str) -> Recording:
@@ -28,7 +28,7 @@ def _found(asked: str | Path, *named: tuple[str, str]) -> list[str]:
 
 def _kept_of(asked: str, *same_speech: tuple[str, str]) -> list[str]:
     """Asks where all recordings have the same speech, so that but the first one is trained on."""
-    surveyed = [Surveyed(_recording(*each), 9, "digest", MEASURES) for each in same_speech]
+    surveyed = [RecordingSummary(_recording(*each), 9, "digest", ACOUSTICS) for each in same_speech]
     kept, rejects = without_duplicates(surveyed)
     rows = _rows(*((item.recording.recording, item.recording.path) for item in kept))
     found = AskedRecording(asked).among(rows, [asdict(reject) for reject in rejects])

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from components.errors import SwarError
-from components.speech_example_gen.sources import list_recordings
+from components.recordings.sources import list_recordings
 
 
 @pytest.mark.parametrize(

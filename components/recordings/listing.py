@@ -2,11 +2,17 @@
 
 import hashlib
 import json
+import math
+import os
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
+from itertools import pairwise
+from typing import NamedTuple
+
+from apache_beam.io.filesystems import FileSystems
 
 from components.errors import SwarError
-from components.local_files import Reject
-from components.speech_example_gen.spans import Span
+from components.recordings.files import Reject
 
 
 @dataclass(frozen=True)
@@ -26,6 +32,17 @@ class Recording:
     """Seconds since 1970; None where the filesystem does not tell."""
     session: str | None = None
     """What the speaker's recordings of one occasion share; None where that is not known."""
+
+
+@dataclass(frozen=True, order=True)
+class Span:
+    """One of the folders, or manifests, that a pattern stands for."""
+
+    number: int
+    """TFX's: as written, or days since 1970-01-01."""
+    name: str
+    """Below the pattern's fixed part, the same wherever that lies."""
+    path: str
 
 
 @dataclass(frozen=True)
@@ -70,4 +87,40 @@ def no_speaker(data: str) -> NoSpeakerError:
     """What is told of an input without anybody in it."""
     return NoSpeakerError(
         f"{data!r} holds no speaker's folder: lay it out as <speaker>/<recording>"
+    )
+
+
+class _FileSegment(NamedTuple):
+    file: str
+    start_seconds: float
+    end_seconds: float
+    recording: str
+
+
+def check_cuts(recordings: Iterable[Recording]) -> None:
+    """Refuses cuts of a file that share a part of it, whoever speaks: it could lie in two splits.
+
+    The same segment twice is left to whoever hears it: a duplicate, or audio of two speakers.
+
+    Raises:
+        SwarError: two cuts overlap.
+    """
+    listed = list(recordings)
+    if all(item.start_seconds is item.end_seconds is None for item in listed):
+        return
+    for one, other in pairwise(sorted(map(_segment, listed))):
+        is_same = one[:3] == other[:3]
+        if one.file == other.file and other.start_seconds < one.end_seconds and not is_same:
+            raise SwarError(
+                f"{one.recording!r} and {other.recording!r} overlap: correct their seconds"
+            )
+
+
+def _segment(item: Recording) -> _FileSegment:
+    is_local = FileSystems.get_scheme(item.path) is None
+    return _FileSegment(
+        os.path.realpath(item.path) if is_local else item.path,
+        item.start_seconds or 0.0,
+        math.inf if item.end_seconds is None else item.end_seconds,
+        item.recording,
     )

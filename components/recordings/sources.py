@@ -12,7 +12,8 @@ from pathlib import Path
 from apache_beam.io.filesystems import FileSystems
 
 from components.errors import SwarError
-from components.local_files import (
+from components.recordings import tables
+from components.recordings.files import (
     HIDDEN,
     File,
     Reject,
@@ -20,21 +21,22 @@ from components.local_files import (
     entry_state,
     files_below,
     hidden,
+    is_remote,
+    read_text,
+    remote_files,
     state,
 )
-from components.speech_example_gen import tables
-from components.speech_example_gen.cuts import check_cuts
-from components.speech_example_gen.listing import (
+from components.recordings.listing import (
     Found,
     Listing,
     Recording,
+    Span,
+    check_cuts,
     data_digest,
     no_speaker,
 )
-from components.speech_example_gen.span_sources import spans_of
-from components.speech_example_gen.spans import Span, is_pattern
-from components.speech_example_gen.tables import SPEAKERS_FILE, speaker_name
-from components.storage import is_remote, read_text, remote_files
+from components.recordings.spans import is_pattern, spans_of
+from components.recordings.tables import SPEAKERS_FILE, speaker_name
 
 __all__ = ["Listing", "Recording", "Reject", "data_digest", "list_recordings"]
 

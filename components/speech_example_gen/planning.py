@@ -6,28 +6,28 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from components.errors import SwarError
-from components.local_files import SPEAKER_WITHOUT_SPEECH
+from components.recordings.acoustics import AcousticStatistics
+from components.recordings.files import SPEAKER_WITHOUT_SPEECH
+from components.recordings.sources import Recording, Reject
+from components.recordings.splitting import Piece, held_out_speakers, split_speaker
 from components.settings import SpeechSettings
-from components.speech_example_gen.measures import Measures
-from components.speech_example_gen.sources import Recording, Reject
-from components.speech_example_gen.splitting import Piece, held_out_speakers, split_speaker
 
 SHARD_SECONDS = 600
 NAMES_IN_A_MESSAGE = 10
 
 
 @dataclass(frozen=True)
-class Surveyed:
+class RecordingSummary:
     """A usable recording."""
 
     recording: Recording
     speech_samples: int
     digest: str  # of the cleaned speech
-    measures: Measures
+    acoustics: AcousticStatistics
 
 
 @dataclass(frozen=True)
-class Work:
+class RecordingPlan:
     """A recording and the pieces to write of it."""
 
     recording: Recording
@@ -35,8 +35,8 @@ class Work:
 
 
 def without_duplicates(
-    surveyed: Iterable[Surveyed],
-) -> tuple[list[Surveyed], list[Reject]]:
+    summaries: Iterable[RecordingSummary],
+) -> tuple[list[RecordingSummary], list[Reject]]:
     """Keeps the first of recordings with the same speech.
 
     Raises:
@@ -44,7 +44,7 @@ def without_duplicates(
     """
     first: dict[str, Recording] = {}
     kept, rejects = [], []
-    for item in sorted(surveyed, key=lambda item: item.recording.recording):
+    for item in sorted(summaries, key=lambda item: item.recording.recording):
         original = first.setdefault(item.digest, item.recording)
         if original is item.recording:
             kept.append(item)
@@ -65,9 +65,9 @@ def without_duplicates(
     return kept, rejects
 
 
-def without_speech(surveyed: Iterable[Surveyed], speakers: Iterable[str]) -> list[Reject]:
+def without_speech(summaries: Iterable[RecordingSummary], speakers: Iterable[str]) -> list[Reject]:
     """A reject for every speaker whom the input names and who has no usable recording."""
-    usable = {item.recording.speaker for item in surveyed}
+    usable = {item.recording.speaker for item in summaries}
     return [
         Reject(speaker, SPEAKER_WITHOUT_SPEECH, None, "this speaker has no usable recording")
         for speaker in sorted(set(speakers) - usable)
@@ -84,7 +84,7 @@ def check_rejects(
 
     Args:
         rejects: everything that was not used.
-        recordings: every recording that was surveyed.
+        recordings: every recording that was read.
         speakers: all that the input names.
         settings: holds `max_reject_fraction`.
 
@@ -94,8 +94,8 @@ def check_rejects(
     """
     bound = settings.max_reject_fraction
     counted = [reject for reject in rejects if reject.counts]
-    surveyed = {recording.recording for recording in recordings}
-    total = len(surveyed | {reject.file for reject in counted})
+    read = {recording.recording for recording in recordings}
+    total = len(read | {reject.file for reject in counted})
     if len(counted) > bound * total:
         names = _first_names([f"{reject.file!r} ({reject.reason})" for reject in counted])
         raise SwarError(
@@ -118,12 +118,12 @@ def _first_names(names: Sequence[str]) -> str:
 
 
 def plan(
-    surveyed: Sequence[Surveyed], speakers: Iterable[str], settings: SpeechSettings
-) -> list[Work]:
+    summaries: Sequence[RecordingSummary], speakers: Iterable[str], settings: SpeechSettings
+) -> list[RecordingPlan]:
     """Assigns every sample of cleaned speech to a split.
 
     Args:
-        surveyed: the usable recordings.
+        summaries: the usable recordings.
         speakers: all that the input names, also those without a usable recording.
         settings: the fractions.
 
@@ -134,7 +134,7 @@ def plan(
         SwarError: there are too few speakers with speech.
     """
     by_speaker: dict[str, dict[str, int]] = defaultdict(dict)
-    for item in surveyed:
+    for item in summaries:
         by_speaker[item.recording.speaker][item.recording.recording] = item.speech_samples
     if len(by_speaker) < 2:
         raise SwarError(f"{len(by_speaker)} speaker(s) in the input: verification needs at least 2")
@@ -143,15 +143,17 @@ def plan(
     pieces: dict[str, list[Piece]] = {}
     for speaker, lengths in by_speaker.items():
         pieces |= split_speaker(lengths, held_out.get(speaker), settings)
-    ordered = sorted(surveyed, key=lambda item: item.recording.recording)
-    return [Work(item.recording, tuple(pieces[item.recording.recording])) for item in ordered]
+    ordered = sorted(summaries, key=lambda item: item.recording.recording)
+    return [
+        RecordingPlan(item.recording, tuple(pieces[item.recording.recording])) for item in ordered
+    ]
 
 
 def rows(
-    surveyed: Iterable[Surveyed], work: Iterable[Work], sample_rate: int
+    summaries: Iterable[RecordingSummary], work: Iterable[RecordingPlan], sample_rate: int
 ) -> Iterator[dict[str, Any]]:
     """What `recordings.jsonl` says of every recording that is used, in the order of the work."""
-    known = {item.recording.recording: item for item in surveyed}
+    known = {item.recording.recording: item for item in summaries}
     for item in work:
         recording = item.recording
         seconds: defaultdict[str, float] = defaultdict(float)
@@ -165,13 +167,13 @@ def rows(
             "gender": recording.gender,
             "digest": found.digest,
             "splits": {split: round(value, 3) for split, value in seconds.items()},
-            **asdict(found.measures),
+            **asdict(found.acoustics),
         }
 
 
-def shards(work: Sequence[Work], sample_rate: int) -> list[list[Work]]:
+def shards(work: Sequence[RecordingPlan], sample_rate: int) -> list[list[RecordingPlan]]:
     """Groups neighbouring recordings into files of about `SHARD_SECONDS` of speech."""
-    groups: list[list[Work]] = []
+    groups: list[list[RecordingPlan]] = []
     room = 0
     for item in work:
         if room <= 0:

@@ -6,10 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from components import local_files
 from components.errors import SwarError
-from components.speech_example_gen import span_sources
-from components.speech_example_gen.sources import data_digest, list_recordings
+from components.recordings import files, spans
+from components.recordings.sources import data_digest, list_recordings
 
 DAYS = "{YYYY}-{MM}-{DD}"
 
@@ -157,9 +156,9 @@ def test_a_folder_on_the_way_that_cannot_be_listed_is_told(
     def refusing(folder: Path) -> list[Path]:
         if folder.name == "8":
             raise SwarError(f"{folder} cannot be listed")
-        return local_files.entries_of(folder)
+        return files.entries_of(folder)
 
-    monkeypatch.setattr(span_sources, "entries_of", refusing)
+    monkeypatch.setattr(spans, "entries_of", refusing)
     (reject,) = list_recordings(str(tmp_path / "{SPAN}/speech")).rejects
     assert (reject.file, reject.reason) == ("8", "unreadable")
 

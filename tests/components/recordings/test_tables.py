@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from components.errors import SwarError
-from components.speech_example_gen.tables import parse_manifest, parse_speakers
+from components.recordings.tables import parse_manifest, parse_speakers
 
 cell = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=12)
 filled = cell.filter(lambda text: bool(text.strip()))

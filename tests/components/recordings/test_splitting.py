@@ -7,12 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from components.errors import SwarError
-from components.settings import SpeechSettings
-from components.speech_example_gen.splitting import (
+from components.recordings.splitting import (
     held_out_speakers,
     split_speaker,
     unseen_speakers,
 )
+from components.settings import SpeechSettings
 
 RATE_10 = SpeechSettings.model_construct(
     sample_rate=10, max_piece_seconds=6.0, train_fraction=0.72, calibration_fraction=0.08

@@ -1,24 +1,41 @@
 """One recording, from file to cleaned 16-bit speech, in memory that its length does not change."""
 
 import hashlib
+import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import IO, NoReturn
+from typing import IO, Final, NoReturn
 
 import numpy as np
 import tensorflow as tf
 
 from components import audio, frontend
-from components.channels import channel_of
+from components.recordings.files import open_locally
+from components.recordings.sources import Recording
 from components.settings import SpeechSettings
 from components.speech_detection import detector_of
-from components.speech_example_gen.sources import Recording
 from components.speech_gate import SpeechGate
-from components.storage import open_locally
 
 BLOCK_SECONDS = 60
+TELEPHONE: Final = "telephone"
+WIDEBAND: Final = "wideband"
+UNKNOWN: Final = "unknown"
+CHANNELS: Final = (TELEPHONE, WIDEBAND, UNKNOWN)
+TELEPHONE_RATE_HZ: Final = 8_000
+
+
+def channel_of(path: str | os.PathLike[str]) -> str:
+    """The channel of a file by its own rate: up to 8 kHz it is a telephone's.
+
+    Returns:
+        One of CHANNELS; "unknown" where only ffmpeg knows the file's format.
+    """
+    sample_rate = audio.own_sample_rate(path)
+    if sample_rate is None:
+        return UNKNOWN
+    return TELEPHONE if sample_rate <= TELEPHONE_RATE_HZ else WIDEBAND
 
 
 class UnusableRecording(Exception):
@@ -36,7 +53,7 @@ class CleanedRecording:
 
     pcm16: np.ndarray  # int16 [samples], a memory map
     ranges: np.ndarray  # int64 [n, 2], samples
-    channel: str  # one of channels.CHANNELS
+    channel: str  # one of CHANNELS
 
     @property
     def speech_samples(self) -> int:

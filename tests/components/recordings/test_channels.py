@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from components.channels import channel_of
+from components.recordings.cleaning import channel_of
 
 
 @pytest.mark.parametrize(

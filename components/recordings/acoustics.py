@@ -6,7 +6,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from components.speech_example_gen.cleaning import BLOCK_SECONDS, CleanedRecording
+from components.recordings.cleaning import BLOCK_SECONDS, CleanedRecording
 
 FRAME_SECONDS: Final = 0.032
 TELEPHONE_HZ: Final = 3_400
@@ -17,7 +17,7 @@ FLOOR_DB: Final = -96.0
 
 
 @dataclass(frozen=True)
-class Measures:
+class AcousticStatistics:
     """Of one recording, after normalising to the peak and without the silence."""
 
     speech_seconds: float
@@ -31,8 +31,8 @@ class Measures:
     """Power above 3,400 Hz against all of it: a telephone has little."""
 
 
-def measure(cleaned: CleanedRecording, sample_rate: int) -> Measures:
-    """Measures a recording block by block, in memory that its length does not change."""
+def acoustics_of(cleaned: CleanedRecording, sample_rate: int) -> AcousticStatistics:
+    """AcousticStatistics a recording block by block, in memory that its length does not change."""
     size = round(FRAME_SECONDS * sample_rate)
     window = np.hanning(size).astype(np.float32)
     is_treble = np.fft.rfftfreq(size, 1 / sample_rate) > TELEPHONE_HZ
@@ -46,7 +46,7 @@ def measure(cleaned: CleanedRecording, sample_rate: int) -> Measures:
         power += np.sum(np.square(np.abs(np.fft.rfft(frames * window)), dtype=np.float64), axis=0)
     mean_squares = np.concatenate(levels)
     energy = float(np.sum(mean_squares)) * size
-    return Measures(
+    return AcousticStatistics(
         speech_seconds=cleaned.speech_samples / sample_rate,
         kept_fraction=cleaned.kept_fraction,
         level_dbfs=_decibels(energy / cleaned.speech_samples),

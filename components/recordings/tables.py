@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from components.errors import SwarError
-from components.local_files import Reject
+from components.recordings.files import Reject
 
 SPEAKERS_FILE: Final = "SPEAKERS.tsv"
 _MANIFESTS: Final = (".csv", ".tsv")

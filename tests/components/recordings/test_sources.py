@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from components import audio
 from components.errors import SwarError
-from components.speech_example_gen.sources import (
+from components.recordings.sources import (
     Listing,
     Recording,
     data_digest,

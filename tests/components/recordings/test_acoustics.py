@@ -3,16 +3,16 @@
 import numpy as np
 import pytest
 
-from components.speech_example_gen.cleaning import CleanedRecording
-from components.speech_example_gen.measures import FLOOR_DB, Measures, measure
+from components.recordings.acoustics import FLOOR_DB, AcousticStatistics, acoustics_of
+from components.recordings.cleaning import CleanedRecording
 
 RATE = 16_000
 
 
-def _measured(samples: np.ndarray, kept: float = 1.0) -> Measures:
+def _measured(samples: np.ndarray, kept: float = 1.0) -> AcousticStatistics:
     pcm16 = np.round(samples * 32767).astype(np.int16)
     end = round(kept * len(pcm16))
-    return measure(CleanedRecording(pcm16, np.array([[0, end]]), "wideband"), RATE)
+    return acoustics_of(CleanedRecording(pcm16, np.array([[0, end]]), "wideband"), RATE)
 
 
 def _tone(hertz: float, seconds: float = 70.0) -> np.ndarray:

@@ -3,8 +3,8 @@ from pathlib import Path
 import pytest
 
 from components.errors import SwarError
-from components.speech_example_gen.sources import Recording, list_recordings
-from components.storage import open_locally
+from components.recordings.files import open_locally
+from components.recordings.sources import Recording, list_recordings
 from tests.support_bucket import BucketFileSystem
 
 
