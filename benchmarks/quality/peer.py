@@ -25,11 +25,10 @@ from components.errors import SwarError
 from components.model_files import model_folder
 from components.published_model import PublishedModel
 from components.recordings.sources import Listing
-from components.trials import DistinctDistances, equal_error_rate
-from components.verification.condition_trials import score_conditions, under_conditions
-from components.verification.trial_sampling import choose_trials
-from components.verification.trial_table import Embeddings, trial_table
-from components.verification.utterances import OK, Cut, Embedded, Model, embed
+from components.verification.error_rates import DistinctDistances, equal_error_rate
+from components.verification.robustness import score_conditions, under_conditions
+from components.verification.trials import Embeddings, choose_trials, trial_table
+from components.verification.utterances import OK, Cut, EmbeddedUtterances, Model, embed
 from pipeline.evaluation.folders import front_end
 from pipeline.evaluation.scoring import EvaluationSettings, list_sets, name_sets
 from pipeline.evaluation.speech import Cutter
@@ -38,8 +37,8 @@ SETTINGS = EvaluationSettings()
 KEYS = ["condition", "changed_sides", "utterance_a", "utterance_b"]
 
 
-class Heard(NamedTuple):
-    """See `components.verification.utterances.Heard`."""
+class EmbedOutput(NamedTuple):
+    """See `components.verification.utterances.EmbedOutput`."""
 
     embedding: Embeddings
     speech_seconds: npt.NDArray[np.float32]
@@ -65,11 +64,11 @@ class Resemblyzer:
         self._prepare = resemblyzer.preprocess_wav
         self._encoder = resemblyzer.VoiceEncoder("cpu", verbose=False)
 
-    def embed(self, wavs: Sequence[bytes]) -> Heard:
+    def embed(self, wavs: Sequence[bytes]) -> EmbedOutput:
         """Embeds N WAVs."""
         rows = [self._prepare(*soundfile.read(io.BytesIO(wav), dtype="float32")) for wav in wavs]
         size = self._encoder.linear.out_features
-        return Heard(
+        return EmbedOutput(
             np.stack(
                 [
                     self._encoder.embed_utterance(row) if len(row) else np.full(size, np.nan)
@@ -165,14 +164,16 @@ def _sounds(
     return [group for group in groups if group], seconds
 
 
-def _clean(embedded: Embedded) -> Embedded:
+def _clean(embedded: EmbeddedUtterances) -> EmbeddedUtterances:
     rows = (embedded.utterances["condition"] == CLEAN).to_numpy()
-    return Embedded(embedded.utterances[rows], embedded.embeddings[rows], [])
+    return EmbeddedUtterances(embedded.utterances[rows], embedded.embeddings[rows], [])
 
 
-def _only(embedded: Embedded, names: set[str]) -> Embedded:
+def _only(embedded: EmbeddedUtterances, names: set[str]) -> EmbeddedUtterances:
     rows = embedded.utterances["utterance"].isin(names).to_numpy()
-    return Embedded(embedded.utterances[rows], embedded.embeddings[rows], embedded.unusable)
+    return EmbeddedUtterances(
+        embedded.utterances[rows], embedded.embeddings[rows], embedded.unusable
+    )
 
 
 def _eer(label: pd.Series, distance: pd.Series) -> float:

@@ -13,7 +13,16 @@ import tensorflow as tf
 from components import features
 from components.trainer.data import Windows
 from components.trainer.tower import all_pairs_distance
-from components.trials import DISSIMILAR, SIMILAR, TrialHistogram, equal_error_rate, mean_distance
+from components.verification.error_rates import (
+    EER,
+    MEAN_NONTARGET_DISTANCE,
+    MEAN_TARGET_DISTANCE,
+    NONTARGET,
+    TARGET,
+    TrialHistogram,
+    equal_error_rate,
+    mean_distance,
+)
 
 EMBED_BATCH: Final = 128
 progress = logging.getLogger("swar.progress")
@@ -34,7 +43,7 @@ def all_trials(embedding: np.ndarray, windows: Windows, window_seconds: float) -
     )
     first, second = first[~overlaps], second[~overlaps]
     same = windows.speaker[first] == windows.speaker[second]
-    return TrialHistogram.of(np.where(same, SIMILAR, DISSIMILAR), distance[first, second])
+    return TrialHistogram.of(np.where(same, TARGET, NONTARGET), distance[first, second])
 
 
 class WindowEmbedder:
@@ -161,10 +170,10 @@ class TrialMonitor(keras.callbacks.Callback):
             for split, windows in self._monitored.items():
                 embedding = self._embedder(windows.spectrogram)
                 trials = all_trials(embedding, windows, self._window_seconds)
-                logs[f"{split}_eer"] = equal_error_rate(trials)
-                logs[f"{split}_mean_similar_distance"] = mean_distance(trials, SIMILAR)
-                logs[f"{split}_mean_dissimilar_distance"] = mean_distance(trials, DISSIMILAR)
-            eer = logs[f"{features.CALIBRATION}_eer"]
+                logs[f"{split}_{EER}"] = equal_error_rate(trials)
+                logs[f"{split}_{MEAN_TARGET_DISTANCE}"] = mean_distance(trials, TARGET)
+                logs[f"{split}_{MEAN_NONTARGET_DISTANCE}"] = mean_distance(trials, NONTARGET)
+            eer = logs[f"{features.CALIBRATION}_{EER}"]
             if self.best is None or not self.best.eer < eer:
                 self.best = BestEpoch(epoch, eer, self.model.get_weights())
         numbers = {name: float(value) for name, value in logs.items()}
@@ -177,9 +186,9 @@ class TrialMonitor(keras.callbacks.Callback):
             self._epochs,
             logs["loss"],
             100.0 * eer,
-            100.0 * logs[f"{features.EVAL}_eer"],
-            logs[f"{features.EVAL}_mean_similar_distance"],
-            logs[f"{features.EVAL}_mean_dissimilar_distance"],
+            100.0 * logs[f"{features.EVAL}_{EER}"],
+            logs[f"{features.EVAL}_{MEAN_TARGET_DISTANCE}"],
+            logs[f"{features.EVAL}_{MEAN_NONTARGET_DISTANCE}"],
         )
 
     def restore_best(self) -> int:

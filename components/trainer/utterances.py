@@ -29,8 +29,8 @@ class Utterances(NamedTuple):
 
 
 @dataclass(frozen=True)
-class HeardWindows:
-    """Windows as a tower hears them.
+class EmbeddedWindows:
+    """Windows and a tower's embeddings of them.
 
     embedding: float32 [windows, D].
     windows: whose they are.

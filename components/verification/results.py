@@ -10,10 +10,9 @@ import pandas as pd
 
 from components.errors import SwarError
 from components.new_folder import new_folder
-from components.verification.condition_metrics import ConditionMetrics
 from components.verification.identification import Identification
-from components.verification.nonspeech_trials import NonSpeechMetrics
-from components.verification.slices import SliceFigures
+from components.verification.robustness import ConditionMetrics, NonSpeechMetrics
+from components.verification.slices import SliceMetrics
 from components.verification.utterances import Unused
 
 SCORES_FILE: Final = "scores.parquet"
@@ -59,7 +58,7 @@ class Evaluation:
     selections: tuple[Selection, ...]
     rejected_recordings: tuple[Unused, ...]
     unusable_utterances: tuple[Unused, ...]
-    slices: tuple[SliceFigures, ...]
+    slices: tuple[SliceMetrics, ...]
     conditions: tuple[ConditionMetrics, ...]
     nonspeech: tuple[NonSpeechMetrics, ...]
     identification: tuple[Identification, ...]

@@ -3,15 +3,14 @@
 import numpy as np
 import pandas as pd
 
-from components.trials import SIMILAR
+from components.verification.error_rates import TARGET
 from components.verification.results import Selection
-from components.verification.trial_sampling import ChosenTrials
-from components.verification.trial_table import similar_within_recording, trial_table
-from components.verification.utterances import Embedded, Model
+from components.verification.trials import ChosenTrials, targets_within_recording, trial_table
+from components.verification.utterances import EmbeddedUtterances, Model
 
 
 def score(
-    embedded: Embedded,
+    embedded: EmbeddedUtterances,
     chosen: ChosenTrials,
     model: Model,
     *,
@@ -29,18 +28,18 @@ def score(
         chosen.label,
         model.score,
     )
-    similar = int(np.sum(chosen.label == SIMILAR))
+    targets = int(np.sum(chosen.label == TARGET))
     selection = Selection(
         set=set_name,
         duration_seconds=duration_seconds,
         speakers=int(utterances["speaker"].nunique()),
         utterances=len(utterances),
         utterances_possible=utterances_possible,
-        similar=similar,
-        similar_possible=chosen.similar_possible,
-        similar_within_recording=similar_within_recording(trials),
-        dissimilar=len(trials) - similar,
-        dissimilar_possible=chosen.dissimilar_possible,
+        similar=targets,
+        similar_possible=chosen.target_possible,
+        similar_within_recording=targets_within_recording(trials),
+        dissimilar=len(trials) - targets,
+        dissimilar_possible=chosen.nontarget_possible,
         least_heard_seconds=float(utterances["speech_seconds"].min()),
         most_heard_seconds=float(utterances["speech_seconds"].max()),
     )

@@ -11,13 +11,13 @@ import pandas as pd
 
 from components.conditions import CLEAN
 from components.pcm16 import pack_wav
-from components.verification.trial_table import UTTERANCE_COLUMNS, Embeddings
+from components.verification.trials import UTTERANCE_COLUMNS, Embeddings
 
 OK: Final = "ok"
 
 
 class Utterance(NamedTuple):
-    """What is known of an utterance before the model hears it; see `trial_table`."""
+    """What is known of an utterance before the model embeds it; see `trial_table`."""
 
     set: str
     duration_seconds: float
@@ -52,8 +52,8 @@ class Cut(NamedTuple):
     sample_rate: int
 
 
-class Heard(Protocol):
-    """What a model says about N recordings."""
+class EmbedOutput(Protocol):
+    """What a model's signature `embed` answers about N recordings."""
 
     @property
     def embedding(self) -> Embeddings:
@@ -69,9 +69,9 @@ class Heard(Protocol):
 
 
 class Model(Protocol):
-    """What hears utterances and compares them, such as a PublishedModel."""
+    """What embeds utterances and compares embeddings, such as a PublishedModel."""
 
-    def embed(self, wavs: Sequence[bytes]) -> Heard:
+    def embed(self, wavs: Sequence[bytes]) -> EmbedOutput:
         """Embeds N WAVs."""
 
     def score(
@@ -80,8 +80,8 @@ class Model(Protocol):
         """Distance, probability and decision of N pairs of embeddings."""
 
 
-class Embedded(NamedTuple):
-    """Utterances that the model took, and those that it did not."""
+class EmbeddedUtterances(NamedTuple):
+    """Utterances that the model embedded, and those that it refused."""
 
     utterances: pd.DataFrame
     """UTTERANCE_COLUMNS."""
@@ -89,21 +89,21 @@ class Embedded(NamedTuple):
     unusable: list[Unused]
 
 
-class Stretches(NamedTuple):
-    """Where to cut, and of how many places these were chosen."""
+class ChosenPositions(NamedTuple):
+    """Where to cut utterances, and of how many positions these were chosen."""
 
     chosen: list[tuple[int, int]]
-    """The stretch's index and the offset in it, in samples, in order."""
+    """Index of the segment of speech and offset in it, in samples, in order."""
     possible: int
 
 
-def choose_stretches(
+def choose_positions(
     lengths: Sequence[int], samples: int, most: int, *, speaker: str, seed: int
-) -> Stretches:
-    """Utterances end to end in stretches of one speaker's speech; a seeded sample of too many.
+) -> ChosenPositions:
+    """Utterances end to end in segments of one speaker's speech; a seeded sample of too many.
 
     Args:
-        lengths: samples of each stretch.
+        lengths: samples of each segment.
         samples: of an utterance.
         most: utterances at most.
         speaker: whose they are; speakers are drawn for independently of each other.
@@ -115,22 +115,22 @@ def choose_stretches(
         for offset in range(0, length - samples + 1, samples)
     ]
     if len(every) <= most:
-        return Stretches(every, len(every))
+        return ChosenPositions(every, len(every))
     key = f"{speaker}\0{samples}".encode()
     rng = np.random.default_rng([seed, *hashlib.sha256(key).digest()])
     chosen = rng.choice(len(every), most, replace=False)
-    return Stretches([every[index] for index in sorted(chosen)], len(every))
+    return ChosenPositions([every[index] for index in sorted(chosen)], len(every))
 
 
-def embed(groups: Iterable[Sequence[Cut]], model: Model) -> Embedded:
-    """Lets the model hear utterances, a group at a time.
+def embed(groups: Iterable[Sequence[Cut]], model: Model) -> EmbeddedUtterances:
+    """Embeds utterances, a group at a time.
 
     Args:
         groups: of utterances, made as they are needed.
-        model: hears them.
+        model: embeds them.
     """
     utterances: list[Utterance] = []
-    answers: list[Heard] = []
+    answers: list[EmbedOutput] = []
     for cuts in groups:
         utterances += [cut.utterance for cut in cuts]
         answers.append(model.embed([pack_wav(cut.pcm16, cut.sample_rate) for cut in cuts]))
@@ -151,7 +151,7 @@ def embed(groups: Iterable[Sequence[Cut]], model: Model) -> Embedded:
         )
         if status != OK
     ]
-    return Embedded(
+    return EmbeddedUtterances(
         table[list(UTTERANCE_COLUMNS)][is_ok],
         np.concatenate([answer.embedding for answer in answers])[is_ok],
         unusable,

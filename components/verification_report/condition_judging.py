@@ -9,15 +9,15 @@ import pandas as pd
 from components.conditions import CLEAN, CONDITIONS
 from components.keyed_random import keyed_generator
 from components.settings import ReportSettings
-from components.verification.condition_trials import (
+from components.verification.robustness import (
     ConditionTrials,
+    NonSpeechMetrics,
+    measure_nonspeech,
     score_conditions,
     under_conditions,
 )
-from components.verification.nonspeech_trials import NonSpeechMetrics, measure_nonspeech
-from components.verification.trial_sampling import choose_trials
-from components.verification.trial_table import trial_table
-from components.verification.utterances import Embedded, Model, embed
+from components.verification.trials import choose_trials, trial_table
+from components.verification.utterances import EmbeddedUtterances, Model, embed
 from components.verification_report.pieces import Piece, Place, cut, utterance_at
 
 # Of fewer, most speakers have no trial with themselves.
@@ -57,7 +57,7 @@ def judge_conditions(
     )
     embedded = _in_order(embedded)
     is_clean = (embedded.utterances["condition"] == CLEAN).to_numpy()
-    clean = Embedded(embedded.utterances[is_clean], embedded.embeddings[is_clean], [])
+    clean = EmbeddedUtterances(embedded.utterances[is_clean], embedded.embeddings[is_clean], [])
     first, second, label, *_ = choose_trials(
         clean.utterances, settings.trials_per_class, settings.seed
     )
@@ -120,9 +120,9 @@ def _places(
     return places
 
 
-def _in_order(embedded: Embedded) -> Embedded:
+def _in_order(embedded: EmbeddedUtterances) -> EmbeddedUtterances:
     """By condition and name, however the files lie."""
     table = embedded.utterances.reset_index(drop=True)
     order = ["condition", "speaker", "recording", "start_seconds"]
     rows = np.asarray(table.sort_values(order).index)
-    return Embedded(table.iloc[rows], embedded.embeddings[rows], embedded.unusable)
+    return EmbeddedUtterances(table.iloc[rows], embedded.embeddings[rows], embedded.unusable)

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import PercentFormatter
 
 from components.conditions import CLEAN
-from components.verification.trial_table import BOTH_SIDES, ONE_SIDE
+from components.verification.trials import BOTH_SIDES, ONE_SIDE
 from components.verification_report.plot_style import (
     BLUE,
     GREY,

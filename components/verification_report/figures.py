@@ -9,11 +9,15 @@ import numpy as np
 import pandas as pd
 
 from components.settings import ReportSettings
-from components.trainer.promise import NEAREST_STRANGERS, PROMISED, STRANGERS
-from components.verification import measures
-from components.verification.condition_metrics import measure_condition
+from components.trainer.calibration_report import (
+    ALL_NONTARGETS,
+    EXPECTED_RATES,
+    NEAREST_NONTARGETS,
+)
+from components.verification import error_rates
 from components.verification.results import without_nan
-from components.verification.slices import EVERYTHING, SliceFigures, measure_slices
+from components.verification.robustness import measure_condition
+from components.verification.slices import EVERYTHING, SliceMetrics, measure_slices
 from components.verification.utterances import Unused
 from components.verification_report import article, curves, data_card, maps
 from components.verification_report.judging import (
@@ -90,7 +94,7 @@ def report_figures(
     return told
 
 
-def slice_row(part: SliceFigures) -> dict[str, Any]:
+def slice_row(part: SliceMetrics) -> dict[str, Any]:
     """As the dataclass."""
     return asdict(part)
 
@@ -127,7 +131,7 @@ def _headline(slices: Iterable[Mapping[str, Any]], judged: Judged) -> dict[str, 
     )
     wrong = {
         name: round(OF * part["figures"][name]["value"])
-        for name in (measures.FALSE_ACCEPT_RATE, measures.FALSE_REJECT_RATE)
+        for name in (error_rates.FALSE_ACCEPT_RATE, error_rates.FALSE_REJECT_RATE)
     }
     (selection,) = (
         each
@@ -216,11 +220,11 @@ def _promised(card: Mapping[str, Any], seconds: float) -> Mapping[str, Any]:
         return {}
     strangers, nearest = (
         min(calibration[name], key=lambda one: abs(one["seconds"] - seconds))
-        for name in (STRANGERS, NEAREST_STRANGERS)
+        for name in (ALL_NONTARGETS, NEAREST_NONTARGETS)
     )
     return {
         "speakers": calibration["speakers"],
-        "nearest_false_accept_rate": nearest[measures.FALSE_ACCEPT_RATE]["value"],
+        "nearest_false_accept_rate": nearest[error_rates.FALSE_ACCEPT_RATE]["value"],
         **strangers,
     }
 
@@ -236,7 +240,7 @@ def _promises(
 ) -> list[dict[str, Any]]:
     """What the calibration promises at the stored threshold, beside what was measured."""
     measured = _headline(slices, judged)["figures"]
-    promises = {name: calibration.get(name, NO_PROMISE) for name in PROMISED}
+    promises = {name: calibration.get(name, NO_PROMISE) for name in EXPECTED_RATES}
     return [
         {
             "figure": name,

@@ -9,14 +9,13 @@ import pandas as pd
 from components import features
 from components.errors import SwarError
 from components.settings import ReportSettings
-from components.trials import SIMILAR
-from components.verification.condition_trials import ConditionTrials
+from components.verification.error_rates import TARGET
 from components.verification.identification import Identification, identify_each
-from components.verification.nonspeech_trials import NonSpeechMetrics
 from components.verification.results import Selection
+from components.verification.robustness import ConditionTrials, NonSpeechMetrics
 from components.verification.scoring import score
-from components.verification.trial_sampling import choose_trials
-from components.verification.utterances import Embedded, Model, embed
+from components.verification.trials import choose_trials
+from components.verification.utterances import EmbeddedUtterances, Model, embed
 from components.verification_report.condition_judging import judge_conditions
 from components.verification_report.pieces import Piece, choose_places, cut
 
@@ -36,7 +35,7 @@ class Judged(NamedTuple):
     """See `trial_table`; `set` is the split."""
     selections: list[Selection]
     identification: list[Identification]
-    embedded: Embedded
+    embedded: EmbeddedUtterances
     headline: str
     """The split that the first figures are of: unseen speakers where there are any."""
     detail_seconds: float
@@ -100,7 +99,7 @@ def judge(
 
 
 def _identification(
-    embedded: Embedded, model: Model, settings: ReportSettings
+    embedded: EmbeddedUtterances, model: Model, settings: ReportSettings
 ) -> list[Identification]:
     """Of every split, with every amount of enrolment for which there is enough speech."""
     seconds = min(
@@ -124,13 +123,13 @@ def _identification(
     ]
 
 
-def _part(embedded: Embedded, split: str, seconds: float) -> Embedded:
+def _part(embedded: EmbeddedUtterances, split: str, seconds: float) -> EmbeddedUtterances:
     """The utterances of one split and duration, in the order of their names."""
     utterances = embedded.utterances.reset_index(drop=True)
     wanted = utterances[
         (utterances["set"] == split) & (utterances["duration_seconds"] == seconds)
     ].sort_values(["speaker", "recording", "start_seconds"])
-    return Embedded(wanted, embedded.embeddings[wanted.index], [])
+    return EmbeddedUtterances(wanted, embedded.embeddings[wanted.index], [])
 
 
 def _detail(selections: Sequence[Selection], wanted_seconds: float) -> tuple[str, float]:
@@ -151,9 +150,9 @@ def _detail(selections: Sequence[Selection], wanted_seconds: float) -> tuple[str
     return headline, min(seconds, key=lambda each: (abs(each - wanted_seconds), each))
 
 
-def has_enough(similar: int, dissimilar: int) -> bool:
+def has_enough(targets: int, nontargets: int) -> bool:
     """Whether so many trials of each kind are worth a rate."""
-    return min(similar, dissimilar) >= ENOUGH_TRIALS
+    return min(targets, nontargets) >= ENOUGH_TRIALS
 
 
 def detail_trials(judged: Judged, split: str) -> pd.DataFrame:
@@ -165,4 +164,4 @@ def detail_trials(judged: Judged, split: str) -> pd.DataFrame:
 
 def has_both_classes(trials: pd.DataFrame) -> bool:
     """Whether error rates exist."""
-    return bool(np.unique(trials["label"] == SIMILAR).size == 2)
+    return bool(np.unique(trials["label"] == TARGET).size == 2)

@@ -10,7 +10,7 @@ import numpy as np
 from components import features
 from components.settings import ReportSettings
 from components.speech_examples import read_examples, samples_of, text
-from components.verification.utterances import Cut, Utterance, choose_stretches
+from components.verification.utterances import Cut, Utterance, choose_positions
 
 CUTS_AT_ONCE: Final = 32
 
@@ -94,7 +94,7 @@ def choose_places(
     possible: Counter[tuple[str, float]] = Counter()
     for (split, speaker), own in sorted(by_speaker.items()):
         for samples in sorted(durations):
-            found = choose_stretches(
+            found = choose_positions(
                 [piece.samples for piece in own],
                 samples,
                 settings.utterances_per_speaker,

@@ -20,7 +20,7 @@ BLUE, VERMILLION, GREEN, ORANGE = "#0072b2", "#d55e00", "#009e73", "#e69f00"
 SKY, PURPLE, GREY = "#56b4e9", "#cc79a7", "#8a94a0"
 CYCLE: Final = (BLUE, VERMILLION, GREEN, ORANGE, SKY, PURPLE, GREY, INK)
 MARKERS: Final = ("o", "s", "^", "D", "v", "P", "X")
-SIMILAR_COLOUR, DISSIMILAR_COLOUR = BLUE, VERMILLION
+TARGET_COLOUR, NONTARGET_COLOUR = BLUE, VERMILLION
 # In the order of legends and panels: the more telling first.
 SET_NAMES: Final = {features.UNSEEN: "unseen people", features.EVAL: "people it trained on"}
 SET_COLOURS: Final = {features.UNSEEN: BLUE, features.EVAL: GREY}

@@ -9,14 +9,14 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from scipy.special import ndtri
 
 from components.verification_report.plot_style import (
-    DISSIMILAR_COLOUR,
     GREEN,
     INK,
+    NONTARGET_COLOUR,
     QUIET,
     SET_COLOURS,
     SET_LINES,
     SET_NAMES,
-    SIMILAR_COLOUR,
+    TARGET_COLOUR,
     mark_threshold,
     new_figure,
     png,
@@ -36,7 +36,7 @@ def epochs(history: Sequence[Values], best_epoch: int | None, threshold: float) 
         axes = figure.subplots()
         epoch = [row["epoch"] for row in history]
         for part, line in (("train", "solid"), ("eval", (0, (4, 2)))):
-            for kind, colour in (("dissimilar", DISSIMILAR_COLOUR), ("similar", SIMILAR_COLOUR)):
+            for kind, colour in (("dissimilar", NONTARGET_COLOUR), ("similar", TARGET_COLOUR)):
                 values = _column(history, f"{part}_mean_{kind}_distance")
                 who = "two people" if kind == "dissimilar" else "one person"
                 axes.plot(
@@ -91,8 +91,8 @@ def distances(histograms: Mapping[str, Values], threshold: float) -> bytes:
         for axes, (name, bins) in zip(panels, histograms.items(), strict=True):
             edges = np.array(bins["edges"])
             for kind, colour, label in (
-                ("dissimilar", DISSIMILAR_COLOUR, "two people"),
-                ("similar", SIMILAR_COLOUR, "one person"),
+                ("dissimilar", NONTARGET_COLOUR, "two people"),
+                ("similar", TARGET_COLOUR, "one person"),
             ):
                 share = np.array(bins[kind], np.float64) / sum(bins[kind])
                 axes.stairs(share, edges, fill=True, color=colour, alpha=0.3)

@@ -16,17 +16,17 @@ from components.published_model import PublishedModel
 from components.recordings.sources import Listing, Recording
 from components.recordings.splitting import unseen_speakers
 from components.settings import SpectrogramSettings, SpeechSettings
-from components.verification.condition_trials import (
+from components.verification.identification import identify_each
+from components.verification.results import Selection
+from components.verification.robustness import (
     ConditionTrials,
+    measure_nonspeech,
     score_conditions,
     under_conditions,
 )
-from components.verification.identification import identify_each
-from components.verification.nonspeech_trials import measure_nonspeech
-from components.verification.results import Selection
 from components.verification.scoring import score
-from components.verification.trial_sampling import choose_trials
-from components.verification.utterances import Embedded, Unused
+from components.verification.trials import choose_trials
+from components.verification.utterances import EmbeddedUtterances, Unused
 from pipeline.evaluation.scoring import (
     EvaluationSettings,
     ScoredEvaluation,
@@ -178,7 +178,7 @@ def _score_set(
 
 def _compare(
     name: str,
-    embedded: Embedded,
+    embedded: EmbeddedUtterances,
     possible: Mapping[float, int],
     served: PublishedModel,
     settings: EvaluationSettings,
@@ -203,7 +203,7 @@ def _compare(
 
 def _compare_under_conditions(
     name: str,
-    embedded: Embedded,
+    embedded: EmbeddedUtterances,
     seconds: float,
     scored: Sequence[tuple[pd.DataFrame, Selection]],
     served: PublishedModel,
@@ -225,9 +225,11 @@ def _compare_under_conditions(
     )
 
 
-def _part(embedded: Embedded, is_wanted: pd.Series) -> Embedded:
+def _part(embedded: EmbeddedUtterances, is_wanted: pd.Series) -> EmbeddedUtterances:
     rows = np.flatnonzero(is_wanted)
-    return Embedded(embedded.utterances.iloc[rows], embedded.embeddings[rows], embedded.unusable)
+    return EmbeddedUtterances(
+        embedded.utterances.iloc[rows], embedded.embeddings[rows], embedded.unusable
+    )
 
 
 def _check_speakers(name: str, speakers: int) -> None:

@@ -11,10 +11,9 @@ from components.errors import SwarError
 from components.model_files import model_folder
 from components.published_model import PublishedModel
 from components.recordings.sources import Listing, Recording
-from components.trials import DISSIMILAR, SIMILAR
+from components.verification.error_rates import NONTARGET, TARGET
 from components.verification.scoring import score
-from components.verification.trial_list import ListedTrial, parse_trial_list
-from components.verification.trial_sampling import ChosenTrials
+from components.verification.trials import ChosenTrials, ListedTrial, parse_trial_list
 from components.verification.utterances import Cut, Unused
 from pipeline.evaluation.scoring import (
     EvaluationSettings,
@@ -109,7 +108,7 @@ def _recordings(
                 raise SwarError(f"{source} line {trial.line}: the data has no file {file!r}{why}")
             named[file] = known[file]
         speakers = known[trial.enrolment].speaker, known[trial.test].speaker
-        if (speakers[0] == speakers[1]) != (trial.label == SIMILAR):
+        if (speakers[0] == speakers[1]) != (trial.label == TARGET):
             raise SwarError(
                 f"{source} line {trial.line}: the label {trial.label} contradicts the speakers "
                 f"{speakers[0]!r} and {speakers[1]!r}: correct it"
@@ -139,6 +138,6 @@ def _with_scores(listed: Sequence[ListedTrial], embedded: Sequence[str]) -> Chos
         first=np.array([row[trial.enrolment] for trial in usable], np.int64),
         second=np.array([row[trial.test] for trial in usable], np.int64),
         label=np.array([trial.label for trial in usable], np.int64),
-        similar_possible=labels.count(SIMILAR),
-        dissimilar_possible=labels.count(DISSIMILAR),
+        target_possible=labels.count(TARGET),
+        nontarget_possible=labels.count(NONTARGET),
     )

@@ -18,13 +18,11 @@ from components.published_model import PublishedModel
 from components.recordings.sources import Listing, data_digest, list_recordings
 from components.recordings.spans import is_pattern
 from components.verification import utterances
-from components.verification.condition_metrics import measure_condition
-from components.verification.condition_trials import ConditionTrials
 from components.verification.identification import Identification
-from components.verification.nonspeech_trials import NonSpeechMetrics
 from components.verification.results import Evaluation, Selection
+from components.verification.robustness import ConditionTrials, NonSpeechMetrics, measure_condition
 from components.verification.slices import measure_slices
-from components.verification.utterances import Cut, Embedded, Unused
+from components.verification.utterances import Cut, EmbeddedUtterances, Unused
 
 CARD_ENTRIES = ("model_digest", "threshold", "sample_rate")
 
@@ -118,7 +116,7 @@ def embed(
     *,
     title: str,
     total: int,
-) -> Embedded:
+) -> EmbeddedUtterances:
     """Lets the model hear utterances, a group at a time.
 
     Args:

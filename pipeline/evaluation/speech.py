@@ -22,7 +22,7 @@ from components.recordings.cleaning import BLOCK_SECONDS, Cleaner, UnusableRecor
 from components.recordings.files import open_locally
 from components.recordings.sources import Recording
 from components.settings import SpeechSettings
-from components.verification.utterances import Cut, Unused, Utterance, choose_stretches
+from components.verification.utterances import Cut, Unused, Utterance, choose_positions
 
 Pcm16 = npt.NDArray[np.int16]
 
@@ -137,7 +137,7 @@ class Cutter:
 
     def _chosen(self, speeches: Sequence[_Speech], samples: int) -> list[tuple[_Speech, int]]:
         """Recordings and offsets of utterances, end to end; a seeded sample of too many."""
-        found = choose_stretches(
+        found = choose_positions(
             [speech.samples for speech in speeches],
             samples,
             self._per_speaker,

@@ -13,10 +13,10 @@ from tensorflow_model_analysis.proto import validation_result_pb2
 
 from components import artifacts, features
 from components.conditions import CLEAN, CONDITIONS
-from components.evaluator.metrics import EQUAL_ERROR_RATE
 from components.evaluator.results import Slice
 from components.features import CONDITION
 from components.model_files import BASE
+from components.verification.error_rates import EER
 
 
 def latest_outputs(store: MetadataStore) -> dict[str, metadata_store_pb2.Artifact]:
@@ -87,7 +87,7 @@ def eer_by_condition(
         for condition in CONDITIONS:
             part = Slice(split=under_conditions, condition=condition)
             if part in metrics:
-                eer = metrics[part][EQUAL_ERROR_RATE]
+                eer = metrics[part][EER]
                 found.setdefault(split, {})[condition] = eer if math.isfinite(eer) else None
     return found
 

@@ -17,12 +17,12 @@ from sklearn.metrics import (
     roc_curve,
 )
 
-from components.verification.measures import Measures, Scores
+from components.verification.error_rates import Scores, TrialMetrics
 from tests.components.verification.support_trials import scores
 
 
 def figures(made, weights=None):
-    return Measures(made).figures(np.ones(len(made.label)) if weights is None else weights)
+    return TrialMetrics(made).weighted(np.ones(len(made.label)) if weights is None else weights)
 
 
 def equal_numbers(label, weights):
@@ -125,4 +125,4 @@ def test_an_invalid_distance_is_refused(distance):
     made = scores(0)
     made.distance[3] = distance
     with pytest.raises(ValueError, match="distance"):
-        Measures(made)
+        TrialMetrics(made)

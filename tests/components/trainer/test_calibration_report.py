@@ -8,8 +8,8 @@ import pytest
 from sklearn.metrics import roc_curve
 
 from components.trainer.calibration import Calibration
-from components.trainer.promise import promise
-from components.trainer.utterances import HeardWindows
+from components.trainer.calibration_report import calibration_report
+from components.trainer.utterances import EmbeddedWindows
 from tests.components.trainer.support_windows import windows_of
 
 CALIBRATION = Calibration(threshold=1.0, slope=3.0)
@@ -29,7 +29,7 @@ def heard(recordings=RECORDINGS):
     place = {name: rng.normal(size=3) for name in sorted({speaker for speaker, *_ in rows})}
     jitter = {row: 0.7 * rng.normal(size=3) for row in sorted(set(rows))}
     embedding = np.array([place[row[0]] + jitter[row] for row in rows], np.float32)
-    return HeardWindows(embedding, windows_of(*rows), 1.0, unit_norm=False)
+    return EmbeddedWindows(embedding, windows_of(*rows), 1.0, unit_norm=False)
 
 
 def trials_by_hand(voices, count):
@@ -58,7 +58,7 @@ def trials_by_hand(voices, count):
 @pytest.mark.parametrize("place", [0, 1])
 def test_a_promise_is_what_an_evaluation_of_its_speakers_finds(place):
     voices, count = heard(), (2, 4)[place]
-    row = promise(voices, CALIBRATION, 1.0, (2, 4), seed=0)["strangers"][place]
+    row = calibration_report(voices, CALIBRATION, 1.0, (2, 4), seed=0)["strangers"][place]
     same, different = trials_by_hand(voices, count)
     assert (row["seconds"], row["similar"], row["dissimilar"]) == (count, len(same), len(different))
     told = {name: row[name]["value"] for name in ("false_accept_rate", "false_reject_rate")}
@@ -79,23 +79,23 @@ def test_a_promise_is_what_an_evaluation_of_its_speakers_finds(place):
 
 
 def test_a_promise_has_the_interval_of_its_speakers():
-    told = promise(heard(), CALIBRATION, 1.0, (2,), seed=0)
+    told = calibration_report(heard(), CALIBRATION, 1.0, (2,), seed=0)
     (row,) = told["strangers"]
     assert told["speakers"] == 4
     for name in ("eer", "cllr", "false_accept_rate", "false_reject_rate"):
         assert row[name]["low"] <= row[name]["value"] <= row[name]["high"]
     assert row["cllr"]["low"] < row["cllr"]["high"]
-    assert told == promise(heard(), CALIBRATION, 1.0, (2,), seed=0)
+    assert told == calibration_report(heard(), CALIBRATION, 1.0, (2,), seed=0)
 
 
 def test_too_few_speakers_have_no_interval_that_json_could_not_hold():
-    told = promise(heard({"a/1": 4, "b/1": 4}), CALIBRATION, 1.0, (2,), seed=0)
+    told = calibration_report(heard({"a/1": 4, "b/1": 4}), CALIBRATION, 1.0, (2,), seed=0)
     assert told["strangers"][0]["eer"]["low"] is None
     json.dumps(told, allow_nan=False)
 
 
 def test_nearest_strangers_are_some_of_all():
-    told = promise(heard(), CALIBRATION, 0.1, (2,), seed=0)
+    told = calibration_report(heard(), CALIBRATION, 0.1, (2,), seed=0)
     (among_all,), (among_near,) = told["strangers"], told["nearest_strangers"]
     assert 0 < among_near["dissimilar"] < among_all["dissimilar"]
     assert among_near["similar"] == among_all["similar"]
@@ -103,6 +103,6 @@ def test_nearest_strangers_are_some_of_all():
 
 
 def test_a_promise_takes_a_sample_of_too_many_trials(monkeypatch):
-    monkeypatch.setattr("components.trainer.promise.MAX_TRIALS_PER_CLASS", 5)
-    (row,) = promise(heard(), CALIBRATION, 1.0, (2,), seed=0)["strangers"]
+    monkeypatch.setattr("components.trainer.calibration_report.MAX_TRIALS_PER_CLASS", 5)
+    (row,) = calibration_report(heard(), CALIBRATION, 1.0, (2,), seed=0)["strangers"]
     assert (row["similar"], row["dissimilar"]) == (5, 5)

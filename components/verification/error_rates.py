@@ -1,7 +1,9 @@
-"""Verification error rates: exact, or from a histogram of distances in constant memory.
+"""Error rates and every other metric of verification trials, and what each is called.
 
-A trial compares two utterances; it is `similar` (target, label 1) or
-`dissimilar` (non-target, label 0) and accepted when its distance is at most the
+Rates are exact, or from a histogram of distances in constant memory.
+
+A trial compares two utterances; it is of a target (same speaker, label 1) or
+a nontarget (label 0) and accepted when its distance is at most the
 threshold. Every rate is NaN where a class has no trials, or where the model left
 a trial without a valid distance: no number is better than a wrong one.
 """
@@ -9,7 +11,7 @@ a trial without a valid distance: no number is better than a wrong one.
 import dataclasses
 import functools
 import math
-from typing import Final, Self
+from typing import Final, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -17,8 +19,31 @@ import numpy.typing as npt
 BINS: Final = 16_384
 """Bins over d / (1 + d); at distance 1 a bin is 0.00024 wide."""
 
-DISSIMILAR: Final = 0
-SIMILAR: Final = 1
+NONTARGET: Final = 0
+TARGET: Final = 1
+
+MIN_DCF_P_TARGETS: Final = (0.01, 0.05)
+"""Priors of a target that minDCF is given for."""
+
+EER: Final = "eer"
+AUC: Final = "auc"
+CLLR: Final = "cllr"
+BALANCED_PRECISION: Final = "balanced_precision"
+RECALL: Final = "recall"
+F1: Final = "f1"
+FALSE_ACCEPT_RATE: Final = "false_accept_rate"
+FALSE_REJECT_RATE: Final = "false_reject_rate"
+MEAN_TARGET_DISTANCE: Final = "mean_similar_distance"
+MEAN_NONTARGET_DISTANCE: Final = "mean_dissimilar_distance"
+
+# A float32 sigmoid tells no probability nearer to 1, or to 0, from it.
+_NEAREST_TO_ONE: Final = 2.0**-25
+_NEAREST_TO_ZERO: Final = float(np.finfo(np.float32).smallest_subnormal)
+
+
+def min_dcf_name(p_target: float) -> str:
+    """The name of minDCF at this prior: `min_dcf_0.01`."""
+    return f"min_dcf_{p_target:g}"
 
 
 def _bin(distance: npt.ArrayLike) -> npt.NDArray[np.int64]:
@@ -54,7 +79,7 @@ class TrialCounts:
         accepted = np.zeros((2, self.counts.shape[1] + 1))
         np.cumsum(self.counts, axis=1, out=accepted[:, 1:])
         accepted /= accepted[:, -1:]
-        return accepted[DISSIMILAR], 1.0 - accepted[SIMILAR]
+        return accepted[NONTARGET], 1.0 - accepted[TARGET]
 
 
 class WeighedTrials(TrialCounts):
@@ -73,7 +98,7 @@ class DistinctDistances:
     """Trials with a cell for every distance that occurs: exact rates, for weights of any kind.
 
     Args:
-        labels: [N], 1 similar, 0 dissimilar.
+        labels: [N], TARGET or NONTARGET.
         distances: [N], finite and not negative, else ValueError.
     """
 
@@ -104,7 +129,7 @@ class TrialHistogram(TrialCounts):
     distance_sums: npt.NDArray[np.float64] = dataclasses.field(default_factory=_no_sums)
 
     def add(self, label: int, distance: float) -> None:
-        """Counts one trial; label 1 is similar, 0 dissimilar."""
+        """Counts one trial; by its label."""
         if not (math.isfinite(distance) and distance >= 0.0):
             self.invalid_trials += 1
             return
@@ -161,7 +186,7 @@ def min_detection_cost(trials: TrialCounts, p_target: float) -> float:
 
 
 def area_under_roc(trials: TrialCounts) -> float:
-    """Probability that a similar trial is nearer than a dissimilar one, ties count half."""
+    """Probability that a target trial is nearer than a nontarget one, ties count half."""
     if not trials.has_both_classes():
         return math.nan
     false_accept, false_reject = trials.error_rates()
@@ -175,3 +200,91 @@ def mean_distance(trials: TrialHistogram, label: int) -> float:
     if trials.invalid_trials or not count:
         return math.nan
     return float(trials.distance_sums[label] / count)
+
+
+def balanced_precision(recall: float, false_accept_rate: float) -> float:
+    """Precision at equal numbers of target and nontarget trials; NaN where none is accepted."""
+    return _ratio(recall, recall + false_accept_rate)
+
+
+class Scores(NamedTuple):
+    """What a model says about N trials, and what is true. All [N]."""
+
+    label: npt.NDArray[np.int64]
+    """1 same speaker, 0 different."""
+    distance: npt.NDArray[np.float32]
+    """Finite, not negative."""
+    probability: npt.NDArray[np.float32]
+    """Calibrated P(same speaker) at equal priors."""
+    same_speaker: npt.NDArray[np.bool_]
+    """The model's decision, at the threshold stored in it."""
+
+
+class TrialMetrics:
+    """The metrics of some trials; what does not depend on the weights is computed once.
+
+    Args:
+        scores: of the trials; ValueError where a distance is not finite.
+    """
+
+    def __init__(self, scores: Scores) -> None:
+        self._distinct = DistinctDistances(scores.label, scores.distance)
+        target = scores.label == TARGET
+        probability = scores.probability.astype(np.float64)
+        target_surprise = -np.log2(np.maximum(probability, _NEAREST_TO_ZERO))
+        nontarget_surprise = -np.log2(np.maximum(1.0 - probability, _NEAREST_TO_ONE))
+        self._sums_of = np.stack(
+            [
+                target,
+                ~target,
+                target & scores.same_speaker,
+                ~target & scores.same_speaker,
+                np.where(target, target_surprise, 0.0),
+                np.where(target, 0.0, nontarget_surprise),
+                np.where(target, scores.distance, 0.0),
+                np.where(target, 0.0, scores.distance),
+            ]
+        ).astype(np.float64)
+
+    def weighted(self, weights: npt.NDArray[np.float64]) -> dict[str, float]:
+        """Each metric by name, NaN where a class that it needs has no weight.
+
+        Precision and F1 are those at equal numbers of same- and different-speaker trials,
+        and with recall, false acceptance and false rejection at the stored threshold.
+        Cllr is in bits, 0 is perfect, 1 is no information: Brummer and du Preez,
+        "Application-independent evaluation of speaker detection", 2006, equation 18; at equal
+        priors the odds of a calibrated probability are the likelihood ratio.
+
+        Args:
+            weights: float64 [N], how often each trial counts.
+        """
+        counts = self._distinct.weighed(weights)
+        (
+            target,
+            nontarget,
+            true_accepts,
+            false_accepts,
+            target_surprise,
+            nontarget_surprise,
+            target_distance,
+            nontarget_distance,
+        ) = map(float, np.einsum("fn,n->f", self._sums_of, weights))
+        recall = _ratio(true_accepts, target)
+        false_accept_rate = _ratio(false_accepts, nontarget)
+        return {
+            EER: equal_error_rate(counts),
+            **{min_dcf_name(p): min_detection_cost(counts, p) for p in MIN_DCF_P_TARGETS},
+            AUC: area_under_roc(counts),
+            CLLR: 0.5 * (_ratio(target_surprise, target) + _ratio(nontarget_surprise, nontarget)),
+            BALANCED_PRECISION: balanced_precision(recall, false_accept_rate),
+            RECALL: recall,
+            F1: 2.0 * recall / (1.0 + recall + false_accept_rate),
+            FALSE_ACCEPT_RATE: false_accept_rate,
+            FALSE_REJECT_RATE: 1.0 - recall,
+            MEAN_TARGET_DISTANCE: _ratio(target_distance, target),
+            MEAN_NONTARGET_DISTANCE: _ratio(nontarget_distance, nontarget),
+        }
+
+
+def _ratio(part: float, whole: float) -> float:
+    return part / whole if whole != 0.0 else float("nan")

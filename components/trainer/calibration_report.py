@@ -1,4 +1,4 @@
-"""What the calibration speakers promise of other people, measured as an evaluation measures."""
+"""The error rates to expect of other speakers, measured on those of `calibration`."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -9,22 +9,28 @@ import numpy.typing as npt
 import pandas as pd
 
 from components.trainer.calibration import Calibration
-from components.trainer.utterances import HeardWindows
-from components.trials import DISSIMILAR, SIMILAR
-from components.verification.measures import CLLR, EER, FALSE_ACCEPT_RATE, FALSE_REJECT_RATE
+from components.trainer.utterances import EmbeddedWindows
+from components.verification.error_rates import (
+    CLLR,
+    EER,
+    FALSE_ACCEPT_RATE,
+    FALSE_REJECT_RATE,
+    NONTARGET,
+    TARGET,
+)
 from components.verification.results import without_nan
-from components.verification.slices import figures_of
-from components.verification.trial_sampling import choose_trials
+from components.verification.slices import estimate_metrics
+from components.verification.trials import choose_trials
 
-PROMISED: Final = (EER, CLLR, FALSE_ACCEPT_RATE, FALSE_REJECT_RATE)
-STRANGERS: Final = "strangers"
-NEAREST_STRANGERS: Final = "nearest_strangers"
+EXPECTED_RATES: Final = (EER, CLLR, FALSE_ACCEPT_RATE, FALSE_REJECT_RATE)
+ALL_NONTARGETS: Final = "strangers"
+NEAREST_NONTARGETS: Final = "nearest_strangers"
 MAX_TRIALS_PER_CLASS: Final = 100_000
 RESAMPLES: Final = 500
 
 
-def promise(
-    heard: HeardWindows,
+def calibration_report(
+    embedded: EmbeddedWindows,
     calibration: Calibration,
     nearest_fraction: float,
     window_counts: Sequence[int],
@@ -32,12 +38,12 @@ def promise(
 ) -> dict[str, Any]:
     """Counts, and rates at the threshold with their 95 % intervals, for the model's card.
 
-    Every trial counts once, and utterances do not overlap, as in `swar evaluate`: somebody who
-    measures the model on people like these should find the like. The trials that the threshold is
+    Every trial counts once, and utterances do not overlap, as in `swar evaluate`: an evaluation on
+    speakers like these should find the like. The trials that the threshold is
     learnt from are others: they overlap, and count every pair of speakers alike.
 
     Args:
-        heard: the calibration speakers.
+        embedded: the calibration speakers.
         calibration: learnt on them, so that their rates are a little better than those of others.
         nearest_fraction: of the other speakers, that count as near.
         window_counts: windows of an utterance, a row for each.
@@ -45,23 +51,26 @@ def promise(
 
     Returns:
         `speakers`, how many, and rows by length, each with `seconds`, `similar`, `dissimilar` and
-        for every one of PROMISED `value`, `low` and `high`, None where they are too few for an
-        interval: `strangers`, of all pairs of speakers, as somebody has who compares people
-        without choosing, and `nearest_strangers`.
+        for every one of EXPECTED_RATES `value`, `low` and `high`, None where they are too few for
+        an interval: `strangers`, with nontarget trials of all pairs of speakers, and
+        `nearest_strangers`, of those pairs alone of which one speaker is among the nearest of the
+        other.
     """
-    near = heard.near_speakers(nearest_fraction)
-    rows: dict[str, list[dict[str, Any]]] = {STRANGERS: [], NEAREST_STRANGERS: []}
+    near = embedded.near_speakers(nearest_fraction)
+    rows: dict[str, list[dict[str, Any]]] = {ALL_NONTARGETS: [], NEAREST_NONTARGETS: []}
     for count in window_counts:
-        trials = _trials(heard, calibration, count, seed)
+        trials = _trials(embedded, calibration, count, seed)
         compared = near[trials["speaker_a"], trials["speaker_b"]]
-        for kind, part in ((STRANGERS, trials), (NEAREST_STRANGERS, trials[compared])):
-            rows[kind].append({"seconds": count * heard.window_seconds, **_rates(part, seed)})
+        for kind, part in ((ALL_NONTARGETS, trials), (NEAREST_NONTARGETS, trials[compared])):
+            rows[kind].append({"seconds": count * embedded.window_seconds, **_rates(part, seed)})
     return {"speakers": len(near), **rows}
 
 
-def _trials(heard: HeardWindows, calibration: Calibration, count: int, seed: int) -> pd.DataFrame:
+def _trials(
+    embedded: EmbeddedWindows, calibration: Calibration, count: int, seed: int
+) -> pd.DataFrame:
     """Scored, of utterances of so many windows that follow each other."""
-    utterances = heard.utterances(count, count * heard.window_seconds)
+    utterances = embedded.utterances(count, count * embedded.window_seconds)
     speaker = utterances.speaker
     chosen = choose_trials(
         pd.DataFrame(
@@ -73,7 +82,7 @@ def _trials(heard: HeardWindows, calibration: Calibration, count: int, seed: int
         MAX_TRIALS_PER_CLASS,
         seed,
     )
-    distance = heard.distances(utterances, chosen.first, chosen.second)
+    distance = embedded.distances(utterances, chosen.first, chosen.second)
     probability = calibration.probability(distance).astype(np.float32)
     return pd.DataFrame(
         {
@@ -89,9 +98,9 @@ def _trials(heard: HeardWindows, calibration: Calibration, count: int, seed: int
 
 def _rates(trials: pd.DataFrame, seed: int) -> Mapping[str, Any]:
     label: npt.NDArray[np.int64] = trials["label"].to_numpy()
-    figures = figures_of(trials, resamples=RESAMPLES, seed=seed)
+    figures = estimate_metrics(trials, resamples=RESAMPLES, seed=seed)
     return {
-        "similar": int(np.sum(label == SIMILAR)),
-        "dissimilar": int(np.sum(label == DISSIMILAR)),
-        **{name: without_nan(asdict(figures[name])) for name in PROMISED},
+        "similar": int(np.sum(label == TARGET)),
+        "dissimilar": int(np.sum(label == NONTARGET)),
+        **{name: without_nan(asdict(figures[name])) for name in EXPECTED_RATES},
     }

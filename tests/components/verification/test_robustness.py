@@ -6,12 +6,15 @@ import numpy as np
 import pytest
 
 from components.conditions import CLEAN, CONDITIONS
-from components.verification.condition_metrics import measure_condition
-from components.verification.condition_trials import PEAK, score_conditions, under_conditions
-from components.verification.measures import Measures
-from components.verification.trial_sampling import choose_trials
-from components.verification.trial_table import scores_of, trial_table
-from components.verification.utterances import Cut, Embedded, Unused, Utterance, embed
+from components.verification.error_rates import TrialMetrics
+from components.verification.robustness import (
+    PEAK,
+    measure_condition,
+    score_conditions,
+    under_conditions,
+)
+from components.verification.trials import choose_trials, scores_of, trial_table
+from components.verification.utterances import Cut, EmbeddedUtterances, Unused, Utterance, embed
 from tests.bad_recordings import speech_like
 from tests.components.verification.support_trials import embeddings, score, utterances
 
@@ -75,7 +78,7 @@ def embedded():
     rows = np.delete(np.arange(len(table)), len(clean) + 5)
     lost = table.iloc[len(clean) + 5]
     refused = Unused("made", lost["utterance"], "no_speech", "0.00 s", "hum")
-    return Embedded(table.iloc[rows], places[rows], [refused]), lost["utterance"]
+    return EmbeddedUtterances(table.iloc[rows], places[rows], [refused]), lost["utterance"]
 
 
 @pytest.fixture(scope="module")
@@ -128,7 +131,7 @@ def test_what_the_model_refused_is_counted(scored):
 def test_metrics_are_those_of_the_conditions_own_trials(scored):
     for each in scored:
         measured = measure_condition(each, resamples=20, seed=0)
-        expected = Measures(scores_of(each.trials)).figures(np.ones(len(each.trials)))
+        expected = TrialMetrics(scores_of(each.trials)).weighted(np.ones(len(each.trials)))
         assert {name: one.value for name, one in measured.figures.items()} == expected
         assert measured.similar == (each.trials["label"] == 1).sum()
         assert measured.similar + measured.dissimilar == len(each.trials)
