@@ -8,11 +8,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from components.json_text import without_nan
 from components.trainer.calibration import Calibration
 from components.trainer.utterances import HeardWindows
 from components.trials import DISSIMILAR, SIMILAR
 from components.verification.measures import CLLR, EER, FALSE_ACCEPT_RATE, FALSE_REJECT_RATE
-from components.verification.results import without_nan
 from components.verification.slices import figures_of
 from components.verification.trial_sampling import choose_trials
 

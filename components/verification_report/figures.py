@@ -8,11 +8,11 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
+from components.json_text import without_nan
 from components.settings import ReportSettings
 from components.trainer.promise import NEAREST_STRANGERS, PROMISED, STRANGERS
 from components.verification import measures
 from components.verification.condition_metrics import measure_condition
-from components.verification.results import without_nan
 from components.verification.slices import EVERYTHING, SliceFigures, measure_slices
 from components.verification.utterances import Unused
 from components.verification_report import article, curves, data_card, maps

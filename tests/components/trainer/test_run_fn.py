@@ -93,7 +93,7 @@ def test_where_batches_are_degraded_so_is_half_of_the_calibration_speech(tmp_pat
     [
         {},
         {"loss": "batch"},
-        {"loss": "prototypical", "head": "statistics", "weight_averaging": 0.5},
+        {"loss": "prototypical", "head": "statistics"},
         {"loss": "listed", "head": "flatten", "margin": 3.0},
         {"precision": "mixed_float16", "time_mask_frames": 4, "frequency_mask_mels": 4},
     ],
