@@ -294,8 +294,6 @@ class TrainerSettings(Settings):
     normalisation_made_voices: Annotated[int, Field(ge=3)] | None = None
     """That many made voices, drawn around the means of clusters of those of `train`, stand for
     these in the normalisation, so that the model holds no speaker's own; None: those of `train`."""
-    weight_averaging: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
-    """Momentum of the moving average of the weights that is evaluated and kept; 0 is none."""
     augmentation: AugmentationSettings = LINES_AND_NOISE
     """Of the spectrograms of every batch, drawn anew for each, on the device. No codec and no
     recorded noise or rooms: they work on samples."""

@@ -8,6 +8,7 @@ from typing import Final
 
 import gradio
 
+from components.compat.gradio_microphone import RAW_MICROPHONE
 from components.errors import SwarError
 from serving import app_view as view
 from serving.app_actions import Actions
@@ -26,22 +27,6 @@ _ABOUT: Final = (
     "of who spoke. Recordings given to this page are deleted within two hours and when it stops, "
     "unless you keep one for an enrolled speaker."
 )
-
-# By itself a browser takes out echo and noise and levels the voice, unlike in training:
-# the page asks for what the microphone gives. Gradio has no option for it.
-_RAW_MICROPHONE: Final = """<script>
-(() => {
-  const devices = navigator.mediaDevices;
-  if (!devices) return;
-  const ask = devices.getUserMedia.bind(devices);
-  const raw = {echoCancellation: false, noiseSuppression: false, autoGainControl: false};
-  devices.getUserMedia = (wanted) => {
-    if (!wanted || !wanted.audio) return ask(wanted);
-    const audio = wanted.audio === true ? {} : wanted.audio;
-    return ask({...wanted, audio: {...audio, ...raw}});
-  };
-})();
-</script>"""
 
 # Installed fonts only: a page that asks the network for one does not work without it.
 _THEME: Final = gradio.themes.Default(
@@ -82,7 +67,7 @@ def start(page: gradio.Blocks, *, host: str, port: int) -> gradio.Blocks:
             ssr_mode=False,
             theme=_THEME,
             css=CSS,
-            head=_RAW_MICROPHONE,
+            head=RAW_MICROPHONE,
             footer_links=[],
             max_file_size=_MAX_FILE_SIZE,
             # Otherwise gradio asks itself for the page and gives up after three seconds, which a

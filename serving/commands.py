@@ -5,14 +5,14 @@ They import what they need when they run: `swar --help` must not load audio libr
 
 import contextlib
 import logging
-import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TextIO
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from components.errors import SwarError
+from components.quiet import real_stderr, tensorflow_quiet
 from serving import defaults
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ def _of_server(url: str, model_name: str, deadline: float) -> Iterator["Client"]
 def _progress_shown() -> Iterator[None]:
     """On stderr: the first call of the base model takes longer, and says why."""
     progress = logging.getLogger("swar.progress")
-    with _stderr() as stderr:
+    with real_stderr() as stderr:
         handler = logging.StreamHandler(stderr)
         progress.addHandler(handler)
         progress.setLevel(logging.INFO)
@@ -128,16 +128,11 @@ def _progress_bar() -> Iterator[Callable[[int, int], None]]:
     from rich.console import Console
     from rich.progress import Progress
 
-    with _stderr() as stderr:
+    with real_stderr() as stderr:
         console = Console(file=stderr)
         with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
             task = progress.add_task("recordings")
             yield lambda done, of: progress.update(task, completed=done, total=of)
-
-
-def _stderr() -> TextIO:
-    """A descriptor of its own: TensorFlow's messages are kept off the other one."""
-    return os.fdopen(os.dup(2), "w", encoding="utf-8", errors="replace")
 
 
 @app.command("serve")
@@ -184,9 +179,8 @@ def _versions_of(model: str) -> Path:
     if model != defaults.MODEL:
         return Path(model)
     from components.base_model import base_model_folder
-    from serving.in_process import without_native_messages
 
-    with _progress_shown(), without_native_messages():
+    with _progress_shown(), tensorflow_quiet():
         return base_model_folder().parent
 
 

@@ -1,8 +1,6 @@
 """What the commands print: for people, or as JSON for programs."""
 
 import dataclasses
-import json
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from components.json_text import to_json
 from serving.answers import OK, Decision
 
 if TYPE_CHECKING:  # their libraries take half a second to import
@@ -26,8 +25,8 @@ def enrolment(report: "EnrolmentReport", *, as_json: bool) -> None:
         _print_json(
             {
                 **dataclasses.asdict(report),
-                "mean_distance": _number(report.mean_distance),
-                "largest_distance": _number(report.largest_distance),
+                "mean_distance": report.mean_distance,
+                "largest_distance": report.largest_distance,
                 "consistent": not misfits if report.parts else None,
             }
         )
@@ -215,16 +214,12 @@ def _counts(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{name} {count}" for name, count in counts.items())
 
 
-def _number(value: float) -> float | None:
-    return None if math.isnan(value) else value
-
-
 def _print_json(value: Any) -> None:
-    print(json.dumps(value, ensure_ascii=False, indent=2, allow_nan=False))
+    print(to_json(value))
 
 
 def _print_json_line(value: Any) -> None:
-    print(json.dumps(value, ensure_ascii=False, allow_nan=False), flush=True)
+    print(to_json(value, indent=None), flush=True)
 
 
 def _say(text: str, style: str = "") -> None:

@@ -13,11 +13,12 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import Any, Final
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from components.atomic_write import new_file
 from components.errors import SwarError
 from components.recordings.files import Reject, entries_of, entry_state, is_remote, open_locally
 from components.recordings.listing import (
@@ -175,7 +176,7 @@ def _write_parts(
             for row in _rows(client, description, items[first:end]):
                 rows.append(row)
                 on_progress(first + len(rows), len(items))
-            with _new_file(part) as new:
+            with new_file(part) as new:
                 pq.write_table(pa.Table.from_pylist(rows, schema=schema), new)
         on_progress(end, len(items))
         parts.append(part)
@@ -216,20 +217,9 @@ def _wav(item: Recording | Reject, sample_rate: int) -> bytes | str:
 
 
 def _join(parts: Sequence[Path], output: Path, schema: pa.Schema) -> None:
-    with _new_file(output) as new, pq.ParquetWriter(new, schema) as writer:
+    with new_file(output) as new, pq.ParquetWriter(new, schema) as writer:
         for part in parts:
             writer.write_table(pq.read_table(part, schema=schema))
-
-
-@contextlib.contextmanager
-def _new_file(path: Path) -> Iterator[BinaryIO]:
-    """A file to write to, which takes the path's place once it is on the disk."""
-    new = f"{path}.new"
-    with open(new, "wb") as file:
-        yield file
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(new, path)
 
 
 @contextlib.contextmanager

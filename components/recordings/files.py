@@ -48,6 +48,8 @@ class Reject:
     """A short snake_case code."""
     seconds: float | None
     detail: str
+    same_as: str | None = None
+    """Of a duplicate by its speech: the recording that was kept, by its name."""
 
     @property
     def counts(self) -> bool:

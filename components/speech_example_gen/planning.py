@@ -55,6 +55,7 @@ def without_duplicates(
                     reason="duplicate",
                     seconds=None,
                     detail=f"the same speech as {original.recording!r}",
+                    same_as=original.recording,
                 )
             )
         else:

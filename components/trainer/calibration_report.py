@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from components.json_text import without_nan
 from components.trainer.calibration import Calibration
 from components.trainer.utterances import EmbeddedWindows
 from components.verification.error_rates import (
@@ -18,7 +19,6 @@ from components.verification.error_rates import (
     NONTARGET,
     TARGET,
 )
-from components.verification.results import without_nan
 from components.verification.slices import estimate_metrics
 from components.verification.trials import choose_trials
 

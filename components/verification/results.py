@@ -1,15 +1,14 @@
 """An evaluation as it is stored: every trial with its score, and what was measured on them."""
 
-import json
-import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import pandas as pd
 
+from components.atomic_write import new_folder
 from components.errors import SwarError
-from components.new_folder import new_folder
+from components.json_text import to_json
 from components.verification.identification import Identification
 from components.verification.robustness import ConditionMetrics, NonSpeechMetrics
 from components.verification.slices import SliceMetrics
@@ -65,8 +64,7 @@ class Evaluation:
 
     def to_json(self) -> str:
         """JSON with null for NaN."""
-        told = json.dumps(without_nan(asdict(self)), indent=2, ensure_ascii=False, allow_nan=False)
-        return told + "\n"
+        return to_json(asdict(self)) + "\n"
 
 
 def write_evaluation(folder: Path, evaluation: Evaluation, trials: pd.DataFrame) -> None:
@@ -88,12 +86,3 @@ def write_evaluation(folder: Path, evaluation: Evaluation, trials: pd.DataFrame)
 def read_trials(folder: Path) -> pd.DataFrame:
     """The table of trials that `write_evaluation` wrote."""
     return pd.read_parquet(folder / SCORES_FILE)
-
-
-def without_nan(value: Any) -> Any:
-    """What JSON can hold of dicts and lists: None for NaN."""
-    if isinstance(value, dict):
-        return {key: without_nan(each) for key, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [without_nan(each) for each in value]
-    return None if isinstance(value, float) and math.isnan(value) else value

@@ -1,6 +1,5 @@
 """Utterances to compare: cut from speech without its silence, and embedded by a model."""
 
-import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple, Protocol
@@ -10,6 +9,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from components.conditions import CLEAN
+from components.keyed_random import keyed_generator
 from components.pcm16 import pack_wav
 from components.verification.trials import UTTERANCE_COLUMNS, Embeddings
 
@@ -116,9 +116,8 @@ def choose_positions(
     ]
     if len(every) <= most:
         return ChosenPositions(every, len(every))
-    key = f"{speaker}\0{samples}".encode()
-    rng = np.random.default_rng([seed, *hashlib.sha256(key).digest()])
-    chosen = rng.choice(len(every), most, replace=False)
+    generator = keyed_generator(seed, "utterances", speaker, samples)
+    chosen = generator.choice(len(every), most, replace=False)
     return ChosenPositions([every[index] for index in sorted(chosen)], len(every))
 
 

@@ -8,6 +8,7 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
+from components.json_text import without_nan
 from components.settings import ReportSettings
 from components.trainer.calibration_report import (
     ALL_NONTARGETS,
@@ -15,7 +16,6 @@ from components.trainer.calibration_report import (
     NEAREST_NONTARGETS,
 )
 from components.verification import error_rates
-from components.verification.results import without_nan
 from components.verification.robustness import measure_condition
 from components.verification.slices import EVERYTHING, SliceMetrics, measure_slices
 from components.verification.utterances import Unused

@@ -14,6 +14,7 @@ from tfx.dsl.input_resolution.strategies.latest_blessed_model_strategy import (
 from tfx.orchestration.data_types import RuntimeParameter
 from tfx.orchestration.kubeflow.v2 import kubeflow_v2_dag_runner
 
+from components.atomic_write import new_file
 from components.errors import SwarError
 from components.recordings.sources import data_digest, list_recordings
 from components.spectrogram_pair_gen.recorded_sounds import sounds_digest
@@ -55,11 +56,11 @@ def compile_pipeline(config: Config, path: Path) -> None:
         default_image=needed(engine, "image"), use_pipeline_spec_2_1=True
     )
     try:
-        with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
+        with new_file(path) as file, tempfile.TemporaryDirectory() as folder:
             kubeflow_v2_dag_runner.KubeflowV2DagRunner(
                 runner_config, output_dir=folder, output_filename="pipeline.yaml"
             ).run(pipeline)
-            os.replace(os.path.join(folder, "pipeline.yaml"), path)
+            file.write(Path(folder, "pipeline.yaml").read_bytes())
     except OSError as error:
         raise SwarError(f"cannot write {path}: {error.strerror}") from error
 

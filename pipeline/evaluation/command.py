@@ -1,7 +1,6 @@
 """`swar evaluate`: what it checks first, where it writes, what it shows."""
 
 import math
-import os
 import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
@@ -10,9 +9,9 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+from components.atomic_write import check_new_folder
 from components.errors import SwarError
-from components.new_folder import check_new_folder
-from pipeline.console import output_to
+from components.quiet import libraries_quiet
 
 if TYPE_CHECKING:
     from components.verification.results import Evaluation
@@ -54,11 +53,7 @@ def run(
     if not all(0.0 < seconds < math.inf for seconds in duration_seconds):
         raise SwarError("--duration must be a number of seconds above 0, such as 3")
     # The libraries write to the terminal as they please; what goes wrong is raised.
-    with (
-        os.fdopen(os.dup(2), "w", encoding="utf-8", errors="replace") as stderr,
-        tempfile.NamedTemporaryFile(prefix="swar-evaluate-", suffix=".log") as log,
-        output_to(Path(log.name)),
-    ):
+    with libraries_quiet() as stderr:
         from components.conditions import choose_conditions
         from components.verification.results import write_evaluation
         from pipeline.evaluation.folders import evaluate

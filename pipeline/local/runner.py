@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+from components.quiet import output_to
 from pipeline.config import Config
-from pipeline.console import Progress, output_to
+from pipeline.console import Progress
 from pipeline.failures import RunFailed, storage_error, user_error
 from pipeline.output.folder import METADATA, check_records, claimed
 from pipeline.output.summary import RunSummary

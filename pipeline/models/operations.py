@@ -3,11 +3,6 @@
 They import what they need when they run: `swar --help` must not load TFX.
 """
 
-import contextlib
-import json
-import os
-import tempfile
-from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, TextIO
@@ -16,8 +11,9 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
+from components.json_text import to_json
+from components.quiet import libraries_quiet
 from pipeline.config import load_config
-from pipeline.console import output_to
 
 UNSEEN, DRIFTED = 1, 1  # exit statuses; 0 is yes, or no drift, 2 an error
 
@@ -45,7 +41,7 @@ def lineage_command(
     Exit status: 0 told, 1 no model saw the recording, 2 error.
     """
     if recording is None:
-        with _quiet():
+        with libraries_quiet():
             from pipeline.models.display import lineage_table
             from pipeline.models.lineage import model_lineage
 
@@ -55,7 +51,7 @@ def lineage_command(
         else:
             Console().print(lineage_table(found))
         return
-    with _quiet():
+    with libraries_quiet():
         from pipeline.models.display import sightings_table
         from pipeline.models.lineage import models_that_saw
 
@@ -88,7 +84,7 @@ def drift_command(
     Exit status: 0 alike, 1 drift, 2 error.
     """
     bounds = load_config(config, settings or ()).drift
-    with _quiet() as stderr, _progress(stderr) as progress:
+    with libraries_quiet() as stderr, _progress(stderr) as progress:
         from pipeline.models.display import drift_table
         from pipeline.models.drift import drift
 
@@ -114,7 +110,7 @@ def rollback_command(
     as_json: JsonOption = False,
 ) -> None:
     """Publish an earlier model again, as the newest version, so that serving goes back to it."""
-    with _quiet():
+    with libraries_quiet():
         from pipeline.models.rollback import rollback
 
         done = rollback(output, to)
@@ -133,15 +129,4 @@ def _progress(stderr: TextIO) -> Progress:
 
 
 def _print_json(value: Any) -> None:
-    typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[TextIO]:
-    """Keeps the libraries' chatter from the terminal; yields the real stderr."""
-    with (
-        os.fdopen(os.dup(2), "w", encoding="utf-8", errors="replace") as stderr,
-        tempfile.NamedTemporaryFile(prefix="swar-", suffix=".log") as log,
-        output_to(Path(log.name)),
-    ):
-        yield stderr
+    typer.echo(to_json(value))

@@ -17,7 +17,6 @@ from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any, Final
 
-import yaml
 from google.protobuf import json_format, struct_pb2
 from kfp.pipeline_spec.pipeline_spec_pb2 import (
     ArtifactList,
@@ -29,6 +28,7 @@ from kfp.pipeline_spec.pipeline_spec_pb2 import (
     PipelineTaskSpec,
     RuntimeArtifact,
 )
+from ruamel.yaml import YAML
 
 from pipeline.failures import RunFailed
 from tests.harness.containers import Container, Launcher
@@ -56,7 +56,7 @@ class TaskRun:
 
 def read_spec(path: Path) -> PipelineSpec:
     """The specification of a compiled file."""
-    return json_format.ParseDict(yaml.safe_load(path.read_text("utf-8")), PipelineSpec())
+    return json_format.ParseDict(YAML(typ="safe").load(path.read_text("utf-8")), PipelineSpec())
 
 
 class Engine:
@@ -253,7 +253,7 @@ def _fulfils(artifact: RuntimeArtifact, clause: str) -> bool:
     if clause == "state=LIVE":
         return True
     if match := _TITLE.fullmatch(clause):
-        return bool(yaml.safe_load(artifact.type.instance_schema)["title"] == match[1])
+        return bool(YAML(typ="safe").load(artifact.type.instance_schema)["title"] == match[1])
     if match := _NAME.fullmatch(clause):
         return bool(artifact.name == match[1])
     if match := _NUMBER.fullmatch(clause):

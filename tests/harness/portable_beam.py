@@ -72,7 +72,7 @@ def _services(output: Path) -> Iterator[Path]:
     trap = output / "trap"
     # Workers of a pool are not told of --beam_plugin: on older systems TFDV needs it.
     (start_up / "sitecustomize.py").write_text(
-        "import components.beam_worker\n"
+        "import components.compat.beam_worker\n"
         f"import {worker_trap.__name__} as trap; trap.arm({str(trap)!r})\n"
     )
     environment = dict(os.environ)

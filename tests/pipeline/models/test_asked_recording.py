@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from components.errors import SwarError
 from components.recordings.acoustics import AcousticStatistics
 from components.recordings.listing import Recording
 from components.speech_example_gen.planning import RecordingSummary, without_duplicates
@@ -95,9 +96,20 @@ def test_names_of_their_own_lie_nowhere() -> None:
 
 
 def test_other_rejects_were_not_trained_on() -> None:
-    reject = {"file": "asha/2.wav", "reason": "silent", "detail": "the same speech as 'asha/1.wav'"}
+    reject = {
+        "file": "asha/2.wav",
+        "reason": "silent",
+        "detail": "the same speech as 'asha/1.wav'",
+        "same_as": None,
+    }
     asked = AskedRecording("/d/asha/2.wav")
     assert asked.among(_rows(("asha/1.wav", "/d/asha/1.wav")), [reject]) == []
+
+
+def test_rejects_of_an_earlier_version_do_not_say_it() -> None:
+    reject = {"file": "asha/2.wav", "reason": "duplicate", "detail": "the same speech as 'asha/1'"}
+    with pytest.raises(SwarError, match="written by another version of swar"):
+        AskedRecording("/d/asha/2.wav").among(_rows(("asha/1", "/d/asha/1.wav")), [reject])
 
 
 @pytest.mark.parametrize("asked", ["/d/Th\u0101pa", "/d/Tha\u0304pa/1.wav", "Th\u0101pa/1.wav"])
