@@ -19,12 +19,14 @@ from components.verification.error_rates import (
     NONTARGET,
     TARGET,
 )
+from components.verification.operating_points import operating_points, to_card
 from components.verification.slices import estimate_metrics
 from components.verification.trials import choose_trials
 
 EXPECTED_RATES: Final = (EER, CLLR, FALSE_ACCEPT_RATE, FALSE_REJECT_RATE)
 ALL_NONTARGETS: Final = "strangers"
 NEAREST_NONTARGETS: Final = "nearest_strangers"
+OPERATING_POINTS: Final = "operating_points"
 MAX_TRIALS_PER_CLASS: Final = 100_000
 RESAMPLES: Final = 500
 
@@ -54,16 +56,18 @@ def calibration_report(
         for every one of EXPECTED_RATES `value`, `low` and `high`, None where they are too few for
         an interval: `strangers`, with nontarget trials of all pairs of speakers, and
         `nearest_strangers`, of those pairs alone of which one speaker is among the nearest of the
-        other.
+        other; and `operating_points`, the thresholds for several shares of false accepts among all
+        nontarget trials, whatever the length of their utterances.
     """
     near = embedded.near_speakers(nearest_fraction)
     rows: dict[str, list[dict[str, Any]]] = {ALL_NONTARGETS: [], NEAREST_NONTARGETS: []}
-    for count in window_counts:
-        trials = _trials(embedded, calibration, count, seed)
+    tables = [_trials(embedded, calibration, count, seed) for count in window_counts]
+    for count, trials in zip(window_counts, tables, strict=True):
         compared = near[trials["speaker_a"], trials["speaker_b"]]
         for kind, part in ((ALL_NONTARGETS, trials), (NEAREST_NONTARGETS, trials[compared])):
             rows[kind].append({"seconds": count * embedded.window_seconds, **_rates(part, seed)})
-    return {"speakers": len(near), **rows}
+    points = operating_points(pd.concat(tables), resamples=RESAMPLES, seed=seed)
+    return {"speakers": len(near), **rows, OPERATING_POINTS: list(map(to_card, points))}
 
 
 def _trials(

@@ -106,3 +106,16 @@ def test_a_promise_takes_a_sample_of_too_many_trials(monkeypatch):
     monkeypatch.setattr("components.trainer.calibration_report.MAX_TRIALS_PER_CLASS", 5)
     (row,) = calibration_report(heard(), CALIBRATION, 1.0, (2,), seed=0)["strangers"]
     assert (row["similar"], row["dissimilar"]) == (5, 5)
+
+
+def test_the_report_has_a_point_for_each_risk_over_utterances_of_all_lengths():
+    recordings = {
+        f"{name}/{take}": 4 for name in "abcdefghijklmnopqrstuvwxyz0123456789" for take in "12"
+    }
+    report = calibration_report(heard(recordings), CALIBRATION, 1.0, (2, 4), seed=0)
+    first, *others = report["operating_points"]
+    assert (first["max_false_accept_rate"], first["speakers_needed"]) == (0.05, 36)
+    assert 0.0 < first["false_accept_rate"]["value"] <= 0.05
+    assert 0.0 < first["threshold"] < CALIBRATION.threshold * 3
+    assert all(each["threshold"] is None for each in others)
+    json.dumps(report, allow_nan=False)

@@ -25,16 +25,11 @@ def batch():
     return (50 * speaker[:, None, None] + noise).astype(np.uint8), speaker
 
 
-def tower_in(policy, settings=SMALL, momentum=0.0):
+def tower_in(policy, settings=SMALL):
     keras.utils.set_random_seed(0)
     with devices.precision(policy):
         tower = build_tower(settings, MELS, FRAMES)
-        optimizer = FusedAdam(
-            1e-3,
-            dynamic_loss_scale=policy == "mixed_float16",
-            use_ema=momentum > 0.0,
-            ema_momentum=momentum,
-        )
+        optimizer = FusedAdam(1e-3, dynamic_loss_scale=policy == "mixed_float16")
         tower.compile(optimizer, make_loss(settings), jit_compile=False, auto_scale_loss=False)
         tower.optimizer.build(tower.trainable_variables)
     return tower
