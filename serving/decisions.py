@@ -69,8 +69,9 @@ def decision_rule(
     speakers = int(calibration.get("speakers", 0))
     if max_false_accept is None:
         rows = calibration.get("strangers", ())
-        rates = [_expected(rows[0], f"false_{kind}_rate") if rows else None for kind in _KINDS]
-        return DecisionRule(description.threshold, description.threshold, *rates, speakers)
+        return _rule(
+            description.threshold, description.threshold, rows[0] if rows else {}, speakers
+        )
     if not 0.0 < max_false_accept < 1.0:
         raise SwarError(f"max-false-accept is a share between 0 and 1, not {max_false_accept:g}")
     rate = -math.expm1(math.log1p(-max_false_accept) / max(1, comparisons))
@@ -85,12 +86,8 @@ def decision_rule(
     if not holding:
         raise SwarError(_too_few(points, rate, max_false_accept, comparisons, speakers))
     point = max(holding, key=lambda each: each["threshold"])
-    return DecisionRule(
-        float(point["threshold"]),
-        max(description.threshold, *(each["threshold"] for each in known)),
-        *(_expected(point, f"false_{kind}_rate") for kind in _KINDS),
-        speakers,
-    )
+    loosest = max(description.threshold, *(float(each["threshold"]) for each in known))
+    return _rule(float(point["threshold"]), loosest, point, speakers)
 
 
 def posterior(probability: float, prior: float) -> float:
@@ -111,7 +108,13 @@ def posterior(probability: float, prior: float) -> float:
     return same / (same + (1.0 - probability) * (1.0 - prior))
 
 
-_KINDS: Final = ("accept", "reject")
+def _rule(
+    accept_up_to: float, different_beyond: float, rates: Mapping[str, Any], speakers: int
+) -> DecisionRule:
+    false_accepts, false_rejects = (
+        _expected(rates, name) for name in ("false_accept_rate", "false_reject_rate")
+    )
+    return DecisionRule(accept_up_to, different_beyond, false_accepts, false_rejects, speakers)
 
 
 def _expected(row: Mapping[str, Any], name: str) -> ExpectedRate | None:

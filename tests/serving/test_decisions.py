@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from components.errors import SwarError
 from serving.answers import Description
-from serving.decisions import decision_rule, posterior
+from serving.decisions import ExpectedRate, decision_rule, posterior
 
 
 def point(rate, threshold, needed=100):
@@ -38,7 +38,7 @@ def test_without_a_bound_the_models_own_threshold_decides_and_nothing_is_inconcl
     assert [rule.verdict(distance) for distance in (0.99, 1.0, 1.01)] == ["same"] * 2 + [
         "different"
     ]
-    assert (rule.false_accepts.value, rule.false_accepts.high) == (0.02, 0.04)
+    assert rule.false_accepts == ExpectedRate(0.02, 0.01, 0.04)
     assert rule.false_rejects is None
     assert rule.speakers == 120
 
@@ -47,8 +47,8 @@ def test_a_bound_takes_its_operating_point_and_what_a_looser_one_allows_is_incon
     rule = decision_rule(described(), 0.01)
     verdicts = [rule.verdict(distance) for distance in (0.9, 0.91, 1.1, 1.11)]
     assert verdicts == ["same", "inconclusive", "inconclusive", "different"]
-    assert rule.false_accepts.value == 0.01
-    assert rule.false_rejects.low is None
+    assert rule.false_accepts == ExpectedRate(0.01, 0.005, 0.02)
+    assert rule.false_rejects == ExpectedRate(0.1, None, None)
 
 
 def test_between_two_points_the_stricter_one_is_taken():

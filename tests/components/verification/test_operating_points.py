@@ -46,6 +46,7 @@ def test_a_threshold_lets_at_most_its_share_of_nontargets_pass():
     known = [each for each in operating_points(trials, resamples=50, seed=0) if each.threshold]
     assert [each.max_false_accept_rate for each in known] == [0.05, 0.02, 0.01, 0.005]
     for point in known:
+        assert point.threshold and point.false_accept_rate and point.false_reject_rate
         passing = float(np.mean(nontarget <= point.threshold))
         assert point.false_accept_rate.value == pytest.approx(passing, abs=1e-12)
         assert point.max_false_accept_rate - 2 / len(nontarget) <= passing
