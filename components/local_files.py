@@ -1,4 +1,4 @@
-"""The files below a local folder: links followed, odd ones told apart, nothing opened."""
+"""The files below a local folder: links within it followed, odd ones told apart, nothing opened."""
 
 import errno
 import os
@@ -12,6 +12,8 @@ from typing import Final
 from components.errors import SwarError
 
 HIDDEN: Final = "hidden"
+OUTSIDE_LINK: Final = "outside_link"
+"""A link that leads out of the data folder."""
 SPEAKER_WITHOUT_SPEECH: Final = "speaker_without_speech"
 UNCOUNTED_REASONS: Final = frozenset(
     {HIDDEN, "outside_speaker", "outside_span", "empty_folder", SPEAKER_WITHOUT_SPEECH}
@@ -48,8 +50,18 @@ class Reject:
         return self.reason not in UNCOUNTED_REASONS
 
 
-def files_below(root: Path, speaker: str) -> Iterator[File | Reject]:
-    """Walks a speaker's folder: links are followed, each folder behind them once."""
+def files_below(
+    root: Path, speaker: str, *, follow_outside_links: bool = False
+) -> Iterator[File | Reject]:
+    """Walks a speaker's folder: links are followed, each folder behind them once.
+
+    Args:
+        root: the data folder.
+        speaker: the name of a folder in it.
+        follow_outside_links: whether links that lead out of `root` are followed too; else each is
+            a reject, and nothing that lies behind it is named.
+    """
+    within = None if follow_outside_links else root
     folders = deque([(speaker, frozenset([_identity(root)]))])
     seen = set()
     while folders:
@@ -71,7 +83,7 @@ def files_below(root: Path, speaker: str) -> Iterator[File | Reject]:
             yield Reject(name, "empty_folder", None, "a folder without files")
         for entry in entries:
             child = f"{name}/{entry.name}"
-            status = entry_state(entry, child)
+            status = entry_state(entry, child, within)
             if isinstance(status, Reject):
                 yield status
             elif not stat.S_ISDIR(status.st_mode):
@@ -92,15 +104,31 @@ def entries_of(folder: Path) -> list[Path]:
     return [Path(entry.path) for entry in ordered]
 
 
-def entry_state(path: Path, name: str) -> os.stat_result | Reject:
-    """As `state`, of an entry that was found, not named: its name is judged too."""
+def entry_state(path: Path, name: str, within: Path | None) -> os.stat_result | Reject:
+    """As `state`, of an entry that was found, not named: its name is judged too.
+
+    Args:
+        path: of the entry.
+        name: what a reject calls it.
+        within: the folder that a link must not lead out of; None where it may.
+    """
     try:
         name.encode()
     except UnicodeEncodeError:
         # The escape is of the byte itself, not of the surrogate that stands for it.
         printable = os.fsencode(name).decode("utf-8", "backslashreplace")
         return Reject(printable, "name_not_utf8", None, "its name is not UTF-8")
-    return hidden(name) if path.name.startswith(".") else state(path, name)
+    if path.name.startswith("."):
+        return hidden(name)
+    status = state(path, name)
+    if isinstance(status, Reject) or within is None or not leads_out(path, within):
+        return status
+    return Reject(name, OUTSIDE_LINK, None, "a link out of the data folder")
+
+
+def leads_out(path: Path, folder: Path) -> bool:
+    """Whether a path is a link to something that is not below the folder."""
+    return path.is_symlink() and not path.resolve().is_relative_to(folder.resolve())
 
 
 def hidden(name: str) -> Reject:

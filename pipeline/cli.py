@@ -132,6 +132,9 @@ def evaluate_command(
     split: Annotated[
         Split, typer.Option(help="unseen: of the training's data, the speakers held out of it.")
     ] = Split.ALL,
+    follow_links: Annotated[
+        bool, typer.Option("--follow-links", help="Also links in DATA that lead out of it.")
+    ] = False,
     output: Annotated[
         Path | None, typer.Option(help="New or empty folder for every score and figure.")
     ] = None,
@@ -147,6 +150,7 @@ def evaluate_command(
         duration_seconds=duration or (),
         condition_names=condition or (),
         only_unseen=split is Split.UNSEEN,
+        follow_links=follow_links,
         output=output,
         as_json=as_json,
     )

@@ -375,6 +375,9 @@ def embed_command(
     output: Annotated[
         Path, typer.Option("--output", metavar="FILE.parquet", help="Gets a row a recording.")
     ],
+    follow_links: Annotated[
+        bool, typer.Option("--follow-links", help="Also links in DATA that lead out of it.")
+    ] = False,
     model: ModelOption = None,
     url: UrlOption = None,
     model_name: ModelNameOption = None,
@@ -387,7 +390,7 @@ def embed_command(
     from serving.embedding_file import embed_data
 
     with connection as client, _progress_bar() as on_progress:
-        embedded = embed_data(client, data, output, on_progress)
+        embedded = embed_data(client, data, output, on_progress, follow_links=follow_links)
     display.embedded(embedded, as_json=as_json)
 
 

@@ -14,6 +14,7 @@ TRUNCATED: Final = "truncated"
 NAN_SAMPLES: Final = "nan_samples"
 NO_SAMPLES: Final = "no_samples"
 TOO_LONG: Final = "too_long"
+TOO_LARGE: Final = "too_large"
 
 
 class AudioError(Exception):

@@ -26,6 +26,7 @@ def run(
     duration_seconds: Sequence[float],
     condition_names: Sequence[str],
     only_unseen: bool,
+    follow_links: bool,
     output: Path | None,
     as_json: bool,
 ) -> None:
@@ -38,6 +39,7 @@ def run(
         duration_seconds: of speech in an utterance; none are the usual ones.
         condition_names: that some utterances are put under, too; none are all of them.
         only_unseen: leave out the speakers that the model was trained on.
+        follow_links: also those in the data that lead out of it.
         output: new or empty folder for `metrics.json` and `scores.parquet`.
         as_json: for programs.
 
@@ -69,7 +71,7 @@ def run(
             _check_output(output)
         progress = Console(file=stderr)
         conditions = choose_conditions(condition_names) if trial_list is None else ()
-        settings = EvaluationSettings(conditions=conditions)
+        settings = EvaluationSettings(conditions=conditions, follow_links=follow_links)
         if duration_seconds:
             settings = replace(settings, duration_seconds=tuple(duration_seconds))
         if trial_list is not None:

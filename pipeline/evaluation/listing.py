@@ -8,8 +8,9 @@ from rich.console import Console
 
 from components.audio import AudioError
 from components.errors import SwarError
-from components.model_files import model_folder
+from components.model_files import card_settings, model_folder
 from components.published_model import PublishedModel
+from components.settings import ServingSettings
 from components.speech_example_gen.sources import Listing, Recording
 from components.trials import DISSIMILAR, SIMILAR
 from components.verification.scoring import score
@@ -55,7 +56,7 @@ def evaluate_list(
     except (OSError, UnicodeDecodeError) as error:
         raise SwarError(f"{trial_list} cannot be read as UTF-8 text: {error}") from error
     version = model_folder(model)
-    listings = list_sets(sets, version)
+    listings = list_sets(sets, version, follow_links=settings.follow_links)
     listed = parse_trial_list(text, str(trial_list))
     recordings = _recordings(listed, listings[name], str(trial_list))
     served = PublishedModel(version)
@@ -65,7 +66,7 @@ def evaluate_list(
         wanted[start : start + FILES_AT_ONCE] for start in range(0, len(wanted), FILES_AT_ONCE)
     ]
     embedded = embed(
-        (_decoded(name, batch, served.sample_rate, rejected) for batch in batches),
+        (_decoded(name, batch, served, rejected) for batch in batches),
         served,
         console,
         title=f"{name}: files, {FILES_AT_ONCE} at a time",
@@ -118,13 +119,14 @@ def _recordings(
 
 
 def _decoded(
-    name: str, recordings: Sequence[Recording], sample_rate: int, rejected: list[Unused]
+    name: str, recordings: Sequence[Recording], served: PublishedModel, rejected: list[Unused]
 ) -> list[Cut]:
-    """The recordings; those that cannot be decoded are added to `rejected`."""
+    """The recordings; those that cannot be decoded or are too long are added to `rejected`."""
+    serving = card_settings(served.card, "serving", ServingSettings, served.folder)
     cuts = []
     for recording in recordings:
         try:
-            cuts.append(whole_file(name, recording, sample_rate))
+            cuts.append(whole_file(name, recording, served.sample_rate, serving.max_seconds))
         except AudioError as error:
             rejected.append(Unused(name, recording.recording, error.reason, str(error)))
     return cuts
