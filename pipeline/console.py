@@ -11,9 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
-from rich.console import Console, RenderableType
+from rich.console import RenderableType
 from rich.live import Live
 from rich.table import Table
+
+from components.terminal import Console
 
 PROGRESS_LOGGER = "swar.progress"
 _LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"

@@ -111,9 +111,12 @@ def _of_server(url: str, model_name: str, deadline: float) -> Iterator["Client"]
 @contextlib.contextmanager
 def _progress_shown() -> Iterator[None]:
     """On stderr: the first call of the base model takes longer, and says why."""
+    from components.terminal import PrintableFormatter
+
     progress = logging.getLogger("swar.progress")
     with _stderr() as stderr:
         handler = logging.StreamHandler(stderr)
+        handler.setFormatter(PrintableFormatter())
         progress.addHandler(handler)
         progress.setLevel(logging.INFO)
         try:
@@ -125,8 +128,9 @@ def _progress_shown() -> Iterator[None]:
 @contextlib.contextmanager
 def _progress_bar() -> Iterator[Callable[[int, int], None]]:
     """On a terminal; yields what is called with how many recordings are done, and of how many."""
-    from rich.console import Console
     from rich.progress import Progress
+
+    from components.terminal import Console
 
     with _stderr() as stderr:
         console = Console(file=stderr)

@@ -6,10 +6,10 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from components.terminal import Console, say
 from serving.answers import OK, Decision
 
 if TYPE_CHECKING:  # their libraries take half a second to import
@@ -220,11 +220,11 @@ def _number(value: float) -> float | None:
 
 
 def _print_json(value: Any) -> None:
-    print(json.dumps(value, ensure_ascii=False, indent=2, allow_nan=False))
+    say(json.dumps(value, ensure_ascii=False, indent=2, allow_nan=False))
 
 
 def _print_json_line(value: Any) -> None:
-    print(json.dumps(value, ensure_ascii=False, allow_nan=False), flush=True)
+    say(json.dumps(value, ensure_ascii=False, allow_nan=False))
 
 
 def _say(text: str, style: str = "") -> None:

@@ -8,10 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-
 from components.errors import SwarError
 from components.new_folder import check_new_folder
+from components.terminal import Console, say
 from pipeline.console import output_to
 
 if TYPE_CHECKING:
@@ -101,7 +100,7 @@ def _check_output(folder: Path) -> None:
 
 def _show(evaluation: "Evaluation", *, as_json: bool) -> None:
     if as_json:
-        print(evaluation.to_json(), end="")
+        say(evaluation.to_json(), end="")
         return
     from pipeline.evaluation.display import render
 

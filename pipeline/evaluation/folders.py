@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from rich.console import Console
 
 from components.conditions import CLEAN
 from components.errors import SwarError
@@ -16,6 +15,7 @@ from components.published_model import PublishedModel
 from components.settings import SpectrogramSettings, SpeechSettings
 from components.speech_example_gen.sources import Listing, Recording
 from components.speech_example_gen.splitting import unseen_speakers
+from components.terminal import Console
 from components.verification.condition_trials import (
     ConditionTrials,
     score_conditions,

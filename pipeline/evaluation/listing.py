@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from rich.console import Console
 
 from components.audio import AudioError
 from components.errors import SwarError
@@ -12,6 +11,7 @@ from components.model_files import card_settings, model_folder
 from components.published_model import PublishedModel
 from components.settings import ServingSettings
 from components.speech_example_gen.sources import Listing, Recording
+from components.terminal import Console
 from components.trials import DISSIMILAR, SIMILAR
 from components.verification.scoring import score
 from components.verification.trial_list import ListedTrial, parse_trial_list

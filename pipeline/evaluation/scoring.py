@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
-from rich.console import Console
 from rich.markup import escape
 from rich.progress import Progress
 
@@ -17,6 +16,7 @@ from components.model_files import read_card
 from components.published_model import PublishedModel
 from components.speech_example_gen.sources import Listing, data_digest, list_recordings
 from components.speech_example_gen.spans import is_pattern
+from components.terminal import Console
 from components.verification import utterances
 from components.verification.condition_metrics import measure_condition
 from components.verification.condition_trials import ConditionTrials

@@ -7,8 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-
+from components.terminal import Console
 from pipeline.config import Config
 from pipeline.console import Progress, output_to
 from pipeline.failures import RunFailed, storage_error, user_error

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Annotated, Any, TextIO
 
 import typer
-from rich.console import Console
 from rich.progress import Progress
 
+from components.terminal import Console, say
 from pipeline.config import load_config
 from pipeline.console import output_to
 
@@ -121,7 +121,7 @@ def rollback_command(
     if as_json:
         _print_json(asdict(done))
     else:
-        typer.echo(
+        say(
             f"version {done.from_version} was served; the model of version {done.to_version} is "
             f"now also version {done.new_version}, the newest: {done.path}"
         )
@@ -133,7 +133,7 @@ def _progress(stderr: TextIO) -> Progress:
 
 
 def _print_json(value: Any) -> None:
-    typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
+    say(json.dumps(value, indent=2, ensure_ascii=False))
 
 
 @contextlib.contextmanager
