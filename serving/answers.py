@@ -1,6 +1,7 @@
 """What a Swar model answers, checked: never a number that the model did not mean."""
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -13,6 +14,7 @@ from serving.wire import Tensor
 Vector = npt.NDArray[np.float32]
 
 OK: Final = "ok"
+_MAX_SECONDS: Final = 120.0  # of a model that does not say
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,8 @@ class Description:
     """Names the model: vectors of two models cannot be compared."""
     card: dict[str, Any]
     """What it was made from, as in the SavedModel's `assets.extra/swar.json`."""
+    max_seconds: float
+    """The longest recording that it takes, in seconds."""
 
 
 def description(outputs: Mapping[str, Tensor]) -> Description:
@@ -61,7 +65,17 @@ def description(outputs: Mapping[str, Tensor]) -> Description:
     rate, size = (int(_numbers(outputs, name, 1)[0]) for name in ("sample_rate", "embedding_size"))
     (threshold,) = _numbers(outputs, "threshold", 1)
     (digest,), (card,) = (_texts(outputs, name, 1) for name in ("model_digest", "card"))
-    return Description(rate, size, float(threshold), digest, json.loads(card))
+    loaded = json.loads(card)
+    return Description(rate, size, float(threshold), digest, loaded, _max_seconds(loaded))
+
+
+def _max_seconds(card: Any) -> float:
+    """Of the card; a client that trusted any number would decode any length."""
+    serving = card.get("serving") if isinstance(card, dict) else None
+    seconds = (serving or {"max_seconds": _MAX_SECONDS}).get("max_seconds")
+    if not isinstance(seconds, int | float) or not 0 < seconds < math.inf:
+        raise ValueError(f"its card says serving.max_seconds {seconds!r}")
+    return float(seconds)
 
 
 def embeddings(outputs: Mapping[str, Tensor], count: int) -> list[Embedding]:

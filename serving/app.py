@@ -10,6 +10,7 @@ import gradio
 
 from components.compat.gradio_microphone import RAW_MICROPHONE
 from components.errors import SwarError
+from components.terminal import say
 from serving import app_view as view
 from serving.app_actions import Actions
 from serving.app_style import CSS
@@ -48,7 +49,7 @@ def launch(client: Client, gallery: Gallery, *, host: str = "127.0.0.1", port: i
     """
     page = start(build(client, gallery), host=host, port=port)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    print(f"The page is at {page.local_url} (Ctrl-C ends it)", flush=True)
+    say(f"The page is at {page.local_url} (Ctrl-C ends it)")
     try:
         threading.Event().wait()
     except KeyboardInterrupt:

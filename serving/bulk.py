@@ -17,7 +17,7 @@ from components.errors import SwarError
 from components.pcm16 import pack_wav, to_pcm16
 from serving.answers import OK, Decision, Description, Embedding
 from serving.client import FILES_PER_REQUEST, Client
-from serving.recordings import printable
+from serving.recordings import SECONDS_MORE, printable
 
 if TYPE_CHECKING:  # their libraries take half a second to import
     from serving.gallery import Gallery
@@ -132,18 +132,25 @@ def identify_each(
 
 def decode(
     path: str | Path,
-    sample_rate: int,
+    description: Description,
     start_seconds: float | None = None,
     end_seconds: float | None = None,
 ) -> bytes | str:
-    """The WAV that the model takes of a file or a cut of it, or the code of why there is none."""
+    """The WAV that the model takes of a file or a cut of it, or the code of why there is none.
+
+    Of a longer one than the model takes, a second more is decoded, for the model to refuse.
+    """
+    longest = (start_seconds or 0.0) + description.max_seconds + SECONDS_MORE
     try:
         samples = audio.decode(
-            path, sample_rate=sample_rate, start_seconds=start_seconds, end_seconds=end_seconds
+            path,
+            sample_rate=description.sample_rate_hz,
+            start_seconds=start_seconds,
+            end_seconds=longest if end_seconds is None else min(end_seconds, longest),
         )
     except audio.AudioError as error:
         return error.reason
-    return pack_wav(to_pcm16(samples), sample_rate)
+    return pack_wav(to_pcm16(samples), description.sample_rate_hz)
 
 
 def embed_each(
@@ -176,9 +183,7 @@ def embed_each(
 def _embed_files(
     client: Client, description: Description, files: Iterable[Path]
 ) -> Iterator[Embedding]:
-    return embed_each(
-        client, description, (decode(file, description.sample_rate_hz) for file in files)
-    )
+    return embed_each(client, description, (decode(file, description) for file in files))
 
 
 def _unusable(status: str, description: Description) -> Embedding:

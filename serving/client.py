@@ -119,9 +119,21 @@ class Client:
     @property
     def sample_rate(self) -> int:
         """Of the WAVs that the model takes, in Hz; it is asked once."""
+        return self._known_description().sample_rate_hz
+
+    def to_wav(self, recording: AudioInput) -> bytes:
+        """A recording as the model takes it; how it does, it is asked once.
+
+        Raises:
+            SwarError: the recording cannot be decoded, or as said of the class.
+        """
+        known = self._known_description()
+        return to_wav(recording, known.sample_rate_hz, known.max_seconds)
+
+    def _known_description(self) -> Description:
         if self._description is None:
             self._description = self.describe()
-        return self._description.sample_rate_hz
+        return self._description
 
     def describe(self) -> Description:
         """What the model that answers now says of itself."""
@@ -147,7 +159,7 @@ class Client:
         recordings = listed(recordings)
         for first in range(0, len(recordings), FILES_PER_REQUEST):
             batch = recordings[first : first + FILES_PER_REQUEST]
-            embeddings += self.embed_wavs([to_wav(each, self.sample_rate) for each in batch])
+            embeddings += self.embed_wavs([self.to_wav(each) for each in batch])
         return embeddings
 
     def embed_wavs(self, wavs: Sequence[bytes]) -> list[Embedding]:
@@ -164,7 +176,7 @@ class Client:
 
     def verify(self, recording_a: AudioInput, recording_b: AudioInput) -> Decision:
         """Whether the same person speaks in two recordings; SwarError where one is not usable."""
-        wav_a, wav_b = (to_wav(each, self.sample_rate) for each in (recording_a, recording_b))
+        wav_a, wav_b = map(self.to_wav, (recording_a, recording_b))
         inputs = {"audio_a": [wav_a], "audio_b": [wav_b]}
         with self._answer_of("serving_default", inputs) as outputs:
             statuses = answers.statuses(outputs)

@@ -111,9 +111,12 @@ def _of_server(url: str, model_name: str, deadline: float) -> Iterator["Client"]
 @contextlib.contextmanager
 def _progress_shown() -> Iterator[None]:
     """On stderr: the first call of the base model takes longer, and says why."""
+    from components.terminal import PrintableFormatter
+
     progress = logging.getLogger("swar.progress")
     with real_stderr() as stderr:
         handler = logging.StreamHandler(stderr)
+        handler.setFormatter(PrintableFormatter())
         progress.addHandler(handler)
         progress.setLevel(logging.INFO)
         try:
@@ -125,8 +128,9 @@ def _progress_shown() -> Iterator[None]:
 @contextlib.contextmanager
 def _progress_bar() -> Iterator[Callable[[int, int], None]]:
     """On a terminal; yields what is called with how many recordings are done, and of how many."""
-    from rich.console import Console
     from rich.progress import Progress
+
+    from components.terminal import Console
 
     with real_stderr() as stderr:
         console = Console(file=stderr)
@@ -369,6 +373,9 @@ def embed_command(
     output: Annotated[
         Path, typer.Option("--output", metavar="FILE.parquet", help="Gets a row a recording.")
     ],
+    follow_links: Annotated[
+        bool, typer.Option("--follow-links", help="Also links in DATA that lead out of it.")
+    ] = False,
     model: ModelOption = None,
     url: UrlOption = None,
     model_name: ModelNameOption = None,
@@ -381,7 +388,7 @@ def embed_command(
     from serving.embedding_file import embed_data
 
     with connection as client, _progress_bar() as on_progress:
-        embedded = embed_data(client, data, output, on_progress)
+        embedded = embed_data(client, data, output, on_progress, follow_links=follow_links)
     display.embedded(embedded, as_json=as_json)
 
 

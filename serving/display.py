@@ -4,11 +4,11 @@ import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from components.json_text import to_json
+from components.terminal import Console, say
 from serving.answers import OK, Decision
 
 if TYPE_CHECKING:  # their libraries take half a second to import
@@ -215,11 +215,11 @@ def _counts(counts: Mapping[str, int]) -> str:
 
 
 def _print_json(value: Any) -> None:
-    print(to_json(value))
+    say(to_json(value))
 
 
 def _print_json_line(value: Any) -> None:
-    print(to_json(value, indent=None), flush=True)
+    say(to_json(value, indent=None))
 
 
 def _say(text: str, style: str = "") -> None:

@@ -13,7 +13,7 @@ from components.pcm16 import pack_wav
 from serving.answers import OK, Decision, Embedding, Vector
 from serving.client import Client, fault
 from serving.gallery import Enrolled, Enrolment, Gallery, recording_id, speaker_name
-from serving.recordings import AudioInput, display_name, file_name, listed, to_wav
+from serving.recordings import AudioInput, display_name, file_name, listed
 from serving.references import mean_embedding
 
 MIN_ENROLMENT_SECONDS: Final = 5.0
@@ -89,7 +89,7 @@ def enroll(
             already, hold less than MIN_ENROLMENT_SECONDS of speech.
     """
     name = speaker_name(name)
-    wavs = [to_wav(recording, client.sample_rate) for recording in listed(recordings)]
+    wavs = [client.to_wav(recording) for recording in listed(recordings)]
     given = []
     for recording, wav, embedding in zip(recordings, wavs, client.embed(wavs), strict=True):
         if embedding.status != OK:

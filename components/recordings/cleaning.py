@@ -1,5 +1,6 @@
 """One recording, from file to cleaned 16-bit speech, in memory that its length does not change."""
 
+import errno
 import hashlib
 import os
 import tempfile
@@ -12,6 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from components import audio, frontend
+from components.errors import SwarError
 from components.recordings.files import open_locally
 from components.recordings.sources import Recording
 from components.settings import SpeechSettings
@@ -113,21 +115,34 @@ class Cleaner:
         """Yields the cleaned recording; its temporary files go when the context ends.
 
         Raises:
-            UnusableRecording: there is no audio, or too little speech in it.
+            UnusableRecording: there is no audio, too much of it, or too little speech in it.
+            SwarError: the disk is full.
         """
         with tempfile.TemporaryFile() as waveform_file, tempfile.TemporaryFile() as pcm_file:
-            channel, waveform = self._decoded(recording, waveform_file)
-            yield self._without_silence(self._trimmed(waveform), channel, pcm_file)
+            try:
+                channel, waveform = self._decoded(recording, waveform_file)
+                cleaned = self._without_silence(self._trimmed(waveform), channel, pcm_file)
+            except OSError as error:
+                if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                    raise
+                raise SwarError(
+                    f"no space is left in {tempfile.gettempdir()} for the temporary files of "
+                    f"{recording.recording!r}, 10 bytes a sample: free some, set TMPDIR, or lower "
+                    "speech.max_recording_seconds"
+                ) from error
+            yield cleaned
 
     def _decoded(self, recording: Recording, file: IO[bytes]) -> tuple[str, np.ndarray]:
         """The file's channel, and float32 [samples] at the settings' rate, mapped from `file`."""
         try:
-            with open_locally(recording.path) as path:
+            max_bytes = round(1e6 * self._settings.max_recording_megabytes)
+            with open_locally(recording.path, max_bytes) as path:
                 for block in audio.decode_blocks(
                     path,
                     sample_rate=self._rate,
                     start_seconds=recording.start_seconds,
                     end_seconds=recording.end_seconds,
+                    max_seconds=self._settings.max_recording_seconds,
                 ):
                     file.write(block.tobytes())
                 return channel_of(path), _mapped(file, np.float32)

@@ -1,10 +1,12 @@
-"""Files below a folder, on any filesystem that Beam knows; of local ones, links are followed."""
+"""Files below a folder, on any filesystem that Beam knows.
+
+Of local ones, links within the folder are followed, and odd ones are told apart; none is opened.
+"""
 
 import contextlib
 import errno
 import glob
 import os
-import shutil
 import stat
 import tempfile
 from collections import deque
@@ -16,9 +18,16 @@ from typing import Final
 from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 
+from components.decoding.errors import TOO_LARGE, AudioError
 from components.errors import SwarError
 
+MOST_RECORDING_BYTES: Final = 4_096_000_000
+"""Of a recording's file where no setting says otherwise."""
+MOST_TEXT_BYTES: Final = 512_000_000
+"""Of a manifest or another table: some five million recordings."""
 HIDDEN: Final = "hidden"
+OUTSIDE_LINK: Final = "outside_link"
+"""A link that leads out of the data folder."""
 SPEAKER_WITHOUT_SPEECH: Final = "speaker_without_speech"
 UNCOUNTED_REASONS: Final = frozenset(
     {HIDDEN, "outside_speaker", "outside_span", "empty_folder", SPEAKER_WITHOUT_SPEECH}
@@ -57,8 +66,18 @@ class Reject:
         return self.reason not in UNCOUNTED_REASONS
 
 
-def files_below(root: Path, speaker: str) -> Iterator[File | Reject]:
-    """Walks a speaker's folder: links are followed, each folder behind them once."""
+def files_below(
+    root: Path, speaker: str, *, follow_outside_links: bool = False
+) -> Iterator[File | Reject]:
+    """Walks a speaker's folder: links are followed, each folder behind them once.
+
+    Args:
+        root: the data folder.
+        speaker: the name of a folder in it.
+        follow_outside_links: whether links that lead out of `root` are followed too; else each is
+            a reject, and nothing that lies behind it is named.
+    """
+    within = None if follow_outside_links else root
     folders = deque([(speaker, frozenset([_identity(root)]))])
     seen = set()
     while folders:
@@ -80,7 +99,7 @@ def files_below(root: Path, speaker: str) -> Iterator[File | Reject]:
             yield Reject(name, "empty_folder", None, "a folder without files")
         for entry in entries:
             child = f"{name}/{entry.name}"
-            status = entry_state(entry, child)
+            status = entry_state(entry, child, within)
             if isinstance(status, Reject):
                 yield status
             elif not stat.S_ISDIR(status.st_mode):
@@ -101,15 +120,31 @@ def entries_of(folder: Path) -> list[Path]:
     return [Path(entry.path) for entry in ordered]
 
 
-def entry_state(path: Path, name: str) -> os.stat_result | Reject:
-    """As `state`, of an entry that was found, not named: its name is judged too."""
+def entry_state(path: Path, name: str, within: Path | None) -> os.stat_result | Reject:
+    """As `state`, of an entry that was found, not named: its name is judged too.
+
+    Args:
+        path: of the entry.
+        name: what a reject calls it.
+        within: the folder that a link must not lead out of; None where it may.
+    """
     try:
         name.encode()
     except UnicodeEncodeError:
         # The escape is of the byte itself, not of the surrogate that stands for it.
         printable = os.fsencode(name).decode("utf-8", "backslashreplace")
         return Reject(printable, "name_not_utf8", None, "its name is not UTF-8")
-    return hidden(name) if path.name.startswith(".") else state(path, name)
+    if path.name.startswith("."):
+        return hidden(name)
+    status = state(path, name)
+    if isinstance(status, Reject) or within is None or not leads_out(path, within):
+        return status
+    return Reject(name, OUTSIDE_LINK, None, "a link out of the data folder")
+
+
+def leads_out(path: Path, folder: Path) -> bool:
+    """Whether a path is a link to something that is not below the folder."""
+    return path.is_symlink() and not path.resolve().is_relative_to(folder.resolve())
 
 
 def hidden(name: str) -> Reject:
@@ -185,27 +220,45 @@ def remote_files(root: str) -> list[File]:
 
 
 @contextlib.contextmanager
-def open_locally(path: str) -> Iterator[str]:
-    """A local file with the bytes of `path`: itself, or a copy that goes with the context."""
+def open_locally(path: str, max_bytes: int = MOST_RECORDING_BYTES) -> Iterator[str]:
+    """A local file with the bytes of a recording: itself, or a copy that goes with the context.
+
+    Raises:
+        AudioError: it has more than `max_bytes`; no more of it are copied.
+    """
     if FileSystems.get_scheme(path) is None:
+        with contextlib.suppress(OSError):  # what it is instead, its decoder says
+            _check_size(os.stat(path).st_size, max_bytes)
         yield path
         return
     with tempfile.NamedTemporaryFile(prefix="swar-copy-", suffix=Path(path).suffix) as copy:
         with _opened(path) as source:
-            shutil.copyfileobj(source, copy, 2**20)
+            while part := source.read(2**20):
+                _check_size(copy.tell() + len(part), max_bytes)
+                copy.write(part)
         copy.flush()
         yield copy.name
 
 
+def _check_size(size_bytes: int, max_bytes: int) -> None:
+    if size_bytes > max_bytes:
+        raise AudioError(TOO_LARGE, f"has more than {max_bytes / 1e6:,.0f} MB")
+
+
 def read_text(path: str) -> str:
-    """A whole file of UTF-8.
+    """A whole file of UTF-8, such as a manifest.
 
     Raises:
-        SwarError: it cannot be read, or is of another encoding.
+        SwarError: it cannot be read, is none (a pipe would wait for its writer), has more than
+            MOST_TEXT_BYTES, or is of another encoding.
     """
     try:
+        if FileSystems.get_scheme(path) is None and not stat.S_ISREG(os.stat(path).st_mode):
+            raise SwarError(f"{path!r} is no regular file: name one")
         with _opened(path) as file:
-            content: bytes = file.read()
+            content: bytes = file.read(MOST_TEXT_BYTES + 1)
+        if len(content) > MOST_TEXT_BYTES:
+            raise SwarError(f"{path!r} has more than {MOST_TEXT_BYTES / 1e6:,.0f} MB: divide it")
         return content.decode("utf-8-sig")
     except OSError as error:
         raise SwarError(f"{path!r} cannot be read: {error}") from error

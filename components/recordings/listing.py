@@ -118,10 +118,20 @@ def check_cuts(recordings: Iterable[Recording]) -> None:
 
 
 def _segment(item: Recording) -> _FileSegment:
-    is_local = FileSystems.get_scheme(item.path) is None
     return _FileSegment(
-        os.path.realpath(item.path) if is_local else item.path,
+        _file(item.path),
         item.start_seconds or 0.0,
         math.inf if item.end_seconds is None else item.end_seconds,
         item.recording,
     )
+
+
+def _file(path: str) -> str:
+    """One name for a file, however a manifest spells it: by another path, link or case."""
+    if FileSystems.get_scheme(path) is not None:
+        return path
+    try:
+        status = os.stat(path)
+    except OSError:
+        return os.path.realpath(path)
+    return f"{status.st_dev}:{status.st_ino}"

@@ -4,6 +4,7 @@ A folder `DATA/<speaker>/<any audio file>`, or a manifest, on any filesystem tha
 Beam knows. Nothing is decoded here.
 """
 
+import functools
 import os
 import stat
 from collections.abc import Iterable, Iterator, Sequence
@@ -22,6 +23,7 @@ from components.recordings.files import (
     files_below,
     hidden,
     is_remote,
+    leads_out,
     read_text,
     remote_files,
     state,
@@ -41,26 +43,31 @@ from components.recordings.tables import SPEAKERS_FILE, speaker_name
 __all__ = ["Listing", "Recording", "Reject", "data_digest", "list_recordings"]
 
 
-def list_recordings(data: str, rolling_spans: int | None = None) -> Listing:
+def list_recordings(
+    data: str, rolling_spans: int | None = None, *, follow_outside_links: bool = False
+) -> Listing:
     """Lists a folder of speakers' folders, or a `.csv` or `.tsv` manifest, without decoding.
 
     Args:
         data: one of these, or a pattern of spans of them: `DATA/{YYYY}-{MM}-{DD}`. A speaker may
             have recordings in many spans.
         rolling_spans: how many of the newest spans; None for all.
+        follow_outside_links: whether links in a local folder that lead out of it are followed;
+            else each of them is a reject.
 
     Raises:
         SwarError: the input is missing, has no speaker's folder, cuts of a file overlap, or a
             table is wrong; for tables the line and the column are named.
     """
+    list_one = functools.partial(_found, follow_outside_links=follow_outside_links)
     if is_pattern(data):
-        return _listing(*spans_of(data, rolling_spans, _found))
+        return _listing(*spans_of(data, rolling_spans, list_one, follow_outside_links))
     if rolling_spans is not None:
         raise SwarError(
             f"speech.rolling_spans is {rolling_spans}, and {data!r} has no spans: give a pattern "
             "such as DATA/{YYYY}-{MM}-{DD}, or set it to null"
         )
-    return _listing(_found(data))
+    return _listing(list_one(data))
 
 
 def _listing(found: Iterable[Found], spans: Sequence[Span] = ()) -> Listing:
@@ -76,7 +83,7 @@ def _listing(found: Iterable[Found], spans: Sequence[Span] = ()) -> Listing:
     )
 
 
-def _found(data: str) -> Iterator[Found]:
+def _found(data: str, *, follow_outside_links: bool) -> Iterator[Found]:
     remote = is_remote(data)
     if not remote and not os.path.lexists(data):
         raise SwarError(f"{data!r} does not exist: name a folder of speakers or a manifest")
@@ -85,23 +92,25 @@ def _found(data: str) -> Iterator[Found]:
     if remote:
         return _remote_folder(data.rstrip("/"))
     if Path(data).is_dir():
-        return _local_folder(Path(data).absolute())
+        return _local_folder(Path(data).absolute(), follow_outside_links)
     raise SwarError(f"{data!r} is no folder, .csv or .tsv: name a folder or a manifest")
 
 
-def _local_folder(root: Path) -> Iterator[Found]:
+def _local_folder(root: Path, follow_outside_links: bool) -> Iterator[Found]:
     entries = entries_of(root)
+    within = None if follow_outside_links else root
     genders: dict[str, str] = {}
-    if (root / SPEAKERS_FILE).is_file():
+    is_own = within is None or not leads_out(root / SPEAKERS_FILE, within)
+    if is_own and (root / SPEAKERS_FILE).is_file():
         table = str(root / SPEAKERS_FILE)
         genders = tables.parse_speakers(read_text(table), table)
     speakers: set[str] = set()
     for entry in entries:
-        status = entry_state(entry, entry.name)
+        status = entry_state(entry, entry.name, within)
         if isinstance(status, Reject):
             yield None, status
         elif stat.S_ISDIR(status.st_mode):
-            items = list(files_below(root, entry.name))
+            items = list(files_below(root, entry.name, follow_outside_links=follow_outside_links))
             speaker = speaker_name(entry.name)
             if not all(map(_is_hidden, items)):  # an archive's __MACOSX is no speaker
                 speakers.add(speaker)

@@ -12,7 +12,14 @@ from apache_beam.io.filesystems import FileSystems
 
 from components.errors import SwarError
 from components.recordings import tables
-from components.recordings.files import Reject, entries_of, outside_span, read_text
+from components.recordings.files import (
+    OUTSIDE_LINK,
+    Reject,
+    entries_of,
+    leads_out,
+    outside_span,
+    read_text,
+)
 from components.recordings.listing import Found, NoSpeakerError, Recording, Span, no_speaker
 from components.recordings.tables import SPEAKERS_FILE
 
@@ -123,7 +130,10 @@ def _span_regex(specification: str, pattern: str) -> str:
 
 
 def spans_of(
-    data: str, rolling_spans: int | None, list_one: Callable[[str], Iterable[Found]]
+    data: str,
+    rolling_spans: int | None,
+    list_one: Callable[[str], Iterable[Found]],
+    follow_outside_links: bool,
 ) -> tuple[list[Found], list[Span]]:
     """What the newest spans of a pattern hold, named below its fixed part, and which they are.
 
@@ -131,6 +141,8 @@ def spans_of(
         data: the pattern.
         rolling_spans: how many of the newest; None for all.
         list_one: lists a folder or a manifest.
+        follow_outside_links: whether a local span may be a link that leads out of the folder of
+            the spans.
 
     Raises:
         SwarError: the pattern is wrong, no span is there, none has a recording, or two of them
@@ -140,7 +152,14 @@ def spans_of(
     paths = _matched(pattern)
     spans = rolling_window(pattern.spans(paths), data, rolling_spans)
     found: list[Found] = []
+    is_remote = FileSystems.get_scheme(data) is not None
     for span in spans:
+        if not (is_remote or follow_outside_links) and leads_out(
+            Path(span.path), Path(pattern.base)
+        ):
+            detail = "a link out of the folder of the spans"
+            found.append((None, Reject(span.name, OUTSIDE_LINK, None, detail)))
+            continue
         try:
             for speaker, item in list_one(span.path):
                 found.append((speaker, _within(span, item)))

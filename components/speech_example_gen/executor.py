@@ -155,7 +155,11 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         """
         settings = SpeechSettings.model_validate_json(exec_properties["settings"])
         data = exec_properties["data"]
-        listing = list_recordings(data, settings.rolling_spans)
+        listing = list_recordings(
+            data,
+            settings.rolling_spans,
+            follow_outside_links=settings.follow_outside_links,
+        )
         # The digest names the data in caches and models: it must be that of what is read.
         if data_digest(listing) != exec_properties["data_digest"]:
             raise SwarError(f"{data!r} is not as it was when the run was started: start again")

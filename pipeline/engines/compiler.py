@@ -73,7 +73,11 @@ def run_parameters(config: Config, data: str) -> dict[str, str | int]:
     SwarError, see `list_recordings` and `sounds_digest`.
     """
     data = data if "://" in data else os.path.abspath(data)
-    listing = list_recordings(data, config.speech.rolling_spans)
+    listing = list_recordings(
+        data,
+        config.speech.rolling_spans,
+        follow_outside_links=config.speech.follow_outside_links,
+    )
     return {
         DATA: data,
         DATA_DIGEST: data_digest(listing),

@@ -7,11 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-
 from components.atomic_write import check_new_folder
 from components.errors import SwarError
 from components.quiet import libraries_quiet
+from components.terminal import Console, say
 
 if TYPE_CHECKING:
     from components.verification.results import Evaluation
@@ -25,6 +24,7 @@ def run(
     duration_seconds: Sequence[float],
     condition_names: Sequence[str],
     only_unseen: bool,
+    follow_links: bool,
     output: Path | None,
     as_json: bool,
 ) -> None:
@@ -37,6 +37,7 @@ def run(
         duration_seconds: of speech in an utterance; none are the usual ones.
         condition_names: that some utterances are put under, too; none are all of them.
         only_unseen: leave out the speakers that the model was trained on.
+        follow_links: also those in the data that lead out of it.
         output: new or empty folder for `metrics.json` and `scores.parquet`.
         as_json: for programs.
 
@@ -64,7 +65,7 @@ def run(
             _check_output(output)
         progress = Console(file=stderr)
         conditions = choose_conditions(condition_names) if trial_list is None else ()
-        settings = EvaluationSettings(conditions=conditions)
+        settings = EvaluationSettings(conditions=conditions, follow_links=follow_links)
         if duration_seconds:
             settings = replace(settings, duration_seconds=tuple(duration_seconds))
         if trial_list is not None:
@@ -94,7 +95,7 @@ def _check_output(folder: Path) -> None:
 
 def _show(evaluation: "Evaluation", *, as_json: bool) -> None:
     if as_json:
-        print(evaluation.to_json(), end="")
+        say(evaluation.to_json(), end="")
         return
     from pipeline.evaluation.display import render
 

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from rich.console import Console
 
 from components.conditions import CLEAN
 from components.errors import SwarError
@@ -16,6 +15,7 @@ from components.published_model import PublishedModel
 from components.recordings.sources import Listing, Recording
 from components.recordings.splitting import unseen_speakers
 from components.settings import SpectrogramSettings, SpeechSettings
+from components.terminal import Console
 from components.verification.identification import identify_each
 from components.verification.results import Selection
 from components.verification.robustness import (
@@ -67,7 +67,7 @@ def evaluate(
     """
     sets = name_sets(data)
     version = model_folder(model)
-    listings = list_sets(sets, version)
+    listings = list_sets(sets, version, follow_links=settings.follow_links)
     served = PublishedModel(version)
     trained_on = sets_trained_on(listings, served)
     if only_unseen:

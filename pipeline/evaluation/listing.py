@@ -4,13 +4,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from rich.console import Console
 
 from components.audio import AudioError
 from components.errors import SwarError
-from components.model_files import model_folder
+from components.model_files import card_settings, model_folder
 from components.published_model import PublishedModel
 from components.recordings.sources import Listing, Recording
+from components.settings import ServingSettings
+from components.terminal import Console
 from components.verification.error_rates import NONTARGET, TARGET
 from components.verification.scoring import score
 from components.verification.trials import ChosenTrials, ListedTrial, parse_trial_list
@@ -54,7 +55,7 @@ def evaluate_list(
     except (OSError, UnicodeDecodeError) as error:
         raise SwarError(f"{trial_list} cannot be read as UTF-8 text: {error}") from error
     version = model_folder(model)
-    listings = list_sets(sets, version)
+    listings = list_sets(sets, version, follow_links=settings.follow_links)
     listed = parse_trial_list(text, str(trial_list))
     recordings = _recordings(listed, listings[name], str(trial_list))
     served = PublishedModel(version)
@@ -64,7 +65,7 @@ def evaluate_list(
         wanted[start : start + FILES_AT_ONCE] for start in range(0, len(wanted), FILES_AT_ONCE)
     ]
     embedded = embed(
-        (_decoded(name, batch, served.sample_rate, rejected) for batch in batches),
+        (_decoded(name, batch, served, rejected) for batch in batches),
         served,
         console,
         title=f"{name}: files, {FILES_AT_ONCE} at a time",
@@ -117,13 +118,14 @@ def _recordings(
 
 
 def _decoded(
-    name: str, recordings: Sequence[Recording], sample_rate: int, rejected: list[Unused]
+    name: str, recordings: Sequence[Recording], served: PublishedModel, rejected: list[Unused]
 ) -> list[Cut]:
-    """The recordings; those that cannot be decoded are added to `rejected`."""
+    """The recordings; those that cannot be decoded or are too long are added to `rejected`."""
+    serving = card_settings(served.card, "serving", ServingSettings, served.folder)
     cuts = []
     for recording in recordings:
         try:
-            cuts.append(whole_file(name, recording, sample_rate))
+            cuts.append(whole_file(name, recording, served.sample_rate, serving.max_seconds))
         except AudioError as error:
             rejected.append(Unused(name, recording.recording, error.reason, str(error)))
     return cuts

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
-from rich.console import Console
 from rich.markup import escape
 from rich.progress import Progress
 
@@ -17,6 +16,7 @@ from components.model_files import read_card
 from components.published_model import PublishedModel
 from components.recordings.sources import Listing, data_digest, list_recordings
 from components.recordings.spans import is_pattern
+from components.terminal import Console
 from components.verification import utterances
 from components.verification.identification import Identification
 from components.verification.results import Evaluation, Selection
@@ -42,6 +42,8 @@ class EvaluationSettings:
     """Of each duration."""
     trials_per_class: int = 100_000
     """Same- or different-speaker trials of each set and duration."""
+    follow_links: bool = False
+    """Whether links in the data that lead out of it are followed."""
     resamples: int = 1_000
     """Of the speakers, for the intervals."""
     seed: int = 0
@@ -84,7 +86,7 @@ def name_sets(data: Sequence[str]) -> dict[str, str]:
     return sets
 
 
-def list_sets(sets: Mapping[str, str], version: Path) -> dict[str, Listing]:
+def list_sets(sets: Mapping[str, str], version: Path, *, follow_links: bool) -> dict[str, Listing]:
     """What each set holds; of a pattern the spans that the training took.
 
     With others, data that the model was trained on would look like other data.
@@ -92,13 +94,20 @@ def list_sets(sets: Mapping[str, str], version: Path) -> dict[str, Listing]:
     Args:
         sets: folder, manifest or pattern of each.
         version: the model's folder.
+        follow_links: whether links that lead out of a set are followed; they are too where the
+            training followed its.
 
     Raises:
         SwarError: the data, or the model's card, is at fault.
     """
-    rolling_spans = read_card(version).get("speech", {}).get("rolling_spans")
+    speech = read_card(version).get("speech", {})
+    rolling_spans = speech.get("rolling_spans")
     return {
-        name: list_recordings(folder, rolling_spans if is_pattern(folder) else None)
+        name: list_recordings(
+            folder,
+            rolling_spans if is_pattern(folder) else None,
+            follow_outside_links=follow_links or speech.get("follow_outside_links", False),
+        )
         for name, folder in sets.items()
     }
 

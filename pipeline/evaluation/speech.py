@@ -167,11 +167,17 @@ class Cutter:
         )
 
 
-def whole_file(set_name: str, recording: Recording, sample_rate: int) -> Cut:
+def whole_file(set_name: str, recording: Recording, sample_rate: int, max_seconds: float) -> Cut:
     """A recording as it is, its silence with it.
 
+    Args:
+        set_name: of the set that it is of.
+        recording: the file, or a cut of it.
+        sample_rate: of the samples, in Hz.
+        max_seconds: the longest one that the model takes.
+
     Raises:
-        AudioError: it cannot be decoded.
+        AudioError: it cannot be decoded, or is longer.
     """
     with open_locally(recording.path) as path:
         samples = audio.decode(
@@ -179,6 +185,7 @@ def whole_file(set_name: str, recording: Recording, sample_rate: int) -> Cut:
             sample_rate=sample_rate,
             start_seconds=recording.start_seconds,
             end_seconds=recording.end_seconds,
+            max_seconds=max_seconds,
         )
         channel = channel_of(path)
     utterance = Utterance(

@@ -7,9 +7,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-
 from components.quiet import output_to
+from components.terminal import Console
 from pipeline.config import Config
 from pipeline.console import Progress
 from pipeline.failures import RunFailed, storage_error, user_error
@@ -52,7 +51,11 @@ def run(config: Config, *, data: str, output: Path, beam_workers: int = 1) -> Ru
     for folder in (data, *augmentation.folders.values()):
         check_output(output, folder)
     sounds = sounds_digest(augmentation)
-    listing = list_recordings(data, config.speech.rolling_spans)
+    listing = list_recordings(
+        data,
+        config.speech.rolling_spans,
+        follow_outside_links=config.speech.follow_outside_links,
+    )
     with claimed(output):
         check_records(output)
         log = output / "logs" / f"{datetime.now(UTC):%Y-%m-%dT%H-%M-%SZ}.log"

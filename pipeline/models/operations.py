@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Annotated, Any, TextIO
 
 import typer
-from rich.console import Console
 from rich.progress import Progress
 
 from components.json_text import to_json
 from components.quiet import libraries_quiet
+from components.terminal import Console, say
 from pipeline.config import load_config
 
 UNSEEN, DRIFTED = 1, 1  # exit statuses; 0 is yes, or no drift, 2 an error
@@ -117,7 +117,7 @@ def rollback_command(
     if as_json:
         _print_json(asdict(done))
     else:
-        typer.echo(
+        say(
             f"version {done.from_version} was served; the model of version {done.to_version} is "
             f"now also version {done.new_version}, the newest: {done.path}"
         )
@@ -129,4 +129,4 @@ def _progress(stderr: TextIO) -> Progress:
 
 
 def _print_json(value: Any) -> None:
-    typer.echo(to_json(value))
+    say(to_json(value))

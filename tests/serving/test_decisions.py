@@ -30,7 +30,7 @@ CALIBRATION = {"speakers": 120, "strangers": [ROW], "operating_points": POINTS}
 
 def described(calibration=None, threshold=1.0):
     card = {"calibration": CALIBRATION if calibration is None else calibration}
-    return Description(16_000, 256, threshold, "digest", card)
+    return Description(16_000, 256, threshold, "digest", card, max_seconds=60.0)
 
 
 def test_without_a_bound_the_models_own_threshold_decides_and_nothing_is_inconclusive():
