@@ -158,7 +158,7 @@ def _mono_blocks(
         raise AudioError(NO_SAMPLES, f"no samples in the cut: the recording has {seconds:g} s")
     if max_seconds is None and end_seconds is not None:
         max_seconds = end_seconds - start_seconds
-    longest = None if max_seconds is None else _Longest(reader, start, max_seconds)
+    longest = None if max_seconds is None else _Longest(reader, max_seconds)
     if longest is not None and end is not None:
         longest.check(end - start)
 
@@ -187,11 +187,12 @@ def _mono_blocks(
 class _Longest:
     """How many frames of a recording may be decoded."""
 
-    def __init__(self, reader: Reader, start: int, max_seconds: float) -> None:
+    def __init__(self, reader: Reader, max_seconds: float) -> None:
         self._rate = reader.rate
         self._max_seconds = max_seconds
         most_values = max_seconds * MOST_VALUES_PER_SECOND
-        self.frames = round(min(max_seconds * reader.rate, most_values / reader.channels))
+        # One more: both ends of a cut are rounded to frames.
+        self.frames = 1 + round(min(max_seconds * reader.rate, most_values / reader.channels))
 
     def check(self, frames: int) -> None:
         """Raises `too_long` for more frames than these."""

@@ -105,7 +105,7 @@ def audio_tracks(file: BinaryIO) -> list[Track]:
         if broke_off := _BROKE_OFF.search(text):
             raise _broken_off(broke_off)
         errors = _errors(text, "At least one output file must be specified")
-        raise AudioError(NOT_AUDIO, f"ffmpeg: {errors[-1] if errors else 'no audio track in it'}")
+        raise AudioError(NOT_AUDIO, f"ffmpeg: {errors[0] if errors else 'no audio track in it'}")
     return tracks
 
 

@@ -101,11 +101,11 @@ def opened(path: Path, *, most_seconds: float | None = None) -> Iterator[Reader]
     Raises:
         AudioError: there is no audio, or less than the header declares.
     """
-    with open_regular(path) as file:
+    with open_regular(path) as file, contextlib.ExitStack() as stack:
         refusal: AudioError | None = None
         reader: Reader | None = None
         try:
-            reader = _sndfile_reader(file)
+            reader = _sndfile_reader(file, stack)
         except AudioError as error:
             refusal = error
             if error.reason != UNREADABLE:
@@ -137,25 +137,29 @@ class _Sequential(soundfile.SoundFile):
 
 
 class _SndfileReader:
-    """What libsndfile reads, by an open file: given a name, it believes the extension."""
+    """What libsndfile reads, by an open file: given a name, it believes the extension.
 
-    def __init__(self, file: BinaryIO, header: MendedHeader | None) -> None:
+    What can be sought in stays open and is sought in before it is read, even to 0: some decoders
+    give another last bit then, and a part of a recording has the samples of the whole.
+    """
+
+    def __init__(
+        self, file: BinaryIO, header: MendedHeader | None, stack: contextlib.ExitStack
+    ) -> None:
         self._file = file
         self._header = header
-        self._kind: type[soundfile.SoundFile] = soundfile.SoundFile
-        with decoder_errors(UNREADABLE, "cannot be read"), self._opened() as sound:
-            self.rate = int(sound.samplerate)
-            self.channels = int(sound.channels)
-            self.frames: int | None = int(sound.frames)
-            self.is_whole = header is not None or reads_whole(file, sound)
-            if self.is_whole or sound.format == "OGG":
-                check_all_there(file, sound)
-            self._starts_with_seek = sound.format == "MP3"
-            if self.is_whole:
-                try:
-                    sound.seek(0)
-                except soundfile.LibsndfileError:
-                    self._kind = _Sequential
+        self._sought: soundfile.SoundFile | None = None
+        with decoder_errors(UNREADABLE, "cannot be read"):
+            with _sound(file, header) as sound:
+                self.rate = int(sound.samplerate)
+                self.channels = int(sound.channels)
+                self.frames: int | None = int(sound.frames)
+                self.is_whole = header is not None or reads_whole(file, sound)
+                if self.is_whole or sound.format == "OGG":
+                    check_all_there(file, sound)
+                is_sought_in = self.is_whole and _is_sought_in(sound)
+            if is_sought_in:
+                self._sought = stack.enter_context(_sound(file, header))
 
     def blocks(self, start: int, end: int | None, block_frames: int) -> Iterator[Frames]:
         """As of a Reader."""
@@ -163,8 +167,11 @@ class _SndfileReader:
         end = declared if end is None else min(end, declared)
         with contextlib.ExitStack() as stack:
             with decoder_errors(UNREADABLE, "cannot be read"):
-                sound = stack.enter_context(self._opened())
-                at = self._sought(sound, start)
+                if self._sought is not None:
+                    sound, at = self._sought, int(self._sought.seek(start))
+                else:
+                    sound = stack.enter_context(_sound(self._file, self._header, _Sequential))
+                    at = 0
             while at < end:
                 wanted = min(block_frames, (start if at < start else end) - at)
                 with decoder_errors(TRUNCATED, "breaks off in decoding"):
@@ -178,28 +185,26 @@ class _SndfileReader:
                         raise AudioError(TRUNCATED, message)
                     return
 
-    def _sought(self, sound: soundfile.SoundFile, start: int) -> int:
-        """Where it is read from: `start`, or its beginning where it cannot be sought in.
 
-        libsndfile's MP3 decoder gives another last bit behind a seek, even to 0: all of its
-        samples are read behind one, so that a part has those of the whole.
-        """
-        if not sound.seekable() or not (start or self._starts_with_seek):
-            return 0
-        return int(sound.seek(start))
-
-    def _opened(self) -> contextlib.AbstractContextManager[soundfile.SoundFile]:
-        return _sound(self._file, self._header, self._kind)
+def _is_sought_in(sound: soundfile.SoundFile) -> bool:
+    if not sound.seekable():
+        return False
+    try:
+        for frame in (0, min(1, sound.frames)):  # DWVW is sought to its beginning alone
+            sound.seek(frame)
+    except soundfile.LibsndfileError:
+        return False
+    return True
 
 
-def _sndfile_reader(file: BinaryIO) -> Reader | None:
+def _sndfile_reader(file: BinaryIO, stack: contextlib.ExitStack) -> Reader | None:
     """A reader; None of what libsndfile would read the beginning of alone.
 
     Raises:
         AudioError: it knows the format not at all (with the library's error as its cause), or the
             file is damaged.
     """
-    reader = _SndfileReader(file, mended_header(file))
+    reader = _SndfileReader(file, mended_header(file), stack)
     return reader if reader.is_whole else None
 
 
@@ -214,7 +219,7 @@ def sndfile_rate(path: Path) -> int | None:
         with (
             open_regular(path) as file,
             decoder_errors(UNREADABLE, "cannot be read"),
-            _sound(file, mended_header(file), soundfile.SoundFile) as sound,
+            _sound(file, mended_header(file)) as sound,
         ):
             return int(sound.samplerate)
     except AudioError:
@@ -223,7 +228,9 @@ def sndfile_rate(path: Path) -> int | None:
 
 @contextlib.contextmanager
 def _sound(
-    file: BinaryIO, header: MendedHeader | None, kind: type[soundfile.SoundFile]
+    file: BinaryIO,
+    header: MendedHeader | None,
+    kind: type[soundfile.SoundFile] = soundfile.SoundFile,
 ) -> Iterator[soundfile.SoundFile]:
     os.lseek(file.fileno(), 0, os.SEEK_SET)
     source = file.fileno() if header is None else MendedFile(file, header)
