@@ -1,35 +1,43 @@
 """The web page: verify, enrol and identify with a microphone or with files."""
 
+import contextlib
 import html
 import signal
+import socket
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
+import fastapi
 import gradio
+import uvicorn
 
 from components.errors import SwarError
-from serving import app_view as view
-from serving.app_actions import Actions
-from serving.app_style import CSS
 from serving.client import Client
 from serving.gallery import Gallery
+from serving.web import view
+from serving.web.actions import Actions
+from serving.web.guard import USER, Guard, PageSettings
+from serving.web.style import CSS
+from serving.web.uploads import KEPT_SECONDS, Uploads, opened_uploads, progress
 
 _ENROLMENT_SLOTS: Final = 2
 _ANSWERS_AT_ONCE: Final = 8
-_MAX_FILE_SIZE: Final = "200mb"
-_CLEAN_UP_SECONDS: Final = (600, 3600)  # how often, and how old a recording may become
+_WAITING_ANSWERS: Final = 64
+_CONNECTIONS: Final = 256
+_STOP_SECONDS: Final = 5
 
 _ABOUT: Final = (
     "Voices are biometric data: enrol people only with their consent, and forget them when they "
-    "ask. Voices can be imitated and synthesised: an answer here is a probability, not a proof "
-    "of who spoke. Recordings given to this page are deleted within two hours and when it stops, "
-    "unless you keep one for an enrolled speaker."
+    "ask. Nothing here tells a living voice from a recording of it, an imitation or a synthetic "
+    "one: an answer is a probability, not a proof of who spoke. Recordings given to this page "
+    f"are deleted after {KEPT_SECONDS / 3600:g} hour and when it stops, unless you keep one for an "
+    "enrolled speaker."
 )
 
 # By itself a browser takes out echo and noise and levels the voice, unlike in training:
 # the page asks for what the microphone gives. Gradio has no option for it.
-_RAW_MICROPHONE: Final = """<script>
+_RAW_MICROPHONE: Final = """
 (() => {
   const devices = navigator.mediaDevices;
   if (!devices) return;
@@ -41,7 +49,11 @@ _RAW_MICROPHONE: Final = """<script>
     return ask({...wanted, audio: {...audio, ...raw}});
   };
 })();
-</script>"""
+"""
+
+_SIGN_OUT: Final = (
+    '<form class="swar-sign-out" method="post" action="/logout"><button>Sign out</button></form>'
+)
 
 # Installed fonts only: a page that asks the network for one does not work without it.
 _THEME: Final = gradio.themes.Default(
@@ -49,55 +61,102 @@ _THEME: Final = gradio.themes.Default(
 )
 
 
-def launch(client: Client, gallery: Gallery, *, host: str = "127.0.0.1", port: int = 7860) -> None:
+def launch(client: Client, gallery: Gallery, settings: PageSettings) -> None:
     """Serves the page until Ctrl-C or SIGTERM.
+
+    Raises:
+        SwarError: it cannot listen there, or others could reach it without a login.
+    """
+    with contextlib.suppress(KeyboardInterrupt), served(client, gallery, settings) as url:
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        print(f"The page is at {url} (Ctrl-C ends it)", flush=True)
+        threading.Event().wait()
+
+
+@contextlib.contextmanager
+def served(client: Client, gallery: Gallery, settings: PageSettings) -> Iterator[str]:
+    """Serves a page in the background; yields its address. Raises as `launch` does.
 
     Args:
         client: speaks to the model's endpoint.
         gallery: the enrolled speakers.
-        host: where to listen; anyone who can reach it can enrol, identify and forget.
-        port: where to listen.
-
-    Raises:
-        SwarError: it cannot listen there.
+        settings: where it is, and who may use it.
     """
-    page = start(build(client, gallery), host=host, port=port)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    print(f"The page is at {page.local_url} (Ctrl-C ends it)", flush=True)
-    try:
-        threading.Event().wait()
-    except KeyboardInterrupt:
-        page.close(verbose=False)  # deletes the recordings
-
-
-def start(page: gradio.Blocks, *, host: str, port: int) -> gradio.Blocks:
-    """Serves a page in the background; its `local_url` is the address. Raises as `launch` does."""
-    try:
-        page.launch(
-            server_name=host,
-            server_port=port,
-            prevent_thread_lock=True,
-            quiet=True,
-            share=False,
-            ssr_mode=False,
-            theme=_THEME,
-            css=CSS,
-            head=_RAW_MICROPHONE,
-            footer_links=[],
-            max_file_size=_MAX_FILE_SIZE,
-            # Otherwise gradio asks itself for the page and gives up after three seconds, which a
-            # busy machine needs; it has asked whether the server answers already, without a limit.
-            _frontend=False,
+    settings.check()
+    with contextlib.ExitStack() as stack:
+        listening = stack.enter_context(_listening(settings.host, settings.port))
+        uploads = stack.enter_context(opened_uploads())
+        signs_out = settings.login is not None and settings.login.signs_out
+        page = _build(client, gallery, signs_out=signs_out)
+        server = uvicorn.Server(
+            uvicorn.Config(
+                Guard(_application(page, uploads), settings, uploads, [_RAW_MICROPHONE]),
+                log_level="warning",
+                access_log=False,
+                server_header=False,
+                proxy_headers=False,  # a login by a proxy's header looks at the peer's own address
+                limit_concurrency=_CONNECTIONS,
+                timeout_graceful_shutdown=_STOP_SECONDS,
+            )
         )
+        thread = threading.Thread(target=server.run, args=([listening],), name="page", daemon=True)
+        thread.start()
+        try:
+            while not server.started:
+                thread.join(0.01)
+                if not thread.is_alive():
+                    raise SwarError("the page does not start: see the messages above")
+            yield _address(listening)
+        finally:
+            server.should_exit = True
+            thread.join()
+
+
+@contextlib.contextmanager
+def _listening(host: str, port: int) -> Iterator[socket.socket]:
+    try:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        listening = socket.create_server((host.strip("[]"), port), family=family)
     except OSError as error:
         raise SwarError(f"cannot listen on {host}:{port}: choose another with --port") from error
-    return page
+    with listening:
+        yield listening
 
 
-def build(client: Client, gallery: Gallery) -> gradio.Blocks:
-    """The page, not yet served."""
+def _address(listening: socket.socket) -> str:
+    host, port = listening.getsockname()[:2]
+    return f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
+
+
+def _application(page: gradio.Blocks, uploads: Uploads) -> fastapi.FastAPI:
+    """Gradio's application, with this page's own uploads in the place of gradio's."""
+    application = fastapi.FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
+    application.add_route("/gradio_api/upload", uploads.receive, ["POST"])
+    application.add_route("/gradio_api/upload_progress", progress, ["GET"])
+    gradio.mount_gradio_app(
+        application,
+        page,
+        path="/",
+        auth_dependency=lambda request: request.scope[USER],
+        # It keeps names, verdicts and recordings' addresses in the browser; off, it removes them.
+        run_history=False,
+        show_error=False,
+        ssr_mode=False,
+        pwa=False,
+        mcp_server=False,
+        enable_monitoring=False,
+        footer_links=[],
+        theme=_THEME,
+        css=CSS,
+        head=f"<script>{_RAW_MICROPHONE}</script>",
+    )
+    page.has_launched = True  # else gradio takes any file of this machine for an upload
+    return application
+
+
+def _build(client: Client, gallery: Gallery, *, signs_out: bool) -> gradio.Blocks:
     actions = Actions(client, gallery)
-    page = gradio.Blocks(title="Swar", analytics_enabled=False, delete_cache=_CLEAN_UP_SECONDS)
+    page = gradio.Blocks(title="Swar", analytics_enabled=False)
     with page:
         gradio.HTML("<h1>Swar</h1><p>Who is speaking?</p>", elem_classes="swar-header")
         with gradio.Tabs():
@@ -106,7 +165,9 @@ def build(client: Client, gallery: Gallery) -> gradio.Blocks:
             _identify_tab(actions)
             _speakers_tab(actions)
         gradio.HTML(f'<footer class="swar-footer">{html.escape(_ABOUT)}</footer>')
-    page.queue(default_concurrency_limit=_ANSWERS_AT_ONCE)
+        if signs_out:
+            gradio.HTML(_SIGN_OUT)
+    page.queue(default_concurrency_limit=_ANSWERS_AT_ONCE, max_size=_WAITING_ANSWERS)
     return page
 
 
