@@ -18,6 +18,7 @@ from serving import defaults
 if TYPE_CHECKING:
     from serving.client import Client
     from serving.gallery import Gallery
+    from serving.web.login import Login
 
 # Exit statuses; 0 is yes, or that all of many were answered, 2 an error.
 DIFFERENT, UNKNOWN, UNUSABLE = 1, 1, 1
@@ -202,16 +203,60 @@ def app_command(
     gallery: GalleryOption = defaults.GALLERY,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Where the page is.", min=0, max=65535)] = 7860,
+    public_host: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="What browsers call the page, if not localhost."),
+    ] = None,
+    auth: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Who may use it, as `swar app-password` writes it."),
+    ] = None,
+    auth_header: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Or the header in which a proxy says who it is."),
+    ] = None,
+    auth_proxy: Annotated[
+        list[str] | None,
+        typer.Option(metavar="ADDRESS", help="The proxy's address or network."),
+    ] = None,
     model_name: ModelNameOption = None,
     deadline: DeadlineOption = None,
 ) -> None:
     """Open the web page: record or upload, enrol, verify, identify."""
     connection = _client(model, url, model_name, deadline)
-    from serving.app import launch
     from serving.gallery import Gallery
+    from serving.web.guard import PageSettings
+    from serving.web.page import launch
 
+    login = _login(auth, auth_header, auth_proxy or [])
+    settings = PageSettings(host, port, tuple(public_host or ()), login)
+    settings.check()
     with connection as client:
-        launch(client, Gallery(gallery), host=host, port=port)
+        launch(client, Gallery(gallery), settings)
+
+
+def _login(file: Path | None, header: str | None, proxies: Sequence[str]) -> "Login | None":
+    """Raises SwarError where the options exclude one another."""
+    from serving.web.login import PasswordLogin, ProxyLogin
+
+    if (header is None) != (not proxies):
+        raise SwarError("--auth-header and --auth-proxy go together: a proxy says who it is in it")
+    if file is not None and header is not None:
+        raise SwarError("--auth asks for passwords and --auth-header asks nothing: give one")
+    if file is not None:
+        return PasswordLogin(file)
+    return ProxyLogin(header, proxies) if header is not None else None
+
+
+@app.command("app-password")
+def app_password_command(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="For `swar app --auth`.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The user.")],
+) -> None:
+    """Give a user of the web page a password, which is asked for; FILE has only its hash."""
+    from serving.web.login import write_password
+
+    write_password(file, name, typer.prompt("Password", hide_input=True, confirmation_prompt=True))
 
 
 @app.command("enroll")

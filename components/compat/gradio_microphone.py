@@ -8,7 +8,7 @@ Until `gradio.Audio` takes the constraints of `getUserMedia`. Then this module g
 
 from typing import Final
 
-RAW_MICROPHONE: Final = """<script>
+RAW_MICROPHONE: Final = """
 (() => {
   const devices = navigator.mediaDevices;
   if (!devices) return;
@@ -20,5 +20,5 @@ RAW_MICROPHONE: Final = """<script>
     return ask({...wanted, audio: {...audio, ...raw}});
   };
 })();
-</script>"""
-"""HTML for the page's head."""
+"""
+"""A script for the page's head."""

@@ -15,6 +15,7 @@ from components import base_model
 from pipeline import cli
 from serving import server
 from serving.standin.batcher import Batching
+from serving.web.guard import PageSettings
 from tests.serving.support_endpoint import RATE, FakeModel, grpc_endpoint, voice
 
 LOW, HIGH = 110.0, 320.0
@@ -192,23 +193,23 @@ def test_serve_and_app_pass_on_what_they_are_told(
     swar: Swar, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told: list[Any] = []
-    page = types.ModuleType("serving.app")
-    page.launch = lambda *given, **options: told.append((given, options))  # type: ignore[attr-defined]
+    page = types.ModuleType("serving.web.page")
+    page.launch = lambda *given: told.append(given)  # type: ignore[attr-defined]
     monkeypatch.setattr(server, "serve", told.append)
-    monkeypatch.setitem(sys.modules, "serving.app", page)
+    monkeypatch.setitem(sys.modules, "serving.web.page", page)
     options = ["--grpc-port", "1234", "--label", "stable=7", "--max-batch-size", "8"]
     monkeypatch.setattr(sys, "argv", ["swar", "serve", "published", *options])
     with pytest.raises(SystemExit):
         cli.main()
     assert swar("app", "--port", "77", "--gallery", "people")[0] == 0
-    settings, ((client, gallery), page_options) = told
+    settings, (client, gallery, page_settings) = told
     assert settings.model_dir == Path("published")
     assert (settings.grpc_port, settings.rest_port) == (1234, 8501)
     assert settings.labels == {"stable": 7}
     assert settings.batching.max_batch_size == 8
     assert client.url.startswith("grpc://127.0.0.1:")
     assert gallery.uri == "people"
-    assert page_options == {"host": "127.0.0.1", "port": 77}
+    assert page_settings == PageSettings("127.0.0.1", 77, (), None)
 
 
 def test_serve_batches_as_the_batcher_does_by_itself(

@@ -2,8 +2,8 @@
 
 import pytest
 
-from tests.serving.support_browser import browser, chromium_and_driver
-from tests.serving.support_page import served_page, write_voice
+from tests.serving.web.support_browser import browser, chromium_and_driver
+from tests.serving.web.support_page import served_page, write_voice
 
 pytestmark = pytest.mark.slow
 
@@ -100,6 +100,7 @@ def test_enrol_identify_and_forget_on_a_phone(page, voices):
         window.type("//label[contains(.,'Name of the speaker to forget')]//input", "Sita")
         window.click(button("Forget"))
         window.find(f"{ANSWER}[contains(.,'Sita is forgotten')]")
+        assert window.run("return [localStorage.length, sessionStorage.length]") == [0, 0]
 
 
 def test_an_error_is_a_sentence(page):

@@ -10,11 +10,11 @@ import pytest
 import soundfile
 from PIL import Image
 
-from serving import app_view as view
 from serving.answers import Decision
-from serving.app_spectrogram import spectrogram_png
 from serving.gallery import Speaker
 from serving.recognition import Candidate, EnrolmentReport, Identification, Part
+from serving.web import view
+from serving.web.spectrogram import spectrogram_png
 
 RATE_HZ = 16_000
 SAME = Decision(distance=0.31, probability=0.973, same_speaker=True)

@@ -6,18 +6,23 @@ import shutil
 import socket
 import subprocess
 import sys
-from html import unescape
 
-import gradio_client
 import pytest
 import requests
 from gradio import networking
 
 from components.errors import SwarError
-from serving import app
 from serving.client import Client
 from serving.gallery import Gallery
-from tests.serving.support_page import free_port, served_page, write_silence, write_voice
+from serving.web.guard import PageSettings
+from serving.web.page import launch
+from tests.serving.web.support_page import (
+    User,
+    free_port,
+    served_page,
+    write_silence,
+    write_voice,
+)
 
 
 @pytest.fixture(scope="module")
@@ -33,23 +38,6 @@ def voices(tmp_path_factory):
     }
 
 
-class Page:
-    """What a user gives, and the text that a user reads."""
-
-    def __init__(self, url):
-        self.url = url
-        self._client = gradio_client.Client(url, verbose=False, analytics_enabled=False)
-
-    def ask(self, button, *given):
-        def as_sent(value):
-            return gradio_client.handle_file(value) if hasattr(value, "suffix") else value
-
-        shown = self._client.predict(*map(as_sent, given), api_name=f"/{button}")
-        if isinstance(shown, tuple):
-            shown = " | ".join(shown)
-        return " ".join(unescape(re.sub(r"<[^>]+>", " ", shown)).split())
-
-
 @pytest.fixture(scope="module")
 def gallery(tmp_path_factory):
     return tmp_path_factory.mktemp("page") / "gallery"
@@ -58,7 +46,7 @@ def gallery(tmp_path_factory):
 @pytest.fixture(scope="module")
 def shared_page(gallery):
     with served_page(gallery) as url:
-        yield Page(url)
+        yield User(url)
 
 
 @pytest.fixture
@@ -148,14 +136,14 @@ def test_forgetting_nobody_is_said(page, voices):
 def test_an_endpoint_that_is_down_is_said(tmp_path, voices):
     url = f"grpc://127.0.0.1:{free_port()}"
     with served_page(tmp_path / "gallery", endpoint=url) as address:
-        shown = Page(address).ask("verify", voices["sita 1"], voices["ram"])
+        shown = User(address).ask("verify", voices["sita 1"], voices["ram"])
     assert shown.startswith(ERROR) and url in shown and "swar serve" in shown
 
 
 def test_a_machine_too_busy_to_answer_itself_has_a_page(tmp_path, monkeypatch):
     monkeypatch.setattr(networking, "url_ok", lambda url: False)
     with served_page(tmp_path / "gallery") as address:
-        assert Page(address).ask("speakers") == "Nobody is enrolled yet"
+        assert User(address).ask("speakers") == "Nobody is enrolled yet"
 
 
 def test_a_port_that_is_taken_is_said(tmp_path):
@@ -164,7 +152,7 @@ def test_a_port_that_is_taken_is_said(tmp_path):
         taken.listen()
         port = taken.getsockname()[1]
         with pytest.raises(SwarError, match=f"cannot listen on 127.0.0.1:{port}.*--port"):
-            app.launch(Client(), Gallery(tmp_path), port=port)
+            launch(Client(), Gallery(tmp_path), PageSettings(port=port))
 
 
 def test_page_asks_no_font_server(page):
@@ -182,21 +170,22 @@ def test_page_asks_for_the_microphone_as_it_is(page):
 
 
 LAUNCH = """
-from serving import app, client, gallery
-app.launch(client.Client(), gallery.Gallery("gallery"), port={port})
+from serving import client, gallery
+from serving.web import guard, page
+page.launch(client.Client(), gallery.Gallery("gallery"), guard.PageSettings(port=0))
 """
 
 
 @pytest.mark.slow
 def test_recordings_are_deleted_when_the_page_is_stopped(tmp_path, voices):
-    command = [sys.executable, "-c", LAUNCH.format(port=free_port())]
-    # Gradio keeps uploads in the folder for temporary files.
+    command = [sys.executable, "-c", LAUNCH]
+    # The page keeps uploads in a folder of its own there.
     environment = {**os.environ, "TMPDIR": str(tmp_path)}
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
         try:
             assert process.stdout is not None
             (url,) = re.findall(r"http://\S+", process.stdout.readline())
-            Page(url).ask("verify", voices["ram"], None)
+            User(url).ask("verify", voices["ram"], None)
             assert list(tmp_path.rglob("ram.wav"))
         finally:
             process.terminate()

@@ -16,6 +16,7 @@ CSS: Final = """
 .swar-card {
   border: 1px solid var(--border-color-primary); border-left: 6px solid var(--swar-tone);
   border-radius: 8px; padding: 14px 16px; background: var(--background-fill-secondary);
+  overflow-x: auto;
 }
 .swar-card h3 { margin: 0 0 4px; font-size: 1.25rem; overflow-wrap: anywhere; }
 .swar-card p { margin: 4px 0; overflow-wrap: anywhere; }
@@ -60,4 +61,5 @@ CSS: Final = """
 }
 .swar-card tr.swar-same td:first-child { font-weight: 600; }
 .swar-footer { font-size: 0.85rem; color: var(--swar-quiet); padding: 12px 0; }
+.swar-sign-out button { text-decoration: underline; cursor: pointer; }
 """

@@ -7,9 +7,9 @@ from typing import Final
 
 from components import audio
 from serving.answers import Decision
-from serving.app_spectrogram import spectrogram_png
 from serving.gallery import Speaker
 from serving.recognition import EnrolmentReport, Identification
+from serving.web.spectrogram import spectrogram_png
 
 _LISTED_SPEAKERS: Final = 100
 _SHOWN_SECONDS: Final = 60.0

@@ -4,11 +4,11 @@ from collections.abc import Callable
 from typing import Final
 
 from components.errors import SwarError
-from serving import app_view as view
 from serving import recognition
 from serving.client import Client
 from serving.gallery import Gallery
 from serving.recordings import display_name
+from serving.web import view
 
 Upload = str | None
 """The path of a file; None where none was given."""
