@@ -33,7 +33,7 @@ STATE = get_model_status_pb2.ModelVersionStatus.State
 def ports(tmp_path_factory):
     folder = tmp_path_factory.mktemp("models")
     write_model(folder, 3)
-    with served(folder, labels={"stable": 3}) as ports:
+    with served(folder, labels={"stable": 3}, allow_reload=True) as ports:
         yield ports
 
 
