@@ -1,6 +1,5 @@
 """What a Swar model answers, checked: never a number that the model did not mean."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -8,11 +7,12 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from serving.wire import Tensor
+from serving.wire import Tensor, parse_json
 
 Vector = npt.NDArray[np.float32]
 
 OK: Final = "ok"
+_SAMPLE_RATES_HZ: Final = (1_000, 384_000)
 
 
 @dataclass(frozen=True)
@@ -58,10 +58,15 @@ class Description:
 
 def description(outputs: Mapping[str, Tensor]) -> Description:
     """The answer of `describe` to one query; raises as `embeddings` does."""
-    rate, size = (int(_numbers(outputs, name, 1)[0]) for name in ("sample_rate", "embedding_size"))
+    rate, size = (_whole(outputs, name) for name in ("sample_rate", "embedding_size"))
     (threshold,) = _numbers(outputs, "threshold", 1)
     (digest,), (card,) = (_texts(outputs, name, 1) for name in ("model_digest", "card"))
-    return Description(rate, size, float(threshold), digest, json.loads(card))
+    lowest, highest = _SAMPLE_RATES_HZ
+    if not lowest <= rate <= highest:  # recordings are converted to it
+        raise ValueError(f"a sample rate of {rate} Hz")
+    if not isinstance(content := parse_json(card.encode()), dict):
+        raise ValueError("output 'card' holds no object")
+    return Description(rate, size, float(threshold), digest, content)
 
 
 def embeddings(outputs: Mapping[str, Tensor], count: int) -> list[Embedding]:
@@ -108,6 +113,13 @@ def _numbers(
     if values.dtype.kind not in "bif":
         raise ValueError(f"output {name!r} holds no numbers")
     return values.astype(np.float32)
+
+
+def _whole(outputs: Mapping[str, Tensor], name: str) -> int:
+    (value,) = _numbers(outputs, name, 1)
+    if not np.isfinite(value):
+        raise ValueError(f"output {name!r} is {value}")
+    return int(value)
 
 
 def _texts(outputs: Mapping[str, Tensor], name: str, count: int) -> list[str]:

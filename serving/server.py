@@ -60,7 +60,7 @@ class ServerSettings:
     grpc_port: int = 8500
     open_to_network: bool = False
     """Whether the host may be an address that other machines reach."""
-    allowed_hosts: Collection[str] = ()
+    public_hosts: Collection[str] = ()
     """Names that REST requests may have as their Host, beside addresses and localhost."""
     labels: Mapping[str, int] = field(default_factory=dict)
     """Label to version; these versions are served beside the latest."""
@@ -131,12 +131,12 @@ async def running(settings: ServerSettings) -> AsyncIterator[Ports]:
     budget = Budget(limits.max_bytes_in_flight)
     batcher = Batcher(settings.batching)
     grace_seconds = max(0.0, settings.grace_seconds - _ENDING_SECONDS)
-    allowed_hosts = {settings.host, *settings.allowed_hosts}
+    public_hosts = {settings.host, *settings.public_hosts}
     asyncio.get_running_loop().set_exception_handler(_quiet_where_files_run_out)
     async with ModelStore(
         settings.model_dir, settings.model_name, settings.labels, settings.poll_seconds
     ) as store:
-        api = RestApi(store, batcher, metrics, budget, limits, allowed_hosts)
+        api = RestApi(store, batcher, metrics, budget, limits, public_hosts)
         runner = web.AppRunner(
             api.application,
             handler_cancellation=True,  # a request whose client has gone is dropped

@@ -11,17 +11,15 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
-from pydantic_core import from_json
 
 from serving.standin.servable import Arrays, Servable, Signature
 from serving.standin.status import invalid
+from serving.wire import parse_json
 
 _JSON_TYPES: Final = {"NoneType": "Null", "bool": "Boolean", "dict": "Object", "str": "String"}
 _ALLOWED: Final = {"b": (bool,), "i": (int,), "u": (int,), "f": (int, float)}
 """Kind of a dtype to the Python types of its JSON."""
 _MAX_QUOTED_CHARACTERS: Final = 200
-_MAX_VALUES: Final = 2**20
-"""Of one body: a number that takes 2 bytes in JSON takes some 70 as an object of Python."""
 
 
 def read_request(body: bytes, servable: Servable) -> tuple[Signature, Arrays, bool]:
@@ -30,10 +28,8 @@ def read_request(body: bytes, servable: Servable) -> tuple[Signature, Arrays, bo
     NaN and Infinity are numbers. Raises INVALID_ARGUMENT for what does not fit the format or the
     signature's dtypes, FAILED_PRECONDITION for an unknown signature.
     """
-    if sum(map(body.count, (b",", b"[", b"{"))) > _MAX_VALUES:
-        raise invalid(f"the JSON has more than {_MAX_VALUES} values: send them in parts or by gRPC")
     try:
-        request = from_json(body)
+        request = parse_json(body)
     except ValueError as error:
         raise invalid(f"JSON Parse error: {error}") from error
     if not isinstance(request, dict):
@@ -77,30 +73,30 @@ def _columns_of_rows(instances: Any, signature: Signature) -> dict[str, Any]:
         raise invalid("Excepting 'instances' to be an list/array")
     if not instances:
         raise invalid("No values in 'instances' array")
-    if not _is_named(instances[0]):
-        instances = [_only_input(signature, instance) for instance in instances]
+    named = _is_named(instances[0])
     for item, instance in enumerate(instances):
-        if not _is_named(instance) or instance.keys() != signature.inputs.keys():
+        if _is_named(instance) != named or (named and instance.keys() != signature.inputs.keys()):
             raise invalid(
                 f"Failed to process item {item} of 'instances' list: {_quote(instance)} "
                 f"keys must be equal to: {','.join(sorted(signature.inputs))}"
             )
-    return {name: [row[name] for row in instances] for name in sorted(signature.inputs)}
+    if named:
+        return {name: [row[name] for row in instances] for name in sorted(signature.inputs)}
+    return _only_input(instances, signature)
 
 
 def _columns(inputs: Any, signature: Signature) -> dict[str, Any]:
-    columns: dict[str, Any] = inputs if _is_named(inputs) else _only_input(signature, inputs)
+    columns = inputs if _is_named(inputs) else _only_input(inputs, signature)
     for name in sorted(signature.inputs):
         if name not in columns:
             raise invalid(f"Missing named input: {name} in 'inputs' object.")
     return {name: columns[name] for name in signature.inputs}
 
 
-def _only_input(signature: Signature, value: Any) -> dict[str, Any]:
-    """A value that goes without its input's name, which one of objects does not."""
+def _only_input(values: Any, signature: Signature) -> dict[str, Any]:
     if len(signature.inputs) > 1:
         raise invalid("a plain value or list, but expecting objects for multiple input tensors")
-    return value if _is_named(value) else dict.fromkeys(signature.inputs, value)
+    return dict.fromkeys(signature.inputs, values)
 
 
 def _is_named(value: Any) -> bool:

@@ -50,7 +50,7 @@ _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 class RestApi:
     """The web application.
 
-    Requests with another Host than an address, localhost or one of `allowed_hosts`, and those that
+    Requests with another Host than an address, localhost or one of `public_hosts`, and those that
     a web site sends, are refused with 403; a body longer than the limit with 413.
     """
 
@@ -61,14 +61,14 @@ class RestApi:
         metrics: Metrics,
         budget: Budget,
         limits: Limits,
-        allowed_hosts: Collection[str],
+        public_hosts: Collection[str],
     ) -> None:
         self._store = store
         self._batcher = batcher
         self._metrics = metrics
         self._budget = budget
         self._limits = limits
-        self._allowed_hosts = allowed_hosts
+        self._public_hosts = public_hosts
         # One at a time, because JSON grows in memory.
         self._json = ThreadPoolExecutor(1, "swar-json")
         self.application = web.Application(middlewares=[self._answered])
@@ -77,7 +77,7 @@ class RestApi:
 
     @web.middleware
     async def _answered(self, request: web.Request, handler: _Handler) -> web.StreamResponse:
-        """Every error as TF Serving words it, `{"error": "..."}`; the client must take it in time."""
+        """Errors as TF Serving words them, `{"error": "..."}`; a client too slow to read is left."""
         try:
             self._check_origin(request)
             response = await handler(request)
@@ -104,9 +104,9 @@ class RestApi:
 
     def _check_origin(self, request: web.Request) -> None:
         host = request.headers.get("Host", "localhost")  # HTTP/1.0 needs none
-        if not is_own_name(host, self._allowed_hosts):
+        if not is_own_name(host, self._public_hosts):
             raise tf.errors.PermissionDeniedError(
-                None, None, f"Host {host} is not served here: see swar serve --allowed-host"
+                None, None, f"Host {host} is not served here: see swar serve --public-host"
             )
         if "Origin" in request.headers:
             raise tf.errors.PermissionDeniedError(None, None, "web sites may not use the model")

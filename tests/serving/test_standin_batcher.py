@@ -21,7 +21,9 @@ class Signature:
     def rows(self, shapes, max_rows):
         _, (rows, *_) = shapes["x"]
         if rows > max_rows:
-            raise tf.errors.InvalidArgumentError(None, None, f"size {rows} is larger than {max_rows}")
+            raise tf.errors.InvalidArgumentError(
+                None, None, f"size {rows} is larger than {max_rows}"
+            )
         return rows
 
 

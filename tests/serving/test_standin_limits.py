@@ -1,4 +1,4 @@
-"""What the stand-in holds at most, and whom it answers: findings H3, M1, M2, L1, L7 of the audit."""
+"""What the stand-in holds at most, and whom it answers: the audit's H3, M1, M2, L1 and L7."""
 
 import asyncio
 import contextlib
@@ -130,41 +130,47 @@ def test_an_empty_queue_has_the_bound_too():
 
 @pytest.mark.parametrize("sent", [b"", b"P", b"POST / HTTP/1.1\r\nHost: localhost\r\nX: "])
 def test_a_silent_connection_is_closed(models, sent):
-    with served(models, limits={"idle_seconds": 0.3}) as ports:
-        with socket.create_connection(("127.0.0.1", ports.rest), 10) as connection:
-            connection.sendall(sent)
-            started = time.monotonic()
-            connection.settimeout(10)
-            assert connection.recv(100) == b""
-            assert time.monotonic() - started < 5
+    with (
+        served(models, limits={"idle_seconds": 0.3}) as ports,
+        socket.create_connection(("127.0.0.1", ports.rest), 10) as connection,
+    ):
+        connection.sendall(sent)
+        started = time.monotonic()
+        connection.settimeout(10)
+        assert connection.recv(100) == b""
+        assert time.monotonic() - started < 5
 
 
 def test_a_silent_grpc_connection_is_closed(models):
-    with served(models, limits={"idle_seconds": 0.3}) as ports:
-        with socket.create_connection(("127.0.0.1", ports.grpc), 10) as connection:
-            connection.sendall(b"PRI")
-            connection.settimeout(15)
-            while connection.recv(1000):
-                pass
+    with (
+        served(models, limits={"idle_seconds": 0.3}) as ports,
+        socket.create_connection(("127.0.0.1", ports.grpc), 10) as connection,
+    ):
+        connection.sendall(b"PRI")
+        connection.settimeout(15)
+        while connection.recv(1000):
+            pass
 
 
 def test_a_grpc_request_that_never_comes_ends(models):
-    with served(models, limits={"body_seconds": 0.3}) as ports:
-        with grpc.insecure_channel(f"127.0.0.1:{ports.grpc}") as channel:
-            silent = channel.stream_unary(
-                "/tensorflow.serving.PredictionService/Predict",
-                response_deserializer=predict_pb2.PredictResponse.FromString,
-            )
-            never = threading.Event()
+    with (
+        served(models, limits={"body_seconds": 0.3}) as ports,
+        grpc.insecure_channel(f"127.0.0.1:{ports.grpc}") as channel,
+    ):
+        silent = channel.stream_unary(
+            "/tensorflow.serving.PredictionService/Predict",
+            response_deserializer=predict_pb2.PredictResponse.FromString,
+        )
+        never = threading.Event()
 
-            def requests():
-                never.wait(20)
-                yield b""
+        def requests():
+            never.wait(20)
+            yield b""
 
-            started = time.monotonic()
-            with pytest.raises(grpc.RpcError) as caught:
-                silent(requests(), timeout=15)
-            never.set()
+        started = time.monotonic()
+        with pytest.raises(grpc.RpcError) as caught:
+            silent(requests(), timeout=15)
+        never.set()
     assert caught.value.code() == grpc.StatusCode.CANCELLED
     assert time.monotonic() - started < 5
 
@@ -317,7 +323,7 @@ def test_what_is_no_http_is_refused_without_a_line_in_the_log(ports, caplog):
     ],
 )
 def test_other_hosts_and_web_sites_are_refused(models, headers, status):
-    with served(models, allowed_hosts=["swar.corp"]) as ports:
+    with served(models, public_hosts=["swar.corp"]) as ports:
         assert post(ports, b'{"instances": ["abc"]}', headers)[0] == status
 
 

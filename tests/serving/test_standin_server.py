@@ -110,7 +110,9 @@ def test_a_client_that_goes_away_is_dropped(models):
             time.sleep(0.1)
             connection = socket.create_connection(("127.0.0.1", ports.rest), 10)
             body = b'{"instances": ["abc"]}'
-            head = f"POST {PREDICT} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n"
+            head = (
+                f"POST {PREDICT} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n"
+            )
             connection.sendall(head.encode() + body)
             time.sleep(0.1)
             connection.close()
