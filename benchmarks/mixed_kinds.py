@@ -82,8 +82,7 @@ def _bad_requests(lines: Lines, expected: Expected) -> Iterator[Request]:
         invalid = "INVALID_ARGUMENT" if over_grpc else "400"
         one_side = {"audio_a": audio["audio"]}
         for body, code in {
-            # Cut short it is no message, which grpc.aio itself answers, and no JSON.
-            good[:-9]: "UNKNOWN" if over_grpc else "400",
+            good[:-9]: invalid,  # cut short it is no message and no JSON
             interface.body("nothing", audio): "FAILED_PRECONDITION" if over_grpc else "400",
             interface.body("embed", one_side): invalid,
             interface.body("serving_default", one_side): invalid,

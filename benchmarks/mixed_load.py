@@ -219,7 +219,7 @@ async def run(published: Path, minutes: float) -> bool:
         served, log = Path(folder, "published"), Path(folder, "log")
         shutil.copytree(published / str(newest), served / str(newest))
         speech = recordings(int(_card(served, newest)["sample_rate"]))
-        limit = ServerSettings(served).max_request_bytes
+        limit = ServerSettings(served).limits.max_request_bytes
         async with stand_in(served, log) as (pid, ports):
             memory = Memory(pid)
             watching = asyncio.create_task(memory.watch())

@@ -1,6 +1,5 @@
 """What a Swar model answers, checked: never a number that the model did not mean."""
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,12 +8,13 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from serving.wire import Tensor
+from serving.wire import Tensor, parse_json
 
 Vector = npt.NDArray[np.float32]
 
 OK: Final = "ok"
 _MAX_SECONDS: Final = 120.0  # of a model that does not say
+_SAMPLE_RATES_HZ: Final = (1_000, 384_000)
 
 
 @dataclass(frozen=True)
@@ -62,17 +62,20 @@ class Description:
 
 def description(outputs: Mapping[str, Tensor]) -> Description:
     """The answer of `describe` to one query; raises as `embeddings` does."""
-    rate, size = (int(_numbers(outputs, name, 1)[0]) for name in ("sample_rate", "embedding_size"))
+    rate, size = (_whole(outputs, name) for name in ("sample_rate", "embedding_size"))
     (threshold,) = _numbers(outputs, "threshold", 1)
     (digest,), (card,) = (_texts(outputs, name, 1) for name in ("model_digest", "card"))
-    loaded = json.loads(card)
-    return Description(rate, size, float(threshold), digest, loaded, _max_seconds(loaded))
+    lowest, highest = _SAMPLE_RATES_HZ
+    if not lowest <= rate <= highest:  # recordings are converted to it
+        raise ValueError(f"a sample rate of {rate} Hz")
+    if not isinstance(content := parse_json(card.encode()), dict):
+        raise ValueError("output 'card' holds no object")
+    return Description(rate, size, float(threshold), digest, content, _max_seconds(content))
 
 
-def _max_seconds(card: Any) -> float:
+def _max_seconds(card: Mapping[str, Any]) -> float:
     """Of the card; a client that trusted any number would decode any length."""
-    serving = card.get("serving") if isinstance(card, dict) else None
-    seconds = (serving or {"max_seconds": _MAX_SECONDS}).get("max_seconds")
+    seconds = (card.get("serving") or {"max_seconds": _MAX_SECONDS}).get("max_seconds")
     if not isinstance(seconds, int | float) or not 0 < seconds < math.inf:
         raise ValueError(f"its card says serving.max_seconds {seconds!r}")
     return float(seconds)
@@ -122,6 +125,13 @@ def _numbers(
     if values.dtype.kind not in "bif":
         raise ValueError(f"output {name!r} holds no numbers")
     return values.astype(np.float32)
+
+
+def _whole(outputs: Mapping[str, Tensor], name: str) -> int:
+    (value,) = _numbers(outputs, name, 1)
+    if not np.isfinite(value):
+        raise ValueError(f"output {name!r} is {value}")
+    return int(value)
 
 
 def _texts(outputs: Mapping[str, Tensor], name: str, count: int) -> list[str]:

@@ -19,9 +19,10 @@ import tenacity
 from components.errors import SwarError
 from serving import answers, defaults
 from serving.answers import OK, Decision, Description, Embedding
+from serving.credentials import Credentials
 from serving.recordings import AudioInput, display_name, listed, to_wav
 from serving.transport import Transport, Unavailable, connect
-from serving.wire import Input, ModelSpec, Tensor
+from serving.wire import Input, ModelSpec, Tensor, one_line
 
 # What can be wrong with a recording, and what helps; of the statuses that the model gives.
 _FAULTS: Final[Mapping[str, str]] = {
@@ -41,19 +42,22 @@ _LONGEST_PAUSE_SECONDS: Final = 5.0
 
 def fault(name: str, status: str) -> SwarError:
     """The error for a recording whose status is not ok."""
-    return SwarError(f"{name} {_FAULTS.get(status, f'was refused by the model: {status}')}")
+    return SwarError(
+        f"{name} {_FAULTS.get(status, f'was refused by the model: {one_line(status)}')}"
+    )
 
 
 class Client:
     """A model that is called. Safe to share between threads.
 
     Args:
-        url: `grpc://HOST:PORT`, `http://HOST:PORT` or `https://HOST:PORT`.
+        url: `grpc://HOST:PORT` or `http://HOST:PORT`, and `grpcs://` or `https://` with encryption.
         model: its name; the newest version answers, unless one is named by
         version: a number, or
         label: such as "stable".
         deadline_seconds: for one request, with all its attempts.
         attempts: how often a request is sent where the server is not there or is overloaded.
+        credentials: what is trusted and shown on an encrypted connection.
         transport: how the model is called, in place of the URL, which then only names it.
 
     Raises:
@@ -69,6 +73,7 @@ class Client:
         label: str | None = None,
         deadline_seconds: float = defaults.DEADLINE_SECONDS,
         attempts: int = 5,
+        credentials: Credentials | None = None,
         transport: Transport | None = None,
     ) -> None:
         if version is not None and label is not None:
@@ -77,7 +82,8 @@ class Client:
         self._description: Description | None = None
         self._deadline_seconds = deadline_seconds
         self._attempts = attempts
-        self._transport = transport or connect(url, ModelSpec(model, version, label))
+        spec = ModelSpec(model, version, label)
+        self._transport = transport or connect(url, spec, credentials or Credentials())
 
     @classmethod
     def in_process(cls, model: str = defaults.MODEL) -> Self:
@@ -216,7 +222,8 @@ class Client:
             yield self._outputs(signature, inputs)
         except ValueError as error:
             raise SwarError(
-                f"{self.url} does not answer {signature!r} as a Swar model does ({error}): is "
+                f"{self.url} does not answer {signature!r} as a Swar model does "
+                f"({one_line(str(error))}): is "
                 "the right model served there?"
             ) from error
 
@@ -235,10 +242,9 @@ class Client:
                     left_seconds = max(0.001, ends_at - time.monotonic())
                     return self._transport.predict(signature, inputs, left_seconds)
         except Unavailable as error:
-            told = " ".join(str(error).split())
             raise SwarError(
                 f"no endpoint answers at {self.url}: start one with `swar serve MODEL`, or "
-                f"name another with --url (the last of the attempts: {told[:300]})"
+                f"name another with --url (the last of the attempts: {one_line(str(error))})"
             ) from error
         except TimeoutError as error:
             raise SwarError(

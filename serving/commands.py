@@ -4,16 +4,19 @@ They import what they need when they run: `swar --help` must not load audio libr
 """
 
 import contextlib
+import functools
+import inspect
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from components.errors import SwarError
 from components.quiet import real_stderr, tensorflow_quiet
 from serving import defaults
+from serving.credentials import Credentials
 
 if TYPE_CHECKING:
     from serving.client import Client
@@ -34,7 +37,9 @@ ModelOption = Annotated[
 ]
 UrlOption = Annotated[
     str | None,
-    typer.Option("--url", help="A server instead: grpc://HOST:PORT or http://HOST:PORT."),
+    typer.Option(
+        "--url", help="A server instead: grpc://HOST:PORT or http://HOST:PORT; grpcs, https: TLS."
+    ),
 ]
 ModelNameOption = Annotated[
     str | None, typer.Option("--model-name", help=f"What it calls it. [{defaults.MODEL_NAME}]")
@@ -47,6 +52,21 @@ DeadlineOption = Annotated[
         min=0.001,
     ),
 ]
+CaOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--ca", metavar="PEM", help="Who may sign its certificate, if not the system's authorities."
+    ),
+]
+CertificateOption = Annotated[
+    Path | None, typer.Option("--certificate", metavar="PEM", help="The certificate shown to it.")
+]
+KeyOption = Annotated[
+    Path | None, typer.Option("--key", metavar="PEM", help="Of that certificate.")
+]
+TokenFileOption = Annotated[
+    Path | None, typer.Option("--token-file", metavar="FILE", help="Holds a bearer token for it.")
+]
 GalleryOption = Annotated[
     str, typer.Option("--gallery", help="Folder or object storage URI of the enrolled speakers.")
 ]
@@ -54,12 +74,19 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for progra
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="The speaker.")]
 
 
+Connection = contextlib.AbstractContextManager["Client"]
+
+
 def _client(
-    model: str | None,
-    url: str | None,
-    model_name: str | None,
-    deadline: float | None,
-) -> contextlib.AbstractContextManager["Client"]:
+    model: ModelOption = None,
+    url: UrlOption = None,
+    model_name: ModelNameOption = None,
+    deadline: DeadlineOption = None,
+    ca: CaOption = None,
+    certificate: CertificateOption = None,
+    key: KeyOption = None,
+    token_file: TokenFileOption = None,
+) -> Connection:
     """The client that the options name; they are checked before anything is imported or opened.
 
     Raises:
@@ -68,6 +95,10 @@ def _client(
     of_server = {
         "--model-name": model_name,
         "--deadline": deadline,
+        "--ca": ca,
+        "--certificate": certificate,
+        "--key": key,
+        "--token-file": token_file,
     }
     if url is not None and model is not None:
         raise SwarError("--model runs in this process and --url asks a server: give one of them")
@@ -79,7 +110,28 @@ def _client(
         url,
         defaults.MODEL_NAME if model_name is None else model_name,
         defaults.DEADLINE_SECONDS if deadline is None else deadline,
+        Credentials(ca, certificate, key, token_file),
     )
+
+
+def _with_client(command: Callable[..., None]) -> Callable[..., None]:
+    """Gives a command the options of `_client`, and what they name as its `connection`."""
+    options = inspect.signature(_client, eval_str=True).parameters
+    own = dict(inspect.signature(command, eval_str=True).parameters)
+    del own["connection"]
+
+    @functools.wraps(command)
+    def with_client(**given: Any) -> None:
+        connection = _client(**{name: given.pop(name) for name in options})
+        command(connection=connection, **given)
+
+    parameters = [
+        each.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+        for each in (*own.values(), *options.values())
+    ]
+    with_client.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    with_client.__annotations__ = {each.name: each.annotation for each in parameters}
+    return with_client
 
 
 def _check_present(*files: Path) -> None:
@@ -102,10 +154,14 @@ def _in_process(model: str) -> Iterator["Client"]:
 
 
 @contextlib.contextmanager
-def _of_server(url: str, model_name: str, deadline: float) -> Iterator["Client"]:
+def _of_server(
+    url: str, model_name: str, deadline: float, credentials: Credentials
+) -> Iterator["Client"]:
     from serving.client import Client
 
-    with Client(url, model=model_name, deadline_seconds=deadline) as client:
+    with Client(
+        url, model=model_name, deadline_seconds=deadline, credentials=credentials
+    ) as client:
         yield client
 
 
@@ -156,6 +212,17 @@ def serve_command(
         list[str] | None,
         typer.Option(help="A label for a version, kept loaded.", metavar="LABEL=VERSION"),
     ] = None,
+    open_to_network: Annotated[
+        bool,
+        typer.Option("--open-to-network", help="Let a --host be one that other machines reach."),
+    ] = False,
+    public_host: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="What callers of REST call it, if not localhost."),
+    ] = None,
+    allow_reload: Annotated[
+        bool, typer.Option("--allow-reload", help="Let callers of gRPC move the labels.")
+    ] = False,
     max_batch_size: Annotated[
         int, typer.Option(help="Recordings that run together at most.", min=1)
     ] = defaults.MAX_BATCH_SIZE,
@@ -174,7 +241,10 @@ def serve_command(
             host,
             rest_port,
             grpc_port,
+            open_to_network=open_to_network,
+            public_hosts=tuple(public_host or ()),
             labels=dict(map(_label, label or ())),
+            allow_reload=allow_reload,
             batching=Batching(max_batch_size, batch_timeout_micros),
         )
     )
@@ -197,9 +267,9 @@ def _label(told: str) -> tuple[str, int]:
 
 
 @app.command("app")
+@_with_client
 def app_command(
-    model: ModelOption = None,
-    url: UrlOption = None,
+    connection: Connection,
     gallery: GalleryOption = defaults.GALLERY,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Where the page is.", min=0, max=65535)] = 7860,
@@ -219,11 +289,8 @@ def app_command(
         list[str] | None,
         typer.Option(metavar="ADDRESS", help="The proxy's address or network."),
     ] = None,
-    model_name: ModelNameOption = None,
-    deadline: DeadlineOption = None,
 ) -> None:
     """Open the web page: record or upload, enrol, verify, identify."""
-    connection = _client(model, url, model_name, deadline)
     from serving.gallery import Gallery
     from serving.web.guard import PageSettings
     from serving.web.page import launch
@@ -260,7 +327,9 @@ def app_password_command(
 
 
 @app.command("enroll")
+@_with_client
 def enroll_command(
+    connection: Connection,
     name: NameArgument,
     files: Annotated[
         list[Path], typer.Argument(metavar="FILE...", help="5 to 30 s of speech in all.")
@@ -268,16 +337,11 @@ def enroll_command(
     keep_audio: Annotated[
         bool, typer.Option("--keep-audio", help="Keep the recordings too, for `swar reenroll`.")
     ] = False,
-    model: ModelOption = None,
-    url: UrlOption = None,
     gallery: GalleryOption = defaults.GALLERY,
-    model_name: ModelNameOption = None,
-    deadline: DeadlineOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Enrol a speaker, or add recordings to one."""
     _check_present(*files)
-    connection = _client(model, url, model_name, deadline)
     from serving import display, recognition
     from serving.gallery import Gallery
 
@@ -287,7 +351,9 @@ def enroll_command(
 
 
 @app.command("verify")
+@_with_client
 def verify_command(
+    connection: Connection,
     file_a: Annotated[
         Path | None, typer.Argument(metavar="[A]", help="A recording, unless --pairs.")
     ] = None,
@@ -305,11 +371,7 @@ def verify_command(
             help="Many pairs instead: two paths a line, relative to the list, a tab between them.",
         ),
     ] = None,
-    model: ModelOption = None,
-    url: UrlOption = None,
     gallery: GalleryOption = defaults.GALLERY,
-    model_name: ModelNameOption = None,
-    deadline: DeadlineOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Tell whether one person speaks in both. Exit status: 0 same, 1 different, 2 error.
@@ -319,12 +381,11 @@ def verify_command(
     if pairs is not None:
         if any(each is not None for each in (file_a, file_b, speaker)):
             raise typer.BadParameter("give two recordings, one and --speaker NAME, or --pairs LIST")
-        _verify_pairs(pairs, _client(model, url, model_name, deadline), as_json=as_json)
+        _verify_pairs(pairs, connection, as_json=as_json)
         return
     if file_a is None or (file_b is None) == (speaker is None):
         raise typer.BadParameter("give a second recording or --speaker NAME, one of them")
     _check_present(file_a, *([file_b] if file_b else []))
-    connection = _client(model, url, model_name, deadline)
     from serving import display
 
     with connection as client:
@@ -342,9 +403,7 @@ def verify_command(
         raise typer.Exit(DIFFERENT)
 
 
-def _verify_pairs(
-    pairs: Path, connection: contextlib.AbstractContextManager["Client"], *, as_json: bool
-) -> None:
+def _verify_pairs(pairs: Path, connection: Connection, *, as_json: bool) -> None:
     from serving import bulk, display
 
     parsed = bulk.read_pair_list(pairs)
@@ -358,21 +417,18 @@ def _verify_pairs(
 
 
 @app.command("identify")
+@_with_client
 def identify_command(
+    connection: Connection,
     files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Recordings.")],
     top: Annotated[int, typer.Option(help="How many of the nearest to show.", min=1)] = 5,
-    model: ModelOption = None,
-    url: UrlOption = None,
     gallery: GalleryOption = defaults.GALLERY,
-    model_name: ModelNameOption = None,
-    deadline: DeadlineOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Tell who speaks, or "unknown". Exit status: 0 known, 1 unknown, 2 error.
 
     Of several recordings: 0 all answered, 1 some are not usable, 2 error.
     """
-    connection = _client(model, url, model_name, deadline)
     from serving import display, recognition
     from serving.gallery import Gallery
 
@@ -392,7 +448,7 @@ def _identify_each(
     files: Sequence[Path],
     gallery: "Gallery",
     top: int,
-    connection: contextlib.AbstractContextManager["Client"],
+    connection: Connection,
     *,
     as_json: bool,
 ) -> None:
@@ -408,7 +464,9 @@ def _identify_each(
 
 
 @app.command("embed")
+@_with_client
 def embed_command(
+    connection: Connection,
     data: Annotated[
         str,
         typer.Argument(
@@ -421,14 +479,9 @@ def embed_command(
     follow_links: Annotated[
         bool, typer.Option("--follow-links", help="Also links in DATA that lead out of it.")
     ] = False,
-    model: ModelOption = None,
-    url: UrlOption = None,
-    model_name: ModelNameOption = None,
-    deadline: DeadlineOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Write the embeddings of many recordings. Broken off, it goes on where it was."""
-    connection = _client(model, url, model_name, deadline)
     from serving import display
     from serving.embedding_file import embed_data
 
@@ -460,16 +513,13 @@ def forget_command(
 
 
 @app.command("reenroll")
+@_with_client
 def reenroll_command(
-    model: ModelOption = None,
-    url: UrlOption = None,
+    connection: Connection,
     gallery: GalleryOption = defaults.GALLERY,
-    model_name: ModelNameOption = None,
-    deadline: DeadlineOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Fit the gallery to a new model, from the recordings that were kept."""
-    connection = _client(model, url, model_name, deadline)
     from serving import display, recognition
     from serving.gallery import Gallery
 

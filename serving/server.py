@@ -6,12 +6,16 @@ clients need not know which of the two they talk to.
 
 import asyncio
 import contextlib
+import errno
 import logging
+import os
 import signal
-from collections.abc import AsyncIterator, Mapping
+import threading
+import time
+from collections.abc import AsyncIterator, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import grpc
 from aiohttp import web
@@ -20,13 +24,19 @@ from components.errors import SwarError
 from serving import defaults
 from serving.standin import rpc
 from serving.standin.batcher import Batcher, Batching
+from serving.standin.limits import Budget, Limits, check_host
 from serving.standin.rest import RestApi
 from serving.standin.status import Metrics
 from serving.standin.store import ModelStore
 
 log = logging.getLogger("swar.serving")
 
-_GRACE_SECONDS: Final = 60.0
+_ENDING_SECONDS: Final = 5.0
+"""Of the grace period, for what is cut off to end."""
+_BACKLOG: Final = 128
+# Of aiohttp, which writes a traceback for every request that is no HTTP.
+_http_log = logging.getLogger("swar.serving.http")
+_http_log.setLevel(logging.CRITICAL)
 
 
 @dataclass(frozen=True)
@@ -48,20 +58,28 @@ class ServerSettings:
     host: str = "127.0.0.1"
     rest_port: int = 8501
     grpc_port: int = 8500
+    open_to_network: bool = False
+    """Whether the host may be an address that other machines reach."""
+    public_hosts: Collection[str] = ()
+    """Names that REST requests may have as their Host, beside addresses and localhost."""
     labels: Mapping[str, int] = field(default_factory=dict)
     """Label to version; these versions are served beside the latest."""
+    allow_reload: bool = False
+    """Whether callers may move the labels (HandleReloadConfigRequest)."""
     poll_seconds: float = 1.0
     """How often new versions are looked for."""
-    max_request_bytes: int = 64 * 2**20
-    """Longest request, of REST and of gRPC."""
+    grace_seconds: float = 60.0
+    """From a signal to the end, whatever still runs."""
+    limits: Limits = field(default_factory=Limits)
     batching: Batching = field(default_factory=Batching)
 
 
 def serve(settings: ServerSettings) -> None:
     """Serves a model until SIGTERM or SIGINT, then finishes the requests that it has.
 
-    Raises SwarError where there is no model that loads, or a port is taken.
+    Raises SwarError where there is no model that loads, a port is taken, or the host is not meant.
     """
+    check_host(settings.host, settings.open_to_network)
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
     log.addHandler(handler)
@@ -74,8 +92,14 @@ def serve(settings: ServerSettings) -> None:
 
 async def _serve(settings: ServerSettings) -> None:
     stopped = asyncio.Event()
+
+    def stop() -> None:
+        log.info("stopping, after the requests that are being answered")
+        threading.Thread(target=_end_after, args=(settings.grace_seconds,), daemon=True).start()
+        stopped.set()
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stopped.set)
+        asyncio.get_running_loop().add_signal_handler(number, stop)
     log.info("stand-in for TensorFlow Serving: loading %s", settings.model_dir)
     async with running(settings) as ports:
         log.info(
@@ -87,7 +111,13 @@ async def _serve(settings: ServerSettings) -> None:
             ports.grpc,
         )
         await stopped.wait()
-        log.info("stopping, after the requests that are being answered")
+
+
+def _end_after(seconds: float) -> None:
+    """Ends the process: Python would wait for its threads, and a model may never end."""
+    time.sleep(seconds)
+    log.warning("ended, though the model still runs %g s after the signal", seconds)
+    os._exit(1)
 
 
 @contextlib.asynccontextmanager
@@ -97,38 +127,69 @@ async def running(settings: ServerSettings) -> AsyncIterator[Ports]:
     Raises SwarError where there is no model that loads, or a port is taken.
     """
     metrics = Metrics(settings.model_name)
-    limit = settings.max_request_bytes
+    limits = settings.limits
+    budget = Budget(limits.max_bytes_in_flight)
     batcher = Batcher(settings.batching)
+    grace_seconds = max(0.0, settings.grace_seconds - _ENDING_SECONDS)
+    public_hosts = {settings.host, *settings.public_hosts}
+    asyncio.get_running_loop().set_exception_handler(_quiet_where_files_run_out)
     async with ModelStore(
         settings.model_dir, settings.model_name, settings.labels, settings.poll_seconds
     ) as store:
-        api = RestApi(store, batcher, metrics, max_request_bytes=limit)
+        api = RestApi(store, batcher, metrics, budget, limits, public_hosts)
         runner = web.AppRunner(
             api.application,
             handler_cancellation=True,  # a request whose client has gone is dropped
             access_log=None,
-            shutdown_timeout=_GRACE_SECONDS,
+            logger=_http_log,
+            keepalive_timeout=limits.idle_seconds,
+            shutdown_timeout=grace_seconds,
         )
         await runner.setup()
-        server = rpc.build(store, batcher, metrics, max_request_bytes=limit)
+        server = rpc.build(
+            store, batcher, metrics, budget, limits, allow_reload=settings.allow_reload
+        )
         try:
-            yield Ports(
-                await _listen_rest(runner, settings.host, settings.rest_port),
-                await _listen_grpc(server, settings.host, settings.grpc_port),
-            )
+            async with _listen_rest(runner, limits, settings.host, settings.rest_port) as rest_port:
+                yield Ports(
+                    rest_port, await _listen_grpc(server, settings.host, settings.grpc_port)
+                )
         finally:
-            await asyncio.gather(server.stop(_GRACE_SECONDS), runner.cleanup())
+            await asyncio.gather(server.stop(grace_seconds), runner.cleanup())
+            api.close()
             batcher.close()
 
 
-async def _listen_rest(runner: web.AppRunner, host: str, port: int) -> int:
+class _Refused(asyncio.Protocol):
+    """A connection beyond the limit."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        transport.abort()
+
+
+@contextlib.asynccontextmanager
+async def _listen_rest(
+    runner: web.AppRunner, limits: Limits, host: str, port: int
+) -> AsyncIterator[int]:
+    most = limits.affordable_connections()
+
+    def connection() -> asyncio.Protocol:
+        assert runner.server is not None
+        return runner.server() if len(runner.server.connections) < most else _Refused()
+
     try:
-        await web.TCPSite(runner, host, port).start()
+        server = await asyncio.get_running_loop().create_server(
+            connection, host, port, backlog=_BACKLOG
+        )
     except OSError as error:
         raise SwarError(
             f"cannot listen on {host}:{port} for REST ({error.strerror}); choose another port"
         ) from error
-    return int(runner.addresses[0][1])
+    try:
+        yield int(server.sockets[0].getsockname()[1])
+    finally:
+        server.close()
 
 
 async def _listen_grpc(server: grpc.aio.Server, host: str, port: int) -> int:
@@ -139,3 +200,12 @@ async def _listen_grpc(server: grpc.aio.Server, host: str, port: int) -> int:
         raise SwarError(f"cannot listen on {address} for gRPC; choose another port") from error
     await server.start()
     return int(bound)
+
+
+def _quiet_where_files_run_out(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """asyncio accepts no connection for a second then, and tells of each in its backlog."""
+    error = context.get("exception")
+    if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
+        log.debug("no connection can be accepted: %s", error)
+    else:
+        loop.default_exception_handler(context)

@@ -1,7 +1,7 @@
 """How a signature is called: TF Serving's gRPC and REST interfaces, each behind `predict`."""
 
 import base64
-import json
+import time
 from collections.abc import Mapping
 from typing import Any, Final, Protocol
 from urllib.parse import quote, urlsplit
@@ -12,12 +12,16 @@ import urllib3
 
 from components.errors import SwarError
 from serving import wire
+from serving.credentials import Credentials, content
 from serving.predict_pb2 import PredictRequest, PredictResponse
-from serving.wire import Input, ModelSpec, Tensor
+from serving.wire import Input, ModelSpec, Tensor, one_line, parse_json
 
+MAX_ANSWER_BYTES: Final = 16 * 2**20
+"""Of an endpoint's answer; those of a Swar model are of some KiB."""
+_CHUNK_BYTES: Final = 2**16
 _RETRIED_HTTP_STATUSES: Final = (429, 502, 503)
 _CHANNEL_OPTIONS: Final = (
-    ("grpc.max_receive_message_length", -1),
+    ("grpc.max_receive_message_length", MAX_ANSWER_BYTES),
     ("grpc.max_send_message_length", -1),
     ("grpc.enable_http_proxy", 0),  # a proxy would be taken from the environment
     # Where a name stands for several servers, all of them are asked in turn.
@@ -52,29 +56,45 @@ class Transport(Protocol):
         """Closes the connections."""
 
 
-def connect(url: str, spec: ModelSpec) -> Transport:
-    """The transport that a URL's scheme names: grpc, http or https.
+def connect(url: str, spec: ModelSpec, credentials: Credentials) -> Transport:
+    """The transport that a URL's scheme names: grpc, grpcs, http or https.
 
     Raises:
-        SwarError: the URL is none of them.
+        SwarError: the URL is none of them, or the credentials cannot be used with it.
     """
     parts = urlsplit(url)
-    if parts.hostname and parts.scheme == "grpc" and not parts.path.strip("/"):
-        return GrpcTransport(parts.netloc, spec)
-    if parts.hostname and parts.scheme in ("http", "https"):
-        return RestTransport(url, spec)
-    raise SwarError(
-        f"--url {url!r} is not an endpoint: give grpc://HOST:PORT, http://HOST:PORT "
-        "or https://HOST:PORT"
-    )
+    if "@" in parts.netloc:
+        raise SwarError("--url holds a name or password, which is shown: use --token-file instead")
+    is_rpc, is_rest = parts.scheme in ("grpc", "grpcs"), parts.scheme in ("http", "https")
+    if not parts.hostname or not (is_rest or (is_rpc and not parts.path.strip("/"))):
+        raise SwarError(
+            f"--url {one_line(url)!r} is not an endpoint: give grpc://HOST:PORT, http://HOST:PORT, "
+            "or grpcs:// and https:// with encryption"
+        )
+    if credentials and not parts.scheme.endswith("s"):
+        raise SwarError(
+            f"{parts.scheme}:// is not encrypted: certificates and tokens need {parts.scheme}s://"
+        )
+    credentials.check()
+    if is_rest:
+        return RestTransport(url, spec, credentials)
+    return GrpcTransport(parts.netloc, spec, credentials, encrypted=parts.scheme == "grpcs")
 
 
 class GrpcTransport:
-    """PredictionService over an insecure channel."""
+    """PredictionService."""
 
-    def __init__(self, target: str, spec: ModelSpec) -> None:
+    def __init__(
+        self, target: str, spec: ModelSpec, credentials: Credentials, *, encrypted: bool
+    ) -> None:
         self._spec = spec
-        self._channel = grpc.insecure_channel(target, options=_CHANNEL_OPTIONS)
+        self._credentials = credentials
+        if encrypted:
+            files = (credentials.ca, credentials.key, credentials.certificate)
+            tls = grpc.ssl_channel_credentials(*map(content, files))
+            self._channel = grpc.secure_channel(target, tls, options=_CHANNEL_OPTIONS)
+        else:
+            self._channel = grpc.insecure_channel(target, options=_CHANNEL_OPTIONS)
         self._call = self._channel.unary_unary(
             wire.PREDICT_METHOD,
             request_serializer=PredictRequest.SerializeToString,
@@ -87,13 +107,18 @@ class GrpcTransport:
         """See Transport."""
         request = wire.predict_request(self._spec, signature, inputs)
         try:
-            response = self._call(request, timeout=timeout_seconds)
+            response = self._call(
+                request,
+                timeout=timeout_seconds,
+                metadata=list(self._credentials.authorization().items()),
+            )
         except grpc.RpcError as error:
             raise self._failure(error.code(), error.details() or "") from error
         return wire.predict_outputs(response)
 
     def _failure(self, code: grpc.StatusCode, details: str) -> Exception:
-        if code is grpc.StatusCode.UNAVAILABLE:
+        too_many = code is grpc.StatusCode.RESOURCE_EXHAUSTED and "Concurrent RPC" in details
+        if code is grpc.StatusCode.UNAVAILABLE or too_many:
             return Unavailable(details)
         if code is grpc.StatusCode.DEADLINE_EXCEEDED:
             return TimeoutError(details)
@@ -101,7 +126,7 @@ class GrpcTransport:
             return _not_found(self._spec, details)
         if code is grpc.StatusCode.INTERNAL and "deserializing" in details:
             return ValueError(details)
-        return SwarError(f"the endpoint refused: {code.name}: {_one_line(details)}")
+        return SwarError(f"the endpoint refused: {code.name}: {one_line(details)}")
 
     def close(self) -> None:
         """See Transport."""
@@ -111,8 +136,9 @@ class GrpcTransport:
 class RestTransport:
     """The `:predict` call with columns of inputs and outputs."""
 
-    def __init__(self, url: str, spec: ModelSpec) -> None:
+    def __init__(self, url: str, spec: ModelSpec, credentials: Credentials) -> None:
         self._spec = spec
+        self._credentials = credentials
         which = ""
         if spec.version is not None:
             which = f"/versions/{spec.version}"
@@ -120,7 +146,12 @@ class RestTransport:
             which = f"/labels/{quote(spec.label, safe='')}"
         name = quote(spec.name, safe="")
         self._address = f"{url.rstrip('/')}/v1/models/{name}{which}:predict"
-        self._pool = urllib3.PoolManager(retries=False)
+        self._pool = urllib3.PoolManager(
+            retries=False,
+            ca_certs=credentials.ca and str(credentials.ca),
+            cert_file=credentials.certificate and str(credentials.certificate),
+            key_file=credentials.key and str(credentials.key),
+        )
 
     def predict(
         self, signature: str, inputs: Mapping[str, Input], timeout_seconds: float
@@ -130,22 +161,30 @@ class RestTransport:
             "signature_name": signature,
             "inputs": {name: _as_json(value) for name, value in inputs.items()},
         }
-        timeout = urllib3.Timeout(total=timeout_seconds)
+        ends_at = time.monotonic() + timeout_seconds
         try:
-            response = self._pool.request("POST", self._address, json=body, timeout=timeout)
+            response = self._pool.request(
+                "POST",
+                self._address,
+                json=body,
+                timeout=urllib3.Timeout(total=timeout_seconds),
+                headers=self._credentials.authorization(),
+                preload_content=False,
+            )
+            answer = _read(response, ends_at)
         except (urllib3.exceptions.NewConnectionError, urllib3.exceptions.ProtocolError) as error:
             raise Unavailable(str(error)) from error
         except urllib3.exceptions.TimeoutError as error:
             raise TimeoutError(str(error)) from error
         except urllib3.exceptions.HTTPError as error:
-            raise SwarError(f"the endpoint cannot be called: {_one_line(str(error))}") from error
+            raise SwarError(f"the endpoint cannot be called: {one_line(str(error))}") from error
         if response.status != 200:
-            raise self._failure(response.status, response.data)
-        return _columns(response.data)
+            raise self._failure(response.status, answer)
+        return _columns(answer)
 
     def _failure(self, status: int, body: bytes) -> Exception:
         try:
-            told = str(json.loads(body)["error"])
+            told = str(parse_json(body)["error"])
         except (ValueError, KeyError, TypeError):
             told = body.decode("utf-8", "replace")
         if status in _RETRIED_HTTP_STATUSES:
@@ -154,7 +193,7 @@ class RestTransport:
             return TimeoutError(told)
         if status == 404:
             return _not_found(self._spec, told)
-        return SwarError(f"the endpoint refused: HTTP {status}: {_one_line(told)}")
+        return SwarError(f"the endpoint refused: HTTP {status}: {one_line(told)}")
 
     def close(self) -> None:
         """See Transport."""
@@ -170,10 +209,27 @@ def _as_json(value: Input) -> Any:
 def _columns(body: bytes) -> dict[str, Tensor]:
     """The outputs of an answer; JSON's NaN and Infinity are what TF Serving writes too."""
     try:
-        outputs = json.loads(body)["outputs"]
+        outputs = parse_json(body)["outputs"]
         return {name: _column(values) for name, values in outputs.items()}
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"no columns of outputs in {body[:100]!r}") from error
+
+
+def _read(response: urllib3.BaseHTTPResponse, ends_at: float) -> bytes:
+    """An answer's body. Raises ValueError where it is too long, TimeoutError where too slow."""
+    body = bytearray()
+    try:
+        while chunk := response.read1(_CHUNK_BYTES, decode_content=False):
+            body += chunk
+            if len(body) > MAX_ANSWER_BYTES:
+                raise ValueError(f"an answer of more than {MAX_ANSWER_BYTES} bytes")
+            if time.monotonic() > ends_at:
+                raise TimeoutError("the answer takes too long")
+    except BaseException:
+        response.close()
+        raise
+    response.release_conn()
+    return bytes(body)
 
 
 def _column(values: Any) -> Tensor:
@@ -186,9 +242,5 @@ def _column(values: Any) -> Tensor:
 def _not_found(spec: ModelSpec, told: str) -> SwarError:
     return SwarError(
         f"the endpoint has no {spec}: name one that it serves, see --model-name "
-        f"(it says: {_one_line(told)})"
+        f"(it says: {one_line(told)})"
     )
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())[:500]

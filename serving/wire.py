@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
+from pydantic_core import from_json
 
 from serving.predict_pb2 import (
     DT_BOOL,
@@ -20,6 +21,10 @@ from serving.predict_pb2 import (
     TensorProto,
 )
 
+MAX_JSON_VALUES: Final = 2**20
+"""Of one body: a number that takes 2 bytes in JSON takes some 70 as an object of Python."""
+_MAX_SHOWN_CHARACTERS: Final = 500
+_MAX_ELEMENTS: Final = 2**22
 PREDICT_METHOD: Final = "/tensorflow.serving.PredictionService/Predict"
 
 Tensor = npt.NDArray[Any]
@@ -47,6 +52,23 @@ class ModelSpec:
         if self.version is not None:
             return f"model {self.name!r} version {self.version}"
         return f"model {self.name!r}" + (f" label {self.label!r}" if self.label else "")
+
+
+def parse_json(body: bytes) -> Any:
+    """What JSON from elsewhere says, NaN and Infinity as numbers.
+
+    Raises:
+        ValueError: it is no JSON, is nested too deep, or has too many values.
+    """
+    if sum(map(body.count, (b",", b"[", b"{"))) > MAX_JSON_VALUES:
+        raise ValueError(f"the JSON has more than {MAX_JSON_VALUES} values")
+    return from_json(body)
+
+
+def one_line(text: str) -> str:
+    """Text from elsewhere, to be shown: short, and without characters that steer a terminal."""
+    words = " ".join(text[:_MAX_SHOWN_CHARACTERS].split())
+    return "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in words)
 
 
 def predict_request(spec: ModelSpec, signature: str, inputs: Mapping[str, Input]) -> PredictRequest:
@@ -87,20 +109,23 @@ def _write_tensor(tensor: TensorProto, value: Input) -> None:
 
 def _read_tensor(tensor: TensorProto) -> Tensor:
     shape = [dim.size for dim in tensor.tensor_shape.dim]
-    if min(shape, default=0) < 0:
-        raise ValueError(f"a tensor of shape {shape}")
+    if min(shape, default=0) < 0 or math.prod(shape) > _MAX_ELEMENTS:
+        raise ValueError(f"a tensor of shape {shape[:8]}")
     if tensor.dtype == DT_STRING:
-        return _filled(np.array(list(tensor.string_val), dtype=object), shape)
+        return _filled(tensor.string_val, object, shape)
     if tensor.dtype not in _DTYPES:
         raise ValueError(f"a tensor of type {tensor.dtype}")
     dtype, field = _DTYPES[tensor.dtype]
     if tensor.tensor_content:
         return np.frombuffer(tensor.tensor_content, dtype).reshape(shape)
-    return _filled(np.array(getattr(tensor, field), dtype), shape)
+    return _filled(getattr(tensor, field), dtype, shape)
 
 
-def _filled(values: Tensor, shape: Sequence[int]) -> Tensor:
+def _filled(field: Sequence[Any], dtype: Any, shape: Sequence[int]) -> Tensor:
     """The values in their shape; as tensor.proto has it, the last stands for those left out."""
+    if len(field) > math.prod(shape):
+        raise ValueError(f"a tensor of shape {shape} with {len(field)} values")
+    values = np.array(list(field), dtype)
     missing = math.prod(shape) - len(values)
     if len(values) and missing > 0:
         values = np.append(values, np.repeat(values[-1:], missing))

@@ -15,6 +15,7 @@ from components.errors import SwarError as SwarError
 if TYPE_CHECKING:
     from components.read_pairs import read_pairs as read_pairs
     from serving.client import Client as Client
+    from serving.credentials import Credentials as Credentials
     from serving.gallery import Gallery as Gallery
     from serving.recognition import enroll as enroll
     from serving.recognition import identify as identify
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 # Imported when they are asked for: each needs its own libraries, which take seconds to import.
 _MODULES: Final = {
     "Client": "serving.client",
+    "Credentials": "serving.credentials",
     "Gallery": "serving.gallery",
     "Waveform": "serving.recordings",
     "enroll": "serving.recognition",
@@ -34,6 +36,7 @@ _MODULES: Final = {
 
 __all__ = [
     "Client",
+    "Credentials",
     "Gallery",
     "SwarError",
     "Waveform",

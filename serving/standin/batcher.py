@@ -16,7 +16,7 @@ import tensorflow as tf
 
 from serving import defaults
 from serving.standin.servable import Arrays, Servable, Signature
-from serving.standin.status import as_op_error, invalid
+from serving.standin.status import as_op_error
 
 log = logging.getLogger("swar.serving")
 
@@ -30,6 +30,11 @@ class Batching:
     num_batch_threads: int = 2
     max_enqueued_batches: int = 64
 
+    @property
+    def max_rows(self) -> int:
+        """Rows that may wait, and that one request may have."""
+        return self.max_batch_size * self.max_enqueued_batches
+
 
 @dataclass(eq=False)
 class _Batch:
@@ -41,14 +46,16 @@ class _Batch:
 class Batcher:
     """Runs requests in threads, concatenated along their first axis.
 
-    A request of more rows than `max_batch_size` runs alone. One that is cancelled before its
+    A request of more rows than `max_batch_size` runs in pieces. One that is cancelled before its
     batch starts is dropped. Where a batch of several fails, each of its requests runs alone.
+
+    Attributes:
+        max_rows: that may wait, and that one request may have.
     """
 
     def __init__(self, batching: Batching) -> None:
-        self._max_rows = batching.max_batch_size
-        self._max_waiting_rows = batching.max_batch_size * batching.max_enqueued_batches
-        self._timeout_seconds = batching.batch_timeout_micros / 1e6
+        self.max_rows = batching.max_rows
+        self._batching = batching
         self._threads = ThreadPoolExecutor(batching.num_batch_threads, "swar-batch")
         self._idle_threads = asyncio.Semaphore(batching.num_batch_threads)
         self._waiting_rows = 0
@@ -58,18 +65,35 @@ class Batcher:
     async def run(self, servable: Servable, signature: Signature, inputs: Arrays) -> Arrays:
         """The outputs for one request, whose first axes are its rows.
 
-        Raises tf.errors.OpError: INVALID_ARGUMENT for inputs that do not fit the signature or have
-        too many rows, UNAVAILABLE where too many wait, else what the model failed with.
+        Raises tf.errors.OpError: INVALID_ARGUMENT for inputs that do not fit the signature,
+        UNAVAILABLE where too many wait, else what the model failed with.
         """
-        rows, most = signature.rows(inputs), self._max_waiting_rows
-        if rows > most:
-            raise invalid(f"Task size {rows} is larger than maximum input batch size {most}")
-        if self._waiting_rows + rows > most:
+        shapes = {key: (tf.as_dtype(array.dtype), array.shape) for key, array in inputs.items()}
+        rows = signature.rows(shapes, self.max_rows)
+        if self._waiting_rows + rows > self.max_rows:
             raise tf.errors.UnavailableError(None, None, "The batch scheduling queue is full")
+        size = self._batching.max_batch_size
+        pieces = await asyncio.gather(
+            *(
+                self._enqueue(
+                    servable, signature, {key: all_[at : at + size] for key, all_ in inputs.items()}
+                )
+                for at in range(0, max(1, rows), size)
+            )
+        )
+        if len(pieces) == 1:
+            return pieces[0]
+        return {key: np.concatenate([piece[key] for piece in pieces]) for key in pieces[0]}
+
+    def _enqueue(
+        self, servable: Servable, signature: Signature, inputs: Arrays
+    ) -> "asyncio.Future[Arrays]":
+        """The outputs to come of at most a batch's rows."""
+        rows = len(next(iter(inputs.values())))
         shapes = tuple(sorted((key, array.shape[1:]) for key, array in inputs.items()))
         key = (servable, signature.name, shapes)
         batch = self._open.get(key)
-        if batch is None or batch.rows + rows > self._max_rows:
+        if batch is None or batch.rows + rows > self._batching.max_batch_size:
             if batch is not None:
                 batch.full.set()
             batch = self._open[key] = _Batch()
@@ -80,16 +104,16 @@ class Batcher:
         batch.requests.append((inputs, answer))
         batch.rows += rows
         self._waiting_rows += rows
-        if batch.rows >= self._max_rows:
+        if batch.rows >= self._batching.max_batch_size:
             batch.full.set()
             del self._open[key]
-        return await answer
+        return answer
 
     async def _answer(
         self, key: Hashable, batch: _Batch, servable: Servable, signature: Signature
     ) -> None:
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(batch.full.wait(), self._timeout_seconds)
+            await asyncio.wait_for(batch.full.wait(), self._batching.batch_timeout_micros / 1e6)
         async with self._idle_threads:  # batches get a thread in the order in which they are due
             if self._open.get(key) is batch:
                 del self._open[key]
@@ -106,8 +130,8 @@ class Batcher:
                 answer.set_result(result)
 
     def close(self) -> None:
-        """Ends the threads, after what they run."""
-        self._threads.shutdown()
+        """Starts nothing any more. What runs ends when its model is closed."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
 
 
 def _run(

@@ -5,7 +5,6 @@ out, a tensor at a time.
 """
 
 import base64
-import binascii
 import json
 from typing import Any, Final
 
@@ -15,6 +14,7 @@ import tensorflow as tf
 
 from serving.standin.servable import Arrays, Servable, Signature
 from serving.standin.status import invalid
+from serving.wire import parse_json
 
 _JSON_TYPES: Final = {"NoneType": "Null", "bool": "Boolean", "dict": "Object", "str": "String"}
 _ALLOWED: Final = {"b": (bool,), "i": (int,), "u": (int,), "f": (int, float)}
@@ -29,8 +29,8 @@ def read_request(body: bytes, servable: Servable) -> tuple[Signature, Arrays, bo
     signature's dtypes, FAILED_PRECONDITION for an unknown signature.
     """
     try:
-        request = json.loads(body.decode())
-    except (ValueError, RecursionError) as error:
+        request = parse_json(body)
+    except ValueError as error:
         raise invalid(f"JSON Parse error: {error}") from error
     if not isinstance(request, dict):
         raise invalid(f"JSON Value: {_quote(request)} Is not object")
@@ -38,18 +38,20 @@ def read_request(body: bytes, servable: Servable) -> tuple[Signature, Arrays, bo
     if not isinstance(name, str):
         raise invalid("'signature_name' key must be a string value.")
     signature = servable.signature(name)
-    if "instances" in request and "inputs" in request:
+    if ("instances" in request) == ("inputs" in request):
         raise invalid(
-            "Not formatted correctly expecting only one of 'inputs' or 'instances' keys to exist"
+            "Missing 'inputs' or 'instances' key, or not only one of 'inputs' or 'instances'"
         )
-    if "instances" in request:
-        return signature, _from_rows(request["instances"], signature), True
-    if "inputs" in request:
-        return signature, _from_columns(request["inputs"], signature), False
-    raise invalid("Missing 'inputs' or 'instances' key")
+    in_rows = "instances" in request
+    if in_rows:
+        columns = _columns_of_rows(request["instances"], signature)
+    else:
+        columns = _columns(request["inputs"], signature)
+    inputs = {key: _tensor(values, key, signature) for key, values in columns.items()}
+    return signature, inputs, in_rows
 
 
-def write_outputs(outputs: Arrays, rows: bool) -> bytes:
+def write_outputs(outputs: Arrays, in_rows: bool) -> bytes:
     """The answer's JSON, with `NaN`, `Infinity` and `-Infinity` as numbers.
 
     Floats have the digits of their dtype. A single output goes without its name. Strings
@@ -59,46 +61,42 @@ def write_outputs(outputs: Arrays, rows: bool) -> bytes:
     answer: Any = columns
     if len(columns) == 1:
         (answer,) = columns.values()
-    elif rows:
+    elif in_rows:
         items = zip(*columns.values(), strict=True)
         answer = [dict(zip(columns, item, strict=True)) for item in items]
-    answer = {"predictions" if rows else "outputs": answer}
+    answer = {"predictions" if in_rows else "outputs": answer}
     return json.dumps(answer, ensure_ascii=False).encode(errors="surrogateescape")
 
 
-def _from_rows(instances: Any, signature: Signature) -> Arrays:
+def _columns_of_rows(instances: Any, signature: Signature) -> dict[str, Any]:
     if not isinstance(instances, list):
         raise invalid("Excepting 'instances' to be an list/array")
     if not instances:
         raise invalid("No values in 'instances' array")
-    names = sorted(signature.inputs)
     named = _is_named(instances[0])
-    if not named and len(names) > 1:
-        raise invalid("instances is a plain list, but expecting objects for multiple input tensors")
     for item, instance in enumerate(instances):
-        if _is_named(instance) != named:
-            expected = "object but got list" if named else "value/list but got object"
-            raise invalid(f"Expecting {expected} at item {item} of input list")
-        if named and instance.keys() != signature.inputs.keys():
+        if _is_named(instance) != named or (named and instance.keys() != signature.inputs.keys()):
             raise invalid(
-                f"Failed to process element: {item} of 'instances' list. JSON object: "
-                f"{_quote(instance)} keys must be equal to: {','.join(names)}"
+                f"Failed to process item {item} of 'instances' list: {_quote(instance)} "
+                f"keys must be equal to: {','.join(sorted(signature.inputs))}"
             )
-    return {
-        name: _tensor([row[name] for row in instances] if named else instances, name, signature)
-        for name in names
-    }
+    if named:
+        return {name: [row[name] for row in instances] for name in sorted(signature.inputs)}
+    return _only_input(instances, signature)
 
 
-def _from_columns(inputs: Any, signature: Signature) -> Arrays:
-    if not _is_named(inputs):
-        if len(signature.inputs) > 1:
-            raise invalid("inputs is plain, but expecting an object for multiple input tensors")
-        inputs = dict.fromkeys(signature.inputs, inputs)
+def _columns(inputs: Any, signature: Signature) -> dict[str, Any]:
+    columns = inputs if _is_named(inputs) else _only_input(inputs, signature)
     for name in sorted(signature.inputs):
-        if name not in inputs:
+        if name not in columns:
             raise invalid(f"Missing named input: {name} in 'inputs' object.")
-    return {name: _tensor(inputs[name], name, signature) for name in signature.inputs}
+    return {name: columns[name] for name in signature.inputs}
+
+
+def _only_input(values: Any, signature: Signature) -> dict[str, Any]:
+    if len(signature.inputs) > 1:
+        raise invalid("a plain value or list, but expecting objects for multiple input tensors")
+    return dict.fromkeys(signature.inputs, values)
 
 
 def _is_named(value: Any) -> bool:
@@ -111,18 +109,20 @@ def _is_base64(value: Any) -> bool:
 
 def _tensor(value: Any, name: str, signature: Signature) -> npt.NDArray[Any]:
     """The dense tensor of a value, a list, a list of lists…, all of one shape."""
-    leaves = np.array(value, object)
     dtype = tf.as_dtype(signature.inputs[name].dtype)
-    if dtype == tf.string:
-        return np.array([_bytes(leaf) for leaf in leaves.ravel()], object).reshape(leaves.shape)
     kind = np.dtype(dtype.as_numpy_dtype).kind
-    for leaf in leaves.ravel():
-        if type(leaf) not in _ALLOWED.get(kind, ()):
-            raise _type_error(leaf, dtype.name)
     try:
+        leaves = np.array(value, object)
+        if dtype == tf.string:
+            return np.array([_bytes(leaf) for leaf in leaves.ravel()], object).reshape(leaves.shape)
+        for leaf in leaves.ravel():
+            if type(leaf) not in _ALLOWED.get(kind, ()):
+                raise _type_error(leaf, dtype.name)
         wide = leaves.astype(np.float64 if kind == "f" else dtype.as_numpy_dtype)
     except OverflowError as error:
         raise invalid(f"a JSON number is out of the range of {dtype.name}: {error}") from error
+    except ValueError as error:  # more axes than an array can have
+        raise invalid(f"Encountered list at unexpected size or level: {error}") from error
     with np.errstate(over="ignore"):
         array: npt.NDArray[Any] = wide.astype(dtype.as_numpy_dtype)
     if np.any(np.isinf(array) & np.isfinite(wide)):
@@ -131,16 +131,14 @@ def _tensor(value: Any, name: str, signature: Signature) -> npt.NDArray[Any]:
 
 
 def _bytes(leaf: Any) -> bytes:
+    if isinstance(leaf, str):
+        return leaf.encode()
+    if not _is_base64(leaf):
+        raise _type_error(leaf, "string")
     try:
-        if isinstance(leaf, str):
-            return leaf.encode()
-        if not _is_base64(leaf):
-            raise _type_error(leaf, "string")
         # As absl's decoder takes it: with or without its padding.
         return base64.b64decode(leaf["b64"] + "=" * (-len(leaf["b64"]) % 4), validate=True)
-    except UnicodeEncodeError as error:
-        raise invalid(f"JSON Parse error: {error.reason} in a string") from error
-    except (binascii.Error, ValueError) as error:
+    except ValueError as error:
         raise invalid("Unable to base64 decode") from error
 
 

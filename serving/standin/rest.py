@@ -1,8 +1,10 @@
 """TF Serving's REST API (its model_servers/http_rest_api_*.cc) on aiohttp."""
 
 import asyncio
+import logging
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 from urllib.parse import unquote
 
@@ -14,8 +16,11 @@ from tensorflow_serving.apis import model_pb2
 
 from serving.standin.batcher import Batcher
 from serving.standin.json_tensors import read_request, write_outputs
+from serving.standin.limits import Budget, Limits, is_own_name
 from serving.standin.status import Metrics, invalid, outcome
 from serving.standin.store import ModelStore
+
+log = logging.getLogger("swar.serving")
 
 SERVER_NAME: Final = "swar-stand-in-for-tensorflow-serving"
 
@@ -25,54 +30,86 @@ _PATH: Final = re.compile(
     re.IGNORECASE,
 )
 _HTTP_STATUS: Final = {
-    400: "INVALID_ARGUMENT FAILED_PRECONDITION OUT_OF_RANGE",
-    401: "UNAUTHENTICATED",
-    403: "PERMISSION_DENIED",
-    404: "NOT_FOUND",
-    409: "ALREADY_EXISTS ABORTED",
-    429: "RESOURCE_EXHAUSTED",
-    499: "CANCELLED",
-    501: "UNIMPLEMENTED",
-    503: "UNAVAILABLE",
-    504: "DEADLINE_EXCEEDED",
+    "INVALID_ARGUMENT": 400,
+    "FAILED_PRECONDITION": 400,
+    "OUT_OF_RANGE": 400,
+    "UNAUTHENTICATED": 401,
+    "PERMISSION_DENIED": 403,
+    "NOT_FOUND": 404,
+    "ALREADY_EXISTS": 409,
+    "ABORTED": 409,
+    "RESOURCE_EXHAUSTED": 429,
+    "CANCELLED": 499,
+    "UNIMPLEMENTED": 501,
+    "UNAVAILABLE": 503,
+    "DEADLINE_EXCEEDED": 504,
 }  # of TF Serving's model_servers/http_server.cc; 500 for the others
-_BODY_SECONDS: Final = 60.0  # a client that stalls in the middle of its request
+_Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class RestApi:
-    """The web application. A body of more than `max_request_bytes` is refused with 413."""
+    """The web application.
+
+    Requests with another Host than an address, localhost or one of `public_hosts`, and those that
+    a web site sends, are refused with 403; a body longer than the limit with 413.
+    """
 
     def __init__(
-        self, store: ModelStore, batcher: Batcher, metrics: Metrics, *, max_request_bytes: int
+        self,
+        store: ModelStore,
+        batcher: Batcher,
+        metrics: Metrics,
+        budget: Budget,
+        limits: Limits,
+        public_hosts: Collection[str],
     ) -> None:
         self._store = store
         self._batcher = batcher
         self._metrics = metrics
-        self._max_request_bytes = max_request_bytes
-        self.application = web.Application(
-            client_max_size=max_request_bytes, middlewares=[self._json_errors]
-        )
-        self.application.on_response_prepare.append(_name_server)
+        self._budget = budget
+        self._limits = limits
+        self._public_hosts = public_hosts
+        # One at a time, because JSON grows in memory.
+        self._json = ThreadPoolExecutor(1, "swar-json")
+        self.application = web.Application(middlewares=[self._answered])
         self.application.router.add_get("/monitoring/prometheus/metrics", self._monitor)
         self.application.router.add_route("*", "/v1/{path:.*}", self._answer)
 
     @web.middleware
-    async def _json_errors(
-        self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
-    ) -> web.StreamResponse:
-        """Every error as TF Serving words it, `{"error": "..."}`."""
+    async def _answered(self, request: web.Request, handler: _Handler) -> web.StreamResponse:
+        """Errors as TF Serving words them, `{"error": "..."}`; a client too slow to read is left."""
         try:
-            return await handler(request)
+            self._check_origin(request)
+            response = await handler(request)
+        except web.HTTPException as error:
+            text = error.text if error.status == 413 else f"{error.reason}: {request.method}"
+            response = _error(error.status, f"{text} {request.path}")
+        except (web.RequestPayloadError, ConnectionError) as error:
+            response = _error(400, f"the body cannot be read: {error}")
         except tf.errors.OpError as error:
             code, message = outcome(error)
-            statuses = (http for http, codes in _HTTP_STATUS.items() if code.name in codes.split())
-            status = next(statuses, 500)
-        except web.HTTPRequestEntityTooLarge:
-            limit = self._max_request_bytes
-            status, message = 413, f"the request's body is longer than the limit of {limit} bytes"
-        except web.HTTPException as error:
-            status, message = error.status, f"{error.reason}: {request.method} {request.path}"
-        return web.json_response({"error": message}, status=status)
+            response = _error(_HTTP_STATUS.get(code.name, 500), message)
+        except Exception as error:
+            log.error("a request to %s failed: %r", request.path[:100], error)
+            response = _error(500, outcome(error)[1])
+        response.headers["Server"] = SERVER_NAME
+        try:
+            async with asyncio.timeout(self._limits.body_seconds):
+                await response.prepare(request)
+                await response.write_eof()
+        except TimeoutError:
+            if request.transport is not None:
+                request.transport.abort()
+        return response
+
+    def _check_origin(self, request: web.Request) -> None:
+        host = request.headers.get("Host", "localhost")  # HTTP/1.0 needs none
+        if not is_own_name(host, self._public_hosts):
+            raise tf.errors.PermissionDeniedError(
+                None, None, f"Host {host} is not served here: see swar serve --public-host"
+            )
+        if "Origin" in request.headers:
+            raise tf.errors.PermissionDeniedError(None, None, "web sites may not use the model")
 
     async def _monitor(self, request: web.Request) -> web.Response:
         return web.Response(text=generate_latest(self._metrics.registry).decode())
@@ -83,35 +120,54 @@ class RestApi:
         if not match or request.method != ("POST" if match["method"] else "GET"):
             raise invalid(f"Malformed request: {request.method} {path}")
         spec = _model_spec(match)
+        if match["metadata"]:
+            return web.json_response(self._metadata(spec))
         if not match["method"]:
-            answer = self._metadata(spec) if match["metadata"] else self._store.statuses(spec)
-            return web.json_response(answer if match["metadata"] else _as_json(answer))
+            return web.json_response(_as_json(self._store.statuses(spec)))
         if match["method"].lower() != "predict":
             message = f"{match['method']} is not served here"
             raise tf.errors.UnimplementedError(None, None, message)
         with self._metrics.timed("REST"):
-            body = await self._predict(request, spec)
-        return web.Response(body=body, content_type="application/json")
+            return web.Response(
+                body=await self._predict(request, spec), content_type="application/json"
+            )
 
     async def _predict(self, request: web.Request, spec: model_pb2.ModelSpec) -> bytes:
-        length = request.content_length or 0
-        if length > self._max_request_bytes:
-            raise web.HTTPRequestEntityTooLarge(self._max_request_bytes, length)
+        loop = asyncio.get_running_loop()
+        with self._budget.request() as take, self._store.use(spec) as servable:
+            body = await self._body(request, take)
+            signature, inputs, in_rows = await loop.run_in_executor(
+                self._json, read_request, body, servable
+            )
+            del body
+            outputs = await self._batcher.run(servable, signature, inputs)
+            return await loop.run_in_executor(self._json, write_outputs, outputs, in_rows)
+
+    async def _body(self, request: web.Request, take: Callable[[int], None]) -> bytes:
+        limit, body = self._limits.max_request_bytes, bytearray()
+        too_long = f"the request's body is longer than the limit of {limit} bytes"
+        if (request.content_length or 0) > limit:
+            raise web.HTTPRequestEntityTooLarge(limit, text=too_long)
         try:
-            async with asyncio.timeout(_BODY_SECONDS):
-                body = await request.read()
+            async with asyncio.timeout(self._limits.body_seconds):
+                async for chunk in request.content.iter_any():
+                    take(len(chunk))
+                    body += chunk
+                    if len(body) > limit:
+                        raise web.HTTPRequestEntityTooLarge(limit, text=too_long)
         except TimeoutError as error:
             raise web.HTTPRequestTimeout from error
-        with self._store.use(spec) as servable:
-            signature, inputs, rows = await asyncio.to_thread(read_request, body, servable)
-            outputs = await self._batcher.run(servable, signature, inputs)
-            return await asyncio.to_thread(write_outputs, outputs, rows)
+        return bytes(body)
 
     def _metadata(self, spec: model_pb2.ModelSpec) -> dict[str, Any]:
         with self._store.use(spec) as servable:
-            found = model_pb2.ModelSpec(name=spec.name, version={"value": servable.version})
+            served = model_pb2.ModelSpec(name=spec.name, version={"value": servable.version})
             signatures = {"signature_def": _as_json(servable.definitions)}
-            return {"model_spec": _as_json(found), "metadata": signatures}
+            return {"model_spec": _as_json(served), "metadata": signatures}
+
+    def close(self) -> None:
+        """Ends its thread."""
+        self._json.shutdown(wait=False, cancel_futures=True)
 
 
 def _model_spec(match: re.Match[str]) -> model_pb2.ModelSpec:
@@ -132,5 +188,5 @@ def _as_json(message: Any) -> Any:
     )
 
 
-async def _name_server(request: web.Request, response: web.StreamResponse) -> None:
-    response.headers["Server"] = SERVER_NAME
+def _error(status: int, message: str) -> web.Response:
+    return web.json_response({"error": message}, status=status)

@@ -1,11 +1,14 @@
 """TF Serving's gRPC services on grpc.aio and its stock stubs."""
 
+import asyncio
 import functools
-from collections.abc import Awaitable, Callable, Sequence
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any, Final
 
 import grpc
 import tensorflow as tf
+from google.protobuf.message import DecodeError
 from tensorflow_serving.apis import (
     get_model_metadata_pb2,
     model_management_pb2,
@@ -15,28 +18,80 @@ from tensorflow_serving.apis import (
 )
 
 from serving.standin.batcher import Batcher
-from serving.standin.servable import Signature, decode
+from serving.standin.limits import Budget, Limits
+from serving.standin.servable import Signature
 from serving.standin.status import Metrics, invalid, outcome
 from serving.standin.store import ModelStore
 
 _SIGNATURE_DEF: Final = "signature_def"
+_MESSAGES_READ_AT_ONCE: Final = 8
+_MAX_LABELS: Final = 16
 
 
 def build(
-    store: ModelStore, batcher: Batcher, metrics: Metrics, *, max_request_bytes: int
+    store: ModelStore,
+    batcher: Batcher,
+    metrics: Metrics,
+    budget: Budget,
+    limits: Limits,
+    *,
+    allow_reload: bool,
 ) -> grpc.aio.Server:
     """The server, without a port yet; a longer message is refused with RESOURCE_EXHAUSTED."""
     server = grpc.aio.server(
+        interceptors=[_Bounds(budget, limits)],
+        maximum_concurrent_rpcs=limits.max_rpcs,
         options=[
-            ("grpc.max_receive_message_length", max_request_bytes),
+            ("grpc.max_receive_message_length", limits.max_request_bytes),
             ("grpc.max_send_message_length", -1),
+            ("grpc.max_allowed_incoming_connections", limits.affordable_connections()),
+            ("grpc.max_connection_idle_ms", round(1000 * limits.idle_seconds)),
+            ("grpc.server_handshake_timeout_ms", round(1000 * limits.idle_seconds)),
             ("grpc.so_reuseport", 0),  # else a second server would share the port in silence
-        ]
+        ],
     )
-    services = _Services(store, batcher, metrics)
+    services = _Services(store, batcher, metrics, allow_reload=allow_reload)
     prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(services, server)
     model_service_pb2_grpc.add_ModelServiceServicer_to_server(services, server)
     return server
+
+
+class _Bounds(grpc.aio.ServerInterceptor):
+    """Reads the request of a call as REST's body is read: in time, and where there is room.
+
+    The length of a message is not known before it is there, so that only a few are read at once. To
+    gRPC a request that comes by itself is a stream of one.
+    """
+
+    def __init__(self, budget: Budget, limits: Limits) -> None:
+        self._budget = budget
+        self._seconds = limits.body_seconds
+        self._reading = asyncio.Semaphore(_MESSAGES_READ_AT_ONCE)
+
+    async def intercept_service(
+        self, continuation: Callable[[Any], Awaitable[Any]], details: grpc.HandlerCallDetails
+    ) -> Any:
+        handler = await continuation(details)
+        if handler is None:
+            return None
+
+        async def answer(messages: AsyncIterator[bytes], context: grpc.aio.ServicerContext) -> Any:
+            with self._budget.request() as take:
+                try:
+                    async with asyncio.timeout(self._seconds), self._reading:
+                        message = await anext(aiter(messages))
+                    take(len(message))
+                    request = handler.request_deserializer(message)
+                except (TimeoutError, StopAsyncIteration):
+                    await context.abort(grpc.StatusCode.CANCELLED, "The request never came")
+                except DecodeError as error:
+                    await context.abort(*outcome(invalid(f"The request is no message: {error}")))
+                except tf.errors.OpError as error:
+                    await context.abort(*outcome(error))
+                del message
+                return await handler.unary_unary(request, context)
+
+        return grpc.stream_unary_rpc_method_handler(answer, None, handler.response_serializer)
 
 
 def _call(answer: Callable[[Any, Any], Awaitable[Any]]) -> Callable[[Any, Any, Any], Any]:
@@ -61,17 +116,21 @@ class _Services(
 ):
     """Both services; the stock bases answer what is not here with UNIMPLEMENTED."""
 
-    def __init__(self, store: ModelStore, batcher: Batcher, metrics: Metrics) -> None:
+    def __init__(
+        self, store: ModelStore, batcher: Batcher, metrics: Metrics, *, allow_reload: bool
+    ) -> None:
         self._store = store
         self._batcher = batcher
         self._metrics = metrics
+        self._allow_reload = allow_reload
 
     @_call
     async def Predict(self, request: Any) -> predict_pb2.PredictResponse:  # noqa: N802
         with self._metrics.timed("GRPC"), self._store.use(request.model_spec) as servable:
             signature = servable.signature(request.model_spec.signature_name)
             wanted = _wanted(request.output_filter, signature)
-            outputs = await self._batcher.run(servable, signature, decode(request.inputs))
+            inputs = signature.decode(request.inputs, self._batcher.max_rows)
+            outputs = await self._batcher.run(servable, signature, inputs)
             response = predict_pb2.PredictResponse()
             response.model_spec.name = request.model_spec.name
             response.model_spec.version.value = servable.version
@@ -99,11 +158,19 @@ class _Services(
     @_call
     async def HandleReloadConfigRequest(self, request: Any) -> Any:  # noqa: N802
         """Replaces the labels; the folder, the name and the version policy are fixed here."""
+        if not self._allow_reload:
+            message = "labels cannot be moved here: see swar serve --allow-reload"
+            raise tf.errors.PermissionDeniedError(None, None, message)
         configs = request.config.model_config_list.config
         if [config.name for config in configs] != [self._store.model_name]:
             raise invalid(
                 f"the stand-in serves one model: the config must list {self._store.model_name}"
             )
+        path = configs[0].base_path
+        if path and os.path.abspath(path) != os.path.abspath(self._store.model_dir):
+            raise invalid("the stand-in serves one folder: the config must name no other base_path")
+        if len(configs[0].version_labels) > _MAX_LABELS:
+            raise invalid(f"the config names more than {_MAX_LABELS} labels")
         await self._store.set_labels(dict(configs[0].version_labels))
         return model_management_pb2.ReloadConfigResponse()
 

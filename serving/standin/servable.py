@@ -7,7 +7,7 @@ name, as TF Serving does it: the same graph runs, and closing the session frees 
 import contextlib
 import gc
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,27 +19,14 @@ from tensorflow_serving.apis import get_model_metadata_pb2, prediction_log_pb2
 from serving.standin.status import invalid
 
 Arrays = dict[str, npt.NDArray[Any]]
+Shapes = Mapping[str, tuple[tf.DType, Sequence[int]]]
+"""Of inputs: the dtype and the size of each axis."""
 
 _PREDICT: Final = "tensorflow/serving/predict"
 _WARM_UP_REQUESTS: Final = Path("assets.extra", "tf_serving_warmup_requests")
 _MAX_WARM_UP_REQUESTS: Final = 1_000  # TF Serving's limit
-_MAX_ELEMENTS: Final = 2**26  # a proto of few bytes may declare any shape, filled with one value
-
-
-def decode(tensors: Mapping[str, Any]) -> Arrays:
-    """TensorProtos to arrays, object arrays of bytes for strings. Raises INVALID_ARGUMENT."""
-    arrays = {}
-    for key, proto in tensors.items():
-        sizes = [dim.size for dim in proto.tensor_shape.dim]
-        if proto.tensor_shape.unknown_rank or min(sizes, default=0) < 0:
-            raise invalid(f"input {key!r} must have a fully known shape")
-        if math.prod(sizes) > _MAX_ELEMENTS:
-            raise invalid(f"input {key!r} declares more than {_MAX_ELEMENTS} elements")
-        try:
-            arrays[key] = tf.make_ndarray(proto)
-        except (TypeError, ValueError) as error:
-            raise invalid(f"input {key!r} is malformed: {error}") from error
-    return arrays
+_MAX_ELEMENTS: Final = 2**22
+"""Of one tensor: a message of few bytes may declare any shape, filled with one value."""
 
 
 class Signature:
@@ -55,28 +42,60 @@ class Signature:
         self.inputs = dict(definition.inputs)
         self.outputs = {key: info.name for key, info in sorted(definition.outputs.items())}
 
-    def rows(self, inputs: Arrays) -> int:
+    def rows(self, shapes: Shapes, max_rows: int) -> int:
         """How many items a request has, after a check of its inputs. Raises INVALID_ARGUMENT."""
-        extra, missing = inputs.keys() - self.inputs.keys(), self.inputs.keys() - inputs.keys()
+        extra, missing = shapes.keys() - self.inputs.keys(), self.inputs.keys() - shapes.keys()
         if extra or missing:
             raise invalid(
-                f"input size does not match signature: {len(inputs)}!={len(self.inputs)}. "
+                f"input size does not match signature: {len(shapes)}!={len(self.inputs)}. "
                 f"Sent extra: {{{','.join(sorted(extra))}}}. "
                 f"Missing but required: {{{','.join(sorted(missing))}}}."
             )
-        for key, array in inputs.items():
-            expected, sent = tf.as_dtype(self.inputs[key].dtype), tf.as_dtype(array.dtype)
+        for key, (sent, sizes) in shapes.items():
+            expected = tf.as_dtype(self.inputs[key].dtype)
             if sent != expected:
                 raise invalid(
                     f"Expects input {key!r} to be {expected.name} but {sent.name} is provided"
                 )
             shape = tf.TensorShape(self.inputs[key].tensor_shape)
-            if not array.ndim or not shape.is_compatible_with(array.shape):
-                raise invalid(f"input {key!r} must have the shape {shape}, not {array.shape}")
-        rows = {len(array) for array in inputs.values()}
+            if not sizes or not shape.is_compatible_with(sizes):
+                raise invalid(f"input {key!r} must have the shape {shape}, not {tuple(sizes)}")
+            if math.prod(sizes) > _MAX_ELEMENTS:
+                raise invalid(f"input {key!r} declares more than {_MAX_ELEMENTS} elements")
+        rows = {sizes[0] for _, sizes in shapes.values()}
         if len(rows) != 1:
             raise invalid("Batching Run() input tensors must have equal 0th-dimension size")
-        return rows.pop()
+        if (count := rows.pop()) > max_rows:
+            raise invalid(f"Task size {count} is larger than maximum input batch size {max_rows}")
+        return count
+
+    def decode(self, tensors: Mapping[str, Any], max_rows: int) -> Arrays:
+        """TensorProtos to arrays, object arrays of bytes for strings. Raises INVALID_ARGUMENT.
+
+        What a message declares is checked before memory is taken for it.
+        """
+        sizes = {}
+        for key, proto in tensors.items():
+            sizes[key] = [dim.size for dim in proto.tensor_shape.dim]
+            if proto.tensor_shape.unknown_rank or min(sizes[key], default=0) < 0:
+                raise invalid(f"input {key!r} must have a fully known shape")
+        try:
+            shapes = {key: (tf.as_dtype(tensors[key].dtype), sizes[key]) for key in sizes}
+        except TypeError as error:
+            raise invalid(f"an input is of no known type: {error}") from error
+        self.rows(shapes, max_rows)
+        return {key: _array(key, proto, sizes[key]) for key, proto in tensors.items()}
+
+
+def _array(key: str, proto: Any, sizes: Sequence[int]) -> npt.NDArray[Any]:
+    values = [value for field, value in proto.ListFields() if field.name.endswith("_val")]
+    if any(len(each) > math.prod(sizes) for each in values):
+        raise invalid(f"input {key!r} is malformed: it has more values than its shape")
+    try:
+        array: npt.NDArray[Any] = tf.make_ndarray(proto)
+    except (TypeError, ValueError) as error:
+        raise invalid(f"input {key!r} is malformed: {error}") from error
+    return array
 
 
 class Servable:
@@ -128,9 +147,7 @@ class Servable:
             log = prediction_log_pb2.PredictionLog.FromString(record.numpy())
             request = log.predict_log.request
             signature = self.signature(request.model_spec.signature_name)
-            inputs = decode(request.inputs)
-            signature.rows(inputs)
-            self.run(signature, inputs)
+            self.run(signature, signature.decode(request.inputs, _MAX_ELEMENTS))
         return len(records)
 
     @contextlib.contextmanager
@@ -143,7 +160,7 @@ class Servable:
             self.uses -= 1
 
     def close(self) -> None:
-        """Frees the model's memory. Blocks; nothing may use the version any more."""
+        """Frees the model's memory. Blocks; what still runs is cancelled."""
         self._session.close()
         # The loader's Python graph is full of cycles, which the collector would leave for long.
         del self._session

@@ -14,9 +14,10 @@ _LONGEST_MESSAGE: Final = 600  # gRPC sends it as a header, percent-encoded, of 
 _CODES: Final = {code.value[0]: code for code in grpc.StatusCode}
 
 
-def outcome(error: tf.errors.OpError) -> tuple[grpc.StatusCode, str]:
+def outcome(error: Exception) -> tuple[grpc.StatusCode, str]:
     """What a client gets to know of an error: its code, and its message or the start of it."""
-    return _CODES[error.error_code], error.message[:_LONGEST_MESSAGE]
+    failure = as_op_error(error)
+    return _CODES[failure.error_code], failure.message[:_LONGEST_MESSAGE]
 
 
 def invalid(message: str) -> tf.errors.OpError:

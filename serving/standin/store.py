@@ -40,7 +40,7 @@ class ModelStore:
         self, model_dir: Path, model_name: str, labels: Mapping[str, int], poll_seconds: float
     ) -> None:
         self.model_name = model_name
-        self._model_dir = model_dir
+        self.model_dir = model_dir
         self._labels = dict(labels)
         self._poll_seconds = poll_seconds
         self._available: dict[int, Servable] = {}
@@ -51,23 +51,23 @@ class ModelStore:
         self._refreshing = asyncio.Lock()
 
     async def __aenter__(self) -> Self:
-        complete = _complete_versions(self._model_dir)
+        complete = _complete_versions(self.model_dir)
         if not complete:
             raise SwarError(
-                f"{self._model_dir} holds no <version>/saved_model.pb; "
+                f"{self.model_dir} holds no <version>/saved_model.pb; "
                 "give the folder `published` of a run that published a model"
             )
         for label, number in self._labels.items():
             if number not in complete:
                 raise SwarError(
-                    f"label {label} names version {number}, which {self._model_dir} does not "
+                    f"label {label} names version {number}, which {self.model_dir} does not "
                     f"hold; it has {', '.join(map(str, sorted(complete)))}"
                 )
-        check_path(self._model_dir / str(max(complete)))
+        check_path(self.model_dir / str(max(complete)))
         await self._refresh(self._labels)
         for number in self._failed:
             raise SwarError(
-                f"version {number} of {self._model_dir} cannot be loaded "
+                f"version {number} of {self.model_dir} cannot be loaded "
                 f"({self._statuses[number].status.error_message}); "
                 "remove it or publish the model again"
             )
@@ -142,12 +142,12 @@ class ModelStore:
             try:
                 await self._refresh({})
             except OSError as error:
-                log.warning("cannot read %s: %s", self._model_dir, error)
+                log.warning("cannot read %s: %s", self.model_dir, error)
 
     async def _refresh(self, new_labels: Mapping[str, int]) -> None:
         """Loads what is new in the folder, and unloads what is neither wanted nor used."""
         async with self._refreshing:
-            complete = await asyncio.to_thread(_complete_versions, self._model_dir)
+            complete = await asyncio.to_thread(_complete_versions, self.model_dir)
             if not complete:
                 return  # as a folder that is being replaced looks for a moment
             wanted = {max(complete), *self._labels.values(), *new_labels.values()} & complete.keys()
@@ -168,7 +168,7 @@ class ModelStore:
         self._tell(number, State.LOADING)
         self._failed.pop(number, None)
         try:
-            folder = self._model_dir / str(number)
+            folder = self.model_dir / str(number)
             servable, requests = await asyncio.to_thread(_load_warm, number, folder)
         except Exception as error:
             failure = as_op_error(error)

@@ -14,6 +14,7 @@ import uvicorn
 
 from components.compat.gradio_microphone import RAW_MICROPHONE
 from components.errors import SwarError
+from components.terminal import say
 from serving.client import Client
 from serving.gallery import Gallery
 from serving.web import view
@@ -54,7 +55,7 @@ def launch(client: Client, gallery: Gallery, settings: PageSettings) -> None:
     """
     with contextlib.suppress(KeyboardInterrupt), served(client, gallery, settings) as url:
         signal.signal(signal.SIGTERM, signal.default_int_handler)
-        print(f"The page is at {url} (Ctrl-C ends it)", flush=True)
+        say(f"The page is at {url} (Ctrl-C ends it)")
         threading.Event().wait()
 
 

@@ -10,17 +10,21 @@ import io
 import itertools
 import json
 import socketserver
+import ssl
 import threading
 import wave
 from collections.abc import Callable, Iterator
 from concurrent import futures
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import grpc
 import numpy as np
 
 from serving import wire
 from serving.predict_pb2 import PredictRequest, PredictResponse
+
+if TYPE_CHECKING:
+    from tests.serving.support_certificates import Certificates
 
 RATE = 16_000
 WINDOW_SECONDS = 1.5
@@ -63,6 +67,7 @@ class FakeModel:
         self.sample_rate = RATE
         self.calls: list[tuple[str, int]] = []
         self.model = "swar"
+        self.authorizations: list[Any] = []
         self.asked_for: list[tuple[str, int | None, str | None]] = []
         self.refusals: list[tuple[grpc.StatusCode, int, str]] = []
         self.spoil: Callable[[Outputs], Outputs] = lambda outputs: outputs
@@ -156,10 +161,13 @@ def write_tensor(tensor: Any, value: Any) -> None:
 
 
 @contextlib.contextmanager
-def grpc_endpoint(model: FakeModel, port: int = 0) -> Iterator[str]:
-    """Serves over gRPC; yields the URL."""
+def grpc_endpoint(
+    model: FakeModel, port: int = 0, tls: "Certificates | None" = None
+) -> Iterator[str]:
+    """Serves over gRPC; yields the URL. With `tls` it wants to see the client's certificate."""
 
     def predict(request: Any, context: grpc.ServicerContext) -> Any:
+        model.authorizations.append(dict(context.invocation_metadata()).get("authorization"))
         spec = request.model_spec
         version = spec.version.value if spec.HasField("version") else None
         model.asked_for.append((spec.name, version, spec.version_label or None))
@@ -190,20 +198,28 @@ def grpc_endpoint(model: FakeModel, port: int = 0) -> Iterator[str]:
     server.add_generic_rpc_handlers(
         [grpc.method_handlers_generic_handler(service, {method: handler})]
     )
-    port = server.add_insecure_port(f"127.0.0.1:{port}")
+    address = f"127.0.0.1:{port}"
+    if tls is None:
+        port = server.add_insecure_port(address)
+    else:
+        pair = (tls.server_key.read_bytes(), tls.server.read_bytes())
+        port = server.add_secure_port(
+            address, grpc.ssl_server_credentials([pair], tls.ca.read_bytes(), True)
+        )
     server.start()
     try:
-        yield f"grpc://127.0.0.1:{port}"
+        yield f"grpc{'s' if tls else ''}://127.0.0.1:{port}"
     finally:
         server.stop(0).wait()
 
 
 @contextlib.contextmanager
-def rest_endpoint(model: FakeModel) -> Iterator[str]:
-    """Serves over REST; yields the URL."""
+def rest_endpoint(model: FakeModel, tls: "Certificates | None" = None) -> Iterator[str]:
+    """Serves over REST; yields the URL. With `tls` it wants to see the client's certificate."""
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_POST(self) -> None:
+            model.authorizations.append(self.headers.get("authorization"))
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             which = self.path.removeprefix("/v1/models/").removesuffix(":predict").split("/")
             version = int(which[2]) if which[1:2] == ["versions"] else None
@@ -237,10 +253,15 @@ def rest_endpoint(model: FakeModel) -> Iterator[str]:
         daemon_threads = True
 
     server = Server(("127.0.0.1", 0), Handler)
+    if tls is not None:
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=str(tls.ca))
+        context.verify_mode = ssl.CERT_REQUIRED
+        context.load_cert_chain(tls.server, tls.server_key)
+        server.socket = context.wrap_socket(server.socket, server_side=True)
     thread = threading.Thread(target=server.serve_forever, args=(0.05,))
     thread.start()
     try:
-        yield f"http://127.0.0.1:{server.server_port}"
+        yield f"http{'s' if tls else ''}://127.0.0.1:{server.server_port}"
     finally:
         server.shutdown()
         thread.join()

@@ -14,6 +14,7 @@ from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
 from serving.server import Ports, ServerSettings, running
 from serving.standin.batcher import Batching
+from serving.standin.limits import Limits
 
 
 class Toy(tf.Module):
@@ -110,26 +111,28 @@ def floats(values):
 
 
 @contextlib.contextmanager
-def served(model_dir, *, labels=None, max_request_bytes=2**20, **batching):
+def served(model_dir, *, labels=None, limits=None, batching=None, **settings):
     """A stand-in on a thread of its own; yields its ports."""
     settings = ServerSettings(
-        model_dir=model_dir,
-        model_name="swar",
-        host="127.0.0.1",
-        rest_port=0,
-        grpc_port=0,
-        labels=labels or {},
-        poll_seconds=0.05,
-        max_request_bytes=max_request_bytes,
-        batching=Batching(
-            **{
-                "max_batch_size": 8,
-                "batch_timeout_micros": 1_000,
-                "num_batch_threads": 2,
-                "max_enqueued_batches": 100,
-                **batching,
-            }
-        ),
+        **{
+            "model_dir": model_dir,
+            "model_name": "swar",
+            "rest_port": 0,
+            "grpc_port": 0,
+            "labels": labels or {},
+            "poll_seconds": 0.05,
+            "limits": Limits(**{"max_request_bytes": 2**20, **(limits or {})}),
+            "batching": Batching(
+                **{
+                    "max_batch_size": 8,
+                    "batch_timeout_micros": 1_000,
+                    "num_batch_threads": 2,
+                    "max_enqueued_batches": 100,
+                    **(batching or {}),
+                }
+            ),
+            **settings,
+        }
     )
     listening: concurrent.futures.Future[Ports] = concurrent.futures.Future()
     stop: concurrent.futures.Future[None] = concurrent.futures.Future()

@@ -37,7 +37,7 @@ def write_small_model(folder):
 def test_every_answer_is_right_under_mixed_load(tmp_path):
     write_small_model(tmp_path / "1")
     speech = speech_like(1, RATE, 30.0)
-    with served(tmp_path, max_request_bytes=LIMIT) as ports:
+    with served(tmp_path, limits={"max_request_bytes": LIMIT}) as ports:
         tallies = asyncio.run(load(ports, tmp_path, speech, SECONDS, LIMIT))
     assert {name: tally.wrong for name, tally in tallies.items() if tally.wrong} == {}
     answered = {name for name, tally in tallies.items() if tally.latencies}

@@ -18,8 +18,13 @@ class Signature:
         self.name = name
         self.inputs = {"x": None}
 
-    def rows(self, inputs):
-        return len(inputs["x"])
+    def rows(self, shapes, max_rows):
+        _, (rows, *_) = shapes["x"]
+        if rows > max_rows:
+            raise tf.errors.InvalidArgumentError(
+                None, None, f"size {rows} is larger than {max_rows}"
+            )
+        return rows
 
 
 class Servable:
@@ -99,7 +104,7 @@ def test_one_request_waits_no_longer_than_it_must():
     assert 0.05 <= in_loop(work()) < 1
 
 
-def test_a_request_larger_than_a_batch_runs_alone():
+def test_a_request_larger_than_a_batch_runs_in_pieces():
     async def work():
         servable = Servable()
         async with batcher(size=2, timeout_ms=5) as run:
@@ -108,7 +113,7 @@ def test_a_request_larger_than_a_batch_runs_alone():
             )
         return servable.batches, [answer["y"].tolist() for answer in answers]
 
-    assert in_loop(work()) == ([[0, 1, 2, 3, 4], [9]], [[0, 2, 4, 6, 8], [18]])
+    assert in_loop(work()) == ([[0, 1], [2, 3], [4, 9]], [[0, 2, 4, 6, 8], [18]])
 
 
 def test_signatures_models_and_shapes_are_not_mixed():

@@ -47,7 +47,7 @@ def test_concurrent_requests_share_batches(models):
             bodies = [{"signature_name": "batch_rows", "instances": [i]} for i in range(16)]
             return await asyncio.gather(*(post(session, ports, body) for body in bodies))
 
-    with served(models, max_batch_size=4, batch_timeout_micros=500_000) as ports:
+    with served(models, batching={"max_batch_size": 4, "batch_timeout_micros": 500_000}) as ports:
         answers = asyncio.run(work(ports))
     assert answers == [(200, {"predictions": [4]})] * 16
 
@@ -84,7 +84,7 @@ def test_bad_requests_do_not_fail_good_ones(ports):
 
 def half_a_request(ports):
     connection = socket.create_connection(("127.0.0.1", ports.rest), 10)
-    head = f"POST {PREDICT} HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n"
+    head = f"POST {PREDICT} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n"
     connection.sendall(head.encode() + b'{"instances": ["')
     return connection
 
@@ -96,22 +96,23 @@ def test_a_slow_client_keeps_nobody_waiting(ports):
         assert time.monotonic() - started < 5
 
 
-def test_a_client_that_stalls_is_sent_away(ports, monkeypatch):
-    monkeypatch.setattr("serving.standin.rest._BODY_SECONDS", 0.1)
-    with half_a_request(ports) as connection:
+def test_a_client_that_stalls_is_sent_away(models):
+    with served(models, limits={"body_seconds": 0.1}) as ports, half_a_request(ports) as connection:
         connection.settimeout(10)
         assert connection.recv(100).startswith(b"HTTP/1.1 408")
 
 
 def test_a_client_that_goes_away_is_dropped(models):
-    with served(models, num_batch_threads=1, max_batch_size=1) as ports:
+    with served(models, batching={"num_batch_threads": 1, "max_batch_size": 1}) as ports:
         with concurrent.futures.ThreadPoolExecutor(1) as pool:
             slow = {"signature_name": "spin", "instances": [100_000]}
             first = pool.submit(call, ports, PREDICT, slow)
             time.sleep(0.1)
             connection = socket.create_connection(("127.0.0.1", ports.rest), 10)
             body = b'{"instances": ["abc"]}'
-            head = f"POST {PREDICT} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n"
+            head = (
+                f"POST {PREDICT} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n"
+            )
             connection.sendall(head.encode() + body)
             time.sleep(0.1)
             connection.close()

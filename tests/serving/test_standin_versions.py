@@ -189,7 +189,7 @@ def test_labels_keep_their_versions(ready):
 
 
 def test_moving_a_label_loads_its_version(ready):
-    with served(ready, labels={"stable": 1}) as ports:
+    with served(ready, labels={"stable": 1}, allow_reload=True) as ports:
         request = model_management_pb2.ReloadConfigRequest()
         config = request.config.model_config_list.config.add(name="swar")
         config.version_labels["stable"] = 2

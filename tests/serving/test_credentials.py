@@ -1,0 +1,116 @@
+"""Encrypted connections: own authority, client certificates, tokens (the audit's M7)."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from components.errors import SwarError
+from serving.client import Client
+from serving.credentials import Credentials
+from tests.serving.support_certificates import Certificates, make_certificates
+from tests.serving.support_endpoint import ENDPOINTS, FakeModel
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    return make_certificates(tmp_path_factory.mktemp("certificates"))
+
+
+@pytest.fixture
+def credentials(certificates: Certificates, tmp_path: Path) -> Credentials:
+    token = tmp_path / "token"
+    token.write_text("first.token\n")
+    return Credentials(certificates.ca, certificates.client, certificates.client_key, token)
+
+
+@pytest.fixture(params=ENDPOINTS)
+def secure_url(request: pytest.FixtureRequest, model: FakeModel, certificates: Certificates):
+    with ENDPOINTS[request.param](model, tls=certificates) as url:
+        yield url
+
+
+def refusal(url: str, credentials: Credentials | None) -> str:
+    with (
+        pytest.raises(SwarError) as caught,
+        Client(url, credentials=credentials, attempts=2, deadline_seconds=10) as client,
+    ):
+        client.model_digest()
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_certificate_and_token_are_shown_and_the_own_authority_is_trusted(
+    secure_url: str, model: FakeModel, credentials: Credentials
+) -> None:
+    with Client(secure_url, credentials=credentials) as client:
+        assert client.model_digest() == "model-1"
+        assert credentials.token_file is not None
+        credentials.token_file.write_text("second.token")  # exchanged while the client lives
+        client.model_digest()
+    assert model.authorizations == ["Bearer first.token", "Bearer second.token"]
+
+
+def test_without_a_token_none_is_sent(
+    secure_url: str, model: FakeModel, credentials: Credentials
+) -> None:
+    with Client(secure_url, credentials=replace(credentials, token_file=None)) as client:
+        client.model_digest()
+    assert model.authorizations == [None]
+
+
+def test_a_server_of_an_unknown_authority_gets_nothing(
+    secure_url: str, model: FakeModel, credentials: Credentials
+) -> None:
+    refusal(secure_url, replace(credentials, ca=None))
+    refusal(secure_url, None)
+    assert model.calls == []
+
+
+def test_a_client_without_its_certificate_is_refused(
+    secure_url: str, model: FakeModel, certificates: Certificates
+) -> None:
+    refusal(secure_url, Credentials(ca=certificates.ca))
+    assert model.calls == []
+
+
+@pytest.mark.parametrize("scheme", ["grpc", "http"])
+def test_credentials_never_travel_unencrypted(scheme: str, credentials: Credentials) -> None:
+    told = refusal(f"{scheme}://127.0.0.1:9", credentials)
+    assert f"need {scheme}s://" in told
+
+
+def test_half_a_certificate_is_refused(certificates: Certificates) -> None:
+    told = refusal("grpcs://127.0.0.1:9", Credentials(certificate=certificates.client))
+    assert "--key" in told
+
+
+@pytest.mark.parametrize("option", ["ca", "token_file"])
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, option: str) -> None:
+    missing = tmp_path / "missing"
+    for scheme in ("grpcs", "https"):
+        told = refusal(f"{scheme}://127.0.0.1:9", Credentials(**{option: missing}))
+        assert f"{missing} cannot be read" in told
+
+
+@pytest.mark.parametrize("text", ["", "two words", "line\nline", "\x1b[2J", "\u0938"])
+def test_what_is_no_token_is_refused(tmp_path: Path, text: str) -> None:
+    token = tmp_path / "token"
+    token.write_text(text)
+    told = refusal("https://127.0.0.1:9", Credentials(token_file=token))
+    assert f"{token} holds no token" in told
+
+
+@pytest.mark.parametrize("scheme", ["grpcs", "https"])
+def test_a_file_that_is_no_certificate_is_one_line(tmp_path: Path, scheme: str) -> None:
+    wrong = tmp_path / "wrong.pem"
+    wrong.write_text("no certificate")
+    refusal(f"{scheme}://127.0.0.1:9", Credentials(ca=wrong))
+    refusal(f"{scheme}://127.0.0.1:9", Credentials(certificate=wrong, key=wrong))
+
+
+def test_a_password_in_the_url_is_refused_and_not_repeated() -> None:
+    for scheme in ("grpc", "grpcs", "http", "https"):
+        told = refusal(f"{scheme}://service:SECRET@127.0.0.1:9", None)
+        assert "SECRET" not in told
+        assert "--token-file" in told

@@ -1,0 +1,449 @@
+"""What the stand-in holds at most, and whom it answers: the audit's H3, M1, M2, L1 and L7."""
+
+import asyncio
+import contextlib
+import http.client
+import json
+import os
+import resource
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import grpc
+import numpy as np
+import pytest
+import tensorflow as tf
+from tensorflow_serving.apis import (
+    model_management_pb2,
+    model_service_pb2_grpc,
+    predict_pb2,
+    prediction_service_pb2_grpc,
+)
+
+from components.errors import SwarError
+from serving.server import ServerSettings, serve
+from serving.standin.batcher import Batcher, Batching
+from serving.standin.limits import Limits, check_host, is_own_name
+from tests.serving.support_standin import call, predict_request, served, write_model
+
+PREDICT = "/v1/models/swar:predict"
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("models")
+    write_model(folder, 1)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def ports(models):
+    with served(models) as ports:
+        yield ports
+
+
+@contextlib.contextmanager
+def prediction(ports):
+    with grpc.insecure_channel(f"127.0.0.1:{ports.grpc}") as channel:
+        yield prediction_service_pb2_grpc.PredictionServiceStub(channel)
+
+
+def refusal(method, request):
+    with pytest.raises(grpc.RpcError) as caught:
+        method(request, timeout=30)
+    return caught.value.code(), caught.value.details()
+
+
+def filled(signature, shapes, **values):
+    """A request whose tensors are declared by their shapes and filled with one value."""
+    request = predict_request(signature)
+    for name, shape in shapes.items():
+        tensor = request.inputs[name]
+        (field, value), *_ = values.items()
+        tensor.dtype = (tf.string if field == "string_val" else tf.float32).as_datatype_enum
+        getattr(tensor, field).append(value)
+        for size in shape:
+            tensor.tensor_shape.dim.add(size=size)
+    return request
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        filled("", {"audio": [50_000]}, string_val=b""),
+        filled("", {"audio": [2**26]}, string_val=b""),
+        filled("", {"audio": [2**62]}, string_val=b""),
+        filled("compare", {"a": [200_000, 2], "b": [200_000, 2]}, float_val=0.0),
+        filled("half_plus", {"x": [801]}, float_val=0.0),
+    ],
+)
+def test_a_short_request_cannot_declare_rows_without_end(ports, request_):
+    with prediction(ports) as stub:
+        started = time.monotonic()
+        code, details = refusal(stub.Predict, request_)
+        assert time.monotonic() - started < 2
+    assert code == grpc.StatusCode.INVALID_ARGUMENT
+    assert "larger than maximum" in details or "elements" in details
+
+
+def test_more_values_than_the_shape_are_refused_before_they_are_read(ports):
+    request = predict_request("", audio=[b"abc"])
+    request.inputs["audio"].string_val.extend([b""] * 400_000)
+    with prediction(ports) as stub:
+        code, details = refusal(stub.Predict, request)
+    assert (code, "more values than its shape" in details) == (
+        grpc.StatusCode.INVALID_ARGUMENT,
+        True,
+    )
+
+
+def test_rows_over_rest_have_the_same_bound(ports):
+    body = {"signature_name": "half_plus", "instances": [0.0] * 801}
+    status, answer = call(ports, PREDICT, body)
+    assert status == 400
+    assert "larger than maximum input batch size 800" in answer["error"]
+    body["instances"].pop()
+    assert call(ports, PREDICT, body)[0] == 200
+
+
+def test_an_empty_queue_has_the_bound_too():
+    class Whole:
+        name = "whole"
+        inputs = {"x": None}
+
+        def rows(self, shapes, max_rows):
+            raise tf.errors.InvalidArgumentError(None, None, f"more than {max_rows}")
+
+    async def work():
+        with contextlib.closing(Batcher(Batching(4, 0, 1, 2))) as batcher:
+            await batcher.run(None, Whole(), {"x": np.zeros(9)})
+
+    with pytest.raises(tf.errors.InvalidArgumentError, match="more than 8"):
+        asyncio.run(work())
+
+
+@pytest.mark.parametrize("sent", [b"", b"P", b"POST / HTTP/1.1\r\nHost: localhost\r\nX: "])
+def test_a_silent_connection_is_closed(models, sent):
+    with (
+        served(models, limits={"idle_seconds": 0.3}) as ports,
+        socket.create_connection(("127.0.0.1", ports.rest), 10) as connection,
+    ):
+        connection.sendall(sent)
+        started = time.monotonic()
+        connection.settimeout(10)
+        assert connection.recv(100) == b""
+        assert time.monotonic() - started < 5
+
+
+def test_a_silent_grpc_connection_is_closed(models):
+    with (
+        served(models, limits={"idle_seconds": 0.3}) as ports,
+        socket.create_connection(("127.0.0.1", ports.grpc), 10) as connection,
+    ):
+        connection.sendall(b"PRI")
+        connection.settimeout(15)
+        while connection.recv(1000):
+            pass
+
+
+def test_a_grpc_request_that_never_comes_ends(models):
+    with (
+        served(models, limits={"body_seconds": 0.3}) as ports,
+        grpc.insecure_channel(f"127.0.0.1:{ports.grpc}") as channel,
+    ):
+        silent = channel.stream_unary(
+            "/tensorflow.serving.PredictionService/Predict",
+            response_deserializer=predict_pb2.PredictResponse.FromString,
+        )
+        never = threading.Event()
+
+        def requests():
+            never.wait(20)
+            yield b""
+
+        started = time.monotonic()
+        with pytest.raises(grpc.RpcError) as caught:
+            silent(requests(), timeout=15)
+        never.set()
+    assert caught.value.code() == grpc.StatusCode.CANCELLED
+    assert time.monotonic() - started < 5
+
+
+def test_connections_beyond_the_limit_are_refused_and_the_others_served(models):
+    with served(models, limits={"max_connections": 3}) as ports:
+        kept = [socket.create_connection(("127.0.0.1", ports.rest), 10) for _ in range(3)]
+        time.sleep(0.2)
+        with pytest.raises(OSError):
+            call(ports, "/v1/models/swar")
+        kept.pop().close()
+        time.sleep(0.2)
+        assert call(ports, "/v1/models/swar")[0] == 200
+        for connection in kept:
+            connection.close()
+
+
+def test_grpc_connections_have_a_limit(models):
+    with served(models, limits={"max_connections": 2}) as ports:
+        kept = [socket.create_connection(("127.0.0.1", ports.grpc), 10) for _ in range(12)]
+        time.sleep(0.5)
+        closed = 0
+        for connection in kept:
+            connection.settimeout(0.2)
+            with contextlib.suppress(TimeoutError, OSError):
+                closed += not connection.recv(1) or 0
+        assert closed >= 8
+        for connection in kept:
+            connection.close()
+
+
+def test_fewer_connections_where_fewer_files_may_be_open(monkeypatch):
+    raised = []
+    monkeypatch.setattr(resource, "setrlimit", lambda which, limits: raised.append(limits))
+    monkeypatch.setattr(resource, "getrlimit", lambda which: (256, 256))
+    assert Limits().affordable_connections() == 64
+    raised.clear()
+    monkeypatch.setattr(resource, "getrlimit", lambda which: (256, 4096))
+    assert Limits().affordable_connections() == 256
+    assert raised == [(640, 4096)]
+
+
+def half_posted(ports, size):
+    connection = socket.create_connection(("127.0.0.1", ports.rest), 10)
+    head = f"POST {PREDICT} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {size + 1}\r\n\r\n"
+    connection.sendall(head.encode() + b" " * size)
+    return connection
+
+
+def test_bodies_in_flight_have_a_bound_over_both_interfaces(models):
+    limits = {"max_bytes_in_flight": 2_000_000, "body_seconds": 1.0}
+    with served(models, limits=limits) as ports, prediction(ports) as stub:
+        held = [half_posted(ports, 950_000) for _ in range(2)]
+        time.sleep(0.3)
+        status, answer = call(ports, PREDICT, b" " * 900_000)
+        assert status == 503
+        assert "in flight" in answer["error"]
+        code, details = refusal(stub.Predict, predict_request(audio=[b"a" * 900_000]))
+        assert code == grpc.StatusCode.UNAVAILABLE
+        assert "in flight" in details
+        # What is short finds room, and what is held is given back.
+        assert call(ports, PREDICT, {"instances": ["abc"]})[0] == 200
+        time.sleep(1.5)
+        assert stub.Predict(predict_request(audio=[b"a" * 900_000]), timeout=30).outputs
+        for connection in held:
+            connection.close()
+
+
+def test_json_of_many_values_is_refused_before_it_is_parsed(models):
+    with served(models, limits={"max_request_bytes": 2**25}) as ports:
+        body = b'{"instances": [' + b"[[0]]," * 1_000_000 + b"[[0]]]}"
+        started = time.monotonic()
+        status, answer = call(ports, PREDICT, body)
+        assert status == 400
+        assert "values" in answer["error"]
+        assert time.monotonic() - started < 2
+
+
+def test_calls_at_one_time_have_a_limit(models):
+    with served(models, limits={"max_rpcs": 2}) as ports, prediction(ports) as stub:
+        slow = predict_request("spin", steps=np.full(1, 100_000, np.int32))
+        running = [stub.Predict.future(slow, timeout=60) for _ in range(2)]
+        time.sleep(0.3)
+        code, _ = refusal(stub.Predict, predict_request(audio=[b"abc"]))
+        assert code == grpc.StatusCode.RESOURCE_EXHAUSTED
+        for each in running:
+            assert each.result(60).outputs
+        assert stub.Predict(predict_request(audio=[b"abc"]), timeout=30).outputs
+
+
+def nested(depth):
+    return b'{"instances": [' + b"[" * depth + b"1" + b"]" * depth + b"]}"
+
+
+def post(ports, body, headers, path=PREDICT):
+    connection = http.client.HTTPConnection("127.0.0.1", ports.rest, timeout=30)
+    with contextlib.closing(connection):
+        connection.request("POST", path, body, headers)
+        answer = connection.getresponse()
+        return answer.status, json.loads(answer.read())
+
+
+@pytest.mark.parametrize("depth", [10, 31, 32, 33, 62, 63, 64, 65, 100, 198, 500, 989, 5_000])
+@pytest.mark.parametrize("signature", ["serving_default", "half_plus"])
+def test_nested_lists_of_any_depth_are_a_bad_request(ports, depth, signature):
+    body = nested(depth).replace(b"{", b'{"signature_name": "%s", ' % signature.encode(), 1)
+    status, answer = post(ports, body, {})
+    assert status == 400
+    assert answer["error"]
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "path"),
+    [
+        (b"{}", {}, f"/v1/models/swar/versions/{'9' * 5_000}:predict"),
+        (b'{"instances": [' + b"9" * 5_000 + b"]}", {}, PREDICT),
+        (b'{"instances": [1e9999999]}', {}, PREDICT),
+        (b"no deflate", {"Content-Encoding": "deflate"}, PREDICT),
+        (b"no brotli", {"Content-Encoding": "br"}, PREDICT),
+        (b"no gzip", {"Content-Encoding": "gzip"}, PREDICT),
+    ],
+)
+def test_digits_and_encodings_without_sense_are_a_bad_request(ports, body, headers, path):
+    status, answer = post(ports, body, headers, path)
+    assert status == 400
+    assert answer["error"]
+
+
+def test_what_is_no_http_is_refused_without_a_line_in_the_log(ports, caplog):
+    for sent in (b"\x16\x03\x01\n\n", b"GET / HTTP/9.9\r\n\r\n", b"Content-Encoding: zstd\r\n\r\n"):
+        with socket.create_connection(("127.0.0.1", ports.rest), 10) as connection:
+            connection.sendall(sent)
+            assert connection.recv(100).startswith(b"HTTP/1.0 400")
+    assert caplog.records == []
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"Host": "evil.example"}, 403),
+        ({"Host": "127.0.0.1.evil.example"}, 403),
+        ({"Host": "evil.example:8501"}, 403),
+        ({"Host": "[::1"}, 403),
+        ({"Host": "127.0.0.1", "Origin": "http://evil.example"}, 403),
+        ({"Host": "127.0.0.1", "Origin": "null", "Content-Type": "text/plain"}, 403),
+        ({"Host": "localhost:8501"}, 200),
+        ({"Host": "[::1]:8501"}, 200),
+        ({"Host": "192.0.2.7"}, 200),
+        ({"Host": "swar.corp"}, 200),
+    ],
+)
+def test_other_hosts_and_web_sites_are_refused(models, headers, status):
+    with served(models, public_hosts=["swar.corp"]) as ports:
+        assert post(ports, b'{"instances": ["abc"]}', headers)[0] == status
+
+
+def test_names_that_stand_for_this_machine():
+    assert is_own_name("127.0.0.1:8501", ())
+    assert is_own_name("localhost", ())
+    assert not is_own_name("", ())
+    assert not is_own_name("localhost.evil.example", ())
+    assert not is_own_name("0x7f.1", ())
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.7", "swar.corp", ""])
+def test_the_network_needs_a_word_of_consent(tmp_path, host):
+    with pytest.raises(SwarError, match="--open-to-network"):
+        serve(ServerSettings(tmp_path, host=host))
+    check_host(host, is_open_to_network=True)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.2", "::1", "localhost"])
+def test_loopback_needs_none(host):
+    check_host(host, is_open_to_network=False)
+
+
+def reload_request(labels, base_path=""):
+    request = model_management_pb2.ReloadConfigRequest()
+    config = request.config.model_config_list.config.add(name="swar", base_path=base_path)
+    for label in labels:
+        config.version_labels[label] = 1
+    return request
+
+
+def reloaded(ports, request):
+    with grpc.insecure_channel(f"127.0.0.1:{ports.grpc}") as channel:
+        method = model_service_pb2_grpc.ModelServiceStub(channel).HandleReloadConfigRequest
+        return refusal(method, request)
+
+
+def test_labels_cannot_be_moved_unless_that_is_allowed(ports):
+    code, details = reloaded(ports, reload_request(["stable"]))
+    assert code == grpc.StatusCode.PERMISSION_DENIED
+    assert "--allow-reload" in details
+
+
+def test_a_reload_names_no_other_folder_and_no_flood_of_labels(models):
+    with served(models, allow_reload=True) as ports:
+        for request, told in (
+            (reload_request(["stable"], "/etc"), "base_path"),
+            (reload_request(map(str, range(10_000))), "more than 16 labels"),
+        ):
+            code, details = reloaded(ports, request)
+            assert code == grpc.StatusCode.INVALID_ARGUMENT
+            assert told in details
+
+
+SERVE = (
+    "import sys; from pathlib import Path; from serving.server import ServerSettings, serve; "
+    "from serving.standin.limits import Limits; "
+    "serve(ServerSettings(Path(sys.argv[1]), rest_port=0, grpc_port=0, grace_seconds=2.0))"
+)
+
+
+@contextlib.contextmanager
+def process(models, *, files=None):
+    """A stand-in in a process of its own: (process, its REST port, its log's lines)."""
+    before = (lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))) if files else None
+    started = subprocess.Popen(
+        [sys.executable, "-c", SERVE, str(models)],
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+        preexec_fn=before,
+    )
+    watchdog = threading.Timer(120, started.kill)
+    watchdog.start()
+    lines = []
+    try:
+        assert started.stderr is not None
+        for line in started.stderr:
+            if "http://" in line:
+                break
+        rest = int(line.split("http://127.0.0.1:")[1].split()[0])
+        reading = threading.Thread(target=lambda: lines.extend(started.stderr), daemon=True)
+        reading.start()
+        yield started, rest, lines
+    finally:
+        watchdog.cancel()
+        started.kill()
+        started.wait()
+
+
+@pytest.mark.slow
+def test_it_stops_within_its_grace_period_whatever_runs(models):
+    with process(models) as (started, rest, lines):
+        connection = http.client.HTTPConnection("127.0.0.1", rest, timeout=30)
+        body = json.dumps({"signature_name": "spin", "instances": [2_000_000_000]})
+        connection.request("POST", PREDICT, body)
+        time.sleep(1.0)
+        begun = time.monotonic()
+        os.kill(started.pid, signal.SIGTERM)
+        started.wait(30)
+        assert time.monotonic() - begun < 6
+        connection.close()
+    assert not any("Traceback" in line for line in lines)
+
+
+@pytest.mark.slow
+def test_more_connections_than_files_neither_stop_it_nor_fill_its_log(models):
+    with process(models, files=256) as (_, rest, lines):
+        held = []
+        for _ in range(300):
+            with contextlib.suppress(OSError):
+                held.append(socket.create_connection(("127.0.0.1", rest), 10))
+                held[-1].sendall(b"P")
+        time.sleep(3.0)
+        for connection in held[::2]:
+            connection.close()
+        time.sleep(0.5)
+        connection = http.client.HTTPConnection("127.0.0.1", rest, timeout=10)
+        connection.request("GET", "/v1/models/swar")
+        assert connection.getresponse().status == 200
+        assert sum(map(len, lines)) < 2_000
+        for each in held:
+            each.close()
