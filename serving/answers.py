@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +13,11 @@ from serving.wire import Tensor, parse_json
 Vector = npt.NDArray[np.float32]
 
 OK: Final = "ok"
+Verdict = Literal["same", "different", "inconclusive"]
+SAME: Final = "same"
+DIFFERENT: Final = "different"
+INCONCLUSIVE: Final = "inconclusive"
+"""Too far apart for the risk that was asked for, and nearer than a looser one allows."""
 _MAX_SECONDS: Final = 120.0  # of a model that does not say
 _SAMPLE_RATES_HZ: Final = (1_000, 384_000)
 
@@ -38,9 +43,11 @@ class Decision:
     distance: float
     """Euclidean, of the embeddings."""
     probability: float
-    """Calibrated P(same speaker)."""
+    """Calibrated P(same speaker), at equal priors unless a rule has another one."""
     same_speaker: bool
-    """At the threshold that the model was calibrated to."""
+    """At the threshold that the model was calibrated to, or at that of a rule."""
+    verdict: Verdict
+    """"same", "different", or "inconclusive", which only a rule with a bound says."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +115,9 @@ def decisions(outputs: Mapping[str, Tensor], count: int) -> list[Decision]:
     if not (np.isfinite(distances).all() and np.isfinite(probabilities).all()):
         raise ValueError("a score is NaN though the recordings are ok")
     return [
-        Decision(float(distance), float(probability), bool(together))
+        Decision(
+            float(distance), float(probability), bool(together), SAME if together else DIFFERENT
+        )
         for distance, probability, together in zip(distances, probabilities, same, strict=True)
     ]
 

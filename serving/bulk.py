@@ -6,7 +6,7 @@ later pairs need.
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -17,6 +17,7 @@ from components.errors import SwarError
 from components.pcm16 import pack_wav, to_pcm16
 from serving.answers import OK, Decision, Description, Embedding
 from serving.client import FILES_PER_REQUEST, Client
+from serving.decisions import DecisionRule
 from serving.recordings import SECONDS_MORE, printable
 
 if TYPE_CHECKING:  # their libraries take half a second to import
@@ -89,8 +90,8 @@ def read_pair_list(source: Path) -> list[Pair]:
     return pairs
 
 
-def verify_pairs(client: Client, pairs: Sequence[Pair]) -> Iterator[Comparison]:
-    """A comparison of each pair, in order; each file is decoded and embedded once.
+def verify_pairs(client: Client, pairs: Sequence[Pair], rule: DecisionRule) -> Iterator[Comparison]:
+    """A comparison of each pair by a rule, in order; each file is decoded and embedded once.
 
     Raises:
         SwarError: as the client's methods, or another model answers than at first.
@@ -103,7 +104,9 @@ def verify_pairs(client: Client, pairs: Sequence[Pair]) -> Iterator[Comparison]:
         files = [path for pair in block for path in pair]
         new = [path for path in dict.fromkeys(files) if path not in known]
         known.update(zip(new, _embed_files(client, description, new), strict=True))
-        yield from _compared(client, block, known, description.model_digest)
+        for compared in _compared(client, block, known, description.model_digest):
+            decided = compared.decision
+            yield compared if decided is None else replace(compared, decision=rule.apply(decided))
         for path in files:
             uses[path] -= 1
             if not uses[path]:
@@ -111,9 +114,14 @@ def verify_pairs(client: Client, pairs: Sequence[Pair]) -> Iterator[Comparison]:
 
 
 def identify_each(
-    client: Client, gallery: "Gallery", recordings: Sequence[Path], *, top: int
+    client: Client,
+    gallery: "Gallery",
+    recordings: Sequence[Path],
+    *,
+    top: int,
+    rule: DecisionRule,
 ) -> Iterator[Answer]:
-    """An answer for each recording, in order.
+    """An answer for each recording by a rule, in order.
 
     Raises:
         SwarError: as the client's and the gallery's methods, or another model answers than at
@@ -126,7 +134,7 @@ def identify_each(
     for recording, embedding in zip(recordings, embeddings, strict=True):
         identification = None
         if embedding.status == OK:
-            identification = identify_embedding(client, gallery, embedding, top=top)
+            identification = identify_embedding(client, gallery, embedding, top=top, rule=rule)
         yield Answer(printable(recording), embedding.status, identification, embedding.model_digest)
 
 

@@ -20,6 +20,7 @@ from components.errors import SwarError
 from serving import answers, defaults
 from serving.answers import OK, Decision, Description, Embedding
 from serving.credentials import Credentials
+from serving.decisions import DecisionRule, decision_rule
 from serving.recordings import AudioInput, display_name, listed, to_wav
 from serving.transport import Transport, Unavailable, connect
 from serving.wire import Input, ModelSpec, Tensor, one_line
@@ -153,6 +154,18 @@ class Client:
                 f"the model at {self.url} is of an older version of swar, which does not describe "
                 f"itself: publish it again ({error})"
             ) from error
+
+    def rule(
+        self,
+        max_false_accept: float | None = None,
+        *,
+        prior: float = defaults.PRIOR,
+        comparisons: int = 1,
+    ) -> DecisionRule:
+        """A rule for verdicts of this model, see `serving.decisions.decision_rule`."""
+        return decision_rule(
+            self._known_description(), max_false_accept, prior=prior, comparisons=comparisons
+        )
 
     def embed(self, recordings: Sequence[AudioInput]) -> list[Embedding]:
         """An embedding of each recording; one that is not usable has its status and NaNs.

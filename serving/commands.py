@@ -9,7 +9,7 @@ import inspect
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
@@ -20,11 +20,13 @@ from serving.credentials import Credentials
 
 if TYPE_CHECKING:
     from serving.client import Client
+    from serving.decisions import DecisionRule
     from serving.gallery import Gallery
     from serving.web.login import Login
 
 # Exit statuses; 0 is yes, or that all of many were answered, 2 an error.
-DIFFERENT, UNKNOWN, UNUSABLE = 1, 1, 1
+UNUSABLE: Final = 1
+_STATUS_OF_VERDICT: Final = {"same": 0, "different": 1, "inconclusive": 4}
 
 app = typer.Typer()
 
@@ -66,6 +68,21 @@ KeyOption = Annotated[
 ]
 TokenFileOption = Annotated[
     Path | None, typer.Option("--token-file", metavar="FILE", help="Holds a bearer token for it.")
+]
+MaxFalseAcceptOption = Annotated[
+    float | None,
+    typer.Option(
+        "--max-false-accept",
+        metavar="SHARE",
+        help="Of comparisons, or queries, of other people that are accepted at most, such as 0.01; "
+        "what a looser risk would accept is inconclusive. [the model's own threshold]",
+    ),
+]
+PriorOption = Annotated[
+    float,
+    typer.Option(
+        "--prior", metavar="P", help="Of the same speaker, which the probability takes for granted."
+    ),
 ]
 GalleryOption = Annotated[
     str, typer.Option("--gallery", help="Folder or object storage URI of the enrolled speakers.")
@@ -371,17 +388,21 @@ def verify_command(
             help="Many pairs instead: two paths a line, relative to the list, a tab between them.",
         ),
     ] = None,
+    max_false_accept: MaxFalseAcceptOption = None,
+    prior: PriorOption = defaults.PRIOR,
     gallery: GalleryOption = defaults.GALLERY,
     as_json: JsonOption = False,
 ) -> None:
-    """Tell whether one person speaks in both. Exit status: 0 same, 1 different, 2 error.
+    """Tell whether one person speaks in both.
+
+    Exit status: 0 same, 1 different, 4 inconclusive, 2 error.
 
     Of many pairs: 0 all compared, 1 some recordings are not usable, 2 error.
     """
     if pairs is not None:
         if any(each is not None for each in (file_a, file_b, speaker)):
             raise typer.BadParameter("give two recordings, one and --speaker NAME, or --pairs LIST")
-        _verify_pairs(pairs, connection, as_json=as_json)
+        _verify_pairs(pairs, connection, max_false_accept, prior, as_json=as_json)
         return
     if file_a is None or (file_b is None) == (speaker is None):
         raise typer.BadParameter("give a second recording or --speaker NAME, one of them")
@@ -389,6 +410,7 @@ def verify_command(
     from serving import display
 
     with connection as client:
+        rule = client.rule(max_false_accept, prior=prior)
         if file_b is not None:
             decision = client.verify(file_a, file_b)
         else:
@@ -398,18 +420,26 @@ def verify_command(
 
             assert speaker is not None  # checked above
             decision = recognition.verify_speaker(client, Gallery(gallery), file_a, speaker)
-    display.decision(decision, as_json=as_json)
-    if not decision.same_speaker:
-        raise typer.Exit(DIFFERENT)
+    decision = rule.apply(decision)
+    display.decision(decision, rule, as_json=as_json)
+    raise typer.Exit(_STATUS_OF_VERDICT[decision.verdict])
 
 
-def _verify_pairs(pairs: Path, connection: Connection, *, as_json: bool) -> None:
+def _verify_pairs(
+    pairs: Path,
+    connection: Connection,
+    max_false_accept: float | None,
+    prior: float,
+    *,
+    as_json: bool,
+) -> None:
     from serving import bulk, display
 
     parsed = bulk.read_pair_list(pairs)
     all_usable = True
     with connection as client:
-        for compared in bulk.verify_pairs(client, parsed):
+        rule = client.rule(max_false_accept, prior=prior)
+        for compared in bulk.verify_pairs(client, parsed, rule):
             display.comparison(compared, as_json=as_json)
             all_usable = all_usable and compared.decision is not None
     if not all_usable:
@@ -422,10 +452,14 @@ def identify_command(
     connection: Connection,
     files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Recordings.")],
     top: Annotated[int, typer.Option(help="How many of the nearest to show.", min=1)] = 5,
+    max_false_accept: MaxFalseAcceptOption = None,
+    prior: PriorOption = defaults.PRIOR,
     gallery: GalleryOption = defaults.GALLERY,
     as_json: JsonOption = False,
 ) -> None:
-    """Tell who speaks, or "unknown". Exit status: 0 known, 1 unknown, 2 error.
+    """Tell who speaks, or "unknown".
+
+    Exit status: 0 known, 1 unknown, 4 inconclusive, 2 error.
 
     Of several recordings: 0 all answered, 1 some are not usable, 2 error.
     """
@@ -433,32 +467,33 @@ def identify_command(
     from serving.gallery import Gallery
 
     enrolled = Gallery(gallery)
-    if len(files) > 1:
-        _identify_each(files, enrolled, top, connection, as_json=as_json)
-        return
-    _check_present(*files)
+    if len(files) == 1:
+        _check_present(*files)
     with connection as client:
-        identification = recognition.identify(client, enrolled, files[0], top=top)
-    display.identification(identification, as_json=as_json)
-    if identification.speaker is None:
-        raise typer.Exit(UNKNOWN)
+        rule = recognition.identification_rule(client, enrolled, max_false_accept, prior=prior)
+        if len(files) > 1:
+            _identify_each(files, enrolled, top, client, rule, as_json=as_json)
+            return
+        identification = recognition.identify(client, enrolled, files[0], top=top, rule=rule)
+    display.identification(identification, rule, as_json=as_json)
+    raise typer.Exit(_STATUS_OF_VERDICT[identification.verdict])
 
 
 def _identify_each(
     files: Sequence[Path],
     gallery: "Gallery",
     top: int,
-    connection: Connection,
+    client: "Client",
+    rule: "DecisionRule",
     *,
     as_json: bool,
 ) -> None:
     from serving import bulk, display
 
     all_usable = True
-    with connection as client:
-        for answered in bulk.identify_each(client, gallery, files, top=top):
-            display.answer(answered, as_json=as_json)
-            all_usable = all_usable and answered.identification is not None
+    for answered in bulk.identify_each(client, gallery, files, top=top, rule=rule):
+        display.answer(answered, as_json=as_json)
+        all_usable = all_usable and answered.identification is not None
     if not all_usable:
         raise typer.Exit(UNUSABLE)
 

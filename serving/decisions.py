@@ -2,16 +2,12 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Final, Literal
+from dataclasses import dataclass, replace
+from typing import Any
 
 from components.errors import SwarError
-from serving.answers import Description
-
-Verdict = Literal["same", "different", "inconclusive"]
-SAME: Final = "same"
-DIFFERENT: Final = "different"
-INCONCLUSIVE: Final = "inconclusive"
+from serving import defaults
+from serving.answers import DIFFERENT, INCONCLUSIVE, SAME, Decision, Description, Verdict
 
 
 @dataclass(frozen=True)
@@ -38,16 +34,35 @@ class DecisionRule:
     """Of comparisons of a speaker with himself or herself."""
     speakers: int
     """Calibration speakers, whose rates these are."""
+    max_false_accept: float | None = None
+    """The bound that was asked for; None for the model's own threshold."""
+    prior: float = defaults.PRIOR
+    """Of the same speaker, in (0, 1): what its probabilities take for granted."""
 
-    def verdict(self, distance: float) -> Verdict:
-        """On a distance that the model has scored."""
-        if distance <= self.accept_up_to:
+    def apply(self, decision: Decision) -> Decision:
+        """What the model scored, decided by this rule."""
+        verdict = self._verdict(decision)
+        return replace(
+            decision,
+            probability=posterior(decision.probability, self.prior),
+            same_speaker=verdict == SAME,
+            verdict=verdict,
+        )
+
+    def _verdict(self, decision: Decision) -> Verdict:
+        if self.max_false_accept is None:
+            return decision.verdict
+        if decision.distance <= self.accept_up_to:
             return SAME
-        return INCONCLUSIVE if distance <= self.different_beyond else DIFFERENT
+        return INCONCLUSIVE if decision.distance <= self.different_beyond else DIFFERENT
 
 
 def decision_rule(
-    description: Description, max_false_accept: float | None = None, *, comparisons: int = 1
+    description: Description,
+    max_false_accept: float | None = None,
+    *,
+    prior: float = defaults.PRIOR,
+    comparisons: int = 1,
 ) -> DecisionRule:
     """The rule for a bounded share of false accepts, or the model's own threshold.
 
@@ -58,13 +73,16 @@ def decision_rule(
         description: of the model that scores.
         max_false_accept: share in (0, 1) of queries by other speakers that are accepted at most;
             None for the model's threshold, which weighs both kinds of error alike.
+        prior: of the same speaker, in (0, 1), for the probabilities; the verdict is the bound's.
         comparisons: that one query is compared in, as many as speakers are enrolled. The best of
             many comparisons is accepted more often than a single one: as if they were independent,
             which errs on the safe side, each may accept `1 - (1 - max_false_accept) ** (1 / N)`.
 
     Raises:
-        SwarError: the share is none, or the model's calibration cannot hold it.
+        SwarError: share or prior is none, or the model's calibration cannot hold the share.
     """
+    if not 0.0 < prior < 1.0:
+        raise SwarError(f"prior is a probability between 0 and 1, not {prior:g}")
     calibration = description.card.get("calibration", {})
     speakers = int(calibration.get("speakers", 0))
     if max_false_accept is None:
@@ -87,7 +105,8 @@ def decision_rule(
         raise SwarError(_too_few(points, rate, max_false_accept, comparisons, speakers))
     point = max(holding, key=lambda each: each["threshold"])
     loosest = max(description.threshold, *(float(each["threshold"]) for each in known))
-    return _rule(float(point["threshold"]), loosest, point, speakers)
+    rule = _rule(float(point["threshold"]), loosest, point, speakers)
+    return replace(rule, max_false_accept=max_false_accept, prior=prior)
 
 
 def posterior(probability: float, prior: float) -> float:
@@ -98,12 +117,7 @@ def posterior(probability: float, prior: float) -> float:
     Args:
         probability: at equal priors, in [0, 1].
         prior: of the same speaker, in (0, 1).
-
-    Raises:
-        SwarError: the prior is none.
     """
-    if not 0.0 < prior < 1.0:
-        raise SwarError(f"prior is a probability between 0 and 1, not {prior:g}")
     same = probability * prior
     return same / (same + (1.0 - probability) * (1.0 - prior))
 

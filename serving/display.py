@@ -2,20 +2,29 @@
 
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from rich.table import Table
 from rich.text import Text
 
 from components.json_text import to_json
 from components.terminal import Console, say
-from serving.answers import OK, Decision
+from serving.answers import DIFFERENT, INCONCLUSIVE, OK, SAME, Decision
 
 if TYPE_CHECKING:  # their libraries take half a second to import
     from serving.bulk import Answer, Comparison
+    from serving.decisions import DecisionRule, ExpectedRate
     from serving.embedding_file import EmbeddedData
     from serving.gallery import Speaker
     from serving.recognition import Candidate, EnrolmentReport, Identification
+
+# Of a candidate, and of two recordings.
+_VERDICTS: Final = {
+    SAME: ("same speaker", "same speaker"),
+    DIFFERENT: ("different", "different speakers"),
+    INCONCLUSIVE: ("inconclusive", "inconclusive"),
+}
+_NOBODY: Final = {DIFFERENT: "unknown", INCONCLUSIVE: "inconclusive"}
 
 
 def enrolment(report: "EnrolmentReport", *, as_json: bool) -> None:
@@ -44,32 +53,36 @@ def enrolment(report: "EnrolmentReport", *, as_json: bool) -> None:
         _say(f"warning: {source!r} does not sound like the same speaker as the rest", "yellow")
 
 
-def decision(decided: Decision, *, as_json: bool) -> None:
-    """Whether two voices are one."""
+def decision(decided: Decision, rule: "DecisionRule", *, as_json: bool) -> None:
+    """Whether one person speaks in two recordings, and what to expect of such answers."""
     if as_json:
-        _print_json(dataclasses.asdict(decided))
-    else:
-        _say(_verdict(decided), _style(decided))
+        _print_json({**dataclasses.asdict(decided), "rule": dataclasses.asdict(rule)})
+        return
+    _say(_verdict(decided), _style(decided))
+    _say(_expectation(rule), "dim")
 
 
-def identification(identified: "Identification", *, as_json: bool) -> None:
-    """Who speaks, and the nearest speakers."""
+def identification(identified: "Identification", rule: "DecisionRule", *, as_json: bool) -> None:
+    """Who speaks, the nearest speakers, and what to expect of such answers."""
     if as_json:
         _print_json(
             {
                 "speaker": identified.speaker,
+                "verdict": identified.verdict,
                 "candidates": [_candidate_json(each) for each in identified.candidates],
+                "rule": dataclasses.asdict(rule),
             }
         )
         return
     if identified.speaker is None:
-        _say("unknown", "yellow")
+        _say(_NOBODY[identified.verdict], "yellow")
     else:
         _say(identified.speaker, "green")
     if identified.candidates:
         _print_table(
             ("speaker", "probability", "distance", ""), map(_candidate, identified.candidates)
         )
+        _say(_expectation(rule), "dim")
 
 
 def comparison(compared: "Comparison", *, as_json: bool) -> None:
@@ -106,6 +119,7 @@ def answer(answered: "Answer", *, as_json: bool) -> None:
                 "recording": name,
                 "status": answered.status,
                 "speaker": identified.speaker if identified else None,
+                "verdict": identified.verdict if identified else None,
                 "candidates": [_candidate_json(each) for each in candidates],
                 "model_digest": answered.model_digest,
             }
@@ -113,7 +127,7 @@ def answer(answered: "Answer", *, as_json: bool) -> None:
     elif identified is None:
         _say(f"{name}: not usable: {answered.status}", "yellow")
     elif identified.speaker is None:
-        _say(f"{name}: unknown", "yellow")
+        _say(f"{name}: {_NOBODY[identified.verdict]}", "yellow")
     else:
         _say(
             f"{name}: {identified.speaker} ({_figures(identified.candidates[0].decision)})", "green"
@@ -185,7 +199,7 @@ def _candidate(candidate: "Candidate") -> tuple[str, ...]:
         candidate.speaker,
         f"{decided.probability:.3f}",
         f"{decided.distance:.3f}",
-        "same speaker" if decided.same_speaker else "different",
+        _VERDICTS[decided.verdict][0],
     )
 
 
@@ -194,12 +208,35 @@ def _candidate_json(candidate: "Candidate") -> dict[str, Any]:
 
 
 def _verdict(decided: Decision) -> str:
-    verdict = "same speaker" if decided.same_speaker else "different speakers"
-    return f"{verdict} ({_figures(decided)})"
+    return f"{_VERDICTS[decided.verdict][1]} ({_figures(decided)})"
 
 
 def _style(decided: Decision) -> str:
-    return "green" if decided.same_speaker else "red"
+    return {SAME: "green", INCONCLUSIVE: "yellow", DIFFERENT: "red"}[decided.verdict]
+
+
+def _expectation(rule: "DecisionRule") -> str:
+    """What the rule did with the calibration speakers, and what the probabilities suppose."""
+    rates = [
+        f"{kind} {_rate(rate)}"
+        for kind, rate in (
+            ("false accepts", rule.false_accepts),
+            ("false rejects", rule.false_rejects),
+        )
+        if rate is not None
+    ]
+    of = f"of {_count(rule.speakers, 'calibration speaker')}"
+    measured = f"{', '.join(rates)}, {of}" if rates else "no error rates are known"
+    return f"up to distance {rule.accept_up_to:.3f}: {measured}; prior {rule.prior:g}"
+
+
+def _rate(rate: "ExpectedRate") -> str:
+    interval = "" if rate.low is None else f" ({_percent(rate.low)} to {_percent(rate.high)} %)"
+    return f"{_percent(rate.value)} %{interval}"
+
+
+def _percent(share: float | None) -> str:
+    return "?" if share is None else f"{100.0 * share:.2g}"
 
 
 def _figures(decided: Decision) -> str:

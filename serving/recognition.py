@@ -10,8 +10,10 @@ import numpy as np
 
 from components.errors import SwarError
 from components.pcm16 import pack_wav
-from serving.answers import OK, Decision, Embedding, Vector
+from serving import defaults
+from serving.answers import DIFFERENT, OK, Decision, Embedding, Vector, Verdict
 from serving.client import Client, fault
+from serving.decisions import DecisionRule
 from serving.gallery import Enrolled, Enrolment, Gallery, recording_id, speaker_name
 from serving.recordings import AudioInput, display_name, file_name, listed
 from serving.references import mean_embedding
@@ -69,7 +71,9 @@ class Identification:
     """Who speaks in a recording."""
 
     speaker: str | None
-    """The nearest enrolled speaker if the model accepts them, else None: unknown."""
+    """The nearest enrolled speaker if the rule accepts them, else None."""
+    verdict: Verdict
+    """Of the nearest: "different", an unknown speaker, where nobody is enrolled."""
     candidates: tuple[Candidate, ...]
     """Nearest first."""
 
@@ -115,26 +119,63 @@ def enroll(
 
 
 def identify(
-    client: Client, gallery: Gallery, recording: AudioInput, *, top: int = 5
+    client: Client,
+    gallery: Gallery,
+    recording: AudioInput,
+    *,
+    top: int = 5,
+    rule: DecisionRule | None = None,
 ) -> Identification:
-    """Who of the gallery speaks, with the `top` nearest; the model decides, not the ranking."""
-    return identify_embedding(client, gallery, _usable_embedding(client, recording), top=top)
+    """Who of the gallery speaks; a rule decides, not the ranking.
+
+    Args:
+        client: of the model.
+        gallery: the enrolled speakers.
+        recording: of one speaker.
+        top: how many of the nearest to tell.
+        rule: see `identification_rule`; by default the model's own threshold.
+    """
+    query = _usable_embedding(client, recording)
+    return identify_embedding(client, gallery, query, top=top, rule=rule or client.rule())
+
+
+def identification_rule(
+    client: Client,
+    gallery: Gallery,
+    max_false_accept: float | None = None,
+    *,
+    prior: float = defaults.PRIOR,
+) -> DecisionRule:
+    """A rule for queries that are compared with every enrolled speaker.
+
+    Args:
+        client: of the model.
+        gallery: the enrolled speakers: the more there are, the stricter each comparison.
+        max_false_accept: share of queries by unknown speakers that get a name at most; None for
+            the model's own threshold, whatever the gallery's size.
+        prior: of the same speaker in one comparison, for the probabilities.
+
+    Raises:
+        SwarError: the model's calibration cannot hold that share among so many speakers.
+    """
+    comparisons = 1 if max_false_accept is None else len(gallery.speakers())
+    return client.rule(max_false_accept, prior=prior, comparisons=comparisons)
 
 
 def identify_embedding(
-    client: Client, gallery: Gallery, query: Embedding, *, top: int
+    client: Client, gallery: Gallery, query: Embedding, *, top: int, rule: DecisionRule
 ) -> Identification:
     """As `identify`, of the embedding of a recording whose status is ok."""
     neighbours = gallery.nearest(query.vector, query.model_digest, max(top, _SCORED))
     if not neighbours:
-        return Identification(None, ())
+        return Identification(None, DIFFERENT, ())
     references = np.stack([neighbour.reference for neighbour in neighbours])
     decisions = client.score(np.broadcast_to(query.vector, references.shape), references)
     # The gallery ranks by Euclidean distance, which a model may normalise.
     candidates = tuple(
         sorted(
             (
-                Candidate(neighbour.speaker, decision)
+                Candidate(neighbour.speaker, rule.apply(decision))
                 for neighbour, decision in zip(neighbours, decisions, strict=True)
             ),
             key=lambda candidate: candidate.decision.distance,
@@ -142,7 +183,7 @@ def identify_embedding(
     )
     nearest = candidates[0]
     speaker = nearest.speaker if nearest.decision.same_speaker else None
-    return Identification(speaker, candidates[:top])
+    return Identification(speaker, nearest.decision.verdict, candidates[:top])
 
 
 def verify_speaker(client: Client, gallery: Gallery, recording: AudioInput, name: str) -> Decision:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from components.errors import SwarError
-from serving.answers import Description
+from serving.answers import Decision, Description
 from serving.decisions import ExpectedRate, decision_rule, posterior
 
 
@@ -33,9 +33,26 @@ def described(calibration=None, threshold=1.0):
     return Description(16_000, 256, threshold, "digest", card, max_seconds=60.0)
 
 
+def decided(distance):
+    same = distance <= 1.0
+    return Decision(distance, 0.6 if same else 0.4, same, "same" if same else "different")
+
+
+def verdict(rule, distance):
+    return rule.apply(decided(distance)).verdict
+
+
+def test_a_rule_moves_the_probability_to_its_prior_and_the_decision_to_its_threshold():
+    strict = decision_rule(described(), 0.01, prior=0.01).apply(decided(0.95))
+    assert (strict.same_speaker, strict.verdict) == (False, "inconclusive")
+    assert strict.probability == pytest.approx(posterior(0.6, 0.01))
+    own = decision_rule(described()).apply(decided(0.95))
+    assert own == decided(0.95)
+
+
 def test_without_a_bound_the_models_own_threshold_decides_and_nothing_is_inconclusive():
     rule = decision_rule(described())
-    assert [rule.verdict(distance) for distance in (0.99, 1.0, 1.01)] == ["same"] * 2 + [
+    assert [verdict(rule, distance) for distance in (0.99, 1.0, 1.01)] == ["same"] * 2 + [
         "different"
     ]
     assert rule.false_accepts == ExpectedRate(0.02, 0.01, 0.04)
@@ -45,7 +62,7 @@ def test_without_a_bound_the_models_own_threshold_decides_and_nothing_is_inconcl
 
 def test_a_bound_takes_its_operating_point_and_what_a_looser_one_allows_is_inconclusive():
     rule = decision_rule(described(), 0.01)
-    verdicts = [rule.verdict(distance) for distance in (0.9, 0.91, 1.1, 1.11)]
+    verdicts = [verdict(rule, distance) for distance in (0.9, 0.91, 1.1, 1.11)]
     assert verdicts == ["same", "inconclusive", "inconclusive", "different"]
     assert rule.false_accepts == ExpectedRate(0.01, 0.005, 0.02)
     assert rule.false_rejects == ExpectedRate(0.1, None, None)
@@ -89,7 +106,7 @@ def test_a_bound_that_is_no_share_is_refused(share):
     with pytest.raises(SwarError, match="max-false-accept is a share between 0 and 1"):
         decision_rule(described(), share)
     with pytest.raises(SwarError, match="prior is a probability between 0 and 1"):
-        posterior(0.5, share)
+        decision_rule(described(), prior=share)
 
 
 @given(st.floats(0.0, 1.0), st.floats(0.001, 0.999))

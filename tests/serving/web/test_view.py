@@ -10,15 +10,15 @@ import pytest
 import soundfile
 from PIL import Image
 
-from serving.answers import Decision
+from serving.answers import Decision, Verdict
 from serving.gallery import Speaker
 from serving.recognition import Candidate, EnrolmentReport, Identification, Part
 from serving.web import view
 from serving.web.spectrogram import spectrogram_png
 
 RATE_HZ = 16_000
-SAME = Decision(distance=0.31, probability=0.973, same_speaker=True)
-DIFFERENT = Decision(distance=1.24, probability=0.02, same_speaker=False)
+SAME = Decision(distance=0.31, probability=0.973, same_speaker=True, verdict="same")
+DIFFERENT = Decision(distance=1.24, probability=0.02, same_speaker=False, verdict="different")
 
 
 def tone(hertz, seconds):
@@ -100,7 +100,8 @@ def test_no_probability_claims_certainty(probability, text):
 
 
 def identification(speaker, *candidates):
-    return Identification(speaker, tuple(Candidate(*each) for each in candidates))
+    verdict: Verdict = "different" if speaker is None else "same"
+    return Identification(speaker, verdict, tuple(Candidate(*each) for each in candidates))
 
 
 def test_identification_names_the_best_or_says_unknown():
