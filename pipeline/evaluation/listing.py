@@ -12,18 +12,17 @@ from components.model_files import model_folder
 from components.published_model import PublishedModel
 from components.recordings.sources import Listing, Recording
 from components.verification.error_rates import NONTARGET, TARGET
-from components.verification.scoring import score
-from components.verification.trials import ChosenTrials, ListedTrial, parse_trial_list
-from components.verification.utterances import Cut, Unused
+from components.verification.judge import Judgement, JudgeSettings
+from components.verification.trials import ChosenTrials, ListedTrial, compare, parse_trial_list
+from components.verification.utterances import Cut, Unused, embed
 from pipeline.evaluation.scoring import (
-    EvaluationSettings,
     ScoredEvaluation,
     SetScores,
     conclude,
-    embed,
     list_sets,
     name_sets,
     sets_trained_on,
+    shown,
 )
 from pipeline.evaluation.speech import whole_file
 
@@ -31,7 +30,7 @@ FILES_AT_ONCE = 32
 
 
 def evaluate_list(
-    model: str | Path, data: str, trial_list: Path, settings: EvaluationSettings, console: Console
+    model: str | Path, data: str, trial_list: Path, settings: JudgeSettings, console: Console
 ) -> ScoredEvaluation:
     """Compares whole files as a list in VoxCeleb's text format says.
 
@@ -63,28 +62,25 @@ def evaluate_list(
     batches = [
         wanted[start : start + FILES_AT_ONCE] for start in range(0, len(wanted), FILES_AT_ONCE)
     ]
-    embedded = embed(
-        (_decoded(name, batch, served.sample_rate, rejected) for batch in batches),
-        served,
-        console,
-        title=f"{name}: files, {FILES_AT_ONCE} at a time",
-        total=len(batches),
-    )
+    groups = (_decoded(name, batch, served.sample_rate, rejected) for batch in batches)
+    with shown(console, f"{name}: files, {FILES_AT_ONCE} at a time", len(batches)) as track:
+        embedded = embed(track(groups), served)
     chosen = _with_scores(listed, list(embedded.utterances["recording"]))
-    trials, selection = score(
-        embedded,
+    trials, selection = compare(
+        embedded.utterances,
+        embedded.embeddings,
         chosen,
-        served,
+        served.score,
         set_name=name,
         duration_seconds=float("nan"),
         utterances_possible=len(recordings),
     )
-    scores = SetScores([trials], [selection], [], [], [], rejected, embedded.unusable)
+    judgement = Judgement(trials, [selection], [], [], [], embedded)
     return conclude(
         served,
         sets,
         settings,
-        [scores],
+        [SetScores(judgement, rejected)],
         trial_list=str(trial_list.absolute()),
         trained_on=sets_trained_on(listings, served),
     )
