@@ -138,6 +138,10 @@ def evaluate_command(
     output: Annotated[
         Path | None, typer.Option(help="New or empty folder for every score and figure.")
     ] = None,
+    report: Annotated[
+        Path | None,
+        typer.Option(help="New or empty folder for a page about it, or a new FILE.html."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
 ) -> None:
     """Measure a published model on other recordings: error rates with intervals, by slice."""
@@ -152,6 +156,7 @@ def evaluate_command(
         only_unseen=split is Split.UNSEEN,
         follow_links=follow_links,
         output=output,
+        report=report,
         as_json=as_json,
     )
 

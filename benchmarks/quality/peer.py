@@ -26,14 +26,22 @@ from components.model_files import model_folder
 from components.published_model import PublishedModel
 from components.recordings.sources import Listing
 from components.verification.error_rates import DistinctDistances, equal_error_rate
+from components.verification.judge import JudgeSettings
 from components.verification.robustness import score_conditions, under_conditions
 from components.verification.trials import Embeddings, choose_trials, trial_table
-from components.verification.utterances import OK, Cut, EmbeddedUtterances, Model, embed
+from components.verification.utterances import (
+    OK,
+    Cut,
+    EmbeddedUtterances,
+    Model,
+    UtterancePlan,
+    embed,
+)
 from pipeline.evaluation.folders import front_end
-from pipeline.evaluation.scoring import EvaluationSettings, list_sets, name_sets
+from pipeline.evaluation.scoring import list_sets, name_sets
 from pipeline.evaluation.speech import Cutter
 
-SETTINGS = EvaluationSettings()
+SETTINGS = JudgeSettings()
 KEYS = ["condition", "changed_sides", "utterance_a", "utterance_b"]
 
 
@@ -150,13 +158,20 @@ def _sounds(
     """The utterances, speaker by speaker, and their duration in seconds."""
     speech, window = front_end(served)
     samples = max(window, round(SETTINGS.condition_seconds * speech.sample_rate))
-    cutter = Cutter(name, speech, [samples], per_speaker=utterances_per_speaker, seed=SETTINGS.seed)
+    plan = UtterancePlan(
+        name,
+        [samples],
+        speech.sample_rate,
+        per_speaker=utterances_per_speaker,
+        seed=SETTINGS.seed,
+        condition_samples=samples,
+    )
+    cutter = Cutter(plan, speech)
     seconds = samples / speech.sample_rate
     groups = [
         under_conditions(
             cutter.cut([each for each in listing.recordings if each.speaker == speaker]),
             conditions,
-            seconds,
             SETTINGS.seed,
         )
         for speaker in dict.fromkeys(each.speaker for each in listing.recordings)
@@ -165,15 +180,11 @@ def _sounds(
 
 
 def _clean(embedded: EmbeddedUtterances) -> EmbeddedUtterances:
-    rows = (embedded.utterances["condition"] == CLEAN).to_numpy()
-    return EmbeddedUtterances(embedded.utterances[rows], embedded.embeddings[rows], [])
+    return embedded.where(embedded.utterances["condition"] == CLEAN)
 
 
 def _only(embedded: EmbeddedUtterances, names: set[str]) -> EmbeddedUtterances:
-    rows = embedded.utterances["utterance"].isin(names).to_numpy()
-    return EmbeddedUtterances(
-        embedded.utterances[rows], embedded.embeddings[rows], embedded.unusable
-    )
+    return embedded.where(embedded.utterances["utterance"].isin(names))
 
 
 def _eer(label: pd.Series, distance: pd.Series) -> float:
@@ -205,7 +216,7 @@ def main() -> None:
         conditions = choose_conditions(arguments.condition)
         peer = Resemblyzer()
         version = model_folder(arguments.model)
-        listings = list_sets(name_sets(arguments.data), version)
+        listings = list_sets(name_sets(arguments.data), version, follow_links=False)
         served = PublishedModel(version)
         rows = [
             row

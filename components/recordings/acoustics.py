@@ -1,4 +1,4 @@
-"""How a recording's speech sounds, in a few numbers: what drift is told by."""
+"""How a recording's speech sounds, in a few numbers: what drift is measured by."""
 
 from dataclasses import dataclass
 from typing import Final

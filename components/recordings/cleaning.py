@@ -184,7 +184,7 @@ class Cleaner:
         return cleaned
 
     def _check_speech(self, cleaned: CleanedRecording, seconds: float) -> None:
-        """Raises UnusableRecording unless there is enough speech, and somebody's."""
+        """Raises UnusableRecording unless there is enough speech, and it is a person's."""
         speech_seconds = cleaned.speech_samples / self._rate
         if not speech_seconds:
             raise UnusableRecording(

@@ -57,7 +57,7 @@ class Listing:
     """Those that were listed, the newest last; none where the input is no pattern."""
 
 
-# Whose it is, where it is somebody's, and what was found.
+# The speaker whose it is, if any, and what was found.
 Found = tuple[str | None, Recording | Reject]
 
 
@@ -81,11 +81,11 @@ def data_digest(listing: Listing) -> str:
 
 
 class NoSpeakerError(SwarError):
-    """An input without anybody in it."""
+    """An input without a speaker."""
 
 
 def no_speaker(data: str) -> NoSpeakerError:
-    """What is told of an input without anybody in it."""
+    """The error of an input without a speaker."""
     return NoSpeakerError(
         f"{data!r} holds no speaker's folder: lay it out as <speaker>/<recording>"
     )
@@ -99,9 +99,9 @@ class _FileSegment(NamedTuple):
 
 
 def check_cuts(recordings: Iterable[Recording]) -> None:
-    """Refuses cuts of a file that share a part of it, whoever speaks: it could lie in two splits.
+    """Refuses cuts of a file that share a part of it: it could lie in two splits.
 
-    The same segment twice is left to whoever hears it: a duplicate, or audio of two speakers.
+    The same segment twice is found by its speech later: a duplicate, or audio of two speakers.
 
     Raises:
         SwarError: two cuts overlap.

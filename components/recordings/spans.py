@@ -189,7 +189,7 @@ def _beside(pattern: SpanPattern, matched: Sequence[str]) -> Iterator[Reject]:
     """What lies in the local folders on the way to what the wildcards match, and is none of it.
 
     A manifest says itself what is used. What does not start as the pattern's names do is
-    somebody else's: `/srv/calls-{SPAN}` tells nothing of the rest of `/srv`.
+    not of the pattern: `/srv/calls-{SPAN}` says nothing of the rest of `/srv`.
     """
     is_remote = FileSystems.get_scheme(pattern.pattern) is not None
     if is_remote or tables.is_manifest_name(pattern.pattern):
@@ -231,11 +231,11 @@ def _with_genders(found: list[Found], table: str) -> list[Found]:
                 f"the gender of {item.speaker!r} is {known[name]}, and {item.gender} in "
                 f"{item.recording!r}: correct one {SPEAKERS_FILE}"
             )
-    told: list[Found] = [
+    items: list[Found] = [
         (speaker, replace(item, gender=tables.gender_of(item.speaker, known)))
         if isinstance(item, Recording)
         else (speaker, item)
         for speaker, item in found
     ]
     speakers = {speaker for speaker, _ in found if speaker is not None}
-    return told + [(None, reject) for reject in tables.absent_speakers(genders, speakers)]
+    return items + [(None, reject) for reject in tables.absent_speakers(genders, speakers)]

@@ -22,7 +22,7 @@ class Piece:
 
 
 def unseen_speakers(speakers: Collection[str], settings: SpeechSettings) -> frozenset[str]:
-    """The speakers that training never hears: those whose keyed hashes come first.
+    """The speakers that are held out of training: those whose keyed hashes come first.
 
     A new speaker moves at most one other speaker across the border.
 
@@ -45,7 +45,7 @@ def held_out_speakers(
 
     Of the rest, ordered by how much speech they have and cut into as many groups of neighbours
     as there are to be speakers for `calibration`, the one whose keyed hash comes first in each
-    group is taken: whoever has much speech is among them as often as among the others. Of
+    group is taken: speakers with much speech are among them as often as among the others. Of
     either split at least two are taken, since one alone makes no trial of two people, and two
     are left to train on.
 

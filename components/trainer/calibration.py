@@ -13,9 +13,9 @@ from components.verification.error_rates import NONTARGET, TARGET
 
 # Hardly any regularisation: just enough for a finite slope where the classes do not overlap.
 INVERSE_REGULARISATION: Final = 100.0
-# Whoever asks has a few seconds of speech or half a minute: the more windows are averaged, the
-# nearer is a speaker to herself, and one threshold has to do for all. Single windows, the hardest
-# and the rarest to be asked about, would draw it towards accepting everybody's longer utterances.
+# A recording to verify has a few seconds of speech or half a minute: the more windows are averaged,
+# the nearer is a speaker to herself, and one threshold has to do for all. Single windows, the
+# hardest and the rarest to verify, would draw it towards accepting all longer utterances.
 WINDOWS_OF_UTTERANCE: Final = (2, 4)
 
 
@@ -116,7 +116,7 @@ def _alike(first: Indices, second: Indices, same: npt.NDArray[np.bool_]) -> npt.
     """Weights of trials, so that within a class all pairs of speakers count alike. All [N].
 
     Trials grow with the square of the speech: one speaker with much of it, who may be an unusual
-    one, would set the threshold for everybody.
+    one, would set the threshold for all.
     """
     speakers = 1 + max(first.max(initial=0), second.max(initial=0))
     pair = np.ravel_multi_index(np.sort([first, second], axis=0), (speakers, speakers))

@@ -2,15 +2,18 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from components import features
+from components.conditions import CLEAN
 from components.json_text import without_nan
 from components.trainer.calibration import Calibration
-from components.trainer.utterances import EmbeddedWindows
+from components.trainer.utterances import EmbeddedWindows, Utterances
 from components.verification.error_rates import (
     CLLR,
     EER,
@@ -21,7 +24,7 @@ from components.verification.error_rates import (
 )
 from components.verification.operating_points import operating_points, to_card
 from components.verification.slices import estimate_metrics
-from components.verification.trials import choose_trials
+from components.verification.trials import UNKNOWN, Embeddings, choose_trials, compare
 
 EXPECTED_RATES: Final = (EER, CLLR, FALSE_ACCEPT_RATE, FALSE_REJECT_RATE)
 ALL_NONTARGETS: Final = "strangers"
@@ -60,51 +63,78 @@ def calibration_report(
         nontarget trials, whatever the length of their utterances.
     """
     near = embedded.near_speakers(nearest_fraction)
+    number = {name: place for place, name in enumerate(embedded.speakers)}
     rows: dict[str, list[dict[str, Any]]] = {ALL_NONTARGETS: [], NEAREST_NONTARGETS: []}
-    tables = [_trials(embedded, calibration, count, seed) for count in window_counts]
-    for count, trials in zip(window_counts, tables, strict=True):
-        compared = near[trials["speaker_a"], trials["speaker_b"]]
-        for kind, part in ((ALL_NONTARGETS, trials), (NEAREST_NONTARGETS, trials[compared])):
-            rows[kind].append({"seconds": count * embedded.window_seconds, **_rates(part, seed)})
+    tables = []
+    for count in window_counts:
+        seconds = count * embedded.window_seconds
+        utterances = embedded.utterances(count, seconds)
+        table = _table(embedded, utterances, seconds)
+        trials, _ = compare(
+            table,
+            # Not the embeddings: what normalises distances is computed once for an utterance.
+            np.arange(len(table), dtype=np.float32)[:, np.newaxis],
+            choose_trials(table, MAX_TRIALS_PER_CLASS, seed),
+            partial(_score, embedded, calibration, utterances),
+            set_name=features.CALIBRATION,
+            duration_seconds=seconds,
+            utterances_possible=len(table),
+        )
+        tables.append(trials)
+        first, second = (trials[f"speaker_{side}"].map(number) for side in features.SIDES)
+        is_near = near[first.to_numpy(int), second.to_numpy(int)]
+        for kind, part in ((ALL_NONTARGETS, trials), (NEAREST_NONTARGETS, trials[is_near])):
+            rows[kind].append({"seconds": seconds, **_rates(part, seed)})
     points = operating_points(pd.concat(tables), resamples=RESAMPLES, seed=seed)
     return {"speakers": len(near), **rows, OPERATING_POINTS: list(map(to_card, points))}
 
 
-def _trials(
-    embedded: EmbeddedWindows, calibration: Calibration, count: int, seed: int
-) -> pd.DataFrame:
-    """Scored, of utterances of so many windows that follow each other."""
-    utterances = embedded.utterances(count, count * embedded.window_seconds)
-    speaker = utterances.speaker
-    chosen = choose_trials(
-        pd.DataFrame(
-            {
-                "speaker": speaker.astype(str),
-                "recording": [name.decode() for name in utterances.recording],
-            }
-        ),
-        MAX_TRIALS_PER_CLASS,
-        seed,
-    )
-    distance = embedded.distances(utterances, chosen.first, chosen.second)
-    probability = calibration.probability(distance).astype(np.float32)
-    return pd.DataFrame(
+def _table(embedded: EmbeddedWindows, utterances: Utterances, seconds: float) -> pd.DataFrame:
+    """Of utterances of windows that follow each other; what a pair does not tell is unknown."""
+    recording = [name.decode() for name in utterances.recording]
+    table = pd.DataFrame(
         {
-            "speaker_a": speaker[chosen.first],
-            "speaker_b": speaker[chosen.second],
-            "label": chosen.label,
-            "distance": distance,
-            "probability": probability,
-            "same_speaker": probability >= 0.5,
+            "utterance": [
+                f"{name}#{start:.3f}-{end:.3f}"
+                for name, start, end in zip(
+                    recording, utterances.start_seconds, utterances.end_seconds, strict=True
+                )
+            ],
+            "speaker": np.array(embedded.speakers, object)[utterances.speaker],
+            "recording": recording,
+            "start_seconds": utterances.start_seconds,
         }
     )
+    return table.assign(
+        set=features.CALIBRATION,
+        duration_seconds=seconds,
+        speech_seconds=seconds,
+        session=None,
+        gender=UNKNOWN,
+        channel=UNKNOWN,
+        condition=CLEAN,
+    )
+
+
+def _score(
+    embedded: EmbeddedWindows,
+    calibration: Calibration,
+    utterances: Utterances,
+    one: Embeddings,
+    other: Embeddings,
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
+    """Distance, probability and decision of N pairs of utterances, by their rows [N, 1]."""
+    first, second = (rows[:, 0].astype(np.int64) for rows in (one, other))
+    distance = embedded.distances(utterances, first, second)
+    probability = calibration.probability(distance).astype(np.float32)
+    return distance, probability, probability >= 0.5
 
 
 def _rates(trials: pd.DataFrame, seed: int) -> Mapping[str, Any]:
     label: npt.NDArray[np.int64] = trials["label"].to_numpy()
-    figures = estimate_metrics(trials, resamples=RESAMPLES, seed=seed)
+    metrics = estimate_metrics(trials, resamples=RESAMPLES, seed=seed)
     return {
         "similar": int(np.sum(label == TARGET)),
         "dissimilar": int(np.sum(label == NONTARGET)),
-        **{name: without_nan(asdict(figures[name])) for name in EXPECTED_RATES},
+        **{name: without_nan(asdict(metrics[name])) for name in EXPECTED_RATES},
     }

@@ -45,6 +45,12 @@ class EmbeddedWindows:
     unit_norm: bool
     normalisation: CohortNormalisation | None = None
 
+    @property
+    def speakers(self) -> list[str]:
+        """Their names, in the order of their numbers."""
+        names: list[bytes] = np.unique(self.windows.speaker).tolist()
+        return [name.decode() for name in names]
+
     def utterances(self, count: int, every_seconds: float) -> Utterances:
         """Of `count` windows of a recording each, which do not overlap.
 

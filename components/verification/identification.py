@@ -125,7 +125,7 @@ def identify_each(
 
 
 def _roles(pieces: pd.DataFrame, queries: pd.DataFrame, enrolled_pieces: int) -> _Roles:
-    enrolment, asked = [], []
+    enrolment, queried = [], []
     queries_of = dict(iter(queries.groupby("speaker")))
     for speaker, own in pieces.groupby("speaker"):
         enrolled = own.iloc[:enrolled_pieces]
@@ -134,11 +134,11 @@ def _roles(pieces: pd.DataFrame, queries: pd.DataFrame, enrolled_pieces: int) ->
         rest = _behind(enrolled, queries_of[speaker])
         if not rest.empty:
             enrolment.append(enrolled.index.to_numpy())
-            asked.append(rest.index.to_numpy())
+            queried.append(rest.index.to_numpy())
     return _Roles(
         enrolment,
-        np.concatenate([np.zeros(0, np.int64), *asked]),
-        np.repeat(np.arange(len(asked)), [len(rows) for rows in asked]),
+        np.concatenate([np.zeros(0, np.int64), *queried]),
+        np.repeat(np.arange(len(queried)), [len(rows) for rows in queried]),
     )
 
 

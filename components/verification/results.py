@@ -12,32 +12,11 @@ from components.json_text import to_json
 from components.verification.identification import Identification
 from components.verification.robustness import ConditionMetrics, NonSpeechMetrics
 from components.verification.slices import SliceMetrics
+from components.verification.trials import Selection
 from components.verification.utterances import Unused
 
 SCORES_FILE: Final = "scores.parquet"
 METRICS_FILE: Final = "metrics.json"
-
-
-@dataclass(frozen=True)
-class Selection:
-    """Which trials of one set and duration were scored."""
-
-    set: str
-    duration_seconds: float
-    """Of speech on each side; NaN where whole files are compared."""
-    speakers: int
-    utterances: int
-    utterances_possible: int
-    """Without the bound for each speaker."""
-    similar: int
-    similar_possible: int
-    similar_within_recording: int
-    """Same-speaker trials of two utterances of one recording, which are easier."""
-    dissimilar: int
-    dissimilar_possible: int
-    least_heard_seconds: float
-    """Of speech, by the model, in the utterance with the least."""
-    most_heard_seconds: float
 
 
 @dataclass(frozen=True)

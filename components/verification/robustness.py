@@ -1,4 +1,4 @@
-"""What a model makes of speech under conditions, and of sounds in which nobody speaks."""
+"""What a model makes of speech under conditions, and of sounds without speech."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -39,10 +39,8 @@ class ConditionTrials(NamedTuple):
     """See `trial_table`."""
 
 
-def under_conditions(
-    cuts: Sequence[Cut], names: Sequence[str], duration_seconds: float, seed: int
-) -> list[Cut]:
-    """Every utterance at PEAK, and those of one duration also under each condition.
+def under_conditions(cuts: Sequence[Cut], names: Sequence[str], seed: int) -> list[Cut]:
+    """Every utterance at PEAK, and those that are to be also under each condition.
 
     What a condition draws depends on the seed, its name and the utterance's. Nothing is
     normalised behind it; what exceeds full scale is scaled down to it.
@@ -50,14 +48,13 @@ def under_conditions(
     Args:
         cuts: clean utterances.
         names: of conditions.
-        duration_seconds: of the utterances that are put under them.
         seed: of what is drawn.
     """
     found = [cut._replace(pcm16=to_pcm16(_at_half_scale(cut.pcm16))) for cut in cuts]
     for name in names:
         for cut in cuts:
             utterance = cut.utterance
-            if utterance.duration_seconds != duration_seconds:
+            if not cut.under_conditions:
                 continue
             samples = CONDITIONS[name](
                 _at_half_scale(cut.pcm16),
@@ -145,7 +142,7 @@ class ConditionMetrics:
     condition: str
     """A name in CONDITIONS, or "clean"."""
     changed_sides: str
-    """"one": enrolled clean and asked under the condition; "both"; or "clean"."""
+    """"one": enrolled clean and verified under the condition; "both"; or "clean"."""
     utterances: int
     """That the model was given under the condition."""
     refused: int

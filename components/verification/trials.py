@@ -13,6 +13,7 @@ Utterances are a table with the columns UTTERANCE_COLUMNS; a table of trials has
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -40,7 +41,7 @@ SIDE_COLUMNS: Final = (
     "gender",  # "female", "male" or "unknown"
     "channel",  # one of channels.CHANNELS
     "start_seconds",  # float, in the recording's speech without its silence
-    "speech_seconds",  # float, what the model heard
+    "speech_seconds",  # float, what the model found in it
 )
 UTTERANCE_COLUMNS: Final = (*SHARED_COLUMNS, *SIDE_COLUMNS, "condition")
 SLICED_BY: Final = ("gender_pair", "channel_pair")
@@ -136,6 +137,28 @@ class _Ranges:
         return first, self._starts[first] + rank - self._pairs_before[first]
 
 
+@dataclass(frozen=True)
+class Selection:
+    """Which trials of one set and duration were scored."""
+
+    set: str
+    duration_seconds: float
+    """Of speech on each side; NaN where whole files are compared."""
+    speakers: int
+    utterances: int
+    utterances_possible: int
+    """Without the bound for each speaker."""
+    similar: int
+    similar_possible: int
+    similar_within_recording: int
+    """Same-speaker trials of two utterances of one recording, which are easier."""
+    dissimilar: int
+    dissimilar_possible: int
+    least_heard_seconds: float
+    """Of speech, by the model, in the utterance with the least."""
+    most_heard_seconds: float
+
+
 class ListedTrial(NamedTuple):
     """One line of a list."""
 
@@ -206,7 +229,7 @@ def trial_table(
 
     Args:
         utterances: UTTERANCE_COLUMNS, a row for each.
-        embeddings: float32 [utterances, D], finite.
+        embeddings: float32 [utterances, D], finite; whatever `score` compares.
         first, second: [N], rows of `utterances`; both of one set and duration, and if the first
             one is under a condition, both are under the same.
         label: [N], 1 same speaker, 0 different.
@@ -232,6 +255,36 @@ def trial_table(
             "changed_sides": _changed_sides(one["condition"], other["condition"]),
         }
     )
+
+
+def compare(
+    utterances: pd.DataFrame,
+    embeddings: Embeddings,
+    chosen: ChosenTrials,
+    score: Scorer,
+    *,
+    set_name: str,
+    duration_seconds: float,
+    utterances_possible: int,
+) -> tuple[pd.DataFrame, Selection]:
+    """Scores the chosen trials of one set and duration, and says of how many they are."""
+    trials = trial_table(utterances, embeddings, chosen.first, chosen.second, chosen.label, score)
+    targets = int(np.sum(chosen.label == TARGET))
+    selection = Selection(
+        set=set_name,
+        duration_seconds=duration_seconds,
+        speakers=int(utterances["speaker"].nunique()),
+        utterances=len(utterances),
+        utterances_possible=utterances_possible,
+        similar=targets,
+        similar_possible=chosen.target_possible,
+        similar_within_recording=targets_within_recording(trials),
+        dissimilar=len(trials) - targets,
+        dissimilar_possible=chosen.nontarget_possible,
+        least_heard_seconds=float(utterances["speech_seconds"].min()),
+        most_heard_seconds=float(utterances["speech_seconds"].max()),
+    )
+    return trials, selection
 
 
 def clean(trials: pd.DataFrame) -> pd.DataFrame:

@@ -29,8 +29,8 @@ def speaker_distances(trials: pd.DataFrame, numbers: Mapping[str, int]) -> dict[
         `numbers` [S], `mean_distance` [S, S], NaN where there is no trial, `speakers`: how many
         there are.
     """
-    everybody = sorted({*trials["speaker_a"], *trials["speaker_b"]}, key=lambda name: numbers[name])
-    shown = everybody[:SPEAKERS_SHOWN]
+    speakers = sorted({*trials["speaker_a"], *trials["speaker_b"]}, key=lambda name: numbers[name])
+    shown = speakers[:SPEAKERS_SHOWN]
     place = {speaker: index for index, speaker in enumerate(shown)}
     total, count = np.zeros((2, len(shown), len(shown)))
     both = trials[trials["speaker_a"].isin(place) & trials["speaker_b"].isin(place)]
@@ -44,7 +44,7 @@ def speaker_distances(trials: pd.DataFrame, numbers: Mapping[str, int]) -> dict[
     return {
         "numbers": [numbers[speaker] for speaker in shown],
         "mean_distance": mean.tolist(),
-        "speakers": len(everybody),
+        "speakers": len(speakers),
     }
 
 

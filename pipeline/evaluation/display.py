@@ -12,9 +12,10 @@ from components.conditions import CLEAN
 from components.verification import error_rates
 from components.verification.bootstrap import Estimate
 from components.verification.identification import Identification
-from components.verification.results import Evaluation, Selection
+from components.verification.results import Evaluation
 from components.verification.robustness import ConditionMetrics, NonSpeechMetrics
 from components.verification.slices import EVERYTHING, SliceMetrics
+from components.verification.trials import Selection
 from components.verification.utterances import Unused
 
 NAMES_SHOWN = 10
@@ -61,10 +62,10 @@ def render(evaluation: Evaluation) -> RenderableType:
         if identified:
             parts.append(_identification(identified))
     if evaluation.trained_on:
-        told = ", ".join(evaluation.trained_on)
+        names = ", ".join(evaluation.trained_on)
         parts.append(
             Text(
-                f"the model was trained on {told}: new speakers give higher error rates; "
+                f"the model was trained on {names}: new speakers give higher error rates; "
                 "without a list, --split unseen has some",
                 "red",
             )
@@ -167,23 +168,23 @@ def _notes(name: str, selections: Sequence[Selection]) -> list[RenderableType]:
     """What the trials are, where they are not all between two recordings that there could be."""
     notes: list[RenderableType] = []
     for each in selections:
-        told = []
+        parts = []
         if each.utterances < each.utterances_possible:
-            told.append(f"{each.utterances:,} of {each.utterances_possible:,} utterances")
+            parts.append(f"{each.utterances:,} of {each.utterances_possible:,} utterances")
         if each.similar < each.similar_possible:
-            told.append(f"{each.similar:,} of {each.similar_possible:,} same-speaker trials")
+            parts.append(f"{each.similar:,} of {each.similar_possible:,} same-speaker trials")
         if each.dissimilar < each.dissimilar_possible:
-            told.append(
+            parts.append(
                 f"{each.dissimilar:,} of {each.dissimilar_possible:,} different-speaker trials"
             )
         if each.similar_within_recording:
-            told.append(
+            parts.append(
                 f"same-speaker trials within one recording: {each.similar_within_recording:,}"
             )
         if not each.utterances:
-            told = ["no speaker has an utterance"]
-        if told:
-            notes.append(Text(f"{name}, {_duration(each)}: {', '.join(told)}", "dim"))
+            parts = ["no speaker has an utterance"]
+        if parts:
+            notes.append(Text(f"{name}, {_duration(each)}: {', '.join(parts)}", "dim"))
     return notes
 
 
@@ -191,7 +192,7 @@ def _left_out(what: str, unused: Sequence[Unused]) -> list[RenderableType]:
     if not unused:
         return []
     counts = Counter(each.reason for each in unused)
-    told = ", ".join(f"{count:,} {reason}" for reason, count in sorted(counts.items()))
+    reasons = ", ".join(f"{count:,} {reason}" for reason, count in sorted(counts.items()))
     names = [
         f"  {each.set}: {each.name} ({each.reason}"
         f"{'' if each.condition == CLEAN else f', {each.condition}'})"
@@ -199,7 +200,7 @@ def _left_out(what: str, unused: Sequence[Unused]) -> list[RenderableType]:
     ]
     if len(unused) > NAMES_SHOWN:
         names.append(f"  and {len(unused) - NAMES_SHOWN:,} more: --json or --output has them all")
-    return [Text("\n".join([f"{what} not used: {told}", *names]), "yellow", overflow="fold")]
+    return [Text("\n".join([f"{what} not used: {reasons}", *names]), "yellow", overflow="fold")]
 
 
 def _table(title: str, first: str, others: Iterable[str]) -> Table:

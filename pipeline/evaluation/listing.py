@@ -13,18 +13,17 @@ from components.recordings.sources import Listing, Recording
 from components.settings import ServingSettings
 from components.terminal import Console
 from components.verification.error_rates import NONTARGET, TARGET
-from components.verification.scoring import score
-from components.verification.trials import ChosenTrials, ListedTrial, parse_trial_list
-from components.verification.utterances import Cut, Unused
+from components.verification.judge import Judgement, JudgeSettings
+from components.verification.trials import ChosenTrials, ListedTrial, compare, parse_trial_list
+from components.verification.utterances import Cut, Unused, embed
 from pipeline.evaluation.scoring import (
-    EvaluationSettings,
     ScoredEvaluation,
     SetScores,
     conclude,
-    embed,
     list_sets,
     name_sets,
     sets_trained_on,
+    shown,
 )
 from pipeline.evaluation.speech import whole_file
 
@@ -32,7 +31,13 @@ FILES_AT_ONCE = 32
 
 
 def evaluate_list(
-    model: str | Path, data: str, trial_list: Path, settings: EvaluationSettings, console: Console
+    model: str | Path,
+    data: str,
+    trial_list: Path,
+    settings: JudgeSettings,
+    console: Console,
+    *,
+    follow_links: bool = False,
 ) -> ScoredEvaluation:
     """Compares whole files as a list in VoxCeleb's text format says.
 
@@ -44,6 +49,7 @@ def evaluate_list(
             only with a file that cannot be decoded, or that the model refuses: without speech,
             too short, or longer than its `serving.max_seconds`.
         console: shows the progress.
+        follow_links: whether links in the data that lead out of it are followed.
 
     Raises:
         SwarError: the model, the data or a line of the list is at fault.
@@ -55,7 +61,7 @@ def evaluate_list(
     except (OSError, UnicodeDecodeError) as error:
         raise SwarError(f"{trial_list} cannot be read as UTF-8 text: {error}") from error
     version = model_folder(model)
-    listings = list_sets(sets, version, follow_links=settings.follow_links)
+    listings = list_sets(sets, version, follow_links=follow_links)
     listed = parse_trial_list(text, str(trial_list))
     recordings = _recordings(listed, listings[name], str(trial_list))
     served = PublishedModel(version)
@@ -64,28 +70,25 @@ def evaluate_list(
     batches = [
         wanted[start : start + FILES_AT_ONCE] for start in range(0, len(wanted), FILES_AT_ONCE)
     ]
-    embedded = embed(
-        (_decoded(name, batch, served, rejected) for batch in batches),
-        served,
-        console,
-        title=f"{name}: files, {FILES_AT_ONCE} at a time",
-        total=len(batches),
-    )
+    groups = (_decoded(name, batch, served, rejected) for batch in batches)
+    with shown(console, f"{name}: files, {FILES_AT_ONCE} at a time", len(batches)) as track:
+        embedded = embed(track(groups), served)
     chosen = _with_scores(listed, list(embedded.utterances["recording"]))
-    trials, selection = score(
-        embedded,
+    trials, selection = compare(
+        embedded.utterances,
+        embedded.embeddings,
         chosen,
-        served,
+        served.score,
         set_name=name,
         duration_seconds=float("nan"),
         utterances_possible=len(recordings),
     )
-    scores = SetScores([trials], [selection], [], [], [], rejected, embedded.unusable)
+    judgement = Judgement(trials, [selection], [], [], [], embedded)
     return conclude(
         served,
         sets,
         settings,
-        [scores],
+        [SetScores(judgement, rejected)],
         trial_list=str(trial_list.absolute()),
         trained_on=sets_trained_on(listings, served),
     )

@@ -25,7 +25,7 @@ NAMES = ("hum", "quiet")
 def cut(name="a/1.wav#0", seconds=1.0, seed=0):
     pcm16 = (speech_like(seed, RATE, seconds) * 32_767).astype(np.int16)
     return Cut(Utterance("made", seconds, name, "a", "a/1.wav", None, "unknown", "wideband", 0.0),
-               pcm16, RATE)  # fmt: skip
+               pcm16, RATE, under_conditions=True)  # fmt: skip
 
 
 def level_db(pcm16):
@@ -33,7 +33,7 @@ def level_db(pcm16):
 
 
 def test_every_condition_makes_another_utterance_of_the_same_name_and_length():
-    made = under_conditions([cut()], list(CONDITIONS), 1.0, seed=0)
+    made = under_conditions([cut()], list(CONDITIONS), seed=0)
     assert [each.utterance.condition for each in made] == [CLEAN, *CONDITIONS]
     assert {each.utterance._replace(condition=CLEAN) for each in made} == {cut().utterance}
     for each in made:
@@ -42,22 +42,24 @@ def test_every_condition_makes_another_utterance_of_the_same_name_and_length():
 
 
 def test_other_durations_stay_clean():
-    made = under_conditions([cut(), cut(seconds=2.0)], NAMES, 1.0, seed=0)
+    made = under_conditions(
+        [cut(), cut(seconds=2.0)._replace(under_conditions=False)], NAMES, seed=0
+    )
     of = [(each.utterance.duration_seconds, each.utterance.condition) for each in made]
     assert of == [(1.0, CLEAN), (2.0, CLEAN), (1.0, "hum"), (1.0, "quiet")]
 
 
 def test_nothing_is_normalised_behind_a_condition():
-    clean, quiet = under_conditions([cut()], ["quiet"], 1.0, seed=0)
+    clean, quiet = under_conditions([cut()], ["quiet"], seed=0)
     assert np.abs(clean.pcm16).max() == pytest.approx(PEAK * 32_767, abs=1)
     assert level_db(quiet.pcm16) - level_db(clean.pcm16) == pytest.approx(-40.0, abs=0.1)
 
 
 def test_draws_depend_on_seed_condition_and_utterance_alone():
     noise = "white_noise_10_db"
-    both = under_conditions([cut(), cut("a/1.wav#1")], [noise], 1.0, seed=0)[2:]
-    alone = under_conditions([cut("a/1.wav#1")], ["hum", noise], 1.0, seed=0)[-1]
-    reseeded = under_conditions([cut("a/1.wav#1")], [noise], 1.0, seed=1)[-1]
+    both = under_conditions([cut(), cut("a/1.wav#1")], [noise], seed=0)[2:]
+    alone = under_conditions([cut("a/1.wav#1")], ["hum", noise], seed=0)[-1]
+    reseeded = under_conditions([cut("a/1.wav#1")], [noise], seed=1)[-1]
     np.testing.assert_array_equal(both[1].pcm16, alone.pcm16)
     assert not np.array_equal(both[0].pcm16, both[1].pcm16)
     assert not np.array_equal(both[1].pcm16, reseeded.pcm16)
@@ -65,7 +67,7 @@ def test_draws_depend_on_seed_condition_and_utterance_alone():
 
 def test_silence_stays_silence():
     silent = cut()._replace(pcm16=np.zeros(RATE, np.int16))
-    assert not any(each.pcm16.any() for each in under_conditions([silent], ["hum"], 1.0, seed=0))
+    assert not any(each.pcm16.any() for each in under_conditions([silent], ["hum"], seed=0))
 
 
 @pytest.fixture(scope="module")
@@ -157,6 +159,6 @@ class RefusesAllButTheFirst:
 
 
 def test_refusals_say_the_condition():
-    found = embed([under_conditions([cut()], NAMES, 1.0, seed=0)], RefusesAllButTheFirst())
+    found = embed([under_conditions([cut()], NAMES, seed=0)], RefusesAllButTheFirst())
     assert list(found.utterances["condition"]) == [CLEAN]
     assert [each.condition for each in found.unusable] == list(NAMES)

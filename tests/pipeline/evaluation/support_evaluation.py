@@ -18,8 +18,8 @@ from components.trainer.calibration import Calibration
 from components.trainer.export import export
 from components.trainer.recordings import FrontEnd
 from components.trainer.tower import build_tower
+from components.verification.judge import JudgeSettings
 from pipeline import cli
-from pipeline.evaluation.scoring import EvaluationSettings
 from tests.bad_recordings import speech_like
 
 RATE = 8_000
@@ -31,7 +31,7 @@ SPEECH = SpeechSettings(
     require_voice=False,
 )
 SPEAKERS = {"asha": "F", "bina": "F", "chandra": "M", "dev": "M", "esha": "?"}
-SETTINGS = EvaluationSettings(
+SETTINGS = JudgeSettings(
     duration_seconds=(0.5, 3.0, 100.0), conditions=("hum", "opus"), resamples=20
 )
 WINDOW = 0.624
