@@ -50,6 +50,18 @@ class Reject:
         return self.reason not in UNCOUNTED_REASONS
 
 
+def check_present(data: str) -> None:
+    """Raises SwarError for data that are a path on this machine, no pattern, and not there."""
+    if "://" not in data and "{" not in data and not os.path.lexists(data):
+        raise SwarError(f"{data!r} does not exist: name a folder of speakers or a manifest")
+
+
+def check_folder(data: Path) -> None:
+    """Raises SwarError unless the path is a folder."""
+    if not data.is_dir():
+        raise SwarError(f"{str(data)!r} is no folder on this machine: name a folder of recordings")
+
+
 def files_below(root: Path, speaker: str) -> Iterator[File | Reject]:
     """Walks a speaker's folder: links are followed, each folder behind them once."""
     folders = deque([(speaker, frozenset([_identity(root)]))])

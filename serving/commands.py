@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from components.errors import SwarError
+from components.local_files import check_present
 from components.quiet import real_stderr, tensorflow_quiet
 from serving import defaults
+from serving.ports import check_free
 
 if TYPE_CHECKING:
     from serving.client import Client
@@ -159,17 +161,20 @@ def serve_command(
     ] = defaults.BATCH_TIMEOUT_MICROS,
 ) -> None:
     """Serve a model locally: a stand-in that speaks TF Serving's REST and gRPC."""
+    labels = dict(map(_label, label or ()))
+    check_free(host, rest_port, grpc_port)
+    versions = _versions_of(model)
     from serving.server import ServerSettings, serve
     from serving.standin.batcher import Batching
 
     serve(
         ServerSettings(
-            _versions_of(model),
+            versions,
             model_name,
             host,
             rest_port,
             grpc_port,
-            labels=dict(map(_label, label or ())),
+            labels=labels,
             batching=Batching(max_batch_size, batch_timeout_micros),
         )
     )
@@ -177,6 +182,11 @@ def serve_command(
 
 def _versions_of(model: str) -> Path:
     if model != defaults.MODEL:
+        if not any(Path(model).glob("[0-9]*/saved_model.pb")):
+            raise SwarError(
+                f"{model} holds no <version>/saved_model.pb; give the folder `published` of a run "
+                "that published a model"
+            )
         return Path(model)
     from components.base_model import base_model_folder
 
@@ -203,6 +213,7 @@ def app_command(
 ) -> None:
     """Open the web page: record or upload, enrol, verify, identify."""
     connection = _client(model, url, model_name, deadline)
+    check_free(host, port)
     from serving.app import launch
     from serving.gallery import Gallery
 
@@ -324,6 +335,8 @@ def identify_command(
     Of several recordings: 0 all answered, 1 some are not usable, 2 error.
     """
     connection = _client(model, url, model_name, deadline)
+    if len(files) == 1:
+        _check_present(*files)
     from serving import display, recognition
     from serving.gallery import Gallery
 
@@ -331,7 +344,6 @@ def identify_command(
     if len(files) > 1:
         _identify_each(files, enrolled, top, connection, as_json=as_json)
         return
-    _check_present(*files)
     with connection as client:
         identification = recognition.identify(client, enrolled, files[0], top=top)
     display.identification(identification, as_json=as_json)
@@ -377,6 +389,7 @@ def embed_command(
 ) -> None:
     """Write the embeddings of many recordings. Broken off, it goes on where it was."""
     connection = _client(model, url, model_name, deadline)
+    check_present(data)
     from serving import display
     from serving.embedding_file import embed_data
 

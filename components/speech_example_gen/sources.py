@@ -4,7 +4,6 @@ A folder `DATA/<speaker>/<any audio file>`, or a manifest, on any filesystem tha
 Beam knows. Nothing is decoded here.
 """
 
-import os
 import stat
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ from components.local_files import (
     HIDDEN,
     File,
     Reject,
+    check_present,
     entries_of,
     entry_state,
     files_below,
@@ -76,8 +76,7 @@ def _listing(found: Iterable[Found], spans: Sequence[Span] = ()) -> Listing:
 
 def _found(data: str) -> Iterator[Found]:
     remote = is_remote(data)
-    if not remote and not os.path.lexists(data):
-        raise SwarError(f"{data!r} does not exist: name a folder of speakers or a manifest")
+    check_present(data)
     if tables.is_manifest_name(data) and (remote or not Path(data).is_dir()):
         return _manifest(data)
     if remote:

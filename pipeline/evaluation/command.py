@@ -11,6 +11,8 @@ from rich.console import Console
 
 from components.atomic_write import check_new_folder
 from components.errors import SwarError
+from components.local_files import check_present
+from components.model_files import BASE, version_folder
 from components.quiet import libraries_quiet
 
 if TYPE_CHECKING:
@@ -52,6 +54,12 @@ def run(
         )
     if not all(0.0 < seconds < math.inf for seconds in duration_seconds):
         raise SwarError("--duration must be a number of seconds above 0, such as 3")
+    if model != BASE:
+        version_folder(Path(model))
+    for each in data:
+        check_present(each)
+    if output is not None:
+        _check_output(output)
     # The libraries write to the terminal as they please; what goes wrong is raised.
     with libraries_quiet() as stderr:
         from components.conditions import choose_conditions
@@ -60,8 +68,6 @@ def run(
         from pipeline.evaluation.listing import evaluate_list
         from pipeline.evaluation.scoring import EvaluationSettings
 
-        if output is not None:
-            _check_output(output)
         progress = Console(file=stderr)
         conditions = choose_conditions(condition_names) if trial_list is None else ()
         settings = EvaluationSettings(conditions=conditions)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+from components.local_files import check_present
 from components.quiet import output_to
 from pipeline.config import Config
 from pipeline.console import Progress
@@ -42,11 +43,12 @@ def run(config: Config, *, data: str, output: Path, beam_workers: int = 1) -> Ru
         SwarError: the input, the settings or the output folder are at fault.
         RunFailed: anything else ended the run; the log has the traceback.
     """
+    data = data if "://" in data else os.path.abspath(data)
+    check_present(data)
     from components.spectrogram_pair_gen.recorded_sounds import sounds_digest
     from components.speech_example_gen.sources import data_digest, list_recordings
     from pipeline.output.place import check_output
 
-    data = data if "://" in data else os.path.abspath(data)
     output = output.absolute()
     augmentation = config.pairs.augmentation
     for folder in (data, *augmentation.folders.values()):

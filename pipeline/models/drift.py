@@ -10,7 +10,7 @@ import pandas as pd
 
 from components.artifacts import RECORDINGS_FILE
 from components.errors import SwarError
-from components.local_files import UNCOUNTED_REASONS, File, Reject, files_below
+from components.local_files import UNCOUNTED_REASONS, File, Reject, check_folder, files_below
 from components.model_files import card_settings, read_card
 from components.settings import SpeechSettings
 from components.speech_example_gen.cleaning import Cleaner, UnusableRecording
@@ -19,8 +19,8 @@ from components.speech_example_gen.sources import Recording
 from components.speech_example_gen.tables import SPEAKERS_FILE
 from pipeline.models.drift_settings import OUTCOME, DriftSettings
 from pipeline.models.lineage import recordings_of, rejects_of, speech_outputs
-from pipeline.output.folder import PUBLISHED
-from pipeline.output.records import Records, output_and_version
+from pipeline.output.folder import PUBLISHED, output_and_version
+from pipeline.output.records import Records
 
 MEASURES: Final = tuple(field.name for field in fields(Measures))
 USED: Final = "used"
@@ -182,8 +182,7 @@ def _training(outputs: dict[str, Any]) -> pd.DataFrame:
 
 
 def _found(data: Path) -> Sequence[File | Reject]:
-    if not data.is_dir():
-        raise SwarError(f"{str(data)!r} is no folder on this machine: name a folder of recordings")
+    check_folder(data)
     data = data.absolute()
     below: Iterable[File | Reject] = files_below(data.parent, data.name)
     return [

@@ -20,6 +20,7 @@ from tfx.orchestration.metadata import sqlite_metadata_connection_config
 from components.speech_example_gen import survey
 from pipeline import cli
 from pipeline.output import results
+from tests.harness.forks import write_to
 
 CONFIG = "demo"
 SPEAKERS, SECONDS = 6, 20.0
@@ -133,8 +134,8 @@ class KillPoint:
 
 def swar_killed_at(point: KillPoint, argv: list[str], told: Path) -> None:
     """Runs `swar` in this process and kills it, as `kill -9` does; its output goes to `told`."""
-    for name, descriptor in (("out", 1), ("err", 2)):
-        os.dup2(os.open(told / name, os.O_CREAT | os.O_WRONLY | os.O_TRUNC), descriptor)
+    write_to(told / "out", 1)
+    write_to(told / "err", 2)
     survey.SHARD_SECONDS = SHARD_SECONDS
     _arm(point)
     sys.argv = ["swar", *argv]
