@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from components.errors import SwarError
+from components.paths import check_present
 from components.quiet import real_stderr, tensorflow_quiet
 from serving import defaults
 from serving.credentials import Credentials
+from serving.ports import check_free
 
 if TYPE_CHECKING:
     from serving.client import Client
@@ -248,19 +250,22 @@ def serve_command(
     ] = defaults.BATCH_TIMEOUT_MICROS,
 ) -> None:
     """Serve a model locally: a stand-in that speaks TF Serving's REST and gRPC."""
+    labels = dict(map(_label, label or ()))
+    check_free(host, rest_port, grpc_port)
+    versions = _versions_of(model)
     from serving.server import ServerSettings, serve
     from serving.standin.batcher import Batching
 
     serve(
         ServerSettings(
-            _versions_of(model),
+            versions,
             model_name,
             host,
             rest_port,
             grpc_port,
             open_to_network=open_to_network,
             public_hosts=tuple(public_host or ()),
-            labels=dict(map(_label, label or ())),
+            labels=labels,
             allow_reload=allow_reload,
             batching=Batching(max_batch_size, batch_timeout_micros),
         )
@@ -269,6 +274,11 @@ def serve_command(
 
 def _versions_of(model: str) -> Path:
     if model != defaults.MODEL:
+        if not any(Path(model).glob("[0-9]*/saved_model.pb")):
+            raise SwarError(
+                f"{model} holds no <version>/saved_model.pb; give the folder `published` of a run "
+                "that published a model"
+            )
         return Path(model)
     from components.base_model import base_model_folder
 
@@ -308,6 +318,7 @@ def app_command(
     ] = None,
 ) -> None:
     """Open the web page: record or upload, enrol, verify, identify."""
+    check_free(host, port)
     from serving.gallery import Gallery
     from serving.web.guard import PageSettings
     from serving.web.page import launch
@@ -463,12 +474,12 @@ def identify_command(
 
     Of several recordings: 0 all answered, 1 some are not usable, 2 error.
     """
+    if len(files) == 1:
+        _check_present(*files)
     from serving import display, recognition
     from serving.gallery import Gallery
 
     enrolled = Gallery(gallery)
-    if len(files) == 1:
-        _check_present(*files)
     with connection as client:
         rule = recognition.identification_rule(client, enrolled, max_false_accept, prior=prior)
         if len(files) > 1:
@@ -517,6 +528,7 @@ def embed_command(
     as_json: JsonOption = False,
 ) -> None:
     """Write the embeddings of many recordings. Broken off, it goes on where it was."""
+    check_present(data)
     from serving import display
     from serving.embedding_file import embed_data
 

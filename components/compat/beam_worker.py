@@ -4,7 +4,7 @@ TFDV 1.16 imports a module that tfx-bsl 1.21 no longer has. `import tfx` puts a 
 workers, which `--beam_plugin` has import this module, never import tfx.
 
 Until TFDV 1.21 runs wherever Swar does: its wheels, and those of ml-metadata, need glibc 2.39. Then
-this module goes, with `BEAM_PLUGIN`.
+this module goes, with `--beam_plugin`.
 """
 
 import importlib.util
@@ -12,9 +12,7 @@ import sys
 import types
 from typing import Final
 
-BEAM_PLUGIN: Final = f"--beam_plugin={__name__}"
-
 _GONE: Final = "tfx_bsl.arrow.sql_util"
 
-if importlib.util.find_spec(_GONE) is None:
-    sys.modules.setdefault(_GONE, types.ModuleType(_GONE))
+if _GONE not in sys.modules and importlib.util.find_spec(_GONE) is None:
+    sys.modules[_GONE] = types.ModuleType(_GONE)

@@ -5,7 +5,6 @@ Beam knows. Nothing is decoded here.
 """
 
 import functools
-import os
 import stat
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ from pathlib import Path
 from apache_beam.io.filesystems import FileSystems
 
 from components.errors import SwarError
+from components.paths import check_present
 from components.recordings import tables
 from components.recordings.files import (
     HIDDEN,
@@ -85,8 +85,7 @@ def _listing(found: Iterable[Found], spans: Sequence[Span] = ()) -> Listing:
 
 def _found(data: str, *, follow_outside_links: bool) -> Iterator[Found]:
     remote = is_remote(data)
-    if not remote and not os.path.lexists(data):
-        raise SwarError(f"{data!r} does not exist: name a folder of speakers or a manifest")
+    check_present(data)
     if tables.is_manifest_name(data) and (remote or not Path(data).is_dir()):
         return _manifest(data)
     if remote:

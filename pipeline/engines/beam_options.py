@@ -1,9 +1,8 @@
 """What Beam is told on another engine than this machine."""
 
-from components.compat.beam_worker import BEAM_PLUGIN
 from components.errors import SwarError
 from pipeline.engines.settings import EngineSettings, needed
-from pipeline.local.beam import beam_arguments
+from pipeline.local.beam import BEAM_PLUGIN, beam_arguments
 
 
 def engine_beam_arguments(engine: EngineSettings) -> list[str]:

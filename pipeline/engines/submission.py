@@ -2,12 +2,16 @@
 
 from pathlib import Path
 
+from components.errors import SwarError
+from components.paths import check_present
 from components.quiet import libraries_quiet
 from pipeline.config import Config
 
 
 def compile_to(config: Config, path: Path) -> None:
     """Writes the compiled pipeline. Raises SwarError, see `compile_pipeline`."""
+    if not path.parent.is_dir():
+        raise SwarError(f"cannot write {path}: {path.parent} is no folder")
     with libraries_quiet():
         from pipeline.engines.compiler import compile_pipeline
 
@@ -20,6 +24,7 @@ def submit(config: Config, *, data: str) -> str:
     Returns the address of the run's page on Vertex, the run's identifier on Kubeflow. Raises
     SwarError.
     """
+    check_present(data)
     with libraries_quiet():
         match config.engine.name:
             case "vertex":

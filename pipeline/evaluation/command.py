@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 from components.atomic_write import check_new_folder
 from components.errors import SwarError
+from components.model_files import BASE, version_folder
+from components.paths import check_present
 from components.quiet import libraries_quiet
 from components.terminal import Console, say
 
@@ -58,6 +60,13 @@ def run(
         )
     if not all(0.0 < seconds < math.inf for seconds in duration_seconds):
         raise SwarError("--duration must be a number of seconds above 0, such as 3")
+    if model != BASE:
+        version_folder(Path(model))
+    for each in data:
+        check_present(each)
+    for folder in (output, report):
+        if folder is not None:
+            _check_output(folder)
     # The libraries write to the terminal as they please; what goes wrong is raised.
     with libraries_quiet() as stderr:
         from components.conditions import choose_conditions
@@ -66,9 +75,6 @@ def run(
         from pipeline.evaluation.folders import evaluate
         from pipeline.evaluation.listing import evaluate_list
 
-        for folder in (output, report):
-            if folder is not None:
-                _check_output(folder)
         progress = Console(file=stderr)
         conditions = choose_conditions(condition_names) if trial_list is None else ()
         settings = JudgeSettings(conditions=conditions)

@@ -1,12 +1,9 @@
 """The page about an evaluation: that of a run's VerificationReport, without its training."""
 
-import os
-import tempfile
 from pathlib import Path
 
-from components.atomic_write import new_folder
-
 from components.artifacts import REPORT_PAGE
+from components.atomic_write import new_file, new_folder
 from components.errors import SwarError
 from components.verification.judge import JudgeSettings
 from components.verification_report.judging import ReportedJudgement, ReportedSet
@@ -31,7 +28,8 @@ def write_report(target: Path, result: ScoredEvaluation, settings: JudgeSettings
     files = evaluation_files(judged, rejected, result.card, settings)
     try:
         if target.suffix == ".html":
-            _write_file(target, files[REPORT_PAGE])
+            with new_file(target) as file:
+                file.write(files[REPORT_PAGE])
             return
         with new_folder(target) as build:
             for name, content in files.items():
@@ -40,11 +38,3 @@ def write_report(target: Path, result: ScoredEvaluation, settings: JudgeSettings
         raise SwarError(
             f"cannot write {target}: {error.strerror or error}: choose another --report"
         ) from error
-
-
-def _write_file(target: Path, content: bytes) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as work:
-        written = Path(work, target.name)
-        written.write_bytes(content)
-        os.replace(written, target)

@@ -3,8 +3,8 @@
 from typing import Final
 
 from components.compat.beam_processes import ProcessesRunner
-from components.compat.beam_worker import BEAM_PLUGIN
 
+BEAM_PLUGIN: Final = "--beam_plugin=components.compat.beam_worker"
 # Workers run in this environment. Where nothing says what they run in, TFX packs itself up for
 # each component: 3 seconds, and 52 MB that stay in the folder of temporary files.
 _NO_PACKAGE: Final = "--sdk_container_image=this-environment"

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from components.paths import check_present
 from components.quiet import output_to
 from components.terminal import Console
 from pipeline.config import Config
@@ -41,11 +42,12 @@ def run(config: Config, *, data: str, output: Path, beam_workers: int = 1) -> Ru
         SwarError: the input, the settings or the output folder are at fault.
         RunFailed: anything else ended the run; the log has the traceback.
     """
+    data = data if "://" in data else os.path.abspath(data)
+    check_present(data)
     from components.recordings.sources import data_digest, list_recordings
     from components.spectrogram_pair_gen.recorded_sounds import sounds_digest
     from pipeline.output.place import check_output
 
-    data = data if "://" in data else os.path.abspath(data)
     output = output.absolute()
     augmentation = config.pairs.augmentation
     for folder in (data, *augmentation.folders.values()):

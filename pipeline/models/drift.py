@@ -11,6 +11,7 @@ import pandas as pd
 from components.artifacts import RECORDINGS_FILE
 from components.errors import SwarError
 from components.model_files import card_settings, read_card
+from components.paths import check_folder
 from components.recordings.acoustics import AcousticStatistics, acoustics_of
 from components.recordings.cleaning import Cleaner, UnusableRecording
 from components.recordings.files import UNCOUNTED_REASONS, File, Reject, files_below
@@ -19,8 +20,8 @@ from components.recordings.tables import SPEAKERS_FILE
 from components.settings import SpeechSettings
 from pipeline.models.drift_settings import OUTCOME, DriftSettings
 from pipeline.models.lineage import recordings_of, rejects_of, speech_outputs
-from pipeline.output.folder import PUBLISHED
-from pipeline.output.records import Records, output_and_version
+from pipeline.output.folder import PUBLISHED, output_and_version
+from pipeline.output.records import Records
 
 ACOUSTICS: Final = tuple(field.name for field in fields(AcousticStatistics))
 USED: Final = "used"
@@ -182,8 +183,7 @@ def _training(outputs: dict[str, Any]) -> pd.DataFrame:
 
 
 def _found(data: Path) -> Sequence[File | Reject]:
-    if not data.is_dir():
-        raise SwarError(f"{str(data)!r} is no folder on this machine: name a folder of recordings")
+    check_folder(data)
     data = data.absolute()
     below: Iterable[File | Reject] = files_below(data.parent, data.name)
     return [

@@ -17,7 +17,8 @@ from components.evaluator.results import read_metrics
 from components.rolled_back import rolled_back_at
 from pipeline.models.asked_recording import AskedRecording
 from pipeline.output import results
-from pipeline.output.records import Records, output_and_version, published_versions
+from pipeline.output.folder import output_and_version, published_versions
+from pipeline.output.records import Records
 
 
 @dataclass(frozen=True)

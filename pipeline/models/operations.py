@@ -1,6 +1,7 @@
 """The commands around a model that is in use: lineage, drift, rollback.
 
-They import what they need when they run: `swar --help` must not load TFX.
+They import what they need when they run, and look at their arguments before: importing TFX takes
+ten seconds, in which a user waits for "no such folder".
 """
 
 from dataclasses import asdict
@@ -11,9 +12,11 @@ import typer
 from rich.progress import Progress
 
 from components.json_text import to_json
+from components.paths import check_folder
 from components.quiet import libraries_quiet
 from components.terminal import Console, say
 from pipeline.config import load_config
+from pipeline.output.folder import check_run, output_and_version
 
 UNSEEN, DRIFTED = 1, 1  # exit statuses; 0 is yes, or no drift, 2 an error
 
@@ -41,6 +44,7 @@ def lineage_command(
     Exit status: 0 told, 1 no model saw the recording, 2 error.
     """
     if recording is None:
+        output_and_version(model)
         with libraries_quiet():
             from pipeline.models.display import lineage_table
             from pipeline.models.lineage import model_lineage
@@ -51,6 +55,7 @@ def lineage_command(
         else:
             Console().print(lineage_table(found))
         return
+    check_run(model)
     with libraries_quiet():
         from pipeline.models.display import sightings_table
         from pipeline.models.lineage import models_that_saw
@@ -84,6 +89,8 @@ def drift_command(
     Exit status: 0 alike, 1 drift, 2 error.
     """
     bounds = load_config(config, settings or ()).drift
+    output_and_version(model)
+    check_folder(data)
     with libraries_quiet() as stderr, _progress(stderr) as progress:
         from pipeline.models.display import drift_table
         from pipeline.models.drift import drift
@@ -110,6 +117,7 @@ def rollback_command(
     as_json: JsonOption = False,
 ) -> None:
     """Publish an earlier model again, as the newest version, so that serving goes back to it."""
+    check_run(output)
     with libraries_quiet():
         from pipeline.models.rollback import rollback
 

@@ -13,7 +13,7 @@ import soundfile
 
 from components import base_model
 from pipeline import cli
-from serving import server
+from serving import commands, server
 from serving.standin.batcher import Batching
 from serving.web.guard import PageSettings
 from tests.serving.support_endpoint import RATE, FakeModel, grpc_endpoint, voice
@@ -189,6 +189,17 @@ def test_reenroll(swar: Swar, model: FakeModel, recording: Any) -> None:
     assert json.loads(swar("reenroll", "--json")[1]) == {"recordings": 0}
 
 
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A working folder with versions in `published` and `base`, where every port is free."""
+    for name in ("published", "base"):
+        (tmp_path / name / "1").mkdir(parents=True)
+        (tmp_path / name / "1" / "saved_model.pb").touch()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(commands, "check_free", lambda *_: None)
+
+
+@pytest.mark.usefixtures("here")
 def test_serve_and_app_pass_on_what_they_are_told(
     swar: Swar, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -212,6 +223,7 @@ def test_serve_and_app_pass_on_what_they_are_told(
     assert page_settings == PageSettings("127.0.0.1", 77, (), None)
 
 
+@pytest.mark.usefixtures("here")
 def test_serve_batches_as_the_batcher_does_by_itself(
     swar: Swar, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -222,6 +234,7 @@ def test_serve_batches_as_the_batcher_does_by_itself(
     assert Batching().max_batch_size * Batching().max_enqueued_batches == 1_024
 
 
+@pytest.mark.usefixtures("here")
 def test_the_base_model_is_served_as_a_folder_of_versions(
     swar: Swar, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

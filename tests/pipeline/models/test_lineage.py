@@ -9,7 +9,7 @@ from components.errors import SwarError
 from components.features import EVAL, TRAIN
 from pipeline.models.lineage import models_that_saw
 from pipeline.models.rollback import rollback
-from pipeline.output.records import output_and_version
+from pipeline.output.folder import output_and_version
 from tests.pipeline.models.support_records import Output
 
 
