@@ -4,8 +4,10 @@
 crashed, raised what is no reason of a reject, or went beyond a bound.
 
 Recordings are decoded in processes that are watched: a crash is counted and the next one goes on.
+Ctrl-C ends one of the two and shows its figures so far.
 """
 
+import contextlib
 import io
 import json
 import resource
@@ -209,11 +211,12 @@ def _show(title: str, outcomes: Iterator[Outcome]) -> bool:
     bad: list[Outcome] = []
     slowest = largest = Outcome("", "", 0.0, 0, 0)
     began = time.monotonic()
-    for outcome in outcomes:
-        reasons[outcome.reason if outcome.is_within_bounds else "BAD"] += 1
-        bad += [] if outcome.is_within_bounds else [outcome]
-        slowest = max(slowest, outcome, key=lambda each: each.seconds)
-        largest = max(largest, outcome, key=lambda each: each.peak_bytes)
+    with contextlib.suppress(KeyboardInterrupt):
+        for outcome in outcomes:
+            reasons[outcome.reason if outcome.is_within_bounds else "BAD"] += 1
+            bad += [] if outcome.is_within_bounds else [outcome]
+            slowest = max(slowest, outcome, key=lambda each: each.seconds)
+            largest = max(largest, outcome, key=lambda each: each.peak_bytes)
     counts = ", ".join(f"{count:,} {reason}" for reason, count in reasons.most_common())
     print(f"{title}: {reasons.total():,} in {time.monotonic() - began:,.0f} s: {counts}")
     print(f"  slowest {slowest.seconds:.2f} s ({slowest.name}, {slowest.reason})")

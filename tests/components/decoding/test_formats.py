@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.fuzz import recordings
+from benchmarks.fuzz import check_reader, decoded, recordings
 from components import audio
 from components.decoding import readers
 from tests.bad_recordings import encoded, speech_like
@@ -77,6 +77,18 @@ def test_every_flipped_byte_of_a_flac_header_is_read_or_a_reason(tmp_path: Path)
                 reasons.add(error.reason)
                 assert "\n" not in error.message
     assert reasons <= {audio.UNREADABLE, audio.TRUNCATED, audio.NOT_AUDIO, audio.TOO_LONG}
+
+
+def test_changed_recordings_are_read_or_refused_within_bounds(tmp_path: Path) -> None:
+    """Twenty thousand of them: `python -m benchmarks.fuzz`."""
+    numbers = range(0, 3 * len(recordings()), 10)
+    outcomes = [decoded(number, 0, tmp_path / "a") for number in numbers]
+    assert len({outcome.name for outcome in outcomes}) >= 30
+    assert [outcome for outcome in outcomes if not outcome.is_within_bounds] == []
+
+
+def test_changed_wavs_are_read_or_refused_by_the_model() -> None:
+    assert [each for each in check_reader(100, 0) if not each.is_within_bounds] == []
 
 
 @pytest.mark.parametrize("error", [TypeError("x"), OSError(5, "I/O error"), ValueError("a\nb")])

@@ -18,12 +18,16 @@ from components.recordings.sources import list_recordings
         ("a.wav,asha,0,100", "a.wav,asha,1,2", "a.wav,asha,3,4"),
         ("a.wav,asha,0,60", "./b/../a.wav,asha,30,90"),
         ("a.wav,asha,0,60", "b/link.wav,asha,30,90"),
+        ("a.wav,asha,0,60", "b/the same file.wav,asha,30,90"),
+        ("a.wav,asha,,", "b/../b/./the same file.wav,bina,30,90"),
+        ("b//link.wav,asha,0,60", "b/the same file.wav,asha,30,90"),
     ],
 )
 def test_cuts_that_share_sound_are_refused(tmp_path: Path, rows: tuple[str, ...]) -> None:
     (tmp_path / "b").mkdir()
     (tmp_path / "a.wav").touch()
     (tmp_path / "b/link.wav").symlink_to(tmp_path / "a.wav")
+    (tmp_path / "b/the same file.wav").hardlink_to(tmp_path / "a.wav")
     manifest = tmp_path / "m.csv"
     manifest.write_text("\n".join(["path,speaker,start_seconds,end_seconds", *rows]))
     with pytest.raises(SwarError, match=r"^'.*' and '.*' overlap: correct their seconds$"):

@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 
+from components.audio import AudioError
 from components.errors import SwarError
 from components.recordings.files import open_locally
 from components.recordings.sources import Recording, list_recordings
@@ -111,3 +112,14 @@ def test_open_locally_copies_what_is_remote(bucket: dict[str, bytes], tmp_path: 
     with open_locally(str(tmp_path / "a.wav")) as same:
         assert same == str(tmp_path / "a.wav")
     assert Path(same).exists()
+
+
+def test_a_remote_file_is_not_copied_beyond_its_bound(bucket: dict[str, bytes]) -> None:
+    bucket["testbucket://b/a.wav"] = b"x" * 3_000_000
+    with open_locally("testbucket://b/a.wav", 3_000_000) as copy:
+        assert Path(copy).stat().st_size == 3_000_000
+    with (
+        pytest.raises(AudioError, match="has more than 3 MB"),
+        open_locally("testbucket://b/a.wav", 2_999_999),
+    ):
+        pass

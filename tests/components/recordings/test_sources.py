@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components import audio
+from components import audio, storage
 from components.errors import SwarError
 from components.recordings.sources import (
     Listing,
@@ -136,7 +136,7 @@ def test_links_are_followed_once(tmp_path: Path) -> None:
     (tmp_path / "elsewhere/up").symlink_to(data / "asha")
     (data / "all").symlink_to(data)
     (data / "bina").symlink_to(tmp_path / "elsewhere")
-    assert outcomes(list_recordings(str(data))) == {
+    assert outcomes(list_recordings(str(data), follow_outside_links=True)) == {
         "asha/real/a.wav": "ok",
         "asha/a link to real": "duplicate",
         "asha/elsewhere/b.wav": "ok",
@@ -147,6 +147,81 @@ def test_links_are_followed_once(tmp_path: Path) -> None:
         "bina/up/a link to real": "duplicate",
         "bina/up/elsewhere": "circular_link",
     }
+
+
+def test_links_out_of_the_data_are_refused_and_name_nothing_behind_them(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    touch(tmp_path, "data/asha/a.wav", "data/bina/b.wav", "elsewhere/c.wav", "data2/d.wav")
+    (data / "asha/etc").symlink_to("/etc")
+    (data / "asha/root").symlink_to("/")
+    (data / "asha/up").symlink_to("../../elsewhere")
+    (data / "asha/c.wav").symlink_to(tmp_path / "elsewhere/c.wav")
+    (data / "asha/beside").symlink_to(tmp_path / "data2")
+    (data / "asha/twice").symlink_to("up")
+    (data / "asha/in").symlink_to("../bina/b.wav")
+    (data / "chandra").symlink_to("/etc")
+    (data / "passwd").symlink_to("/etc/passwd")
+    (data / "SPEAKERS.tsv").symlink_to("/etc/passwd")
+    listing = list_recordings(str(data))
+    assert outcomes(listing) == {
+        "asha/a.wav": "ok",
+        "asha/in": "ok",
+        "bina/b.wav": "ok",
+        "asha/etc": "outside_link",
+        "asha/root": "outside_link",
+        "asha/up": "outside_link",
+        "asha/c.wav": "outside_link",
+        "asha/beside": "outside_link",
+        "asha/twice": "outside_link",
+        "chandra": "outside_link",
+        "passwd": "outside_link",
+        "SPEAKERS.tsv": "outside_link",
+    }
+    assert listing.speakers == {"asha", "bina"}
+    (tmp_path / "link to data").symlink_to(data)
+    assert outcomes(list_recordings(str(tmp_path / "link to data"))) == outcomes(listing)
+
+
+def test_a_span_that_is_a_link_out_of_the_data_is_refused(tmp_path: Path) -> None:
+    touch(tmp_path, "data/01/asha/a.wav", "elsewhere/bina/b.wav")
+    (tmp_path / "data/02").symlink_to(tmp_path / "elsewhere")
+    pattern = f"{tmp_path}/data/{{SPAN}}"
+    assert outcomes(list_recordings(pattern)) == {"01/asha/a.wav": "ok", "02": "outside_link"}
+    followed = list_recordings(pattern, follow_outside_links=True)
+    assert outcomes(followed) == {"01/asha/a.wav": "ok", "02/bina/b.wav": "ok"}
+
+
+def test_a_manifest_that_is_no_file_is_told_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "m.csv")
+    (tmp_path / "zero.tsv").symlink_to("/dev/zero")
+    for name in ("m.csv", "zero.tsv"):
+        with pytest.raises(SwarError, match="is no regular file: name one"):
+            list_recordings(str(tmp_path / name))
+    touch(tmp_path, "data/asha/a.wav")
+    os.mkfifo(tmp_path / "data/SPEAKERS.tsv")
+    assert outcomes(list_recordings(str(tmp_path / "data"))) == {
+        "asha/a.wav": "ok",
+        "SPEAKERS.tsv": "not_a_file",
+    }
+
+
+def test_a_manifest_has_a_bound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with (tmp_path / "m.csv").open("wb") as file:
+        file.truncate(2**40)  # of no bytes on the disk
+    monkeypatch.setattr(storage, "MOST_TEXT_BYTES", 1_000_000)
+    with pytest.raises(SwarError, match="has more than 1 MB: divide it"):
+        list_recordings(str(tmp_path / "m.csv"))
+
+
+def test_a_manifest_of_pipes_and_devices_lists_rejects(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.wav")
+    touch(tmp_path, "a.wav")
+    (tmp_path / "m.csv").write_text(
+        "path,speaker\npipe.wav,asha\n/dev/zero,asha\n/dev/stdin,bina\na.wav,bina\n"
+    )
+    found = outcomes(list_recordings(str(tmp_path / "m.csv")))
+    assert found.pop("/dev/stdin") in ("not_a_file", "missing", "ok")
+    assert found == {"pipe.wav": "not_a_file", "/dev/zero": "not_a_file", "a.wav": "ok"}
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="permissions do not bind root")
