@@ -5,6 +5,7 @@ Exit status: 0 done; 1 the model was trained but not blessed, or the voices diff
 """
 
 import enum
+import os
 import sys
 import traceback
 from importlib import metadata
@@ -191,7 +192,12 @@ app.add_typer(commands.app)
 
 
 def main() -> None:
-    """Runs the command line and exits; faults of the user end in one line and status 2."""
+    """Runs the command line and exits; faults of the user end in one line and status 2.
+
+    What a command writes is for its user alone, since most of it holds voices; only published
+    models are opened to others, see `components.pusher.publish`.
+    """
+    umask = os.umask(0o077)
     try:
         app()
     except Exception as error:
@@ -205,3 +211,5 @@ def main() -> None:
             traceback.print_exc()
         print(f"swar: error: {error}", file=sys.stderr)
         sys.exit(UNEXPECTED)
+    finally:
+        os.umask(umask)

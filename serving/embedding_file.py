@@ -224,9 +224,9 @@ def _join(parts: Sequence[Path], output: Path, schema: pa.Schema) -> None:
 
 @contextlib.contextmanager
 def _new_file(path: Path) -> Iterator[BinaryIO]:
-    """A file to write to, which takes the path's place once it is on the disk."""
+    """A file of mode 0600 to write to, which takes the path's place once it is on the disk."""
     new = f"{path}.new"
-    with open(new, "wb") as file:
+    with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
         yield file
         file.flush()
         os.fsync(file.fileno())
@@ -240,7 +240,7 @@ def _locked(folder: Path) -> Iterator[None]:
     Raises:
         SwarError: another process is in it.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         try:

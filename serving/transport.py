@@ -56,9 +56,14 @@ def connect(url: str, spec: ModelSpec) -> Transport:
     """The transport that a URL's scheme names: grpc, http or https.
 
     Raises:
-        SwarError: the URL is none of them.
+        SwarError: the URL is none of them, or has a password in it: messages and the page show it.
     """
     parts = urlsplit(url)
+    if "@" in parts.netloc or parts.query or parts.fragment:
+        raise SwarError(
+            "--url has more in it than scheme, host, port and path: leave out user, password, "
+            "query and fragment, which are not sent"
+        )
     if parts.hostname and parts.scheme == "grpc" and not parts.path.strip("/"):
         return GrpcTransport(parts.netloc, spec)
     if parts.hostname and parts.scheme in ("http", "https"):

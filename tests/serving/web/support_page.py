@@ -85,7 +85,11 @@ class User:
     def call(self, button: str, data: list[Any]) -> list[str]:
         """The outputs of a button's action."""
         session_hash = f"test{next(self._hashes)}"
-        body: Any = {"fn_index": self._functions()[button], "data": data, "session_hash": session_hash}
+        body: Any = {
+            "fn_index": self._functions()[button],
+            "data": data,
+            "session_hash": session_hash,
+        }
         joined = self.session.post(f"{self.url}gradio_api/queue/join", json=body, timeout=30)
         joined.raise_for_status()
         events = self.session.get(
