@@ -19,18 +19,23 @@ class FolderInUse(SwarError):
 
 
 @contextlib.contextmanager
-def new_file(path: Path) -> Iterator[BinaryIO]:
+def new_file(path: Path, *, private: bool = False) -> Iterator[BinaryIO]:
     """A file to write to, which takes the path's place once it is on the disk.
 
     Where an error is raised, the path stays as it was. One process at a time may write a path:
     what a killed one left beside it is overwritten.
 
+    Args:
+        path: of the file.
+        private: for the file's user alone, whatever the umask.
+
     Raises:
         OSError: it cannot be written.
     """
     partial = path.with_name(f".{path.name}.partial")
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
     try:
-        with partial.open("wb") as file:
+        with open(os.open(partial, flags, 0o600 if private else 0o666), "wb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())

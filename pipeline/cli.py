@@ -5,6 +5,7 @@ Exit status: 0 done; 1 the model was trained but not blessed, or the voices diff
 """
 
 import enum
+import os
 import sys
 import traceback
 from importlib import metadata
@@ -200,7 +201,12 @@ app.add_typer(commands.app)
 
 
 def main() -> None:
-    """Runs the command line and exits; faults of the user end in one line and status 2."""
+    """Runs the command line and exits; faults of the user end in one line and status 2.
+
+    What a command writes is for its user alone, since most of it holds voices; only published
+    models are opened to others, see `components.pusher.publish`.
+    """
+    umask = os.umask(0o077)
     try:
         app()
     except Exception as error:
@@ -214,3 +220,5 @@ def main() -> None:
             say(traceback.format_exc(), error=True, end="")
         say(f"swar: error: {error}", error=True)
         sys.exit(UNEXPECTED)
+    finally:
+        os.umask(umask)

@@ -8,6 +8,7 @@ import functools
 import inspect
 import logging
 from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -89,6 +90,14 @@ PriorOption = Annotated[
 GalleryOption = Annotated[
     str, typer.Option("--gallery", help="Folder or object storage URI of the enrolled speakers.")
 ]
+GalleryKeyOption = Annotated[
+    str | None,
+    typer.Option(
+        "--gallery-key",
+        metavar="FILE|env:NAME",
+        help="The key of a sealed gallery, in a file or an environment variable.",
+    ),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="The speaker.")]
 
@@ -151,6 +160,15 @@ def _with_client(command: Callable[..., None]) -> Callable[..., None]:
     with_client.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     with_client.__annotations__ = {each.name: each.annotation for each in parameters}
     return with_client
+
+
+def _gallery(uri: str, key: str | None) -> "Gallery":
+    """Raises SwarError where the key cannot be read."""
+    # Only here: the gallery's libraries take half a second to import.
+    from serving.gallery import Gallery
+    from serving.gallery_keys import read_keys
+
+    return Gallery(uri, None if key is None else read_keys(key))
 
 
 def _check_present(*files: Path) -> None:
@@ -298,6 +316,7 @@ def _label(told: str) -> tuple[str, int]:
 def app_command(
     connection: Connection,
     gallery: GalleryOption = defaults.GALLERY,
+    gallery_key: GalleryKeyOption = None,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Where the page is.", min=0, max=65535)] = 7860,
     public_host: Annotated[
@@ -319,15 +338,15 @@ def app_command(
 ) -> None:
     """Open the web page: record or upload, enrol, verify, identify."""
     check_free(host, port)
-    from serving.gallery import Gallery
     from serving.web.guard import PageSettings
     from serving.web.page import launch
 
+    enrolled = _gallery(gallery, gallery_key)
     login = _login(auth, auth_header, auth_proxy or [])
     settings = PageSettings(host, port, tuple(public_host or ()), login)
     settings.check()
     with connection as client:
-        launch(client, Gallery(gallery), settings)
+        launch(client, enrolled, settings)
 
 
 def _login(file: Path | None, header: str | None, proxies: Sequence[str]) -> "Login | None":
@@ -365,16 +384,41 @@ def enroll_command(
     keep_audio: Annotated[
         bool, typer.Option("--keep-audio", help="Keep the recordings too, for `swar reenroll`.")
     ] = False,
+    consent: Annotated[
+        str, typer.Option(help="How the speaker gave it, for example: form 12 of 2026-11-03.")
+    ] = "",
+    expires: Annotated[
+        datetime | None,
+        typer.Option(formats=["%Y-%m-%d"], help="The day (UTC) from which it is used no more."),
+    ] = None,
+    force: Annotated[
+        bool,
+        typer.Option(
+            "--force",
+            help="Also what does not sound like the rest, or a name that looks like another.",
+        ),
+    ] = False,
     gallery: GalleryOption = defaults.GALLERY,
+    gallery_key: GalleryKeyOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Enrol a speaker, or add recordings to one."""
     _check_present(*files)
     from serving import display, recognition
-    from serving.gallery import Gallery
 
+    enrolled = _gallery(gallery, gallery_key)
+    expires_at = None if expires is None else expires.replace(tzinfo=UTC)
     with connection as client:
-        report = recognition.enroll(client, Gallery(gallery), name, files, keep_audio=keep_audio)
+        report = recognition.enroll(
+            client,
+            enrolled,
+            name,
+            files,
+            keep_audio=keep_audio,
+            consent=consent,
+            expires_at=expires_at,
+            force=force,
+        )
     display.enrolment(report, as_json=as_json)
 
 
@@ -402,6 +446,7 @@ def verify_command(
     max_false_accept: MaxFalseAcceptOption = None,
     prior: PriorOption = defaults.PRIOR,
     gallery: GalleryOption = defaults.GALLERY,
+    gallery_key: GalleryKeyOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Tell whether one person speaks in both.
@@ -425,12 +470,11 @@ def verify_command(
         if file_b is not None:
             decision = client.verify(file_a, file_b)
         else:
-            # Only here: the gallery's libraries take half a second to import.
             from serving import recognition
-            from serving.gallery import Gallery
 
             assert speaker is not None  # checked above
-            decision = recognition.verify_speaker(client, Gallery(gallery), file_a, speaker)
+            enrolled = _gallery(gallery, gallery_key)
+            decision = recognition.verify_speaker(client, enrolled, file_a, speaker)
     decision = rule.apply(decision)
     display.decision(decision, rule, as_json=as_json)
     raise typer.Exit(_STATUS_OF_VERDICT[decision.verdict])
@@ -466,6 +510,7 @@ def identify_command(
     max_false_accept: MaxFalseAcceptOption = None,
     prior: PriorOption = defaults.PRIOR,
     gallery: GalleryOption = defaults.GALLERY,
+    gallery_key: GalleryKeyOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Tell who speaks, or "unknown".
@@ -477,9 +522,8 @@ def identify_command(
     if len(files) == 1:
         _check_present(*files)
     from serving import display, recognition
-    from serving.gallery import Gallery
 
-    enrolled = Gallery(gallery)
+    enrolled = _gallery(gallery, gallery_key)
     with connection as client:
         rule = recognition.identification_rule(client, enrolled, max_false_accept, prior=prior)
         if len(files) > 1:
@@ -539,24 +583,110 @@ def embed_command(
 
 @app.command("speakers")
 def speakers_command(
-    gallery: GalleryOption = defaults.GALLERY, as_json: JsonOption = False
+    name: Annotated[
+        str | None, typer.Argument(metavar="[NAME]", help="A speaker, whose recordings to list.")
+    ] = None,
+    gallery: GalleryOption = defaults.GALLERY,
+    gallery_key: GalleryKeyOption = None,
+    as_json: JsonOption = False,
 ) -> None:
-    """List the enrolled speakers."""
+    """List the enrolled speakers, or the recordings of one."""
     from serving import display
-    from serving.gallery import Gallery
 
-    display.speakers(Gallery(gallery).speakers(), as_json=as_json)
+    enrolled = _gallery(gallery, gallery_key)
+    if name is None:
+        display.speakers(enrolled.speakers(), as_json=as_json)
+    else:
+        display.recordings(enrolled.recordings(name), as_json=as_json)
 
 
 @app.command("forget")
 def forget_command(
-    name: NameArgument, gallery: GalleryOption = defaults.GALLERY, as_json: JsonOption = False
+    name: Annotated[
+        str | None, typer.Argument(metavar="[NAME]", help="The speaker, unless --expired.")
+    ] = None,
+    recording: Annotated[
+        str | None,
+        typer.Option("--recording", metavar="ID", help="Only this one, see `swar speakers NAME`."),
+    ] = None,
+    expired: Annotated[
+        bool, typer.Option("--expired", help="All recordings that have expired.")
+    ] = False,
+    gallery: GalleryOption = defaults.GALLERY,
+    as_json: JsonOption = False,
 ) -> None:
-    """Remove a speaker, and every byte of the speaker from the disk."""
+    """Remove a speaker or one recording, and every byte of it from the disk."""
     from serving import display
-    from serving.gallery import Gallery
 
-    display.forgotten(name, Gallery(gallery).forget(name), as_json=as_json)
+    if (name is None) != expired or (expired and recording is not None):
+        raise typer.BadParameter("give the NAME of a speaker or --expired")
+    enrolled = _gallery(gallery, None)
+    if name is None:
+        display.expired(enrolled.forget_expired(), as_json=as_json)
+    else:
+        display.forgotten(name, enrolled.forget(name, recording=recording), as_json=as_json)
+
+
+@app.command("opt-out")
+def opt_out_command(
+    name: NameArgument,
+    undo: Annotated[
+        bool, typer.Option("--undo", help="Let the speaker be enrolled again.")
+    ] = False,
+    gallery: GalleryOption = defaults.GALLERY,
+    as_json: JsonOption = False,
+) -> None:
+    """Forget a speaker, and refuse to enrol anyone under that name or one that looks like it."""
+    from serving import display
+
+    enrolled = _gallery(gallery, None)
+    if undo:
+        enrolled.ledger.opt_in(name)
+    else:
+        enrolled.opt_out(name)
+    display.opted_out(name, undone=undo, as_json=as_json)
+
+
+@app.command("ledger")
+def ledger_command(
+    name: Annotated[
+        str | None, typer.Argument(metavar="[NAME]", help="Only what was about this speaker.")
+    ] = None,
+    gallery: GalleryOption = defaults.GALLERY,
+    as_json: JsonOption = False,
+) -> None:
+    """List what was done to a gallery, by whom and when; without names and voices."""
+    from serving import display
+
+    display.events(_gallery(gallery, None).ledger.events(name), as_json=as_json)
+
+
+@app.command("gallery-key")
+def gallery_key_command(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="For --gallery-key.")],
+) -> None:
+    """Make a key that seals a gallery's voices, or put a new one before those of a file."""
+    from serving import display
+    from serving.gallery_keys import write_new_key
+
+    display.new_key(file, write_new_key(file))
+
+
+@app.command("seal")
+def seal_command(
+    gallery_key: Annotated[
+        str,
+        typer.Option(
+            metavar="FILE|env:NAME", help="The keys: the first seals, all open what is sealed."
+        ),
+    ],
+    gallery: GalleryOption = defaults.GALLERY,
+    as_json: JsonOption = False,
+) -> None:
+    """Seal the voices of a gallery with a key, or with a new one."""
+    from serving import display
+
+    display.sealed(_gallery(gallery, gallery_key).seal(), as_json=as_json)
 
 
 @app.command("reenroll")
@@ -564,12 +694,13 @@ def forget_command(
 def reenroll_command(
     connection: Connection,
     gallery: GalleryOption = defaults.GALLERY,
+    gallery_key: GalleryKeyOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Fit the gallery to a new model, from the recordings that were kept."""
     from serving import display, recognition
-    from serving.gallery import Gallery
 
+    enrolled = _gallery(gallery, gallery_key)
     with connection as client:
-        done = recognition.reenroll(client, Gallery(gallery))
+        done = recognition.reenroll(client, enrolled)
     display.reenrolled(done, as_json=as_json)

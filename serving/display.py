@@ -2,6 +2,8 @@
 
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from rich.table import Table
@@ -15,9 +17,11 @@ if TYPE_CHECKING:  # their libraries take half a second to import
     from serving.bulk import Answer, Comparison
     from serving.decisions import DecisionRule, ExpectedRate
     from serving.embedding_file import EmbeddedData
-    from serving.gallery import Speaker
+    from serving.gallery import EnrolledRecording, Speaker
+    from serving.gallery_ledger import Event
     from serving.recognition import Candidate, EnrolmentReport, Identification
 
+_ID_CHARACTERS: Final = 12
 # Of a candidate, and of two recordings.
 _VERDICTS: Final = {
     SAME: ("same speaker", "same speaker"),
@@ -42,6 +46,8 @@ def enrolment(report: "EnrolmentReport", *, as_json: bool) -> None:
         return
     recordings = _count(report.added, "new recording")
     _say(f"{report.speaker}: {recordings}, {report.speech_seconds:.1f} s of speech in all")
+    for similar in report.similar_names:
+        _say(f"warning: the name looks like that of another speaker, {similar!r}", "yellow")
     if report.parts:
         _say(
             f"distance of the parts from one another: {report.mean_distance:.3f} on average, "
@@ -152,7 +158,11 @@ def speakers(everybody: "Sequence[Speaker]", *, as_json: bool) -> None:
     if as_json:
         _print_json(
             [
-                {**dataclasses.asdict(each), "last_enrolled": each.last_enrolled.isoformat()}
+                {
+                    **dataclasses.asdict(each),
+                    "last_enrolled": each.last_enrolled.isoformat(),
+                    "expires_at": _iso(each.expires_at),
+                }
                 for each in everybody
             ]
         )
@@ -161,7 +171,7 @@ def speakers(everybody: "Sequence[Speaker]", *, as_json: bool) -> None:
         _say("nobody is enrolled")
         return
     _print_table(
-        ("speaker", "recordings", "speech", "last enrolled", "audio"),
+        ("speaker", "recordings", "speech", "last enrolled", "audio", "expires", "consent"),
         (
             (
                 each.name,
@@ -169,18 +179,101 @@ def speakers(everybody: "Sequence[Speaker]", *, as_json: bool) -> None:
                 f"{each.speech_seconds:.1f} s",
                 f"{each.last_enrolled:%Y-%m-%d %H:%M} UTC",
                 "kept" if each.audio_kept else "not kept",
+                _day(each.expires_at),
+                each.consent,
             )
             for each in everybody
         ),
     )
 
 
+def recordings(enrolled: "Sequence[EnrolledRecording]", *, as_json: bool) -> None:
+    """The recordings of one speaker."""
+    if as_json:
+        _print_json(
+            [
+                {
+                    **dataclasses.asdict(each),
+                    "enrolled_at": each.enrolled_at.isoformat(),
+                    "expires_at": _iso(each.expires_at),
+                }
+                for each in enrolled
+            ]
+        )
+        return
+    _print_table(
+        ("recording", "file", "speech", "enrolled", "audio", "expires", "consent"),
+        (
+            (
+                each.id[:_ID_CHARACTERS],
+                each.source,
+                f"{each.speech_seconds:.1f} s",
+                f"{each.enrolled_at:%Y-%m-%d %H:%M} UTC",
+                "kept" if each.audio_kept else "not kept",
+                _day(each.expires_at),
+                each.consent,
+            )
+            for each in enrolled
+        ),
+    )
+
+
 def forgotten(name: str, recordings: int, *, as_json: bool) -> None:
-    """That a speaker is gone."""
+    """That a speaker, or one of the recordings, is gone, and what else may know the person."""
     if as_json:
         _print_json({"speaker": name, "recordings": recordings})
+        return
+    _say(f"{name} is forgotten: {_count(recordings, 'recording')} removed")
+    _say(
+        "not touched: the files that were enrolled, backups, `swar embed` files, and what was "
+        "trained on the person (docs/security.md)"
+    )
+
+
+def expired(recordings: int, *, as_json: bool) -> None:
+    """How many recordings had expired, and are gone."""
+    if as_json:
+        _print_json({"recordings": recordings})
     else:
-        _say(f"{name} is forgotten: {_count(recordings, 'recording')} removed")
+        _say(f"{_count(recordings, 'recording')} had expired: removed")
+
+
+def opted_out(name: str, *, undone: bool, as_json: bool) -> None:
+    """That a speaker is not enrolled any more, or may be."""
+    if as_json:
+        _print_json({"speaker": name, "opted_out": not undone})
+    else:
+        _say(f"{name} {'may be enrolled again' if undone else 'is not enrolled from now on'}")
+
+
+def sealed(recordings: int, *, as_json: bool) -> None:
+    """How many recordings were sealed."""
+    if as_json:
+        _print_json({"recordings": recordings})
+    else:
+        _say(f"{_count(recordings, 'recording')} sealed with the first key")
+
+
+def new_key(file: Path, keys: int) -> None:
+    """What to do with a new key."""
+    _say(f"{file}: a new key is the first of {_count(keys, 'key')}")
+    _say("keep a copy elsewhere: without it nothing opens what it has sealed")
+    _say("`swar seal` seals the gallery with it; after that the other keys can be deleted")
+
+
+def events(happened: "Sequence[Event]", *, as_json: bool) -> None:
+    """What was done to the gallery."""
+    if as_json:
+        for each in happened:
+            _print_json_line({**dataclasses.asdict(each), "at": each.at.isoformat()})
+        return
+    _print_table(
+        ("at", "action", "recordings", "by"),
+        (
+            (f"{each.at:%Y-%m-%d %H:%M:%S} UTC", each.action, str(each.recordings), each.actor)
+            for each in happened
+        ),
+    )
 
 
 def reenrolled(recordings: int, *, as_json: bool) -> None:
@@ -249,6 +342,14 @@ def _count(number: int, noun: str) -> str:
 
 def _counts(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{name} {count}" for name, count in counts.items())
+
+
+def _day(time: datetime | None) -> str:
+    return "never" if time is None else f"{time:%Y-%m-%d}"
+
+
+def _iso(time: datetime | None) -> str | None:
+    return None if time is None else time.isoformat()
 
 
 def _print_json(value: Any) -> None:

@@ -184,7 +184,7 @@ def _write_parts(
             for row in _rows(client, description, items[first:end]):
                 rows.append(row)
                 on_progress(first + len(rows), len(items))
-            with new_file(part) as new:
+            with new_file(part, private=True) as new:
                 pq.write_table(pa.Table.from_pylist(rows, schema=schema), new)
         on_progress(end, len(items))
         parts.append(part)
@@ -228,7 +228,7 @@ def _wav(item: Recording | Reject, description: Description) -> bytes | str:
 
 
 def _join(parts: Sequence[Path], output: Path, schema: pa.Schema) -> None:
-    with new_file(output) as new, pq.ParquetWriter(new, schema) as writer:
+    with new_file(output, private=True) as new, pq.ParquetWriter(new, schema) as writer:
         for part in parts:
             writer.write_table(pq.read_table(part, schema=schema))
 
@@ -240,7 +240,7 @@ def _locked(folder: Path) -> Iterator[None]:
     Raises:
         SwarError: another process is in it.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         try:

@@ -4,6 +4,7 @@ import io
 import wave
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final
 
 import numpy as np
@@ -14,9 +15,10 @@ from serving import defaults
 from serving.answers import DIFFERENT, OK, Decision, Embedding, Vector, Verdict
 from serving.client import Client, fault
 from serving.decisions import DecisionRule
-from serving.gallery import Enrolled, Enrolment, Gallery, recording_id, speaker_name
+from serving.gallery import Enrolled, Enrolment, Gallery, recording_id
 from serving.recordings import AudioInput, display_name, file_name, listed
 from serving.references import mean_embedding
+from serving.speaker_names import speaker_name
 
 MIN_ENROLMENT_SECONDS: Final = 5.0
 _RECORDINGS_AT_ONCE: Final = 8
@@ -46,6 +48,8 @@ class EnrolmentReport:
     """Of all of the speaker's recordings."""
     parts: tuple[Part, ...]
     """How the recordings fit together; empty where nothing was new, or too short to compare."""
+    similar_names: tuple[str, ...] = ()
+    """Of other speakers, which a reader may take for this one."""
 
     @property
     def mean_distance(self) -> float:
@@ -85,14 +89,32 @@ def enroll(
     recordings: Sequence[AudioInput],
     *,
     keep_audio: bool = False,
+    consent: str = "",
+    expires_at: datetime | None = None,
+    force: bool = False,
+    actor: str = "",
 ) -> EnrolmentReport:
     """Adds recordings to a speaker, new or known. All are enrolled or none.
 
+    Args:
+        client: of the model.
+        gallery: where the speaker is enrolled.
+        name: the speaker's.
+        recordings: of the speaker.
+        keep_audio: whether the gallery keeps the recordings too.
+        consent: how the speaker gave it.
+        expires_at: with a time zone; from then on the recordings are not used any more.
+        force: enrols what does not sound like the rest, and under a name that looks like another.
+        actor: who enrols, for the gallery's ledger.
+
     Raises:
         SwarError: a recording is not usable, or all together, with those that the speaker has
-            already, hold less than MIN_ENROLMENT_SECONDS of speech.
+            already, hold less than MIN_ENROLMENT_SECONDS of speech; or, without `force`, one does
+            not sound like the others, or a new name looks like another speaker's; or the speaker
+            has opted out.
     """
     name = speaker_name(name)
+    gallery.ledger.check_may_enrol(name)
     wavs = [client.to_wav(recording) for recording in listed(recordings)]
     given = []
     for recording, wav, embedding in zip(recordings, wavs, client.embed(wavs), strict=True):
@@ -113,9 +135,15 @@ def enroll(
         )
     if not new:
         return EnrolmentReport(name, 0, seconds, ())
+    # An enrolled speaker's own name was looked at when the speaker was new.
+    similar = [] if known.ids else gallery.similar_names(name)
     parts = _parts(client, new, known.vectors)
-    added = gallery.enroll(name, new, keep_audio=keep_audio)
-    return EnrolmentReport(name, added, seconds, parts)
+    if not force:
+        _check_fits(name, parts, similar)
+    added = gallery.enroll(
+        name, new, keep_audio=keep_audio, consent=consent, expires_at=expires_at, actor=actor
+    )
+    return EnrolmentReport(name, added, seconds, parts, tuple(similar))
 
 
 def identify(
@@ -219,12 +247,30 @@ def reenroll(client: Client, gallery: Gallery) -> int:
                 lost.add(speaker)
         gallery.replace(usable)
         done += len(usable)
+    if done:
+        gallery.ledger.record("reenrol", "", done, "")
     if lost:
         raise SwarError(
             f"recordings enrolled again: {done}; not those of {', '.join(sorted(lost))}, for "
             "want of usable audio: `swar forget` them and enrol them anew"
         )
     return done
+
+
+def _check_fits(name: str, parts: Sequence[Part], similar: Sequence[str]) -> None:
+    """Raises SwarError where an enrolment would make one speaker of two, or two names of one."""
+    misfits = [part.source or "the recording" for part in parts if not part.matches]
+    if misfits:
+        raise SwarError(
+            f"{name!r} is not enrolled: the model hears another speaker than in the rest in "
+            f"{', '.join(misfits)}; give other recordings, or enrol all the "
+            "same with `swar enroll --force`"
+        )
+    if similar:
+        raise SwarError(
+            f"the name {name!r} looks like {similar[0]!r}, who is enrolled: give that name or "
+            "another, or enrol all the same with `swar enroll --force`"
+        )
 
 
 def _usable_embedding(client: Client, recording: AudioInput) -> Embedding:

@@ -5,6 +5,7 @@ Commands look at it before they import what reads its records.
 
 import fcntl
 import json
+import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -22,12 +23,16 @@ PUBLISHED = "published"
 def claimed(output: Path) -> Iterator[None]:
     """Holds the output folder for this process; the lock ends with it, however it ends.
 
-    Makes the folder, and `logs/` in it. Raises SwarError: it cannot be written, or another
-    process holds it.
+    Makes the folder, and `logs/` in it. Nobody else can read what lies there but what is
+    published: the rest holds voices.
+
+    Raises:
+        SwarError: it cannot be written, or another process holds it.
     """
     try:
         (output / "logs").mkdir(parents=True, exist_ok=True)
         lock = (output / ".lock").open("a")
+        _close_to_others(output)
     except OSError as error:
         raise SwarError(f"cannot write to the output folder {output}: {error.strerror}") from error
     with lock:
@@ -45,6 +50,16 @@ def check_run(output: Path) -> None:
     if not (output / METADATA).is_file():
         raise SwarError(f"{output} has no {METADATA}: name the output folder of a run")
     check_records(output)
+
+
+def _close_to_others(output: Path) -> None:
+    """What earlier versions of Swar left open too; others may still go through to `published`."""
+    if output.stat().st_uid != os.getuid():
+        return
+    output.chmod(0o711)
+    for entry in output.iterdir():
+        if entry.name != PUBLISHED and not entry.is_symlink():
+            entry.chmod(0o700 if entry.is_dir() else 0o600)
 
 
 def check_records(output: Path) -> None:

@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from typing import Final
 
+import gradio
+
 from components.errors import SwarError
 from serving import recognition
 from serving.client import Client
@@ -32,8 +34,17 @@ class Actions:
             {recording_a: "recording A", recording_b: "recording B"},
         )
 
-    def enrol(self, name: str, keep_audio: bool, *recordings: Upload) -> str:
+    def enrol(
+        self,
+        name: str,
+        consent: str,
+        keep_audio: bool,
+        recording_1: Upload,
+        recording_2: Upload,
+        request: gradio.Request,
+    ) -> str:
         """Adds recordings to a speaker, new or known."""
+        recordings = (recording_1, recording_2)
         given = {path: f"recording {n}" for n, path in enumerate(recordings, 1) if path is not None}
         if not name.strip():
             return view.error("a name is needed: who is speaking?")
@@ -42,7 +53,13 @@ class Actions:
         return _told(
             lambda: view.enrolled(
                 recognition.enroll(
-                    self._client, self._gallery, name, list(given), keep_audio=keep_audio
+                    self._client,
+                    self._gallery,
+                    name,
+                    list(given),
+                    keep_audio=keep_audio,
+                    consent=consent.strip(),
+                    actor=request.username or "",
                 )
             ),
             given,
@@ -58,11 +75,12 @@ class Actions:
         """Who is enrolled."""
         return _told(self._listed, {})
 
-    def forget(self, name: str) -> tuple[str, str]:
+    def forget(self, name: str, request: gradio.Request) -> tuple[str, str]:
         """Removes a speaker; what happened, and who is still enrolled."""
         if not name.strip():
             return view.error("the name of an enrolled speaker is needed"), self.speakers()
-        done = _told(lambda: view.forgotten(name, self._gallery.forget(name)), {})
+        actor = request.username or ""
+        done = _told(lambda: view.forgotten(name, self._gallery.forget(name, actor=actor)), {})
         return done, self.speakers()
 
     def _identified(self, recording: str) -> str:

@@ -205,13 +205,16 @@ def _enrol_tab(actions: Actions) -> None:
             "another room, enrol them under the same name."
         )
         name = gradio.Textbox(label="Name", max_lines=1)
+        consent = gradio.Textbox(
+            label="Consent: how and when the speaker gave it", max_lines=1, max_length=200
+        )
         with gradio.Row():
             recordings = [_recording(f"Recording {n + 1}") for n in range(_ENROLMENT_SLOTS)]
         keep = gradio.Checkbox(
             label="Keep the recordings, to enrol again by itself when the model is replaced"
         )
         button = gradio.Button("Enrol", variant="primary")
-        _asked(button, actions.enrol, recordings, [name, keep])
+        _asked(button, actions.enrol, recordings, [name, consent, keep])
 
 
 def _identify_tab(actions: Actions) -> None:

@@ -1,5 +1,6 @@
 import glob
 import json
+import os
 import shlex
 import subprocess
 import sys
@@ -16,9 +17,11 @@ from pipeline import cli
 from serving import commands, server
 from serving.standin.batcher import Batching
 from serving.web.guard import PageSettings
+from serving.web.login import PasswordLogin, ProxyLogin
 from tests.serving.support_endpoint import RATE, FakeModel, grpc_endpoint, voice
 
 LOW, HIGH = 110.0, 320.0
+OF_MODEL = ("app", "embed", "enroll", "identify", "reenroll", "verify")
 Swar = Callable[..., tuple[int, str, str]]
 
 
@@ -34,7 +37,7 @@ def swar(
     with grpc_endpoint(model) as url:
 
         def run(command: str, *arguments: Any) -> tuple[int, str, str]:
-            at = () if command in ("serve", "speakers", "forget") else ("--url", url)
+            at = ("--url", url) if command in OF_MODEL else ()
             monkeypatch.setattr(sys, "argv", ["swar", command, *map(str, arguments), *at])
             with pytest.raises(SystemExit) as ended:
                 cli.main()
@@ -141,10 +144,15 @@ def test_verify_with_a_speaker(swar: Swar, recording: Any) -> None:
 
 def test_enroll_warns_of_a_file_that_does_not_fit(swar: Swar, recording: Any) -> None:
     files = [recording("a.wav", LOW, 3.0), recording("bb.wav", LOW, 3.0)]
-    status, out, _ = swar("enroll", "Low", *files, recording("other.wav", HIGH, 3.0))
+    files.append(recording("other.wav", HIGH, 3.0))
+    status, _, err = swar("enroll", "Low", *files)
+    assert status == 2
+    assert "'Low' is not enrolled: the model hears another speaker" in err and "other.wav" in err
+    status, out, _ = swar("enroll", "Low", *files, "--force")
     assert status == 0
     assert "warning: 'other.wav' does not sound like the same speaker" in out
-    status, out, _ = swar("enroll", "Low", recording("another.wav", HIGH, 3.0), "--json")
+    another = recording("another.wav", HIGH, 3.0)
+    status, out, _ = swar("enroll", "Low", another, "--json", "--force")
     report = json.loads(out)
     assert report["consistent"] is False
     assert [part["source"] for part in report["parts"]] == ["another.wav"]
@@ -167,12 +175,140 @@ def test_speakers_and_forget(swar: Swar, recording: Any) -> None:
         ("High", False),
         ("Low", True),
     ]
-    assert swar("forget", "Low")[:2] == (0, "Low is forgotten: 1 recording removed\n")
+    status, out, _ = swar("forget", "Low")
+    assert (status, out.splitlines()[0]) == (0, "Low is forgotten: 1 recording removed")
+    assert "not touched: " in out and "backups" in out
     status, _, err = swar("forget", "Low")
     assert status == 2
     assert "nobody named 'Low'" in err
     assert json.loads(swar("forget", "High", "--json")[1]) == {"speaker": "High", "recordings": 1}
     assert swar("speakers")[:2] == (0, "nobody is enrolled\n")
+
+
+def test_one_recording_is_listed_and_forgotten(swar: Swar, recording: Any) -> None:
+    swar(
+        "enroll", "Low", recording("a.wav", LOW), "--consent", "form 12", "--expires", "2099-01-31"
+    )
+    swar("enroll", "Low", recording("bb.wav", LOW))
+    status, out, _ = swar("speakers", "Low")
+    assert status == 0
+    assert "a.wav" in out and "2099-01-31" in out and "form 12" in out
+    first, second = json.loads(swar("speakers", "Low", "--json")[1])
+    assert (first["source"], first["consent"]) == ("a.wav", "form 12")
+    assert first["expires_at"] == "2099-01-31T00:00:00+00:00"
+    assert swar("forget", "Low", "--recording", first["id"][:12])[0] == 0
+    assert [each["id"] for each in json.loads(swar("speakers", "Low", "--json")[1])] == [
+        second["id"]
+    ]
+    assert swar("forget", "--expired")[:2] == (0, "0 recordings had expired: removed\n")
+    for wrong in ((), ("Low", "--expired"), ("--expired", "--recording", "x")):
+        assert swar("forget", *wrong)[0] == 2
+
+
+def test_a_name_that_looks_like_another_needs_force(swar: Swar, recording: Any) -> None:
+    swar("enroll", "Low", recording("a.wav", LOW))
+    status, _, err = swar("enroll", "L\u043ew", recording("b.wav", HIGH))
+    assert status == 2
+    assert "looks like 'Low', who is enrolled" in err
+    status, out, _ = swar("enroll", "L\u043ew", recording("b.wav", HIGH), "--force")
+    assert status == 0
+    assert "warning: the name looks like that of another speaker, 'Low'" in out
+
+
+def test_a_gallery_is_sealed(swar: Swar, recording: Any) -> None:
+    file, query = recording("a.wav", LOW), recording("q.wav", LOW, 3.0)
+    swar("enroll", "Low", file)
+    status, out, _ = swar("gallery-key", "key")
+    assert status == 0
+    assert "keep a copy elsewhere" in out
+    assert swar("seal", "--gallery-key", "key")[:2] == (
+        0,
+        "1 recording sealed with the first key\n",
+    )
+    status, _, err = swar("identify", query)
+    assert status == 2
+    assert "the gallery is sealed: name its key with --gallery-key" in err
+    assert swar("identify", query, "--gallery-key", "key")[0] == 0
+    assert swar("verify", query, "--speaker", "Low", "--gallery-key", "key")[0] == 0
+
+
+def test_who_opted_out_is_refused_and_the_ledger_tells_it(swar: Swar, recording: Any) -> None:
+    file = recording("a.wav", LOW)
+    swar("enroll", "Low", file)
+    assert swar("opt-out", "Low")[:2] == (0, "Low is not enrolled from now on\n")
+    status, _, err = swar("enroll", "low", file)
+    assert status == 2
+    assert "'low' has opted out" in err
+    assert swar("opt-out", "Low", "--undo")[0] == 0
+    assert swar("enroll", "Low", file)[0] == 0
+    told = [json.loads(line)["action"] for line in swar("ledger", "Low", "--json")[1].splitlines()]
+    assert told == ["enrol", "opt-out", "forget", "opt-in", "enrol"]
+    assert "opt-out" in swar("ledger")[1]
+
+
+def test_what_commands_write_is_for_their_user_alone(swar: Swar, recording: Any) -> None:
+    os.umask(0o022)
+    data = Path("data")
+    data.mkdir()
+    recording("a.wav", LOW).rename(data / "a.wav")
+    swar("embed", "data", "--output", "embeddings.parquet")
+    swar("enroll", "Low", data / "a.wav", "--keep-audio")
+    written = [Path("embeddings.parquet"), Path("gallery"), *Path("gallery").rglob("*")]
+    assert len(written) > 5
+    assert [path for path in written if path.stat().st_mode & 0o077] == []
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://svc:SECRET@127.0.0.1:1",
+        "https://SECRET@127.0.0.1:1",
+        "grpc://svc:SECRET@127.0.0.1:1",
+        "http://127.0.0.1:1/?key=SECRET",
+        "http://127.0.0.1:1/#SECRET",
+        "ftp://svc:SECRET@127.0.0.1:1",
+    ],
+)
+def test_a_password_in_the_url_is_refused_and_not_shown(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], recording: Any, url: str
+) -> None:
+    """What asks a server says in messages, and on the page, where it is."""
+    file = str(recording("a.wav", LOW))
+    monkeypatch.setattr(sys, "argv", ["swar", "verify", file, file, "--url", url])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    told = capsys.readouterr()
+    assert ended.value.code == 2
+    assert "leave out user, password" in told.err
+    assert "SECRET" not in told.out + told.err
+
+
+def test_the_page_asks_who_uses_it_as_the_options_say(
+    swar: Swar, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[Any] = []
+    page = types.ModuleType("serving.web.page")
+    page.launch = lambda *given: told.append(given)  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "serving.web.page", page)
+    monkeypatch.setattr("typer.prompt", lambda *_, **__: "correct horse battery")
+    assert swar("app-password", "passwords", "asha")[0] == 0
+    public = ("--host", "0.0.0.0", "--public-host", "swar.example")
+    assert swar("app", *public, "--auth", "passwords")[0] == 0
+    assert isinstance(told[0][2].login, PasswordLogin)
+    proxy = ("--auth-header", "X-User", "--auth-proxy", "10.0.0.0/8")
+    assert swar("app", *public, *proxy)[0] == 0
+    assert isinstance(told[1][2].login, ProxyLogin)
+    for wrong, message in (
+        ((), "needs a login"),
+        (proxy[:2], "go together"),
+        (proxy[2:], "go together"),
+        ((*proxy, "--auth", "passwords"), "give one"),
+        (("--auth", "none"), "app-password"),
+    ):
+        status, _, err = swar("app", *public, *wrong)
+        assert status == 2
+        assert message in err
+    assert len(told) == 2
 
 
 def test_reenroll(swar: Swar, model: FakeModel, recording: Any) -> None:

@@ -59,7 +59,7 @@ def test_recordings_are_private_and_their_addresses_random(user, place, tmp_path
     [
         ("..", "recording"),
         (".", "file"),
-        ("", "recording"),
+        ("", "file"),
         ("../../etc/passwd", "passwd"),
         ("/etc/cron.d/x", "x"),
         ("a" * 400 + ".wav", "a" * 196 + ".wav"),
