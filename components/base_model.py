@@ -19,6 +19,7 @@ import numpy.typing as npt
 import platformdirs
 
 from components.errors import SwarError
+from components.model_digest import write_digests
 
 if TYPE_CHECKING:
     import keras
@@ -166,6 +167,7 @@ def base_model_folder() -> Path:
     try:
         with _whole_or_absent(versions) as partial:
             _export(partial / _VERSION)
+            write_digests(partial / _VERSION)
     except OSError as error:
         raise SwarError(
             f"the base model cannot be written to {cache}: {error.strerror or error}: "

@@ -1,0 +1,1 @@
+"""What has to change a library from outside, and until which release."""
