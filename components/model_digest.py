@@ -37,6 +37,7 @@ def as_text(digests: Mapping[str, str]) -> str:
 
 def write_digests(folder: Path) -> None:
     """Writes `DIGESTS` into a version's folder, of all files that are there."""
+    (folder / DIGESTS).parent.mkdir(exist_ok=True)
     (folder / DIGESTS).write_text(as_text(_digests(folder)), "utf-8")
 
 
