@@ -57,7 +57,8 @@ def flags(arguments):
 
 def image(service):
     """What it is without a setting in the environment."""
-    return re.fullmatch(r"\$\{SWAR_SERVING_(?:GPU_)?IMAGE:-(.+)\}", service["image"])[1]
+    (name,) = re.findall(r"^\$\{SWAR_SERVING_(?:GPU_)?IMAGE:-(.+)\}$", service["image"])
+    return name
 
 
 def test_compose_and_kubernetes_run_the_same_server(compose, container, predictor):
