@@ -1,5 +1,6 @@
 # The image of the pipeline's tasks, of Beam's workers and of the training: docs/container.md.
 
+# Give both by their digests where a build must be repeatable: --build-arg BASE=python@sha256:...
 # Any image with apt-get, glibc >= 2.39 and a `python` that is 3.12.
 ARG BASE=python:3.12-slim-trixie
 # Has /opt/apache/beam/boot, which starts a Beam worker.

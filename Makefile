@@ -3,10 +3,10 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := venv
 .DELETE_ON_ERROR:
-.PHONY: venv demo base test test-long lint container-test lock protos clean
+.PHONY: venv demo base test test-long lint container-test lock protos sbom audit clean
 
 VENV := .venv
-UV_VERSION := 0.13.9
+TOOLS := build/tools-venv
 DEMO := output/demo
 DEMO_DATA := output/demo-data
 
@@ -66,26 +66,34 @@ lint: venv
 container-test: venv
 	BASE="$(BASE)" BEAM="$(BEAM)" BUILD="$(BUILD)" PYTHON_3_12="$(PYTHON_3_12)" deploy/container/test.sh
 
+# Tools that no other part needs, hash-checked too.
+$(TOOLS)/.installed: requirements-tools.lock
+	@$(if $(PYTHON),,echo "no fitting Python: set PYTHON" >&2; exit 1)
+	rm -rf $(TOOLS)
+	$(PYTHON) -m venv $(TOOLS)
+	$(TOOLS)/bin/pip install --quiet --no-deps --require-hashes -r requirements-tools.lock
+	touch $@
+
 # Keeps the versions that still fit; UPGRADE=1 takes the newest ones. (uv's own uv.lock would name the
 # registry's host, and that does not belong into git.)
-COMPILE := build/lock-venv/bin/uv pip compile --quiet --no-emit-index-url --generate-hashes --custom-compile-command "make lock" $(if $(UPGRADE),--upgrade)
-lock:
-	@$(if $(PYTHON),,echo "no fitting Python: set PYTHON" >&2; exit 1)
-	rm -rf build/lock-venv
-	$(PYTHON) -m venv build/lock-venv
-	build/lock-venv/bin/pip install --quiet uv==$(UV_VERSION)
+COMPILE := $(TOOLS)/bin/uv pip compile --quiet --no-emit-index-url --generate-hashes --custom-compile-command "make lock" $(if $(UPGRADE),--upgrade)
+lock: $(TOOLS)/.installed
 	$(COMPILE) --universal --python-version 3.11 --extra pipeline --extra client --extra serve --extra app --group dev --output-file requirements.lock pyproject.toml
 	echo 'tensorflow[and-cuda]' | $(COMPILE) --no-config --constraint requirements.lock --python-version 3.12 --python-platform x86_64-manylinux_2_28 --output-file requirements-gpu.lock -
-	rm -rf build/lock-venv
+	$(COMPILE) --no-config --universal --python-version 3.11 --group tools --output-file requirements-tools.lock
 
-# protoc 31, whose code runs with every protobuf that pyproject.toml allows.
-protos:
-	@$(if $(PYTHON),,echo "no fitting Python: set PYTHON" >&2; exit 1)
-	rm -rf build/protos-venv
-	$(PYTHON) -m venv build/protos-venv
-	build/protos-venv/bin/pip install --quiet grpcio-tools==1.74.0
-	build/protos-venv/bin/python -m grpc_tools.protoc --proto_path=. --python_out=. --pyi_out=. serving/predict.proto
-	rm -rf build/protos-venv
+protos: $(TOOLS)/.installed
+	$(TOOLS)/bin/python -m grpc_tools.protoc --proto_path=. --python_out=. --pyi_out=. serving/predict.proto
+
+# What is installed, as CycloneDX.
+sbom: $(TOOLS)/.installed
+	$(TOOLS)/bin/cyclonedx-py requirements --pyproject pyproject.toml --output-reproducible --output-file build/sbom.cdx.json requirements.lock
+
+# Asks PyPI's advisories about every package of the locks.
+audit: $(TOOLS)/.installed
+	$(TOOLS)/bin/pip-audit --no-deps --disable-pip --requirement requirements.lock
+	$(TOOLS)/bin/pip-audit --no-deps --disable-pip --requirement requirements-gpu.lock
+	$(TOOLS)/bin/pip-audit --no-deps --disable-pip --requirement requirements-tools.lock
 
 clean:
 	rm -rf $(VENV) build dist output *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -17,6 +17,7 @@ import platformdirs
 
 from components.atomic_write import FolderInUse, new_folder
 from components.errors import SwarError
+from components.model_digest import write_digests
 
 if TYPE_CHECKING:
     import keras
@@ -165,6 +166,7 @@ def base_model_folder() -> Path:
         # Another process may have been quicker: its folder is as good.
         with contextlib.suppress(FolderInUse), new_folder(versions) as partial:
             _export(partial / _VERSION)
+            write_digests(partial / _VERSION)
     except OSError as error:
         raise SwarError(
             f"the base model cannot be written to {cache}: {error.strerror or error}: "

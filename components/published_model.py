@@ -9,6 +9,7 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from components.errors import SwarError
+from components.model_digest import check_digests
 from components.model_files import read_card
 
 _SIGNATURES: Final = ("embed", "score_embeddings")
@@ -46,6 +47,8 @@ class PublishedModel:
 
     Args:
         folder: of one version.
+        is_published: whether its files are what they must have been published as; not those of a
+            model that a run has just trained.
 
     Attributes:
         folder: the same.
@@ -53,14 +56,16 @@ class PublishedModel:
         sample_rate: of the WAVs that it takes, in Hz.
 
     Raises:
-        SwarError: it is no such model, or cannot be loaded.
+        SwarError: it is no such model, was changed since it was published, or cannot be loaded.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, is_published: bool = True) -> None:
         self.folder = folder
         self.card = read_card(folder)
         self.sample_rate = int(self.card["sample_rate"])
         check_path(folder)
+        if is_published:
+            check_digests(folder)
         try:
             # Kept: the signatures do not keep the model's variables alive.
             self._model = tf.saved_model.load(str(folder))

@@ -55,10 +55,16 @@ def flags(arguments):
     return dict(argument.removeprefix("--").split("=", 1) for argument in arguments)
 
 
+def image(service):
+    """What it is without a setting in the environment."""
+    (name,) = re.findall(r"^\$\{SWAR_SERVING_(?:GPU_)?IMAGE:-(.+)\}$", service["image"])
+    return name
+
+
 def test_compose_and_kubernetes_run_the_same_server(compose, container, predictor):
-    assert compose["image"] == container["image"]
-    assert re.fullmatch(r"tensorflow/serving:\d+\.\d+\.\d+", compose["image"])
-    assert predictor["model"]["runtimeVersion"] == compose["image"].partition(":")[2]
+    assert image(compose) == container["image"]
+    assert re.fullmatch(r"tensorflow/serving:\d+\.\d+\.\d+", image(compose))
+    assert predictor["model"]["runtimeVersion"] == image(compose).partition(":")[2]
     assert compose["entrypoint"] == container["command"]
     assert compose["command"] == container["args"]
     assert set(predictor["model"]["args"]) < set(container["args"])
@@ -71,7 +77,8 @@ def test_the_server_on_a_card_is_the_same_but_for_its_image():
     assert (device["driver"], device["capabilities"]) == ("nvidia", ["gpu"])
     # Whoever starts everything starts one server, not two on one port.
     assert on_card.pop("profiles") == ["gpu"]
-    assert on_card.pop("image") == services["serving"]["image"] + "-gpu"
+    assert image(on_card) == image(services["serving"]) + "-gpu"
+    del on_card["image"]
     assert on_card == {
         name: value for name, value in services["serving"].items() if name != "image"
     }
@@ -228,6 +235,50 @@ def test_nothing_runs_as_root_or_writes_to_its_image(compose, deployment, contai
     assert container["securityContext"]["readOnlyRootFilesystem"] is True
     assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
     assert "mem_limit" in compose and "memory" in container["resources"]["limits"]
+
+
+def test_the_predictor_of_kserve_is_as_restricted(deployment, container, predictor):
+    pod = dict(deployment["template"]["spec"]["securityContext"])
+    del pod["fsGroupChangePolicy"]
+    assert predictor["securityContext"] == pod
+    assert predictor["model"]["securityContext"] == container["securityContext"]
+    assert predictor["automountServiceAccountToken"] is False
+
+
+def test_only_clients_and_prometheus_reach_the_server(deployment, container):
+    policy = load(KUBERNETES / "network_policy.yaml")["spec"]
+    assert policy["podSelector"]["matchLabels"] == deployment["template"]["metadata"]["labels"]
+    assert policy["policyTypes"] == ["Ingress", "Egress"]
+    assert policy["egress"] == []
+    open_to = {
+        str(source): {port["port"] for port in rule["ports"]}
+        for rule in policy["ingress"]
+        for source in rule["from"]
+    }
+    assert len(open_to) == len(policy["ingress"])
+    assert all("matchLabels" in source for source in open_to)
+    named = {port["name"] for port in container["ports"]}
+    assert set.union(*open_to.values()) == named
+    # Port 8500 loads models from any path for whoever reaches it.
+    with_grpc = [source for source, ports in open_to.items() if "grpc" in ports]
+    assert with_grpc == [str({"podSelector": {"matchLabels": {"swar-client": "true"}}})]
+
+
+def test_disks_and_processes_have_bounds(compose, deployment, container, predictor):
+    for volumes in (deployment["template"]["spec"]["volumes"], predictor["volumes"]):
+        assert [v["emptyDir"]["sizeLimit"] for v in volumes if "emptyDir" in v] == ["64Mi"]
+    for resources in (container["resources"], predictor["model"]["resources"]):
+        assert resources["limits"]["ephemeral-storage"] == "256Mi"
+    assert compose["pids_limit"] == 2048
+    assert all("size=" in each for each in compose["tmpfs"])
+
+
+def test_images_can_be_named_by_their_digests():
+    for service in load(ROOT / "compose.yaml")["services"].values():
+        assert image(service)
+    dockerfile = (ROOT / "Dockerfile").read_text()
+    assert "@sha256:" in dockerfile
+    assert "@sha256:" in (KUBERNETES / "deployment.yaml").read_text()
 
 
 @contextmanager

@@ -21,6 +21,7 @@ from apache_beam.runners.portability.fn_api_runner.fn_runner import (
 from apache_beam.runners.portability.portable_runner import JobServiceHandle
 from apache_beam.runners.runner import PipelineRunner
 
+from components.compat.beam_loopback import listen_on_loopback
 from components.errors import SwarError
 
 _POLL_SECONDS: Final = 0.2
@@ -40,6 +41,7 @@ class ProcessesRunner(PipelineRunner):
 
     def run_pipeline(self, pipeline: Pipeline, options: PipelineOptions) -> RunnerResult:
         """Runs a pipeline; `--direct_num_workers` says with how many processes."""
+        listen_on_loopback()
         encoded = JobServiceHandle.encode_pipeline_options(options.get_all_options())
         provision = ExtendedProvisionInfo(
             beam_provision_api_pb2.ProvisionInfo(pipeline_options=encoded)

@@ -6,7 +6,6 @@ serving ignores, and then renamed. Object stores have no such step: there
 `saved_model.pb`, without which a version is none, is written last.
 """
 
-import hashlib
 import os
 import time
 from typing import Final
@@ -14,9 +13,11 @@ from typing import Final
 from tfx.dsl.io import fileio
 from tfx.utils import io_utils
 
+from components.errors import SwarError
+from components.model_digest import DIGESTS, as_text, sha256
+
 _STAGING_PREFIX: Final = ".tmp-"
 _COMPLETE: Final = "saved_model.pb"
-_CHUNK_BYTES: Final = 1 << 20
 _RENAMING_SCHEMES: Final = ("file", "hdfs", "viewfs")
 
 
@@ -24,22 +25,28 @@ def publish(model_directory: str, base_directory: str) -> str:
     """Publishes a SavedModel, unless the newest version is the same, file by file.
 
     Returns the path of its version, a number (Unix seconds, or the newest
-    version plus one if that is higher). What killed pushes left behind is removed:
-    one process at a time may publish to a base directory.
+    version plus one if that is higher), which holds digests of its files too. What
+    killed pushes left behind is removed: one process at a time may publish to a base directory.
+
+    Raises SwarError where the model was published before, and changed since.
     """
     fileio.makedirs(base_directory)
     _remove_leftovers(base_directory)
+    digests = _digests(model_directory)
+    published_before = os.path.join(model_directory, DIGESTS)
+    if fileio.exists(published_before) and _read(published_before) != digests:
+        raise SwarError(f"{model_directory} is not what was published: publish another model")
     newest = max(_versions(base_directory), default=0)
     newest_path = os.path.join(base_directory, str(newest))
-    if newest and _digest(newest_path) == _digest(model_directory):
+    if newest and _digests(newest_path) == digests:
         return newest_path
     version = str(max(int(time.time()), newest + 1))
     destination = os.path.join(base_directory, version)
     if not _renames_directories(base_directory):
-        _copy_marker_last(model_directory, destination)
+        _copy_marker_last(model_directory, destination, digests)
         return destination
     staging = os.path.join(base_directory, _STAGING_PREFIX + version)
-    _copy_marker_last(model_directory, staging)
+    _copy_marker_last(model_directory, staging, digests)
     _open_to_readers(base_directory, staging)
     fileio.rename(staging, destination)
     return destination
@@ -61,9 +68,12 @@ def _open_to_readers(base_directory: str, version: str) -> None:
             os.chmod(os.path.join(parent, name), 0o644)
 
 
-def _copy_marker_last(source: str, destination: str) -> None:
+def _copy_marker_last(source: str, destination: str, digests: str) -> None:
     marker = os.path.join(source, _COMPLETE)
     io_utils.copy_dir(source, destination, deny_regex_patterns=[rf"/{_COMPLETE}$"])
+    fileio.makedirs(os.path.dirname(os.path.join(destination, DIGESTS)))
+    with fileio.open(os.path.join(destination, DIGESTS), "w") as file:
+        file.write(digests)
     io_utils.copy_file(marker, os.path.join(destination, _COMPLETE))
 
 
@@ -84,16 +94,18 @@ def _remove_leftovers(base_directory: str) -> None:
             fileio.rmtree(path)
 
 
-def _digest(directory: str) -> str:
-    """SHA-256 over the relative paths and contents of all files."""
-    digest = hashlib.sha256()
-    paths = [
-        os.path.join(parent, name) for parent, _, names in fileio.walk(directory) for name in names
-    ]
-    for path in sorted(paths):
-        with fileio.open(path, "rb") as file:
-            content = hashlib.sha256()
-            while chunk := file.read(_CHUNK_BYTES):
-                content.update(chunk)
-        digest.update(os.path.relpath(path, directory).encode() + b"\0" + content.digest())
-    return digest.hexdigest()
+def _read(path: str) -> str:
+    with fileio.open(path, "r") as file:
+        return str(file.read())
+
+
+def _digests(directory: str) -> str:
+    """What `DIGESTS` says of all other files."""
+    digests = {}
+    for parent, _, names in fileio.walk(directory):
+        for name in names:
+            path = os.path.join(parent, name)
+            with fileio.open(path, "rb") as file:
+                digests[os.path.relpath(path, directory)] = sha256(file)
+    digests.pop(DIGESTS, None)
+    return as_text(digests)

@@ -42,7 +42,7 @@ class Executor(base_executor.BaseExecutor):
         blessing = artifact_utils.get_single_instance(input_dict["blessing"])
         model = artifact_utils.get_single_instance(input_dict["model"])
         with tempfile.TemporaryDirectory(prefix="swar-report-") as folder:
-            served = PublishedModel(_local_copy(model, folder))
+            served = PublishedModel(_local_copy(model, folder), is_published=False)
             judged = judge_splits(pieces, served, _window_samples(served), settings)
         files = report_files(
             pieces,

@@ -77,7 +77,7 @@ class RestApi:
 
     @web.middleware
     async def _answered(self, request: web.Request, handler: _Handler) -> web.StreamResponse:
-        """Errors as TF Serving words them, `{"error": "..."}`; a client too slow to read is left."""
+        """Errors as TF Serving words them, `{"error": "..."}`; a client too slow is left."""
         try:
             self._check_origin(request)
             response = await handler(request)

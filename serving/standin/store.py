@@ -15,6 +15,7 @@ import tensorflow as tf
 from tensorflow_serving.apis import get_model_status_pb2, model_pb2
 
 from components.errors import SwarError
+from components.model_digest import check_digests
 from components.published_model import check_path
 from serving.standin.servable import Servable
 from serving.standin.status import as_op_error, invalid
@@ -188,6 +189,7 @@ class ModelStore:
 
 
 def _load_warm(number: int, folder: Path) -> tuple[Servable, int]:
+    check_digests(folder)
     servable = Servable(number, folder)
     try:
         return servable, servable.warm_up()

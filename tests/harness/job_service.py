@@ -1,7 +1,7 @@
 """Beam's own job service for the portable protocol, for several workers, which may be killed.
 
 `python -m tests.harness.job_service STAGING PORT WORKERS` runs jobs on a pool of workers without
-Flink or Spark. It listens on all interfaces and has no authentication.
+Flink or Spark. It has no authentication, and listens on this machine only.
 """
 
 import sys
@@ -11,6 +11,7 @@ from apache_beam.portability.api import beam_fn_api_pb2
 from apache_beam.runners.portability import local_job_service
 from apache_beam.runners.portability.fn_api_runner import fn_runner, worker_handlers
 
+from components.compat.beam_loopback import listen_on_loopback
 from components.errors import SwarError
 
 # Beam passes errors of workers on as text; the line is found in it.
@@ -55,6 +56,7 @@ def serve(staging: str, port: int, workers: int) -> None:
         workers: of a pool, for each job; Beam's own service has one, whatever is asked for.
     """
     worker_handlers.ControlConnection = _NoticingConnection
+    listen_on_loopback()
 
     class Job(local_job_service.BeamJob):
         def _invoke_runner(self) -> fn_runner.RunnerResult:

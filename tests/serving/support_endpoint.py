@@ -274,4 +274,7 @@ def _json(value: Any) -> Any:
     return value.tolist()
 
 
-ENDPOINTS = {"grpc": grpc_endpoint, "rest": rest_endpoint}
+ENDPOINTS: dict[str, Callable[..., contextlib.AbstractContextManager[str]]] = {
+    "grpc": grpc_endpoint,
+    "rest": rest_endpoint,
+}

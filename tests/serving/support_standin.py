@@ -111,7 +111,7 @@ def floats(values):
 
 
 @contextlib.contextmanager
-def served(model_dir, *, labels=None, limits=None, batching=None, **settings):
+def served(model_dir, *, labels=None, limits=None, batching=None, **others):
     """A stand-in on a thread of its own; yields its ports."""
     settings = ServerSettings(
         **{
@@ -131,7 +131,7 @@ def served(model_dir, *, labels=None, limits=None, batching=None, **settings):
                     **(batching or {}),
                 }
             ),
-            **settings,
+            **others,
         }
     )
     listening: concurrent.futures.Future[Ports] = concurrent.futures.Future()

@@ -16,6 +16,7 @@ import soundfile
 from components import base_model
 from components.base_model import BaseModel, base_model_folder
 from components.errors import SwarError
+from components.model_digest import DIGESTS, write_digests
 from components.model_files import model_folder
 from components.settings import (
     ServingSettings,
@@ -55,6 +56,7 @@ def publish(folder: Path, threshold: float) -> Path:
         str(folder / "7"),
         unit_norm=True,
     )
+    write_digests(folder / "7")
     return folder
 
 
@@ -109,6 +111,30 @@ def swar(monkeypatch: Any, capfd: Any, *arguments: object) -> tuple[int, str, st
         status = int(ended.code or 0)
     told = capfd.readouterr()
     return status, told.out, told.err
+
+
+def test_a_model_from_elsewhere_is_named_code_in_one_line(
+    recordings: Any, tmp_path: Path, monkeypatch: Any, capfd: Any
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    model = publish(tmp_path / "model", EVERYBODY)
+    (model / "7" / DIGESTS).unlink()
+    a, b, _ = recordings
+    status, _, err = swar(monkeypatch, capfd, "verify", a, b, "--model", model)
+    assert status == 0
+    assert len(err.splitlines()) == 1
+    assert "A model is code" in err
+
+
+def test_a_model_that_was_changed_is_not_loaded(
+    recordings: Any, tmp_path: Path, monkeypatch: Any, capfd: Any
+) -> None:
+    model = publish(tmp_path / "model", EVERYBODY)
+    (model / "7" / "assets.extra" / "added").touch()
+    a, b, _ = recordings
+    status, _, err = swar(monkeypatch, capfd, "verify", a, b, "--model", model)
+    assert status == 2
+    assert "assets.extra/added was changed, added or removed" in err
 
 
 def test_verify_ends_with_the_models_decision(

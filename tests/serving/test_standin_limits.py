@@ -29,6 +29,7 @@ from components.errors import SwarError
 from serving.server import ServerSettings, serve
 from serving.standin.batcher import Batcher, Batching
 from serving.standin.limits import Limits, check_host, is_own_name
+from serving.standin.servable import Servable
 from tests.serving.support_standin import call, predict_request, served, write_model
 
 PREDICT = "/v1/models/swar:predict"
@@ -103,28 +104,25 @@ def test_more_values_than_the_shape_are_refused_before_they_are_read(ports):
     )
 
 
+def half_plus(values):
+    return {"signature_name": "half_plus", "instances": values}
+
+
 def test_rows_over_rest_have_the_same_bound(ports):
-    body = {"signature_name": "half_plus", "instances": [0.0] * 801}
-    status, answer = call(ports, PREDICT, body)
+    status, answer = call(ports, PREDICT, half_plus([0.0] * 801))
     assert status == 400
     assert "larger than maximum input batch size 800" in answer["error"]
-    body["instances"].pop()
-    assert call(ports, PREDICT, body)[0] == 200
+    assert call(ports, PREDICT, half_plus([0.0] * 800))[0] == 200
 
 
-def test_an_empty_queue_has_the_bound_too():
-    class Whole:
-        name = "whole"
-        inputs = {"x": None}
-
-        def rows(self, shapes, max_rows):
-            raise tf.errors.InvalidArgumentError(None, None, f"more than {max_rows}")
-
+def test_an_empty_queue_has_the_bound_too(models):
     async def work():
-        with contextlib.closing(Batcher(Batching(4, 0, 1, 2))) as batcher:
-            await batcher.run(None, Whole(), {"x": np.zeros(9)})
+        servable = Servable(1, models / "1")
+        signature = servable.signature("half_plus")
+        with contextlib.closing(servable), contextlib.closing(Batcher(Batching(4, 0, 1, 2))) as run:
+            await run.run(servable, signature, {"x": np.zeros(9, np.float32)})
 
-    with pytest.raises(tf.errors.InvalidArgumentError, match="more than 8"):
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"size 9 is larger .* 8"):
         asyncio.run(work())
 
 
@@ -398,14 +396,15 @@ def process(models, *, files=None):
     )
     watchdog = threading.Timer(120, started.kill)
     watchdog.start()
-    lines = []
+    lines: list[str] = []
+    log = started.stderr
     try:
-        assert started.stderr is not None
-        for line in started.stderr:
+        assert log is not None
+        for line in log:
             if "http://" in line:
                 break
         rest = int(line.split("http://127.0.0.1:")[1].split()[0])
-        reading = threading.Thread(target=lambda: lines.extend(started.stderr), daemon=True)
+        reading = threading.Thread(target=lambda: lines.extend(log), daemon=True)
         reading.start()
         yield started, rest, lines
     finally:
@@ -441,9 +440,9 @@ def test_more_connections_than_files_neither_stop_it_nor_fill_its_log(models):
         for connection in held[::2]:
             connection.close()
         time.sleep(0.5)
-        connection = http.client.HTTPConnection("127.0.0.1", rest, timeout=10)
-        connection.request("GET", "/v1/models/swar")
-        assert connection.getresponse().status == 200
+        client = http.client.HTTPConnection("127.0.0.1", rest, timeout=10)
+        client.request("GET", "/v1/models/swar")
+        assert client.getresponse().status == 200
         assert sum(map(len, lines)) < 2_000
         for each in held:
             each.close()

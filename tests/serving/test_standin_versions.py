@@ -17,6 +17,7 @@ from tensorflow_serving.apis import (
 )
 
 from components.errors import SwarError
+from components.model_digest import write_digests
 from serving.standin.servable import Servable
 from tests.serving.support_standin import (
     call,
@@ -161,6 +162,20 @@ def test_a_broken_version_is_told_and_the_old_one_serves_on(ready, published):
         publish(ready, published, 2)
         eventually(lambda: answering_version(ports) == 2)
         assert states(ports) == {1: "END", 2: "AVAILABLE"}
+
+
+def test_a_version_that_is_not_what_was_published_is_not_served(ready, published):
+    with served(published) as ports:
+        hidden = published / ".2"
+        shutil.copytree(ready / "2", hidden)
+        write_digests(hidden)
+        write_warm_up(hidden, [("half_plus", "x", floats([1.0]))])
+        hidden.rename(published / "2")
+        eventually(lambda: states(ports).get(2) == "END")
+        _, answer = call(ports, "/v1/models/swar/versions/2")
+        message = answer["model_version_status"][0]["status"]["error_message"]
+        assert "not what was published" in message
+        assert answering_version(ports) == 1
 
 
 def test_removing_the_latest_version_rolls_back(ready, published):

@@ -13,6 +13,8 @@ from tfx.proto import pusher_pb2
 from tfx.types import standard_artifacts
 from tfx.utils import proto_utils
 
+from components.errors import SwarError
+from components.model_digest import DIGESTS, check_digests
 from components.pusher import publish as publish_module
 from components.pusher.executor import Executor
 from components.pusher.publish import publish
@@ -50,10 +52,11 @@ def _model(directory, weights=b"weights"):
 
 
 def _contents(directory):
+    """All but what publishing adds."""
     return {
         str(path.relative_to(directory)): path.read_bytes()
         for path in Path(directory).rglob("*")
-        if path.is_file()
+        if path.is_file() and path != Path(directory, DIGESTS)
     }
 
 
@@ -68,6 +71,26 @@ def test_publishes_every_file_under_a_version(tmp_path):
     assert _contents(destination) == _contents(model)
     assert before <= int(os.path.basename(destination)) <= time.time()
     assert os.listdir(tmp_path / "push") == [os.path.basename(destination)]
+
+
+def test_a_version_has_the_digests_that_sha256sum_checks(tmp_path):
+    destination = publish(str(_model(tmp_path / "model")), str(tmp_path / "push"))
+    checked = subprocess.run(
+        ["sha256sum", "--check", "--strict", DIGESTS], cwd=destination, capture_output=True
+    )
+    assert checked.returncode == 0
+    assert len(checked.stdout.splitlines()) == len(_contents(destination))
+    check_digests(Path(destination))
+
+
+def test_a_version_that_was_changed_is_not_published_again(tmp_path):
+    base = str(tmp_path / "push")
+    first = publish(str(_model(tmp_path / "one")), base)
+    second = publish(str(_model(tmp_path / "two", weights=b"two")), base)
+    Path(first, "assets.extra", "tf_serving_warmup_requests").write_bytes(b"another")
+    with pytest.raises(SwarError, match="not what was published"):
+        publish(first, base)
+    assert _versions(base) == sorted(map(os.path.basename, (first, second)), key=int)
 
 
 def test_the_same_model_is_published_once(tmp_path):

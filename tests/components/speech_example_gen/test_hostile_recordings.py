@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from components.speech_example_gen.cleaning import Cleaner, UnusableRecording
-from components.speech_example_gen.listing import Recording
-from components.storage import open_locally
 
 from components.audio import TOO_LARGE, AudioError
 from components.errors import SwarError
+from components.recordings.cleaning import Cleaner, UnusableRecording
+from components.recordings.files import open_locally
+from components.recordings.listing import Recording
 from components.settings import SpeechSettings
 from tests.bad_recordings import encoded, speech_like
 from tests.support_executors import run_speech
