@@ -15,7 +15,7 @@ from components.errors import SwarError
 from components.pcm16 import pack_wav
 from serving.client import Client
 from serving.recordings import to_wav
-from tests.serving.support_endpoint import RATE, FakeModel, voice
+from tests.serving.support_endpoint import CARD, RATE, FakeModel, voice
 
 MAX_SECONDS = 120.0
 
@@ -124,7 +124,7 @@ def test_the_model_says_what_it_is(client: Client, model: FakeModel) -> None:
     assert (said.sample_rate_hz, said.embedding_size) == (RATE, model.bands)
     assert said.threshold == pytest.approx(0.5)
     assert said.model_digest == client.model_digest() == "model-1"
-    assert said.card == {"sample_rate": RATE}
+    assert said.card == CARD | {"sample_rate": RATE}
     model.digest = "model-2"
     assert client.model_digest() == "model-2"
 

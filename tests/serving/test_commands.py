@@ -18,7 +18,7 @@ from serving import commands, server
 from serving.standin.batcher import Batching
 from serving.web.guard import PageSettings
 from serving.web.login import PasswordLogin, ProxyLogin
-from tests.serving.support_endpoint import RATE, FakeModel, grpc_endpoint, voice
+from tests.serving.support_endpoint import RATE, THRESHOLD, FakeModel, grpc_endpoint, voice
 
 LOW, HIGH = 110.0, 320.0
 OF_MODEL = ("app", "embed", "enroll", "identify", "reenroll", "verify")
@@ -71,7 +71,52 @@ def test_verify_for_programs(swar: Swar, recording: Any) -> None:
     answer = json.loads(out)
     assert status == 1
     assert answer["same_speaker"] is False
-    assert set(answer) == {"distance", "probability", "same_speaker"}
+    assert answer["verdict"] == "different"
+    assert set(answer) == {"distance", "probability", "same_speaker", "verdict", "rule"}
+    assert answer["rule"]["accept_up_to"] == answer["rule"]["different_beyond"] == THRESHOLD
+    assert answer["rule"]["false_accepts"] == {"value": 0.02, "low": 0.01, "high": 0.04}
+
+
+def test_a_bound_on_false_accepts_has_a_third_verdict(swar: Swar, recording: Any) -> None:
+    low, again, high = recording("a.wav", LOW), recording("bb.wav", LOW), recording("c.wav", HIGH)
+    assert swar("verify", low, again, "--max-false-accept", 0.05)[0] == 0
+    status, out, _ = swar("verify", low, again, "--max-false-accept", 0.01)
+    assert status == 4
+    assert out.startswith("inconclusive (probability 0.9")
+    told = "up to distance 0.000: false accepts 2 % (1 to 4 %), false rejects 2 % (1 to 4 %)"
+    assert f"{told}, of 120 calibration speakers; prior 0.5" in out
+    assert swar("verify", low, high, "--max-false-accept", 0.01)[0] == 1
+    status, out, err = swar("verify", low, again, "--max-false-accept", 0.001)
+    assert (status, out) == (2, "")
+    assert "cannot hold 0.1 % false accepts" in err and "246 calibration speakers would do" in err
+
+
+def test_a_prior_moves_the_probability_and_not_the_verdict(swar: Swar, recording: Any) -> None:
+    low, again = recording("a.wav", LOW), recording("bb.wav", LOW)
+    even = json.loads(swar("verify", low, again, "--json")[1])
+    status, out, _ = swar("verify", low, again, "--json", "--prior", 0.001)
+    rare = json.loads(out)
+    assert status == 0
+    assert rare["probability"] < even["probability"]
+    assert rare["verdict"] == even["verdict"] == "same"
+    assert swar("verify", low, again, "--prior", 1)[0] == 2
+
+
+def test_a_bound_holds_for_a_query_however_many_are_enrolled(swar: Swar, recording: Any) -> None:
+    swar("enroll", "Low", recording("a.wav", LOW))
+    query = recording("query.wav", LOW, 3.0)
+    assert swar("identify", query, "--max-false-accept", 0.05)[0] == 0
+    swar("enroll", "High", recording("h.wav", HIGH))
+    status, out, _ = swar("identify", query, "--max-false-accept", 0.05, "--json")
+    answer = json.loads(out)
+    assert status == 4
+    assert (answer["speaker"], answer["verdict"]) == (None, "inconclusive")
+    assert answer["rule"]["accept_up_to"] == 1e-4
+    assert swar("identify", query, "--max-false-accept", 0.05)[1].startswith("inconclusive\n")
+    status, _, err = swar("identify", query, "--max-false-accept", 0.005)
+    assert status == 2
+    assert "0.5 % false accepts of a query among 2 speakers" in err
+    assert "246 calibration speakers would do" in err
 
 
 def test_an_error_is_one_line_and_status_2(swar: Swar, recording: Any) -> None:
