@@ -131,6 +131,33 @@ def rollback_command(
         )
 
 
+@app.command("erase-speaker")
+def erase_speaker_command(
+    output: Annotated[Path, typer.Argument(metavar="OUTPUT", help="Output folder of a run.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The speaker, as the data has it.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Remove a person from a run's folder, and tell which models must be trained anew."""
+    with _quiet():
+        from pipeline.models.erasure import erase_speaker
+
+        done = erase_speaker(output, name)
+    if as_json:
+        _print_json(asdict(done))
+        return
+    typer.echo(f"{done.recordings} rows of {name} removed, and {len(done.removed)} that hold more:")
+    for each in (*done.removed, *(f"still has the name: {file}" for file in done.left)):
+        typer.echo(each)
+    for model in done.models:
+        published = ", ".join(map(str, model.versions)) or "not published"
+        seconds = ", ".join(f"{split} {value:.1f} s" for split, value in model.seconds.items())
+        typer.echo(f"train anew: {model.model_digest} ({published}) knows {name} from {seconds}")
+    typer.echo(
+        "remove the recordings from the data, run again, and delete the versions named here: until "
+        "then their models hold what they learned of the person"
+    )
+
+
 def _progress(stderr: TextIO) -> Progress:
     console = Console(file=stderr)
     return Progress(console=console, transient=True, disable=not console.is_terminal)

@@ -1,5 +1,6 @@
 """What ML Metadata knows of an output folder, and where its artifacts lie."""
 
+from collections.abc import Collection
 from functools import cached_property
 from pathlib import Path
 
@@ -62,6 +63,24 @@ class Records:
         ]
         executions = self._store.get_executions_by_id(readers)
         return sorted(executions, key=lambda item: int(item.id), reverse=True)
+
+    def made_from(self, artifact: Artifact, types: Collection[str]) -> list[Artifact]:
+        """An artifact, and those of some types that were made from it, directly or not.
+
+        What was made from an artifact of another type is left out.
+        """
+        found: dict[int, Artifact] = {}
+        waiting = [artifact]
+        while waiting:
+            current = waiting.pop()
+            if current.id in found or current.type not in types:
+                continue
+            found[current.id] = current
+            events = self._store.get_events_by_artifact_ids([current.id])
+            readers = {event.execution_id for event in events if event.type == Event.INPUT}
+            for execution in self._store.get_executions_by_id(sorted(readers)):
+                waiting += self.outputs(execution).values()
+        return list(found.values())
 
     def check_place(self, artifact: Artifact) -> None:
         """Raises SwarError unless an artifact lies in this folder: a copy's are the original's."""
