@@ -138,7 +138,7 @@ def erase_speaker_command(
     as_json: JsonOption = False,
 ) -> None:
     """Remove a person from a run's folder, and tell which models must be trained anew."""
-    with _quiet():
+    with libraries_quiet():
         from pipeline.models.erasure import erase_speaker
 
         done = erase_speaker(output, name)
