@@ -1,4 +1,7 @@
-"""JSON with null for the numbers that it has not: NaN and the infinities."""
+"""JSON with null for the numbers that it has not: NaN and the infinities.
+
+Python writes them as NaN and Infinity, which other readers of JSON refuse.
+"""
 
 import json
 import math

@@ -1,5 +1,7 @@
 """Lets TFDV be imported where tfx was not. Beam's workers import this when they start.
 
+The runners hand the option on to workers on this machine, of Dataflow and of job servers alike.
+
 TFDV 1.16 imports a module that tfx-bsl 1.21 no longer has. `import tfx` puts a stand-in there, but
 workers, which `--beam_plugin` has import this module, never import tfx.
 
