@@ -54,7 +54,7 @@ class ModelSpec:
         return f"model {self.name!r}" + (f" label {self.label!r}" if self.label else "")
 
 
-def parse_json(body: bytes) -> Any:
+def parse_json(body: bytes | bytearray) -> Any:
     """What JSON from elsewhere says, NaN and Infinity as numbers.
 
     Raises:

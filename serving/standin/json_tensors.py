@@ -22,7 +22,7 @@ _ALLOWED: Final = {"b": (bool,), "i": (int,), "u": (int,), "f": (int, float)}
 _MAX_QUOTED_CHARACTERS: Final = 200
 
 
-def read_request(body: bytes, servable: Servable) -> tuple[Signature, Arrays, bool]:
+def read_request(body: bytes | bytearray, servable: Servable) -> tuple[Signature, Arrays, bool]:
     """The signature that a request means, its inputs, and whether it has the row format.
 
     NaN and Infinity are numbers. Raises INVALID_ARGUMENT for what does not fit the format or the

@@ -143,7 +143,7 @@ class RestApi:
             outputs = await self._batcher.run(servable, signature, inputs)
             return await loop.run_in_executor(self._json, write_outputs, outputs, in_rows)
 
-    async def _body(self, request: web.Request, take: Callable[[int], None]) -> bytes:
+    async def _body(self, request: web.Request, take: Callable[[int], None]) -> bytearray:
         limit, body = self._limits.max_request_bytes, bytearray()
         too_long = f"the request's body is longer than the limit of {limit} bytes"
         if (request.content_length or 0) > limit:
@@ -157,7 +157,7 @@ class RestApi:
                         raise web.HTTPRequestEntityTooLarge(limit, text=too_long)
         except TimeoutError as error:
             raise web.HTTPRequestTimeout from error
-        return bytes(body)
+        return body
 
     def _metadata(self, spec: model_pb2.ModelSpec) -> dict[str, Any]:
         with self._store.use(spec) as servable:

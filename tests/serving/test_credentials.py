@@ -1,15 +1,18 @@
 """Encrypted connections: own authority, client certificates, tokens (the audit's M7)."""
 
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import soundfile
 
 from components.errors import SwarError
+from pipeline import cli
 from serving.client import Client
 from serving.credentials import Credentials
 from tests.serving.support_certificates import Certificates, make_certificates
-from tests.serving.support_endpoint import ENDPOINTS, FakeModel
+from tests.serving.support_endpoint import ENDPOINTS, RATE, FakeModel, voice
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +52,42 @@ def test_certificate_and_token_are_shown_and_the_own_authority_is_trusted(
         credentials.token_file.write_text("second.token")  # exchanged while the client lives
         client.model_digest()
     assert model.authorizations == ["Bearer first.token", "Bearer second.token"]
+
+
+def test_commands_take_them(
+    secure_url: str,
+    model: FakeModel,
+    credentials: Credentials,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    recording = str(tmp_path / "a.wav")
+    soundfile.write(recording, voice(180.0, 4.0), RATE)
+    assert credentials.token_file is not None
+    monkeypatch.setattr(
+        sys,
+        "argv",
+        [
+            *("swar", "verify", recording, recording, "--url", secure_url),
+            *("--ca", str(credentials.ca), "--token-file", str(credentials.token_file)),
+            *("--certificate", str(credentials.certificate), "--key", str(credentials.key)),
+        ],
+    )
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert not ended.value.code
+    assert set(model.authorizations) == {"Bearer first.token"}
+
+
+@pytest.mark.parametrize("option", ["--ca", "--certificate", "--key", "--token-file"])
+def test_they_are_about_a_server(
+    option: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["swar", "identify", "a.wav", option, "file"])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 2
+    assert f"{option} is about a server: name it with --url" in capsys.readouterr().err
 
 
 def test_without_a_token_none_is_sent(

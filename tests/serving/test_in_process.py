@@ -1,6 +1,7 @@
 """Verify, enrol and identify without a server: the model runs in this process."""
 
 import json
+import shutil
 import subprocess
 import sys
 import types
@@ -114,10 +115,9 @@ def swar(monkeypatch: Any, capfd: Any, *arguments: object) -> tuple[int, str, st
 
 
 def test_a_model_from_elsewhere_is_named_code_in_one_line(
-    recordings: Any, tmp_path: Path, monkeypatch: Any, capfd: Any
+    models: Any, recordings: Any, tmp_path: Path, monkeypatch: Any, capfd: Any
 ) -> None:
-    monkeypatch.chdir(tmp_path)
-    model = publish(tmp_path / "model", EVERYBODY)
+    model = shutil.copytree(models["same"], tmp_path / "model")
     (model / "7" / DIGESTS).unlink()
     a, b, _ = recordings
     status, _, err = swar(monkeypatch, capfd, "verify", a, b, "--model", model)
@@ -127,9 +127,9 @@ def test_a_model_from_elsewhere_is_named_code_in_one_line(
 
 
 def test_a_model_that_was_changed_is_not_loaded(
-    recordings: Any, tmp_path: Path, monkeypatch: Any, capfd: Any
+    models: Any, recordings: Any, tmp_path: Path, monkeypatch: Any, capfd: Any
 ) -> None:
-    model = publish(tmp_path / "model", EVERYBODY)
+    model = shutil.copytree(models["same"], tmp_path / "model")
     (model / "7" / "assets.extra" / "added").touch()
     a, b, _ = recordings
     status, _, err = swar(monkeypatch, capfd, "verify", a, b, "--model", model)

@@ -26,6 +26,8 @@ from tensorflow_serving.apis import (
 )
 
 from components.errors import SwarError
+from pipeline import cli
+from serving import server
 from serving.server import ServerSettings, serve
 from serving.standin.batcher import Batcher, Batching
 from serving.standin.limits import Limits, check_host, is_own_name
@@ -343,6 +345,20 @@ def test_the_network_needs_a_word_of_consent(tmp_path, host):
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.2", "::1", "localhost"])
 def test_loopback_needs_none(host):
     check_host(host, is_open_to_network=False)
+
+
+def test_serve_has_options_for_it(monkeypatch):
+    settings = []
+    monkeypatch.setattr(server, "serve", settings.append)
+    options = ["--open-to-network", "--public-host", "swar.corp", "--allow-reload"]
+    for given in ([], options):
+        monkeypatch.setattr(sys, "argv", ["swar", "serve", "published", *given])
+        with pytest.raises(SystemExit):
+            cli.main()
+    closed, opened = settings
+    assert (closed.open_to_network, closed.public_hosts, closed.allow_reload) == (False, (), False)
+    assert (opened.open_to_network, opened.public_hosts) == (True, ("swar.corp",))
+    assert opened.allow_reload
 
 
 def reload_request(labels, base_path=""):
