@@ -29,8 +29,16 @@ HIDDEN: Final = "hidden"
 OUTSIDE_LINK: Final = "outside_link"
 """A link that leads out of the data folder."""
 SPEAKER_WITHOUT_SPEECH: Final = "speaker_without_speech"
+COMPANION: Final = "companion"
+"""What corpora and systems lay beside recordings."""
+_COMPANION_SUFFIXES: Final = (
+    *(".txt", ".lab", ".textgrid", ".eaf", ".srt", ".vtt", ".trn", ".phn", ".wrd", ".ctm", ".rttm"),
+    *(".json", ".jsonl", ".csv", ".tsv", ".xml", ".yaml", ".yml", ".ini", ".log", ".md", ".html"),
+    *(".pdf", ".doc", ".docx", ".xlsx", ".jpg", ".jpeg", ".png", ".py", ".sh", ".md5", ".sha256"),
+    "thumbs.db",
+)
 UNCOUNTED_REASONS: Final = frozenset(
-    {HIDDEN, "outside_speaker", "outside_span", "empty_folder", SPEAKER_WITHOUT_SPEECH}
+    {HIDDEN, COMPANION, "outside_speaker", "outside_span", "empty_folder", SPEAKER_WITHOUT_SPEECH}
 )
 """No recording was lost: these do not count towards `max_reject_fraction` of the recordings."""
 
@@ -150,6 +158,13 @@ def leads_out(path: Path, folder: Path) -> bool:
 def hidden(name: str) -> Reject:
     """The reject of a name with a dot in front."""
     return Reject(name, HIDDEN, None, "its name starts with a dot")
+
+
+def companion(name: str) -> Reject | None:
+    """The reject of a transcript, list or picture beside recordings, told by its name."""
+    if not name.lower().endswith(_COMPANION_SUFFIXES):
+        return None
+    return Reject(name, COMPANION, None, "its name is no recording's")
 
 
 def outside_span(name: str) -> Reject:

@@ -15,9 +15,11 @@ from components.errors import SwarError
 from components.paths import check_present
 from components.recordings import tables
 from components.recordings.files import (
+    COMPANION,
     HIDDEN,
     File,
     Reject,
+    companion,
     entries_of,
     entry_state,
     files_below,
@@ -111,7 +113,8 @@ def _local_folder(root: Path, follow_outside_links: bool) -> Iterator[Found]:
         elif stat.S_ISDIR(status.st_mode):
             items = list(files_below(root, entry.name, follow_outside_links=follow_outside_links))
             speaker = speaker_name(entry.name)
-            if not all(map(_is_hidden, items)):  # an archive's __MACOSX is no speaker
+            items = [_companion_or_file(item) for item in items]
+            if not all(map(_is_uncounted, items)):  # an archive's __MACOSX is no speaker
                 speakers.add(speaker)
             owner = speaker if speaker in speakers else None
             for item in items:
@@ -135,6 +138,8 @@ def _remote_folder(root: str) -> Iterator[Found]:
         folder, slash, _ = file.name.partition("/")
         if any(part.startswith(".") for part in file.name.split("/")):
             yield None, hidden(file.name)
+        elif slash and (beside := companion(file.name)) is not None:
+            yield None, beside
         elif slash:
             speaker = speaker_name(folder)
             speakers.add(speaker)
@@ -202,8 +207,12 @@ def _of(speaker: str, genders: dict[str, str], file: File) -> Recording:
     )
 
 
-def _is_hidden(item: File | Reject) -> bool:
-    return isinstance(item, Reject) and item.reason == HIDDEN
+def _companion_or_file(item: File | Reject) -> File | Reject:
+    return (companion(item.name) if isinstance(item, File) else None) or item
+
+
+def _is_uncounted(item: File | Reject) -> bool:
+    return isinstance(item, Reject) and item.reason in (HIDDEN, COMPANION)
 
 
 def _session(name: str) -> str | None:

@@ -99,6 +99,18 @@ def test_a_folder_of_hidden_files_alone_is_no_speaker(tmp_path: Path) -> None:
     assert len(listing.rejects) == 2
 
 
+def test_what_corpora_lay_beside_recordings_is_listed_and_not_counted(tmp_path: Path) -> None:
+    beside = ("1.trans.txt", "a.TextGrid", "a.lab", "Thumbs.db", "desktop.ini", "a.json", "b.JPG")
+    touch(tmp_path, "asha/a.wav", "bina/b.wav", *(f"asha/2021/{name}" for name in beside))
+    touch(tmp_path, "transcripts/a.txt", "transcripts/b.csv")
+    listing = list_recordings(str(tmp_path))
+    assert listing.speakers == {"asha", "bina"}
+    assert [item.recording for item in listing.recordings] == ["asha/a.wav", "bina/b.wav"]
+    assert {reject.reason for reject in listing.rejects} == {"companion"}
+    assert len(listing.rejects) == len(beside) + 2
+    assert not any(reject.counts for reject in listing.rejects)
+
+
 def test_a_long_list_of_absent_speakers_is_cut_short(tmp_path: Path) -> None:
     touch(tmp_path, "asha/a.wav")
     rows = "".join(f"s{number:02d}\tF\n" for number in range(12))
