@@ -85,28 +85,39 @@ def decision_rule(
         raise SwarError(f"prior is a probability between 0 and 1, not {prior:g}")
     calibration = description.card.get("calibration", {})
     speakers = int(calibration.get("speakers", 0))
+    threshold = loosest = description.threshold
     if max_false_accept is None:
-        rows = calibration.get("strangers", ())
-        return _rule(
-            description.threshold, description.threshold, rows[0] if rows else {}, speakers
-        )
+        row = next(iter(calibration.get("strangers", ())), {})
+    else:
+        points = _operating_points(calibration, max_false_accept)
+        known = [point for point in points if point["threshold"] is not None]
+        rate = -math.expm1(math.log1p(-max_false_accept) / max(1, comparisons))
+        holding = [point for point in known if point["max_false_accept_rate"] <= rate]
+        if not holding:
+            raise SwarError(_too_few(points, rate, max_false_accept, comparisons, speakers))
+        row = max(holding, key=lambda point: point["threshold"])
+        threshold = float(row["threshold"])
+        loosest = max(loosest, *(float(point["threshold"]) for point in known))
+    false_accepts, false_rejects = (
+        _expected(row, name) for name in ("false_accept_rate", "false_reject_rate")
+    )
+    return DecisionRule(
+        threshold, loosest, false_accepts, false_rejects, speakers, max_false_accept, prior
+    )
+
+
+def _operating_points(
+    calibration: Mapping[str, Any], max_false_accept: float
+) -> list[Mapping[str, Any]]:
     if not 0.0 < max_false_accept < 1.0:
         raise SwarError(f"max-false-accept is a share between 0 and 1, not {max_false_accept:g}")
-    rate = -math.expm1(math.log1p(-max_false_accept) / max(1, comparisons))
-    points = calibration.get("operating_points")
+    points: list[Mapping[str, Any]] | None = calibration.get("operating_points")
     if points is None:
         raise SwarError(
             "the model has no operating points, only its own threshold: calibrate or train it "
             "with this version of swar, or leave --max-false-accept out"
         )
-    known = [point for point in points if point["threshold"] is not None]
-    holding = [point for point in known if point["max_false_accept_rate"] <= rate]
-    if not holding:
-        raise SwarError(_too_few(points, rate, max_false_accept, comparisons, speakers))
-    point = max(holding, key=lambda each: each["threshold"])
-    loosest = max(description.threshold, *(float(each["threshold"]) for each in known))
-    rule = _rule(float(point["threshold"]), loosest, point, speakers)
-    return replace(rule, max_false_accept=max_false_accept, prior=prior)
+    return points
 
 
 def posterior(probability: float, prior: float) -> float:
@@ -120,15 +131,6 @@ def posterior(probability: float, prior: float) -> float:
     """
     same = probability * prior
     return same / (same + (1.0 - probability) * (1.0 - prior))
-
-
-def _rule(
-    accept_up_to: float, different_beyond: float, rates: Mapping[str, Any], speakers: int
-) -> DecisionRule:
-    false_accepts, false_rejects = (
-        _expected(rates, name) for name in ("false_accept_rate", "false_reject_rate")
-    )
-    return DecisionRule(accept_up_to, different_beyond, false_accepts, false_rejects, speakers)
 
 
 def _expected(row: Mapping[str, Any], name: str) -> ExpectedRate | None:

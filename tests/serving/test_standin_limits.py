@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import grpc
 import numpy as np
@@ -348,7 +349,7 @@ def test_loopback_needs_none(host):
 
 
 def test_serve_has_options_for_it(monkeypatch):
-    settings = []
+    settings: list[Any] = []
     monkeypatch.setattr(server, "serve", settings.append)
     options = ["--open-to-network", "--public-host", "swar.corp", "--allow-reload"]
     for given in ([], options):

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components import audio, storage
+from components import audio
 from components.errors import SwarError
+from components.recordings import files
 from components.recordings.sources import (
     Listing,
     Recording,
@@ -220,7 +221,7 @@ def test_a_manifest_that_is_no_file_is_told_and_not_waited_for(tmp_path: Path) -
 def test_a_manifest_has_a_bound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with (tmp_path / "m.csv").open("wb") as file:
         file.truncate(2**40)  # of no bytes on the disk
-    monkeypatch.setattr(storage, "MOST_TEXT_BYTES", 1_000_000)
+    monkeypatch.setattr(files, "MOST_TEXT_BYTES", 1_000_000)
     with pytest.raises(SwarError, match="has more than 1 MB: divide it"):
         list_recordings(str(tmp_path / "m.csv"))
 
