@@ -87,7 +87,7 @@ def decision_rule(
     speakers = int(calibration.get("speakers", 0))
     threshold = loosest = description.threshold
     if max_false_accept is None:
-        row = next(iter(calibration.get("strangers", ())), {})
+        row: Mapping[str, Any] = next(iter(calibration.get("strangers", ())), {})
     else:
         points = _operating_points(calibration, max_false_accept)
         known = [point for point in points if point["threshold"] is not None]
