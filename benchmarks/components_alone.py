@@ -10,10 +10,10 @@ from tfx.types import standard_artifacts
 from tfx.types.artifact import Artifact
 
 from components.artifacts import SPLIT_COUNTS, Recordings, Rejects
+from components.recordings.sources import data_digest, list_recordings
 from components.spectrogram_pair_gen.executor import Executor as PairExecutor
 from components.spectrogram_pair_gen.recorded_sounds import sounds_digest
 from components.speech_example_gen.executor import Executor as SpeechExecutor
-from components.speech_example_gen.sources import data_digest, list_recordings
 from pipeline.config import Config
 from pipeline.local.beam import beam_arguments
 

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from components.settings import SpeechSettings
-from pipeline.models.drift import MEASURES, compare, measured
+from pipeline.models.drift import ACOUSTICS, compare, measured
 from pipeline.models.drift_settings import OUTCOME, DriftSettings
 
 SERVED, TIMES = (50, 100), 200
@@ -33,7 +33,7 @@ def by_chance(table: pd.DataFrame, served: int) -> pd.DataFrame:
     for _ in range(TIMES):
         order = rng.permutation(len(table))
         rows.append(divergences(table.iloc[order[served:]], table.iloc[order[:served]]))
-    return pd.DataFrame(rows, columns=[*MEASURES, OUTCOME])
+    return pd.DataFrame(rows, columns=[*ACOUSTICS, OUTCOME])
 
 
 def told(values: "pd.Series[float]") -> str:
@@ -47,7 +47,7 @@ def run(folders: list[Path]) -> None:
     for folder in folders:
         started = time.process_time()
         rows = measured(folder, SpeechSettings(), lambda done, of: None)
-        table = pd.DataFrame(rows, columns=[OUTCOME, *MEASURES])
+        table = pd.DataFrame(rows, columns=[OUTCOME, *ACOUSTICS])
         tables[folder.name] = table
         took = time.process_time() - started
         minutes = table["speech_seconds"].sum() / 60
@@ -63,7 +63,7 @@ def run(folders: list[Path]) -> None:
                 print(f"{name}, {served} by chance, 95 %: {told(chance.quantile(0.95))}")
     for one, other in permutations(tables, 2):
         found = divergences(tables[one], tables[other])
-        print(f"{one} -> {other}: {told(pd.Series(found, [*MEASURES, OUTCOME]))}")
+        print(f"{one} -> {other}: {told(pd.Series(found, [*ACOUSTICS, OUTCOME]))}")
 
 
 if __name__ == "__main__":

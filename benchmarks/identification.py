@@ -16,7 +16,7 @@ import numpy as np
 
 from components import audio, features
 from components.pcm16 import pack_wav, to_pcm16
-from components.speech_example_gen.sources import list_recordings
+from components.recordings.sources import list_recordings
 from pipeline.models.lineage import recordings_of
 from pipeline.output.records import Records
 from serving import recognition

@@ -21,7 +21,7 @@ from pipeline.config import Config, load_config
 from pipeline.sample_data.speech import write_sample_speech
 
 SPEAKERS, SECONDS, SOURCE_RATE = 34, 300.0, 44_100
-SIMILAR, DISSIMILAR = 3_400, 28_050
+TARGET, NONTARGET = 3_400, 28_050
 BEAM_WORKERS = 2
 RECIPE_RECORDINGS, RECIPE_WINDOWS = 3, 100
 MEGABYTE = 1e6
@@ -56,7 +56,7 @@ def report_ours(made: dict[str, Measured[Made]], pairs: Path, image_bytes: int) 
     size = sum(file.stat().st_size for file in files)
     images = 2 * train * image_bytes
     print(
-        f"training pairs: {train} (expected {SIMILAR + DISSIMILAR}), {size / MEGABYTE:.0f} MB in "
+        f"training pairs: {train} (expected {TARGET + NONTARGET}), {size / MEGABYTE:.0f} MB in "
         f"{len(files)} files; as float32 images of three channels {images / MEGABYTE:.0f} MB, "
         f"ratio 1/{images / size:.1f}"
     )

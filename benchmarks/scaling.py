@@ -27,11 +27,11 @@ from tfx.types import standard_artifacts
 from benchmarks.process_memory import GIBIBYTE, measured
 from components import features
 from components.artifacts import SPLIT_COUNTS
+from components.recordings.acoustics import AcousticStatistics
+from components.recordings.sources import Recording
 from components.spectrogram_pair_gen.executor import Executor
 from components.spectrogram_pair_gen.recorded_sounds import sounds_digest
-from components.speech_example_gen import survey
-from components.speech_example_gen.measures import Measures
-from components.speech_example_gen.sources import Recording
+from components.speech_example_gen import planning
 from pipeline.config import Config, load_config
 from pipeline.local.beam import beam_arguments
 
@@ -178,9 +178,9 @@ def run(speakers: int, config: Config) -> None:
         print(f"    {name}: {made.shuffled_elements[name]} elements, {size / MEGABYTE:.3f} MB")
 
 
-def surveyed(speakers: int, sample_rate: int) -> list[survey.Surveyed]:
+def surveyed(speakers: int, sample_rate: int) -> list[planning.RecordingSummary]:
     """Of the recordings that the first pass told about."""
-    measures = Measures(SECONDS, 1.0, -20.0, -60.0, -10.0)
+    acoustics = AcousticStatistics(SECONDS, 1.0, -20.0, -60.0, -10.0)
     found = []
     for number in range(speakers * RECORDINGS):
         speaker, take = divmod(number, RECORDINGS)
@@ -189,14 +189,14 @@ def surveyed(speakers: int, sample_rate: int) -> list[survey.Surveyed]:
             f"/data/{name}", f"speaker-{speaker:08d}", "unknown", name, None, None, number, 0.0
         )
         samples = round(SECONDS * sample_rate)
-        found.append(survey.Surveyed(recording, samples, f"{number:064x}", measures))
+        found.append(planning.RecordingSummary(recording, samples, f"{number:064x}", acoustics))
     return found
 
 
 def plan(speakers: int, config: Config) -> int:
     """Who lies in which split. Gives the number of recordings."""
-    kept, _ = survey.without_duplicates(surveyed(speakers, config.speech.sample_rate))
-    return len(survey.plan(kept, {item.recording.speaker for item in kept}, config.speech))
+    kept, _ = planning.without_duplicates(surveyed(speakers, config.speech.sample_rate))
+    return len(planning.plan(kept, {item.recording.speaker for item in kept}, config.speech))
 
 
 def run_plan(speakers: int, config: Config) -> None:

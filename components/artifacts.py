@@ -5,7 +5,7 @@ from tfx.types.experimental.simple_artifacts import File
 # Not types of their own: Kubeflow's compiler takes TFX's types, and others only under the name
 # of a class in a top-level module.
 Rejects = File
-"""A folder with `rejects.jsonl`: rows `file`, `reason`, `seconds`, `detail`."""
+"""A folder with `rejects.jsonl`: rows `file`, `reason`, `seconds`, `detail`, `same_as`."""
 Recordings = File
 """A folder with `recordings.jsonl`: one row for each recording that was used."""
 VerificationReport = File

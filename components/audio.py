@@ -1,66 +1,60 @@
 """Any audio file to mono float32 at one rate, in blocks, so that length costs no memory.
 
-soundfile reads what libsndfile knows; ffmpeg turns the rest into a temporary W64
-first. soundfile is read directly, not through librosa.stream, which hides how
-many frames each read gave and with it that a file breaks off. The resampler is
-librosa's default engine, soxr HQ, kept open from block to block.
+soundfile reads what libsndfile knows, ffmpeg the rest (`components.decoding`). The resampler is
+librosa's default engine, soxr HQ, kept open from block to block. How much is decoded is bounded
+by the caller, before it is decoded and while it is: a header may say anything.
 """
 
-import contextlib
 import logging
 import os
-import re
-import stat
-import subprocess
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-import imageio_ffmpeg
 import numpy as np
 import numpy.typing as npt
-import soundfile
 import soxr
 
+from components.decoding.errors import (
+    EMPTY_FILE,
+    NAN_SAMPLES,
+    NO_SAMPLES,
+    NOT_A_FILE,
+    NOT_AUDIO,
+    TOO_LARGE,
+    TOO_LONG,
+    TRUNCATED,
+    UNREADABLE,
+    AudioError,
+    decoder_errors,
+)
+from components.decoding.readers import MOST_VALUES_PER_SECOND, Reader, opened, sndfile_rate
 from components.downmix import MOST_CHANNELS, heard_channels
-from components.errors import SwarError
+
+__all__ = [
+    "EMPTY_FILE",
+    "NAN_SAMPLES",
+    "NOT_AUDIO",
+    "NOT_A_FILE",
+    "NO_SAMPLES",
+    "TOO_LARGE",
+    "TOO_LONG",
+    "TRUNCATED",
+    "UNREADABLE",
+    "AudioError",
+    "Samples",
+    "check_header",
+    "decode",
+    "decode_blocks",
+    "own_sample_rate",
+]
 
 Samples = npt.NDArray[np.float32]
 
 logger = logging.getLogger("swar.audio")
 
-EMPTY_FILE: Final = "empty_file"
-NOT_A_FILE: Final = "not_a_file"
-NOT_AUDIO: Final = "not_audio"
-UNREADABLE: Final = "unreadable"
-TRUNCATED: Final = "truncated"
-NAN_SAMPLES: Final = "nan_samples"
-NO_SAMPLES: Final = "no_samples"
-
 _BLOCK_SECONDS: Final = 30
 _MAX_BLOCK_VALUES: Final = 2**23  # 32 MiB of float32, whatever rate and channels claim
-_FFMPEG_SECONDS: Final = 600.0
-_SOURCE_RATES_HZ: Final = (1_000, 768_000)  # a header may claim 1 Hz: minutes become years
-_UNKNOWN_FRAMES: Final = 2**63 - 1  # libsndfile's SF_COUNT_MAX
-# libsndfile's SF_ERR_UNRECOGNISED_FORMAT, and SFE_BAD_FILE for "looked like MP3, has no frame".
-_SF_NOT_AUDIO: Final = (1, 7)
-
-# Padding, odd byte counts and encoder delay are no lost speech.
-_SLACK_BYTES: Final = 1_024
-_SLACK_FRAMES: Final = 2 * 1_152  # two MPEG frames
-
-
-class AudioError(Exception):
-    """A file that does not give good samples: `reason` is a short code, the text one line."""
-
-    def __init__(self, reason: str, message: str) -> None:
-        super().__init__(reason, message)
-        self.reason = reason
-        self.message = message
-
-    def __str__(self) -> str:
-        return self.message
 
 
 def decode(
@@ -69,13 +63,19 @@ def decode(
     sample_rate: int,
     start_seconds: float | None = None,
     end_seconds: float | None = None,
+    max_seconds: float | None = None,
 ) -> Samples:
     """The whole recording, or a cut of it: float32 [samples] at `sample_rate` Hz, mono.
 
-    Raises what `decode_blocks` raises.
+    Takes and raises what `decode_blocks` does. All samples are in memory at the end: of a file
+    of unknown origin `end_seconds` or `max_seconds` bounds them.
     """
     blocks = decode_blocks(
-        path, sample_rate=sample_rate, start_seconds=start_seconds, end_seconds=end_seconds
+        path,
+        sample_rate=sample_rate,
+        start_seconds=start_seconds,
+        end_seconds=end_seconds,
+        max_seconds=max_seconds,
     )
     return np.concatenate([np.zeros(0, np.float32), *blocks])
 
@@ -86,6 +86,7 @@ def decode_blocks(
     sample_rate: int,
     start_seconds: float | None = None,
     end_seconds: float | None = None,
+    max_seconds: float | None = None,
 ) -> Iterator[Samples]:
     """Blocks of about 30 s, float32 [samples] at `sample_rate` Hz: the mean of its channels
     but for those that are dead, or the loudest alone where they cancel.
@@ -93,61 +94,132 @@ def decode_blocks(
     The cut is taken in seconds of the source, before resampling; an end beyond the
     recording's is its end. Samples may exceed 1.0 as floats in the file do.
 
-    Raises AudioError with one of the reasons above, some of them (`truncated`,
-    `nan_samples`) only when the place is reached, after good blocks.
+    Args:
+        path: of a local file.
+        sample_rate: in Hz, of the blocks.
+        start_seconds: of a cut.
+        end_seconds: of a cut; nothing behind it is decoded.
+        max_seconds: the longest recording, or cut of one, that is not refused as `too_long`: by
+            what its header says, and where that lies when so much is decoded. More than eight
+            channels at 192 kHz have as many samples in fewer seconds, and are refused then.
+
+    Raises:
+        AudioError: with one of the reasons above, some of them (`truncated`, `nan_samples`,
+            `too_long`) only when the place is reached, after good blocks.
     """
-    with _opened(Path(path)) as sound:
-        mono = _mono_blocks(sound, os.fspath(path), start_seconds or 0.0, end_seconds)
-        yield from _resampled(mono, sound.samplerate, sample_rate)
+    start = start_seconds or 0.0
+    ends = [end_seconds, None if max_seconds is None else start + max_seconds]
+    most_seconds = min((end for end in ends if end is not None), default=None)
+    with opened(Path(path), most_seconds=most_seconds) as reader:
+        mono = _mono_blocks(reader, os.fspath(path), start, end_seconds, max_seconds)
+        yield from _resampled(mono, reader.rate, sample_rate)
 
 
 def check_header(path: str | os.PathLike[str]) -> None:
-    """Opens a recording as `decode_blocks` does, and decodes nothing that libsndfile knows.
+    """Opens a recording as `decode_blocks` does, and decodes no more than its beginning.
 
-    Raises AudioError: there is no audio, or less than the header declares.
+    Raises:
+        AudioError: there is no audio, or less than the header declares.
     """
-    with _opened(Path(path)):
+    with opened(Path(path)):
         pass
+
+
+def own_sample_rate(path: str | os.PathLike[str]) -> int | None:
+    """The file's rate in Hz, before any resampling; None where only ffmpeg knows its format."""
+    return sndfile_rate(Path(path))
 
 
 def _resampled(blocks: Iterator[Samples], source_rate: int, target_rate: int) -> Iterator[Samples]:
     if source_rate == target_rate:
         yield from blocks
         return
-    stream = soxr.ResampleStream(source_rate, target_rate, 1, dtype="float32", quality="HQ")
+    with decoder_errors(UNREADABLE, f"cannot be resampled from {source_rate} Hz"):
+        stream = soxr.ResampleStream(source_rate, target_rate, 1, dtype="float32", quality="HQ")
     for block in blocks:
         yield stream.resample_chunk(block)
     yield stream.resample_chunk(np.zeros(0, np.float32), last=True)
 
 
 def _mono_blocks(
-    sound: soundfile.SoundFile, name: str, start_seconds: float, end_seconds: float | None
+    reader: Reader,
+    name: str,
+    start_seconds: float,
+    end_seconds: float | None,
+    max_seconds: float | None,
 ) -> Iterator[Samples]:
-    rate = sound.samplerate
-    start = round(start_seconds * rate)
-    end = sound.frames
+    start = round(start_seconds * reader.rate)
+    end = reader.frames
     if end_seconds is not None:
-        end = min(end, round(end_seconds * rate))
-    if start >= end:
-        seconds = sound.frames / rate
+        cut_end = round(end_seconds * reader.rate)
+        end = cut_end if end is None else min(end, cut_end)
+    if end is not None and start >= end:
+        seconds = (reader.frames or 0) / reader.rate
         raise AudioError(NO_SAMPLES, f"no samples in the cut: the recording has {seconds:g} s")
-    if sound.channels == 1:
-        yield from (block[:, 0] for block in _blocks(sound, start, end))
+    if max_seconds is None and end_seconds is not None:
+        max_seconds = end_seconds - start_seconds
+    longest = None if max_seconds is None else _Longest(reader, max_seconds)
+    if longest is not None and end is not None:
+        longest.check(end - start)
+
+    def blocks() -> Iterator[Samples]:
+        return _good_blocks(reader, start, end, longest)
+
+    if reader.channels == 1:
+        yield from (block[:, 0] for block in blocks())
         return
-    if sound.channels > MOST_CHANNELS:
-        yield from (block.mean(axis=1) for block in _blocks(sound, start, end))
+    if reader.channels > MOST_CHANNELS:
+        yield from (block.mean(axis=1) for block in blocks())
         return
-    heard = _heard_channels(_blocks(sound, start, end))
+    heard = _heard_channels(blocks())
     if not heard.all():
         used = ", ".join(str(channel + 1) for channel in np.flatnonzero(heard))
         logger.warning(
             "%r: of its %d channels %s alone is used: the others are dead or cancel it",
             name,
-            sound.channels,
+            reader.channels,
             used,
         )
-    for block in _blocks(sound, start, end):
+    for block in blocks():
         yield block[:, heard].mean(axis=1)
+
+
+class _Longest:
+    """How many frames of a recording may be decoded."""
+
+    def __init__(self, reader: Reader, max_seconds: float) -> None:
+        self._rate = reader.rate
+        self._max_seconds = max_seconds
+        most_values = max_seconds * MOST_VALUES_PER_SECOND
+        # One more: both ends of a cut are rounded to frames.
+        self.frames = 1 + round(min(max_seconds * reader.rate, most_values / reader.channels))
+
+    def check(self, frames: int) -> None:
+        """Raises `too_long` for more frames than these."""
+        if frames > self.frames:
+            raise AudioError(
+                TOO_LONG,
+                f"has {frames / self._rate:.0f} s or more, at most {self._max_seconds:g} s (of "
+                f"8 channels at 192 kHz) are decoded",
+            )
+
+
+def _good_blocks(
+    reader: Reader, start: int, end: int | None, longest: _Longest | None
+) -> Iterator[Samples]:
+    """float32 [frames, channels] from frame to frame, at least one."""
+    block_frames = max(1, min(_BLOCK_SECONDS * reader.rate, _MAX_BLOCK_VALUES // reader.channels))
+    frames = 0
+    for block in reader.blocks(start, end, block_frames):
+        with np.errstate(over="ignore", invalid="ignore"):
+            if not np.isfinite(block.sum(axis=1)).all():
+                raise AudioError(NAN_SAMPLES, "holds samples that are NaN or infinite")
+        frames += len(block)
+        if longest is not None:
+            longest.check(frames)
+        yield block
+    if not frames:
+        raise AudioError(NO_SAMPLES, "holds no samples, or none in the cut")
 
 
 def _heard_channels(blocks: Iterator[Samples]) -> npt.NDArray[np.bool_]:
@@ -161,176 +233,3 @@ def _heard_channels(blocks: Iterator[Samples]) -> npt.NDArray[np.bool_]:
         total += wide.sum(axis=0)
         products += wide.T @ wide
     return heard_channels(products / count - np.outer(total, total) / count**2)
-
-
-def _blocks(sound: soundfile.SoundFile, start: int, end: int) -> Iterator[Samples]:
-    """float32 [frames, channels] from frame to frame."""
-    sound.seek(start)
-    at = start
-    block_frames = max(
-        1, min(_BLOCK_SECONDS * sound.samplerate, _MAX_BLOCK_VALUES // sound.channels)
-    )
-    while at < end:
-        wanted = min(block_frames, end - at)
-        try:
-            samples = sound.read(wanted, dtype="float32", always_2d=True)
-        except soundfile.LibsndfileError as error:
-            message = f"breaks off in decoding: {error.error_string}"
-            raise AudioError(TRUNCATED, message) from error
-        with np.errstate(over="ignore", invalid="ignore"):
-            if not np.isfinite(samples.sum(axis=1)).all():
-                raise AudioError(NAN_SAMPLES, "holds samples that are NaN or infinite")
-        at += len(samples)
-        if len(samples):
-            yield samples
-        if len(samples) < wanted:
-            if end - at > _SLACK_FRAMES:
-                message = f"ends after {at} of the {sound.frames} frames that it declares"
-                raise AudioError(TRUNCATED, message)
-            return
-
-
-@contextlib.contextmanager
-def _opened(path: Path) -> Iterator[soundfile.SoundFile]:
-    """The file, or ffmpeg's W64 of it, checked as far as its header tells."""
-    _check_regular_file(path)
-    with contextlib.ExitStack() as stack:
-        refusal: soundfile.LibsndfileError | None = None
-        sound: soundfile.SoundFile | None = None
-        try:
-            sound = stack.enter_context(_by_content(path))
-        except soundfile.LibsndfileError as error:
-            refusal = error
-        if sound is None or not _length_is_known(path, sound):
-            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="swar-decode-"))
-            sound = stack.enter_context(_by_content(_to_w64(path, Path(folder), refusal)))
-        else:
-            _check_all_there(path, sound)
-        lowest, highest = _SOURCE_RATES_HZ
-        if not lowest <= sound.samplerate <= highest:
-            message = f"its sample rate of {sound.samplerate} Hz is not that of a recording"
-            raise AudioError(UNREADABLE, message)
-        if sound.frames == 0:
-            raise AudioError(NO_SAMPLES, "its header declares no samples")
-        yield sound
-
-
-def _check_regular_file(path: Path) -> None:
-    try:
-        status = path.stat()
-        if not stat.S_ISREG(status.st_mode):  # opening a named pipe would wait for ever
-            raise AudioError(NOT_A_FILE, "is not a regular file")
-        if status.st_size == 0:
-            raise AudioError(EMPTY_FILE, "holds no bytes")
-        with path.open("rb"):
-            pass
-    except OSError as error:
-        raise AudioError(UNREADABLE, f"cannot be read: {error.strerror}") from error
-
-
-@contextlib.contextmanager
-def _by_content(path: Path) -> Iterator[soundfile.SoundFile]:
-    """By a file descriptor: given a name, libsndfile believes its extension (.raw, .mp3)."""
-    with path.open("rb") as file, soundfile.SoundFile(file.fileno(), closefd=False) as sound:
-        yield sound
-
-
-def own_sample_rate(path: str | os.PathLike[str]) -> int | None:
-    """The file's rate in Hz, before any resampling; None where only ffmpeg knows its format."""
-    try:
-        with _by_content(Path(path)) as sound:
-            return int(sound.samplerate)
-    except soundfile.LibsndfileError:
-        return None
-
-
-def _length_is_known(path: Path, sound: soundfile.SoundFile) -> bool:
-    """Whether libsndfile will read to the end.
-
-    It stops at its own guess from the first bit rate for an MP3 without a Xing, Info
-    or VBRI header, which loses half of a variable-rate file, and cannot seek a FLAC
-    that was written to a pipe.
-    """
-    if sound.format != "MP3":
-        return bool(sound.frames != _UNKNOWN_FRAMES)
-    with path.open("rb") as file:
-        head = file.read(10)
-        first_frame = 0
-        if head.startswith(b"ID3"):  # id3.org, ID3v2.4 section 3.1: four bytes of seven bits
-            first_frame = 10 + sum(byte << 7 * (3 - i) for i, byte in enumerate(head[6:10]))
-        file.seek(first_frame)
-        frame = file.read(2_048)
-    return any(tag in frame for tag in (b"Xing", b"Info", b"VBRI"))
-
-
-_SHORT_CHUNK: Final = re.compile(
-    r"^\s*(?:data|SSND|Data Size|riff)\s*: (\d+) \(should be (\d+)\)", re.MULTILINE
-)
-_SHORT_DS64: Final = re.compile(
-    r"Calculated frame count (\d+) does not match value from 'ds64' chunk of (\d+)"
-)
-
-
-def _check_all_there(path: Path, sound: soundfile.SoundFile) -> None:
-    """Raise `truncated` where the header declares more than the file holds.
-
-    libsndfile cuts the frame count down to what is there and tells so in its log only.
-    """
-    log = sound.extra_info
-    for declared, held in ((int(a), int(b)) for a, b in _SHORT_CHUNK.findall(log)):
-        if declared - held > _SLACK_BYTES and not _is_placeholder(declared):
-            message = f"holds {held} of the {declared} bytes of samples that it declares"
-            raise AudioError(TRUNCATED, message)
-    for held, declared in ((int(a), int(b)) for a, b in _SHORT_DS64.findall(log)):
-        if declared - held > _SLACK_FRAMES:
-            message = f"holds {held} of the {declared} frames that it declares"
-            raise AudioError(TRUNCATED, message)
-    if sound.format == "OGG" and not _has_last_ogg_page(path):
-        raise AudioError(TRUNCATED, "breaks off: no Ogg page at its end is marked as the last")
-
-
-def _is_placeholder(declared_bytes: int) -> bool:
-    """Whether a recorder that wrote to a pipe left this for "unknown" (ffmpeg; sox, arecord)."""
-    return declared_bytes == 0xFFFF_FFFF or 0x7FFF_F000 <= declared_bytes <= 0x8000_0000
-
-
-def _has_last_ogg_page(path: Path) -> bool:
-    """Whether a page in the last 128 KiB has the end-of-stream flag (RFC 3533, section 6)."""
-    with path.open("rb") as file:
-        file.seek(max(0, os.fstat(file.fileno()).st_size - 2**17))
-        tail = file.read()
-    return any(flags[0] & 4 for flags in re.findall(rb"OggS\x00(.)", tail, re.DOTALL))
-
-
-_FFMPEG_BROKE_OFF: Final = re.compile(
-    r"moov atom not found|ended prematurely|partial file"
-    r"|Input buffer exhausted|Input packet size too small"
-)
-
-
-def _to_w64(path: Path, folder: Path, refusal: soundfile.LibsndfileError | None) -> Path:
-    """Decode the first audio stream with ffmpeg to float32 W64 at its own rate and channels."""
-    target = folder / "decoded.w64"  # W64: a 3-hour stereo float exceeds WAV's 4 GiB
-    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-nostdin", "-v", "error"]
-    # As an open file and nothing else: a playlist named .wav can then open no other.
-    command += ["-protocol_whitelist", "fd", "-fd", "0", "-i", "fd:"]
-    command += ["-map", "0:a:0", "-c:a", "pcm_f32le", "-f", "w64", str(target)]
-    try:
-        with path.open("rb") as source:
-            done = subprocess.run(
-                command, stdin=source, capture_output=True, timeout=_FFMPEG_SECONDS, check=False
-            )
-    except subprocess.TimeoutExpired as error:
-        message = f"ffmpeg did not finish within {_FFMPEG_SECONDS:.0f} s"
-        raise AudioError(UNREADABLE, message) from error
-    said = done.stderr.decode("utf-8", "replace")
-    if "No space left on device" in said:
-        raise SwarError(f"no space left in {folder} to decode {str(path)!r}: make room there")
-    if broke_off := _FFMPEG_BROKE_OFF.search(said):
-        raise AudioError(TRUNCATED, f"breaks off: ffmpeg says {broke_off.group()!r}")
-    if done.returncode != 0:
-        if refusal is not None and refusal.code not in _SF_NOT_AUDIO:
-            raise AudioError(UNREADABLE, refusal.error_string)
-        first = re.sub(r"\[[^]]* @ 0x[0-9a-f]+\] ", "", said.strip().partition("\n")[0])
-        raise AudioError(UNREADABLE if refusal is None else NOT_AUDIO, f"ffmpeg: {first}")
-    return target

@@ -5,10 +5,7 @@ import functools
 import hashlib
 import json
 import logging
-import shutil
-import tempfile
 import zipfile
-from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -18,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import platformdirs
 
+from components.atomic_write import FolderInUse, new_folder
 from components.errors import SwarError
 from components.model_digest import write_digests
 
@@ -165,7 +163,8 @@ def base_model_folder() -> Path:
         return folder
     progress.info("making the base model ready, once: %s", folder)
     try:
-        with _whole_or_absent(versions) as partial:
+        # Another process may have been quicker: its folder is as good.
+        with contextlib.suppress(FolderInUse), new_folder(versions) as partial:
             _export(partial / _VERSION)
             write_digests(partial / _VERSION)
     except OSError as error:
@@ -197,21 +196,6 @@ def _export(folder: Path) -> None:
         unit_norm=base.trainer_settings().unit_norm,
         normalisation=base.normalisation,
     )
-
-
-@contextlib.contextmanager
-def _whole_or_absent(folder: Path) -> Iterator[Path]:
-    """A folder to fill, which then takes the place: two processes may make it at once."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=f"{folder.name}.", dir=folder.parent))
-    try:
-        yield partial
-        # Another process may have been quicker: its folder is as good.
-        with contextlib.suppress(FileExistsError):
-            if not folder.exists():
-                partial.rename(folder)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def _files(folder: Path | None) -> tuple[Path, Path]:

@@ -39,6 +39,14 @@ class SpeechSettings(Settings):
     """Kept on both sides of what is not silent."""
     min_speech_seconds: Positive = 0.3
     """Of a recording, without the silence. Less than a window is repeated to it."""
+    max_recording_seconds: Positive = 14_400.0
+    """Of a recording, or of a cut of one, in seconds: a longer one is rejected as too_long. Bounds
+    the temporary files of a worker: 10 bytes a sample, 2.3 GB at 16 kHz."""
+    max_recording_megabytes: Positive = 4_096.0
+    """Of a recording's file, in 10^6 bytes: a larger one is rejected as too_large, and not copied
+    from where it lies."""
+    follow_outside_links: bool = False
+    """Whether links in the data folder that lead out of it are followed; else they are rejected."""
     require_voice: bool = True
     """Whether recordings without a voice (noise, tones, music) are refused as no_speech."""
     max_piece_seconds: Annotated[float, Field(gt=0.0, le=60.0)] = 60.0
@@ -294,8 +302,6 @@ class TrainerSettings(Settings):
     normalisation_made_voices: Annotated[int, Field(ge=3)] | None = None
     """That many made voices, drawn around the means of clusters of those of `train`, stand for
     these in the normalisation, so that the model holds no speaker's own; None: those of `train`."""
-    weight_averaging: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
-    """Momentum of the moving average of the weights that is evaluated and kept; 0 is none."""
     augmentation: AugmentationSettings = LINES_AND_NOISE
     """Of the spectrograms of every batch, drawn anew for each, on the device. No codec and no
     recorded noise or rooms: they work on samples."""

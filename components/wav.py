@@ -54,7 +54,8 @@ def read_header(wav: tf.Tensor) -> Header:
     """Finds `fmt ` and `data` among the chunks of a RIFF file, in any order.
 
     A data size beyond the end, and what recorders that write to a pipe leave for an unknown
-    one (all ones; 0, where the RIFF size has nothing behind it either), is what is there.
+    one (all ones; 0, where the RIFF size has nothing behind it either), is what is there: of
+    sizes that mean "to the end" the rule is `decoding.headers`' too.
 
     Args:
         wav: string scalar, any bytes.
@@ -154,9 +155,13 @@ def _walk(wav: tf.Tensor, length: tf.Tensor) -> _Chunks:
         content = at.position + 8
         is_format = (name == b"fmt ") & (at.format_start < 0)
         is_data = (name == b"data") & (at.data_start < 0)
+        behind = content + size
+        # RIFF has chunks start at even bytes; some writers forget it.
+        following = _cut(wav, behind, 4)
+        is_unpadded = (following == b"fmt ") | (following == b"data")
         return (
             _Chunks(
-                position=content + size + size % 2,
+                position=behind + tf.where(is_unpadded, tf.zeros_like(size), size % 2),
                 walked=at.walked + 1,
                 format_start=tf.where(is_format, content, at.format_start),
                 format_bytes=tf.where(is_format, size, at.format_bytes),

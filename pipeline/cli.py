@@ -5,6 +5,7 @@ Exit status: 0 done; 1 the model was trained but not blessed, or the voices diff
 """
 
 import enum
+import os
 import sys
 import traceback
 from importlib import metadata
@@ -12,8 +13,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
+from components.terminal import Console, say
 from pipeline.config import PACKAGED, load_config
 from pipeline.failures import RunFailed, file_error, user_error
 from pipeline.models import operations
@@ -46,7 +47,7 @@ class Split(enum.StrEnum):
 
 def _version(asked: bool) -> None:
     if asked:
-        typer.echo(f"swar {metadata.version('swar')}")
+        say(f"swar {metadata.version('swar')}")
         raise typer.Exit
 
 
@@ -101,7 +102,7 @@ def submit_command(
     tree = load_config(config, settings or ())
     from pipeline.engines.submission import submit
 
-    typer.echo(submit(tree, data=data))
+    say(submit(tree, data=data))
 
 
 @app.command("evaluate")
@@ -132,8 +133,15 @@ def evaluate_command(
     split: Annotated[
         Split, typer.Option(help="unseen: of the training's data, the speakers held out of it.")
     ] = Split.ALL,
+    follow_links: Annotated[
+        bool, typer.Option("--follow-links", help="Also links in DATA that lead out of it.")
+    ] = False,
     output: Annotated[
         Path | None, typer.Option(help="New or empty folder for every score and figure.")
+    ] = None,
+    report: Annotated[
+        Path | None,
+        typer.Option(help="New or empty folder for a page about it, or a new FILE.html."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
 ) -> None:
@@ -147,7 +155,9 @@ def evaluate_command(
         duration_seconds=duration or (),
         condition_names=condition or (),
         only_unseen=split is Split.UNSEEN,
+        follow_links=follow_links,
         output=output,
+        report=report,
         as_json=as_json,
     )
 
@@ -169,7 +179,7 @@ def report_command(
 def config_command(config: ConfigOption, settings: SetOption = None) -> None:
     """Print the resolved settings as YAML, with their digest."""
     tree = load_config(config, settings or ())
-    typer.echo(f"# digest: {tree.digest()}\n{tree.to_yaml()}", nl=False)
+    say(f"# digest: {tree.digest()}\n{tree.to_yaml()}", end="")
 
 
 @app.command("sample-data")
@@ -183,7 +193,7 @@ def sample_data_command(
     from pipeline.sample_data.speech import write_sample_speech
 
     summary = write_sample_speech(folder, speakers=speakers, seconds=seconds, seed=seed)
-    typer.echo(str(summary))
+    say(str(summary))
 
 
 app.add_typer(operations.app)
@@ -191,7 +201,12 @@ app.add_typer(commands.app)
 
 
 def main() -> None:
-    """Runs the command line and exits; faults of the user end in one line and status 2."""
+    """Runs the command line and exits; faults of the user end in one line and status 2.
+
+    What a command writes is for its user alone, since most of it holds voices; only published
+    models are opened to others, see `components.pusher.publish`.
+    """
+    umask = os.umask(0o077)
     try:
         app()
     except Exception as error:
@@ -199,9 +214,11 @@ def main() -> None:
         if told is None:
             told = file_error(error)
         if told is not None:
-            print(f"swar: error: {told}", file=sys.stderr)
+            say(f"swar: error: {told}", error=True)
             sys.exit(USER_ERROR)
         if not isinstance(error, RunFailed):
-            traceback.print_exc()
-        print(f"swar: error: {error}", file=sys.stderr)
+            say(traceback.format_exc(), error=True, end="")
+        say(f"swar: error: {error}", error=True)
         sys.exit(UNEXPECTED)
+    finally:
+        os.umask(umask)

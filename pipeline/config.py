@@ -2,6 +2,7 @@
 
 import difflib
 import hashlib
+import io
 import json
 import textwrap
 from collections.abc import Callable, Iterator, Sequence
@@ -9,8 +10,10 @@ from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-import yaml
 from pydantic import BaseModel, Field, ValidationError, model_validator
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.events import AliasEvent
 
 from components.errors import SwarError
 from components.settings import (
@@ -23,8 +26,8 @@ from components.settings import (
     SpeechSettings,
     TrainerSettings,
 )
-from pipeline import yaml12
 from pipeline.engines.settings import EngineSettings
+from pipeline.failures import one_line
 from pipeline.models.drift_settings import DriftSettings
 
 DENSENET121_BLOCKS = (6, 12, 24, 16)
@@ -164,7 +167,7 @@ class Config(Settings):
 
     def to_yaml(self) -> str:
         """The whole tree; `load_config` of it gives an equal Config."""
-        return yaml12.dump(self.model_dump(mode="json"))
+        return dump_yaml(self.model_dump(mode="json"))
 
 
 def load_config(name_or_path: str, overrides: Sequence[str] = ()) -> Config:
@@ -175,7 +178,7 @@ def load_config(name_or_path: str, overrides: Sequence[str] = ()) -> Config:
     names the key, its value and where it was set.
     """
     text, where = _read(name_or_path)
-    tree = _parse(text, where)
+    tree = parse_yaml(text, where)
     if not isinstance(tree, dict):
         raise SwarError(f"{where} is not a YAML mapping of settings")
     config = _validate(tree, lambda key: where)
@@ -184,6 +187,46 @@ def load_config(name_or_path: str, overrides: Sequence[str] = ()) -> Config:
     tree = config.model_dump(mode="json")
     sources = dict(_override(tree, override) for override in overrides)
     return _validate(tree, lambda key: _source(key, sources))
+
+
+def parse_yaml(text: str, where: str) -> Any:
+    """The value of a document by YAML 1.2, where `1e-3` is a number and `off` a word.
+
+    Args:
+        text: of the document.
+        where: what to call it in a message.
+
+    Raises:
+        SwarError: it is not YAML, has a key twice, or an alias.
+    """
+    try:
+        # A few lines of aliases of aliases would be gigabytes of JSON.
+        for event in _yaml().parse(text):
+            if isinstance(event, AliasEvent):
+                line = event.start_mark.line + 1
+                raise SwarError(f"{where}, line {line}: aliases are not read here")
+        return _yaml().load(text)
+    except MarkedYAMLError as error:
+        mark = error.problem_mark
+        line = f", line {mark.line + 1}" if mark else ""
+        raise SwarError(f"{where}{line}: {one_line(str(error.problem))}") from error
+    except (YAMLError, ValueError, RecursionError) as error:  # !!int x, and [[[[...
+        raise SwarError(f"{where} is not YAML: {one_line(str(error))}") from error
+
+
+def dump_yaml(tree: dict[str, Any]) -> str:
+    """The document that `parse_yaml` reads back, keys in their order."""
+    text = io.StringIO()
+    _yaml().dump(tree, text)
+    return text.getvalue()
+
+
+def _yaml() -> YAML:
+    yaml = YAML(typ="safe", pure=True)
+    yaml.default_flow_style = False
+    yaml.allow_unicode = False  # it would write some line breaks of Unicode as they are
+    yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]  # declared as None
+    return yaml
 
 
 def _refuse(wrong: bool, why: str) -> None:
@@ -215,17 +258,6 @@ def _read(name_or_path: str) -> tuple[str, str]:
         raise SwarError(f"cannot read the config {name_or_path}: {error.strerror}") from error
 
 
-def _parse(text: str, where: str) -> Any:
-    try:
-        return yaml12.load(text)
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark
-        line = f", line {mark.line + 1}" if mark else ""
-        raise SwarError(f"{where}{line}: {error.problem}") from error
-    except yaml.YAMLError as error:
-        raise SwarError(f"{where} is not YAML: {' '.join(str(error).split())}") from error
-
-
 def _override(tree: dict[str, Any], override: str) -> tuple[str, str]:
     """Puts one `a.b=value` into the tree. Returns its key and what to call it."""
     key, equals, text = override.partition("=")
@@ -240,7 +272,7 @@ def _override(tree: dict[str, Any], override: str) -> tuple[str, str]:
         raise SwarError(_unknown(key, source))
     if isinstance(branch[last], dict):
         raise SwarError(f'{source}: "{key}" is a section, name one of its settings')
-    branch[last] = _parse(text, source)
+    branch[last] = parse_yaml(text, source)
     return key, source
 
 
@@ -256,6 +288,8 @@ def _validate(tree: dict[str, Any], source: Callable[[str], str]) -> Config:
     # Strict, and through JSON: "6" and true are no counts, but a list is a tuple.
     try:
         return Config.model_validate_json(json.dumps(tree, default=str), strict=True)
+    except TypeError as error:  # of JSON: YAML takes a list for a key
+        raise SwarError(f"wrong settings in {source('')}: {error}") from error
     except ValidationError as error:
         first, *others = error.errors(include_url=False)
     key = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"])

@@ -1,72 +1,19 @@
-"""What a user sees of a run, and where the noise of the libraries goes."""
+"""What a user sees of a run while it runs."""
 
 import logging
-import os
-import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TextIO
 
-from rich.console import Console, RenderableType
+from rich.console import RenderableType
 from rich.live import Live
 from rich.table import Table
 
+from components.terminal import Console
+
 PROGRESS_LOGGER = "swar.progress"
-_LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
-_STDOUT, _STDERR = 1, 2
-
-
-@contextmanager
-def output_to(log: Path) -> Iterator[TextIO]:
-    """Sends all that this process and its children write to a file; yields the real stdout.
-
-    Redirects the file descriptors, not Python's streams alone: TensorFlow's C++ and Beam's
-    worker processes write there themselves. Logging goes to the file from INFO on.
-    """
-    sys.stdout.flush()
-    sys.stderr.flush()
-    saved = os.dup(_STDOUT), os.dup(_STDERR)
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    raise_exceptions = logging.raiseExceptions
-    to_file = logging.FileHandler(log, encoding="utf-8")
-    to_file.setFormatter(logging.Formatter(_LOG_FORMAT))
-    terminal = os.fdopen(os.dup(_STDOUT), "w", encoding="utf-8", errors="replace")
-    try:
-        with log.open("ab") as file:
-            os.dup2(file.fileno(), _STDOUT)
-            os.dup2(file.fileno(), _STDERR)
-        # On a full disk every line would be answered with a traceback.
-        logging.raiseExceptions = False
-        root.handlers[:] = [to_file]
-        root.setLevel(logging.INFO)
-        yield terminal
-    finally:
-        root.handlers[:] = handlers
-        root.setLevel(level)
-        logging.raiseExceptions = raise_exceptions
-        with suppress(OSError):  # on a full disk the rest of the log is lost
-            to_file.close()
-        _flush_or_drop(sys.stdout, _STDOUT)
-        _flush_or_drop(sys.stderr, _STDERR)
-        for kept, descriptor in zip(saved, (_STDOUT, _STDERR), strict=True):
-            os.dup2(kept, descriptor)
-            os.close(kept)
-        terminal.close()
-
-
-def _flush_or_drop(stream: TextIO, descriptor: int) -> None:
-    """Empties a stream, on a full disk into nothing: it must not show on the terminal later."""
-    try:
-        stream.flush()
-    except OSError:
-        with open(os.devnull, "wb") as nothing:
-            os.dup2(nothing.fileno(), descriptor)
-        stream.flush()
 
 
 @dataclass
@@ -127,7 +74,10 @@ class Progress(logging.Handler):
                 logger.setLevel(level)
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Takes one log record. TFX's are told apart by their templates."""
+        """Takes one log record. TFX's are told apart by their templates.
+
+        TFX 1.21's local runner tells of its nodes in no other way.
+        """
         if record.name == PROGRESS_LOGGER:
             where = self._running.name if self._running else "swar"
             self._say(f"  {where}: {record.getMessage()}")

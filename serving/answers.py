@@ -1,8 +1,9 @@
 """What a Swar model answers, checked: never a number that the model did not mean."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +13,12 @@ from serving.wire import Tensor, parse_json
 Vector = npt.NDArray[np.float32]
 
 OK: Final = "ok"
+Verdict = Literal["same", "different", "inconclusive"]
+SAME: Final = "same"
+DIFFERENT: Final = "different"
+INCONCLUSIVE: Final = "inconclusive"
+"""Too far apart for the risk that was asked for, and nearer than a looser one allows."""
+_MAX_SECONDS: Final = 120.0  # of a model that does not say
 _SAMPLE_RATES_HZ: Final = (1_000, 384_000)
 
 
@@ -36,9 +43,11 @@ class Decision:
     distance: float
     """Euclidean, of the embeddings."""
     probability: float
-    """Calibrated P(same speaker)."""
+    """Calibrated P(same speaker), at equal priors unless a rule has another one."""
     same_speaker: bool
-    """At the threshold that the model was calibrated to."""
+    """At the threshold that the model was calibrated to, or at that of a rule."""
+    verdict: Verdict
+    """"same", "different", or "inconclusive", which only a rule with a bound says."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +63,8 @@ class Description:
     """Names the model: vectors of two models cannot be compared."""
     card: dict[str, Any]
     """What it was made from, as in the SavedModel's `assets.extra/swar.json`."""
+    max_seconds: float
+    """The longest recording that it takes, in seconds."""
 
 
 def description(outputs: Mapping[str, Tensor]) -> Description:
@@ -66,7 +77,15 @@ def description(outputs: Mapping[str, Tensor]) -> Description:
         raise ValueError(f"a sample rate of {rate} Hz")
     if not isinstance(content := parse_json(card.encode()), dict):
         raise ValueError("output 'card' holds no object")
-    return Description(rate, size, float(threshold), digest, content)
+    return Description(rate, size, float(threshold), digest, content, _max_seconds(content))
+
+
+def _max_seconds(card: Mapping[str, Any]) -> float:
+    """Of the card; a client that trusted any number would decode any length."""
+    seconds = (card.get("serving") or {"max_seconds": _MAX_SECONDS}).get("max_seconds")
+    if not isinstance(seconds, int | float) or not 0 < seconds < math.inf:
+        raise ValueError(f"its card says serving.max_seconds {seconds!r}")
+    return float(seconds)
 
 
 def embeddings(outputs: Mapping[str, Tensor], count: int) -> list[Embedding]:
@@ -96,7 +115,9 @@ def decisions(outputs: Mapping[str, Tensor], count: int) -> list[Decision]:
     if not (np.isfinite(distances).all() and np.isfinite(probabilities).all()):
         raise ValueError("a score is NaN though the recordings are ok")
     return [
-        Decision(float(distance), float(probability), bool(together))
+        Decision(
+            float(distance), float(probability), bool(together), SAME if together else DIFFERENT
+        )
         for distance, probability, together in zip(distances, probabilities, same, strict=True)
     ]
 

@@ -6,7 +6,7 @@ later pairs need.
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -17,7 +17,8 @@ from components.errors import SwarError
 from components.pcm16 import pack_wav, to_pcm16
 from serving.answers import OK, Decision, Description, Embedding
 from serving.client import FILES_PER_REQUEST, Client
-from serving.recordings import printable
+from serving.decisions import DecisionRule
+from serving.recordings import SECONDS_MORE, printable
 
 if TYPE_CHECKING:  # their libraries take half a second to import
     from serving.gallery import Gallery
@@ -89,8 +90,8 @@ def read_pair_list(source: Path) -> list[Pair]:
     return pairs
 
 
-def verify_pairs(client: Client, pairs: Sequence[Pair]) -> Iterator[Comparison]:
-    """A comparison of each pair, in order; each file is decoded and embedded once.
+def verify_pairs(client: Client, pairs: Sequence[Pair], rule: DecisionRule) -> Iterator[Comparison]:
+    """A comparison of each pair by a rule, in order; each file is decoded and embedded once.
 
     Raises:
         SwarError: as the client's methods, or another model answers than at first.
@@ -103,7 +104,9 @@ def verify_pairs(client: Client, pairs: Sequence[Pair]) -> Iterator[Comparison]:
         files = [path for pair in block for path in pair]
         new = [path for path in dict.fromkeys(files) if path not in known]
         known.update(zip(new, _embed_files(client, description, new), strict=True))
-        yield from _compared(client, block, known, description.model_digest)
+        for compared in _compared(client, block, known, description.model_digest):
+            decided = compared.decision
+            yield compared if decided is None else replace(compared, decision=rule.apply(decided))
         for path in files:
             uses[path] -= 1
             if not uses[path]:
@@ -111,9 +114,14 @@ def verify_pairs(client: Client, pairs: Sequence[Pair]) -> Iterator[Comparison]:
 
 
 def identify_each(
-    client: Client, gallery: "Gallery", recordings: Sequence[Path], *, top: int
+    client: Client,
+    gallery: "Gallery",
+    recordings: Sequence[Path],
+    *,
+    top: int,
+    rule: DecisionRule,
 ) -> Iterator[Answer]:
-    """An answer for each recording, in order.
+    """An answer for each recording by a rule, in order.
 
     Raises:
         SwarError: as the client's and the gallery's methods, or another model answers than at
@@ -126,24 +134,31 @@ def identify_each(
     for recording, embedding in zip(recordings, embeddings, strict=True):
         identification = None
         if embedding.status == OK:
-            identification = identify_embedding(client, gallery, embedding, top=top)
+            identification = identify_embedding(client, gallery, embedding, top=top, rule=rule)
         yield Answer(printable(recording), embedding.status, identification, embedding.model_digest)
 
 
 def decode(
     path: str | Path,
-    sample_rate: int,
+    description: Description,
     start_seconds: float | None = None,
     end_seconds: float | None = None,
 ) -> bytes | str:
-    """The WAV that the model takes of a file or a cut of it, or the code of why there is none."""
+    """The WAV that the model takes of a file or a cut of it, or the code of why there is none.
+
+    Of a longer one than the model takes, a second more is decoded, for the model to refuse.
+    """
+    longest = (start_seconds or 0.0) + description.max_seconds + SECONDS_MORE
     try:
         samples = audio.decode(
-            path, sample_rate=sample_rate, start_seconds=start_seconds, end_seconds=end_seconds
+            path,
+            sample_rate=description.sample_rate_hz,
+            start_seconds=start_seconds,
+            end_seconds=longest if end_seconds is None else min(end_seconds, longest),
         )
     except audio.AudioError as error:
         return error.reason
-    return pack_wav(to_pcm16(samples), sample_rate)
+    return pack_wav(to_pcm16(samples), description.sample_rate_hz)
 
 
 def embed_each(
@@ -176,9 +191,7 @@ def embed_each(
 def _embed_files(
     client: Client, description: Description, files: Iterable[Path]
 ) -> Iterator[Embedding]:
-    return embed_each(
-        client, description, (decode(file, description.sample_rate_hz) for file in files)
-    )
+    return embed_each(client, description, (decode(file, description) for file in files))
 
 
 def _unusable(status: str, description: Description) -> Embedding:

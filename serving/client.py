@@ -20,6 +20,7 @@ from components.errors import SwarError
 from serving import answers, defaults
 from serving.answers import OK, Decision, Description, Embedding
 from serving.credentials import Credentials
+from serving.decisions import DecisionRule, decision_rule
 from serving.recordings import AudioInput, display_name, listed, to_wav
 from serving.transport import Transport, Unavailable, connect
 from serving.wire import Input, ModelSpec, Tensor, one_line
@@ -125,9 +126,21 @@ class Client:
     @property
     def sample_rate(self) -> int:
         """Of the WAVs that the model takes, in Hz; it is asked once."""
+        return self._known_description().sample_rate_hz
+
+    def to_wav(self, recording: AudioInput) -> bytes:
+        """A recording as the model takes it; how it does, it is asked once.
+
+        Raises:
+            SwarError: the recording cannot be decoded, or as said of the class.
+        """
+        known = self._known_description()
+        return to_wav(recording, known.sample_rate_hz, known.max_seconds)
+
+    def _known_description(self) -> Description:
         if self._description is None:
             self._description = self.describe()
-        return self._description.sample_rate_hz
+        return self._description
 
     def describe(self) -> Description:
         """What the model that answers now says of itself."""
@@ -142,6 +155,18 @@ class Client:
                 f"itself: publish it again ({error})"
             ) from error
 
+    def rule(
+        self,
+        max_false_accept: float | None = None,
+        *,
+        prior: float = defaults.PRIOR,
+        comparisons: int = 1,
+    ) -> DecisionRule:
+        """A rule for verdicts of this model, see `serving.decisions.decision_rule`."""
+        return decision_rule(
+            self._known_description(), max_false_accept, prior=prior, comparisons=comparisons
+        )
+
     def embed(self, recordings: Sequence[AudioInput]) -> list[Embedding]:
         """An embedding of each recording; one that is not usable has its status and NaNs.
 
@@ -153,7 +178,7 @@ class Client:
         recordings = listed(recordings)
         for first in range(0, len(recordings), FILES_PER_REQUEST):
             batch = recordings[first : first + FILES_PER_REQUEST]
-            embeddings += self.embed_wavs([to_wav(each, self.sample_rate) for each in batch])
+            embeddings += self.embed_wavs([self.to_wav(each) for each in batch])
         return embeddings
 
     def embed_wavs(self, wavs: Sequence[bytes]) -> list[Embedding]:
@@ -170,7 +195,7 @@ class Client:
 
     def verify(self, recording_a: AudioInput, recording_b: AudioInput) -> Decision:
         """Whether the same person speaks in two recordings; SwarError where one is not usable."""
-        wav_a, wav_b = (to_wav(each, self.sample_rate) for each in (recording_a, recording_b))
+        wav_a, wav_b = map(self.to_wav, (recording_a, recording_b))
         inputs = {"audio_a": [wav_a], "audio_b": [wav_b]}
         with self._answer_of("serving_default", inputs) as outputs:
             statuses = answers.statuses(outputs)

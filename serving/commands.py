@@ -7,23 +7,29 @@ import contextlib
 import functools
 import inspect
 import logging
-import os
 from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TextIO
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
 from components.errors import SwarError
+from components.paths import check_present
+from components.quiet import real_stderr, tensorflow_quiet
 from serving import defaults
 from serving.credentials import Credentials
+from serving.ports import check_free
 
 if TYPE_CHECKING:
     from serving.client import Client
+    from serving.decisions import DecisionRule
     from serving.gallery import Gallery
+    from serving.web.login import Login
 
 # Exit statuses; 0 is yes, or that all of many were answered, 2 an error.
-DIFFERENT, UNKNOWN, UNUSABLE = 1, 1, 1
+UNUSABLE: Final = 1
+_STATUS_OF_VERDICT: Final = {"same": 0, "different": 1, "inconclusive": 4}
 
 app = typer.Typer()
 
@@ -66,8 +72,31 @@ KeyOption = Annotated[
 TokenFileOption = Annotated[
     Path | None, typer.Option("--token-file", metavar="FILE", help="Holds a bearer token for it.")
 ]
+MaxFalseAcceptOption = Annotated[
+    float | None,
+    typer.Option(
+        "--max-false-accept",
+        metavar="SHARE",
+        help="Of comparisons, or queries, of other people that are accepted at most, such as 0.01; "
+        "what a looser risk would accept is inconclusive. [the model's own threshold]",
+    ),
+]
+PriorOption = Annotated[
+    float,
+    typer.Option(
+        "--prior", metavar="P", help="Of the same speaker, which the probability takes for granted."
+    ),
+]
 GalleryOption = Annotated[
     str, typer.Option("--gallery", help="Folder or object storage URI of the enrolled speakers.")
+]
+GalleryKeyOption = Annotated[
+    str | None,
+    typer.Option(
+        "--gallery-key",
+        metavar="FILE|env:NAME",
+        help="The key of a sealed gallery, in a file or an environment variable.",
+    ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="The speaker.")]
@@ -133,6 +162,15 @@ def _with_client(command: Callable[..., None]) -> Callable[..., None]:
     return with_client
 
 
+def _gallery(uri: str, key: str | None) -> "Gallery":
+    """Raises SwarError where the key cannot be read."""
+    # Only here: the gallery's libraries take half a second to import.
+    from serving.gallery import Gallery
+    from serving.gallery_keys import read_keys
+
+    return Gallery(uri, None if key is None else read_keys(key))
+
+
 def _check_present(*files: Path) -> None:
     """Before a model is loaded, which takes seconds.
 
@@ -167,9 +205,12 @@ def _of_server(
 @contextlib.contextmanager
 def _progress_shown() -> Iterator[None]:
     """On stderr: the first call of the base model takes longer, and says why."""
+    from components.terminal import PrintableFormatter
+
     progress = logging.getLogger("swar.progress")
-    with _stderr() as stderr:
+    with real_stderr() as stderr:
         handler = logging.StreamHandler(stderr)
+        handler.setFormatter(PrintableFormatter())
         progress.addHandler(handler)
         progress.setLevel(logging.INFO)
         try:
@@ -181,19 +222,15 @@ def _progress_shown() -> Iterator[None]:
 @contextlib.contextmanager
 def _progress_bar() -> Iterator[Callable[[int, int], None]]:
     """On a terminal; yields what is called with how many recordings are done, and of how many."""
-    from rich.console import Console
     from rich.progress import Progress
 
-    with _stderr() as stderr:
+    from components.terminal import Console
+
+    with real_stderr() as stderr:
         console = Console(file=stderr)
         with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
             task = progress.add_task("recordings")
             yield lambda done, of: progress.update(task, completed=done, total=of)
-
-
-def _stderr() -> TextIO:
-    """A descriptor of its own: TensorFlow's messages are kept off the other one."""
-    return os.fdopen(os.dup(2), "w", encoding="utf-8", errors="replace")
 
 
 @app.command("serve")
@@ -231,19 +268,22 @@ def serve_command(
     ] = defaults.BATCH_TIMEOUT_MICROS,
 ) -> None:
     """Serve a model locally: a stand-in that speaks TF Serving's REST and gRPC."""
+    labels = dict(map(_label, label or ()))
+    check_free(host, rest_port, grpc_port)
+    versions = _versions_of(model)
     from serving.server import ServerSettings, serve
     from serving.standin.batcher import Batching
 
     serve(
         ServerSettings(
-            _versions_of(model),
+            versions,
             model_name,
             host,
             rest_port,
             grpc_port,
             open_to_network=open_to_network,
             public_hosts=tuple(public_host or ()),
-            labels=dict(map(_label, label or ())),
+            labels=labels,
             allow_reload=allow_reload,
             batching=Batching(max_batch_size, batch_timeout_micros),
         )
@@ -252,11 +292,15 @@ def serve_command(
 
 def _versions_of(model: str) -> Path:
     if model != defaults.MODEL:
+        if not any(Path(model).glob("[0-9]*/saved_model.pb")):
+            raise SwarError(
+                f"{model} holds no <version>/saved_model.pb; give the folder `published` of a run "
+                "that published a model"
+            )
         return Path(model)
     from components.base_model import base_model_folder
-    from serving.in_process import without_native_messages
 
-    with _progress_shown(), without_native_messages():
+    with _progress_shown(), tensorflow_quiet():
         return base_model_folder().parent
 
 
@@ -272,15 +316,61 @@ def _label(told: str) -> tuple[str, int]:
 def app_command(
     connection: Connection,
     gallery: GalleryOption = defaults.GALLERY,
+    gallery_key: GalleryKeyOption = None,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Where the page is.", min=0, max=65535)] = 7860,
+    public_host: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="What browsers call the page, if not localhost."),
+    ] = None,
+    auth: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Who may use it, as `swar app-password` writes it."),
+    ] = None,
+    auth_header: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Or the header in which a proxy says who it is."),
+    ] = None,
+    auth_proxy: Annotated[
+        list[str] | None,
+        typer.Option(metavar="ADDRESS", help="The proxy's address or network."),
+    ] = None,
 ) -> None:
     """Open the web page: record or upload, enrol, verify, identify."""
-    from serving.app import launch
-    from serving.gallery import Gallery
+    check_free(host, port)
+    from serving.web.guard import PageSettings
+    from serving.web.page import launch
 
+    enrolled = _gallery(gallery, gallery_key)
+    login = _login(auth, auth_header, auth_proxy or [])
+    settings = PageSettings(host, port, tuple(public_host or ()), login)
+    settings.check()
     with connection as client:
-        launch(client, Gallery(gallery), host=host, port=port)
+        launch(client, enrolled, settings)
+
+
+def _login(file: Path | None, header: str | None, proxies: Sequence[str]) -> "Login | None":
+    """Raises SwarError where the options exclude one another."""
+    from serving.web.login import PasswordLogin, ProxyLogin
+
+    if (header is None) != (not proxies):
+        raise SwarError("--auth-header and --auth-proxy go together: a proxy says who it is in it")
+    if file is not None and header is not None:
+        raise SwarError("--auth asks for passwords and --auth-header asks nothing: give one")
+    if file is not None:
+        return PasswordLogin(file)
+    return ProxyLogin(header, proxies) if header is not None else None
+
+
+@app.command("app-password")
+def app_password_command(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="For `swar app --auth`.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The user.")],
+) -> None:
+    """Give a user of the web page a password, which is asked for; FILE has only its hash."""
+    from serving.web.login import write_password
+
+    write_password(file, name, typer.prompt("Password", hide_input=True, confirmation_prompt=True))
 
 
 @app.command("enroll")
@@ -294,16 +384,41 @@ def enroll_command(
     keep_audio: Annotated[
         bool, typer.Option("--keep-audio", help="Keep the recordings too, for `swar reenroll`.")
     ] = False,
+    consent: Annotated[
+        str, typer.Option(help="How the speaker gave it, for example: form 12 of 2026-11-03.")
+    ] = "",
+    expires: Annotated[
+        datetime | None,
+        typer.Option(formats=["%Y-%m-%d"], help="The day (UTC) from which it is used no more."),
+    ] = None,
+    force: Annotated[
+        bool,
+        typer.Option(
+            "--force",
+            help="Also what does not sound like the rest, or a name that looks like another.",
+        ),
+    ] = False,
     gallery: GalleryOption = defaults.GALLERY,
+    gallery_key: GalleryKeyOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Enrol a speaker, or add recordings to one."""
     _check_present(*files)
     from serving import display, recognition
-    from serving.gallery import Gallery
 
+    enrolled = _gallery(gallery, gallery_key)
+    expires_at = None if expires is None else expires.replace(tzinfo=UTC)
     with connection as client:
-        report = recognition.enroll(client, Gallery(gallery), name, files, keep_audio=keep_audio)
+        report = recognition.enroll(
+            client,
+            enrolled,
+            name,
+            files,
+            keep_audio=keep_audio,
+            consent=consent,
+            expires_at=expires_at,
+            force=force,
+        )
     display.enrolment(report, as_json=as_json)
 
 
@@ -328,17 +443,22 @@ def verify_command(
             help="Many pairs instead: two paths a line, relative to the list, a tab between them.",
         ),
     ] = None,
+    max_false_accept: MaxFalseAcceptOption = None,
+    prior: PriorOption = defaults.PRIOR,
     gallery: GalleryOption = defaults.GALLERY,
+    gallery_key: GalleryKeyOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Tell whether one person speaks in both. Exit status: 0 same, 1 different, 2 error.
+    """Tell whether one person speaks in both.
+
+    Exit status: 0 same, 1 different, 4 inconclusive, 2 error.
 
     Of many pairs: 0 all compared, 1 some recordings are not usable, 2 error.
     """
     if pairs is not None:
         if any(each is not None for each in (file_a, file_b, speaker)):
             raise typer.BadParameter("give two recordings, one and --speaker NAME, or --pairs LIST")
-        _verify_pairs(pairs, connection, as_json=as_json)
+        _verify_pairs(pairs, connection, max_false_accept, prior, as_json=as_json)
         return
     if file_a is None or (file_b is None) == (speaker is None):
         raise typer.BadParameter("give a second recording or --speaker NAME, one of them")
@@ -346,27 +466,35 @@ def verify_command(
     from serving import display
 
     with connection as client:
+        rule = client.rule(max_false_accept, prior=prior)
         if file_b is not None:
             decision = client.verify(file_a, file_b)
         else:
-            # Only here: the gallery's libraries take half a second to import.
             from serving import recognition
-            from serving.gallery import Gallery
 
             assert speaker is not None  # checked above
-            decision = recognition.verify_speaker(client, Gallery(gallery), file_a, speaker)
-    display.decision(decision, as_json=as_json)
-    if not decision.same_speaker:
-        raise typer.Exit(DIFFERENT)
+            enrolled = _gallery(gallery, gallery_key)
+            decision = recognition.verify_speaker(client, enrolled, file_a, speaker)
+    decision = rule.apply(decision)
+    display.decision(decision, rule, as_json=as_json)
+    raise typer.Exit(_STATUS_OF_VERDICT[decision.verdict])
 
 
-def _verify_pairs(pairs: Path, connection: Connection, *, as_json: bool) -> None:
+def _verify_pairs(
+    pairs: Path,
+    connection: Connection,
+    max_false_accept: float | None,
+    prior: float,
+    *,
+    as_json: bool,
+) -> None:
     from serving import bulk, display
 
     parsed = bulk.read_pair_list(pairs)
     all_usable = True
     with connection as client:
-        for compared in bulk.verify_pairs(client, parsed):
+        rule = client.rule(max_false_accept, prior=prior)
+        for compared in bulk.verify_pairs(client, parsed, rule):
             display.comparison(compared, as_json=as_json)
             all_usable = all_usable and compared.decision is not None
     if not all_usable:
@@ -379,43 +507,48 @@ def identify_command(
     connection: Connection,
     files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Recordings.")],
     top: Annotated[int, typer.Option(help="How many of the nearest to show.", min=1)] = 5,
+    max_false_accept: MaxFalseAcceptOption = None,
+    prior: PriorOption = defaults.PRIOR,
     gallery: GalleryOption = defaults.GALLERY,
+    gallery_key: GalleryKeyOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Tell who speaks, or "unknown". Exit status: 0 known, 1 unknown, 2 error.
+    """Tell who speaks, or "unknown".
+
+    Exit status: 0 known, 1 unknown, 4 inconclusive, 2 error.
 
     Of several recordings: 0 all answered, 1 some are not usable, 2 error.
     """
+    if len(files) == 1:
+        _check_present(*files)
     from serving import display, recognition
-    from serving.gallery import Gallery
 
-    enrolled = Gallery(gallery)
-    if len(files) > 1:
-        _identify_each(files, enrolled, top, connection, as_json=as_json)
-        return
-    _check_present(*files)
+    enrolled = _gallery(gallery, gallery_key)
     with connection as client:
-        identification = recognition.identify(client, enrolled, files[0], top=top)
-    display.identification(identification, as_json=as_json)
-    if identification.speaker is None:
-        raise typer.Exit(UNKNOWN)
+        rule = recognition.identification_rule(client, enrolled, max_false_accept, prior=prior)
+        if len(files) > 1:
+            _identify_each(files, enrolled, top, client, rule, as_json=as_json)
+            return
+        identification = recognition.identify(client, enrolled, files[0], top=top, rule=rule)
+    display.identification(identification, rule, as_json=as_json)
+    raise typer.Exit(_STATUS_OF_VERDICT[identification.verdict])
 
 
 def _identify_each(
     files: Sequence[Path],
     gallery: "Gallery",
     top: int,
-    connection: Connection,
+    client: "Client",
+    rule: "DecisionRule",
     *,
     as_json: bool,
 ) -> None:
     from serving import bulk, display
 
     all_usable = True
-    with connection as client:
-        for answered in bulk.identify_each(client, gallery, files, top=top):
-            display.answer(answered, as_json=as_json)
-            all_usable = all_usable and answered.identification is not None
+    for answered in bulk.identify_each(client, gallery, files, top=top, rule=rule):
+        display.answer(answered, as_json=as_json)
+        all_usable = all_usable and answered.identification is not None
     if not all_usable:
         raise typer.Exit(UNUSABLE)
 
@@ -433,37 +566,127 @@ def embed_command(
     output: Annotated[
         Path, typer.Option("--output", metavar="FILE.parquet", help="Gets a row a recording.")
     ],
+    follow_links: Annotated[
+        bool, typer.Option("--follow-links", help="Also links in DATA that lead out of it.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Write the embeddings of many recordings. Broken off, it goes on where it was."""
+    check_present(data)
     from serving import display
     from serving.embedding_file import embed_data
 
     with connection as client, _progress_bar() as on_progress:
-        embedded = embed_data(client, data, output, on_progress)
+        embedded = embed_data(client, data, output, on_progress, follow_links=follow_links)
     display.embedded(embedded, as_json=as_json)
 
 
 @app.command("speakers")
 def speakers_command(
-    gallery: GalleryOption = defaults.GALLERY, as_json: JsonOption = False
+    name: Annotated[
+        str | None, typer.Argument(metavar="[NAME]", help="A speaker, whose recordings to list.")
+    ] = None,
+    gallery: GalleryOption = defaults.GALLERY,
+    gallery_key: GalleryKeyOption = None,
+    as_json: JsonOption = False,
 ) -> None:
-    """List the enrolled speakers."""
+    """List the enrolled speakers, or the recordings of one."""
     from serving import display
-    from serving.gallery import Gallery
 
-    display.speakers(Gallery(gallery).speakers(), as_json=as_json)
+    enrolled = _gallery(gallery, gallery_key)
+    if name is None:
+        display.speakers(enrolled.speakers(), as_json=as_json)
+    else:
+        display.recordings(enrolled.recordings(name), as_json=as_json)
 
 
 @app.command("forget")
 def forget_command(
-    name: NameArgument, gallery: GalleryOption = defaults.GALLERY, as_json: JsonOption = False
+    name: Annotated[
+        str | None, typer.Argument(metavar="[NAME]", help="The speaker, unless --expired.")
+    ] = None,
+    recording: Annotated[
+        str | None,
+        typer.Option("--recording", metavar="ID", help="Only this one, see `swar speakers NAME`."),
+    ] = None,
+    expired: Annotated[
+        bool, typer.Option("--expired", help="All recordings that have expired.")
+    ] = False,
+    gallery: GalleryOption = defaults.GALLERY,
+    as_json: JsonOption = False,
 ) -> None:
-    """Remove a speaker, and every byte of the speaker from the disk."""
+    """Remove a speaker or one recording, and every byte of it from the disk."""
     from serving import display
-    from serving.gallery import Gallery
 
-    display.forgotten(name, Gallery(gallery).forget(name), as_json=as_json)
+    if (name is None) != expired or (expired and recording is not None):
+        raise typer.BadParameter("give the NAME of a speaker or --expired")
+    enrolled = _gallery(gallery, None)
+    if name is None:
+        display.expired(enrolled.forget_expired(), as_json=as_json)
+    else:
+        display.forgotten(name, enrolled.forget(name, recording=recording), as_json=as_json)
+
+
+@app.command("opt-out")
+def opt_out_command(
+    name: NameArgument,
+    undo: Annotated[
+        bool, typer.Option("--undo", help="Let the speaker be enrolled again.")
+    ] = False,
+    gallery: GalleryOption = defaults.GALLERY,
+    as_json: JsonOption = False,
+) -> None:
+    """Forget a speaker, and refuse to enrol anyone under that name or one that looks like it."""
+    from serving import display
+
+    enrolled = _gallery(gallery, None)
+    if undo:
+        enrolled.ledger.opt_in(name)
+    else:
+        enrolled.opt_out(name)
+    display.opted_out(name, undone=undo, as_json=as_json)
+
+
+@app.command("ledger")
+def ledger_command(
+    name: Annotated[
+        str | None, typer.Argument(metavar="[NAME]", help="Only what was about this speaker.")
+    ] = None,
+    gallery: GalleryOption = defaults.GALLERY,
+    as_json: JsonOption = False,
+) -> None:
+    """List what was done to a gallery, by whom and when; without names and voices."""
+    from serving import display
+
+    display.events(_gallery(gallery, None).ledger.events(name), as_json=as_json)
+
+
+@app.command("gallery-key")
+def gallery_key_command(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="For --gallery-key.")],
+) -> None:
+    """Make a key that seals a gallery's voices, or put a new one before those of a file."""
+    from serving import display
+    from serving.gallery_keys import write_new_key
+
+    display.new_key(file, write_new_key(file))
+
+
+@app.command("seal")
+def seal_command(
+    gallery_key: Annotated[
+        str,
+        typer.Option(
+            metavar="FILE|env:NAME", help="The keys: the first seals, all open what is sealed."
+        ),
+    ],
+    gallery: GalleryOption = defaults.GALLERY,
+    as_json: JsonOption = False,
+) -> None:
+    """Seal the voices of a gallery with a key, or with a new one."""
+    from serving import display
+
+    display.sealed(_gallery(gallery, gallery_key).seal(), as_json=as_json)
 
 
 @app.command("reenroll")
@@ -471,12 +694,13 @@ def forget_command(
 def reenroll_command(
     connection: Connection,
     gallery: GalleryOption = defaults.GALLERY,
+    gallery_key: GalleryKeyOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Fit the gallery to a new model, from the recordings that were kept."""
     from serving import display, recognition
-    from serving.gallery import Gallery
 
+    enrolled = _gallery(gallery, gallery_key)
     with connection as client:
-        done = recognition.reenroll(client, Gallery(gallery))
+        done = recognition.reenroll(client, enrolled)
     display.reenrolled(done, as_json=as_json)

@@ -9,3 +9,4 @@ DEADLINE_SECONDS: Final = 60.0
 GALLERY: Final = "gallery"
 MAX_BATCH_SIZE: Final = 16
 BATCH_TIMEOUT_MICROS: Final = 5_000
+PRIOR: Final = 0.5

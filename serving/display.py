@@ -1,22 +1,34 @@
 """What the commands print: for people, or as JSON for programs."""
 
 import dataclasses
-import json
-import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from serving.answers import OK, Decision
+from components.json_text import to_json
+from components.terminal import Console, say
+from serving.answers import DIFFERENT, INCONCLUSIVE, OK, SAME, Decision
 
 if TYPE_CHECKING:  # their libraries take half a second to import
     from serving.bulk import Answer, Comparison
+    from serving.decisions import DecisionRule, ExpectedRate
     from serving.embedding_file import EmbeddedData
-    from serving.gallery import Speaker
+    from serving.gallery import EnrolledRecording, Speaker
+    from serving.gallery_ledger import Event
     from serving.recognition import Candidate, EnrolmentReport, Identification
+
+_ID_CHARACTERS: Final = 12
+# Of a candidate, and of two recordings.
+_VERDICTS: Final = {
+    SAME: ("same speaker", "same speaker"),
+    DIFFERENT: ("different", "different speakers"),
+    INCONCLUSIVE: ("inconclusive", "inconclusive"),
+}
+_NOBODY: Final = {DIFFERENT: "unknown", INCONCLUSIVE: "inconclusive"}
 
 
 def enrolment(report: "EnrolmentReport", *, as_json: bool) -> None:
@@ -26,14 +38,16 @@ def enrolment(report: "EnrolmentReport", *, as_json: bool) -> None:
         _print_json(
             {
                 **dataclasses.asdict(report),
-                "mean_distance": _number(report.mean_distance),
-                "largest_distance": _number(report.largest_distance),
+                "mean_distance": report.mean_distance,
+                "largest_distance": report.largest_distance,
                 "consistent": not misfits if report.parts else None,
             }
         )
         return
     recordings = _count(report.added, "new recording")
     _say(f"{report.speaker}: {recordings}, {report.speech_seconds:.1f} s of speech in all")
+    for similar in report.similar_names:
+        _say(f"warning: the name looks like that of another speaker, {similar!r}", "yellow")
     if report.parts:
         _say(
             f"distance of the parts from one another: {report.mean_distance:.3f} on average, "
@@ -45,32 +59,36 @@ def enrolment(report: "EnrolmentReport", *, as_json: bool) -> None:
         _say(f"warning: {source!r} does not sound like the same speaker as the rest", "yellow")
 
 
-def decision(decided: Decision, *, as_json: bool) -> None:
-    """Whether two voices are one."""
+def decision(decided: Decision, rule: "DecisionRule", *, as_json: bool) -> None:
+    """Whether one person speaks in two recordings, and what to expect of such answers."""
     if as_json:
-        _print_json(dataclasses.asdict(decided))
-    else:
-        _say(_verdict(decided), _style(decided))
+        _print_json({**dataclasses.asdict(decided), "rule": dataclasses.asdict(rule)})
+        return
+    _say(_verdict(decided), _style(decided))
+    _say(_expectation(rule), "dim")
 
 
-def identification(identified: "Identification", *, as_json: bool) -> None:
-    """Who speaks, and the nearest speakers."""
+def identification(identified: "Identification", rule: "DecisionRule", *, as_json: bool) -> None:
+    """Who speaks, the nearest speakers, and what to expect of such answers."""
     if as_json:
         _print_json(
             {
                 "speaker": identified.speaker,
+                "verdict": identified.verdict,
                 "candidates": [_candidate_json(each) for each in identified.candidates],
+                "rule": dataclasses.asdict(rule),
             }
         )
         return
     if identified.speaker is None:
-        _say("unknown", "yellow")
+        _say(_NOBODY[identified.verdict], "yellow")
     else:
         _say(identified.speaker, "green")
     if identified.candidates:
         _print_table(
             ("speaker", "probability", "distance", ""), map(_candidate, identified.candidates)
         )
+        _say(_expectation(rule), "dim")
 
 
 def comparison(compared: "Comparison", *, as_json: bool) -> None:
@@ -107,6 +125,7 @@ def answer(answered: "Answer", *, as_json: bool) -> None:
                 "recording": name,
                 "status": answered.status,
                 "speaker": identified.speaker if identified else None,
+                "verdict": identified.verdict if identified else None,
                 "candidates": [_candidate_json(each) for each in candidates],
                 "model_digest": answered.model_digest,
             }
@@ -114,7 +133,7 @@ def answer(answered: "Answer", *, as_json: bool) -> None:
     elif identified is None:
         _say(f"{name}: not usable: {answered.status}", "yellow")
     elif identified.speaker is None:
-        _say(f"{name}: unknown", "yellow")
+        _say(f"{name}: {_NOBODY[identified.verdict]}", "yellow")
     else:
         _say(
             f"{name}: {identified.speaker} ({_figures(identified.candidates[0].decision)})", "green"
@@ -139,7 +158,11 @@ def speakers(everybody: "Sequence[Speaker]", *, as_json: bool) -> None:
     if as_json:
         _print_json(
             [
-                {**dataclasses.asdict(each), "last_enrolled": each.last_enrolled.isoformat()}
+                {
+                    **dataclasses.asdict(each),
+                    "last_enrolled": each.last_enrolled.isoformat(),
+                    "expires_at": _iso(each.expires_at),
+                }
                 for each in everybody
             ]
         )
@@ -148,7 +171,7 @@ def speakers(everybody: "Sequence[Speaker]", *, as_json: bool) -> None:
         _say("nobody is enrolled")
         return
     _print_table(
-        ("speaker", "recordings", "speech", "last enrolled", "audio"),
+        ("speaker", "recordings", "speech", "last enrolled", "audio", "expires", "consent"),
         (
             (
                 each.name,
@@ -156,18 +179,101 @@ def speakers(everybody: "Sequence[Speaker]", *, as_json: bool) -> None:
                 f"{each.speech_seconds:.1f} s",
                 f"{each.last_enrolled:%Y-%m-%d %H:%M} UTC",
                 "kept" if each.audio_kept else "not kept",
+                _day(each.expires_at),
+                each.consent,
             )
             for each in everybody
         ),
     )
 
 
+def recordings(enrolled: "Sequence[EnrolledRecording]", *, as_json: bool) -> None:
+    """The recordings of one speaker."""
+    if as_json:
+        _print_json(
+            [
+                {
+                    **dataclasses.asdict(each),
+                    "enrolled_at": each.enrolled_at.isoformat(),
+                    "expires_at": _iso(each.expires_at),
+                }
+                for each in enrolled
+            ]
+        )
+        return
+    _print_table(
+        ("recording", "file", "speech", "enrolled", "audio", "expires", "consent"),
+        (
+            (
+                each.id[:_ID_CHARACTERS],
+                each.source,
+                f"{each.speech_seconds:.1f} s",
+                f"{each.enrolled_at:%Y-%m-%d %H:%M} UTC",
+                "kept" if each.audio_kept else "not kept",
+                _day(each.expires_at),
+                each.consent,
+            )
+            for each in enrolled
+        ),
+    )
+
+
 def forgotten(name: str, recordings: int, *, as_json: bool) -> None:
-    """That a speaker is gone."""
+    """That a speaker, or one of the recordings, is gone, and what else may know the person."""
     if as_json:
         _print_json({"speaker": name, "recordings": recordings})
+        return
+    _say(f"{name} is forgotten: {_count(recordings, 'recording')} removed")
+    _say(
+        "not touched: the files that were enrolled, backups, `swar embed` files, and what was "
+        "trained on the person (docs/security.md)"
+    )
+
+
+def expired(recordings: int, *, as_json: bool) -> None:
+    """How many recordings had expired, and are gone."""
+    if as_json:
+        _print_json({"recordings": recordings})
     else:
-        _say(f"{name} is forgotten: {_count(recordings, 'recording')} removed")
+        _say(f"{_count(recordings, 'recording')} had expired: removed")
+
+
+def opted_out(name: str, *, undone: bool, as_json: bool) -> None:
+    """That a speaker is not enrolled any more, or may be."""
+    if as_json:
+        _print_json({"speaker": name, "opted_out": not undone})
+    else:
+        _say(f"{name} {'may be enrolled again' if undone else 'is not enrolled from now on'}")
+
+
+def sealed(recordings: int, *, as_json: bool) -> None:
+    """How many recordings were sealed."""
+    if as_json:
+        _print_json({"recordings": recordings})
+    else:
+        _say(f"{_count(recordings, 'recording')} sealed with the first key")
+
+
+def new_key(file: Path, keys: int) -> None:
+    """What to do with a new key."""
+    _say(f"{file}: a new key is the first of {_count(keys, 'key')}")
+    _say("keep a copy elsewhere: without it nothing opens what it has sealed")
+    _say("`swar seal` seals the gallery with it; after that the other keys can be deleted")
+
+
+def events(happened: "Sequence[Event]", *, as_json: bool) -> None:
+    """What was done to the gallery."""
+    if as_json:
+        for each in happened:
+            _print_json_line({**dataclasses.asdict(each), "at": each.at.isoformat()})
+        return
+    _print_table(
+        ("at", "action", "recordings", "by"),
+        (
+            (f"{each.at:%Y-%m-%d %H:%M:%S} UTC", each.action, str(each.recordings), each.actor)
+            for each in happened
+        ),
+    )
 
 
 def reenrolled(recordings: int, *, as_json: bool) -> None:
@@ -186,7 +292,7 @@ def _candidate(candidate: "Candidate") -> tuple[str, ...]:
         candidate.speaker,
         f"{decided.probability:.3f}",
         f"{decided.distance:.3f}",
-        "same speaker" if decided.same_speaker else "different",
+        _VERDICTS[decided.verdict][0],
     )
 
 
@@ -195,12 +301,35 @@ def _candidate_json(candidate: "Candidate") -> dict[str, Any]:
 
 
 def _verdict(decided: Decision) -> str:
-    verdict = "same speaker" if decided.same_speaker else "different speakers"
-    return f"{verdict} ({_figures(decided)})"
+    return f"{_VERDICTS[decided.verdict][1]} ({_figures(decided)})"
 
 
 def _style(decided: Decision) -> str:
-    return "green" if decided.same_speaker else "red"
+    return {SAME: "green", INCONCLUSIVE: "yellow", DIFFERENT: "red"}[decided.verdict]
+
+
+def _expectation(rule: "DecisionRule") -> str:
+    """What the rule did with the calibration speakers, and what the probabilities suppose."""
+    rates = [
+        f"{kind} {_rate(rate)}"
+        for kind, rate in (
+            ("false accepts", rule.false_accepts),
+            ("false rejects", rule.false_rejects),
+        )
+        if rate is not None
+    ]
+    of = f"of {_count(rule.speakers, 'calibration speaker')}"
+    measured = f"{', '.join(rates)}, {of}" if rates else "no error rates are known"
+    return f"up to distance {rule.accept_up_to:.3f}: {measured}; prior {rule.prior:g}"
+
+
+def _rate(rate: "ExpectedRate") -> str:
+    interval = "" if rate.low is None else f" ({_percent(rate.low)} to {_percent(rate.high)} %)"
+    return f"{_percent(rate.value)} %{interval}"
+
+
+def _percent(share: float | None) -> str:
+    return "?" if share is None else f"{100.0 * share:.2g}"
 
 
 def _figures(decided: Decision) -> str:
@@ -215,16 +344,20 @@ def _counts(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{name} {count}" for name, count in counts.items())
 
 
-def _number(value: float) -> float | None:
-    return None if math.isnan(value) else value
+def _day(time: datetime | None) -> str:
+    return "never" if time is None else f"{time:%Y-%m-%d}"
+
+
+def _iso(time: datetime | None) -> str | None:
+    return None if time is None else time.isoformat()
 
 
 def _print_json(value: Any) -> None:
-    print(json.dumps(value, ensure_ascii=False, indent=2, allow_nan=False))
+    say(to_json(value))
 
 
 def _print_json_line(value: Any) -> None:
-    print(json.dumps(value, ensure_ascii=False, allow_nan=False), flush=True)
+    say(to_json(value, indent=None))
 
 
 def _say(text: str, style: str = "") -> None:

@@ -13,21 +13,22 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import Any, Final
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from components.atomic_write import new_file
+from components.audio import AudioError
 from components.errors import SwarError
-from components.local_files import Reject, entries_of, entry_state
-from components.speech_example_gen.listing import (
+from components.recordings.files import Reject, entries_of, entry_state, is_remote, open_locally
+from components.recordings.listing import (
     Listing,
     NoSpeakerError,
     Recording,
     data_digest,
 )
-from components.speech_example_gen.sources import list_recordings
-from components.storage import is_remote, open_locally
+from components.recordings.sources import list_recordings
 from serving.answers import OK, Description, Embedding
 from serving.bulk import decode, embed_each
 from serving.client import Client
@@ -53,7 +54,12 @@ class EmbeddedData:
 
 
 def embed_data(
-    client: Client, data: str, output: Path, on_progress: Callable[[int, int], None]
+    client: Client,
+    data: str,
+    output: Path,
+    on_progress: Callable[[int, int], None],
+    *,
+    follow_links: bool = False,
 ) -> EmbeddedData:
     """Embeds every recording of the data into a file, a row each.
 
@@ -64,6 +70,7 @@ def embed_data(
         data: a folder of speakers' folders, a folder of recordings, a manifest, or a pattern.
         output: the Parquet file.
         on_progress: is called with how many recordings are done, and of how many.
+        follow_links: whether links in the data that lead out of it are followed.
 
     Raises:
         SwarError: the data are at fault, or the file or a part of it is of other data or of
@@ -72,7 +79,7 @@ def embed_data(
     """
     if Path(data).is_dir() and output.resolve().is_relative_to(Path(data).resolve()):
         raise SwarError(f"{output} is inside of {data}: name a file outside of the recordings")
-    listing = list_data(data)
+    listing = list_data(data, follow_links=follow_links)
     description = client.describe()
     schema = _schema(description, data_digest(listing))
     partial = Path(f"{output}.partial")
@@ -88,27 +95,28 @@ def embed_data(
     return _summary(output, listing, description)
 
 
-def list_data(data: str) -> Listing:
+def list_data(data: str, *, follow_links: bool = False) -> Listing:
     """What `list_recordings` lists; of a local folder without speakers' folders, its files.
 
     Recordings of such a folder have the empty speaker.
     """
     try:
-        return list_recordings(data)
+        return list_recordings(data, follow_outside_links=follow_links)
     except NoSpeakerError:
         if is_remote(data):
             raise
-        listing = _flat_listing(Path(data).absolute())
+        folder = Path(data).absolute()
+        listing = _flat_listing(folder, None if follow_links else folder)
         if not listing.recordings:
             raise
         return listing
 
 
-def _flat_listing(folder: Path) -> Listing:
+def _flat_listing(folder: Path, within: Path | None) -> Listing:
     recordings: list[Recording] = []
     rejects: list[Reject] = []
     for entry in entries_of(folder):
-        status = entry_state(entry, entry.name)
+        status = entry_state(entry, entry.name, within)
         if isinstance(status, Reject):
             rejects.append(status)
         elif stat.S_ISREG(status.st_mode):
@@ -176,7 +184,7 @@ def _write_parts(
             for row in _rows(client, description, items[first:end]):
                 rows.append(row)
                 on_progress(first + len(rows), len(items))
-            with _new_file(part) as new:
+            with new_file(part, private=True) as new:
                 pq.write_table(pa.Table.from_pylist(rows, schema=schema), new)
         on_progress(end, len(items))
         parts.append(part)
@@ -186,7 +194,7 @@ def _write_parts(
 def _rows(
     client: Client, description: Description, items: Sequence[Recording | Reject]
 ) -> Iterator[dict[str, Any]]:
-    wavs = (_wav(item, description.sample_rate_hz) for item in items)
+    wavs = (_wav(item, description) for item in items)
     embeddings = embed_each(client, description, wavs)
     for item, embedding in zip(items, embeddings, strict=True):
         yield _row(item, embedding)
@@ -208,29 +216,21 @@ def _name(item: Recording | Reject) -> str:
     return item.recording if isinstance(item, Recording) else item.file
 
 
-def _wav(item: Recording | Reject, sample_rate: int) -> bytes | str:
+def _wav(item: Recording | Reject, description: Description) -> bytes | str:
     """As `decode`; of what was no file already when it was listed, the listing's reason."""
     if isinstance(item, Reject):
         return item.reason
-    with open_locally(item.path) as path:
-        return decode(path, sample_rate, item.start_seconds, item.end_seconds)
+    try:
+        with open_locally(item.path) as path:
+            return decode(path, description, item.start_seconds, item.end_seconds)
+    except AudioError as error:
+        return error.reason
 
 
 def _join(parts: Sequence[Path], output: Path, schema: pa.Schema) -> None:
-    with _new_file(output) as new, pq.ParquetWriter(new, schema) as writer:
+    with new_file(output, private=True) as new, pq.ParquetWriter(new, schema) as writer:
         for part in parts:
             writer.write_table(pq.read_table(part, schema=schema))
-
-
-@contextlib.contextmanager
-def _new_file(path: Path) -> Iterator[BinaryIO]:
-    """A file to write to, which takes the path's place once it is on the disk."""
-    new = f"{path}.new"
-    with open(new, "wb") as file:
-        yield file
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(new, path)
 
 
 @contextlib.contextmanager
@@ -240,7 +240,7 @@ def _locked(folder: Path) -> Iterator[None]:
     Raises:
         SwarError: another process is in it.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         try:

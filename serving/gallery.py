@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,13 +14,14 @@ from lancedb.expr import col, lit
 
 from components.errors import SwarError
 from serving.answers import Embedding, Vector
-from serving.gallery_table import SCHEMA, GalleryTable, retried
+from serving.gallery_keys import GalleryKeys
+from serving.gallery_ledger import Ledger
+from serving.gallery_table import SCHEMA, SEALED_COLUMNS, GalleryTable, retried
 from serving.references import Neighbour, References, mean_embedding
+from serving.speaker_names import similar_names, speaker_name
 
-_MAX_NAME_CHARACTERS: Final = 200
-# Joiners shape letters of Devanagari and other scripts; no other invisible character is a name's.
-_JOINERS: Final = "\u200c\u200d"
-_INVISIBLE: Final = ("Cc", "Cf", "Cs", "Cn", "Co", "Zl", "Zp")
+_ROWS_AT_ONCE: Final = 256
+_SHORTEST_ID: Final = 8
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,24 @@ class Speaker:
     last_enrolled: datetime
     audio_kept: bool
     """Of every recording."""
+    consent: str
+    """How the speaker gave it, as it was noted last; empty where nothing was."""
+    expires_at: datetime | None
+    """When the first of the recordings expires; None where none does."""
+
+
+@dataclass(frozen=True)
+class EnrolledRecording:
+    """What is known of one of a speaker's recordings."""
+
+    id: str
+    source: str
+    """The file's name."""
+    speech_seconds: float
+    enrolled_at: datetime
+    expires_at: datetime | None
+    audio_kept: bool
+    consent: str
 
 
 @dataclass(frozen=True)
@@ -67,25 +85,6 @@ class Stale:
     """Whose audio was not kept."""
 
 
-def speaker_name(text: str) -> str:
-    """A name as the gallery writes it, Unicode NFC, without spaces at its ends.
-
-    Raises:
-        SwarError: it is empty, too long, or has line breaks or invisible characters.
-    """
-    name = unicodedata.normalize("NFC", text).strip()
-    for char in name:
-        if unicodedata.category(char) in _INVISIBLE and char not in _JOINERS:
-            raise SwarError(
-                f"the name {text!r} has the invisible character U+{ord(char):04X}: leave it out"
-            )
-    if not 1 <= len(name) <= _MAX_NAME_CHARACTERS:
-        raise SwarError(
-            f"a name of {len(name)} characters: give one of 1 to {_MAX_NAME_CHARACTERS}"
-        )
-    return name
-
-
 def recording_id(name: str, wav: bytes) -> str:
     """Names a speaker's recording: the same samples of the same speaker are one recording."""
     return hashlib.sha256(speaker_name(name).encode() + b"\0" + wav).hexdigest()
@@ -94,85 +93,164 @@ def recording_id(name: str, wav: bytes) -> str:
 class Gallery:
     """Enrolled speakers. Safe to share between threads and processes.
 
+    A recording that has expired is as good as forgotten: nothing finds it. `forget_expired`
+    removes it.
+
     Args:
         uri: a folder, or a URI that LanceDB knows, such as `s3://bucket/gallery`.
+        keys: seal the voices; None for a gallery that is not sealed.
 
     Raises:
         SwarError: of all methods, where the user can mend it; the message says how.
     """
 
-    def __init__(self, uri: str | os.PathLike[str]) -> None:
+    def __init__(self, uri: str | os.PathLike[str], keys: GalleryKeys | None = None) -> None:
         self.uri = os.fspath(uri)
         self._table = GalleryTable(self.uri)
-        self._references: tuple[int, str, References] | None = None
+        self._keys = keys or GalleryKeys()
+        self._ledger = Ledger(self.uri)
+        self._references: _CachedReferences | None = None
 
     def exists(self) -> bool:
         """Whether anybody was ever enrolled here."""
         return self._table.exists()
 
-    def enroll(self, name: str, enrolments: Sequence[Enrolment], *, keep_audio: bool) -> int:
+    @property
+    def ledger(self) -> Ledger:
+        """Who must not be enrolled, and what was done."""
+        return self._ledger
+
+    def similar_names(self, name: str) -> list[str]:
+        """The speakers of another name that a reader may take for this one."""
+        if not self.exists():
+            return []
+        with self._table.opened() as table:
+            names = set(table.search().select(["speaker"]).to_arrow()["speaker"].to_pylist())
+        return similar_names(speaker_name(name), names)
+
+    def enroll(
+        self,
+        name: str,
+        enrolments: Sequence[Enrolment],
+        *,
+        keep_audio: bool,
+        consent: str = "",
+        expires_at: datetime | None = None,
+        actor: str = "",
+    ) -> int:
         """Adds recordings of a speaker, all or none; one that is there already stays as it is.
+
+        Args:
+            name: the speaker's.
+            enrolments: the recordings.
+            keep_audio: whether the recordings are kept too.
+            consent: how the speaker gave it.
+            expires_at: with a time zone; from then on the recordings are not used any more.
+            actor: who enrols, for the ledger.
 
         Returns:
             How many were added.
+
+        Raises:
+            SwarError: the speaker has opted out.
         """
         name = speaker_name(name)
+        self._ledger.check_may_enrol(name)
+        if self.exists():
+            # Else a recording that has expired would count as one that is there already.
+            self.forget_expired(actor=actor)
         now = datetime.now(UTC)
-        rows = [
-            {
+        rows = []
+        for each in enrolments:
+            row = {
                 "id": recording_id(name, each.wav),
                 "speaker": name,
-                "vector": each.embedding.vector,
+                "vector": each.embedding.vector.astype("<f4").tobytes(),
                 "model_digest": each.embedding.model_digest,
                 "speech_seconds": each.embedding.speech_seconds,
-                "source": each.source,
+                "source": each.source.encode(),
+                "consent": consent.encode(),
                 "enrolled_at": now,
+                "expires_at": expires_at,
                 "audio": each.wav if keep_audio else None,
             }
-            for each in enrolments
-        ]
+            rows.append(self._sealed(row))
         with self._table.opened(create=True) as table:
             present = table.search().select(["model_digest"]).to_arrow()
             for each in enrolments:
                 self._check_model(present, each.embedding.model_digest)
+            self._check_key(table)
             merge = table.merge_insert("id").when_not_matched_insert_all()
             done = retried(merge.execute)(pa.Table.from_pylist(rows, schema=SCHEMA))
             self._table.compact(table)
-        return int(done.num_inserted_rows)
+        added = int(done.num_inserted_rows)
+        self._ledger.record("enrol", name, added, actor)
+        return added
 
     def speakers(self) -> list[Speaker]:
         """Everybody, by name."""
-        columns = {name: name for name in ("speaker", "speech_seconds", "enrolled_at")}
-        with self._table.opened() as table:
-            rows = table.search().select(columns | {"kept": "audio IS NOT NULL"}).to_arrow()
-        grouped = rows.group_by("speaker").aggregate(
-            [
-                ("speaker", "count"),
-                ("speech_seconds", "sum"),
-                ("enrolled_at", "max"),
-                ("kept", "min"),
-            ]
-        )
+        grouped: dict[str, list[EnrolledRecording]] = {}
+        for speaker, recording in self._recordings():
+            grouped.setdefault(speaker, []).append(recording)
         return [
             Speaker(
-                name=row["speaker"],
-                recordings=row["speaker_count"],
-                speech_seconds=row["speech_seconds_sum"],
-                last_enrolled=row["enrolled_at_max"],
-                audio_kept=row["kept_min"],
+                name=name,
+                recordings=len(recordings),
+                speech_seconds=sum(each.speech_seconds for each in recordings),
+                last_enrolled=max(each.enrolled_at for each in recordings),
+                audio_kept=all(each.audio_kept for each in recordings),
+                consent=next((each.consent for each in reversed(recordings) if each.consent), ""),
+                expires_at=min(
+                    (each.expires_at for each in recordings if each.expires_at), default=None
+                ),
             )
-            for row in grouped.sort_by("speaker").to_pylist()
+            for name, recordings in sorted(grouped.items())
+        ]
+
+    def recordings(self, name: str) -> list[EnrolledRecording]:
+        """A speaker's recordings, in the order in which they were enrolled."""
+        name = speaker_name(name)
+        found = [recording for speaker, recording in self._recordings(name) if speaker == name]
+        if not found:
+            raise self._unknown(name)
+        return found
+
+    def _recordings(self, name: str | None = None) -> list[tuple[str, EnrolledRecording]]:
+        """With their speakers, by time and id, those that have expired left out."""
+        columns = {each: each for each in SCHEMA.names if each not in ("vector", "audio")}
+        with self._table.opened() as table:
+            found = table.search()
+            if name is not None:
+                found = found.where(col("speaker") == lit(name))
+            rows = found.select(columns | {"kept": "audio IS NOT NULL"}).to_arrow()
+        return [
+            (
+                row["speaker"],
+                EnrolledRecording(
+                    id=row["id"],
+                    source=self._open(row, "source").decode(),
+                    speech_seconds=row["speech_seconds"],
+                    enrolled_at=row["enrolled_at"],
+                    expires_at=row["expires_at"],
+                    audio_kept=row["kept"],
+                    consent=self._open(row, "consent").decode(),
+                ),
+            )
+            for row in _live(rows)
+            .sort_by([("enrolled_at", "ascending"), ("id", "ascending")])
+            .to_pylist()
         ]
 
     def enrolled(self, name: str, model_digest: str) -> Enrolled:
         """A speaker's recordings as `model_digest` sees them; none where the name is new."""
         name = speaker_name(name)
+        columns = ["id", "vector", "speech_seconds", "model_digest", "expires_at"]
         with self._table.opened() as table:
             found = table.search().where(col("speaker") == lit(name))
-            rows = found.select(["id", "vector", "speech_seconds", "model_digest"]).to_arrow()
+            rows = _live(found.select(columns).to_arrow())
         self._check_model(rows, model_digest)
         seconds = float(np.sum(rows["speech_seconds"].to_numpy()))
-        return Enrolled(_matrix(rows), seconds, frozenset(rows["id"].to_pylist()))
+        return Enrolled(self._matrix(rows), seconds, frozenset(rows["id"].to_pylist()))
 
     def reference(self, name: str, model_digest: str) -> Vector:
         """A speaker's reference embedding, float32 [D]: the mean of the recordings'."""
@@ -188,19 +266,30 @@ class Gallery:
         return references.nearest(vector, top)
 
     def _read_references(self, table: Any, model_digest: str) -> References:
-        """Of the latest version; kept until there is a later one."""
+        """Of the latest version; kept until there is a later one, or one of them expires."""
         version = int(table.version)
         kept = self._references
-        if kept is not None and kept[:2] == (version, model_digest):
-            return kept[2]
-        rows = table.search().select(["speaker", "vector", "model_digest"]).to_arrow()
+        if (
+            kept is not None
+            and (kept.version, kept.model_digest) == (version, model_digest)
+            and (kept.until is None or datetime.now(UTC) < kept.until)
+        ):
+            return kept.references
+        columns = ["id", "speaker", "vector", "model_digest", "expires_at"]
+        rows = _live(table.search().select(columns).to_arrow())
         self._check_model(rows, model_digest)
-        references = References(rows["speaker"].combine_chunks(), _matrix(rows))
-        self._references = (version, model_digest, references)
+        references = References(rows["speaker"].combine_chunks(), self._matrix(rows))
+        until = pc.min(rows["expires_at"]).as_py()
+        self._references = _CachedReferences(version, model_digest, until, references)
         return references
 
-    def forget(self, name: str) -> int:
-        """Removes a speaker, and every byte of the speaker from the disk.
+    def forget(self, name: str, *, recording: str | None = None, actor: str = "") -> int:
+        """Removes a speaker, or one recording of a speaker, and every byte of it from the disk.
+
+        Args:
+            name: the speaker's.
+            recording: an id, or its first eight characters or more; None for all.
+            actor: who does it, for the ledger.
 
         Returns:
             How many recordings were removed.
@@ -211,16 +300,55 @@ class Gallery:
             ids = found.select(["id"]).to_arrow()["id"].to_pylist()
         if not ids:
             raise self._unknown(name)
+        if recording is not None:
+            ids = [each for each in ids if each.startswith(recording.lower())]
+            if len(recording) < _SHORTEST_ID or len(ids) != 1:
+                raise SwarError(
+                    f"{recording!r} is no recording of {name!r}: `swar speakers NAME` lists them"
+                )
+        self._erase(ids)
+        self._ledger.record("forget", name, len(ids), actor)
+        return len(ids)
+
+    def forget_expired(self, *, actor: str = "") -> int:
+        """Removes the recordings that have expired, as `forget` does; returns how many."""
+        columns = ["id", "speaker", "expires_at"]
+        with self._table.opened() as table:
+            rows = table.search().select(columns).to_arrow()
+        expired = rows.filter(pc.invert(_is_live(rows))).to_pylist()
+        if expired:
+            self._erase([row["id"] for row in expired])
+        for name in sorted({row["speaker"] for row in expired}):
+            count = sum(row["speaker"] == name for row in expired)
+            self._ledger.record("expire", name, count, actor)
+        return len(expired)
+
+    def opt_out(self, name: str, *, actor: str = "") -> None:
+        """Forgets a speaker of that name, if there is one, and refuses enrolments under it."""
+        name = speaker_name(name)
+        self._ledger.opt_out(name, actor=actor)
+        if self.exists():
+            with self._table.opened() as table:
+                found = table.search().where(col("speaker") == lit(name)).select(["id"])
+                is_enrolled = found.limit(1).to_arrow().num_rows > 0
+            if is_enrolled:
+                self.forget(name, actor=actor)
+
+    def _erase(self, ids: list[str]) -> None:
         self._table.erase(ids)
         self._references = None
-        return len(ids)
 
     def stale(self, model_digest: str) -> Stale:
         """What has to be made again for a model."""
-        columns = {"id": "id", "speaker": "speaker", "kept": "audio IS NOT NULL"}
+        columns = {
+            "id": "id",
+            "speaker": "speaker",
+            "expires_at": "expires_at",
+            "kept": "audio IS NOT NULL",
+        }
         with self._table.opened() as table:
             found = table.search().where(col("model_digest") != lit(model_digest))
-            rows = found.select(columns).to_arrow()
+            rows = _live(found.select(columns).to_arrow())
         kept, lost = rows.filter(rows["kept"]), rows.filter(pc.invert(rows["kept"]))
         return Stale(kept["id"].to_pylist(), sorted(set(lost["speaker"].to_pylist())))
 
@@ -229,7 +357,7 @@ class Gallery:
         with self._table.opened() as table:
             found = table.search().where(col("id").isin(list(ids)))
             rows = found.select(["id", "speaker", "audio"]).to_arrow().to_pylist()
-        return [(row["id"], row["speaker"], row["audio"]) for row in rows]
+        return [(row["id"], row["speaker"], self._open(row, "audio")) for row in rows]
 
     def replace(self, embeddings: dict[str, Embedding]) -> None:
         """Writes another model's embeddings of recordings, by id, in one commit."""
@@ -238,12 +366,65 @@ class Gallery:
             rows = found.select(SCHEMA.names).to_arrow().to_pylist()
             for row in rows:
                 embedding = embeddings[row["id"]]
-                row["vector"] = embedding.vector
+                vector = embedding.vector.astype("<f4").tobytes()
+                row["vector"] = self._keys.seal(vector, _place(row, "vector"))
                 row["model_digest"] = embedding.model_digest
                 row["speech_seconds"] = embedding.speech_seconds
-            merge = table.merge_insert("id").when_matched_update_all()
-            retried(merge.execute)(pa.Table.from_pylist(rows, schema=SCHEMA))
+            self._write(table, rows)
             self._table.compact(table)
+
+    def seal(self, *, actor: str = "") -> int:
+        """Seals all voices with the first of the keys, and removes what was there before.
+
+        They may have been sealed with another of the keys, or not at all. Broken off, it can be
+        run again.
+
+        Returns:
+            How many recordings were sealed.
+        """
+        with self._table.opened(alone=True) as table:
+            ids = table.search().select(["id"]).to_arrow()["id"].to_pylist()
+            for first in range(0, len(ids), _ROWS_AT_ONCE):
+                found = table.search().where(col("id").isin(ids[first : first + _ROWS_AT_ONCE]))
+                rows = found.select(SCHEMA.names).to_arrow().to_pylist()
+                for row in rows:
+                    for name in SEALED_COLUMNS:
+                        if row[name] is not None:
+                            row[name] = self._keys.reseal(row[name], _place(row, name))
+                self._write(table, rows)
+            self._table.clean(table)
+        self._references = None
+        self._ledger.record("seal", "", len(ids), actor)
+        return len(ids)
+
+    def _write(self, table: Any, rows: list[dict[str, Any]]) -> None:
+        merge = table.merge_insert("id").when_matched_update_all()
+        retried(merge.execute)(pa.Table.from_pylist(rows, schema=SCHEMA))
+
+    def _sealed(self, row: dict[str, Any]) -> dict[str, Any]:
+        return row | {
+            name: self._keys.seal(row[name], _place(row, name))
+            for name in SEALED_COLUMNS
+            if row[name] is not None
+        }
+
+    def _open(self, row: dict[str, Any], name: str) -> bytes:
+        return self._keys.open(row[name], _place(row, name))
+
+    def _matrix(self, rows: Any) -> Vector:
+        """float32 [N, D] of the rows' vectors, which have one length."""
+        if not len(rows):
+            return np.zeros((0, 0), np.float32)
+        opened = [self._open(row, "vector") for row in rows.select(["id", "vector"]).to_pylist()]
+        if len(set(map(len, opened))) != 1:
+            raise SwarError(f"the gallery {self.uri!r} is damaged: its embeddings differ in length")
+        matrix: Vector = np.frombuffer(b"".join(opened), "<f4").reshape(len(opened), -1)
+        return matrix
+
+    def _check_key(self, table: Any) -> None:
+        """Raises SwarError where what is there already was sealed otherwise."""
+        for row in table.search().select(["id", "consent"]).limit(1).to_arrow().to_pylist():
+            self._open(row, "consent")
 
     def _check_model(self, rows: Any, model_digest: str) -> None:
         others = set(pc.unique(rows["model_digest"]).to_pylist()) - {model_digest}
@@ -260,10 +441,25 @@ class Gallery:
         )
 
 
-def _matrix(rows: Any) -> Vector:
-    """float32 [N, D] of the rows' vectors, which have one length."""
-    if not len(rows):
-        return np.zeros((0, 0), np.float32)
-    flat = np.concatenate([chunk.flatten().to_numpy() for chunk in rows["vector"].chunks])
-    matrix: Vector = flat.reshape(len(rows), -1)
-    return matrix
+@dataclass(frozen=True)
+class _CachedReferences:
+    version: int
+    model_digest: str
+    until: datetime | None
+    """When the first recording expires."""
+    references: References
+
+
+def _place(row: dict[str, Any], column: str) -> str:
+    """What a sealed value is bound to: it is opened nowhere else."""
+    return f"{row['id']} {column}"
+
+
+def _is_live(rows: Any) -> Any:
+    now = pa.scalar(datetime.now(UTC), rows["expires_at"].type)
+    return pc.fill_null(pc.greater(rows["expires_at"], now), True)
+
+
+def _live(rows: Any) -> Any:
+    """Those that have not expired."""
+    return rows.filter(_is_live(rows))

@@ -1,4 +1,4 @@
-"""Where a gallery is kept: a LanceDB table in a folder or on object storage.
+"""Where a gallery is kept: LanceDB tables in a folder, which is private, or on object storage.
 
 Several processes may write at once: LanceDB commits optimistically, and a lost race is run
 again. Erasing is different. It removes files of old versions, and of writes that never ended,
@@ -27,15 +27,21 @@ SCHEMA: Final = pa.schema(
     [
         ("id", pa.string()),  # of the speaker and the samples: enrolling twice changes nothing
         ("speaker", pa.string()),
-        ("vector", pa.list_(pa.float32())),  # of any length: another model's may be longer
+        # Sealed where the gallery has a key, see `serving.gallery_keys`. float32, little-endian, of
+        # any length: another model's may be longer.
+        ("vector", pa.large_binary()),
         ("model_digest", pa.string()),
         ("speech_seconds", pa.float32()),
-        ("source", pa.string()),  # the file's name
+        ("source", pa.large_binary()),  # the file's name; sealed
+        ("consent", pa.large_binary()),  # how the speaker gave it; sealed
         ("enrolled_at", pa.timestamp("us", tz="UTC")),
-        ("audio", pa.large_binary()),  # WAV, null unless it was kept
+        ("expires_at", pa.timestamp("us", tz="UTC")),  # null: never
+        ("audio", pa.large_binary()),  # WAV, null unless it was kept; sealed
     ]
 )
-_TABLE: Final = "enrolments"
+"""Of the recordings."""
+SEALED_COLUMNS: Final = ("vector", "source", "consent", "audio")
+ENROLMENTS: Final = "enrolments"
 _LOCK_FILE: Final = ".lock"
 _MAX_FRAGMENTS: Final = 32  # each enrolment adds one
 _OLDEST_READER: Final = timedelta(hours=1)
@@ -51,18 +57,35 @@ retried = tenacity.retry(
 """Runs a commit again that another writer's has overtaken."""
 
 
-def _is_lancedbs(error: BaseException) -> bool:
-    """Whether it comes out of LanceDB. What else raises such an error is a fault of ours."""
+def _is_of_store(error: BaseException) -> bool:
+    """Whether it comes out of LanceDB. What else raises such an error is a fault of ours.
+
+    What panics in Rust is no Exception: pyo3 raises it past those who catch them.
+    """
+    if type(error).__name__ == "PanicException":
+        return True
+    if not isinstance(error, RuntimeError | ValueError):
+        return False
     frames = (frame for frame, _ in traceback.walk_tb(error.__traceback__))
     modules = (frame.f_globals.get("__name__", "") for frame in frames)
     return any(module.partition(".")[0] == "lancedb" for module in modules)
 
 
+def private_folder(folder: Path) -> None:
+    """Makes a folder of mode 0700, or takes from others what they may do in one of this user."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    status = folder.stat()
+    if status.st_uid == os.getuid() and status.st_mode & 0o077:
+        folder.chmod(0o700)
+
+
 class GalleryTable:
     """The table at a URI, opened for one operation at a time."""
 
-    def __init__(self, uri: str) -> None:
+    def __init__(self, uri: str, name: str = ENROLMENTS, schema: pa.Schema = SCHEMA) -> None:
         self.uri = uri
+        self._name = name
+        self._schema = schema
         self._folder = None if "://" in uri else Path(uri)
 
     def exists(self) -> bool:
@@ -70,7 +93,7 @@ class GalleryTable:
         if self._folder is not None and not self._folder.is_dir():
             return False  # connecting would make it
         with self._storage_errors():
-            return _TABLE in lancedb.connect(self.uri).list_tables().tables
+            return self._name in lancedb.connect(self.uri).list_tables().tables
 
     @contextlib.contextmanager
     def opened(self, *, create: bool = False, alone: bool = False) -> Iterator[Any]:
@@ -92,9 +115,14 @@ class GalleryTable:
             # Without the interval a table does not see what others write.
             database = lancedb.connect(self.uri, read_consistency_interval=timedelta(0))
             if create:
-                table = database.create_table(_TABLE, schema=SCHEMA, exist_ok=True)
+                table = database.create_table(self._name, schema=self._schema, exist_ok=True)
             else:
-                table = database.open_table(_TABLE)
+                table = database.open_table(self._name)
+            if table.schema.names != self._schema.names:
+                raise SwarError(
+                    f"the gallery {self.uri!r} is of an earlier version of Swar: remove it and "
+                    "enrol again, or name another with --gallery"
+                )
             yield table
 
     @contextlib.contextmanager
@@ -102,8 +130,8 @@ class GalleryTable:
         """Tells what LanceDB raises of a store out of reach, full, damaged or not to be written."""
         try:
             yield
-        except (OSError, RuntimeError, ValueError) as error:
-            if not (isinstance(error, OSError) or _is_lancedbs(error)):
+        except BaseException as error:
+            if not (isinstance(error, OSError) or _is_of_store(error)):
                 raise
             told = _RUST_SOURCE.sub("", " ".join(str(error).split()))
             raise SwarError(
@@ -117,8 +145,8 @@ class GalleryTable:
             yield
             return
         with self._storage_errors():
-            self._folder.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(self._folder / _LOCK_FILE, os.O_RDONLY | os.O_CREAT, 0o666)
+            private_folder(self._folder)
+            descriptor = os.open(self._folder / _LOCK_FILE, os.O_RDONLY | os.O_CREAT, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
             yield
@@ -146,9 +174,13 @@ class GalleryTable:
             for fragment in sorted({address // _ROWS_OF_A_FRAGMENT for address in addresses}):
                 first = fragment * _ROWS_OF_A_FRAGMENT
                 rows = f"_rowid >= {first} AND _rowid < {first + _ROWS_OF_A_FRAGMENT}"
-                retried(table.update)(where=rows, values_sql={"speaker": "speaker"})
-            with warnings.catch_warnings():
-                warnings.filterwarnings("ignore", "optimize", UserWarning)  # of what it is to do
-                retried(table.optimize)(
-                    cleanup_older_than=timedelta(0), delete_unverified=self._folder is not None
-                )
+                retried(table.update)(where=rows, values_sql={"id": "id"})
+            self.clean(table)
+
+    def clean(self, table: Any) -> None:
+        """Removes every file of earlier versions, of a table that is opened alone."""
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "optimize", UserWarning)  # of what it is to do
+            retried(table.optimize)(
+                cleanup_older_than=timedelta(0), delete_unverified=self._folder is not None
+            )

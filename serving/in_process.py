@@ -1,25 +1,20 @@
 """A published model in this process, called as a served one is."""
 
-import contextlib
 import json
-import logging
-import os
-import sys
 import threading
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from components.errors import SwarError
 from components.model_files import model_folder, read_card
+from components.quiet import tensorflow_quiet
 from serving.client import DESCRIBE
 from serving.wire import Input, Tensor
 
 if TYPE_CHECKING:
     from components.published_model import PublishedModel
-
-_STDERR: Final = 2
 
 
 class InProcessTransport:
@@ -38,7 +33,7 @@ class InProcessTransport:
         Raises:
             SwarError: there is no such model.
         """
-        with without_native_messages():  # of the base model, which may be made now
+        with tensorflow_quiet():  # of the base model, which may be made now
             self.folder = model_folder(model)
         self._card = read_card(self.folder)
         self._loaded: PublishedModel | None = None
@@ -69,12 +64,11 @@ class InProcessTransport:
     def _model(self) -> "PublishedModel":
         with self._loading:
             if self._loaded is None:
-                with without_native_messages():
+                with tensorflow_quiet():
                     import tensorflow as tf
 
                     from components.published_model import PublishedModel
 
-                    logging.getLogger("tensorflow").setLevel(logging.ERROR)
                     self._loaded = PublishedModel(self.folder)
                     tf.constant(0)  # looks for devices, and says what it found
             return self._loaded
@@ -89,21 +83,3 @@ def _described(card: Mapping[str, Any]) -> dict[str, Tensor]:
     return {name: np.array([card[name]]) for name in numbers} | {
         name: np.array([text.encode()], object) for name, text in texts.items()
     }
-
-
-@contextlib.contextmanager
-def without_native_messages() -> Iterator[None]:
-    """Keeps off the terminal what TensorFlow's C++ writes there while it starts.
-
-    It has no setting for that, so the descriptor is what is turned away. What goes wrong is raised.
-    """
-    sys.stderr.flush()
-    saved = os.dup(_STDERR)
-    try:
-        with open(os.devnull, "wb") as nowhere:
-            os.dup2(nowhere.fileno(), _STDERR)
-        yield
-    finally:
-        sys.stderr.flush()
-        os.dup2(saved, _STDERR)
-        os.close(saved)

@@ -4,17 +4,21 @@ import io
 import wave
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final
 
 import numpy as np
 
 from components.errors import SwarError
 from components.pcm16 import pack_wav
-from serving.answers import OK, Decision, Embedding, Vector
+from serving import defaults
+from serving.answers import DIFFERENT, OK, Decision, Embedding, Vector, Verdict
 from serving.client import Client, fault
-from serving.gallery import Enrolled, Enrolment, Gallery, recording_id, speaker_name
-from serving.recordings import AudioInput, display_name, file_name, listed, to_wav
+from serving.decisions import DecisionRule
+from serving.gallery import Enrolled, Enrolment, Gallery, recording_id
+from serving.recordings import AudioInput, display_name, file_name, listed
 from serving.references import mean_embedding
+from serving.speaker_names import speaker_name
 
 MIN_ENROLMENT_SECONDS: Final = 5.0
 _RECORDINGS_AT_ONCE: Final = 8
@@ -44,6 +48,8 @@ class EnrolmentReport:
     """Of all of the speaker's recordings."""
     parts: tuple[Part, ...]
     """How the recordings fit together; empty where nothing was new, or too short to compare."""
+    similar_names: tuple[str, ...] = ()
+    """Of other speakers, which a reader may take for this one."""
 
     @property
     def mean_distance(self) -> float:
@@ -69,7 +75,9 @@ class Identification:
     """Who speaks in a recording."""
 
     speaker: str | None
-    """The nearest enrolled speaker if the model accepts them, else None: unknown."""
+    """The nearest enrolled speaker if the rule accepts them, else None."""
+    verdict: Verdict
+    """Of the nearest: "different", an unknown speaker, where nobody is enrolled."""
     candidates: tuple[Candidate, ...]
     """Nearest first."""
 
@@ -81,15 +89,33 @@ def enroll(
     recordings: Sequence[AudioInput],
     *,
     keep_audio: bool = False,
+    consent: str = "",
+    expires_at: datetime | None = None,
+    force: bool = False,
+    actor: str = "",
 ) -> EnrolmentReport:
     """Adds recordings to a speaker, new or known. All are enrolled or none.
 
+    Args:
+        client: of the model.
+        gallery: where the speaker is enrolled.
+        name: the speaker's.
+        recordings: of the speaker.
+        keep_audio: whether the gallery keeps the recordings too.
+        consent: how the speaker gave it.
+        expires_at: with a time zone; from then on the recordings are not used any more.
+        force: enrols what does not sound like the rest, and under a name that looks like another.
+        actor: who enrols, for the gallery's ledger.
+
     Raises:
         SwarError: a recording is not usable, or all together, with those that the speaker has
-            already, hold less than MIN_ENROLMENT_SECONDS of speech.
+            already, hold less than MIN_ENROLMENT_SECONDS of speech; or, without `force`, one does
+            not sound like the others, or a new name looks like another speaker's; or the speaker
+            has opted out.
     """
     name = speaker_name(name)
-    wavs = [to_wav(recording, client.sample_rate) for recording in listed(recordings)]
+    gallery.ledger.check_may_enrol(name)
+    wavs = [client.to_wav(recording) for recording in listed(recordings)]
     given = []
     for recording, wav, embedding in zip(recordings, wavs, client.embed(wavs), strict=True):
         if embedding.status != OK:
@@ -109,32 +135,75 @@ def enroll(
         )
     if not new:
         return EnrolmentReport(name, 0, seconds, ())
+    # An enrolled speaker's own name was looked at when the speaker was new.
+    similar = [] if known.ids else gallery.similar_names(name)
     parts = _parts(client, new, known.vectors)
-    added = gallery.enroll(name, new, keep_audio=keep_audio)
-    return EnrolmentReport(name, added, seconds, parts)
+    if not force:
+        _check_fits(name, parts, similar)
+    added = gallery.enroll(
+        name, new, keep_audio=keep_audio, consent=consent, expires_at=expires_at, actor=actor
+    )
+    return EnrolmentReport(name, added, seconds, parts, tuple(similar))
 
 
 def identify(
-    client: Client, gallery: Gallery, recording: AudioInput, *, top: int = 5
+    client: Client,
+    gallery: Gallery,
+    recording: AudioInput,
+    *,
+    top: int = 5,
+    rule: DecisionRule | None = None,
 ) -> Identification:
-    """Who of the gallery speaks, with the `top` nearest; the model decides, not the ranking."""
-    return identify_embedding(client, gallery, _usable_embedding(client, recording), top=top)
+    """Who of the gallery speaks; a rule decides, not the ranking.
+
+    Args:
+        client: of the model.
+        gallery: the enrolled speakers.
+        recording: of one speaker.
+        top: how many of the nearest to tell.
+        rule: see `identification_rule`; by default the model's own threshold.
+    """
+    query = _usable_embedding(client, recording)
+    return identify_embedding(client, gallery, query, top=top, rule=rule or client.rule())
+
+
+def identification_rule(
+    client: Client,
+    gallery: Gallery,
+    max_false_accept: float | None = None,
+    *,
+    prior: float = defaults.PRIOR,
+) -> DecisionRule:
+    """A rule for queries that are compared with every enrolled speaker.
+
+    Args:
+        client: of the model.
+        gallery: the enrolled speakers: the more there are, the stricter each comparison.
+        max_false_accept: share of queries by unknown speakers that get a name at most; None for
+            the model's own threshold, whatever the gallery's size.
+        prior: of the same speaker in one comparison, for the probabilities.
+
+    Raises:
+        SwarError: the model's calibration cannot hold that share among so many speakers.
+    """
+    comparisons = 1 if max_false_accept is None else len(gallery.speakers())
+    return client.rule(max_false_accept, prior=prior, comparisons=comparisons)
 
 
 def identify_embedding(
-    client: Client, gallery: Gallery, query: Embedding, *, top: int
+    client: Client, gallery: Gallery, query: Embedding, *, top: int, rule: DecisionRule
 ) -> Identification:
     """As `identify`, of the embedding of a recording whose status is ok."""
     neighbours = gallery.nearest(query.vector, query.model_digest, max(top, _SCORED))
     if not neighbours:
-        return Identification(None, ())
+        return Identification(None, DIFFERENT, ())
     references = np.stack([neighbour.reference for neighbour in neighbours])
     decisions = client.score(np.broadcast_to(query.vector, references.shape), references)
     # The gallery ranks by Euclidean distance, which a model may normalise.
     candidates = tuple(
         sorted(
             (
-                Candidate(neighbour.speaker, decision)
+                Candidate(neighbour.speaker, rule.apply(decision))
                 for neighbour, decision in zip(neighbours, decisions, strict=True)
             ),
             key=lambda candidate: candidate.decision.distance,
@@ -142,7 +211,7 @@ def identify_embedding(
     )
     nearest = candidates[0]
     speaker = nearest.speaker if nearest.decision.same_speaker else None
-    return Identification(speaker, candidates[:top])
+    return Identification(speaker, nearest.decision.verdict, candidates[:top])
 
 
 def verify_speaker(client: Client, gallery: Gallery, recording: AudioInput, name: str) -> Decision:
@@ -178,12 +247,30 @@ def reenroll(client: Client, gallery: Gallery) -> int:
                 lost.add(speaker)
         gallery.replace(usable)
         done += len(usable)
+    if done:
+        gallery.ledger.record("reenrol", "", done, "")
     if lost:
         raise SwarError(
             f"recordings enrolled again: {done}; not those of {', '.join(sorted(lost))}, for "
             "want of usable audio: `swar forget` them and enrol them anew"
         )
     return done
+
+
+def _check_fits(name: str, parts: Sequence[Part], similar: Sequence[str]) -> None:
+    """Raises SwarError where an enrolment would make one speaker of two, or two names of one."""
+    misfits = [part.source or "the recording" for part in parts if not part.matches]
+    if misfits:
+        raise SwarError(
+            f"{name!r} is not enrolled: the model hears another speaker than in the rest in "
+            f"{', '.join(misfits)}; give other recordings, or enrol all the "
+            "same with `swar enroll --force`"
+        )
+    if similar:
+        raise SwarError(
+            f"the name {name!r} looks like {similar[0]!r}, who is enrolled: give that name or "
+            "another, or enrol all the same with `swar enroll --force`"
+        )
 
 
 def _usable_embedding(client: Client, recording: AudioInput) -> Embedding:

@@ -1,6 +1,7 @@
 """Recordings as callers have them, and as the model takes them: WAV files at its rate."""
 
 import os
+import shutil
 import tempfile
 from collections.abc import Sequence
 from typing import IO, BinaryIO, Final, NamedTuple
@@ -13,6 +14,8 @@ from components import audio
 from components.errors import SwarError
 from components.pcm16 import pack_wav, to_pcm16
 
+SECONDS_MORE: Final = 1.0
+"""Decoded of a recording that is longer than the model takes, so that it says so."""
 _INT16_FULL_SCALE: Final = 32768.0
 
 
@@ -48,7 +51,7 @@ def file_name(recording: AudioInput) -> str:
     return printable(os.path.basename(recording))
 
 
-def to_wav(recording: AudioInput, sample_rate: int) -> bytes:
+def to_wav(recording: AudioInput, sample_rate: int, max_seconds: float) -> bytes:
     """A recording as the model takes it.
 
     Decoded, resampled and mixed as the pipeline does; the level stays, the model sets it.
@@ -56,6 +59,8 @@ def to_wav(recording: AudioInput, sample_rate: int) -> bytes:
     Args:
         recording: an audio file of any format, or samples.
         sample_rate: the model's, in Hz.
+        max_seconds: the longest recording that the model takes. Of a longer one, a second more is
+            decoded, for the model to refuse.
 
     Returns:
         A WAV file, mono, 16-bit PCM at `sample_rate`.
@@ -65,7 +70,7 @@ def to_wav(recording: AudioInput, sample_rate: int) -> bytes:
         TypeError: it is none of what `AudioInput` names.
     """
     try:
-        samples = _decode(recording, sample_rate)
+        samples = _decode(recording, sample_rate, max_seconds + SECONDS_MORE)
     except audio.AudioError as error:
         raise SwarError(f"{display_name(recording)}: {error}: give another recording") from error
     return pack_wav(to_pcm16(samples), sample_rate)
@@ -78,9 +83,9 @@ def listed(recordings: Sequence[AudioInput]) -> Sequence[AudioInput]:
     return recordings
 
 
-def _decode(recording: AudioInput, sample_rate: int) -> audio.Samples:
+def _decode(recording: AudioInput, sample_rate: int, end_seconds: float) -> audio.Samples:
     if isinstance(recording, str | os.PathLike):
-        return audio.decode(recording, sample_rate=sample_rate)
+        return audio.decode(recording, sample_rate=sample_rate, end_seconds=end_seconds)
     with tempfile.NamedTemporaryFile(prefix="swar-recording-") as file:
         if isinstance(recording, np.ndarray):
             recording = Waveform(recording, sample_rate)
@@ -89,11 +94,11 @@ def _decode(recording: AudioInput, sample_rate: int) -> audio.Samples:
         elif isinstance(recording, bytes):
             file.write(recording)
         elif hasattr(recording, "read"):
-            file.write(recording.read())
+            shutil.copyfileobj(recording, file, 2**20)
         else:
             raise TypeError(f"{type(recording).__name__} is no recording")
         file.flush()
-        return audio.decode(file.name, sample_rate=sample_rate)
+        return audio.decode(file.name, sample_rate=sample_rate, end_seconds=end_seconds)
 
 
 def _write_wav(file: IO[bytes], waveform: Waveform) -> None:

@@ -60,11 +60,15 @@ def connect(url: str, spec: ModelSpec, credentials: Credentials) -> Transport:
     """The transport that a URL's scheme names: grpc, grpcs, http or https.
 
     Raises:
-        SwarError: the URL is none of them, or the credentials cannot be used with it.
+        SwarError: the URL is none of them, or has a password in it, which messages and the page
+            would show; or the credentials cannot be used with it.
     """
     parts = urlsplit(url)
-    if "@" in parts.netloc:
-        raise SwarError("--url holds a name or password, which is shown: use --token-file instead")
+    if "@" in parts.netloc or parts.query or parts.fragment:
+        raise SwarError(
+            "--url has more in it than scheme, host, port and path: leave out user, password, "
+            "query and fragment, which are not sent; --token-file names a token"
+        )
     is_rpc, is_rest = parts.scheme in ("grpc", "grpcs"), parts.scheme in ("http", "https")
     if not parts.hostname or not (is_rest or (is_rpc and not parts.path.strip("/"))):
         raise SwarError(

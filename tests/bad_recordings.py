@@ -103,6 +103,7 @@ def _containers(corpus: _Corpus) -> None:
         name = f"container.{container.lower()}"
         corpus.add(name, encoded(corpus.speech(), corpus.rate, container, "PCM_16"))
     corpus.add("vorbis.ogg", encoded(corpus.speech(), corpus.rate, "OGG", "VORBIS"))
+    corpus.add("gsm.wav", encoded(corpus.speech(8_000), 8_000, "WAV", "GSM610"))
     corpus.add("opus.ogg", encoded(corpus.speech(), corpus.rate, "OGG", "OPUS"))
     corpus.add("layer3.mp3", encoded(corpus.speech(), corpus.rate, "MP3"))
     mp4 = ("-c:a", "aac", "-movflags", "frag_keyframe+empty_moov")
@@ -189,7 +190,10 @@ def _headers(corpus: _Corpus) -> None:
     corpus.add("zero channels.wav", patched(22, "<H", 0), "unreadable")
     corpus.add("zero sample rate.wav", patched(24, "<I", 0), "unreadable")
     corpus.add("1 Hz.wav", patched(24, "<I", 1), "unreadable")
-    corpus.add("claims 4 GB.wav", patched(40, "<I", 0xFFFF_FFF0), "truncated")
+    corpus.add("claims 4 GB.wav", patched(40, "<I", 0xFFFF_FFF0))
+    corpus.add("claims 200 KB.wav", patched(40, "<I", 200_000), "truncated")
+    content = patched(40, "<I", 0)
+    corpus.add("recorder that died.wav", content[:4] + b"\0" * 4 + content[8:])
     corpus.add("recorded to a pipe.wav", patched(40, "<I", 0xFFFF_FFFF))
     content = corpus.wav()
     tag = b"LIST" + struct.pack("<I", 28) + b"INFOISFT" + struct.pack("<I", 15) + b"x" * 15 + b"\0"
@@ -233,6 +237,8 @@ def _links_and_specials(folder: Path, sample_rate: int, seed: int) -> dict[str, 
     (odd / "nested" / "deeper" / "take.wav").write_bytes(recording(1))
     os.mkfifo(odd / "pipe.wav")
     (odd / "device.wav").symlink_to("/dev/zero")
+    (odd / "etc").symlink_to("/etc")
+    (odd / "hostname.wav").symlink_to("/etc/hostname")
     Path(os.fsdecode(os.fsencode(odd) + b"/latin \xe9.wav")).write_bytes(recording(2))
     (folder / "notes.txt").write_text("Recorded in spring.\n")
     outcome |= {
@@ -244,6 +250,8 @@ def _links_and_specials(folder: Path, sample_rate: int, seed: int) -> dict[str, 
         "odd/nested/deeper/take.wav": OK,
         "odd/pipe.wav": "not_a_file",
         "odd/device.wav": "not_a_file",
+        "odd/etc": "outside_link",
+        "odd/hostname.wav": "outside_link",
         "odd/latin \\xe9.wav": "name_not_utf8",
         "notes.txt": "outside_speaker",
     }

@@ -5,7 +5,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-import components.beam_worker  # noqa: F401 - lets TFDV be imported, whichever test comes first
+import components.compat.beam_worker  # noqa: F401 - lets TFDV be imported, whichever test comes first
 
 # How long an example takes says more about the machine's load than about the code.
 hypothesis.settings.register_profile("unhurried", deadline=None)

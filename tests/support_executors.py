@@ -10,11 +10,11 @@ from tfx.types.artifact import Artifact
 
 from components.artifacts import Recordings, Rejects
 from components.import_schema_gen.executor import Executor as SchemaExecutor
+from components.recordings.sources import data_digest, list_recordings
 from components.settings import PairSettings, SpectrogramSettings, SpeechSettings
 from components.spectrogram_pair_gen.executor import Executor as PairExecutor
 from components.spectrogram_pair_gen.recorded_sounds import sounds_digest
 from components.speech_example_gen.executor import Executor as SpeechExecutor
-from components.speech_example_gen.sources import data_digest, list_recordings
 
 IN_PROCESS = ["--runner=FnApiRunner"]
 

@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-import yaml
 from google.protobuf import (
     descriptor_pb2,
     descriptor_pool,
@@ -16,6 +15,7 @@ from google.protobuf import (
     text_format,
     wrappers_pb2,
 )
+from ruamel.yaml import YAML
 from tensorflow_serving.config import model_server_config_pb2
 
 ROOT = Path(__file__).parents[1]
@@ -25,7 +25,7 @@ MODEL_STATUS = "/v1/models/swar"
 
 
 def load(path):
-    return yaml.safe_load(path.read_text())
+    return YAML(typ="safe").load(path.read_text())
 
 
 @pytest.fixture(scope="module")

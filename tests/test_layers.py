@@ -66,3 +66,16 @@ def test_no_package_imports_one_above_it(package: str, forbidden: tuple[str, ...
         if name.partition(".")[0] in forbidden
     }
     assert above == set()
+
+
+@pytest.mark.parametrize(
+    "package", ["components", "pipeline", "serving", "swar", "benchmarks", "tests"]
+)
+def test_no_private_module_of_keras_is_imported(package: str) -> None:
+    private = {
+        f"{path.relative_to(ROOT)}: {name}"
+        for path in (ROOT / package).rglob("*.py")
+        for name in imported(path)
+        if f"{name}.".startswith("keras.src.")
+    }
+    assert private == set()

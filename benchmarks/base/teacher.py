@@ -17,10 +17,10 @@ from rich.progress import track
 from benchmarks.quality.peer import Resemblyzer
 from components import audio
 from components.errors import SwarError
+from components.recordings.files import open_locally
+from components.recordings.sources import list_recordings
 from components.settings import PairSettings
 from components.spectrogram_pair_gen.sampling import NORMAL_SPEED, Voice
-from components.speech_example_gen.sources import list_recordings
-from components.storage import open_locally
 from components.trainer.teacher import write
 
 SAMPLE_RATE = 16_000

@@ -77,7 +77,6 @@ VARIANTS: Final = (
     Variant("statistics pooling", {"trainer.head": "statistics"}),
     Variant("prototypical loss", {"trainer.loss": "prototypical"}),
     Variant("learning rate x 2", {"trainer.learning_rate": "0.002"}),
-    Variant("weight averaging", {"trainer.weight_averaging": "0.98"}),
     Variant("16 pairs a step", {"trainer.pairs_per_batch": "16"}, step_cost=0.5),
     Variant("temperature 0.1", {"trainer.temperature": "0.1"}),
     Variant("article's loss, all pairs", {"trainer.loss": "batch"}),

@@ -22,8 +22,7 @@ from components.pcm16 import pack_wav
 from components.published_model import PublishedModel
 from components.speech_examples import read_examples, samples_of, text
 from components.verification.slices import measure_slices
-from components.verification.trial_sampling import choose_trials
-from components.verification.trial_table import UTTERANCE_COLUMNS, trial_table
+from components.verification.trials import UTTERANCE_COLUMNS, choose_trials, trial_table
 from pipeline.output.records import Records
 
 SECONDS = 3.0

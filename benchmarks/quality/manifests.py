@@ -18,9 +18,9 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from components.errors import SwarError
+from components.recordings.sources import Recording, list_recordings
+from components.recordings.splitting import unseen_speakers
 from components.settings import SpeechSettings
-from components.speech_example_gen.sources import Recording, list_recordings
-from components.speech_example_gen.splitting import unseen_speakers
 
 COLUMNS = ("path", "speaker", "gender", "recording")
 TUNING_SPEECH = SpeechSettings(seed=1, unseen_speaker_fraction=0.4)

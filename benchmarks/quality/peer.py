@@ -24,22 +24,29 @@ from components.conditions import CLEAN, choose_conditions
 from components.errors import SwarError
 from components.model_files import model_folder
 from components.published_model import PublishedModel
-from components.speech_example_gen.sources import Listing
-from components.trials import DistinctDistances, equal_error_rate
-from components.verification.condition_trials import score_conditions, under_conditions
-from components.verification.trial_sampling import choose_trials
-from components.verification.trial_table import Embeddings, trial_table
-from components.verification.utterances import OK, Cut, Embedded, Model, embed
+from components.recordings.sources import Listing
+from components.verification.error_rates import DistinctDistances, equal_error_rate
+from components.verification.judge import JudgeSettings
+from components.verification.robustness import score_conditions, under_conditions
+from components.verification.trials import Embeddings, choose_trials, trial_table
+from components.verification.utterances import (
+    OK,
+    Cut,
+    EmbeddedUtterances,
+    Model,
+    UtterancePlan,
+    embed,
+)
 from pipeline.evaluation.folders import front_end
-from pipeline.evaluation.scoring import EvaluationSettings, list_sets, name_sets
+from pipeline.evaluation.scoring import list_sets, name_sets
 from pipeline.evaluation.speech import Cutter
 
-SETTINGS = EvaluationSettings()
+SETTINGS = JudgeSettings()
 KEYS = ["condition", "changed_sides", "utterance_a", "utterance_b"]
 
 
-class Heard(NamedTuple):
-    """See `components.verification.utterances.Heard`."""
+class EmbedOutput(NamedTuple):
+    """See `components.verification.utterances.EmbedOutput`."""
 
     embedding: Embeddings
     speech_seconds: npt.NDArray[np.float32]
@@ -65,11 +72,11 @@ class Resemblyzer:
         self._prepare = resemblyzer.preprocess_wav
         self._encoder = resemblyzer.VoiceEncoder("cpu", verbose=False)
 
-    def embed(self, wavs: Sequence[bytes]) -> Heard:
+    def embed(self, wavs: Sequence[bytes]) -> EmbedOutput:
         """Embeds N WAVs."""
         rows = [self._prepare(*soundfile.read(io.BytesIO(wav), dtype="float32")) for wav in wavs]
         size = self._encoder.linear.out_features
-        return Heard(
+        return EmbedOutput(
             np.stack(
                 [
                     self._encoder.embed_utterance(row) if len(row) else np.full(size, np.nan)
@@ -151,13 +158,20 @@ def _sounds(
     """The utterances, speaker by speaker, and their duration in seconds."""
     speech, window = front_end(served)
     samples = max(window, round(SETTINGS.condition_seconds * speech.sample_rate))
-    cutter = Cutter(name, speech, [samples], per_speaker=utterances_per_speaker, seed=SETTINGS.seed)
+    plan = UtterancePlan(
+        name,
+        [samples],
+        speech.sample_rate,
+        per_speaker=utterances_per_speaker,
+        seed=SETTINGS.seed,
+        condition_samples=samples,
+    )
+    cutter = Cutter(plan, speech)
     seconds = samples / speech.sample_rate
     groups = [
         under_conditions(
             cutter.cut([each for each in listing.recordings if each.speaker == speaker]),
             conditions,
-            seconds,
             SETTINGS.seed,
         )
         for speaker in dict.fromkeys(each.speaker for each in listing.recordings)
@@ -165,14 +179,12 @@ def _sounds(
     return [group for group in groups if group], seconds
 
 
-def _clean(embedded: Embedded) -> Embedded:
-    rows = (embedded.utterances["condition"] == CLEAN).to_numpy()
-    return Embedded(embedded.utterances[rows], embedded.embeddings[rows], [])
+def _clean(embedded: EmbeddedUtterances) -> EmbeddedUtterances:
+    return embedded.where(embedded.utterances["condition"] == CLEAN)
 
 
-def _only(embedded: Embedded, names: set[str]) -> Embedded:
-    rows = embedded.utterances["utterance"].isin(names).to_numpy()
-    return Embedded(embedded.utterances[rows], embedded.embeddings[rows], embedded.unusable)
+def _only(embedded: EmbeddedUtterances, names: set[str]) -> EmbeddedUtterances:
+    return embedded.where(embedded.utterances["utterance"].isin(names))
 
 
 def _eer(label: pd.Series, distance: pd.Series) -> float:
@@ -204,7 +216,7 @@ def main() -> None:
         conditions = choose_conditions(arguments.condition)
         peer = Resemblyzer()
         version = model_folder(arguments.model)
-        listings = list_sets(name_sets(arguments.data), version)
+        listings = list_sets(name_sets(arguments.data), version, follow_links=False)
         served = PublishedModel(version)
         rows = [
             row

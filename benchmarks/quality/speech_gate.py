@@ -25,9 +25,9 @@ from sklearn.preprocessing import PolynomialFeatures, StandardScaler
 from benchmarks.quality.made_sounds import KINDS, RATE
 from components import audio
 from components.conditions import CONDITIONS
+from components.recordings.sources import list_recordings
 from components.settings import SpeechSettings
 from components.speech_detection import detector_of
-from components.speech_example_gen.sources import list_recordings
 from components.speech_gate import WEIGHTS_FILE, SpeechGate
 from pipeline.sample_data.speech import write_sample_speech
 

@@ -12,11 +12,10 @@ from tensorflow_model_analysis.proto import validation_result_pb2
 
 from components import features, spectrogram_codec
 from components.base_model import BaseModel
-from components.evaluator.metrics import EQUAL_ERROR_RATE
 from components.evaluator.results import Slice
 from components.model_files import BASE
 from components.settings import SpectrogramSettings
-from components.trials import TrialHistogram, equal_error_rate
+from components.verification.error_rates import EER, TrialHistogram, equal_error_rate
 
 SPLITS: Final = tuple(features.UNDER_CONDITIONS.values())
 
@@ -94,7 +93,7 @@ def worse_than_base(
     """
     failures = []
     for part, (base_eer, upper_end) in base.items():
-        eer = metrics[part][EQUAL_ERROR_RATE] if part in metrics else math.nan
+        eer = metrics[part][EER] if part in metrics else math.nan
         if not eer <= max(base_eer + max_increase, upper_end):
             failures.append(_failure(part, eer, base_eer, max_increase))
     return failures
@@ -147,7 +146,7 @@ def _failure(
             key = validation.slice_key.single_slice_keys.add(column=column)
             key.bytes_value = value.encode()
     failure = validation.failures.add()
-    failure.metric_key.name = EQUAL_ERROR_RATE
+    failure.metric_key.name = EER
     failure.metric_key.model_name = BASE
     failure.metric_key.is_diff = True
     failure.metric_value.double_value.value = eer - base_eer

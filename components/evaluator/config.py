@@ -12,9 +12,9 @@ from components import features
 from components.conditions import CLEAN, CONDITIONS
 from components.evaluator import metrics
 from components.settings import EvaluatorSettings
+from components.verification import error_rates
 
 SIGNATURE: Final = "score_pairs"
-MIN_DCF_P_TARGETS: Final = (0.01, 0.05)
 
 
 def _metric(class_name: str, **arguments: float) -> config_pb2.MetricConfig:
@@ -94,10 +94,10 @@ def eval_config(settings: EvaluatorSettings, splits: Sequence[str]) -> config_pb
         metrics=[
             _tfma_metric("ExampleCount"),
             _bounded_eer(settings, splits),
-            *(_metric("MinDetectionCost", p_target=p) for p in MIN_DCF_P_TARGETS),
+            *(_metric("MinDetectionCost", p_target=p) for p in error_rates.MIN_DCF_P_TARGETS),
             _metric("AreaUnderRoc"),
-            _metric("MeanSimilarDistance"),
-            _metric("MeanDissimilarDistance"),
+            _metric("MeanTargetDistance"),
+            _metric("MeanNontargetDistance"),
         ],
     )
     on_probability = config_pb2.MetricsSpec(

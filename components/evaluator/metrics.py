@@ -21,28 +21,17 @@ from tensorflow_model_analysis.metrics import (
 )
 from tensorflow_model_analysis.proto import config_pb2
 
-from components import trials
-from components.trials import TrialHistogram
+from components.verification import error_rates
+from components.verification.error_rates import TrialHistogram
 
-EQUAL_ERROR_RATE: Final = "eer"
-MIN_DCF: Final = "min_dcf"  # with the p_target appended
-AREA_UNDER_ROC: Final = "auc"
-MEAN_SIMILAR_DISTANCE: Final = "mean_similar_distance"
-MEAN_DISSIMILAR_DISTANCE: Final = "mean_dissimilar_distance"
-BALANCED_PRECISION: Final = "balanced_precision"
+# Other names than those of `error_rates`: TFMA's own.
 PRECISION: Final = "precision"
-RECALL: Final = "recall"
 EXAMPLE_COUNT: Final = "example_count"
 
 SAME_SPEAKER_ABOVE: Final = float(np.nextafter(np.float32(0.5), np.float32(0.0)))
 """TFMA accepts strictly above a threshold, the model at `probability` >= 0.5 (float32)."""
 
 _HISTOGRAM: Final = "_trial_histogram"  # the underscore keeps it out of the results
-
-
-def min_dcf_name(p_target: float) -> str:
-    """The name under which minDCF at this prior appears: `min_dcf_0.01`."""
-    return f"{MIN_DCF}_{p_target:g}"
 
 
 class _TrialCombiner(beam.CombineFn):
@@ -108,19 +97,19 @@ def _computations(
 
 
 class EqualErrorRate(tfma.metrics.Metric):
-    """Equal error rate of `distance`, see `trials.equal_error_rate`."""
+    """Equal error rate of `distance`, see `error_rates.equal_error_rate`."""
 
-    def __init__(self, name: str = EQUAL_ERROR_RATE):
-        super().__init__(_computations(trials.equal_error_rate), name=name)
+    def __init__(self, name: str = error_rates.EER):
+        super().__init__(_computations(error_rates.equal_error_rate), name=name)
 
 
 class MinDetectionCost(tfma.metrics.Metric):
-    """minDCF of `distance` at the prior `p_target`, see `trials.min_detection_cost`."""
+    """minDCF of `distance` at the prior `p_target`, see `error_rates.min_detection_cost`."""
 
     def __init__(self, p_target: float, name: str | None = None):
         self._p_target = p_target
-        value = functools.partial(trials.min_detection_cost, p_target=p_target)
-        super().__init__(_computations(value), name=name or min_dcf_name(p_target))
+        value = functools.partial(error_rates.min_detection_cost, p_target=p_target)
+        super().__init__(_computations(value), name=name or error_rates.min_dcf_name(p_target))
 
     def get_config(self) -> dict[str, object]:
         return {**super().get_config(), "p_target": self._p_target}
@@ -129,23 +118,23 @@ class MinDetectionCost(tfma.metrics.Metric):
 class AreaUnderRoc(tfma.metrics.Metric):
     """ROC AUC of `distance`; TFMA's own is 0.0 where a slice has one class."""
 
-    def __init__(self, name: str = AREA_UNDER_ROC):
-        super().__init__(_computations(trials.area_under_roc), name=name)
+    def __init__(self, name: str = error_rates.AUC):
+        super().__init__(_computations(error_rates.area_under_roc), name=name)
 
 
-class MeanSimilarDistance(tfma.metrics.Metric):
+class MeanTargetDistance(tfma.metrics.Metric):
     """Mean `distance` of same-speaker trials."""
 
-    def __init__(self, name: str = MEAN_SIMILAR_DISTANCE):
-        value = functools.partial(trials.mean_distance, label=trials.SIMILAR)
+    def __init__(self, name: str = error_rates.MEAN_TARGET_DISTANCE):
+        value = functools.partial(error_rates.mean_distance, label=error_rates.TARGET)
         super().__init__(_computations(value), name=name)
 
 
-class MeanDissimilarDistance(tfma.metrics.Metric):
+class MeanNontargetDistance(tfma.metrics.Metric):
     """Mean `distance` of different-speaker trials."""
 
-    def __init__(self, name: str = MEAN_DISSIMILAR_DISTANCE):
-        value = functools.partial(trials.mean_distance, label=trials.DISSIMILAR)
+    def __init__(self, name: str = error_rates.MEAN_NONTARGET_DISTANCE):
+        value = functools.partial(error_rates.mean_distance, label=error_rates.NONTARGET)
         super().__init__(_computations(value), name=name)
 
 
@@ -157,10 +146,9 @@ class BalancedPrecision(confusion_matrix_metrics.ConfusionMatrixMetric):
     """
 
     def _default_name(self) -> str:
-        return BALANCED_PRECISION
+        return error_rates.BALANCED_PRECISION
 
     def result(self, tp: float, tn: float, fp: float, fn: float) -> float:
         if not (tp + fn and fp + tn and tp + fp):
             return float("nan")
-        true_positive_rate = tp / (tp + fn)
-        return true_positive_rate / (true_positive_rate + fp / (fp + tn))
+        return error_rates.balanced_precision(tp / (tp + fn), fp / (fp + tn))

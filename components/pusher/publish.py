@@ -47,6 +47,7 @@ def publish(model_directory: str, base_directory: str) -> str:
         return destination
     staging = os.path.join(base_directory, _STAGING_PREFIX + version)
     _copy_marker_last(model_directory, staging, digests)
+    _open_to_readers(base_directory, staging)
     fileio.rename(staging, destination)
     return destination
 
@@ -54,6 +55,17 @@ def publish(model_directory: str, base_directory: str) -> str:
 def _renames_directories(path: str) -> bool:
     scheme, separator, _ = path.partition("://")
     return not separator or scheme in _RENAMING_SCHEMES
+
+
+def _open_to_readers(base_directory: str, version: str) -> None:
+    """A server runs as another user: on this machine all may read what is published."""
+    if not os.path.isdir(version):
+        return
+    os.chmod(base_directory, 0o755)
+    for parent, _, names in os.walk(version):
+        os.chmod(parent, 0o755)
+        for name in names:
+            os.chmod(os.path.join(parent, name), 0o644)
 
 
 def _copy_marker_last(source: str, destination: str, digests: str) -> None:

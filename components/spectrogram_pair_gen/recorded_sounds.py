@@ -17,9 +17,15 @@ import numpy as np
 from components import audio
 from components.degradation import Samples
 from components.errors import SwarError
-from components.local_files import HIDDEN, File, files_below
+from components.recordings.files import (
+    HIDDEN,
+    File,
+    files_below,
+    is_remote,
+    open_locally,
+    remote_files,
+)
 from components.settings import AugmentationSettings
-from components.storage import is_remote, open_locally, remote_files
 
 # 115 MB of float32 at 16 kHz.
 MOST_SECONDS: Final = 1_800.0

@@ -26,30 +26,30 @@ from components import features, frontend
 from components.artifacts import RECORDINGS_FILE, REJECTS_FILE, SPANS, SPLIT_COUNTS
 from components.counters import counters
 from components.errors import SwarError
-from components.settings import SpeechSettings
-from components.speech_example_gen import survey
-from components.speech_example_gen.cleaning import (
+from components.recordings.acoustics import AcousticStatistics, acoustics_of
+from components.recordings.cleaning import (
     BLOCK_SECONDS,
     CleanedRecording,
     Cleaner,
     UnusableRecording,
 )
-from components.speech_example_gen.measures import Measures, measure
-from components.speech_example_gen.sources import (
+from components.recordings.sources import (
     Listing,
     Recording,
     Reject,
     data_digest,
     list_recordings,
 )
-from components.speech_example_gen.splitting import Piece
+from components.recordings.splitting import Piece
+from components.settings import SpeechSettings
+from components.speech_example_gen import planning
 
 COUNTERS = "SpeechExampleGen"
 REJECTS_SHOWN = 10
 progress = logging.getLogger("swar.progress")
 
 
-class _Survey(beam.DoFn):
+class _Summarise(beam.DoFn):
     """Recording -> a row of JSON: what is usable of it, or why nothing is."""
 
     def __init__(self, settings: SpeechSettings) -> None:
@@ -64,7 +64,7 @@ class _Survey(beam.DoFn):
             with self._cleaner.clean(recording) as cleaned:
                 row["speech_samples"] = cleaned.speech_samples
                 row["digest"] = cleaned.digest(BLOCK_SECONDS * self._settings.sample_rate)
-                row["measures"] = asdict(measure(cleaned, self._settings.sample_rate))
+                row["acoustics"] = asdict(acoustics_of(cleaned, self._settings.sample_rate))
         except UnusableRecording as error:
             reject = Reject(recording.recording, error.reason, error.seconds, str(error))
             row["reject"] = asdict(reject)
@@ -82,7 +82,7 @@ class _WriteShard(beam.DoFn):
     def setup(self) -> None:
         self._cleaner = Cleaner(self._settings)
 
-    def process(self, shard: tuple[int, Sequence[survey.Work]]) -> None:
+    def process(self, shard: tuple[int, Sequence[planning.RecordingPlan]]) -> None:
         index, work = shard
         with ExitStack() as files:
             writers = {
@@ -94,7 +94,7 @@ class _WriteShard(beam.DoFn):
                     writers[split].write(example.SerializeToString(deterministic=True))
                     beam.metrics.Metrics.counter(COUNTERS, split).inc()
 
-    def _examples(self, item: survey.Work) -> Iterator[tuple[str, tf.train.Example]]:
+    def _examples(self, item: planning.RecordingPlan) -> Iterator[tuple[str, tf.train.Example]]:
         changed = f"{item.recording.recording!r} changed while the run read it: start again"
         try:
             with self._cleaner.clean(item.recording) as cleaned:
@@ -155,23 +155,27 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         """
         settings = SpeechSettings.model_validate_json(exec_properties["settings"])
         data = exec_properties["data"]
-        listing = list_recordings(data, settings.rolling_spans)
+        listing = list_recordings(
+            data,
+            settings.rolling_spans,
+            follow_outside_links=settings.follow_outside_links,
+        )
         # The digest names the data in caches and models: it must be that of what is read.
         if data_digest(listing) != exec_properties["data_digest"]:
             raise SwarError(f"{data!r} is not as it was when the run was started: start again")
-        surveyed, unusable = self._survey(listing.recordings, settings)
-        surveyed, duplicates = survey.without_duplicates(surveyed)
-        silent = survey.without_speech(surveyed, listing.speakers)
+        summaries, unusable = self._summarise(listing.recordings, settings)
+        summaries, duplicates = planning.without_duplicates(summaries)
+        silent = planning.without_speech(summaries, listing.speakers)
         rejects = sorted(
             [*listing.rejects, *unusable, *duplicates, *silent], key=lambda reject: reject.file
         )
         rejects_uri = artifact_utils.get_single_uri(output_dict["rejects"])
         _write_rows(rejects_uri, REJECTS_FILE, map(asdict, rejects))
         _show(rejects, os.path.join(rejects_uri, REJECTS_FILE))
-        survey.check_rejects(rejects, listing.recordings, listing.speakers, settings)
-        work = survey.plan(surveyed, listing.speakers, settings)
+        planning.check_rejects(rejects, listing.recordings, listing.speakers, settings)
+        work = planning.plan(summaries, listing.speakers, settings)
         recordings_uri = artifact_utils.get_single_uri(output_dict["recordings"])
-        rows = survey.rows(surveyed, work, settings.sample_rate)
+        rows = planning.rows(summaries, work, settings.sample_rate)
         _write_rows(recordings_uri, RECORDINGS_FILE, rows)
         speech = artifact_utils.get_single_instance(output_dict["speech"])
         counts = self._write(work, speech.uri, settings)
@@ -181,24 +185,24 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         examples_utils.set_payload_format(speech, example_gen_pb2.FORMAT_TF_EXAMPLE)
         progress.info(
             "%d recordings of %d speakers, %s",
-            len(surveyed),
+            len(summaries),
             len(listing.speakers) - len(silent),
-            survey.reasons(rejects),
+            planning.reasons(rejects),
         )
 
-    def _survey(
+    def _summarise(
         self, recordings: Sequence[Recording], settings: SpeechSettings
-    ) -> tuple[list[survey.Surveyed], list[Reject]]:
-        rows = os.path.join(self._get_tmp_dir(), "survey")
+    ) -> tuple[list[planning.RecordingSummary], list[Reject]]:
+        rows = os.path.join(self._get_tmp_dir(), "summaries")
         with self._make_beam_pipeline() as pipeline:
             _ = (
                 pipeline
                 | "Recordings" >> beam.Create(recordings)
                 | "Spread" >> beam.Reshuffle()
-                | "Survey" >> beam.ParDo(_Survey(settings))
+                | "Summarise" >> beam.ParDo(_Summarise(settings))
                 | "Rows" >> beam.io.WriteToText(rows)
             )
-        surveyed, rejects = [], []
+        summaries, rejects = [], []
         for path in sorted(fileio.glob(f"{rows}-*")):
             with fileio.open(path) as lines:
                 for line in lines:
@@ -207,18 +211,18 @@ class Executor(base_beam_executor.BaseBeamExecutor):
                         rejects.append(Reject(**row["reject"]))
                     else:
                         recording = Recording(**row["recording"])
-                        measures = Measures(**row["measures"])
-                        surveyed.append(
-                            survey.Surveyed(
-                                recording, row["speech_samples"], row["digest"], measures
+                        acoustics = AcousticStatistics(**row["acoustics"])
+                        summaries.append(
+                            planning.RecordingSummary(
+                                recording, row["speech_samples"], row["digest"], acoustics
                             )
                         )
-        return surveyed, rejects
+        return summaries, rejects
 
     def _write(
-        self, work: Sequence[survey.Work], uri: str, settings: SpeechSettings
+        self, work: Sequence[planning.RecordingPlan], uri: str, settings: SpeechSettings
     ) -> dict[str, int]:
-        shards = survey.shards(work, settings.sample_rate)
+        shards = planning.shards(work, settings.sample_rate)
         with self._make_beam_pipeline() as pipeline:
             _ = (
                 pipeline

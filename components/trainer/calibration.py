@@ -8,14 +8,14 @@ import numpy.typing as npt
 from sklearn.linear_model import LogisticRegression
 
 from components.errors import SwarError
-from components.trainer.utterances import HeardWindows, Indices
-from components.trials import DISSIMILAR, SIMILAR
+from components.trainer.utterances import EmbeddedWindows, Indices
+from components.verification.error_rates import NONTARGET, TARGET
 
 # Hardly any regularisation: just enough for a finite slope where the classes do not overlap.
 INVERSE_REGULARISATION: Final = 100.0
-# Whoever asks has a few seconds of speech or half a minute: the more windows are averaged, the
-# nearer is a speaker to herself, and one threshold has to do for all. Single windows, the hardest
-# and the rarest to be asked about, would draw it towards accepting everybody's longer utterances.
+# A recording to verify has a few seconds of speech or half a minute: the more windows are averaged,
+# the nearer is a speaker to herself, and one threshold has to do for all. Single windows, the
+# hardest and the rarest to verify, would draw it towards accepting all longer utterances.
 WINDOWS_OF_UTTERANCE: Final = (2, 4)
 
 
@@ -50,7 +50,7 @@ def calibrate(trials: CalibrationTrials) -> Calibration:
     """Logistic regression.
 
     Raises:
-        SwarError: a class is missing, or similar pairs are not nearer than dissimilar ones.
+        SwarError: a class is missing, or target trials are not nearer than nontarget ones.
     """
     if len(np.unique(trials.label)) < 2:
         raise SwarError(
@@ -68,43 +68,45 @@ def calibrate(trials: CalibrationTrials) -> Calibration:
     return Calibration(threshold=float(regression.intercept_[0]) / slope, slope=slope)
 
 
-def calibration_trials(heard: HeardWindows, nearest_fraction: float) -> CalibrationTrials:
+def calibration_trials(embedded: EmbeddedWindows, nearest_fraction: float) -> CalibrationTrials:
     """Utterances of two and of four windows, each against others of its length.
 
     Of single windows only where speech comes in too short stretches for any other.
 
-    Utterances overlap each other, so that much is made of little speech, but no trial hears the
+    Utterances overlap each other, so that much is made of little speech, but no trial has the
     same sound on both sides. Two utterances of one speaker come from two recordings, where the
     speaker has them. Those of two speakers are compared where one of the two is among the nearest
     of the other.
 
     Args:
-        heard: the calibration speakers.
+        embedded: the calibration speakers.
         nearest_fraction: of the other speakers, that count as near.
     """
-    compared = heard.near_speakers(nearest_fraction)
-    parts = [_trials(heard, count, compared) for count in WINDOWS_OF_UTTERANCE]
+    compared = embedded.near_speakers(nearest_fraction)
+    parts = [_trials(embedded, count, compared) for count in WINDOWS_OF_UTTERANCE]
     parts = [part for part in parts if len(np.unique(part.label)) == 2]
-    parts = parts or [_trials(heard, 1, compared)]
+    parts = parts or [_trials(embedded, 1, compared)]
     merged = CalibrationTrials(*map(np.concatenate, zip(*parts, strict=True)))
     return merged._replace(weight=merged.weight * len(merged.weight) / np.sum(merged.weight))
 
 
-def _trials(heard: HeardWindows, count: int, compared: npt.NDArray[np.bool_]) -> CalibrationTrials:
+def _trials(
+    embedded: EmbeddedWindows, count: int, compared: npt.NDArray[np.bool_]
+) -> CalibrationTrials:
     """Of utterances of so many windows, one from every half of it on."""
-    utterances = heard.utterances(count, count * heard.window_seconds / 2)
+    utterances = embedded.utterances(count, count * embedded.window_seconds / 2)
     _, speaker, recording, start, end = utterances
     first, second = np.nonzero(np.triu(compared[np.ix_(speaker, speaker)], k=1))
     same = speaker[first] == speaker[second]
     recordings = {one: len(set(recording[speaker == one])) for one in set(speaker.tolist())}
     several = np.array([recordings[one] > 1 for one in speaker.tolist()], bool)
     within = recording[first] == recording[second]
-    heard_twice = (start[first] < end[second]) & (start[second] < end[first])
-    left_out = within & (several[first] | heard_twice)
+    share_sound = (start[first] < end[second]) & (start[second] < end[first])
+    left_out = within & (several[first] | share_sound)
     first, second, same = first[~left_out], second[~left_out], same[~left_out]
     return CalibrationTrials(
-        heard.distances(utterances, first, second),
-        np.where(same, SIMILAR, DISSIMILAR),
+        embedded.distances(utterances, first, second),
+        np.where(same, TARGET, NONTARGET),
         _alike(speaker[first], speaker[second], same),
         np.full(len(first), count),
     )
@@ -114,7 +116,7 @@ def _alike(first: Indices, second: Indices, same: npt.NDArray[np.bool_]) -> npt.
     """Weights of trials, so that within a class all pairs of speakers count alike. All [N].
 
     Trials grow with the square of the speech: one speaker with much of it, who may be an unusual
-    one, would set the threshold for everybody.
+    one, would set the threshold for all.
     """
     speakers = 1 + max(first.max(initial=0), second.max(initial=0))
     pair = np.ravel_multi_index(np.sort([first, second], axis=0), (speakers, speakers))

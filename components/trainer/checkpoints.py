@@ -9,6 +9,7 @@ from typing import Any, Final, Self
 import keras
 import numpy as np
 
+from components.atomic_write import new_file
 from components.trainer.monitor import BestEpoch, TrialMonitor
 
 FILE: Final = "training.npz"
@@ -97,7 +98,6 @@ def _write(path: Path, numbers: dict[str, Any], arrays: dict[str, _Arrays]) -> N
         for index, array in enumerate(parts)
     }
     named[_NUMBERS] = np.array(json.dumps(numbers))
-    # Complete or absent: a run killed while it writes must find whole files.
-    partial = path.with_name(f"partial.{path.name}")
-    np.savez(partial, allow_pickle=False, **named)
-    partial.replace(path)
+    # A run that was killed while it wrote must find whole files.
+    with new_file(path) as file:
+        np.savez(file, allow_pickle=False, **named)

@@ -83,13 +83,9 @@ def compile_training(
         BatchAugmentation(augmentation, spectrogram, sample_rate) if augmentation.is_on else None,
         settings.seed,
     )
-    momentum = settings.weight_averaging
     optimizer = FusedAdam(
         schedule(settings, steps_per_epoch * settings.epochs, pairs),
         dynamic_loss_scale=keras.config.dtype_policy().name == "mixed_float16",
-        use_ema=momentum > 0.0,
-        ema_momentum=momentum,
-        ema_overwrite_frequency=None,
     )
     model.compile(
         optimizer=optimizer,

@@ -2,7 +2,6 @@
 
 import contextlib
 import logging
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
@@ -11,9 +10,19 @@ import numpy as np
 import tensorflow as tf
 
 from components import features
+from components.json_text import without_nan
 from components.trainer.data import Windows
 from components.trainer.tower import all_pairs_distance
-from components.trials import DISSIMILAR, SIMILAR, TrialHistogram, equal_error_rate, mean_distance
+from components.verification.error_rates import (
+    EER,
+    MEAN_NONTARGET_DISTANCE,
+    MEAN_TARGET_DISTANCE,
+    NONTARGET,
+    TARGET,
+    TrialHistogram,
+    equal_error_rate,
+    mean_distance,
+)
 
 EMBED_BATCH: Final = 128
 progress = logging.getLogger("swar.progress")
@@ -34,7 +43,7 @@ def all_trials(embedding: np.ndarray, windows: Windows, window_seconds: float) -
     )
     first, second = first[~overlaps], second[~overlaps]
     same = windows.speaker[first] == windows.speaker[second]
-    return TrialHistogram.of(np.where(same, SIMILAR, DISSIMILAR), distance[first, second])
+    return TrialHistogram.of(np.where(same, TARGET, NONTARGET), distance[first, second])
 
 
 class WindowEmbedder:
@@ -59,28 +68,6 @@ class WindowEmbedder:
         ]
         embedding: np.ndarray = np.concatenate(batches)[: len(spectrogram)]
         return embedding
-
-
-@contextlib.contextmanager
-def averaged_weights(model: keras.Model) -> Iterator[None]:
-    """The moving average in place of the weights, where the optimiser keeps one."""
-    optimizer = model.optimizer
-
-    def swap() -> None:
-        averages = optimizer._model_variables_moving_average
-        for weight, average in zip(model.trainable_variables, averages, strict=True):
-            value = keras.ops.convert_to_numpy(weight)
-            weight.assign(average)
-            average.assign(value)
-
-    if not optimizer.use_ema:
-        yield
-        return
-    swap()
-    try:
-        yield
-    finally:
-        swap()
 
 
 @contextlib.contextmanager
@@ -156,19 +143,17 @@ class TrialMonitor(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Adds `<split>_eer`, `<split>_mean_similar_distance`, ... to the epoch's logs."""
         logs = {} if logs is None else logs
-        mean = mean_weights(self.model, self._starting, self._starting_share)
-        with averaged_weights(self.model), mean:
+        with mean_weights(self.model, self._starting, self._starting_share):
             for split, windows in self._monitored.items():
                 embedding = self._embedder(windows.spectrogram)
                 trials = all_trials(embedding, windows, self._window_seconds)
-                logs[f"{split}_eer"] = equal_error_rate(trials)
-                logs[f"{split}_mean_similar_distance"] = mean_distance(trials, SIMILAR)
-                logs[f"{split}_mean_dissimilar_distance"] = mean_distance(trials, DISSIMILAR)
-            eer = logs[f"{features.CALIBRATION}_eer"]
+                logs[f"{split}_{EER}"] = equal_error_rate(trials)
+                logs[f"{split}_{MEAN_TARGET_DISTANCE}"] = mean_distance(trials, TARGET)
+                logs[f"{split}_{MEAN_NONTARGET_DISTANCE}"] = mean_distance(trials, NONTARGET)
+            eer = logs[f"{features.CALIBRATION}_{EER}"]
             if self.best is None or not self.best.eer < eer:
                 self.best = BestEpoch(epoch, eer, self.model.get_weights())
-        numbers = {name: float(value) for name, value in logs.items()}
-        row = {name: value if math.isfinite(value) else None for name, value in numbers.items()}
+        row = without_nan({name: float(value) for name, value in logs.items()})
         self.history.append({"epoch": epoch + 1, **row})
         progress.info(
             "epoch %d/%d: loss %.4f, calibration EER %.1f %%, eval EER %.1f %%, "
@@ -177,9 +162,9 @@ class TrialMonitor(keras.callbacks.Callback):
             self._epochs,
             logs["loss"],
             100.0 * eer,
-            100.0 * logs[f"{features.EVAL}_eer"],
-            logs[f"{features.EVAL}_mean_similar_distance"],
-            logs[f"{features.EVAL}_mean_dissimilar_distance"],
+            100.0 * logs[f"{features.EVAL}_{EER}"],
+            logs[f"{features.EVAL}_{MEAN_TARGET_DISTANCE}"],
+            logs[f"{features.EVAL}_{MEAN_NONTARGET_DISTANCE}"],
         )
 
     def restore_best(self) -> int:

@@ -22,19 +22,23 @@ from components.settings import (
 from components.trainer import data, devices
 from components.trainer.augmentation import BatchAugmentation
 from components.trainer.calibration import Calibration, calibrate, calibration_trials
+from components.trainer.calibration_report import (
+    ALL_NONTARGETS,
+    NEAREST_NONTARGETS,
+    calibration_report,
+)
 from components.trainer.checkpoints import Checkpoints
 from components.trainer.compiled import compile_training
 from components.trainer.export import export
 from components.trainer.mixed_conditions import half_degraded
 from components.trainer.monitor import TrialMonitor, WindowEmbedder
 from components.trainer.normalisation import CohortNormalisation, made_voices, voice_means
-from components.trainer.promise import NEAREST_STRANGERS, STRANGERS, promise
 from components.trainer.recordings import FrontEnd
 from components.trainer.starting_weights import start
 from components.trainer.throughput import InputClock, Throughput
 from components.trainer.tower import build_tower
-from components.trainer.utterances import HeardWindows
-from components.verification.measures import FALSE_ACCEPT_RATE, FALSE_REJECT_RATE
+from components.trainer.utterances import EmbeddedWindows
+from components.verification.error_rates import FALSE_ACCEPT_RATE, FALSE_REJECT_RATE
 
 if TYPE_CHECKING:  # a machine that trains needs no TFX
     from tfx.components.trainer.fn_args_utils import FnArgs
@@ -120,13 +124,13 @@ def run_fn(fn_args: "FnArgs") -> None:
     tower.set_weights(trained.get_weights())
     embedder = WindowEmbedder(tower)
     normalisation = _normalisation(embedder, job)
-    calibration, promised = _calibrate(embedder, normalisation, job)
-    among_all, among_nearest = promised[STRANGERS][0], promised[NEAREST_STRANGERS][0]
+    calibration, expected = _calibrate(embedder, normalisation, job)
+    among_all, among_nearest = expected[ALL_NONTARGETS][0], expected[NEAREST_NONTARGETS][0]
     progress.info(
         "threshold %.3f, from %d speakers: of utterances of %.1f s false accepts %.1f %% "
         "(nearest strangers %.1f %%), false rejects %.1f %%",
         calibration.threshold,
-        promised["speakers"],
+        expected["speakers"],
         among_all["seconds"],
         100.0 * among_all[FALSE_ACCEPT_RATE]["value"],
         100.0 * among_nearest[FALSE_ACCEPT_RATE]["value"],
@@ -136,7 +140,7 @@ def run_fn(fn_args: "FnArgs") -> None:
         tower,
         calibration,
         job.front_end,
-        _card(job) | learnt | {"calibration": promised},
+        _card(job) | learnt | {"calibration": expected},
         job.model_folder,
         unit_norm=job.trainer.unit_norm,
         normalisation=normalisation,
@@ -226,13 +230,13 @@ def _normalisation(embedder: WindowEmbedder, job: Job) -> CohortNormalisation | 
 def _calibrate(
     embedder: WindowEmbedder, normalisation: CohortNormalisation | None, job: Job
 ) -> tuple[Calibration, dict[str, Any]]:
-    """Threshold and slope, and what they promise."""
+    """Threshold and slope, and the error rates to expect."""
     windows = job.windows_of(features.CALIBRATION, CALIBRATION_PAIRS)
     if job.trainer.augmentation.is_on:
         spectrogram, sample_rate = job.front_end.spectrogram, job.front_end.speech.sample_rate
         augmentation = BatchAugmentation(job.trainer.augmentation, spectrogram, sample_rate)
         windows = half_degraded(windows, augmentation, job.trainer.seed)
-    heard = HeardWindows(
+    embedded = EmbeddedWindows(
         embedder(windows.spectrogram),
         windows,
         job.front_end.spectrogram.window_seconds,
@@ -240,10 +244,11 @@ def _calibrate(
         normalisation,
     )
     nearest_fraction = job.trainer.calibration_nearest_fraction
-    trials = calibration_trials(heard, nearest_fraction)
+    trials = calibration_trials(embedded, nearest_fraction)
     calibration = calibrate(trials)
     counts = sorted(set(trials.windows.tolist()))
-    return calibration, promise(heard, calibration, nearest_fraction, counts, job.trainer.seed)
+    report = calibration_report(embedded, calibration, nearest_fraction, counts, job.trainer.seed)
+    return calibration, report
 
 
 def _card(job: Job) -> dict[str, Any]:

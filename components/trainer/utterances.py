@@ -29,8 +29,8 @@ class Utterances(NamedTuple):
 
 
 @dataclass(frozen=True)
-class HeardWindows:
-    """Windows as a tower hears them.
+class EmbeddedWindows:
+    """Windows and a tower's embeddings of them.
 
     embedding: float32 [windows, D].
     windows: whose they are.
@@ -44,6 +44,12 @@ class HeardWindows:
     window_seconds: float
     unit_norm: bool
     normalisation: CohortNormalisation | None = None
+
+    @property
+    def speakers(self) -> list[str]:
+        """Their names, in the order of their numbers."""
+        names: list[bytes] = np.unique(self.windows.speaker).tolist()
+        return [name.decode() for name in names]
 
     def utterances(self, count: int, every_seconds: float) -> Utterances:
         """Of `count` windows of a recording each, which do not overlap.

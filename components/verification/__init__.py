@@ -1,4 +1,4 @@
 """Speaker verification measured as the field does: trials, error rates, intervals, slices.
 
-Pure functions of arrays and tables, without TensorFlow: whoever has embeddings can use them.
+Pure functions of arrays and tables, without TensorFlow: they take any embeddings.
 """

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from components.trials import SIMILAR
+from components.verification.error_rates import TARGET
 
 COVERAGE: Final = 0.95
 # Of few speakers, many resamples lack a class: the rest would be no fair sample of them.
@@ -20,8 +20,8 @@ LEAST_VALID_RESAMPLES: Final = 0.9
 
 
 @dataclass(frozen=True)
-class Figure:
-    """A number and its 95 % interval; NaN where there is none."""
+class Estimate:
+    """A metric and its 95 % interval; NaN where there is none."""
 
     value: float
     low: float
@@ -50,7 +50,7 @@ def trial_weights(
         speaker_a, speaker_b: [N], indices into it.
         label: [N], 1 same speaker, 0 different.
     """
-    weight_b = np.where(label == SIMILAR, 1, multiplicity[speaker_b])
+    weight_b = np.where(label == TARGET, 1, multiplicity[speaker_b])
     return (multiplicity[speaker_a] * weight_b).astype(np.float64)
 
 
@@ -72,19 +72,19 @@ def resampled_weights(
         yield trial_weights(multiplicity, speaker_a, speaker_b, label)
 
 
-def figure(value: float, resampled: npt.ArrayLike) -> Figure:
-    """The percentile interval of a figure.
+def estimate(value: float, resampled: npt.ArrayLike) -> Estimate:
+    """The percentile interval of a metric.
 
     Args:
-        value: the figure of the trials themselves.
+        value: the metric of the trials themselves.
         resampled: [resamples], the same of each resample; NaN where it has none.
 
     Returns:
-        NaN bounds where fewer than LEAST_VALID_RESAMPLES of the resamples have a figure.
+        NaN bounds where fewer than LEAST_VALID_RESAMPLES of the resamples have a value.
     """
     samples = np.asarray(resampled, np.float64)
     valid = samples[np.isfinite(samples)]
     if not len(samples) or len(valid) < LEAST_VALID_RESAMPLES * len(samples):
-        return Figure(value, float("nan"), float("nan"))
+        return Estimate(value, float("nan"), float("nan"))
     low, high = np.quantile(valid, [(1.0 - COVERAGE) / 2.0, (1.0 + COVERAGE) / 2.0])
-    return Figure(value, float(low), float(high))
+    return Estimate(value, float(low), float(high))

@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from components.verification.bootstrap import Figure, figure, multiplicities
-from components.verification.trial_table import Embeddings, Scorer
+from components.verification.bootstrap import Estimate, estimate, multiplicities
+from components.verification.trials import Embeddings, Scorer
 
 TOPS: Final = (1, 5)
 _UNIT_NORM_TOLERANCE: Final = 1e-3
@@ -27,7 +27,7 @@ class Identification:
     speakers: int
     """Enrolled: those with enough speech for it and for a query."""
     queries: int
-    figures: dict[str, Figure]
+    figures: dict[str, Estimate]
     """`top_1` and `top_5`: the share of queries, with intervals over the queries' speakers.
 
     NaN where no more are enrolled: anybody would be among them."""
@@ -85,14 +85,14 @@ def identify(
         for top in TOPS
         if top < len(roles.enrolment)
     }
-    no_figure = Figure(math.nan, math.nan, math.nan)
+    no_estimate = Estimate(math.nan, math.nan, math.nan)
     return Identification(
         set=str(utterances["set"].iloc[0]),
         enrolment_seconds=enrolment_seconds,
         query_seconds=query_seconds,
         speakers=len(roles.enrolment),
         queries=len(roles.query),
-        figures={f"top_{top}": found.get(top, no_figure) for top in TOPS},
+        figures={f"top_{top}": found.get(top, no_estimate) for top in TOPS},
     )
 
 
@@ -125,7 +125,7 @@ def identify_each(
 
 
 def _roles(pieces: pd.DataFrame, queries: pd.DataFrame, enrolled_pieces: int) -> _Roles:
-    enrolment, asked = [], []
+    enrolment, queried = [], []
     queries_of = dict(iter(queries.groupby("speaker")))
     for speaker, own in pieces.groupby("speaker"):
         enrolled = own.iloc[:enrolled_pieces]
@@ -134,11 +134,11 @@ def _roles(pieces: pd.DataFrame, queries: pd.DataFrame, enrolled_pieces: int) ->
         rest = _behind(enrolled, queries_of[speaker])
         if not rest.empty:
             enrolment.append(enrolled.index.to_numpy())
-            asked.append(rest.index.to_numpy())
+            queried.append(rest.index.to_numpy())
     return _Roles(
         enrolment,
-        np.concatenate([np.zeros(0, np.int64), *asked]),
-        np.repeat(np.arange(len(asked)), [len(rows) for rows in asked]),
+        np.concatenate([np.zeros(0, np.int64), *queried]),
+        np.repeat(np.arange(len(queried)), [len(rows) for rows in queried]),
     )
 
 
@@ -174,10 +174,10 @@ def _ranks(roles: _Roles, embeddings: Embeddings, score: Scorer) -> npt.NDArray[
 
 def _share(
     hit: npt.NDArray[np.bool_], speaker: npt.NDArray[np.int64], resamples: int, seed: int
-) -> Figure:
+) -> Estimate:
     """The share of hits, with its interval over speakers."""
     speakers = int(speaker.max()) + 1
     hits = np.bincount(speaker, weights=hit, minlength=speakers)
     tried = np.bincount(speaker, minlength=speakers)
     drawn = multiplicities(speakers, resamples, seed)
-    return figure(float(hit.mean()), (drawn @ hits) / (drawn @ tried))
+    return estimate(float(hit.mean()), (drawn @ hits) / (drawn @ tried))

@@ -1,45 +1,22 @@
 """An evaluation as it is stored: every trial with its score, and what was measured on them."""
 
-import json
-import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import pandas as pd
 
+from components.atomic_write import new_folder
 from components.errors import SwarError
-from components.new_folder import new_folder
-from components.verification.condition_metrics import ConditionMetrics
+from components.json_text import to_json
 from components.verification.identification import Identification
-from components.verification.nonspeech_trials import NonSpeechMetrics
-from components.verification.slices import SliceFigures
+from components.verification.robustness import ConditionMetrics, NonSpeechMetrics
+from components.verification.slices import SliceMetrics
+from components.verification.trials import Selection
 from components.verification.utterances import Unused
 
 SCORES_FILE: Final = "scores.parquet"
 METRICS_FILE: Final = "metrics.json"
-
-
-@dataclass(frozen=True)
-class Selection:
-    """Which trials of one set and duration were scored."""
-
-    set: str
-    duration_seconds: float
-    """Of speech on each side; NaN where whole files are compared."""
-    speakers: int
-    utterances: int
-    utterances_possible: int
-    """Without the bound for each speaker."""
-    similar: int
-    similar_possible: int
-    similar_within_recording: int
-    """Same-speaker trials of two utterances of one recording, which are easier."""
-    dissimilar: int
-    dissimilar_possible: int
-    least_heard_seconds: float
-    """Of speech, by the model, in the utterance with the least."""
-    most_heard_seconds: float
 
 
 @dataclass(frozen=True)
@@ -59,15 +36,14 @@ class Evaluation:
     selections: tuple[Selection, ...]
     rejected_recordings: tuple[Unused, ...]
     unusable_utterances: tuple[Unused, ...]
-    slices: tuple[SliceFigures, ...]
+    slices: tuple[SliceMetrics, ...]
     conditions: tuple[ConditionMetrics, ...]
     nonspeech: tuple[NonSpeechMetrics, ...]
     identification: tuple[Identification, ...]
 
     def to_json(self) -> str:
         """JSON with null for NaN."""
-        told = json.dumps(without_nan(asdict(self)), indent=2, ensure_ascii=False, allow_nan=False)
-        return told + "\n"
+        return to_json(asdict(self)) + "\n"
 
 
 def write_evaluation(folder: Path, evaluation: Evaluation, trials: pd.DataFrame) -> None:
@@ -89,12 +65,3 @@ def write_evaluation(folder: Path, evaluation: Evaluation, trials: pd.DataFrame)
 def read_trials(folder: Path) -> pd.DataFrame:
     """The table of trials that `write_evaluation` wrote."""
     return pd.read_parquet(folder / SCORES_FILE)
-
-
-def without_nan(value: Any) -> Any:
-    """What JSON can hold of dicts and lists: None for NaN."""
-    if isinstance(value, dict):
-        return {key: without_nan(each) for key, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [without_nan(each) for each in value]
-    return None if isinstance(value, float) and math.isnan(value) else value

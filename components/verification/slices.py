@@ -1,4 +1,4 @@
-"""The figures of every slice of the trials, with intervals."""
+"""The metrics of every slice of the trials, with intervals."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -7,17 +7,16 @@ from typing import Final
 import numpy as np
 import pandas as pd
 
-from components.trials import SIMILAR
-from components.verification.bootstrap import Figure, figure, resampled_weights
-from components.verification.measures import Measures
-from components.verification.trial_table import RELATIONS, SHARED_COLUMNS, SLICED_BY, scores_of
+from components.verification.bootstrap import Estimate, estimate, resampled_weights
+from components.verification.error_rates import TARGET, TrialMetrics
+from components.verification.trials import RELATIONS, SHARED_COLUMNS, SLICED_BY, scores_of
 
 EVERYTHING: Final = "all"
 RELATION: Final = "relation"
 
 
 @dataclass(frozen=True)
-class SliceFigures:
+class SliceMetrics:
     """What was measured on one slice of the trials."""
 
     set: str
@@ -32,11 +31,11 @@ class SliceFigures:
     """Number of same-speaker trials."""
     dissimilar: int
     """Number of different-speaker trials."""
-    figures: dict[str, Figure]
-    """By the names in `measures`."""
+    figures: dict[str, Estimate]
+    """By the names in `error_rates`."""
 
 
-def measure_slices(trials: pd.DataFrame, *, resamples: int, seed: int) -> list[SliceFigures]:
+def measure_slices(trials: pd.DataFrame, *, resamples: int, seed: int) -> list[SliceMetrics]:
     """By set and duration: all trials, then by gender pair, by channel pair and by relation.
 
     Args:
@@ -45,20 +44,20 @@ def measure_slices(trials: pd.DataFrame, *, resamples: int, seed: int) -> list[S
         seed: the same one gives the same intervals.
     """
     return [
-        slice_figures
+        part_metrics
         for _, part in trials.groupby(list(SHARED_COLUMNS), dropna=False)
-        for slice_figures in _slices(part, resamples, seed)
+        for part_metrics in _slices(part, resamples, seed)
     ]
 
 
-def _slices(part: pd.DataFrame, resamples: int, seed: int) -> Iterator[SliceFigures]:
+def _slices(part: pd.DataFrame, resamples: int, seed: int) -> Iterator[SliceMetrics]:
     """Of the trials of one set and duration."""
     everything = _measured(part, EVERYTHING, EVERYTHING, resamples, seed)
     yield everything
     parts = [
         (column, value, sliced) for column in SLICED_BY for value, sliced in part.groupby(column)
     ]
-    different_speakers = part["label"] != SIMILAR
+    different_speakers = part["label"] != TARGET
     for value in RELATIONS:
         is_related = part["relation"] == value
         if is_related.any():
@@ -72,32 +71,32 @@ def _slices(part: pd.DataFrame, resamples: int, seed: int) -> Iterator[SliceFigu
 
 def _measured(
     trials: pd.DataFrame, sliced_by: str, value: str, resamples: int, seed: int
-) -> SliceFigures:
+) -> SliceMetrics:
     label = trials["label"].to_numpy()
-    return SliceFigures(
+    return SliceMetrics(
         set=trials["set"].iloc[0],
         duration_seconds=float(trials["duration_seconds"].iloc[0]),
         sliced_by=sliced_by,
         value=value,
         speakers=len({*trials["speaker_a"], *trials["speaker_b"]}),
-        similar=int(np.sum(label == SIMILAR)),
-        dissimilar=int(np.sum(label != SIMILAR)),
-        figures=figures_of(trials, resamples=resamples, seed=seed),
+        similar=int(np.sum(label == TARGET)),
+        dissimilar=int(np.sum(label != TARGET)),
+        figures=estimate_metrics(trials, resamples=resamples, seed=seed),
     )
 
 
-def figures_of(trials: pd.DataFrame, *, resamples: int, seed: int) -> dict[str, Figure]:
-    """Each figure of `measures` with its interval.
+def estimate_metrics(trials: pd.DataFrame, *, resamples: int, seed: int) -> dict[str, Estimate]:
+    """Each of TrialMetrics with its interval.
 
     Args:
         trials: the columns of Scores, `speaker_a` and `speaker_b`, a row for each.
         resamples: of the speakers.
         seed: the same one gives the same intervals.
     """
-    measures = Measures(scores_of(trials))
+    metrics = TrialMetrics(scores_of(trials))
     drawn_weights = resampled_weights(trials, resamples, seed) if len(trials) else ()
-    resampled = [measures.figures(weights) for weights in drawn_weights]
+    resampled = [metrics.weighted(weights) for weights in drawn_weights]
     return {
-        name: figure(found, [drawn[name] for drawn in resampled])
-        for name, found in measures.figures(np.ones(len(trials))).items()
+        name: estimate(found, [drawn[name] for drawn in resampled])
+        for name, found in metrics.weighted(np.ones(len(trials))).items()
     }

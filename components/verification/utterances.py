@@ -1,7 +1,8 @@
 """Utterances to compare: cut from speech without its silence, and embedded by a model."""
 
-import hashlib
-from collections.abc import Iterable, Sequence
+import itertools
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple, Protocol
 
@@ -10,14 +11,17 @@ import numpy.typing as npt
 import pandas as pd
 
 from components.conditions import CLEAN
+from components.keyed_random import keyed_generator
 from components.pcm16 import pack_wav
-from components.verification.trial_table import UTTERANCE_COLUMNS, Embeddings
+from components.verification.trials import UTTERANCE_COLUMNS, Embeddings
 
 OK: Final = "ok"
+LEAST_OF_A_SPEAKER: Final = 4
+"""Utterances under conditions: of fewer, most speakers have no trial with themselves."""
 
 
 class Utterance(NamedTuple):
-    """What is known of an utterance before the model hears it; see `trial_table`."""
+    """What is known of an utterance before the model embeds it; see `trial_table`."""
 
     set: str
     duration_seconds: float
@@ -50,10 +54,12 @@ class Cut(NamedTuple):
     utterance: Utterance
     pcm16: npt.NDArray[np.int16]
     sample_rate: int
+    under_conditions: bool = False
+    """Whether it is put under conditions, too."""
 
 
-class Heard(Protocol):
-    """What a model says about N recordings."""
+class EmbedOutput(Protocol):
+    """What a model's signature `embed` answers about N recordings."""
 
     @property
     def embedding(self) -> Embeddings:
@@ -69,9 +75,9 @@ class Heard(Protocol):
 
 
 class Model(Protocol):
-    """What hears utterances and compares them, such as a PublishedModel."""
+    """What embeds utterances and compares embeddings, such as a PublishedModel."""
 
-    def embed(self, wavs: Sequence[bytes]) -> Heard:
+    def embed(self, wavs: Sequence[bytes]) -> EmbedOutput:
         """Embeds N WAVs."""
 
     def score(
@@ -80,57 +86,176 @@ class Model(Protocol):
         """Distance, probability and decision of N pairs of embeddings."""
 
 
-class Embedded(NamedTuple):
-    """Utterances that the model took, and those that it did not."""
+class EmbeddedUtterances(NamedTuple):
+    """Utterances that the model embedded, and those that it refused."""
 
     utterances: pd.DataFrame
     """UTTERANCE_COLUMNS."""
     embeddings: Embeddings
     unusable: list[Unused]
 
+    def where(self, is_wanted: "pd.Series[bool]") -> "EmbeddedUtterances":
+        """Some of the embedded ones."""
+        rows = np.flatnonzero(is_wanted)
+        return self._replace(
+            utterances=self.utterances.iloc[rows], embeddings=self.embeddings[rows]
+        )
 
-class Stretches(NamedTuple):
-    """Where to cut, and of how many places these were chosen."""
+    def in_order(self) -> "EmbeddedUtterances":
+        """By condition, speaker, recording and start, however they were read."""
+        table = self.utterances.reset_index(drop=True)
+        order = table.sort_values(["condition", "speaker", "recording", "start_seconds"]).index
+        return self._replace(utterances=table.iloc[order], embeddings=self.embeddings[order])
 
-    chosen: list[tuple[int, int]]
-    """The stretch's index and the offset in it, in samples, in order."""
-    possible: int
+
+class SpeechSegment(NamedTuple):
+    """Speech of one recording, without its silence, that utterances are cut from."""
+
+    speaker: str
+    recording: str
+    session: str | None
+    gender: str
+    channel: str
+    start_seconds: float
+    """Where it begins in the recording's speech."""
+    samples: int
 
 
-def choose_stretches(
-    lengths: Sequence[int], samples: int, most: int, *, speaker: str, seed: int
-) -> Stretches:
-    """Utterances end to end in stretches of one speaker's speech; a seeded sample of too many.
+class UtterancePosition(NamedTuple):
+    """Where an utterance lies in the segments of one speaker."""
+
+    segment: int
+    """Index of the segment."""
+    offset: int
+    """Samples from the segment's begin."""
+    samples: int
+    under_conditions: bool
+    """Whether it is put under conditions, too."""
+
+
+class UtterancePlan:
+    """Chooses the utterances of one set, speaker by speaker; none of a duration overlaps another.
 
     Args:
-        lengths: samples of each stretch.
-        samples: of an utterance.
-        most: utterances at most.
-        speaker: whose they are; speakers are drawn for independently of each other.
+        set_name: what the set is called.
+        durations: of an utterance, samples.
+        sample_rate: of the speech, Hz.
+        per_speaker: utterances of each duration at most; a seeded sample of more.
         seed: the same one gives the same utterances.
+        condition_samples: duration of the utterances that are put under conditions.
+        under_conditions: how many of these at most, by speaker, of all recordings in turn; None for
+            all of every speaker.
+
+    Attributes:
+        set_name, sample_rate: the same.
+        durations: in order, each once.
+        possible: utterances by their samples, without the bound; of the speakers so far.
     """
-    every = [
-        (index, offset)
-        for index, length in enumerate(lengths)
-        for offset in range(0, length - samples + 1, samples)
-    ]
-    if len(every) <= most:
-        return Stretches(every, len(every))
-    key = f"{speaker}\0{samples}".encode()
-    rng = np.random.default_rng([seed, *hashlib.sha256(key).digest()])
-    chosen = rng.choice(len(every), most, replace=False)
-    return Stretches([every[index] for index in sorted(chosen)], len(every))
+
+    def __init__(
+        self,
+        set_name: str,
+        durations: Collection[int],
+        sample_rate: int,
+        *,
+        per_speaker: int,
+        seed: int,
+        condition_samples: int,
+        under_conditions: Mapping[str, int] | None = None,
+    ) -> None:
+        self.possible: Counter[int] = Counter()
+        self.sample_rate = sample_rate
+        self.durations = sorted(set(durations))
+        self.set_name = set_name
+        self._per_speaker = per_speaker
+        self._seed = seed
+        self._condition_samples = condition_samples
+        self._under_conditions = under_conditions
+
+    def positions(self, segments: Sequence[SpeechSegment]) -> list[UtterancePosition]:
+        """Utterances of every duration, end to end in the segments of one speaker."""
+        return [
+            position
+            for samples in self.durations
+            for position in self._positions(segments, samples)
+        ]
+
+    def utterance(self, segment: SpeechSegment, position: UtterancePosition) -> Utterance:
+        """What is known of an utterance before it is cut."""
+        start = segment.start_seconds + position.offset / self.sample_rate
+        seconds = position.samples / self.sample_rate
+        return Utterance(
+            set=self.set_name,
+            duration_seconds=seconds,
+            utterance=f"{segment.recording}#{start:.3f}-{start + seconds:.3f}",
+            speaker=segment.speaker,
+            recording=segment.recording,
+            session=segment.session,
+            gender=segment.gender,
+            channel=segment.channel,
+            start_seconds=start,
+        )
+
+    def cut(
+        self, segment: SpeechSegment, position: UtterancePosition, pcm16: npt.NDArray[np.int16]
+    ) -> Cut:
+        """The utterance, of the segment's samples."""
+        sound = np.array(pcm16[position.offset : position.offset + position.samples])
+        utterance = self.utterance(segment, position)
+        return Cut(utterance, sound, self.sample_rate, position.under_conditions)
+
+    def _positions(
+        self, segments: Sequence[SpeechSegment], samples: int
+    ) -> Iterator[UtterancePosition]:
+        every = [
+            (index, offset)
+            for index, segment in enumerate(segments)
+            for offset in range(0, segment.samples - samples + 1, samples)
+        ]
+        self.possible[samples] += len(every)
+        if len(every) > self._per_speaker:
+            # Speakers are drawn for independently of each other.
+            generator = keyed_generator(self._seed, "utterances", segments[0].speaker, samples)
+            chosen = generator.choice(len(every), self._per_speaker, replace=False)
+            every = [every[index] for index in sorted(chosen)]
+        changed = self._changed(segments, every) if samples == self._condition_samples else set()
+        for index, offset in every:
+            yield UtterancePosition(index, offset, samples, (index, offset) in changed)
+
+    def _changed(
+        self, segments: Sequence[SpeechSegment], chosen: Sequence[tuple[int, int]]
+    ) -> set[tuple[int, int]]:
+        """Those of the chosen positions that are put under conditions."""
+        if self._under_conditions is None or not chosen:
+            return set(chosen)
+        recordings: dict[str, list[tuple[int, int]]] = defaultdict(list)
+        for position in chosen:
+            recordings[segments[position[0]].recording].append(position)
+        in_turn = itertools.chain.from_iterable(itertools.zip_longest(*recordings.values()))
+        most = self._under_conditions.get(segments[0].speaker, 0)
+        return set(itertools.islice((each for each in in_turn if each is not None), most))
 
 
-def embed(groups: Iterable[Sequence[Cut]], model: Model) -> Embedded:
-    """Lets the model hear utterances, a group at a time.
+def share_among_speakers(speakers: Collection[str], most: int, seed: int) -> dict[str, int]:
+    """How many utterances of each speaker are at most so many together: equally many of each.
+
+    Where that were less than LEAST_OF_A_SPEAKER, some speakers have these, drawn by the seed, and
+    the others none.
+    """
+    of_each = max(LEAST_OF_A_SPEAKER, most // max(1, len(speakers)))
+    drawn = keyed_generator(seed, "condition_utterances").permutation(sorted(speakers))
+    return dict.fromkeys(drawn[: most // of_each].tolist(), of_each)
+
+
+def embed(groups: Iterable[Sequence[Cut]], model: Model) -> EmbeddedUtterances:
+    """Embeds utterances, a group at a time.
 
     Args:
         groups: of utterances, made as they are needed.
-        model: hears them.
+        model: embeds them.
     """
     utterances: list[Utterance] = []
-    answers: list[Heard] = []
+    answers: list[EmbedOutput] = []
     for cuts in groups:
         utterances += [cut.utterance for cut in cuts]
         answers.append(model.embed([pack_wav(cut.pcm16, cut.sample_rate) for cut in cuts]))
@@ -151,7 +276,7 @@ def embed(groups: Iterable[Sequence[Cut]], model: Model) -> Embedded:
         )
         if status != OK
     ]
-    return Embedded(
+    return EmbeddedUtterances(
         table[list(UTTERANCE_COLUMNS)][is_ok],
         np.concatenate([answer.embedding for answer in answers])[is_ok],
         unusable,

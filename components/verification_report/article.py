@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from components import features
-from components.verification import measures
+from components.verification import error_rates
 
 SECONDS: Final = 5.0
 """Of an utterance, in its author's public code."""
@@ -51,11 +51,11 @@ def comparison(
         value = {name: figure["value"] for name, figure in part["figures"].items()}
         columns[part["set"]] = _column(
             speakers=part["speakers"],
-            precision=value[measures.BALANCED_PRECISION],
-            recall=value[measures.RECALL],
-            eer=value[measures.EER],
-            similar=value[measures.MEAN_SIMILAR_DISTANCE],
-            dissimilar=value[measures.MEAN_DISSIMILAR_DISTANCE],
+            precision=value[error_rates.BALANCED_PRECISION],
+            recall=value[error_rates.RECALL],
+            eer=value[error_rates.EER],
+            similar=value[error_rates.MEAN_TARGET_DISTANCE],
+            dissimilar=value[error_rates.MEAN_NONTARGET_DISTANCE],
         )
     return columns
 

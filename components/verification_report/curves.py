@@ -11,8 +11,8 @@ import numpy.typing as npt
 import pandas as pd
 from scipy.special import ndtr, ndtri
 
-from components.trials import SIMILAR, DistinctDistances
-from components.verification.bootstrap import figure, resampled_weights
+from components.verification.bootstrap import estimate, resampled_weights
+from components.verification.error_rates import TARGET, DistinctDistances
 
 Floats = npt.NDArray[np.float64]
 
@@ -48,7 +48,7 @@ def error_curve(trials: pd.DataFrame, resamples: int, seed: int) -> dict[str, An
         _at(grid, distinct, weights) for weights in resampled_weights(trials, resamples, seed)
     ]
     low, high = _band(curve, resampled)
-    similar = (trials["label"] == SIMILAR).to_numpy()
+    is_target = (trials["label"] == TARGET).to_numpy()
     accepted = trials["same_speaker"].to_numpy()
     return {
         "false_accept": grid.tolist(),
@@ -56,8 +56,8 @@ def error_curve(trials: pd.DataFrame, resamples: int, seed: int) -> dict[str, An
         "low": low,
         "high": high,
         "operating_point": {
-            "false_accept": float(accepted[~similar].mean()),
-            "false_reject": float(1.0 - accepted[similar].mean()),
+            "false_accept": float(accepted[~is_target].mean()),
+            "false_reject": float(1.0 - accepted[is_target].mean()),
         },
     }
 
@@ -73,7 +73,7 @@ def _at(grid: Floats, distinct: DistinctDistances, weights: Floats) -> Floats:
 
 def _band(values: Floats, resampled: Sequence[Floats]) -> tuple[list[float], list[float]]:
     intervals = [
-        figure(float(value), [drawn[place] for drawn in resampled])
+        estimate(float(value), [drawn[place] for drawn in resampled])
         for place, value in enumerate(values)
     ]
     return [each.low for each in intervals], [each.high for each in intervals]
@@ -87,12 +87,12 @@ def histogram(trials: pd.DataFrame, highest: float) -> dict[str, Any]:
         highest: distance at the upper edge of the last bin.
     """
     edges = np.linspace(0.0, highest, DISTANCE_BINS + 1)
-    similar = (trials["label"] == SIMILAR).to_numpy()
+    is_target = (trials["label"] == TARGET).to_numpy()
     distance = trials["distance"].to_numpy().astype(np.float64)
     return {
         "edges": edges.tolist(),
-        "similar": np.histogram(distance[similar], edges)[0].tolist(),
-        "dissimilar": np.histogram(distance[~similar], edges)[0].tolist(),
+        "similar": np.histogram(distance[is_target], edges)[0].tolist(),
+        "dissimilar": np.histogram(distance[~is_target], edges)[0].tolist(),
     }
 
 
@@ -111,18 +111,18 @@ def reliability(trials: pd.DataFrame, resamples: int, seed: int) -> list[dict[st
         and `same` with `low` and `high`, the share of same-speaker trials.
     """
     probability = trials["probability"].to_numpy().astype(np.float64)
-    similar = (trials["label"] == SIMILAR).to_numpy()
+    is_target = (trials["label"] == TARGET).to_numpy()
     # The last bin holds 1.0 too.
     place = np.minimum((probability * PROBABILITY_BINS).astype(np.int64), PROBABILITY_BINS - 1)
-    mean, same = _by_bin(place, probability, similar, np.ones(len(trials)))
+    mean, same = _by_bin(place, probability, is_target, np.ones(len(trials)))
     resampled = [
-        _by_bin(place, probability, similar, weights)[1]
+        _by_bin(place, probability, is_target, weights)[1]
         for weights in resampled_weights(trials, resamples, seed)
     ]
     count = np.bincount(place, minlength=PROBABILITY_BINS)
     rows = []
     for index in np.flatnonzero(count):
-        interval = figure(float(same[index]), [drawn[index] for drawn in resampled])
+        interval = estimate(float(same[index]), [drawn[index] for drawn in resampled])
         rows.append(
             {
                 "low_edge": index / PROBABILITY_BINS,
@@ -140,14 +140,16 @@ def reliability(trials: pd.DataFrame, resamples: int, seed: int) -> list[dict[st
 def _by_bin(
     place: npt.NDArray[np.int64],
     probability: Floats,
-    similar: npt.NDArray[np.bool_],
+    is_target: npt.NDArray[np.bool_],
     weights: Floats,
 ) -> tuple[Floats, Floats]:
     """Mean probability and share of same-speaker trials of each bin, NaN where it has no weight."""
     with np.errstate(invalid="ignore", divide="ignore"):
-        balanced = weights / np.where(similar, weights[similar].sum(), weights[~similar].sum())
-        total, of_similar, of_probability = (
-            np.bincount(place, balanced * factor, PROBABILITY_BINS)
-            for factor in (1.0, similar, probability)
+        balanced = weights / np.where(
+            is_target, weights[is_target].sum(), weights[~is_target].sum()
         )
-        return of_probability / total, of_similar / total
+        total, of_target, of_probability = (
+            np.bincount(place, balanced * factor, PROBABILITY_BINS)
+            for factor in (1.0, is_target, probability)
+        )
+        return of_probability / total, of_target / total

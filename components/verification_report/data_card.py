@@ -9,6 +9,7 @@ from typing import Any, Final
 import pandas as pd
 
 from components import features
+from components.verification.utterances import Unused
 from components.verification_report.pieces import Piece
 
 TRAINED_ON: Final = "trained on"
@@ -37,13 +38,55 @@ def data_card(table: pd.DataFrame, rejects: Sequence[Mapping[str, Any]]) -> dict
         rejects: rows `file`, `reason`, `seconds`, `detail`.
     """
     splits = [split for split in features.SPLITS if split in set(table["split"])]
-    reasons = Counter(row["reason"] for row in rejects)
     return {
         "speakers": int(table["speaker"].nunique()),
         "recordings": int(table["recording"].nunique()),
         "minutes": float(table["minutes"].sum()),
         "splits": [_of_split(split, table[table["split"] == split]) for split in splits],
         "by_speaker": _by_speaker(table, splits),
+        **_rejects(rejects),
+    }
+
+
+def evaluation_card(utterances: pd.DataFrame, rejected: Sequence[Unused]) -> dict[str, Any]:
+    """Whose utterances were compared, and recordings that gave none; without splits and minutes.
+
+    Args:
+        utterances: UTTERANCE_COLUMNS, of all sets.
+        rejected: recordings.
+    """
+    of_speaker = utterances.groupby("speaker")
+    facts = of_speaker.agg(gender=("gender", "first"), recordings=("recording", "nunique"))
+    sets = of_speaker["set"].agg(lambda names: ", ".join(dict.fromkeys(names)))
+    rows: list[dict[str, Any]] = [
+        {
+            "speaker": speaker,
+            "gender": gender,
+            "role": sets[speaker],
+            "recordings": recordings,
+            "minutes": {},
+        }
+        for speaker, gender, recordings in facts.itertuples(name=None)
+    ]
+    rows.sort(key=lambda row: (row["role"], row["gender"], row["speaker"]))
+    return {
+        "speakers": len(rows),
+        "recordings": len(utterances[["set", "recording"]].drop_duplicates()),
+        "minutes": None,
+        "splits": [],
+        "by_speaker": [{"number": number, **row} for number, row in enumerate(rows, 1)],
+        **_rejects(
+            [
+                {"file": each.name, "reason": each.reason, "seconds": None, "detail": each.detail}
+                for each in rejected
+            ]
+        ),
+    }
+
+
+def _rejects(rejects: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    reasons = Counter(row["reason"] for row in rejects)
+    return {
         "rejected": len(rejects),
         "rejected_by_reason": [
             {"reason": reason, "count": count} for reason, count in sorted(reasons.items())

@@ -17,7 +17,7 @@ from components.artifacts import REJECTS_FILE
 from components.errors import SwarError
 from components.published_model import PublishedModel
 from components.settings import ReportSettings, SpectrogramSettings
-from components.verification_report.judging import judge
+from components.verification_report.judging import judge_splits
 from components.verification_report.pieces import Piece, read_pieces
 from components.verification_report.report import report_files
 
@@ -43,7 +43,7 @@ class Executor(base_executor.BaseExecutor):
         model = artifact_utils.get_single_instance(input_dict["model"])
         with tempfile.TemporaryDirectory(prefix="swar-report-") as folder:
             served = PublishedModel(_local_copy(model, folder), is_published=False)
-            judged = judge(pieces, served, _window_samples(served), settings)
+            judged = judge_splits(pieces, served, _window_samples(served), settings)
         files = report_files(
             pieces,
             rejects,

@@ -8,17 +8,21 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
+from components.conditions import CLEAN
+from components.json_text import without_nan
 from components.settings import ReportSettings
-from components.trainer.promise import NEAREST_STRANGERS, PROMISED, STRANGERS
-from components.verification import measures
-from components.verification.condition_metrics import measure_condition
-from components.verification.results import without_nan
-from components.verification.slices import EVERYTHING, SliceFigures, measure_slices
+from components.trainer.calibration_report import (
+    ALL_NONTARGETS,
+    EXPECTED_RATES,
+    NEAREST_NONTARGETS,
+)
+from components.verification import error_rates
+from components.verification.judge import JudgedMetrics, JudgeSettings
+from components.verification.slices import EVERYTHING
 from components.verification.utterances import Unused
 from components.verification_report import article, curves, data_card, maps
 from components.verification_report.judging import (
-    SETS,
-    Judged,
+    ReportedJudgement,
     detail_trials,
     has_both_classes,
     has_enough,
@@ -39,11 +43,11 @@ def report_figures(
     pieces: pd.DataFrame,
     rejects: Sequence[Mapping[str, Any]],
     card: Mapping[str, Any],
-    judged: Judged,
+    judged: ReportedJudgement,
     blessed: bool,
     settings: ReportSettings,
 ) -> dict[str, Any]:
-    """All numbers, ready for JSON: None where there is none.
+    """All numbers of a report on a run, ready for JSON: None where there is none.
 
     Args:
         pieces: a `piece_table` of every split.
@@ -54,45 +58,75 @@ def report_figures(
         settings: resamples, bounds, seed.
     """
     data = data_card.data_card(pieces, rejects)
-    numbers = {row["speaker"]: row["number"] for row in data["by_speaker"]}
-    measured = measure_slices(judged.trials, resamples=settings.resamples, seed=settings.seed)
-    slices = [slice_row(each) for each in measured]
+    common = _judged_figures(judged, data, card, settings)
     history = list(card.get("history") or [])
     best = next((row for row in history if row.get("epoch") == card.get("best_epoch")), None)
     trained_on = sum(row["role"] == data_card.TRAINED_ON for row in data["by_speaker"])
-    compared = _compared_seconds(slices, judged.detail_seconds)
-    told: dict[str, Any] = without_nan(
-        {
-            "blessed": blessed,
-            "headline": _headline(slices, judged),
-            "slices": slices,
-            "selections": [asdict(each) for each in judged.selections],
-            "identification": [asdict(each) for each in judged.identification],
-            "conditions": [
-                asdict(measure_condition(each, resamples=settings.resamples, seed=settings.seed))
-                for each in judged.conditions
-            ],
-            "nonspeech": [asdict(each) for each in judged.nonspeech],
-            "unusable": _unusable(judged.embedded.unusable),
-            **_details(judged, numbers, settings),
-            "data": data,
-            "checks": data_card.leakage_checks(pieces),
-            "genders_not_judged": data_card.genders_not_judged(data, judged.headline),
-            "model": _model(card),
-            "history": history,
-            "calibration": _calibration(card, judged.detail_seconds),
-            "promises": _promises(_promised(card, judged.detail_seconds), slices, judged),
-            "compared_seconds": compared,
-            "comparison": article.comparison(_whole(slices, compared), best, trained_on),
-            "settings": settings.model_dump(mode="json"),
-        }
+    compared = _compared_seconds(common["slices"], judged.detail_seconds)
+    of_training: dict[str, Any] = {
+        "blessed": blessed,
+        "checks": data_card.leakage_checks(pieces),
+        "genders_not_judged": data_card.genders_not_judged(data, judged.headline),
+        "history": history,
+        "compared_seconds": compared,
+        "comparison": article.comparison(_whole(common["slices"], compared), best, trained_on),
+        "settings": settings.model_dump(mode="json"),
+    }
+    figures: dict[str, Any] = without_nan(common | of_training)
+    return figures
+
+
+def evaluation_figures(
+    judged: ReportedJudgement,
+    rejected: Sequence[Unused],
+    card: Mapping[str, Any],
+    used: JudgeSettings,
+    settings: ReportSettings,
+) -> dict[str, Any]:
+    """All numbers of a report on other recordings; None for what only a training's run knows.
+
+    Args:
+        judged: every score.
+        rejected: recordings that gave no utterances.
+        card: what the model says about itself.
+        used: by which it was judged.
+        settings: what of it is shown.
+    """
+    data = data_card.evaluation_card(judged.embedded.utterances, rejected)
+    of_training = dict.fromkeys(("blessed", "history", "compared_seconds", "comparison"))
+    figures: dict[str, Any] = without_nan(
+        _judged_figures(judged, data, card, settings)
+        | of_training
+        | {"checks": [], "genders_not_judged": [], "settings": asdict(used)}
     )
-    return told
+    return figures
 
 
-def slice_row(part: SliceFigures) -> dict[str, Any]:
-    """As the dataclass."""
-    return asdict(part)
+def _judged_figures(
+    judged: ReportedJudgement,
+    data: Mapping[str, Any],
+    card: Mapping[str, Any],
+    settings: ReportSettings,
+) -> dict[str, Any]:
+    """What follows from the scores and the model's card, whatever was judged."""
+    numbers = {row["speaker"]: row["number"] for row in data["by_speaker"]}
+    measured = JudgedMetrics.of(judged, resamples=settings.resamples, seed=settings.seed)
+    slices = [asdict(each) for each in measured.slices]
+    return {
+        "sets": [each._asdict() for each in judged.sets],
+        "headline": _headline(slices, judged),
+        "slices": slices,
+        "selections": [asdict(each) for each in judged.selections],
+        "identification": [asdict(each) for each in judged.identification],
+        "conditions": [asdict(each) for each in measured.conditions],
+        "nonspeech": [asdict(each) for each in judged.nonspeech],
+        "unusable": _unusable(judged.embedded.unusable),
+        **_details(judged, numbers, settings),
+        "data": data,
+        "model": _model(card),
+        "calibration": _calibration(card, judged.detail_seconds),
+        "promises": _promises(_promised(card, judged.detail_seconds), slices, judged),
+    }
 
 
 def _whole(slices: Iterable[Mapping[str, Any]], seconds: float) -> list[Mapping[str, Any]]:
@@ -121,13 +155,13 @@ def _compared_seconds(slices: Sequence[Mapping[str, Any]], detail: float) -> flo
     return min(fitting, key=lambda each: abs(each - article.SECONDS), default=detail)
 
 
-def _headline(slices: Iterable[Mapping[str, Any]], judged: Judged) -> dict[str, Any]:
+def _headline(slices: Iterable[Mapping[str, Any]], judged: ReportedJudgement) -> dict[str, Any]:
     (part,) = (
         each for each in _whole(slices, judged.detail_seconds) if each["set"] == judged.headline
     )
     wrong = {
         name: round(OF * part["figures"][name]["value"])
-        for name in (measures.FALSE_ACCEPT_RATE, measures.FALSE_REJECT_RATE)
+        for name in (error_rates.FALSE_ACCEPT_RATE, error_rates.FALSE_REJECT_RATE)
     }
     (selection,) = (
         each
@@ -142,10 +176,10 @@ def _headline(slices: Iterable[Mapping[str, Any]], judged: Judged) -> dict[str, 
 
 
 def _details(
-    judged: Judged, numbers: Mapping[str, int], settings: ReportSettings
+    judged: ReportedJudgement, numbers: Mapping[str, int], settings: ReportSettings
 ) -> dict[str, Any]:
     """What is plotted, of every split that has trials of both classes."""
-    trials = {name: detail_trials(judged, name) for name in reversed(SETS)}
+    trials = {each.set: detail_trials(judged, each.set) for each in judged.sets}
     trials = {name: found for name, found in trials.items() if has_both_classes(found)}
     highest = max(float(found["distance"].max()) for found in trials.values())
     seeded = settings.resamples, settings.seed
@@ -161,7 +195,7 @@ def _details(
     }
 
 
-def map_utterances(judged: Judged, settings: ReportSettings) -> pd.DataFrame:
+def map_utterances(judged: ReportedJudgement, settings: ReportSettings) -> pd.DataFrame:
     """The utterances on the map; the index tells their embeddings."""
     utterances = judged.embedded.utterances.reset_index(drop=True)
     same_duration = utterances[utterances["duration_seconds"] == judged.detail_seconds]
@@ -169,7 +203,7 @@ def map_utterances(judged: Judged, settings: ReportSettings) -> pd.DataFrame:
 
 
 def _map(
-    judged: Judged, numbers: Mapping[str, int], settings: ReportSettings
+    judged: ReportedJudgement, numbers: Mapping[str, int], settings: ReportSettings
 ) -> list[dict[str, Any]]:
     shown = map_utterances(judged, settings)
     if len(shown) < maps.FEWEST_ON_A_MAP:
@@ -189,7 +223,7 @@ def _map(
 
 
 def _unusable(unused: Iterable[Unused]) -> list[dict[str, Any]]:
-    counts = Counter((each.set, each.reason) for each in unused)
+    counts = Counter((each.set, each.reason) for each in unused if each.condition == CLEAN)
     return [
         {"set": name, "reason": reason, "count": count}
         for (name, reason), count in sorted(counts.items())
@@ -209,19 +243,19 @@ def _model(card: Mapping[str, Any]) -> dict[str, Any]:
 def _promised(card: Mapping[str, Any], seconds: float) -> Mapping[str, Any]:
     """What the calibration promises of utterances that are nearly so long; empty for nothing.
 
-    Of all strangers, as they are compared here. The threshold is learnt from the nearest ones.
+    With nontarget trials of all pairs of speakers, as here; the threshold is learnt from near ones.
     """
     calibration = card.get("calibration")
     if not calibration:
         return {}
-    strangers, nearest = (
+    among_all, nearest = (
         min(calibration[name], key=lambda one: abs(one["seconds"] - seconds))
-        for name in (STRANGERS, NEAREST_STRANGERS)
+        for name in (ALL_NONTARGETS, NEAREST_NONTARGETS)
     )
     return {
         "speakers": calibration["speakers"],
-        "nearest_false_accept_rate": nearest[measures.FALSE_ACCEPT_RATE]["value"],
-        **strangers,
+        "nearest_false_accept_rate": nearest[error_rates.FALSE_ACCEPT_RATE]["value"],
+        **among_all,
     }
 
 
@@ -232,11 +266,11 @@ def _calibration(card: Mapping[str, Any], seconds: float) -> dict[str, Any] | No
 
 
 def _promises(
-    calibration: Mapping[str, Any], slices: Sequence[Mapping[str, Any]], judged: Judged
+    calibration: Mapping[str, Any], slices: Sequence[Mapping[str, Any]], judged: ReportedJudgement
 ) -> list[dict[str, Any]]:
     """What the calibration promises at the stored threshold, beside what was measured."""
     measured = _headline(slices, judged)["figures"]
-    promises = {name: calibration.get(name, NO_PROMISE) for name in PROMISED}
+    promises = {name: calibration.get(name, NO_PROMISE) for name in EXPECTED_RATES}
     return [
         {
             "figure": name,

@@ -1,7 +1,9 @@
-"""The model judged on the speech that it did not learn from."""
+"""The model judged on the speech that it did not learn from, and what a report is mainly about."""
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -9,160 +11,254 @@ import pandas as pd
 from components import features
 from components.errors import SwarError
 from components.settings import ReportSettings
-from components.trials import SIMILAR
-from components.verification.condition_trials import ConditionTrials
-from components.verification.identification import Identification, identify_each
-from components.verification.nonspeech_trials import NonSpeechMetrics
-from components.verification.results import Selection
-from components.verification.scoring import score
-from components.verification.trial_sampling import choose_trials
-from components.verification.utterances import Embedded, Model, embed
-from components.verification_report.condition_judging import judge_conditions
-from components.verification_report.pieces import Piece, choose_places, cut
+from components.verification.error_rates import TARGET
+from components.verification.judge import Judgement, JudgeSettings, SetPlan, judge_set
+from components.verification.trials import choose_trials
+from components.verification.utterances import Model, Utterance
+from components.verification_report.pieces import Piece, Positions, cut, positions_of
 
-# Judged on, the more telling last.
-SETS = (features.EVAL, features.UNSEEN)
 # Of the durations there are, the nearest is what speakers are enrolled with, piece by piece, and
-# what is asked about.
-IDENTIFIED_SECONDS = 5.0
+# what is identified.
+IDENTIFIED_SECONDS: Final = 5.0
 # Of each kind: a rate of fewer is a matter of chance.
-ENOUGH_TRIALS = 20
+ENOUGH_TRIALS: Final = 20
 
 
-class Judged(NamedTuple):
-    """Every score, and what the scores are of."""
+class ReportedSet(NamedTuple):
+    """A set of utterances that a report is about."""
 
-    trials: pd.DataFrame
-    """See `trial_table`; `set` is the split."""
-    selections: list[Selection]
-    identification: list[Identification]
-    embedded: Embedded
+    set: str
+    title: str
+    trained_on: bool | None
+    """Whether the model was trained on its speakers; None where that is not known."""
+
+
+# The more telling first.
+SPLITS: Final = (
+    ReportedSet(features.UNSEEN, "unseen people", False),
+    ReportedSet(features.EVAL, "people it trained on", True),
+)
+
+
+class TrialNumbers(NamedTuple):
+    """How many trials a set has of utterances of one duration."""
+
+    set: str
+    duration_seconds: float
+    targets: int
+    nontargets: int
+
+    @property
+    def are_enough(self) -> bool:
+        """Whether so many of each kind are worth a rate."""
+        return has_enough(self.targets, self.nontargets)
+
+
+class Detail(NamedTuple):
+    """What a report is mainly about."""
+
     headline: str
-    """The split that the first figures are of: unseen speakers where there are any."""
+    """The set that the first numbers are of."""
+    seconds: float
+    """The duration that curves, maps and pairs are shown for."""
+
+    @classmethod
+    def of(
+        cls, numbers: Iterable[TrialNumbers], sets: Sequence[ReportedSet], seconds: float
+    ) -> "Detail":
+        """The first set that has trials of both kinds, and of its durations the nearest.
+
+        One with few trials is taken only where all are so.
+
+        Args:
+            numbers: of every set and duration.
+            sets: the more telling first.
+            seconds: wanted.
+
+        Raises:
+            SwarError: there are no trials of both kinds.
+        """
+        usable = [each for each in numbers if each.targets and each.nontargets]
+        if not usable:
+            raise SwarError(
+                "too little speech to report on: there are no trials of both kinds: add speech, "
+                "or choose shorter utterances (report.duration_seconds, --duration)"
+            )
+        names = [each.set for each in sets]
+        headline = min(usable, key=lambda each: names.index(each.set)).set
+        own = [each for each in usable if each.set == headline]
+        own = [each for each in own if each.are_enough] or own
+        nearest = min(own, key=lambda each: (abs(each.duration_seconds - seconds), each[1]))
+        return cls(headline, nearest.duration_seconds)
+
+
+@dataclass(frozen=True)
+class ReportedJudgement(Judgement):
+    """Every score, and what a report on them is mainly about."""
+
+    sets: tuple[ReportedSet, ...]
+    """The more telling first."""
+    headline: str
+    """The set that the first numbers are of."""
     detail_seconds: float
     """The duration that curves, maps and pairs are shown for."""
-    conditions: list[ConditionTrials]
-    """Some of its trials under every condition, split by split."""
-    nonspeech: list[NonSpeechMetrics]
+
+    @classmethod
+    def about(
+        cls, judgement: Judgement, sets: Sequence[ReportedSet], seconds: float
+    ) -> "ReportedJudgement":
+        """Chooses what the report is about, see `Detail.of`."""
+        selections = [each for each in judgement.selections if each.utterances]
+        numbers = [
+            TrialNumbers(each.set, each.duration_seconds, each.similar, each.dissimilar)
+            for each in selections
+        ]
+        detail = Detail.of(numbers, sets, seconds)
+        judged = {each.set for each in selections}
+        return cls(
+            **{**vars(judgement), "selections": selections},
+            sets=tuple(each for each in sets if each.set in judged),
+            headline=detail.headline,
+            detail_seconds=detail.seconds,
+        )
 
 
-def judge(
+class _PlannedSplit(NamedTuple):
+    plan: SetPlan
+    positions: Positions
+
+
+def judge_splits(
     pieces: Sequence[Piece], model: Model, window_samples: int, settings: ReportSettings
-) -> Judged:
-    """Cuts utterances, lets the model hear them and compares them, split by split.
+) -> ReportedJudgement:
+    """Cuts utterances of the held-out splits, and embeds and compares them, split by split.
 
     Args:
         pieces: of all splits.
-        model: hears and compares.
+        model: embeds and compares.
         window_samples: the model's window.
         settings: bounds and seed.
 
     Raises:
         SwarError: there are no two utterances of one speaker, or of two.
     """
-    judged_on = [piece for piece in pieces if piece.split in SETS]
     (sample_rate,) = {piece.sample_rate for piece in pieces}
-    places = choose_places(judged_on, window_samples, sample_rate, settings)
-    embedded = embed(cut(places.of_piece), model)
-    tables, selections = [], []
-    for split in SETS:
-        for seconds in sorted({found for of, found in places.possible if of == split}):
-            part = _part(embedded, split, seconds)
-            if part.utterances.empty:
-                continue
-            trials, selection = score(
-                part,
-                choose_trials(part.utterances, settings.trials_per_class, settings.seed),
-                model,
-                set_name=split,
-                duration_seconds=seconds,
-                utterances_possible=places.possible[split, seconds],
-            )
-            tables.append(trials)
-            selections.append(selection)
-    headline, detail = _detail(selections, settings.detail_seconds)
-    parts = [_part(embedded, split, detail).utterances for split in SETS]
-    under_conditions = [
-        found
-        for part in parts
-        if (found := judge_conditions(judged_on, part, model, settings)) is not None
+    by_split = {
+        split: own
+        for split in (features.EVAL, features.UNSEEN)
+        if (own := [piece for piece in pieces if piece.split == split])
+    }
+    judge_settings = _judge_settings(by_split, window_samples, sample_rate, settings)
+    parts = []
+    for split, own in by_split.items():
+        plan, positions = _planned(split, own, window_samples, sample_rate, judge_settings)
+        if positions:
+            parts.append(judge_set(plan, cut(positions, plan.utterances), model, judge_settings))
+    return ReportedJudgement.about(Judgement.of(parts), SPLITS, settings.detail_seconds)
+
+
+def _planned(
+    split: str,
+    pieces: Sequence[Piece],
+    window_samples: int,
+    sample_rate: int,
+    settings: JudgeSettings,
+) -> _PlannedSplit:
+    # Conditions are shared among the speakers who have an utterance of their duration.
+    needed = round(settings.condition_seconds * sample_rate)
+    speakers = sorted({piece.speaker for piece in pieces if piece.samples >= needed})
+    plan = settings.plan(split, speakers, window_samples, sample_rate)
+    return _PlannedSplit(plan, positions_of(pieces, plan.utterances))
+
+
+def _judge_settings(
+    by_split: Mapping[str, Sequence[Piece]],
+    window_samples: int,
+    sample_rate: int,
+    settings: ReportSettings,
+) -> JudgeSettings:
+    """The report's bounds, with durations that the speech has utterances of."""
+    durations = utterance_durations(by_split, window_samples, sample_rate, settings)
+    wanted = JudgeSettings(
+        duration_seconds=durations,
+        enrolment_seconds=settings.enrolment_seconds,
+        piece_seconds=durations[0],
+        query_seconds=durations[0],
+        condition_utterances=settings.condition_utterances,
+        utterances_per_speaker=settings.utterances_per_speaker,
+        trials_per_class=settings.trials_per_class,
+        resamples=settings.resamples,
+        seed=settings.seed,
+    )
+    numbers = [
+        each
+        for split, own in by_split.items()
+        for each in _trial_numbers(_planned(split, own, window_samples, sample_rate, wanted))
     ]
-    return Judged(
-        pd.concat([table for table in tables if len(table)], ignore_index=True),
-        selections,
-        _identification(embedded, model, settings),
-        embedded,
-        headline,
-        detail,
-        [trials for part in under_conditions for trials in part.trials],
-        [part.nonspeech for part in under_conditions],
+    present = {each.duration_seconds for each in numbers}
+    identified = min(
+        present, key=lambda each: (abs(each - IDENTIFIED_SECONDS), each), default=durations[0]
+    )
+    return replace(
+        wanted,
+        piece_seconds=identified,
+        query_seconds=identified,
+        condition_seconds=Detail.of(numbers, SPLITS, settings.detail_seconds).seconds,
     )
 
 
-def _identification(
-    embedded: Embedded, model: Model, settings: ReportSettings
-) -> list[Identification]:
-    """Of every split, with every amount of enrolment for which there is enough speech."""
-    seconds = min(
-        embedded.utterances["duration_seconds"].unique().tolist(),
-        key=lambda each: (abs(each - IDENTIFIED_SECONDS), each),
-    )
-    parts = (_part(embedded, split, seconds) for split in SETS)
-    return [
-        found
-        for part in parts
-        for found in identify_each(
-            part.utterances,
-            part.embeddings,
-            model.score,
-            enrolment_seconds=settings.enrolment_seconds,
-            piece_seconds=seconds,
-            query_seconds=seconds,
-            resamples=settings.resamples,
-            seed=settings.seed,
-        )
-    ]
+def utterance_durations(
+    by_split: Mapping[str, Sequence[Piece]],
+    window_samples: int,
+    sample_rate: int,
+    settings: ReportSettings,
+) -> tuple[float, ...]:
+    """Of utterances, in seconds, shortest first.
 
-
-def _part(embedded: Embedded, split: str, seconds: float) -> Embedded:
-    """The utterances of one split and duration, in the order of their names."""
-    utterances = embedded.utterances.reset_index(drop=True)
-    wanted = utterances[
-        (utterances["set"] == split) & (utterances["duration_seconds"] == seconds)
-    ].sort_values(["speaker", "recording", "start_seconds"])
-    return Embedded(wanted, embedded.embeddings[wanted.index], [])
-
-
-def _detail(selections: Sequence[Selection], wanted_seconds: float) -> tuple[str, float]:
-    """The more telling split that has trials of both kinds, and of its durations the nearest.
-
-    One with few trials is taken only where all are so.
+    Where no speaker has two utterances of the shortest, the model's window is one more.
     """
-    usable = [each for each in selections if each.similar and each.dissimilar]
-    if not usable:
-        raise SwarError(
-            "too little speech to report on: no split has trials of both kinds: add speech, or "
-            "set report.duration_seconds to shorter ones"
-        )
-    headline = max(usable, key=lambda each: SETS.index(each.set)).set
-    own = [each for each in usable if each.set == headline]
-    own = [each for each in own if has_enough(each.similar, each.dissimilar)] or own
-    seconds = [each.duration_seconds for each in own]
-    return headline, min(seconds, key=lambda each: (abs(each - wanted_seconds), each))
+    durations = {
+        max(window_samples, round(each * sample_rate)) for each in settings.duration_seconds
+    }
+    counts: dict[tuple[str, str], int] = defaultdict(int)
+    for split, pieces in by_split.items():
+        for piece in pieces:
+            counts[split, piece.speaker] += piece.samples // min(durations)
+    if max(counts.values(), default=0) < 2:
+        durations.add(window_samples)
+    return tuple(samples / sample_rate for samples in sorted(durations))
 
 
-def has_enough(similar: int, dissimilar: int) -> bool:
+def _trial_numbers(planned: _PlannedSplit) -> list[TrialNumbers]:
+    """Of the utterances that are to be cut, by duration."""
+    plan = planned.plan.utterances
+    table = pd.DataFrame(
+        [
+            plan.utterance(piece.segment, position)
+            for piece, positions in planned.positions.items()
+            for position in positions
+        ],
+        columns=Utterance._fields,
+    )
+    return [
+        TrialNumbers(plan.set_name, seconds, chosen.target_possible, chosen.nontarget_possible)
+        for seconds, own in table.groupby("duration_seconds")
+        for chosen in [choose_trials(own, max_per_class=0, seed=0)]
+    ]
+
+
+def has_enough(targets: int, nontargets: int) -> bool:
     """Whether so many trials of each kind are worth a rate."""
-    return min(similar, dissimilar) >= ENOUGH_TRIALS
+    return min(targets, nontargets) >= ENOUGH_TRIALS
 
 
-def detail_trials(judged: Judged, split: str) -> pd.DataFrame:
-    """The trials that curves, maps and pairs of a split are drawn from; empty where it has none."""
+def detail_trials(judged: ReportedJudgement, name: str) -> pd.DataFrame:
+    """The trials that curves, maps and pairs of a set are drawn from; empty where it has none."""
     trials = judged.trials
-    part = trials[(trials["set"] == split) & (trials["duration_seconds"] == judged.detail_seconds)]
+    part = trials[(trials["set"] == name) & (trials["duration_seconds"] == judged.detail_seconds)]
     return part.reset_index(drop=True)
 
 
 def has_both_classes(trials: pd.DataFrame) -> bool:
     """Whether error rates exist."""
-    return bool(np.unique(trials["label"] == SIMILAR).size == 2)
+    return bool(np.unique(trials["label"] == TARGET).size == 2)

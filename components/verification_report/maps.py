@@ -9,8 +9,8 @@ from sklearn.manifold import TSNE
 from threadpoolctl import threadpool_limits
 
 from components import features
-from components.trials import DISSIMILAR, SIMILAR
-from components.verification.trial_table import Embeddings
+from components.verification.error_rates import NONTARGET, TARGET
+from components.verification.trials import Embeddings
 
 SPEAKERS_SHOWN: Final = 40
 HIGHEST_PERPLEXITY: Final = 30.0
@@ -29,8 +29,8 @@ def speaker_distances(trials: pd.DataFrame, numbers: Mapping[str, int]) -> dict[
         `numbers` [S], `mean_distance` [S, S], NaN where there is no trial, `speakers`: how many
         there are.
     """
-    everybody = sorted({*trials["speaker_a"], *trials["speaker_b"]}, key=lambda name: numbers[name])
-    shown = everybody[:SPEAKERS_SHOWN]
+    speakers = sorted({*trials["speaker_a"], *trials["speaker_b"]}, key=lambda name: numbers[name])
+    shown = speakers[:SPEAKERS_SHOWN]
     place = {speaker: index for index, speaker in enumerate(shown)}
     total, count = np.zeros((2, len(shown), len(shown)))
     both = trials[trials["speaker_a"].isin(place) & trials["speaker_b"].isin(place)]
@@ -44,7 +44,7 @@ def speaker_distances(trials: pd.DataFrame, numbers: Mapping[str, int]) -> dict[
     return {
         "numbers": [numbers[speaker] for speaker in shown],
         "mean_distance": mean.tolist(),
-        "speakers": len(everybody),
+        "speakers": len(speakers),
     }
 
 
@@ -89,8 +89,8 @@ def worst_pairs(trials: pd.DataFrame, count: int) -> dict[str, list[dict[str, An
         count: pairs of each kind at most.
     """
     ordered = trials.sort_values(["distance", "utterance_a", "utterance_b"])
-    alike = ordered[ordered["label"] == DISSIMILAR]
-    unlike = ordered[ordered["label"] == SIMILAR].iloc[::-1]
+    alike = ordered[ordered["label"] == NONTARGET]
+    unlike = ordered[ordered["label"] == TARGET].iloc[::-1]
     return {
         "dissimilar": _pairs(alike, count),
         "similar": _pairs(unlike, count),

@@ -11,7 +11,6 @@ from markupsafe import Markup
 
 from components.verification_report import article
 from components.verification_report.judging import ENOUGH_TRIALS, has_enough
-from components.verification_report.plot_style import SET_NAMES
 
 PACKAGE: Final = "components.verification_report"
 TEMPLATES: Final = "templates"
@@ -73,7 +72,7 @@ def render(
         interval=shown.interval,
         plots={name: _data_uri("image/png", content) for name, content in plots.items()},
         sounds={name: _data_uri("audio/flac", content) for name, content in sounds.items()},
-        set_names=SET_NAMES,
+        set_names={row["set"]: row["title"] for row in figures["sets"]},
         article=article,
         has_enough=has_enough,
         enough=ENOUGH_TRIALS,
@@ -104,8 +103,8 @@ class Shown:
         value = self._value(path)
         if value is None:
             return Markup('<span class="none">{}</span>').format(NOTHING)
-        told = Markup('<data value="{}" data-figure="{}" data-style="{}">{}</data>')
-        return told.format(repr(value), path, style, STYLES[style](value))
+        marked = Markup('<data value="{}" data-figure="{}" data-style="{}">{}</data>')
+        return marked.format(repr(value), path, style, STYLES[style](value))
 
     def interval(self, path: str, style: str) -> Markup:
         """A number with its 95 % interval, if it has one.

@@ -1,32 +1,140 @@
-"""Plots of training, distances, errors and probabilities, as PNG, of `figures.json`'s numbers."""
+"""Plots of training, distances, errors, probabilities and conditions, as PNG, and how all look.
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Final
+They are drawn of `figures.json`'s numbers: Okabe and Ito's colours, quiet axes, one font that
+matplotlib brings.
+"""
 
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, Final, NamedTuple
+
+import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 from scipy.special import ndtri
 
-from components.verification_report.plot_style import (
-    DISSIMILAR_COLOUR,
-    GREEN,
-    INK,
-    QUIET,
-    SET_COLOURS,
-    SET_LINES,
-    SET_NAMES,
-    SIMILAR_COLOUR,
-    mark_threshold,
-    new_figure,
-    png,
-    styled,
-)
+from components.conditions import CLEAN
+from components.verification.trials import BOTH_SIDES, ONE_SIDE
 
 Values = Mapping[str, Any]
 DET_RATES: Final = (0.001, 0.005, 0.02, 0.05, 0.1, 0.2, 0.4, 0.6)
 # A curve below this is drawn on the axis: a probit of 0 lies infinitely far away.
 DET_LOWEST, DET_HIGHEST = 0.0008, 0.7
+INK: Final = "#1c2530"
+QUIET: Final = "#5a6572"
+RULE: Final = "#d9dee4"
+# Told apart with any colour vision (Okabe and Ito, "Color universal design", 2008).
+BLUE, VERMILLION, GREEN, ORANGE = "#0072b2", "#d55e00", "#009e73", "#e69f00"
+SKY, PURPLE, GREY = "#56b4e9", "#cc79a7", "#8a94a0"
+CYCLE: Final = (BLUE, VERMILLION, GREEN, ORANGE, SKY, PURPLE, GREY, INK)
+MARKERS: Final = ("o", "s", "^", "D", "v", "P", "X")
+TARGET_COLOUR, NONTARGET_COLOUR = BLUE, VERMILLION
+# Narrow, so that letters stay legible where a phone shows it across its width.
+WIDTH_INCHES: Final = 5.0
+DOTS_PER_INCH: Final = 220
+_STYLE: Final[Mapping[str, Any]] = {
+    "font.family": ["DejaVu Sans"],
+    "font.size": 10.0,
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "axes.labelsize": 10.0,
+    "axes.edgecolor": QUIET,
+    "axes.linewidth": 0.8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": RULE,
+    "grid.linewidth": 0.7,
+    "xtick.color": QUIET,
+    "ytick.color": QUIET,
+    "xtick.labelsize": 9.0,
+    "ytick.labelsize": 9.0,
+    "legend.frameon": False,
+    "legend.fontsize": 9.0,
+    "legend.handlelength": 4.0,  # room for dashes beside the marker
+    "lines.linewidth": 1.8,
+    "figure.facecolor": "white",
+    "savefig.facecolor": "white",
+}
+# Changed sides: their name, colour, marker and place beside the condition's middle.
+_SIDES: Final = (
+    (ONE_SIDE, "one side changed", BLUE, "o", -0.16),
+    (BOTH_SIDES, "both sides changed", VERMILLION, "s", 0.16),
+)
+_INCHES_OF_A_CONDITION: Final = 0.34
+
+
+class SetLook(NamedTuple):
+    """How a set of utterances is drawn."""
+
+    title: str
+    colour: str
+    line: Any
+    marker: str
+    is_filled: bool
+    """Whether its markers are, where their shape and colour say something else."""
+
+
+Looks = Mapping[str, SetLook]
+_LOOKS: Final = ((BLUE, "solid", "o"), (GREY, (0, (5, 2)), "s"), (VERMILLION, "solid", "^"),
+                 (GREEN, (0, (5, 2)), "D"), (ORANGE, "solid", "v"))  # fmt: skip
+
+
+def set_looks(sets: Sequence[Values]) -> dict[str, SetLook]:
+    """The look of each set by its name, in the order of legends and panels.
+
+    Args:
+        sets: `set` and `title`, the more telling first; beyond five the looks are repeated.
+    """
+    looks = {}
+    for place, row in enumerate(sets):
+        colour, line, marker = _LOOKS[place % len(_LOOKS)]
+        looks[row["set"]] = SetLook(row["title"], colour, line, marker, is_filled=place == 0)
+    return looks
+
+
+@contextmanager
+def styled() -> Iterator[None]:
+    """Within it, figures are made and drawn in the style."""
+    # Keys of this dict are not the literals that the type of rc_context lists.
+    with matplotlib.rc_context(dict(_STYLE)):  # type: ignore[arg-type]
+        yield
+
+
+def new_figure(height_inches: float) -> Figure:
+    """An empty figure, as wide as all of them."""
+    figure = Figure(figsize=(WIDTH_INCHES, height_inches), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def png(figure: Figure) -> bytes:
+    """The figure as PNG: without the time and versions, the same figure gives the same bytes."""
+    file = io.BytesIO()
+    figure.savefig(file, format="png", dpi=DOTS_PER_INCH, metadata={"Software": None})
+    return file.getvalue()
+
+
+def mark_threshold(axes: Axes, threshold: float, *, vertical: bool) -> None:
+    """A thin line at the model's threshold, with its name."""
+    line = axes.axvline if vertical else axes.axhline
+    line(threshold, color=INK, linewidth=1.0, linestyle=(0, (1, 1.5)))
+    text = f"threshold {threshold:.2f}"
+    if vertical:
+        axes.annotate(
+            text, (threshold, 1.0), (4, -3), xycoords=("data", "axes fraction"),
+            textcoords="offset points", va="top", fontsize=8.5, color=INK,
+        )  # fmt: skip
+    else:
+        axes.annotate(
+            text, (1.0, threshold), (-2, 3), xycoords=("axes fraction", "data"),
+            textcoords="offset points", ha="right", fontsize=8.5, color=INK,
+        )  # fmt: skip
 
 
 def epochs(history: Sequence[Values], best_epoch: int | None, threshold: float) -> bytes:
@@ -36,7 +144,7 @@ def epochs(history: Sequence[Values], best_epoch: int | None, threshold: float) 
         axes = figure.subplots()
         epoch = [row["epoch"] for row in history]
         for part, line in (("train", "solid"), ("eval", (0, (4, 2)))):
-            for kind, colour in (("dissimilar", DISSIMILAR_COLOUR), ("similar", SIMILAR_COLOUR)):
+            for kind, colour in (("dissimilar", NONTARGET_COLOUR), ("similar", TARGET_COLOUR)):
                 values = _column(history, f"{part}_mean_{kind}_distance")
                 who = "two people" if kind == "dissimilar" else "one person"
                 axes.plot(
@@ -83,7 +191,7 @@ def _column(rows: Sequence[Values], name: str) -> list[float]:
     return [np.nan if (value := row.get(name)) is None else value for row in rows]
 
 
-def distances(histograms: Mapping[str, Values], threshold: float) -> bytes:
+def distances(histograms: Mapping[str, Values], threshold: float, looks: Looks) -> bytes:
     """Histograms of both classes, a panel for each split."""
     with styled():
         figure = new_figure(0.5 + 2.1 * len(histograms))
@@ -91,8 +199,8 @@ def distances(histograms: Mapping[str, Values], threshold: float) -> bytes:
         for axes, (name, bins) in zip(panels, histograms.items(), strict=True):
             edges = np.array(bins["edges"])
             for kind, colour, label in (
-                ("dissimilar", DISSIMILAR_COLOUR, "two people"),
-                ("similar", SIMILAR_COLOUR, "one person"),
+                ("dissimilar", NONTARGET_COLOUR, "two people"),
+                ("similar", TARGET_COLOUR, "one person"),
             ):
                 share = np.array(bins[kind], np.float64) / sum(bins[kind])
                 axes.stairs(share, edges, fill=True, color=colour, alpha=0.3)
@@ -100,25 +208,25 @@ def distances(histograms: Mapping[str, Values], threshold: float) -> bytes:
             mark_threshold(axes, threshold, vertical=True)
             axes.set_ylabel("share of trials")
             axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
-            axes.set_title(SET_NAMES[name], loc="left", fontsize=9.5, color=QUIET)
+            axes.set_title(looks[name].title, loc="left", fontsize=9.5, color=QUIET)
         panels[-1].set_xlabel("distance between two utterances")
         panels[0].legend(loc="upper right")
         return png(figure)
 
 
-def det(curves: Mapping[str, Values]) -> bytes:
+def det(curves: Mapping[str, Values], looks: Looks) -> bytes:
     """Detection error trade-off: both error rates on axes of the normal deviate."""
     with styled():
         figure = new_figure(4.8)
         axes = figure.subplots()
         for name, curve in curves.items():
             x = _probits(curve["false_accept"])
-            _band(axes, x, _probits(curve["low"]), _probits(curve["high"]), name)
-            axes.plot(x, _probits(curve["false_reject"]), **_line(name))
+            _band(axes, x, _probits(curve["low"]), _probits(curve["high"]), looks[name])
+            axes.plot(x, _probits(curve["false_reject"]), **_line(looks[name]))
             at = curve["operating_point"]
             axes.plot(
                 *_probits([at["false_accept"], at["false_reject"]]), "o", markersize=7,
-                markerfacecolor="white", markeredgecolor=SET_COLOURS[name], markeredgewidth=1.8,
+                markerfacecolor="white", markeredgecolor=looks[name].colour, markeredgewidth=1.8,
             )  # fmt: skip
         limits = _probits([DET_LOWEST, DET_HIGHEST])
         axes.plot(limits, limits, color=QUIET, linewidth=0.7, linestyle=(0, (1, 2)))
@@ -140,7 +248,7 @@ def _probits(rates: Sequence[float | None]) -> np.ndarray:
     return values
 
 
-def roc(curves: Mapping[str, Values]) -> bytes:
+def roc(curves: Mapping[str, Values], looks: Looks) -> bytes:
     """Receiver operating characteristic."""
     with styled():
         figure = new_figure(4.8)
@@ -150,8 +258,8 @@ def roc(curves: Mapping[str, Values]) -> bytes:
             low, high, middle = (
                 1.0 - np.array(curve[key], np.float64) for key in ("high", "low", "false_reject")
             )
-            _band(axes, x, low, high, name)
-            axes.plot(x, middle, **_line(name))
+            _band(axes, x, low, high, looks[name])
+            axes.plot(x, middle, **_line(looks[name]))
         axes.plot([0.0, 1.0], [0.0, 1.0], color=QUIET, linewidth=0.7, linestyle=(0, (1, 2)))
         axes.set(
             xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal",
@@ -163,15 +271,15 @@ def roc(curves: Mapping[str, Values]) -> bytes:
         return png(figure)
 
 
-def _band(axes: Axes, x: np.ndarray, low: np.ndarray, high: np.ndarray, name: str) -> None:
-    axes.fill_between(x, low, high, color=SET_COLOURS[name], alpha=0.18, linewidth=0.0)
+def _band(axes: Axes, x: np.ndarray, low: np.ndarray, high: np.ndarray, look: SetLook) -> None:
+    axes.fill_between(x, low, high, color=look.colour, alpha=0.18, linewidth=0.0)
 
 
-def _line(name: str) -> dict[str, Any]:
-    return {"color": SET_COLOURS[name], "linestyle": SET_LINES[name], "label": SET_NAMES[name]}
+def _line(look: SetLook) -> dict[str, Any]:
+    return {"color": look.colour, "linestyle": look.line, "label": look.title}
 
 
-def reliability(bins: Mapping[str, Sequence[Values]]) -> bytes:
+def reliability(bins: Mapping[str, Sequence[Values]], looks: Looks) -> bytes:
     """The share of same-speaker trials against the probability that the model gave."""
     with styled():
         figure = new_figure(4.6)
@@ -186,15 +294,59 @@ def reliability(bins: Mapping[str, Sequence[Values]]) -> bytes:
             errors = np.maximum(0.0, np.where(has_interval, [same - low, high - same], np.nan))
             axes.errorbar(
                 x, same, errors, marker="o", markersize=5, elinewidth=1.2, capsize=2.5,
-                **_line(name) | {"linewidth": 0.9},
+                **_line(looks[name]) | {"linewidth": 0.9},
             )  # fmt: skip
             centre = np.array([(row["low_edge"] + row["high_edge"]) / 2.0 for row in rows])
             count = np.array([row["trials"] for row in rows], np.float64)
             offset = (place - (len(bins) - 1) / 2.0) * width
-            below.bar(centre + offset, count / count.sum(), width, color=SET_COLOURS[name])
+            below.bar(centre + offset, count / count.sum(), width, color=looks[name].colour)
         axes.set(xlim=(0.0, 1.0), ylim=(-0.02, 1.02), ylabel="share that is of one person")
         below.set(xlabel="probability that the model gives", ylabel="trials")
         for axis in (axes.xaxis, axes.yaxis, below.yaxis):
             axis.set_major_formatter(PercentFormatter(1.0, decimals=0))
         figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2)
         return png(figure)
+
+
+def conditions(rows: Sequence[Values], looks: Looks) -> bytes:
+    """Equal error rate with its interval, a line for each condition, a panel for each split.
+
+    Args:
+        rows: ConditionMetrics as dicts, `clean` first in each set.
+    """
+    sets = [name for name in looks if any(row["set"] == name for row in rows)]
+    names = list(dict.fromkeys(row["condition"] for row in rows if row["condition"] != CLEAN))
+    with styled():
+        height = 1.1 + len(sets) * (0.4 + _INCHES_OF_A_CONDITION * len(names))
+        figure = new_figure(height)
+        panels = figure.subplots(len(sets), sharex=True, squeeze=False)[:, 0]
+        for axes, name in zip(panels, sets, strict=True):
+            _panel(axes, [row for row in rows if row["set"] == name], names)
+            axes.set_title(looks[name].title, loc="left", fontsize=9.5, color=QUIET)
+        panels[-1].set_xlabel("equal error rate")
+        panels[-1].set_xlim(left=-0.01)
+        panels[-1].xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+        figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
+        return png(figure)
+
+
+def _panel(axes: Axes, rows: Sequence[Values], names: Sequence[str]) -> None:
+    eer = {(row["condition"], row["changed_sides"]): row["figures"]["eer"] for row in rows}
+    clean = eer[CLEAN, CLEAN]["value"]
+    if clean is not None:
+        axes.axvline(clean, color=GREY, linewidth=1.4, linestyle=(0, (4, 2)), zorder=1)
+    for sides, label, colour, marker, offset in _SIDES:
+        found = [eer[name, sides] for name in names]
+        value, low, high = (
+            np.array([each[key] for each in found], np.float64) for key in ("value", "low", "high")
+        )
+        # A percentile interval can miss the value itself by a hair.
+        errors = np.maximum(0.0, np.where(np.isfinite(low), [value - low, high - value], np.nan))
+        axes.errorbar(
+            value, np.arange(len(names)) + offset, xerr=errors, color=colour, marker=marker,
+            markersize=5, linestyle="none", elinewidth=1.3, capsize=2.5, label=label,
+        )  # fmt: skip
+    axes.set_yticks(
+        range(len(names)), [name.replace("_", " ").replace(" db", " dB") for name in names]
+    )
+    axes.set_ylim(len(names) - 0.5, -0.5)

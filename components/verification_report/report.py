@@ -1,7 +1,8 @@
-"""All files of a report: the page, its plots, and what they were made from."""
+"""All files of a report, on a run or on other recordings: the page, its plots, their numbers."""
 
 import io
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -11,14 +12,20 @@ import soundfile
 from components.artifacts import REPORT_PAGE
 from components.features import GENDER_PAIR
 from components.settings import ReportSettings
+from components.verification.judge import JudgeSettings
 from components.verification.results import SCORES_FILE
 from components.verification.slices import EVERYTHING
-from components.verification.utterances import Cut
-from components.verification_report import condition_plots, maps, page, plots, speaker_plots
+from components.verification.utterances import Cut, Unused, UtterancePlan, UtterancePosition
+from components.verification_report import maps, page, plots, speaker_plots
 from components.verification_report.data_card import piece_table
-from components.verification_report.figures import map_utterances, report_figures
-from components.verification_report.judging import Judged, has_enough
-from components.verification_report.pieces import Piece, Place, cut, utterance_at
+from components.verification_report.figures import (
+    evaluation_figures,
+    map_utterances,
+    report_figures,
+)
+from components.verification_report.judging import ReportedJudgement, has_enough
+from components.verification_report.pieces import Piece, cut, positions_of
+from components.verification_report.plots import set_looks
 
 CONDITIONS_FILE: Final = "conditions.parquet"
 FIGURES_FILE: Final = "figures.json"
@@ -31,11 +38,11 @@ def report_files(
     pieces: Sequence[Piece],
     rejects: Sequence[Mapping[str, Any]],
     card: Mapping[str, Any],
-    judged: Judged,
+    judged: ReportedJudgement,
     blessed: bool,
     settings: ReportSettings,
 ) -> dict[str, bytes]:
-    """Contents by name, the page last: where it is, the report is complete.
+    """Contents by name of a report on a run; the page last: where it is, the report is complete.
 
     Args:
         pieces: of all splits.
@@ -46,14 +53,41 @@ def report_files(
         settings: resamples, bounds, seed.
     """
     figures = report_figures(piece_table(pieces), rejects, card, judged, blessed, settings)
+    sounds = _sounds(pieces, judged, figures, settings) if settings.sound else {}
+    return _files(judged, figures, sounds, settings)
+
+
+def evaluation_files(
+    judged: ReportedJudgement,
+    rejected: Sequence[Unused],
+    card: Mapping[str, Any],
+    used: JudgeSettings,
+) -> dict[str, bytes]:
+    """Contents by name of a report on other recordings, which cannot be heard in it.
+
+    Args:
+        judged: every score.
+        rejected: recordings that gave no utterances.
+        card: what the model says about itself.
+        used: by which it was judged.
+    """
+    settings = ReportSettings(resamples=used.resamples, seed=used.seed, sound=False)
+    return _files(judged, evaluation_figures(judged, rejected, card, used, settings), {}, settings)
+
+
+def _files(
+    judged: ReportedJudgement,
+    figures: Mapping[str, Any],
+    sounds: Mapping[str, bytes],
+    settings: ReportSettings,
+) -> dict[str, bytes]:
     drawn = draw(figures)
-    sounds = _sounds(pieces, judged, figures) if settings.sound else {}
-    told = json.dumps(figures, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
+    content = json.dumps(figures, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
     return {
         SCORES_FILE: judged.trials.to_parquet(index=False),
         CONDITIONS_FILE: _condition_scores(judged).to_parquet(index=False),
         EMBEDDINGS_FILE: _embeddings(judged, settings).to_parquet(index=False),
-        FIGURES_FILE: f"{told}\n".encode(),
+        FIGURES_FILE: f"{content}\n".encode(),
         **{f"{name}.png": content for name, content in drawn.items()},
         REPORT_PAGE: page.render(figures, drawn, sounds).encode(),
     }
@@ -63,16 +97,17 @@ def draw(figures: Mapping[str, Any]) -> dict[str, bytes]:
     """PNGs by name, of what there is."""
     threshold = figures["model"]["threshold"]
     history, best_epoch = figures["history"], figures["model"]["best_epoch"]
+    looks = set_looks(figures["sets"])
     drawn = {
-        "durations": speaker_plots.error_rates(*_by_duration(figures)),
-        "genders": speaker_plots.error_rates(*_by_gender(figures)),
-        "distances": plots.distances(figures["histograms"], threshold),
-        "det": plots.det(figures["curves"]),
-        "roc": plots.roc(figures["curves"]),
-        "reliability": plots.reliability(figures["reliability"]),
+        "durations": speaker_plots.error_rates(*_by_duration(figures), looks),
+        "genders": speaker_plots.error_rates(*_by_gender(figures), looks),
+        "distances": plots.distances(figures["histograms"], threshold, looks),
+        "det": plots.det(figures["curves"], looks),
+        "roc": plots.roc(figures["curves"], looks),
+        "reliability": plots.reliability(figures["reliability"], looks),
     }
     if figures["conditions"]:
-        drawn["conditions"] = condition_plots.error_rates(figures["conditions"])
+        drawn["conditions"] = plots.conditions(figures["conditions"], looks)
     distances = figures["speaker_distances"]
     highest = max(speaker_plots.highest(each) for each in distances.values())
     for name, each in distances.items():
@@ -82,7 +117,7 @@ def draw(figures: Mapping[str, Any]) -> dict[str, bytes]:
         drawn["error_per_epoch"] = plots.error_by_epoch(history, best_epoch)
     if figures["map"]:
         drawn["map_speakers"] = speaker_plots.map_by_speaker(figures["map"])
-        drawn["map_genders"] = speaker_plots.map_by_gender(figures["map"])
+        drawn["map_genders"] = speaker_plots.map_by_gender(figures["map"], looks)
     return drawn
 
 
@@ -117,35 +152,49 @@ def _row(part: Mapping[str, Any], place: str) -> dict[str, Any]:
     return {"place": place, "set": part["set"], **part["figures"]["eer"]}
 
 
-def _condition_scores(judged: Judged) -> pd.DataFrame:
+def _condition_scores(judged: ReportedJudgement) -> pd.DataFrame:
     """The trials under conditions, and the same without."""
     return pd.concat(
         [judged.trials.iloc[:0], *(each.trials for each in judged.conditions)], ignore_index=True
     )
 
 
-def _embeddings(judged: Judged, settings: ReportSettings) -> pd.DataFrame:
+def _embeddings(judged: ReportedJudgement, settings: ReportSettings) -> pd.DataFrame:
     """The utterances on the map, with what the model made of them."""
     shown = map_utterances(judged, settings)
     return shown.assign(**{EMBEDDING: list(judged.embedded.embeddings[shown.index])})
 
 
 def _sounds(
-    pieces: Sequence[Piece], judged: Judged, figures: Mapping[str, Any]
+    pieces: Sequence[Piece],
+    judged: ReportedJudgement,
+    figures: Mapping[str, Any],
+    settings: ReportSettings,
 ) -> dict[str, bytes]:
     """The utterances of the worst pairs as FLACs, by name."""
     pairs = [pair for kind in figures["worst"].values() for pair in kind]
     wanted = maps.utterances_of(pairs)
-    places: dict[Piece, list[Place]] = {}
-    for piece in pieces:
-        if piece.split != judged.headline:
-            continue
-        samples = round(judged.detail_seconds * piece.sample_rate)
-        for offset in range(0, piece.samples - samples + 1, samples):
-            place = Place(offset, samples)
-            if utterance_at(piece, place).utterance in wanted:
-                places.setdefault(piece, []).append(place)
-    return {each.utterance.utterance: _flac(each) for batch in cut(places) for each in batch}
+    (sample_rate,) = {piece.sample_rate for piece in pieces}
+    samples = round(judged.detail_seconds * sample_rate)
+    # Of all utterances of that duration: the judge has chosen among them.
+    plan = UtterancePlan(
+        judged.headline,
+        [samples],
+        sample_rate,
+        per_speaker=sys.maxsize,
+        seed=settings.seed,
+        condition_samples=0,
+    )
+    own = [piece for piece in pieces if piece.split == judged.headline]
+    positions: dict[Piece, list[UtterancePosition]] = {}
+    for piece, found in positions_of(own, plan).items():
+        names = [plan.utterance(piece.segment, each).utterance for each in found]
+        needed = [each for each, name in zip(found, names, strict=True) if name in wanted]
+        if needed:
+            positions[piece] = needed
+    return {
+        each.utterance.utterance: _flac(each) for batch in cut(positions, plan) for each in batch
+    }
 
 
 def _flac(sound: Cut) -> bytes:

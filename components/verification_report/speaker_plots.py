@@ -10,17 +10,16 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 
-from components.verification_report.plot_style import (
+from components.verification_report.plots import (
     BLUE,
     CYCLE,
     GREY,
     INK,
     MARKERS,
     RULE,
-    SET_COLOURS,
-    SET_NAMES,
     VERMILLION,
     WIDTH_INCHES,
+    Looks,
     new_figure,
     png,
     styled,
@@ -28,7 +27,6 @@ from components.verification_report.plot_style import (
 
 Values = Mapping[str, Any]
 GENDER_COLOURS: Final = {"female": VERMILLION, "male": BLUE, "unknown": GREY}
-SET_MARKERS: Final = {"unseen": "o", "eval": "s"}
 GENDER_MARKERS: Final = {"female": "o", "male": "s", "unknown": "^"}
 DENSE_SPEAKERS: Final = 24
 
@@ -98,21 +96,21 @@ def map_by_speaker(points: Sequence[Values]) -> bytes:
         return png(figure)
 
 
-def map_by_gender(points: Sequence[Values]) -> bytes:
-    """The same map, coloured by gender; unseen people have filled markers."""
+def map_by_gender(points: Sequence[Values], looks: Looks) -> bytes:
+    """The same map, coloured by gender; the first set has filled markers."""
     with styled():
         figure = new_figure(WIDTH_INCHES)
         axes = figure.subplots()
         for gender, colour in GENDER_COLOURS.items():
-            for name in SET_NAMES:
+            for name, look in looks.items():
                 own = [each for each in points if (each["gender"], each["set"]) == (gender, name)]
                 if not own:
                     continue
                 axes.plot(
                     [point["x"] for point in own], [point["y"] for point in own],
                     GENDER_MARKERS[gender], markersize=5.5, color=colour, linestyle="none",
-                    markerfacecolor=colour if name == "unseen" else "none", alpha=0.8,
-                    label=f"{gender}, {SET_NAMES[name]}",
+                    markerfacecolor=colour if look.is_filled else "none", alpha=0.8,
+                    label=f"{gender}, {look.title}",
                 )  # fmt: skip
         _without_scale(axes)
         figure.legend(loc="outside lower center", ncols=2)
@@ -128,17 +126,18 @@ def _without_scale(axes: Axes) -> None:
         spine.set_color(RULE)
 
 
-def error_rates(rows: Sequence[Values], places: Sequence[str]) -> bytes:
-    """Equal error rates with intervals, a line for each place, a marker for each split.
+def error_rates(rows: Sequence[Values], places: Sequence[str], looks: Looks) -> bytes:
+    """Equal error rates with intervals, a line for each place, a marker for each set.
 
     Args:
         rows: `place`, `set`, `value`, `low` and `high`, rates in [0, 1].
         places: from top to bottom.
+        looks: of the sets.
     """
     with styled():
         figure = new_figure(1.0 + 0.55 * len(places))
         axes = figure.subplots()
-        sets = [name for name in SET_NAMES if any(row["set"] == name for row in rows)]
+        sets = [name for name in looks if any(row["set"] == name for row in rows)]
         for index, name in enumerate(sets):
             shift = 0.16 * (index - (len(sets) - 1) / 2.0) * 2.0
             own = [row for row in rows if row["set"] == name and row["value"] is not None]
@@ -147,11 +146,11 @@ def error_rates(rows: Sequence[Values], places: Sequence[str]) -> bytes:
                 if row["low"] is not None:
                     axes.plot(
                         [100.0 * row["low"], 100.0 * row["high"]], [at, at],
-                        color=SET_COLOURS[name], linewidth=2.2, alpha=0.45,
+                        color=looks[name].colour, linewidth=2.2, alpha=0.45,
                     )  # fmt: skip
             axes.plot(
-                [100.0 * row["value"] for row in own], y, SET_MARKERS[name],
-                markersize=7, color=SET_COLOURS[name], label=SET_NAMES[name], linestyle="none",
+                [100.0 * row["value"] for row in own], y, looks[name].marker,
+                markersize=7, color=looks[name].colour, label=looks[name].title, linestyle="none",
             )  # fmt: skip
         axes.set_yticks(range(len(places)), places, fontsize=9.5, color=INK)
         axes.set_ylim(len(places) - 0.5, -0.5)

@@ -14,9 +14,10 @@ from tfx.dsl.input_resolution.strategies.latest_blessed_model_strategy import (
 from tfx.orchestration.data_types import RuntimeParameter
 from tfx.orchestration.kubeflow.v2 import kubeflow_v2_dag_runner
 
+from components.atomic_write import new_file
 from components.errors import SwarError
+from components.recordings.sources import data_digest, list_recordings
 from components.spectrogram_pair_gen.recorded_sounds import sounds_digest
-from components.speech_example_gen.sources import data_digest, list_recordings
 from pipeline.config import Config
 from pipeline.engines import vertex
 from pipeline.engines.beam_options import engine_beam_arguments
@@ -55,11 +56,11 @@ def compile_pipeline(config: Config, path: Path) -> None:
         default_image=needed(engine, "image"), use_pipeline_spec_2_1=True
     )
     try:
-        with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
+        with new_file(path) as file, tempfile.TemporaryDirectory() as folder:
             kubeflow_v2_dag_runner.KubeflowV2DagRunner(
                 runner_config, output_dir=folder, output_filename="pipeline.yaml"
             ).run(pipeline)
-            os.replace(os.path.join(folder, "pipeline.yaml"), path)
+            file.write(Path(folder, "pipeline.yaml").read_bytes())
     except OSError as error:
         raise SwarError(f"cannot write {path}: {error.strerror}") from error
 
@@ -72,7 +73,11 @@ def run_parameters(config: Config, data: str) -> dict[str, str | int]:
     SwarError, see `list_recordings` and `sounds_digest`.
     """
     data = data if "://" in data else os.path.abspath(data)
-    listing = list_recordings(data, config.speech.rolling_spans)
+    listing = list_recordings(
+        data,
+        config.speech.rolling_spans,
+        follow_outside_links=config.speech.follow_outside_links,
+    )
     return {
         DATA: data,
         DATA_DIGEST: data_digest(listing),

@@ -1,17 +1,18 @@
 """`swar compile` and `swar submit`. Each imports only what it needs, when it runs."""
 
-import contextlib
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
+from components.errors import SwarError
+from components.paths import check_present
+from components.quiet import libraries_quiet
 from pipeline.config import Config
-from pipeline.console import output_to
 
 
 def compile_to(config: Config, path: Path) -> None:
     """Writes the compiled pipeline. Raises SwarError, see `compile_pipeline`."""
-    with _quiet():
+    if not path.parent.is_dir():
+        raise SwarError(f"cannot write {path}: {path.parent} is no folder")
+    with libraries_quiet():
         from pipeline.engines.compiler import compile_pipeline
 
         compile_pipeline(config, path)
@@ -23,7 +24,8 @@ def submit(config: Config, *, data: str) -> str:
     Returns the address of the run's page on Vertex, the run's identifier on Kubeflow. Raises
     SwarError.
     """
-    with _quiet():
+    check_present(data)
+    with libraries_quiet():
         match config.engine.name:
             case "vertex":
                 from pipeline.engines import vertex_runner
@@ -33,10 +35,3 @@ def submit(config: Config, *, data: str) -> str:
                 from pipeline.engines import kubeflow_runner
 
                 return kubeflow_runner.submit(config, data=data)
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keeps the libraries' chatter from the terminal."""
-    with tempfile.TemporaryDirectory() as folder, output_to(Path(folder, "log.txt")):
-        yield

@@ -1,18 +1,18 @@
 """`swar evaluate`: what it checks first, where it writes, what it shows."""
 
 import math
-import os
 import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-
+from components.atomic_write import check_new_folder
 from components.errors import SwarError
-from components.new_folder import check_new_folder
-from pipeline.console import output_to
+from components.model_files import BASE, version_folder
+from components.paths import check_present
+from components.quiet import libraries_quiet
+from components.terminal import Console, say
 
 if TYPE_CHECKING:
     from components.verification.results import Evaluation
@@ -26,7 +26,9 @@ def run(
     duration_seconds: Sequence[float],
     condition_names: Sequence[str],
     only_unseen: bool,
+    follow_links: bool,
     output: Path | None,
+    report: Path | None,
     as_json: bool,
 ) -> None:
     """Evaluates, prints and writes. Progress goes to stderr, results to stdout.
@@ -38,47 +40,66 @@ def run(
         duration_seconds: of speech in an utterance; none are the usual ones.
         condition_names: that some utterances are put under, too; none are all of them.
         only_unseen: leave out the speakers that the model was trained on.
+        follow_links: also those in the data that lead out of it.
         output: new or empty folder for `metrics.json` and `scores.parquet`.
+        report: new or empty folder for the page about it with its plots and numbers, or, named
+            *.html, a new file for the page alone.
         as_json: for programs.
 
     Raises:
         SwarError: the arguments, the model or the data are at fault, or the output cannot be
             written; what was measured is then printed all the same.
     """
-    whole_files_only = len(data) == 1 and not (duration_seconds or condition_names or only_unseen)
+    whole_files_only = len(data) == 1 and not (
+        duration_seconds or condition_names or only_unseen or report
+    )
     if trial_list is not None and not whole_files_only:
         raise SwarError(
             "--trials compares whole files of one folder: give one --data, and no --duration, "
-            "--condition or --split"
+            "--condition or --split, and no --report"
         )
     if not all(0.0 < seconds < math.inf for seconds in duration_seconds):
         raise SwarError("--duration must be a number of seconds above 0, such as 3")
+    if model != BASE:
+        version_folder(Path(model))
+    for each in data:
+        check_present(each)
+    for folder in (output, report):
+        if folder is not None:
+            _check_output(folder)
     # The libraries write to the terminal as they please; what goes wrong is raised.
-    with (
-        os.fdopen(os.dup(2), "w", encoding="utf-8", errors="replace") as stderr,
-        tempfile.NamedTemporaryFile(prefix="swar-evaluate-", suffix=".log") as log,
-        output_to(Path(log.name)),
-    ):
+    with libraries_quiet() as stderr:
         from components.conditions import choose_conditions
+        from components.verification.judge import JudgeSettings
         from components.verification.results import write_evaluation
         from pipeline.evaluation.folders import evaluate
         from pipeline.evaluation.listing import evaluate_list
-        from pipeline.evaluation.scoring import EvaluationSettings
 
-        if output is not None:
-            _check_output(output)
         progress = Console(file=stderr)
         conditions = choose_conditions(condition_names) if trial_list is None else ()
-        settings = EvaluationSettings(conditions=conditions)
+        settings = JudgeSettings(conditions=conditions)
         if duration_seconds:
             settings = replace(settings, duration_seconds=tuple(duration_seconds))
         if trial_list is not None:
-            result = evaluate_list(model, data[0], trial_list, settings, progress)
+            result = evaluate_list(
+                model, data[0], trial_list, settings, progress, follow_links=follow_links
+            )
         else:
-            result = evaluate(model, data, settings, progress, only_unseen=only_unseen)
+            result = evaluate(
+                model,
+                data,
+                settings,
+                progress,
+                only_unseen=only_unseen,
+                follow_links=follow_links,
+            )
     try:
         if output is not None:
             write_evaluation(output, result.evaluation, result.trials)
+        if report is not None:
+            from pipeline.evaluation.report import write_report
+
+            write_report(report, result, settings)
     finally:  # what took long to measure is shown, whatever becomes of the files
         _show(result.evaluation, as_json=as_json)
 
@@ -99,7 +120,7 @@ def _check_output(folder: Path) -> None:
 
 def _show(evaluation: "Evaluation", *, as_json: bool) -> None:
     if as_json:
-        print(evaluation.to_json(), end="")
+        say(evaluation.to_json(), end="")
         return
     from pipeline.evaluation.display import render
 

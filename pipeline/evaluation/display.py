@@ -9,30 +9,30 @@ from rich.table import Table
 from rich.text import Text
 
 from components.conditions import CLEAN
-from components.verification import measures
-from components.verification.bootstrap import Figure
-from components.verification.condition_metrics import ConditionMetrics
+from components.verification import error_rates
+from components.verification.bootstrap import Estimate
 from components.verification.identification import Identification
-from components.verification.nonspeech_trials import NonSpeechMetrics
-from components.verification.results import Evaluation, Selection
-from components.verification.slices import EVERYTHING, SliceFigures
+from components.verification.results import Evaluation
+from components.verification.robustness import ConditionMetrics, NonSpeechMetrics
+from components.verification.slices import EVERYTHING, SliceMetrics
+from components.verification.trials import Selection
 from components.verification.utterances import Unused
 
 NAMES_SHOWN = 10
 # What is shown, under which heading, and whether in per cent.
 ROWS = (
-    ("EER %", measures.EER, True),
+    ("EER %", error_rates.EER, True),
     *(
-        (f"minDCF {p_target:g}", measures.min_dcf_name(p_target), False)
-        for p_target in measures.MIN_DCF_P_TARGETS
+        (f"minDCF {p_target:g}", error_rates.min_dcf_name(p_target), False)
+        for p_target in error_rates.MIN_DCF_P_TARGETS
     ),
-    ("AUC", measures.AUC, False),
-    ("Cllr", measures.CLLR, False),
-    ("precision", measures.BALANCED_PRECISION, False),
-    ("recall", measures.RECALL, False),
-    ("F1", measures.F1, False),
-    ("false accepts %", measures.FALSE_ACCEPT_RATE, True),
-    ("false rejects %", measures.FALSE_REJECT_RATE, True),
+    ("AUC", error_rates.AUC, False),
+    ("Cllr", error_rates.CLLR, False),
+    ("precision", error_rates.BALANCED_PRECISION, False),
+    ("recall", error_rates.RECALL, False),
+    ("F1", error_rates.F1, False),
+    ("false accepts %", error_rates.FALSE_ACCEPT_RATE, True),
+    ("false rejects %", error_rates.FALSE_REJECT_RATE, True),
 )
 
 
@@ -62,10 +62,10 @@ def render(evaluation: Evaluation) -> RenderableType:
         if identified:
             parts.append(_identification(identified))
     if evaluation.trained_on:
-        told = ", ".join(evaluation.trained_on)
+        names = ", ".join(evaluation.trained_on)
         parts.append(
             Text(
-                f"the model was trained on {told}: new speakers give higher error rates; "
+                f"the model was trained on {names}: new speakers give higher error rates; "
                 "without a list, --split unseen has some",
                 "red",
             )
@@ -85,22 +85,22 @@ def _about(evaluation: Evaluation) -> RenderableType:
     )
 
 
-def _figures(name: str, slices: Sequence[SliceFigures]) -> RenderableType:
+def _figures(name: str, slices: Sequence[SliceMetrics]) -> RenderableType:
     """A column for each duration."""
     whole = [each for each in slices if each.sliced_by == EVERYTHING]
     table = _table(name, "speech a side", map(_duration, whole))
     table.add_row("speakers", *(f"{each.speakers:,}" for each in whole))
     table.add_row("same / different", *(f"{s.similar:,} / {s.dissimilar:,}" for s in whole))
-    for heading, figure, in_percent in ROWS:
-        table.add_row(heading, *(_shown(each.figures[figure], in_percent) for each in whole))
+    for heading, name, in_percent in ROWS:
+        table.add_row(heading, *(_shown(each.figures[name], in_percent) for each in whole))
     return table
 
 
-def _by_slice(slices: Sequence[SliceFigures]) -> RenderableType:
+def _by_slice(slices: Sequence[SliceMetrics]) -> RenderableType:
     """The EER of every slice, a column for each duration."""
     whole = [each for each in slices if each.sliced_by == EVERYTHING]
     table = _table("EER % by slice", "slice", map(_duration, whole))
-    found = {(s.sliced_by, s.value, _duration(s)): s.figures[measures.EER] for s in slices}
+    found = {(s.sliced_by, s.value, _duration(s)): s.figures[error_rates.EER] for s in slices}
     for by, value in sorted({(s.sliced_by, s.value) for s in slices if s.sliced_by != EVERYTHING}):
         figures = (found.get((by, value, _duration(each))) for each in whole)
         heading = f"{by.removesuffix('_pair')} {value}".replace("_", " ")
@@ -110,7 +110,12 @@ def _by_slice(slices: Sequence[SliceFigures]) -> RenderableType:
 
 def _conditions(conditions: Sequence[ConditionMetrics]) -> RenderableType:
     """A row for each condition on one side, and on both."""
-    shown = (measures.EER, measures.FALSE_ACCEPT_RATE, measures.FALSE_REJECT_RATE, measures.CLLR)
+    shown = (
+        error_rates.EER,
+        error_rates.FALSE_ACCEPT_RATE,
+        error_rates.FALSE_REJECT_RATE,
+        error_rates.CLLR,
+    )
     headings = {name: (heading, in_percent) for heading, name, in_percent in ROWS if name in shown}
     table = _table(
         f"The same trials of {conditions[0].duration_seconds:g} s under conditions",
@@ -121,7 +126,7 @@ def _conditions(conditions: Sequence[ConditionMetrics]) -> RenderableType:
         table.add_row(
             each.condition,
             "" if each.condition == CLEAN else each.changed_sides,
-            _shown(each.figures[measures.EER], True),
+            _shown(each.figures[error_rates.EER], True),
             *(_value(each.figures[name], headings[name][1]) for name in shown[1:]),
             f"{each.refused:,} of {each.utterances:,}",
         )
@@ -154,7 +159,7 @@ def _identification(results: Sequence[Identification]) -> RenderableType:
             f"{each.enrolment_seconds:g} s",
             f"{each.speakers:,}",
             f"{each.queries:,}",
-            *(_shown(figure, True) for figure in each.figures.values()),
+            *(_shown(estimate, True) for estimate in each.figures.values()),
         )
     return table
 
@@ -163,23 +168,23 @@ def _notes(name: str, selections: Sequence[Selection]) -> list[RenderableType]:
     """What the trials are, where they are not all between two recordings that there could be."""
     notes: list[RenderableType] = []
     for each in selections:
-        told = []
+        parts = []
         if each.utterances < each.utterances_possible:
-            told.append(f"{each.utterances:,} of {each.utterances_possible:,} utterances")
+            parts.append(f"{each.utterances:,} of {each.utterances_possible:,} utterances")
         if each.similar < each.similar_possible:
-            told.append(f"{each.similar:,} of {each.similar_possible:,} same-speaker trials")
+            parts.append(f"{each.similar:,} of {each.similar_possible:,} same-speaker trials")
         if each.dissimilar < each.dissimilar_possible:
-            told.append(
+            parts.append(
                 f"{each.dissimilar:,} of {each.dissimilar_possible:,} different-speaker trials"
             )
         if each.similar_within_recording:
-            told.append(
+            parts.append(
                 f"same-speaker trials within one recording: {each.similar_within_recording:,}"
             )
         if not each.utterances:
-            told = ["no speaker has an utterance"]
-        if told:
-            notes.append(Text(f"{name}, {_duration(each)}: {', '.join(told)}", "dim"))
+            parts = ["no speaker has an utterance"]
+        if parts:
+            notes.append(Text(f"{name}, {_duration(each)}: {', '.join(parts)}", "dim"))
     return notes
 
 
@@ -187,7 +192,7 @@ def _left_out(what: str, unused: Sequence[Unused]) -> list[RenderableType]:
     if not unused:
         return []
     counts = Counter(each.reason for each in unused)
-    told = ", ".join(f"{count:,} {reason}" for reason, count in sorted(counts.items()))
+    reasons = ", ".join(f"{count:,} {reason}" for reason, count in sorted(counts.items()))
     names = [
         f"  {each.set}: {each.name} ({each.reason}"
         f"{'' if each.condition == CLEAN else f', {each.condition}'})"
@@ -195,7 +200,7 @@ def _left_out(what: str, unused: Sequence[Unused]) -> list[RenderableType]:
     ]
     if len(unused) > NAMES_SHOWN:
         names.append(f"  and {len(unused) - NAMES_SHOWN:,} more: --json or --output has them all")
-    return [Text("\n".join([f"{what} not used: {told}", *names]), "yellow", overflow="fold")]
+    return [Text("\n".join([f"{what} not used: {reasons}", *names]), "yellow", overflow="fold")]
 
 
 def _table(title: str, first: str, others: Iterable[str]) -> Table:
@@ -206,22 +211,22 @@ def _table(title: str, first: str, others: Iterable[str]) -> Table:
     return table
 
 
-def _duration(part: SliceFigures | Selection) -> str:
+def _duration(part: SliceMetrics | Selection) -> str:
     seconds = part.duration_seconds
     return "whole files" if math.isnan(seconds) else f"{seconds:g} s"
 
 
-def _value(figure: Figure, in_percent: bool) -> str:
+def _value(estimate: Estimate, in_percent: bool) -> str:
     """Without its interval, where there is no room for it."""
-    return _shown(Figure(figure.value, math.nan, math.nan), in_percent)
+    return _shown(Estimate(estimate.value, math.nan, math.nan), in_percent)
 
 
-def _shown(figure: Figure, in_percent: bool) -> str:
-    """`3.2 (2.1-4.5)`; nothing where there is no figure."""
-    if math.isnan(figure.value):
+def _shown(estimate: Estimate, in_percent: bool) -> str:
+    """`3.2 (2.1-4.5)`; nothing where there is no value."""
+    if math.isnan(estimate.value):
         return ""
     scale, digits = (100.0, 1) if in_percent else (1.0, 3)
-    value, low, high = (scale * each for each in (figure.value, figure.low, figure.high))
+    value, low, high = (scale * each for each in (estimate.value, estimate.low, estimate.high))
     if math.isnan(low):
         return f"{value:.{digits}f}"
     return f"{value:.{digits}f} ({low:.{digits}f}-{high:.{digits}f})"

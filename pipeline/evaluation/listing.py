@@ -4,27 +4,26 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from rich.console import Console
 
 from components.audio import AudioError
 from components.errors import SwarError
-from components.model_files import model_folder
+from components.model_files import card_settings, model_folder
 from components.published_model import PublishedModel
-from components.speech_example_gen.sources import Listing, Recording
-from components.trials import DISSIMILAR, SIMILAR
-from components.verification.scoring import score
-from components.verification.trial_list import ListedTrial, parse_trial_list
-from components.verification.trial_sampling import ChosenTrials
-from components.verification.utterances import Cut, Unused
+from components.recordings.sources import Listing, Recording
+from components.settings import ServingSettings
+from components.terminal import Console
+from components.verification.error_rates import NONTARGET, TARGET
+from components.verification.judge import Judgement, JudgeSettings
+from components.verification.trials import ChosenTrials, ListedTrial, compare, parse_trial_list
+from components.verification.utterances import Cut, Unused, embed
 from pipeline.evaluation.scoring import (
-    EvaluationSettings,
     ScoredEvaluation,
     SetScores,
     conclude,
-    embed,
     list_sets,
     name_sets,
     sets_trained_on,
+    shown,
 )
 from pipeline.evaluation.speech import whole_file
 
@@ -32,7 +31,13 @@ FILES_AT_ONCE = 32
 
 
 def evaluate_list(
-    model: str | Path, data: str, trial_list: Path, settings: EvaluationSettings, console: Console
+    model: str | Path,
+    data: str,
+    trial_list: Path,
+    settings: JudgeSettings,
+    console: Console,
+    *,
+    follow_links: bool = False,
 ) -> ScoredEvaluation:
     """Compares whole files as a list in VoxCeleb's text format says.
 
@@ -44,6 +49,7 @@ def evaluate_list(
             only with a file that cannot be decoded, or that the model refuses: without speech,
             too short, or longer than its `serving.max_seconds`.
         console: shows the progress.
+        follow_links: whether links in the data that lead out of it are followed.
 
     Raises:
         SwarError: the model, the data or a line of the list is at fault.
@@ -55,7 +61,7 @@ def evaluate_list(
     except (OSError, UnicodeDecodeError) as error:
         raise SwarError(f"{trial_list} cannot be read as UTF-8 text: {error}") from error
     version = model_folder(model)
-    listings = list_sets(sets, version)
+    listings = list_sets(sets, version, follow_links=follow_links)
     listed = parse_trial_list(text, str(trial_list))
     recordings = _recordings(listed, listings[name], str(trial_list))
     served = PublishedModel(version)
@@ -64,28 +70,25 @@ def evaluate_list(
     batches = [
         wanted[start : start + FILES_AT_ONCE] for start in range(0, len(wanted), FILES_AT_ONCE)
     ]
-    embedded = embed(
-        (_decoded(name, batch, served.sample_rate, rejected) for batch in batches),
-        served,
-        console,
-        title=f"{name}: files, {FILES_AT_ONCE} at a time",
-        total=len(batches),
-    )
+    groups = (_decoded(name, batch, served, rejected) for batch in batches)
+    with shown(console, f"{name}: files, {FILES_AT_ONCE} at a time", len(batches)) as track:
+        embedded = embed(track(groups), served)
     chosen = _with_scores(listed, list(embedded.utterances["recording"]))
-    trials, selection = score(
-        embedded,
+    trials, selection = compare(
+        embedded.utterances,
+        embedded.embeddings,
         chosen,
-        served,
+        served.score,
         set_name=name,
         duration_seconds=float("nan"),
         utterances_possible=len(recordings),
     )
-    scores = SetScores([trials], [selection], [], [], [], rejected, embedded.unusable)
+    judgement = Judgement(trials, [selection], [], [], [], embedded)
     return conclude(
         served,
         sets,
         settings,
-        [scores],
+        [SetScores(judgement, rejected)],
         trial_list=str(trial_list.absolute()),
         trained_on=sets_trained_on(listings, served),
     )
@@ -109,7 +112,7 @@ def _recordings(
                 raise SwarError(f"{source} line {trial.line}: the data has no file {file!r}{why}")
             named[file] = known[file]
         speakers = known[trial.enrolment].speaker, known[trial.test].speaker
-        if (speakers[0] == speakers[1]) != (trial.label == SIMILAR):
+        if (speakers[0] == speakers[1]) != (trial.label == TARGET):
             raise SwarError(
                 f"{source} line {trial.line}: the label {trial.label} contradicts the speakers "
                 f"{speakers[0]!r} and {speakers[1]!r}: correct it"
@@ -118,13 +121,14 @@ def _recordings(
 
 
 def _decoded(
-    name: str, recordings: Sequence[Recording], sample_rate: int, rejected: list[Unused]
+    name: str, recordings: Sequence[Recording], served: PublishedModel, rejected: list[Unused]
 ) -> list[Cut]:
-    """The recordings; those that cannot be decoded are added to `rejected`."""
+    """The recordings; those that cannot be decoded or are too long are added to `rejected`."""
+    serving = card_settings(served.card, "serving", ServingSettings, served.folder)
     cuts = []
     for recording in recordings:
         try:
-            cuts.append(whole_file(name, recording, sample_rate))
+            cuts.append(whole_file(name, recording, served.sample_rate, serving.max_seconds))
         except AudioError as error:
             rejected.append(Unused(name, recording.recording, error.reason, str(error)))
     return cuts
@@ -139,6 +143,6 @@ def _with_scores(listed: Sequence[ListedTrial], embedded: Sequence[str]) -> Chos
         first=np.array([row[trial.enrolment] for trial in usable], np.int64),
         second=np.array([row[trial.test] for trial in usable], np.int64),
         label=np.array([trial.label for trial in usable], np.int64),
-        similar_possible=labels.count(SIMILAR),
-        dissimilar_possible=labels.count(DISSIMILAR),
+        target_possible=labels.count(TARGET),
+        nontarget_possible=labels.count(NONTARGET),
     )

@@ -1,72 +1,59 @@
-"""What evaluations have in common: utterances are embedded, trials scored and measured."""
+"""What evaluations have in common: the sets, the progress, and what was measured in the end."""
 
+import contextlib
 import os
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import pandas as pd
-from rich.console import Console
 from rich.markup import escape
 from rich.progress import Progress
 
-from components.conditions import CLEAN, CONDITIONS
+from components.conditions import CLEAN
 from components.errors import SwarError
 from components.model_files import read_card
 from components.published_model import PublishedModel
-from components.speech_example_gen.sources import Listing, data_digest, list_recordings
-from components.speech_example_gen.spans import is_pattern
-from components.verification import utterances
-from components.verification.condition_metrics import measure_condition
-from components.verification.condition_trials import ConditionTrials
-from components.verification.identification import Identification
-from components.verification.nonspeech_trials import NonSpeechMetrics
-from components.verification.results import Evaluation, Selection
-from components.verification.slices import measure_slices
-from components.verification.utterances import Cut, Embedded, Unused
+from components.recordings.sources import Listing, data_digest, list_recordings
+from components.recordings.spans import is_pattern
+from components.terminal import Console
+from components.verification.judge import JudgedMetrics, Judgement, JudgeSettings
+from components.verification.results import Evaluation
+from components.verification.utterances import Unused
 
+T = TypeVar("T")
 CARD_ENTRIES = ("model_digest", "threshold", "sample_rate")
-
-
-@dataclass(frozen=True)
-class EvaluationSettings:
-    """What bounds and seeds an evaluation."""
-
-    duration_seconds: tuple[float, ...] = (1.5, 3.0, 5.0, 10.0)
-    """Of speech in an utterance; the model's window where that is longer."""
-    enrolment_seconds: tuple[float, ...] = (5.0, 10.0, 30.0)
-    conditions: tuple[str, ...] = tuple(CONDITIONS)
-    """That utterances of one duration are put under, too."""
-    condition_seconds: float = 3.0
-    """That duration, and that of sounds without speech: the nearest of `duration_seconds`."""
-    utterances_per_speaker: int = 20
-    """Of each duration."""
-    trials_per_class: int = 100_000
-    """Same- or different-speaker trials of each set and duration."""
-    resamples: int = 1_000
-    """Of the speakers, for the intervals."""
-    seed: int = 0
 
 
 class SetScores(NamedTuple):
     """What one set gave."""
 
-    trials: list[pd.DataFrame]
-    selections: list[Selection]
-    conditions: list[ConditionTrials]
-    nonspeech: list[NonSpeechMetrics]
-    identification: list[Identification]
+    judgement: Judgement
     rejected: list[Unused]
-    unusable: list[Unused]
 
 
 class ScoredEvaluation(NamedTuple):
-    """What was measured, and the trials it was measured on."""
+    """What was measured, and the scores that it was measured on."""
 
     evaluation: Evaluation
-    trials: pd.DataFrame
-    """See `trial_table`."""
+    judgement: Judgement
+    card: dict[str, Any]
+    """What the model says about itself."""
+    only_unseen: bool
+    """Whether the model was trained on none of the speakers for certain."""
+
+    def knows_speakers(self, name: str) -> bool | None:
+        """Whether the model was trained on a set's speakers; None where that is not known."""
+        if self.only_unseen:
+            return False
+        return True if name in self.evaluation.trained_on else None
+
+    @property
+    def trials(self) -> pd.DataFrame:
+        """All of them, clean and under conditions, see `trial_table`."""
+        conditions = [each.trials for each in self.judgement.conditions if each.condition != CLEAN]
+        return pd.concat([self.judgement.trials, *conditions], ignore_index=True)
 
 
 def name_sets(data: Sequence[str]) -> dict[str, str]:
@@ -86,7 +73,7 @@ def name_sets(data: Sequence[str]) -> dict[str, str]:
     return sets
 
 
-def list_sets(sets: Mapping[str, str], version: Path) -> dict[str, Listing]:
+def list_sets(sets: Mapping[str, str], version: Path, *, follow_links: bool) -> dict[str, Listing]:
     """What each set holds; of a pattern the spans that the training took.
 
     With others, data that the model was trained on would look like other data.
@@ -94,13 +81,20 @@ def list_sets(sets: Mapping[str, str], version: Path) -> dict[str, Listing]:
     Args:
         sets: folder, manifest or pattern of each.
         version: the model's folder.
+        follow_links: whether links that lead out of a set are followed; they are too where the
+            training followed its.
 
     Raises:
         SwarError: the data, or the model's card, is at fault.
     """
-    rolling_spans = read_card(version).get("speech", {}).get("rolling_spans")
+    speech = read_card(version).get("speech", {})
+    rolling_spans = speech.get("rolling_spans")
     return {
-        name: list_recordings(folder, rolling_spans if is_pattern(folder) else None)
+        name: list_recordings(
+            folder,
+            rolling_spans if is_pattern(folder) else None,
+            follow_outside_links=follow_links or speech.get("follow_outside_links", False),
+        )
         for name, folder in sets.items()
     }
 
@@ -111,36 +105,30 @@ def sets_trained_on(listings: Mapping[str, Listing], served: PublishedModel) -> 
     return tuple(name for name, listing in listings.items() if data_digest(listing) == trained_on)
 
 
-def embed(
-    groups: Iterable[Sequence[Cut]],
-    served: PublishedModel,
-    console: Console,
-    *,
-    title: str,
-    total: int,
-) -> Embedded:
-    """Lets the model hear utterances, a group at a time.
+@contextlib.contextmanager
+def shown(
+    console: Console, title: str, total: int
+) -> Iterator[Callable[[Iterable[T]], Iterable[T]]]:
+    """Shows how many of the groups of a set are done, where the console is a terminal.
 
     Args:
-        groups: of utterances, made as they are needed.
-        served: the model.
-        console: shows the progress if it is a terminal.
+        console: shows it.
         title: what the groups are.
         total: how many they are.
     """
     with Progress(console=console, disable=not console.is_terminal) as progress:
-        tracked = progress.track(groups, total=total, description=escape(title))
-        return utterances.embed(tracked, served)
+        yield lambda groups: progress.track(groups, total=total, description=escape(title))
 
 
 def conclude(
     served: PublishedModel,
     sets: dict[str, str],
-    settings: EvaluationSettings,
+    settings: JudgeSettings,
     scores: Sequence[SetScores],
     *,
     trial_list: str | None = None,
     trained_on: tuple[str, ...] = (),
+    only_unseen: bool = False,
 ) -> ScoredEvaluation:
     """Measures the trials of all sets.
 
@@ -151,36 +139,30 @@ def conclude(
         scores: of each set.
         trial_list: the file that named the trials, if one did.
         trained_on: sets whose speakers the model knows.
+        only_unseen: whether what it knows of these is left out.
 
     Raises:
         SwarError: there is no trial.
     """
-    tables = [table for part in scores for table in part.trials if len(table)]
-    under_conditions = [
-        each.trials for part in scores for each in part.conditions if each.condition != CLEAN
-    ]
-    if not tables:
+    judgement = Judgement.of([each.judgement for each in scores])
+    if judgement.trials.empty:
         raise SwarError(
             f"no two utterances to compare in {', '.join(sets)}: add recordings, or choose "
             "a shorter --duration"
         )
-    clean_trials = pd.concat(tables, ignore_index=True)
-    seeded = {"resamples": settings.resamples, "seed": settings.seed}
-    slices = measure_slices(clean_trials, **seeded)
-    conditions = [measure_condition(each, **seeded) for part in scores for each in part.conditions]
+    measured = JudgedMetrics.of(judgement, resamples=settings.resamples, seed=settings.seed)
     evaluation = Evaluation(
         model={"folder": str(served.folder), **{name: served.card[name] for name in CARD_ENTRIES}},
         data=sets,
         trial_list=trial_list,
-        trained_on=trained_on,
+        trained_on=() if only_unseen else trained_on,
         settings=asdict(settings),
-        selections=tuple(each for part in scores for each in part.selections),
+        selections=tuple(judgement.selections),
         rejected_recordings=tuple(each for part in scores for each in part.rejected),
-        unusable_utterances=tuple(each for part in scores for each in part.unusable),
-        slices=tuple(slices),
-        conditions=tuple(conditions),
-        nonspeech=tuple(each for part in scores for each in part.nonspeech),
-        identification=tuple(each for part in scores for each in part.identification),
+        unusable_utterances=tuple(judgement.embedded.unusable),
+        slices=tuple(measured.slices),
+        conditions=tuple(measured.conditions),
+        nonspeech=tuple(judgement.nonspeech),
+        identification=tuple(judgement.identification),
     )
-    trials = pd.concat([clean_trials, *under_conditions], ignore_index=True)
-    return ScoredEvaluation(evaluation, trials)
+    return ScoredEvaluation(evaluation, judgement, served.card, only_unseen)

@@ -1,14 +1,12 @@
 """Utterances to evaluate with: a speaker's speech, cut to equal durations, or whole files.
 
-Pieces are cut from the speech that is left without the silence. Stretches of the recording that
-hold the wanted speech would not do: the model normalises each to its own peak, and then hears
-pauses as speech that were none in the recording, in a few stretches twice as much as wanted.
+Utterances are cut from the speech that is left without the silence. Parts of the recording that
+hold the wanted speech would not do: the model normalises each to its own peak, and then takes
+pauses for speech that were none in the recording, in a few parts twice as much as wanted.
 """
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from tempfile import TemporaryFile
 from typing import IO
 
@@ -16,62 +14,34 @@ import numpy as np
 import numpy.typing as npt
 
 from components import audio
-from components.channels import channel_of
 from components.errors import SwarError
 from components.pcm16 import to_pcm16
+from components.recordings.cleaning import BLOCK_SECONDS, Cleaner, UnusableRecording, channel_of
+from components.recordings.files import open_locally
+from components.recordings.sources import Recording
 from components.settings import SpeechSettings
-from components.speech_example_gen.cleaning import BLOCK_SECONDS, Cleaner, UnusableRecording
-from components.speech_example_gen.sources import Recording
-from components.storage import open_locally
-from components.verification.utterances import Cut, Unused, Utterance, choose_stretches
+from components.verification.utterances import Cut, SpeechSegment, Unused, Utterance, UtterancePlan
 
 Pcm16 = npt.NDArray[np.int16]
-
-
-@dataclass(frozen=True)
-class _Speech:
-    """Where a recording's speech lies in the file of the speaker's."""
-
-    recording: Recording
-    channel: str
-    start: int
-    samples: int
 
 
 class Cutter:
     """Cuts utterances of the speakers of one set.
 
     Args:
-        set_name: what the set is called.
+        plan: which utterances of the set.
         speech: the model's own removal of silence; edges are not trimmed.
-        durations: samples of an utterance.
-        per_speaker: utterances of each duration at most.
-        seed: chooses among more.
 
     Attributes:
-        possible: utterances by their samples, without the bound.
         rejected: recordings without utterances.
     """
 
-    def __init__(
-        self,
-        set_name: str,
-        speech: SpeechSettings,
-        durations: Sequence[int],
-        *,
-        per_speaker: int,
-        seed: int,
-    ) -> None:
-        self.possible: Counter[int] = Counter()
+    def __init__(self, plan: UtterancePlan, speech: SpeechSettings) -> None:
         self.rejected: list[Unused] = []
-        self._set = set_name
-        self._rate = speech.sample_rate
+        self._plan = plan
         untrimmed = {"trim_head_seconds": 0.0, "trim_tail_seconds": 0.0}
         self._cleaner = Cleaner(speech.model_copy(update=untrimmed))
-        self._durations = durations
-        self._per_speaker = per_speaker
-        self._seed = seed
-        self._heard: dict[str, Recording] = {}  # by the digest of their speech
+        self._known: dict[str, Recording] = {}  # by the digest of their speech
 
     def cut(self, recordings: Sequence[Recording]) -> list[Cut]:
         """Utterances of every duration, of one speaker's recordings; none overlaps another.
@@ -79,51 +49,62 @@ class Cutter:
         Raises:
             SwarError: another speaker has the same recording.
         """
-        with self._cleaned(recordings) as (pcm16, speeches):
+        with self._cleaned(recordings) as (pcm16, starts, segments):
             return [
-                self._utterance(pcm16, speech, offset, samples)
-                for samples in self._durations
-                for speech, offset in self._chosen(speeches, samples)
+                self._plan.cut(segments[each.segment], each, pcm16[starts[each.segment] :])
+                for each in self._plan.positions(segments)
             ]
 
     @contextmanager
-    def _cleaned(self, recordings: Sequence[Recording]) -> Iterator[tuple[Pcm16, list[_Speech]]]:
-        """The speech of all recordings, mapped from a temporary file, and whose is where."""
-        speeches: list[_Speech] = []
+    def _cleaned(
+        self, recordings: Sequence[Recording]
+    ) -> Iterator[tuple[Pcm16, list[int], list[SpeechSegment]]]:
+        """The speech of all recordings, mapped from a temporary file, and where each begins."""
+        starts: list[int] = []
+        segments: list[SpeechSegment] = []
         with TemporaryFile() as file:
             for recording in recordings:
                 start = file.tell() // 2
                 try:
-                    channel, samples = self._append(recording, file)
+                    segments.append(self._append(recording, file))
                 except UnusableRecording as error:
                     self._reject(recording, error.reason, str(error))
                     continue
-                speeches.append(_Speech(recording, channel, start, samples))
+                starts.append(start)
             file.flush()
             mapped = np.memmap(file, np.int16, "r") if file.tell() else np.zeros(0, np.int16)
-            yield mapped, speeches
+            yield mapped, starts, segments
 
-    def _append(self, recording: Recording, file: IO[bytes]) -> tuple[str, int]:
-        """Writes a recording's speech; gives its channel and its samples.
+    def _append(self, recording: Recording, file: IO[bytes]) -> SpeechSegment:
+        """Writes a recording's speech behind the others'.
 
         Raises:
             UnusableRecording: it has none, or is the same as another one of the speaker.
         """
-        block = BLOCK_SECONDS * self._rate
+        rate = self._plan.sample_rate
+        shortest = min(self._plan.durations)
         with self._cleaner.clean(recording) as cleaned:
-            self._check_new(recording, cleaned.digest(block))
-            if cleaned.speech_samples < min(self._durations):
-                shortest = min(self._durations) / self._rate
-                seconds = cleaned.speech_samples / self._rate
+            self._check_new(recording, cleaned.digest(BLOCK_SECONDS * rate))
+            if cleaned.speech_samples < shortest:
                 raise UnusableRecording(
-                    "too_short", f"{seconds:.2f} s of speech, an utterance has {shortest:g} s"
+                    "too_short",
+                    f"{cleaned.speech_samples / rate:.2f} s of speech, an utterance has "
+                    f"{shortest / rate:g} s",
                 )
-            for start in range(0, cleaned.speech_samples, block):
-                file.write(cleaned.read(start, start + block).tobytes())
-            return cleaned.channel, cleaned.speech_samples
+            for start in range(0, cleaned.speech_samples, BLOCK_SECONDS * rate):
+                file.write(cleaned.read(start, start + BLOCK_SECONDS * rate).tobytes())
+            return SpeechSegment(
+                speaker=recording.speaker,
+                recording=recording.recording,
+                session=recording.session,
+                gender=recording.gender,
+                channel=cleaned.channel,
+                start_seconds=0.0,
+                samples=cleaned.speech_samples,
+            )
 
     def _check_new(self, recording: Recording, digest: str) -> None:
-        known = self._heard.setdefault(digest, recording)
+        known = self._known.setdefault(digest, recording)
         if known is recording:
             return
         if known.speaker != recording.speaker:
@@ -134,45 +115,20 @@ class Cutter:
         raise UnusableRecording("duplicate", f"the same speech as {known.recording!r}")
 
     def _reject(self, recording: Recording, reason: str, detail: str) -> None:
-        self.rejected.append(Unused(self._set, recording.recording, reason, detail))
-
-    def _chosen(self, speeches: Sequence[_Speech], samples: int) -> list[tuple[_Speech, int]]:
-        """Recordings and offsets of utterances, end to end; a seeded sample of too many."""
-        found = choose_stretches(
-            [speech.samples for speech in speeches],
-            samples,
-            self._per_speaker,
-            speaker=speeches[0].recording.speaker if speeches else "",
-            seed=self._seed,
-        )
-        self.possible[samples] += found.possible
-        return [(speeches[index], offset) for index, offset in found.chosen]
-
-    def _utterance(self, pcm16: Pcm16, speech: _Speech, offset: int, samples: int) -> Cut:
-        recording, first = speech.recording, speech.start + offset
-        start, seconds = offset / self._rate, samples / self._rate
-        return Cut(
-            Utterance(
-                set=self._set,
-                duration_seconds=seconds,
-                utterance=f"{recording.recording}#{start:g}-{start + seconds:g}",
-                speaker=recording.speaker,
-                recording=recording.recording,
-                session=recording.session,
-                gender=recording.gender,
-                channel=speech.channel,
-                start_seconds=start,
-            ),
-            np.array(pcm16[first : first + samples]),
-            self._rate,
-        )
+        self.rejected.append(Unused(self._plan.set_name, recording.recording, reason, detail))
 
 
-def whole_file(set_name: str, recording: Recording, sample_rate: int) -> Cut:
+def whole_file(set_name: str, recording: Recording, sample_rate: int, max_seconds: float) -> Cut:
     """A recording as it is, its silence with it.
 
+    Args:
+        set_name: of the set that it is of.
+        recording: the file, or a cut of it.
+        sample_rate: of the samples, in Hz.
+        max_seconds: the longest one that the model takes.
+
     Raises:
-        AudioError: it cannot be decoded.
+        AudioError: it cannot be decoded, or is longer.
     """
     with open_locally(recording.path) as path:
         samples = audio.decode(
@@ -180,6 +136,7 @@ def whole_file(set_name: str, recording: Recording, sample_rate: int) -> Cut:
             sample_rate=sample_rate,
             start_seconds=recording.start_seconds,
             end_seconds=recording.end_seconds,
+            max_seconds=max_seconds,
         )
         channel = channel_of(path)
     utterance = Utterance(

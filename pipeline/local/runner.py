@@ -7,10 +7,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-
+from components.paths import check_present
+from components.quiet import output_to
+from components.terminal import Console
 from pipeline.config import Config
-from pipeline.console import Progress, output_to
+from pipeline.console import Progress
 from pipeline.failures import RunFailed, storage_error, user_error
 from pipeline.output.folder import METADATA, check_records, claimed
 from pipeline.output.summary import RunSummary
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from ml_metadata.proto import metadata_store_pb2
     from tfx.orchestration.pipeline import Pipeline
 
-    from components.speech_example_gen.sources import Listing
+    from components.recordings.sources import Listing
 
 ARTIFACTS = "artifacts"
 SUMMARY = "summary.json"
@@ -41,17 +42,22 @@ def run(config: Config, *, data: str, output: Path, beam_workers: int = 1) -> Ru
         SwarError: the input, the settings or the output folder are at fault.
         RunFailed: anything else ended the run; the log has the traceback.
     """
+    data = data if "://" in data else os.path.abspath(data)
+    check_present(data)
+    from components.recordings.sources import data_digest, list_recordings
     from components.spectrogram_pair_gen.recorded_sounds import sounds_digest
-    from components.speech_example_gen.sources import data_digest, list_recordings
     from pipeline.output.place import check_output
 
-    data = data if "://" in data else os.path.abspath(data)
     output = output.absolute()
     augmentation = config.pairs.augmentation
     for folder in (data, *augmentation.folders.values()):
         check_output(output, folder)
     sounds = sounds_digest(augmentation)
-    listing = list_recordings(data, config.speech.rolling_spans)
+    listing = list_recordings(
+        data,
+        config.speech.rolling_spans,
+        follow_outside_links=config.speech.follow_outside_links,
+    )
     with claimed(output):
         check_records(output)
         log = output / "logs" / f"{datetime.now(UTC):%Y-%m-%dT%H-%M-%SZ}.log"

@@ -7,6 +7,8 @@ import unicodedata
 from collections.abc import Iterable
 from typing import Any
 
+from components.errors import SwarError
+
 # A recording without a name in its manifest is called by its path, and a cut of it so.
 _CUT = re.compile(r"#[\d.]*-[\d.]*$")
 
@@ -34,13 +36,20 @@ class AskedRecording:
         Args:
             recordings: rows of `recordings.jsonl`.
             rejects: rows of `rejects.jsonl`.
+
+        Raises:
+            SwarError: an earlier version of Swar wrote the rejects.
         """
         rows = list(recordings)
-        # As components.speech_example_gen.survey words it.
-        kept = {f"the same speech as {row['recording']!r}": row for row in rows}
+        kept = {row["recording"]: row for row in rows}
         meant = {row["recording"] for row in rows if self._is(row["recording"], row["path"])}
         for reject in rejects:
-            row = kept.get(reject["detail"]) if reject["reason"] == "duplicate" else None
+            if "same_as" not in reject:
+                raise SwarError(
+                    "the rejects were written by another version of swar, which does not say what "
+                    "a duplicate is the same as: train anew"
+                )
+            row = kept.get(reject["same_as"])
             if row is not None and self._is(reject["file"], _path(reject["file"], row)):
                 meant.add(row["recording"])
         return [row for row in rows if row["recording"] in meant]

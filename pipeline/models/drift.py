@@ -10,19 +10,20 @@ import pandas as pd
 
 from components.artifacts import RECORDINGS_FILE
 from components.errors import SwarError
-from components.local_files import UNCOUNTED_REASONS, File, Reject, files_below
 from components.model_files import card_settings, read_card
+from components.paths import check_folder
+from components.recordings.acoustics import AcousticStatistics, acoustics_of
+from components.recordings.cleaning import Cleaner, UnusableRecording
+from components.recordings.files import UNCOUNTED_REASONS, File, Reject, files_below
+from components.recordings.sources import Recording
+from components.recordings.tables import SPEAKERS_FILE
 from components.settings import SpeechSettings
-from components.speech_example_gen.cleaning import Cleaner, UnusableRecording
-from components.speech_example_gen.measures import Measures, measure
-from components.speech_example_gen.sources import Recording
-from components.speech_example_gen.tables import SPEAKERS_FILE
 from pipeline.models.drift_settings import OUTCOME, DriftSettings
 from pipeline.models.lineage import recordings_of, rejects_of, speech_outputs
-from pipeline.output.folder import PUBLISHED
-from pipeline.output.records import Records, output_and_version
+from pipeline.output.folder import PUBLISHED, output_and_version
+from pipeline.output.records import Records
 
-MEASURES: Final = tuple(field.name for field in fields(Measures))
+ACOUSTICS: Final = tuple(field.name for field in fields(AcousticStatistics))
 USED: Final = "used"
 _UNCOMPARED: Final = UNCOUNTED_REASONS | {"duplicate"}
 """No outcomes: nobody looks whether served recordings are the same."""
@@ -107,12 +108,12 @@ def compare(
     """Compares two tables of recordings, with TFDV's skew comparator.
 
     Args:
-        training, serving: columns MEASURES, NaN where a recording was not used, and OUTCOME.
+        training, serving: columns ACOUSTICS, NaN where a recording was not used, and OUTCOME.
         settings: bounds.
     """
     import tensorflow_data_validation as tfdv
 
-    bounds = {name: getattr(settings, f"max_{name}") for name in (*MEASURES, OUTCOME)}
+    bounds = {name: getattr(settings, f"max_{name}") for name in (*ACOUSTICS, OUTCOME)}
     known, asked = (
         tfdv.generate_statistics_from_dataframe(side, n_jobs=1) for side in (training, serving)
     )
@@ -136,7 +137,7 @@ def compare(
 def measured(
     data: Path, settings: SpeechSettings, progress: Callable[[int, int], None]
 ) -> Iterator[dict[str, Any]]:
-    """Measures every recording below a folder; without the measures, of what is not used.
+    """AcousticStatistics every recording below a folder; without the measures, of what is not used.
 
     Args:
         data: local folder.
@@ -153,7 +154,7 @@ def measured(
             continue
         try:
             with cleaner.clean(_recording(item)) as cleaned:
-                yield {OUTCOME: USED, **asdict(measure(cleaned, settings.sample_rate))}
+                yield {OUTCOME: USED, **asdict(acoustics_of(cleaned, settings.sample_rate))}
         except UnusableRecording as error:
             yield {OUTCOME: error.reason}
 
@@ -168,7 +169,7 @@ def _middle(column: "pd.Series[Any]") -> float | None:
 def _training(outputs: dict[str, Any]) -> pd.DataFrame:
     try:
         rows = [
-            {OUTCOME: USED, **{name: row[name] for name in MEASURES}}
+            {OUTCOME: USED, **{name: row[name] for name in ACOUSTICS}}
             for row in recordings_of(outputs)
         ]
     except KeyError as error:
@@ -178,12 +179,11 @@ def _training(outputs: dict[str, Any]) -> pd.DataFrame:
         ) from error
     reasons = (row["reason"] for row in rejects_of(outputs))
     rows += [{OUTCOME: reason} for reason in reasons if reason not in _UNCOMPARED]
-    return pd.DataFrame(rows, columns=[OUTCOME, *MEASURES])
+    return pd.DataFrame(rows, columns=[OUTCOME, *ACOUSTICS])
 
 
 def _found(data: Path) -> Sequence[File | Reject]:
-    if not data.is_dir():
-        raise SwarError(f"{str(data)!r} is no folder on this machine: name a folder of recordings")
+    check_folder(data)
     data = data.absolute()
     below: Iterable[File | Reject] = files_below(data.parent, data.name)
     return [

@@ -2,7 +2,7 @@
 
 import json
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,7 +17,11 @@ from components.evaluator.results import read_metrics
 from components.rolled_back import rolled_back_at
 from pipeline.models.asked_recording import AskedRecording
 from pipeline.output import results
-from pipeline.output.records import Records, output_and_version, published_versions
+from pipeline.output.folder import output_and_version, published_versions
+from pipeline.output.records import Records
+
+_Row = dict[str, Any]
+_Rows = Iterable[_Row]
 
 
 @dataclass(frozen=True)
@@ -138,6 +142,21 @@ def models_that_saw(output: Path, recording: str) -> list[Sighting]:
         SwarError: no run wrote to `output`, or it was moved or copied.
     """
     asked = AskedRecording(recording)
+    return _sightings(output, asked.among)
+
+
+def models_of_speaker(output: Path, speaker: str) -> list[Sighting]:
+    """As `models_that_saw`, of all recordings of a speaker that the data named so."""
+    return _sightings(output, lambda rows, _: [row for row in rows if row["speaker"] == speaker])
+
+
+def _sightings(output: Path, among: Callable[[_Rows, _Rows], list[_Row]]) -> list[Sighting]:
+    """The models that were made from recordings.
+
+    Args:
+        output: folder of a local run.
+        among: chooses rows of `recordings.jsonl`, with those of `rejects.jsonl` beside them.
+    """
     records, versions = Records(output), published_versions(output)
     served = versions[max(versions)] if versions else None
     for model in records.live("Model"):
@@ -145,7 +164,7 @@ def models_that_saw(output: Path, recording: str) -> list[Sighting]:
     found = []
     for digest, artifact in records.models_by_digest.items():
         made = _made(records, artifact)
-        rows = asked.among(recordings_of(made.outputs), rejects_of(made.outputs))
+        rows = among(recordings_of(made.outputs), rejects_of(made.outputs))
         seconds: defaultdict[str, float] = defaultdict(float)
         for row in rows:
             for split, value in row["splits"].items():

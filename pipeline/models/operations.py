@@ -1,23 +1,22 @@
 """The commands around a model that is in use: lineage, drift, rollback.
 
-They import what they need when they run: `swar --help` must not load TFX.
+They import what they need when they run, and look at their arguments before: importing TFX takes
+ten seconds, in which a user waits for "no such folder".
 """
 
-import contextlib
-import json
-import os
-import tempfile
-from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, TextIO
 
 import typer
-from rich.console import Console
 from rich.progress import Progress
 
+from components.json_text import to_json
+from components.paths import check_folder
+from components.quiet import libraries_quiet
+from components.terminal import Console, say
 from pipeline.config import load_config
-from pipeline.console import output_to
+from pipeline.output.folder import check_run, output_and_version
 
 UNSEEN, DRIFTED = 1, 1  # exit statuses; 0 is yes, or no drift, 2 an error
 
@@ -45,7 +44,8 @@ def lineage_command(
     Exit status: 0 told, 1 no model saw the recording, 2 error.
     """
     if recording is None:
-        with _quiet():
+        output_and_version(model)
+        with libraries_quiet():
             from pipeline.models.display import lineage_table
             from pipeline.models.lineage import model_lineage
 
@@ -55,7 +55,8 @@ def lineage_command(
         else:
             Console().print(lineage_table(found))
         return
-    with _quiet():
+    check_run(model)
+    with libraries_quiet():
         from pipeline.models.display import sightings_table
         from pipeline.models.lineage import models_that_saw
 
@@ -88,7 +89,9 @@ def drift_command(
     Exit status: 0 alike, 1 drift, 2 error.
     """
     bounds = load_config(config, settings or ()).drift
-    with _quiet() as stderr, _progress(stderr) as progress:
+    output_and_version(model)
+    check_folder(data)
+    with libraries_quiet() as stderr, _progress(stderr) as progress:
         from pipeline.models.display import drift_table
         from pipeline.models.drift import drift
 
@@ -114,17 +117,45 @@ def rollback_command(
     as_json: JsonOption = False,
 ) -> None:
     """Publish an earlier model again, as the newest version, so that serving goes back to it."""
-    with _quiet():
+    check_run(output)
+    with libraries_quiet():
         from pipeline.models.rollback import rollback
 
         done = rollback(output, to)
     if as_json:
         _print_json(asdict(done))
     else:
-        typer.echo(
+        say(
             f"version {done.from_version} was served; the model of version {done.to_version} is "
             f"now also version {done.new_version}, the newest: {done.path}"
         )
+
+
+@app.command("erase-speaker")
+def erase_speaker_command(
+    output: Annotated[Path, typer.Argument(metavar="OUTPUT", help="Output folder of a run.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The speaker, as the data has it.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Remove a person from a run's folder, and tell which models must be trained anew."""
+    with libraries_quiet():
+        from pipeline.models.erasure import erase_speaker
+
+        done = erase_speaker(output, name)
+    if as_json:
+        _print_json(asdict(done))
+        return
+    typer.echo(f"{done.recordings} rows of {name} removed, and {len(done.removed)} that hold more:")
+    for each in (*done.removed, *(f"still has the name: {file}" for file in done.left)):
+        typer.echo(each)
+    for model in done.models:
+        published = ", ".join(map(str, model.versions)) or "not published"
+        seconds = ", ".join(f"{split} {value:.1f} s" for split, value in model.seconds.items())
+        typer.echo(f"train anew: {model.model_digest} ({published}) knows {name} from {seconds}")
+    typer.echo(
+        "remove the recordings from the data, run again, and delete the versions named here: until "
+        "then their models hold what they learned of the person"
+    )
 
 
 def _progress(stderr: TextIO) -> Progress:
@@ -133,15 +164,4 @@ def _progress(stderr: TextIO) -> Progress:
 
 
 def _print_json(value: Any) -> None:
-    typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[TextIO]:
-    """Keeps the libraries' chatter from the terminal; yields the real stderr."""
-    with (
-        os.fdopen(os.dup(2), "w", encoding="utf-8", errors="replace") as stderr,
-        tempfile.NamedTemporaryFile(prefix="swar-", suffix=".log") as log,
-        output_to(Path(log.name)),
-    ):
-        yield stderr
+    say(to_json(value))

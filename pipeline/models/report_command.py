@@ -5,6 +5,7 @@ import webbrowser
 from pathlib import Path
 
 from components.errors import SwarError
+from components.terminal import say
 from pipeline.local.runner import ARTIFACTS, SUMMARY
 
 # As in components.artifacts, which imports TFX: that takes longer than all of this.
@@ -23,7 +24,7 @@ def run(output: Path, *, is_opened: bool) -> None:
         SwarError: there is no report.
     """
     page = find_report(output)
-    print(page)
+    say(str(page))
     if is_opened:
         webbrowser.open(page.as_uri())
 

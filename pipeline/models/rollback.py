@@ -8,8 +8,8 @@ from components.errors import SwarError
 from components.pusher.publish import publish
 from components.rolled_back import clear_rolled_back, is_rolled_back, mark_rolled_back
 from pipeline.failures import storage_error
-from pipeline.output.folder import PUBLISHED, claimed
-from pipeline.output.records import Records, published_versions
+from pipeline.output.folder import PUBLISHED, claimed, published_versions
+from pipeline.output.records import Records
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,19 @@
-"""The folder that a run writes to: one run at a time."""
+"""The folder of a run: one run at a time writes to it, and it holds versions of the model.
+
+Commands look at it before they import what reads its records.
+"""
 
 import fcntl
+import json
+import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 from components.errors import SwarError
+from components.model_files import MODEL_CARD
 
 METADATA = "metadata.sqlite"
 PUBLISHED = "published"
@@ -16,12 +23,16 @@ PUBLISHED = "published"
 def claimed(output: Path) -> Iterator[None]:
     """Holds the output folder for this process; the lock ends with it, however it ends.
 
-    Makes the folder, and `logs/` in it. Raises SwarError: it cannot be written, or another
-    process holds it.
+    Makes the folder, and `logs/` in it. Nobody else can read what lies there but what is
+    published: the rest holds voices.
+
+    Raises:
+        SwarError: it cannot be written, or another process holds it.
     """
     try:
         (output / "logs").mkdir(parents=True, exist_ok=True)
         lock = (output / ".lock").open("a")
+        _close_to_others(output)
     except OSError as error:
         raise SwarError(f"cannot write to the output folder {output}: {error.strerror}") from error
     with lock:
@@ -32,6 +43,23 @@ def claimed(output: Path) -> Iterator[None]:
                 f"another run is writing to {output}: wait for it or choose another output folder"
             ) from None
         yield
+
+
+def check_run(output: Path) -> None:
+    """Raises SwarError where no run wrote to the folder, or its records cannot be read."""
+    if not (output / METADATA).is_file():
+        raise SwarError(f"{output} has no {METADATA}: name the output folder of a run")
+    check_records(output)
+
+
+def _close_to_others(output: Path) -> None:
+    """What earlier versions of Swar left open too; others may still go through to `published`."""
+    if output.stat().st_uid != os.getuid():
+        return
+    output.chmod(0o711)
+    for entry in output.iterdir():
+        if entry.name != PUBLISHED and not entry.is_symlink():
+            entry.chmod(0o700 if entry.is_dir() else 0o600)
 
 
 def check_records(output: Path) -> None:
@@ -51,3 +79,47 @@ def check_records(output: Path) -> None:
             f"{path} is damaged ({found}): bring it back from a copy of the folder, or run with "
             "another output folder"
         )
+
+
+def model_digest(folder: Path) -> str | None:
+    """What tells a SavedModel of the pipeline from every other; None where it has no card."""
+    try:
+        card: dict[str, Any] = json.loads((folder / MODEL_CARD).read_text("utf-8"))
+    except FileNotFoundError:
+        return None
+    return str(card["model_digest"])
+
+
+def published_versions(output: Path) -> dict[int, str]:
+    """The digests of the published models by version, the oldest first."""
+    found = {
+        int(folder.name): model_digest(folder)
+        for folder in (output / PUBLISHED).glob("*")
+        if folder.name.isdecimal() and (folder / "saved_model.pb").is_file()
+    }
+    return {version: digest for version, digest in sorted(found.items()) if digest is not None}
+
+
+def output_and_version(model: Path) -> tuple[Path, int]:
+    """The output folder that a published model lies in, and its version.
+
+    Args:
+        model: a version's folder; or OUTPUT/published or OUTPUT, which mean the newest.
+
+    Raises:
+        SwarError: it is none of these.
+    """
+    model = model.absolute()
+    if not model.exists():
+        raise SwarError(f"{str(model)!r} does not exist: name a published model, OUTPUT/published")
+    if model.name.isdecimal() and (model / "saved_model.pb").is_file():
+        output, version = model.parent.parent, int(model.name)
+    else:
+        output = model if (model / METADATA).is_file() else model.parent
+        version = max(published_versions(output), default=0)
+    if not version or not (output / METADATA).is_file():
+        raise SwarError(
+            f"{str(model)!r} is no published model in the output folder of a run: name "
+            "OUTPUT/published/VERSION, where it was trained"
+        )
+    return output, version

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Final
 
 from components.errors import SwarError
-from components.speech_example_gen.spans import SpanPattern, is_pattern
-from components.speech_example_gen.tables import is_manifest_name
+from components.recordings.spans import SpanPattern, is_pattern
+from components.recordings.tables import is_manifest_name
 
 # Beam and TFX look for the files that they have written by a pattern.
 _WILDCARDS: Final = "*?[]\\"

@@ -1,18 +1,16 @@
 """What ML Metadata knows of an output folder, and where its artifacts lie."""
 
-import json
+from collections.abc import Collection
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from ml_metadata import MetadataStore
 from ml_metadata.proto.metadata_store_pb2 import Artifact, Event, Execution
 from tfx.orchestration.metadata import sqlite_metadata_connection_config
 
 from components.errors import SwarError
-from components.model_files import MODEL_CARD
 from pipeline.output import results
-from pipeline.output.folder import METADATA, PUBLISHED, check_records
+from pipeline.output.folder import METADATA, PUBLISHED, check_run, model_digest
 
 
 class Records:
@@ -26,9 +24,7 @@ class Records:
     """
 
     def __init__(self, output: Path) -> None:
-        if not (output / METADATA).is_file():
-            raise SwarError(f"{output} has no {METADATA}: name the output folder of a run")
-        check_records(output)
+        check_run(output)
         self.output = output.absolute()
         self._store = MetadataStore(sqlite_metadata_connection_config(str(self.output / METADATA)))
 
@@ -68,6 +64,24 @@ class Records:
         executions = self._store.get_executions_by_id(readers)
         return sorted(executions, key=lambda item: int(item.id), reverse=True)
 
+    def made_from(self, artifact: Artifact, types: Collection[str]) -> list[Artifact]:
+        """An artifact, and those of some types that were made from it, directly or not.
+
+        What was made from an artifact of another type is left out.
+        """
+        found: dict[int, Artifact] = {}
+        waiting = [artifact]
+        while waiting:
+            current = waiting.pop()
+            if current.id in found or current.type not in types:
+                continue
+            found[current.id] = current
+            events = self._store.get_events_by_artifact_ids([current.id])
+            readers = {event.execution_id for event in events if event.type == Event.INPUT}
+            for execution in self._store.get_executions_by_id(sorted(readers)):
+                waiting += self.outputs(execution).values()
+        return list(found.values())
+
     def check_place(self, artifact: Artifact) -> None:
         """Raises SwarError unless an artifact lies in this folder: a copy's are the original's."""
         if not Path(artifact.uri).resolve().is_relative_to(self.output.resolve()):
@@ -97,47 +111,3 @@ class Records:
             event.artifact_id: event.path.steps[0].key for event in events if event.type == kind
         }
         return {keys[item.id]: item for item in self._store.get_artifacts_by_id(list(keys))}
-
-
-def model_digest(folder: Path) -> str | None:
-    """What tells a SavedModel of the pipeline from every other; None where it has no card."""
-    try:
-        card: dict[str, Any] = json.loads((folder / MODEL_CARD).read_text("utf-8"))
-    except FileNotFoundError:
-        return None
-    return str(card["model_digest"])
-
-
-def published_versions(output: Path) -> dict[int, str]:
-    """The digests of the published models by version, the oldest first."""
-    found = {
-        int(folder.name): model_digest(folder)
-        for folder in (output / PUBLISHED).glob("*")
-        if folder.name.isdecimal() and (folder / "saved_model.pb").is_file()
-    }
-    return {version: digest for version, digest in sorted(found.items()) if digest is not None}
-
-
-def output_and_version(model: Path) -> tuple[Path, int]:
-    """The output folder that a published model lies in, and its version.
-
-    Args:
-        model: a version's folder; or OUTPUT/published or OUTPUT, which mean the newest.
-
-    Raises:
-        SwarError: it is none of these.
-    """
-    model = model.absolute()
-    if not model.exists():
-        raise SwarError(f"{str(model)!r} does not exist: name a published model, OUTPUT/published")
-    if model.name.isdecimal() and (model / "saved_model.pb").is_file():
-        output, version = model.parent.parent, int(model.name)
-    else:
-        output = model if (model / METADATA).is_file() else model.parent
-        version = max(published_versions(output), default=0)
-    if not version or not (output / METADATA).is_file():
-        raise SwarError(
-            f"{str(model)!r} is no published model in the output folder of a run: name "
-            "OUTPUT/published/VERSION, where it was trained"
-        )
-    return output, version

@@ -1,7 +1,6 @@
 """What a run left behind: its records in MLMD, and what its artifacts hold."""
 
 import json
-import math
 import os
 from collections import Counter
 from collections.abc import Mapping
@@ -13,10 +12,11 @@ from tensorflow_model_analysis.proto import validation_result_pb2
 
 from components import artifacts, features
 from components.conditions import CLEAN, CONDITIONS
-from components.evaluator.metrics import EQUAL_ERROR_RATE
 from components.evaluator.results import Slice
 from components.features import CONDITION
+from components.json_text import without_nan
 from components.model_files import BASE
+from components.verification.error_rates import EER
 
 
 def latest_outputs(store: MetadataStore) -> dict[str, metadata_store_pb2.Artifact]:
@@ -69,10 +69,7 @@ def metrics_by_split(
 ) -> dict[str, dict[str, float | None]]:
     """The metrics of each whole split; NaN, which JSON lacks, is None."""
     return {
-        split: {
-            name: value if math.isfinite(value) else None
-            for name, value in sorted(metrics[Slice(split=split)].items())
-        }
+        split: without_nan(dict(sorted(metrics[Slice(split=split)].items())))
         for split in features.SPLITS
         if Slice(split=split) in metrics
     }
@@ -87,8 +84,7 @@ def eer_by_condition(
         for condition in CONDITIONS:
             part = Slice(split=under_conditions, condition=condition)
             if part in metrics:
-                eer = metrics[part][EQUAL_ERROR_RATE]
-                found.setdefault(split, {})[condition] = eer if math.isfinite(eer) else None
+                found.setdefault(split, {})[condition] = without_nan(metrics[part][EER])
     return found
 
 

@@ -1,6 +1,5 @@
 """What a run came to, for the terminal and for `summary.json`."""
 
-import json
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -9,6 +8,9 @@ from pathlib import Path
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
+
+from components.atomic_write import new_file
+from components.json_text import to_json
 
 SHOWN_METRICS = ("eer", "balanced_precision", "recall", "auc", "min_dcf_0.01")
 
@@ -47,9 +49,8 @@ class RunSummary:
 
     def write(self, path: Path) -> None:
         """Writes JSON; the file is complete or the old one."""
-        partial = path.with_name(f".{path.name}.partial")
-        partial.write_text(json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n", "utf-8")
-        partial.replace(path)
+        with new_file(path) as file:
+            file.write(f"{to_json(asdict(self))}\n".encode())
 
     def render(self) -> RenderableType:
         """The tables for the terminal."""

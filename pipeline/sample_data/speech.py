@@ -22,8 +22,8 @@ import soundfile
 import soxr
 from numpy.typing import NDArray
 
+from components.atomic_write import new_folder
 from components.errors import SwarError
-from components.new_folder import new_folder
 from components.pcm16 import INT16_PEAK
 from pipeline.sample_data.espeak import SAMPLE_RATE, Espeak
 from pipeline.sample_data.sentences import endless_sentences

@@ -1,8 +1,10 @@
+import errno
 import os
 import pickle
 import subprocess
 import sys
 import tempfile
+import threading
 from pathlib import Path
 
 import imageio_ffmpeg
@@ -15,7 +17,7 @@ from hypothesis import strategies as st
 
 from components import audio
 from components.audio import AudioError, decode, decode_blocks
-from components.errors import SwarError
+from components.decoding import ffmpeg
 from tests.bad_recordings import by_ffmpeg, encoded, speech_like
 
 RATE = 16_000
@@ -210,7 +212,7 @@ def test_a_playlist_opens_no_other_file(tmp_path: Path) -> None:
 
 def test_ffmpeg_has_a_time_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write(tmp_path / "a.aac", by_ffmpeg(encoded(speech_like(14, RATE), RATE), "adts"))
-    monkeypatch.setattr(audio, "_FFMPEG_SECONDS", 0.001)
+    monkeypatch.setattr(ffmpeg, "WAIT_SECONDS", 0.001)
     with pytest.raises(AudioError, match="did not finish") as caught:
         decode(path, sample_rate=RATE)
     assert caught.value.reason == audio.UNREADABLE
@@ -220,17 +222,18 @@ def test_a_full_disk_is_no_fault_of_the_recording(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = write(tmp_path / "a.aac", by_ffmpeg(encoded(speech_like(15, RATE), RATE), "adts"))
-    full = tmp_path / "full"
-    full.write_text(
-        "#!/bin/sh\necho 'av_interleaved_write_frame(): No space left on device' >&2\nexit 228\n"
-    )
-    full.chmod(0o755)
-    monkeypatch.setattr(imageio_ffmpeg, "get_ffmpeg_exe", lambda: str(full))
-    with pytest.raises(SwarError, match="no space left"):
+
+    def full() -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", full)
+    with pytest.raises(OSError, match="No space left"):
         decode(path, sample_rate=RATE)
 
 
-def test_nothing_is_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_comes_on_the_disk_and_no_process_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = write(tmp_path / "a.aac", by_ffmpeg(encoded(speech_like(16, RATE), RATE), "adts"))
     scratch = tmp_path / "scratch"
     scratch.mkdir()
@@ -238,9 +241,11 @@ def test_nothing_is_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(audio, "_MAX_BLOCK_VALUES", 1_000)
     blocks = decode_blocks(path, sample_rate=RATE)
     next(blocks)
-    assert len(list(scratch.iterdir())) == 1
-    del blocks
     assert not list(scratch.iterdir())
+    children = Path(f"/proc/self/task/{threading.get_native_id()}/children")
+    assert len(children.read_text().split()) == 1
+    del blocks
+    assert children.read_text() == ""
 
 
 def test_error_survives_pickling() -> None:

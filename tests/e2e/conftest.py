@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from components.speech_example_gen import survey
+from components.speech_example_gen import planning
 from pipeline import cli
 from pipeline.config import Config, load_config
 from pipeline.local import runner
@@ -44,7 +44,7 @@ class Run:
 @pytest.fixture(scope="session", autouse=True)
 def _small_shards() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(survey, "SHARD_SECONDS", SHARD_SECONDS)
+        patch.setattr(planning, "SHARD_SECONDS", SHARD_SECONDS)
         yield
 
 

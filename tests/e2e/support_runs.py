@@ -17,9 +17,10 @@ from ml_metadata.proto import metadata_store_pb2
 from tensorflow_metadata.proto.v0 import statistics_pb2
 from tfx.orchestration.metadata import sqlite_metadata_connection_config
 
-from components.speech_example_gen import survey
+from components.speech_example_gen import planning
 from pipeline import cli
 from pipeline.output import results
+from tests.harness.forks import write_to
 
 CONFIG = "demo"
 SPEAKERS, SECONDS = 6, 20.0
@@ -64,6 +65,8 @@ SETTINGS = (
     "evaluator.max_eer_unseen=0.5",
     "evaluator.max_eer_condition=1.0",
     "evaluator.max_eer_increase=0.1",
+    "report.resamples=60",  # the page is looked at in tests of its own
+    "report.condition_utterances=12",
 )
 # A model that has learnt nothing, and bounds that only its comparison with a better one breaks.
 UNTRAINED = (
@@ -133,9 +136,9 @@ class KillPoint:
 
 def swar_killed_at(point: KillPoint, argv: list[str], told: Path) -> None:
     """Runs `swar` in this process and kills it, as `kill -9` does; its output goes to `told`."""
-    for name, descriptor in (("out", 1), ("err", 2)):
-        os.dup2(os.open(told / name, os.O_CREAT | os.O_WRONLY | os.O_TRUNC), descriptor)
-    survey.SHARD_SECONDS = SHARD_SECONDS
+    write_to(told / "out", 1)
+    write_to(told / "err", 2)
+    planning.SHARD_SECONDS = SHARD_SECONDS
     _arm(point)
     sys.argv = ["swar", *argv]
     cli.main()

@@ -1,4 +1,8 @@
-"""What would be submitted, executed here task by task, each in a process of its own."""
+"""What would be submitted, executed here task by task, each in a process of its own.
+
+These are forks of one process, which has imported the libraries: that an image's Python imports
+them is shown by `make container-test`.
+"""
 
 import json
 from collections.abc import Callable, Mapping
@@ -24,6 +28,7 @@ from tests.e2e.support_runs import (
 from tests.harness.compiled_run import CompiledRun, run_compiled
 from tests.harness.containers import on_host
 from tests.harness.engine import Engine
+from tests.harness.forks import run_in_fork
 
 pytestmark = pytest.mark.slow
 BASELINE = {"Baseline-model-blessing-resolver", "Baseline-model-resolver"}
@@ -56,7 +61,7 @@ def output(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def submit(finished: Run, output: Path) -> Submit:
     """Runs the compiled pipeline with more settings, each time by the same engine."""
-    engine = Engine(output / "artifacts", on_host)
+    engine = Engine(output / "artifacts", on_host, run_in_fork)
 
     def run(*settings: str) -> CompiledRun:
         config = load_config(CONFIG, [*SETTINGS, *settings])

@@ -1,6 +1,5 @@
 """A run that is killed in each of its components in turn, and each time started again."""
 
-import multiprocessing
 import signal
 import subprocess
 import sys
@@ -32,6 +31,7 @@ from tests.e2e.support_runs import (
     states,
     swar_killed_at,
 )
+from tests.harness.forks import start_fork
 
 pytestmark = pytest.mark.slow
 # Each lies where something of the component is written, and something is not yet.
@@ -50,14 +50,6 @@ POINTS = (
     KillPoint(REPORT, "components.verification_report.executor.report_files"),
 )
 UP_TO_THE_PUSHER = POINTS[:-1]
-# Imported once; every start is a fork of the process that did.
-PRELOADED = [
-    "tests.e2e.support_runs",
-    "components.trainer.run_fn",
-    "pipeline.pipeline",
-    "tensorflow_model_analysis",
-    "tfx.orchestration.local.local_dag_runner",
-]
 SECONDS_TO_HANG = 300
 STAGING = ".tmp-"
 
@@ -70,11 +62,8 @@ class Killed:
         self.ended: dict[str, Ended] = {}
         self.published: dict[str, list[str]] = {}
         argv = arguments(data, self.output)
-        processes = multiprocessing.get_context("forkserver")
-        processes.set_forkserver_preload(PRELOADED)
         for point in POINTS:
-            process = processes.Process(target=swar_killed_at, args=(point, argv, folder))
-            process.start()
+            process = start_fork(swar_killed_at, point, argv, folder)
             process.join(SECONDS_TO_HANG)
             assert process.exitcode is not None, f"{point} hangs"
             said = ((folder / name).read_text() for name in ("out", "err"))

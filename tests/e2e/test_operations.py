@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from components.model_files import MODEL_CARD
+from components.recordings.sources import list_recordings
 from components.rolled_back import mark_rolled_back
-from components.speech_example_gen.sources import list_recordings
 from tests.bad_recordings import encoded, speech_like
 from tests.e2e.conftest import Run
 from tests.e2e.support_runs import BASELINE, EVALUATOR, PUSHER, TRAINER, Ended, Store, states

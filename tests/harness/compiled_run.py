@@ -14,7 +14,7 @@ from pipeline.engines.compiler import compile_pipeline, run_parameters
 from pipeline.engines.settings import BeamSettings, VertexSettings
 from pipeline.output.results import unmet_thresholds
 from tests.harness.containers import in_image
-from tests.harness.engine import Engine, TaskRun, read_spec
+from tests.harness.engine import Engine, TaskRun, read_spec, run_command
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def on_this_machine(config: Config, output: Path) -> Config:
 
 
 def _main(data: Path, output: Path, image: str) -> None:
-    engine = Engine(output / "artifacts", in_image(data, output))
+    engine = Engine(output / "artifacts", in_image(data, output), run_command)
     run = run_compiled(load_config("demo", [f"engine.image={image}"]), data, output, engine)
     sys.exit(None if run.published else f"not published: {'; '.join(run.unmet)}")
 

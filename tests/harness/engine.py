@@ -11,13 +11,12 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any, Final
 
-import yaml
 from google.protobuf import json_format, struct_pb2
 from kfp.pipeline_spec.pipeline_spec_pb2 import (
     ArtifactList,
@@ -29,6 +28,7 @@ from kfp.pipeline_spec.pipeline_spec_pb2 import (
     PipelineTaskSpec,
     RuntimeArtifact,
 )
+from ruamel.yaml import YAML
 
 from pipeline.failures import RunFailed
 from tests.harness.containers import Container, Launcher
@@ -56,7 +56,7 @@ class TaskRun:
 
 def read_spec(path: Path) -> PipelineSpec:
     """The specification of a compiled file."""
-    return json_format.ParseDict(yaml.safe_load(path.read_text("utf-8")), PipelineSpec())
+    return json_format.ParseDict(YAML(typ="safe").load(path.read_text("utf-8")), PipelineSpec())
 
 
 class Engine:
@@ -65,11 +65,15 @@ class Engine:
     Args:
         root: gets a folder for each task that runs, with its log and artifacts.
         launcher: how a container is started.
+        start: starts the launcher's command, its output into a file; returns its exit status.
     """
 
-    def __init__(self, root: Path, launcher: Launcher) -> None:
+    def __init__(
+        self, root: Path, launcher: Launcher, start: Callable[[list[str], Path], int]
+    ) -> None:
         self._root = root
         self._launcher = launcher
+        self._start = start
         self._numbers = itertools.count(1)
         self.executions: list[TaskRun] = []
         """The finished executions of containers, the oldest first."""
@@ -132,7 +136,11 @@ class Engine:
             )
         executor_input.outputs.output_file = str(folder / "executor_output.json")
         words = self._launcher(container, json_format.MessageToJson(executor_input, indent=None))
-        _run_command(name, words, folder / "log.txt")
+        log = folder / "log.txt"
+        if status := self._start(words, log):
+            # The traceback's text, which holds the message of a fault of the user.
+            cause = RuntimeError(log.read_text("utf-8", errors="replace")[-_LOG_TAIL:])
+            raise RunFailed(name, RuntimeError(f"exit status {status}"), log) from cause
         run = TaskRun(name, "done", _outputs(executor_input), fingerprint)
         self.executions.append(run)
         return run
@@ -203,11 +211,11 @@ def _fingerprint(
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
-def _run_command(name: str, words: list[str], log: Path) -> None:
-    """Runs a command whose `python` is this one; its output goes to the log."""
+def run_command(words: list[str], log: Path) -> int:
+    """Runs a command whose `python` is this one, its output into a file; the exit status."""
     path = os.pathsep.join([os.path.dirname(sys.executable), os.environ["PATH"]])
     with log.open("wb") as output:
-        status = subprocess.run(
+        return subprocess.run(
             words,
             check=False,
             env={**os.environ, "PATH": path},
@@ -215,10 +223,6 @@ def _run_command(name: str, words: list[str], log: Path) -> None:
             stdout=output,
             stderr=subprocess.STDOUT,
         ).returncode
-    if status:
-        # The traceback's text, which holds the message of a fault of the user.
-        cause = RuntimeError(log.read_text("utf-8", errors="replace")[-_LOG_TAIL:])
-        raise RunFailed(name, RuntimeError(f"exit status {status}"), log) from cause
 
 
 def _outputs(executor_input: ExecutorInput) -> Outputs:
@@ -253,7 +257,7 @@ def _fulfils(artifact: RuntimeArtifact, clause: str) -> bool:
     if clause == "state=LIVE":
         return True
     if match := _TITLE.fullmatch(clause):
-        return bool(yaml.safe_load(artifact.type.instance_schema)["title"] == match[1])
+        return bool(YAML(typ="safe").load(artifact.type.instance_schema)["title"] == match[1])
     if match := _NAME.fullmatch(clause):
         return bool(artifact.name == match[1])
     if match := _NUMBER.fullmatch(clause):

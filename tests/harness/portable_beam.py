@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from components.speech_example_gen import survey
+from components.speech_example_gen import planning
 from pipeline.config import Config, load_config
 from pipeline.engines.beam_options import engine_beam_arguments
 from pipeline.failures import user_error
@@ -42,7 +42,7 @@ def run(data: str, output: Path) -> None:
 
     In the first job that writes speech a worker is killed, and all is done once more.
     """
-    survey.SHARD_SECONDS = SHARD_SECONDS
+    planning.SHARD_SECONDS = SHARD_SECONDS
     config = load_config(CONFIG, [*SETTINGS, *ENGINE])
     with _services(output) as trap:
         trap.touch()
@@ -72,7 +72,7 @@ def _services(output: Path) -> Iterator[Path]:
     trap = output / "trap"
     # Workers of a pool are not told of --beam_plugin: on older systems TFDV needs it.
     (start_up / "sitecustomize.py").write_text(
-        "import components.beam_worker\n"
+        "import components.compat.beam_worker\n"
         f"import {worker_trap.__name__} as trap; trap.arm({str(trap)!r})\n"
     )
     environment = dict(os.environ)

@@ -10,7 +10,7 @@ from kfp.pipeline_spec.pipeline_spec_pb2 import PipelineSpec
 
 from pipeline.failures import RunFailed, user_error
 from tests.harness.containers import on_host
-from tests.harness.engine import Engine, TaskRun
+from tests.harness.engine import Engine, TaskRun, run_command
 
 COMMAND = ["python", "-m", "tests.harness.task"]
 MODEL, BLESSING = "tfx.Model", "tfx.ModelBlessing"
@@ -83,7 +83,7 @@ class _Pipeline:
 
 @pytest.fixture
 def engine(tmp_path: Path) -> Engine:
-    return Engine(tmp_path, on_host)
+    return Engine(tmp_path, on_host, run_command)
 
 
 def _trained(quality: int) -> _Pipeline:

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
+from ruamel.yaml import YAML
 from typer.testing import CliRunner
 
 from components.errors import SwarError
@@ -79,7 +79,7 @@ def test_config_prints_the_tree_and_its_digest() -> None:
     )
     config = load_config("demo", ["trainer.epochs=9"])
     assert shown.startswith(f"# digest: {config.digest()}\n")
-    assert yaml.safe_load(shown)["trainer"]["epochs"] == 9
+    assert YAML(typ="safe").load(shown)["trainer"]["epochs"] == 9
 
 
 def test_a_wrong_setting_is_one_line_and_status_2() -> None:

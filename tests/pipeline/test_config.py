@@ -14,8 +14,7 @@ from components.settings import (
     SpeechSettings,
     TrainerSettings,
 )
-from pipeline import yaml12
-from pipeline.config import PACKAGED, Config, load_config
+from pipeline.config import PACKAGED, Config, dump_yaml, load_config, parse_yaml
 
 
 def message(tmp_path: Path, text: str, *overrides: str) -> str:
@@ -66,8 +65,8 @@ def test_packaged_configs_have_their_own_names() -> None:
         ),
         ("name: a\nlearning_rate: 1", 'did you mean "trainer.learning_rate"?'),
         ("name: a\nzzz: 1", 'unknown setting "zzz" in x.yaml'),
-        ("name: a\nname: b", 'x.yaml, line 2: the key "name" is there twice'),
-        ("name: a\npairs: {seed: 1, seed: 1}", 'x.yaml, line 2: the key "seed" is there twice'),
+        ("name: a\nname: b", 'x.yaml, line 2: found duplicate key "name"'),
+        ("name: a\npairs: {seed: 1, seed: 1}", 'x.yaml, line 2: found duplicate key "seed"'),
         ("{}", 'missing setting "name" in x.yaml'),
         ("name: Sw ar", 'wrong value "Sw ar" for "name" in x.yaml'),
         ("name: a\ntrainer: {epochs: 0}", 'wrong value 0 for "trainer.epochs" in x.yaml'),
@@ -93,11 +92,12 @@ def test_packaged_configs_have_their_own_names() -> None:
         ("", "x.yaml is not a YAML mapping of settings"),
         ("name: [", "x.yaml, line 1: expected the node content"),
         ("name: &a b\nspeech: *a", "x.yaml, line 2: aliases are not read here"),
-        ("name: a\n7: b", "x.yaml, line 2: the key 7 is not a word"),
+        ("name: a\n7: b", 'unknown setting "7" in x.yaml'),
+        ("name: a\n? [7]\n: b", "wrong settings in x.yaml: keys must be str"),
         ("name: !!python/name:os.system x", "x.yaml, line 1: could not determine a constructor"),
         ("name: \x00", "x.yaml is not YAML"),
         ("name: !!int b", "x.yaml is not YAML: invalid literal for int()"),
-        ("[" * 5000, "x.yaml is not YAML: maximum recursion depth exceeded"),
+        ("[" * 600 + "]" * 600, "x.yaml is not YAML: maximum recursion depth exceeded"),
     ],
 )
 def test_a_wrong_file_is_told_in_one_line(tmp_path: Path, text: str, told: str) -> None:
@@ -294,15 +294,15 @@ def test_the_digest_sees_each_setting_and_nothing_else() -> None:
         ("none", "none"),
         ("~", None),
         ("True", True),
-        ("0x1f", "0x1f"),
+        ("0x1f", 31),
         ("[1, a]", [1, "a"]),
     ],
 )
 def test_yaml_is_read_by_the_core_schema(text: str, value: Any) -> None:
-    assert yaml12.load(text) == value
-    assert type(yaml12.load(text)) is type(value)
+    assert parse_yaml(text, "here") == value
+    assert type(parse_yaml(text, "here")) is type(value)
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"])) | st.floats(allow_nan=False))
 def test_yaml_scalars_survive(value: str | float) -> None:
-    assert yaml12.load(yaml12.dump({"key": value})) == {"key": value}
+    assert parse_yaml(dump_yaml({"key": value}), "here") == {"key": value}

@@ -1,53 +1,16 @@
 import io
 import logging
-import os
 import re
-import subprocess
-import sys
 import threading
-from pathlib import Path
 
 import pytest
 from rich.console import Console
 
-from pipeline.code_digest import SOURCE_ROOT
-from pipeline.console import PROGRESS_LOGGER, Progress, output_to
+from pipeline.console import PROGRESS_LOGGER, Progress
 
 SECONDS = re.compile(r"\d+\.\d s")
 ABSL = logging.getLogger("absl")
 OURS = logging.getLogger(PROGRESS_LOGGER)
-
-
-def test_only_what_is_meant_for_the_terminal_gets_there(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
-    log = tmp_path / "run.log"
-    with output_to(log) as terminal:
-        os.write(2, b"from C++\n")
-        subprocess.run([sys.executable, "-c", "print('from a child')"], check=True)
-        logging.getLogger("tensorflow").info("from logging")
-        print("epoch 1", file=terminal, flush=True)
-    os.write(1, b"after\n")
-    captured = capfd.readouterr()
-    assert captured.out == "epoch 1\nafter\n"
-    assert captured.err == ""
-    text = log.read_text()
-    assert all(noise in text for noise in ("from C++", "from a child", "INFO tensorflow: from"))
-
-
-@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
-def test_everything_is_put_back_whatever_ends_it(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str], error: type[BaseException]
-) -> None:
-    before = logging.getLogger().handlers[:], logging.getLogger().level
-    descriptors = len(os.listdir("/proc/self/fd"))
-    with pytest.raises(error), output_to(tmp_path / "run.log"):
-        raise error
-    os.write(1, b"out")
-    os.write(2, b"err")
-    assert tuple(capfd.readouterr()) == ("out", "err")
-    assert (logging.getLogger().handlers, logging.getLogger().level) == before
-    assert len(os.listdir("/proc/self/fd")) == descriptors
 
 
 def _console(terminal: bool = False) -> tuple[Console, io.StringIO]:
@@ -118,27 +81,3 @@ def test_a_terminal_keeps_a_table_and_the_messages_above_it() -> None:
     assert "  Trainer: epoch 1" in shown
     assert "done" in shown
     assert "waiting" in shown
-
-
-_TO_A_FULL_DISK = """
-import logging, sys
-from pathlib import Path
-from pipeline.console import output_to
-
-with output_to(Path("/dev/full")) as terminal:
-    print("lost")
-    logging.getLogger().warning("lost")
-    print("seen", file=terminal)
-print("told", file=sys.stderr)
-"""
-
-
-def test_a_log_on_a_full_disk_leaves_the_terminal_as_it_was() -> None:
-    ended = subprocess.run(
-        [sys.executable, "-c", _TO_A_FULL_DISK],
-        capture_output=True,
-        text=True,
-        cwd=SOURCE_ROOT,
-        env={**os.environ, "PYTHONUNBUFFERED": ""},
-    )
-    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "seen\n", "told\n")

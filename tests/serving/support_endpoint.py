@@ -31,6 +31,32 @@ WINDOW_SECONDS = 1.5
 THRESHOLD = 0.5
 SLOPE = 10.0
 BANDS = 24
+_RATE_OF_ERRORS = {"value": 0.02, "low": 0.01, "high": 0.04}
+
+
+def operating_point(rate: float, threshold: float | None, speakers_needed: int) -> dict[str, Any]:
+    """A point of a model's card; without a threshold the calibration speakers are too few."""
+    known = None if threshold is None else _RATE_OF_ERRORS
+    return {
+        "max_false_accept_rate": rate,
+        "speakers_needed": speakers_needed,
+        "threshold": threshold,
+        "false_accept_rate": known,
+        "false_reject_rate": known,
+    }
+
+
+CARD = {
+    "calibration": {
+        "speakers": 120,
+        "strangers": [{"false_accept_rate": _RATE_OF_ERRORS, "false_reject_rate": _RATE_OF_ERRORS}],
+        "operating_points": [
+            operating_point(0.05, 0.6, 36),
+            operating_point(0.01, 1e-4, 78),
+            operating_point(0.001, None, 246),
+        ],
+    }
+}
 
 Outputs = dict[str, Any]
 Fault = Callable[[], None]
@@ -95,7 +121,7 @@ class FakeModel:
             "embedding_size": np.full(len(query), self.bands, np.float32),
             "threshold": np.full(len(query), THRESHOLD, np.float32),
             "model_digest": [self.digest.encode()] * len(query),
-            "card": [b'{"sample_rate": %d}' % self.sample_rate] * len(query),
+            "card": [json.dumps(CARD | {"sample_rate": self.sample_rate}).encode()] * len(query),
         }
 
     def _embed(self, audio: list[bytes]) -> Outputs:

@@ -15,7 +15,9 @@ from components.errors import SwarError
 from components.pcm16 import pack_wav
 from serving.client import Client
 from serving.recordings import to_wav
-from tests.serving.support_endpoint import RATE, FakeModel, voice
+from tests.serving.support_endpoint import CARD, RATE, FakeModel, voice
+
+MAX_SECONDS = 120.0
 
 
 @pytest.fixture
@@ -50,7 +52,7 @@ def test_files_of_any_rate_and_format_verify(client: Client, recording: Any) -> 
 
 def test_embed_gives_each_recording_its_own_status(client: Client, recording: Any) -> None:
     silence = pack_wav(np.zeros(3 * RATE, np.int16), RATE)
-    short = to_wav(recording("short.wav", 200.0, seconds=1.0), RATE)
+    short = to_wav(recording("short.wav", 200.0, seconds=1.0), RATE, MAX_SECONDS)
     good, quiet, brief = client.embed([recording("good.wav", 120.0), silence, short])
     assert (good.status, quiet.status, brief.status) == ("ok", "no_speech", "too_short")
     assert good.vector.shape == (24,)
@@ -84,7 +86,7 @@ def test_the_model_gets_the_level_of_the_recording(tmp_path: Path, peak: float) 
     samples = voice(150.0, 1.0)
     samples *= np.float32(peak) / np.abs(samples).max()
     soundfile.write(tmp_path / "a.wav", samples, RATE, subtype="FLOAT")
-    rate, sent = _samples(to_wav(tmp_path / "a.wav", RATE))
+    rate, sent = _samples(to_wav(tmp_path / "a.wav", RATE, MAX_SECONDS))
     assert rate == RATE
     np.testing.assert_allclose(sent / 32767, samples / max(1.0, peak), atol=0.51 / 32767)
 
@@ -122,7 +124,7 @@ def test_the_model_says_what_it_is(client: Client, model: FakeModel) -> None:
     assert (said.sample_rate_hz, said.embedding_size) == (RATE, model.bands)
     assert said.threshold == pytest.approx(0.5)
     assert said.model_digest == client.model_digest() == "model-1"
-    assert said.card == {"sample_rate": RATE}
+    assert said.card == CARD | {"sample_rate": RATE}
     model.digest = "model-2"
     assert client.model_digest() == "model-2"
 

@@ -1,5 +1,6 @@
 import glob
 import json
+import os
 import shlex
 import subprocess
 import sys
@@ -13,11 +14,14 @@ import soundfile
 
 from components import base_model
 from pipeline import cli
-from serving import server
+from serving import commands, server
 from serving.standin.batcher import Batching
-from tests.serving.support_endpoint import RATE, FakeModel, grpc_endpoint, voice
+from serving.web.guard import PageSettings
+from serving.web.login import PasswordLogin, ProxyLogin
+from tests.serving.support_endpoint import RATE, THRESHOLD, FakeModel, grpc_endpoint, voice
 
 LOW, HIGH = 110.0, 320.0
+OF_MODEL = ("app", "embed", "enroll", "identify", "reenroll", "verify")
 Swar = Callable[..., tuple[int, str, str]]
 
 
@@ -33,7 +37,7 @@ def swar(
     with grpc_endpoint(model) as url:
 
         def run(command: str, *arguments: Any) -> tuple[int, str, str]:
-            at = () if command in ("serve", "speakers", "forget") else ("--url", url)
+            at = ("--url", url) if command in OF_MODEL else ()
             monkeypatch.setattr(sys, "argv", ["swar", command, *map(str, arguments), *at])
             with pytest.raises(SystemExit) as ended:
                 cli.main()
@@ -67,7 +71,52 @@ def test_verify_for_programs(swar: Swar, recording: Any) -> None:
     answer = json.loads(out)
     assert status == 1
     assert answer["same_speaker"] is False
-    assert set(answer) == {"distance", "probability", "same_speaker"}
+    assert answer["verdict"] == "different"
+    assert set(answer) == {"distance", "probability", "same_speaker", "verdict", "rule"}
+    assert answer["rule"]["accept_up_to"] == answer["rule"]["different_beyond"] == THRESHOLD
+    assert answer["rule"]["false_accepts"] == {"value": 0.02, "low": 0.01, "high": 0.04}
+
+
+def test_a_bound_on_false_accepts_has_a_third_verdict(swar: Swar, recording: Any) -> None:
+    low, again, high = recording("a.wav", LOW), recording("bb.wav", LOW), recording("c.wav", HIGH)
+    assert swar("verify", low, again, "--max-false-accept", 0.05)[0] == 0
+    status, out, _ = swar("verify", low, again, "--max-false-accept", 0.01)
+    assert status == 4
+    assert out.startswith("inconclusive (probability 0.9")
+    told = "up to distance 0.000: false accepts 2 % (1 to 4 %), false rejects 2 % (1 to 4 %)"
+    assert f"{told}, of 120 calibration speakers; prior 0.5" in out
+    assert swar("verify", low, high, "--max-false-accept", 0.01)[0] == 1
+    status, out, err = swar("verify", low, again, "--max-false-accept", 0.001)
+    assert (status, out) == (2, "")
+    assert "cannot hold 0.1 % false accepts" in err and "246 calibration speakers would do" in err
+
+
+def test_a_prior_moves_the_probability_and_not_the_verdict(swar: Swar, recording: Any) -> None:
+    low, again = recording("a.wav", LOW), recording("bb.wav", LOW)
+    even = json.loads(swar("verify", low, again, "--json")[1])
+    status, out, _ = swar("verify", low, again, "--json", "--prior", 0.001)
+    rare = json.loads(out)
+    assert status == 0
+    assert rare["probability"] < even["probability"]
+    assert rare["verdict"] == even["verdict"] == "same"
+    assert swar("verify", low, again, "--prior", 1)[0] == 2
+
+
+def test_a_bound_holds_for_a_query_however_many_are_enrolled(swar: Swar, recording: Any) -> None:
+    swar("enroll", "Low", recording("a.wav", LOW))
+    query = recording("query.wav", LOW, 3.0)
+    assert swar("identify", query, "--max-false-accept", 0.05)[0] == 0
+    swar("enroll", "High", recording("h.wav", HIGH))
+    status, out, _ = swar("identify", query, "--max-false-accept", 0.05, "--json")
+    answer = json.loads(out)
+    assert status == 4
+    assert (answer["speaker"], answer["verdict"]) == (None, "inconclusive")
+    assert answer["rule"]["accept_up_to"] == 1e-4
+    assert swar("identify", query, "--max-false-accept", 0.05)[1].startswith("inconclusive\n")
+    status, _, err = swar("identify", query, "--max-false-accept", 0.005)
+    assert status == 2
+    assert "0.5 % false accepts of a query among 2 speakers" in err
+    assert "246 calibration speakers would do" in err
 
 
 def test_an_error_is_one_line_and_status_2(swar: Swar, recording: Any) -> None:
@@ -140,10 +189,15 @@ def test_verify_with_a_speaker(swar: Swar, recording: Any) -> None:
 
 def test_enroll_warns_of_a_file_that_does_not_fit(swar: Swar, recording: Any) -> None:
     files = [recording("a.wav", LOW, 3.0), recording("bb.wav", LOW, 3.0)]
-    status, out, _ = swar("enroll", "Low", *files, recording("other.wav", HIGH, 3.0))
+    files.append(recording("other.wav", HIGH, 3.0))
+    status, _, err = swar("enroll", "Low", *files)
+    assert status == 2
+    assert "'Low' is not enrolled: the model hears another speaker" in err and "other.wav" in err
+    status, out, _ = swar("enroll", "Low", *files, "--force")
     assert status == 0
     assert "warning: 'other.wav' does not sound like the same speaker" in out
-    status, out, _ = swar("enroll", "Low", recording("another.wav", HIGH, 3.0), "--json")
+    another = recording("another.wav", HIGH, 3.0)
+    status, out, _ = swar("enroll", "Low", another, "--json", "--force")
     report = json.loads(out)
     assert report["consistent"] is False
     assert [part["source"] for part in report["parts"]] == ["another.wav"]
@@ -166,12 +220,140 @@ def test_speakers_and_forget(swar: Swar, recording: Any) -> None:
         ("High", False),
         ("Low", True),
     ]
-    assert swar("forget", "Low")[:2] == (0, "Low is forgotten: 1 recording removed\n")
+    status, out, _ = swar("forget", "Low")
+    assert (status, out.splitlines()[0]) == (0, "Low is forgotten: 1 recording removed")
+    assert "not touched: " in out and "backups" in out
     status, _, err = swar("forget", "Low")
     assert status == 2
     assert "nobody named 'Low'" in err
     assert json.loads(swar("forget", "High", "--json")[1]) == {"speaker": "High", "recordings": 1}
     assert swar("speakers")[:2] == (0, "nobody is enrolled\n")
+
+
+def test_one_recording_is_listed_and_forgotten(swar: Swar, recording: Any) -> None:
+    swar(
+        "enroll", "Low", recording("a.wav", LOW), "--consent", "form 12", "--expires", "2099-01-31"
+    )
+    swar("enroll", "Low", recording("bb.wav", LOW))
+    status, out, _ = swar("speakers", "Low")
+    assert status == 0
+    assert "a.wav" in out and "2099-01-31" in out and "form 12" in out
+    first, second = json.loads(swar("speakers", "Low", "--json")[1])
+    assert (first["source"], first["consent"]) == ("a.wav", "form 12")
+    assert first["expires_at"] == "2099-01-31T00:00:00+00:00"
+    assert swar("forget", "Low", "--recording", first["id"][:12])[0] == 0
+    assert [each["id"] for each in json.loads(swar("speakers", "Low", "--json")[1])] == [
+        second["id"]
+    ]
+    assert swar("forget", "--expired")[:2] == (0, "0 recordings had expired: removed\n")
+    for wrong in ((), ("Low", "--expired"), ("--expired", "--recording", "x")):
+        assert swar("forget", *wrong)[0] == 2
+
+
+def test_a_name_that_looks_like_another_needs_force(swar: Swar, recording: Any) -> None:
+    swar("enroll", "Low", recording("a.wav", LOW))
+    status, _, err = swar("enroll", "L\u043ew", recording("b.wav", HIGH))
+    assert status == 2
+    assert "looks like 'Low', who is enrolled" in err
+    status, out, _ = swar("enroll", "L\u043ew", recording("b.wav", HIGH), "--force")
+    assert status == 0
+    assert "warning: the name looks like that of another speaker, 'Low'" in out
+
+
+def test_a_gallery_is_sealed(swar: Swar, recording: Any) -> None:
+    file, query = recording("a.wav", LOW), recording("q.wav", LOW, 3.0)
+    swar("enroll", "Low", file)
+    status, out, _ = swar("gallery-key", "key")
+    assert status == 0
+    assert "keep a copy elsewhere" in out
+    assert swar("seal", "--gallery-key", "key")[:2] == (
+        0,
+        "1 recording sealed with the first key\n",
+    )
+    status, _, err = swar("identify", query)
+    assert status == 2
+    assert "the gallery is sealed: name its key with --gallery-key" in err
+    assert swar("identify", query, "--gallery-key", "key")[0] == 0
+    assert swar("verify", query, "--speaker", "Low", "--gallery-key", "key")[0] == 0
+
+
+def test_who_opted_out_is_refused_and_the_ledger_tells_it(swar: Swar, recording: Any) -> None:
+    file = recording("a.wav", LOW)
+    swar("enroll", "Low", file)
+    assert swar("opt-out", "Low")[:2] == (0, "Low is not enrolled from now on\n")
+    status, _, err = swar("enroll", "low", file)
+    assert status == 2
+    assert "'low' has opted out" in err
+    assert swar("opt-out", "Low", "--undo")[0] == 0
+    assert swar("enroll", "Low", file)[0] == 0
+    told = [json.loads(line)["action"] for line in swar("ledger", "Low", "--json")[1].splitlines()]
+    assert told == ["enrol", "opt-out", "forget", "opt-in", "enrol"]
+    assert "opt-out" in swar("ledger")[1]
+
+
+def test_what_commands_write_is_for_their_user_alone(swar: Swar, recording: Any) -> None:
+    os.umask(0o022)
+    data = Path("data")
+    data.mkdir()
+    recording("a.wav", LOW).rename(data / "a.wav")
+    swar("embed", "data", "--output", "embeddings.parquet")
+    swar("enroll", "Low", data / "a.wav", "--keep-audio")
+    written = [Path("embeddings.parquet"), Path("gallery"), *Path("gallery").rglob("*")]
+    assert len(written) > 5
+    assert [path for path in written if path.stat().st_mode & 0o077] == []
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://svc:SECRET@127.0.0.1:1",
+        "https://SECRET@127.0.0.1:1",
+        "grpc://svc:SECRET@127.0.0.1:1",
+        "http://127.0.0.1:1/?key=SECRET",
+        "http://127.0.0.1:1/#SECRET",
+        "ftp://svc:SECRET@127.0.0.1:1",
+    ],
+)
+def test_a_password_in_the_url_is_refused_and_not_shown(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], recording: Any, url: str
+) -> None:
+    """What asks a server says in messages, and on the page, where it is."""
+    file = str(recording("a.wav", LOW))
+    monkeypatch.setattr(sys, "argv", ["swar", "verify", file, file, "--url", url])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    told = capsys.readouterr()
+    assert ended.value.code == 2
+    assert "leave out user, password" in told.err
+    assert "SECRET" not in told.out + told.err
+
+
+def test_the_page_asks_who_uses_it_as_the_options_say(
+    swar: Swar, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[Any] = []
+    page = types.ModuleType("serving.web.page")
+    page.launch = lambda *given: told.append(given)  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "serving.web.page", page)
+    monkeypatch.setattr("typer.prompt", lambda *_, **__: "correct horse battery")
+    assert swar("app-password", "passwords", "asha")[0] == 0
+    public = ("--host", "0.0.0.0", "--public-host", "swar.example")
+    assert swar("app", *public, "--auth", "passwords")[0] == 0
+    assert isinstance(told[0][2].login, PasswordLogin)
+    proxy = ("--auth-header", "X-User", "--auth-proxy", "10.0.0.0/8")
+    assert swar("app", *public, *proxy)[0] == 0
+    assert isinstance(told[1][2].login, ProxyLogin)
+    for wrong, message in (
+        ((), "needs a login"),
+        (proxy[:2], "go together"),
+        (proxy[2:], "go together"),
+        ((*proxy, "--auth", "passwords"), "give one"),
+        (("--auth", "none"), "app-password"),
+    ):
+        status, _, err = swar("app", *public, *wrong)
+        assert status == 2
+        assert message in err
+    assert len(told) == 2
 
 
 def test_reenroll(swar: Swar, model: FakeModel, recording: Any) -> None:
@@ -188,29 +370,41 @@ def test_reenroll(swar: Swar, model: FakeModel, recording: Any) -> None:
     assert json.loads(swar("reenroll", "--json")[1]) == {"recordings": 0}
 
 
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A working folder with versions in `published` and `base`, where every port is free."""
+    for name in ("published", "base"):
+        (tmp_path / name / "1").mkdir(parents=True)
+        (tmp_path / name / "1" / "saved_model.pb").touch()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(commands, "check_free", lambda *_: None)
+
+
+@pytest.mark.usefixtures("here")
 def test_serve_and_app_pass_on_what_they_are_told(
     swar: Swar, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told: list[Any] = []
-    page = types.ModuleType("serving.app")
-    page.launch = lambda *given, **options: told.append((given, options))  # type: ignore[attr-defined]
+    page = types.ModuleType("serving.web.page")
+    page.launch = lambda *given: told.append(given)  # type: ignore[attr-defined]
     monkeypatch.setattr(server, "serve", told.append)
-    monkeypatch.setitem(sys.modules, "serving.app", page)
+    monkeypatch.setitem(sys.modules, "serving.web.page", page)
     options = ["--grpc-port", "1234", "--label", "stable=7", "--max-batch-size", "8"]
     monkeypatch.setattr(sys, "argv", ["swar", "serve", "published", *options])
     with pytest.raises(SystemExit):
         cli.main()
     assert swar("app", "--port", "77", "--gallery", "people")[0] == 0
-    settings, ((client, gallery), page_options) = told
+    settings, (client, gallery, page_settings) = told
     assert settings.model_dir == Path("published")
     assert (settings.grpc_port, settings.rest_port) == (1234, 8501)
     assert settings.labels == {"stable": 7}
     assert settings.batching.max_batch_size == 8
     assert client.url.startswith("grpc://127.0.0.1:")
     assert gallery.uri == "people"
-    assert page_options == {"host": "127.0.0.1", "port": 77}
+    assert page_settings == PageSettings("127.0.0.1", 77, (), None)
 
 
+@pytest.mark.usefixtures("here")
 def test_serve_batches_as_the_batcher_does_by_itself(
     swar: Swar, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -221,6 +415,7 @@ def test_serve_batches_as_the_batcher_does_by_itself(
     assert Batching().max_batch_size * Batching().max_enqueued_batches == 1_024
 
 
+@pytest.mark.usefixtures("here")
 def test_the_base_model_is_served_as_a_folder_of_versions(
     swar: Swar, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

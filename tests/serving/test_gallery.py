@@ -10,7 +10,8 @@ import pytest
 from components.errors import SwarError
 from serving import gallery_table
 from serving.answers import Embedding, Vector
-from serving.gallery import Gallery, speaker_name
+from serving.gallery import Gallery
+from serving.speaker_names import speaker_name
 from tests.serving.support_gallery import MODEL, OTHER_MODEL, enrolment, fill, unit
 
 ODD_NAMES = [

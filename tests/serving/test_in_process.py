@@ -188,12 +188,12 @@ def test_the_page_has_a_model_in_this_process(
     monkeypatch.chdir(tmp_path)
     given: list[Any] = []
 
-    def launch(client: Client, gallery: Any, **_: Any) -> None:
+    def launch(client: Client, gallery: Any, _: Any) -> None:
         given.append((client.sample_rate, gallery.uri, client.verify(*recordings[:2])))
 
-    page = types.ModuleType("serving.app")
+    page = types.ModuleType("serving.web.page")
     page.launch = launch  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "serving.app", page)
+    monkeypatch.setitem(sys.modules, "serving.web.page", page)
     status, _, err = swar(monkeypatch, capfd, "app", "--model", models["same"])
     assert (status, err) == (0, "")
     ((rate, gallery, decision),) = given

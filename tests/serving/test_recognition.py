@@ -108,7 +108,12 @@ def test_one_bad_file_enrols_none(client: Client, gallery: Gallery, folder: Path
 def test_the_file_of_another_voice_is_told(client: Client, gallery: Gallery, folder: Path) -> None:
     files = [_recording(folder, f"{'a' * n}.wav", (LOW, 3)) for n in (1, 2, 3)]
     files.append(_recording(folder, "other.wav", (HIGH, 3)))
-    report = recognition.enroll(client, gallery, "Low", files)
+    with pytest.raises(
+        SwarError, match=r"'Low' is not enrolled: .* than in the rest in .*other\.wav; .*--force"
+    ):
+        recognition.enroll(client, gallery, "Low", files)
+    assert not gallery.exists()
+    report = recognition.enroll(client, gallery, "Low", files, force=True)
     assert {part.source: part.matches for part in report.parts} == {
         "a.wav": True,
         "aa.wav": True,
@@ -125,9 +130,10 @@ def test_a_single_file_is_compared_with_itself_by_halves(
     one = recognition.enroll(client, gallery, "One", [_recording(folder, "a.wav", (LOW, 6))])
     assert [part.source for part in one.parts] == ["a.wav, first half", "a.wav, second half"]
     assert all(part.matches for part in one.parts)
-    two = recognition.enroll(
-        client, gallery, "Two", [_recording(folder, "b.wav", (LOW, 3), (HIGH, 3))]
-    )
+    of_two = [_recording(folder, "b.wav", (LOW, 3), (HIGH, 3))]
+    with pytest.raises(SwarError, match=r"'Two' is not enrolled: .* b\.wav, first half"):
+        recognition.enroll(client, gallery, "Two", of_two)
+    two = recognition.enroll(client, gallery, "Two", of_two, force=True)
     assert not any(part.matches for part in two.parts)
     assert [each.recordings for each in gallery.speakers()] == [1, 1]
 
@@ -136,7 +142,11 @@ def test_a_further_file_is_compared_with_those_enrolled(
     client: Client, gallery: Gallery, folder: Path
 ) -> None:
     recognition.enroll(client, gallery, "Low", [_recording(folder, "a.wav", (LOW, 6))])
-    report = recognition.enroll(client, gallery, "Low", [_recording(folder, "b.wav", (HIGH, 6))])
+    other = [_recording(folder, "b.wav", (HIGH, 6))]
+    with pytest.raises(SwarError, match=r"'Low' is not enrolled: .* in b\.wav;"):
+        recognition.enroll(client, gallery, "Low", other)
+    assert [each.source for each in gallery.recordings("Low")] == ["a.wav"]
+    report = recognition.enroll(client, gallery, "Low", other, force=True)
     assert [(part.source, part.matches) for part in report.parts] == [("b.wav", False)]
 
 

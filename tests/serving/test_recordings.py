@@ -14,6 +14,7 @@ from serving.recordings import Waveform, file_name, to_wav
 from tests.serving.support_endpoint import RATE, voice
 
 SECONDS = 3.0
+MAX_SECONDS = 120.0
 FLOATS = voice(180.0, SECONDS)
 INTEGERS = np.round(FLOATS * 32767).astype(np.int16)
 
@@ -32,11 +33,15 @@ def path(tmp_path: Path) -> Path:
 
 
 def test_a_path_its_bytes_and_a_file_object_are_one_recording(path: Path) -> None:
-    expected = to_wav(path, RATE)
-    assert to_wav(str(path), RATE) == to_wav(path.read_bytes(), RATE) == expected
+    expected = to_wav(path, RATE, MAX_SECONDS)
+    assert (
+        to_wav(str(path), RATE, MAX_SECONDS)
+        == to_wav(path.read_bytes(), RATE, MAX_SECONDS)
+        == expected
+    )
     with path.open("rb") as file:
-        assert to_wav(file, RATE) == expected
-    assert to_wav(io.BytesIO(path.read_bytes()), RATE) == expected
+        assert to_wav(file, RATE, MAX_SECONDS) == expected
+    assert to_wav(io.BytesIO(path.read_bytes()), RATE, MAX_SECONDS) == expected
 
 
 @pytest.mark.parametrize(
@@ -44,13 +49,15 @@ def test_a_path_its_bytes_and_a_file_object_are_one_recording(path: Path) -> Non
 )
 def test_samples_are_as_loud_as_their_file(path: Path, samples: Any) -> None:
     np.testing.assert_allclose(
-        decoded(to_wav(samples, RATE)), decoded(to_wav(path, RATE)), atol=2.0 / 32768
+        decoded(to_wav(samples, RATE, MAX_SECONDS)),
+        decoded(to_wav(path, RATE, MAX_SECONDS)),
+        atol=2.0 / 32768,
     )
 
 
 def test_samples_of_another_rate_and_of_two_channels_are_resampled_and_mixed() -> None:
     stereo = np.stack([voice(180.0, SECONDS, rate=44_100)] * 2, axis=1)
-    heard = decoded(to_wav(Waveform(stereo, 44_100), RATE))
+    heard = decoded(to_wav(Waveform(stereo, 44_100), RATE, MAX_SECONDS))
     assert len(heard) == pytest.approx(SECONDS * RATE, abs=1)
     spectrum = np.abs(np.fft.rfft(heard))
     assert np.argmax(spectrum) * RATE / len(heard) == pytest.approx(180.0, abs=1.0)
@@ -61,17 +68,17 @@ def test_samples_of_another_rate_and_of_two_channels_are_resampled_and_mixed() -
 )
 def test_arrays_that_are_no_samples_are_a_type_error(samples: Any) -> None:
     with pytest.raises(TypeError, match="samples are float or int16"):
-        to_wav(samples, RATE)
+        to_wav(samples, RATE, MAX_SECONDS)
 
 
 def test_samples_that_are_not_finite_are_refused() -> None:
     with pytest.raises(SwarError, match=r"the recording: .*give another recording"):
-        to_wav(np.full(RATE, np.nan, np.float32), RATE)
+        to_wav(np.full(RATE, np.nan, np.float32), RATE, MAX_SECONDS)
 
 
 def test_what_is_no_recording_is_a_type_error() -> None:
     with pytest.raises(TypeError, match="int is no recording"):
-        to_wav(7, RATE)  # type: ignore[arg-type]
+        to_wav(7, RATE, MAX_SECONDS)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("one", ["a.wav", Path("a.wav"), b"RIFF", FLOATS, Waveform(FLOATS, RATE)])

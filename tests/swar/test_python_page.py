@@ -37,3 +37,19 @@ def test_the_examples_of_the_page_run(
     assert lines[0].startswith("True 0.9")
     assert lines[1].startswith("Sita [0.9")
     assert lines[2] == "b'Sita' 1 (64, 12)"
+
+
+def test_the_example_of_the_page_about_decisions_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for seed, name in enumerate(("a.mp3", "b.mp3")):
+        soundfile.write(name, voice(180.0, 4.0, seed=seed), RATE)
+    (example,) = re.findall(
+        r"```python\n(.*?)```", (PAGE.parent / "decisions.md").read_text("utf-8"), re.DOTALL
+    )
+    with ENDPOINTS["grpc"](FakeModel()) as url, swar.Client(url) as client:
+        monkeypatch.setattr(swar, "load", lambda: client)
+        namespace: dict[str, Any] = {}
+        exec(compile(example, str(PAGE), "exec"), namespace)
+    assert namespace["decision"].verdict == "same"

@@ -20,7 +20,7 @@ from components.evaluator.config import eval_config
 from components.evaluator.executor import MAX_EER_INCREASE_OVER_BASE, Executor
 from components.evaluator.results import Slice, read_metrics
 from components.settings import EvaluatorSettings
-from components.trials import TrialHistogram, equal_error_rate
+from components.verification.error_rates import TrialHistogram, equal_error_rate
 from pipeline.output.results import unmet_thresholds
 from tests.components.evaluator.support_base_model import (
     random_windows,

@@ -23,7 +23,7 @@ from components.settings import (
     SpeechSettings,
 )
 from components.spectrogram_pair_gen import recorded_sounds
-from components.speech_example_gen import survey
+from components.speech_example_gen import planning
 from pipeline.local.beam import beam_arguments
 from tests.bad_recordings import speech_like
 from tests.support_executors import run_pairs, run_speech
@@ -276,7 +276,7 @@ def test_noise_is_heard_in_every_window_of_train_and_in_no_other(speech, pairs, 
 
 
 def test_windows_that_nobody_babbles_behind_are_counted(recordings, tmp_path, monkeypatch, caplog):
-    monkeypatch.setattr(survey, "SHARD_SECONDS", 1)  # a file for every recording
+    monkeypatch.setattr(planning, "SHARD_SECONDS", 1)  # a file for every recording
     alone = run_speech(recordings, tmp_path / "speech", SPEECH)[0]
     caplog.set_level("INFO", "swar.progress")
     run_pairs(alone, tmp_path / "pairs", RATE, WINDOW, NOISY)

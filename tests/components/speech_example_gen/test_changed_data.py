@@ -3,9 +3,9 @@
 import pytest
 
 from components.errors import SwarError
+from components.recordings.sources import data_digest, list_recordings
 from components.settings import SpeechSettings
 from components.speech_example_gen.executor import Executor
-from components.speech_example_gen.sources import data_digest, list_recordings
 
 
 def test_data_of_another_digest_stop_the_run(tmp_path) -> None:

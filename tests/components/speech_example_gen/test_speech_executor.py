@@ -14,8 +14,8 @@ from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2
 
 from components import audio, features
-from components.channels import CHANNELS
 from components.errors import SwarError
+from components.recordings.cleaning import CHANNELS
 from components.settings import SpeechSettings
 from tests.bad_recordings import OK, speech_like, write_bad_recordings
 from tests.support_executors import run_speech

@@ -11,7 +11,7 @@ from components.trainer.calibration import (
     calibrate,
     calibration_trials,
 )
-from components.trainer.utterances import HeardWindows
+from components.trainer.utterances import EmbeddedWindows
 from tests.components.trainer.support_windows import windows_of
 
 
@@ -46,7 +46,7 @@ def test_calibration_compares_utterances_that_share_no_sound():
         (b"a", b"a/2", 5.0), (b"c", b"c/1", 2.0), (b"c", b"c/1", 0.0),
     )  # fmt: skip
     embedding = np.eye(7, dtype=np.float32)
-    trials = calibration_trials(HeardWindows(embedding, windows, 1.0, unit_norm=False), 1.0)
+    trials = calibration_trials(EmbeddedWindows(embedding, windows, 1.0, unit_norm=False), 1.0)
     # Of two windows, a has one utterance of each recording and c has one; of four, nobody has.
     assert (np.sum(trials.label == 1), np.sum(trials.label == 0)) == (1, 2)
     np.testing.assert_allclose(trials.distance, np.sqrt(4 * 0.5**2), rtol=1e-6)
@@ -59,7 +59,7 @@ def test_calibration_compares_overlapping_utterances_with_others_only():
     # Six seconds of each: of two windows, an utterance from every second on; of four, two.
     windows = windows_of(*((name, name, float(at)) for name in (b"a", b"b") for at in range(6)))
     embedding = np.eye(12, dtype=np.float32)
-    trials = calibration_trials(HeardWindows(embedding, windows, 1.0, unit_norm=False), 1.0)
+    trials = calibration_trials(EmbeddedWindows(embedding, windows, 1.0, unit_norm=False), 1.0)
     # Of one speaker those that begin two seconds apart or more: 3 + 2 + 1. None of four windows,
     # where that leaves one class alone.
     assert (np.sum(trials.label == 1), np.sum(trials.label == 0)) == (2 * 6, 5 * 5)
@@ -75,7 +75,7 @@ def test_calibration_takes_any_number_of_trials(monkeypatch):
     embedding = rng.normal(size=(36, 3)).astype(np.float32)
 
     def trials():
-        return calibration_trials(HeardWindows(embedding, windows, 1.0, unit_norm=False), 1.0)
+        return calibration_trials(EmbeddedWindows(embedding, windows, 1.0, unit_norm=False), 1.0)
 
     at_once = trials()
     monkeypatch.setattr("components.trainer.utterances.BLOCK", 7)
@@ -88,7 +88,7 @@ def test_calibration_weighs_utterances_of_every_length_alike():
             for at in range(4)]  # fmt: skip
     embedding = np.eye(16, dtype=np.float32)
     trials = calibration_trials(
-        HeardWindows(embedding, windows_of(*rows), 1.0, unit_norm=False), 1.0
+        EmbeddedWindows(embedding, windows_of(*rows), 1.0, unit_norm=False), 1.0
     )
     # Two windows: three utterances of each recording, from every second on. Four: one.
     for windows, similar, dissimilar in ((2, 2 * 3 * 3, 6 * 6), (4, 2, 4)):
@@ -106,7 +106,7 @@ def test_calibration_compares_the_nearest_strangers():
     place = {b"a": 0.0, b"b": 1.0, b"far": 10.0, b"farther": 100.0}
     embedding = np.array([[place[name]] for name in windows.speaker], np.float32)
     near, some, everybody = (
-        calibration_trials(HeardWindows(embedding, windows, 1.0, unit_norm=False), fraction)
+        calibration_trials(EmbeddedWindows(embedding, windows, 1.0, unit_norm=False), fraction)
         for fraction in (0.1, 0.6, 1.0)
     )
     # The nearest: a and b of each other, b of far, far of farther; the two nearest: a of far, b
@@ -121,7 +121,7 @@ def test_calibration_keeps_utterances_on_the_sphere():
     windows = windows_of(*((b"a", b"a/1", float(start)) for start in range(8)))
     embedding = np.random.default_rng(0).normal(size=(8, 3)).astype(np.float32)
     embedding /= np.linalg.norm(embedding, axis=1, keepdims=True)
-    trials = calibration_trials(HeardWindows(embedding, windows, 1.0, unit_norm=True), 1.0)
+    trials = calibration_trials(EmbeddedWindows(embedding, windows, 1.0, unit_norm=True), 1.0)
     pairs = list(itertools.combinations(embedding, 2))
     expected = [np.linalg.norm(one - other) for one, other in pairs]
     np.testing.assert_allclose(np.sort(trials.distance), np.sort(expected), rtol=1e-5)
@@ -133,7 +133,7 @@ def test_calibration_counts_pairs_of_speakers_alike_however_much_they_speak():
     rows = [(take[:1], take, float(at)) for take, count in starts.items() for at in range(count)]
     embedding = np.random.default_rng(0).normal(size=(len(rows), 3)).astype(np.float32)
     trials = calibration_trials(
-        HeardWindows(embedding, windows_of(*rows), 1.0, unit_norm=False), 1.0
+        EmbeddedWindows(embedding, windows_of(*rows), 1.0, unit_norm=False), 1.0
     )
     # a 3, b 1, c 1 of its three, which overlap; a with b 3 x 2, a with c 3 x 3, b with c 2 x 3.
     similar, dissimilar = (trials.weight[trials.label == label] for label in (1, 0))
@@ -150,7 +150,7 @@ def test_calibration_tells_pairs_of_speakers_apart_in_any_order_of_recordings():
     place = {b"a": 0.0, b"d": 1.0, b"b": 100.0, b"c": 101.0}
     embedding = np.array([[place[who]] for who, _, _ in rows], np.float32)
     trials = calibration_trials(
-        HeardWindows(embedding, windows_of(*rows), 1.0, unit_norm=False), 0.1
+        EmbeddedWindows(embedding, windows_of(*rows), 1.0, unit_norm=False), 0.1
     )
     # a 1, b 3; d with a 2, c with b 3.
     similar, dissimilar = (trials.weight[trials.label == label] for label in (1, 0))

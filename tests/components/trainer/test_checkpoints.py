@@ -57,7 +57,7 @@ def test_a_training_is_restored_whole(tmp_path):
 
 
 def test_a_file_that_was_being_written_is_not_taken_for_one(tmp_path):
-    (tmp_path / f"partial.{FILE}").write_bytes(b"half")
+    (tmp_path / f".{FILE}.partial").write_bytes(b"half")
     with Checkpoints(tmp_path, trained(), monitor()) as checkpoints:
         assert checkpoints.restore() == 0
 

@@ -22,7 +22,6 @@ from components.settings import (
 )
 from components.trainer import data, mixed_conditions
 from components.trainer import run_fn as run_fn_module
-from components.trainer.monitor import averaged_weights
 from components.trainer.normalisation import CohortNormalisation, distances, voice_means
 from components.trainer.run_fn import run_fn
 from components.trainer.tower import build_tower
@@ -93,7 +92,7 @@ def test_where_batches_are_degraded_so_is_half_of_the_calibration_speech(tmp_pat
     [
         {},
         {"loss": "batch"},
-        {"loss": "prototypical", "head": "statistics", "weight_averaging": 0.5},
+        {"loss": "prototypical", "head": "statistics"},
         {"loss": "listed", "head": "flatten", "margin": 3.0},
         {"precision": "mixed_float16", "time_mask_frames": 4, "frequency_mask_mels": 4},
     ],
@@ -206,25 +205,6 @@ def test_the_same_settings_give_the_same_model(tmp_path, monkeypatch):
     np.testing.assert_array_equal(scores[0], scores[1])
     assert cards[0] == cards[1]
     assert len(traced) == 2  # a step's graph, the dearest to build, is built once for a training
-
-
-def test_the_moving_average_stands_in_and_goes_again():
-    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, use_bias=False)])
-    model.compile(
-        keras.optimizers.SGD(1.0, use_ema=True, ema_momentum=0.5, ema_overwrite_frequency=None),
-        loss=keras.losses.MeanSquaredError(),
-    )
-    weights = []
-    for _ in range(3):
-        model.train_on_batch(np.ones((1, 1)), np.zeros((1, 1)))
-        weights.append(float(model.get_weights()[0][0, 0]))
-    with averaged_weights(model):
-        inside = float(model.get_weights()[0][0, 0])
-    assert float(model.get_weights()[0][0, 0]) == weights[-1]
-    assert abs(inside) > 0.0
-    assert inside != weights[-1]
-    with averaged_weights(model):
-        assert float(model.get_weights()[0][0, 0]) == inside
 
 
 def test_the_mean_of_the_starting_and_the_trained_weights_is_published(tmp_path):

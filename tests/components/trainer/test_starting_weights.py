@@ -169,7 +169,7 @@ def test_weights_that_cannot_be_downloaded_are_named(monkeypatch):
     def unreachable(*_args, **_kwargs):
         raise Exception("URL fetch failure")  # as Keras does
 
-    monkeypatch.setattr("keras.src.applications.densenet.file_utils.get_file", unreachable)
+    monkeypatch.setattr(keras.applications, "DenseNet121", unreachable)
     settings = TrainerSettings(weights="imagenet")
     with pytest.raises(SwarError, match=r"trainer.weights 'imagenet' .*: URL fetch failure: set"):
         start(build_tower(settings, 64, 96), settings, SpectrogramSettings(), RATE)

@@ -13,7 +13,7 @@ from components.trainer import data
 from components.trainer.monitor import all_trials
 from components.trainer.schedule import WarmupPolynomialDecay
 from components.trainer.tower import build_tower
-from components.trials import area_under_roc
+from components.verification.error_rates import area_under_roc
 from tests.support_pairs import FRAMES, MELS, write_pairs
 
 SMALL = TrainerSettings(blocks=(1, 1, 1, 1), embedding_size=8, pairs_per_batch=6)

@@ -10,6 +10,8 @@ import soundfile
 import tensorflow as tf
 
 from components import audio, features, spectrogram_codec
+from components.recordings.cleaning import Cleaner, UnusableRecording
+from components.recordings.sources import Recording
 from components.settings import (
     ServingSettings,
     SpectrogramSettings,
@@ -18,8 +20,6 @@ from components.settings import (
 )
 from components.spectrogram_pair_gen.sampling import Placement, Voice
 from components.spectrogram_pair_gen.windows import WindowCutter
-from components.speech_example_gen.cleaning import Cleaner, UnusableRecording
-from components.speech_example_gen.sources import Recording
 from components.trainer.calibration import Calibration
 from components.trainer.export import export
 from components.trainer.recordings import FrontEnd, Recordings, window_starts

@@ -4,9 +4,8 @@ import numpy as np
 import pandas as pd
 
 from components.conditions import CLEAN
-from components.verification.measures import Scores
-from components.verification.trial_sampling import choose_trials
-from components.verification.trial_table import trial_table
+from components.verification.error_rates import Scores
+from components.verification.trials import choose_trials, trial_table
 
 THRESHOLD, SLOPE = 1.0, 6.0
 

@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from components.verification.bootstrap import figure, multiplicities, trial_weights
+from components.verification.bootstrap import estimate, multiplicities, trial_weights
 
 
 def test_every_resample_has_as_many_speakers():
@@ -42,14 +42,14 @@ def test_weights_are_those_of_trials_between_the_drawn_speakers():
 
 def test_the_interval_holds_95_percent_of_the_resamples():
     samples = np.arange(1_001) / 1_000.0
-    found = figure(0.4, samples)
+    found = estimate(0.4, samples)
     assert (found.value, found.low, found.high) == pytest.approx((0.4, 0.025, 0.975))
 
 
 def test_resamples_without_a_figure_are_left_out_unless_they_are_many():
     samples = np.concatenate([np.full(5, np.nan), np.linspace(0.0, 1.0, 95)])
-    assert figure(0.5, samples).low == pytest.approx(0.025)
-    found = figure(0.5, np.concatenate([np.full(50, np.nan), samples]))
+    assert estimate(0.5, samples).low == pytest.approx(0.025)
+    found = estimate(0.5, np.concatenate([np.full(50, np.nan), samples]))
     assert found.value == 0.5
     assert math.isnan(found.low)
     assert math.isnan(found.high)
@@ -68,7 +68,7 @@ def test_the_interval_is_as_wide_as_the_figure_varies_with_other_speakers():
     for seed in range(20):
         recall = recall_by_speaker(rng)
         drawn = multiplicities(30, 500, seed)
-        found = figure(recall.mean(), drawn @ recall / drawn.sum(axis=1))
+        found = estimate(recall.mean(), drawn @ recall / drawn.sum(axis=1))
         widths.append(found.high - found.low)
     assert np.mean(widths) == pytest.approx(spread, rel=0.15)
     of_trials = 2 * 1.96 * math.sqrt(0.8 * 0.2 / (30 * 200))

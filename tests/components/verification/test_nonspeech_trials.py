@@ -5,8 +5,8 @@ from types import SimpleNamespace
 import numpy as np
 
 from components.nonspeech import NONSPEECH, TAKES
-from components.verification.nonspeech_trials import measure_nonspeech
-from components.verification.utterances import Embedded
+from components.verification.robustness import measure_nonspeech
+from components.verification.utterances import EmbeddedUtterances
 from tests.components.verification.support_trials import score, utterances
 
 RATE, TAKEN = 8_000, 5
@@ -27,7 +27,8 @@ class TakesTheFirst:
 def measured(speech_places, max_pairs=10**6):
     table = utterances(2, per_recording=1).iloc[: len(speech_places)]
     return measure_nonspeech(
-        TakesTheFirst(), Embedded(table, np.array(speech_places, np.float32).reshape(-1, 2), []),
+        TakesTheFirst(),
+        EmbeddedUtterances(table, np.array(speech_places, np.float32).reshape(-1, 2), []),
         set_name="made", duration_seconds=1.0, sample_rate=RATE, max_pairs=max_pairs, seed=0,
     )  # fmt: skip
 

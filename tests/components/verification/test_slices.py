@@ -10,10 +10,10 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from components.errors import SwarError
-from components.verification.measures import Measures
+from components.verification.error_rates import TrialMetrics
 from components.verification.results import Evaluation, read_trials, write_evaluation
 from components.verification.slices import measure_slices
-from components.verification.trial_table import scores_of
+from components.verification.trials import scores_of
 from tests.components.verification.support_trials import scored_trials, utterances
 
 
@@ -67,7 +67,7 @@ def test_figures_are_those_of_the_slices_own_trials(trials, slices):
         assert part.similar == (rows["label"] == 1).sum()
         assert part.dissimilar == (rows["label"] == 0).sum()
         assert part.speakers == len({*rows["speaker_a"], *rows["speaker_b"]})
-        expected = Measures(scores_of(rows)).figures(np.ones(len(rows)))
+        expected = TrialMetrics(scores_of(rows)).weighted(np.ones(len(rows)))
         values = {name: figure.value for name, figure in part.figures.items()}
         assert values == pytest.approx(expected, nan_ok=True)
         if part.similar and part.dissimilar:

@@ -3,7 +3,7 @@
 import pytest
 
 from components.errors import SwarError
-from components.verification.trial_list import ListedTrial, parse_trial_list
+from components.verification.trials import ListedTrial, parse_trial_list
 
 EXPECTED = [
     ListedTrial(1, 1, "id10270/x/1.wav", "id10270/y/2.wav"),

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components.verification.trial_sampling import choose_trials
+from components.verification.trials import choose_trials
 
 ALL = 10**9
 
@@ -52,8 +52,8 @@ def test_all_trials_are_chosen_once(pairs):
     chosen = choose_trials(utterances, ALL, 0)
     expected = listed(utterances)
     assert as_set(chosen) == expected
-    assert chosen.similar_possible == sum(label for *_, label in expected)
-    assert chosen.dissimilar_possible == len(expected) - chosen.similar_possible
+    assert chosen.target_possible == sum(label for *_, label in expected)
+    assert chosen.nontarget_possible == len(expected) - chosen.target_possible
 
 
 @settings(max_examples=100)
@@ -62,8 +62,8 @@ def test_a_bound_gives_a_sample_of_each_class(pairs, most, seed):
     utterances = table(pairs)
     chosen = choose_trials(utterances, most, seed)
     assert as_set(chosen) <= listed(utterances)
-    assert np.sum(chosen.label == 1) == min(most, chosen.similar_possible)
-    assert np.sum(chosen.label == 0) == min(most, chosen.dissimilar_possible)
+    assert np.sum(chosen.label == 1) == min(most, chosen.target_possible)
+    assert np.sum(chosen.label == 0) == min(most, chosen.nontarget_possible)
 
 
 def test_the_same_seed_gives_the_same_sample():
@@ -96,5 +96,5 @@ def test_many_utterances_cost_no_more_than_what_is_chosen(speakers):
         {"speaker": (number % speakers).astype(str), "recording": (number // 4).astype(str)}
     )
     chosen = choose_trials(utterances, 1_000, 0)
-    assert chosen.dissimilar_possible > 2 * 10**9
+    assert chosen.nontarget_possible > 2 * 10**9
     assert np.sum(chosen.label == 0) == 1_000

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from components import features
 from components.settings import ReportSettings
-from components.verification_report.judging import judge
+from components.verification_report.judging import judge_splits
 from components.verification_report.pieces import read_pieces
 from components.verification_report.report import report_files
 
@@ -87,7 +87,7 @@ CARD: dict[str, Any] = {
 }  # fmt: skip
 
 
-class Heard(NamedTuple):
+class EmbedOutput(NamedTuple):
     """What the made-up model says."""
 
     embedding: np.ndarray
@@ -100,7 +100,7 @@ class PitchModel:
 
     def embed(self, wavs):
         rows = [self._embed(soundfile.read(io.BytesIO(wav))[0]) for wav in wavs]
-        return Heard(
+        return EmbedOutput(
             np.stack([row for row, _ in rows]).astype(np.float32),
             np.array([seconds for _, seconds in rows], np.float32),
             ["ok" if np.isfinite(row[0]) else "no_speech" for row, _ in rows],
@@ -217,6 +217,6 @@ def report(folder, *, examples=None, rejects=REJECTS, card=CARD, blessed=True, s
     """Of the made-up speech."""
     examples = examples or speech()
     pieces = pieces_of(write_speech(folder, examples))
-    judged = judge(pieces, PitchModel(), WINDOW_SAMPLES, settings)
+    judged = judge_splits(pieces, PitchModel(), WINDOW_SAMPLES, settings)
     files = report_files(pieces, rejects, card, judged, blessed, settings)
     return Report(files, examples, rejects, card, blessed, settings)

@@ -6,12 +6,7 @@ import pytest
 from components.conditions import CLEAN, CONDITIONS
 from components.nonspeech import nonspeech
 from components.pcm16 import pack_wav, to_pcm16
-from components.verification_report import condition_plots
-from components.verification_report.condition_judging import (
-    LEAST_OF_A_SPEAKER,
-    choose_utterances,
-)
-from tests.components.verification.support_trials import utterances
+from components.verification_report import plots
 from tests.components.verification_report.support_oracle import (
     assert_same,
     interval,
@@ -99,23 +94,7 @@ def test_sounds_without_speech_are_counted(either):
         assert (part["pairs"], part["same_speaker_pairs"]) == (len(first), same.sum())
 
 
-def test_utterances_are_of_all_speakers_and_recordings():
-    table = utterances(5, recordings=3, per_recording=4)
-    chosen = choose_utterances(table, 30, seed=0)
-    assert chosen.groupby("speaker").size().to_dict() == {f"s{number}": 6 for number in range(5)}
-    assert set(chosen.groupby("recording").size()) == {2}
-
-
-def test_of_many_speakers_some_have_enough():
-    table = utterances(50, recordings=3, per_recording=4)
-    one, again, other = (choose_utterances(table, 20, seed) for seed in (0, 0, 1))
-    assert set(one.groupby("speaker").size()) == {LEAST_OF_A_SPEAKER}
-    assert len(one) == 20
-    assert one.equals(again)
-    assert set(one["speaker"]) != set(other["speaker"])
-
-
 def test_conditions_without_a_rate_or_an_interval_are_drawn(made):
     rows = [row | {"figures": {"eer": {"value": None, "low": None, "high": None}}}
             for row in made.figures["conditions"]]  # fmt: skip
-    assert condition_plots.error_rates(rows).startswith(b"\x89PNG")
+    assert plots.conditions(rows, plots.set_looks(made.figures["sets"])).startswith(b"\x89PNG")

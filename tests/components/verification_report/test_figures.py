@@ -26,8 +26,16 @@ def test_no_part_is_without_a_test(either):
     of_scores |= {"identification", "conditions", "nonspeech"}
     plotted = {"curves", "histograms", "reliability", "speaker_distances", "map", "worst"}
     of_data = {"data", "checks", "genders_not_judged", "unusable"}
-    on_record = {"blessed", "model", "history", "calibration", "settings"}
+    on_record = {"blessed", "model", "history", "calibration", "settings", "sets"}
     assert set(either.figures) == of_scores | plotted | of_data | on_record
+
+
+def test_the_sets_are_the_held_out_splits_the_more_telling_first(either):
+    told = [(each["set"], each["title"], each["trained_on"]) for each in either.figures["sets"]]
+    assert told == [
+        ("unseen", "unseen people", False),
+        ("eval", "people it trained on", True),
+    ]
 
 
 def _slices(scores):

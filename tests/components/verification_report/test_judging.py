@@ -4,7 +4,7 @@ import pytest
 
 from components import features
 from components.errors import SwarError
-from components.verification_report.judging import ENOUGH_TRIALS, detail_trials, judge
+from components.verification_report.judging import ENOUGH_TRIALS, detail_trials, judge_splits
 from tests.components.verification_report.support_report import (
     SETTINGS,
     WINDOW_SAMPLES,
@@ -19,7 +19,7 @@ from tests.components.verification_report.support_report import (
 
 def _judge(folder, examples, **changed):
     pieces = pieces_of(write_speech(folder, examples))
-    return judge(pieces, PitchModel(), WINDOW_SAMPLES, SETTINGS.model_copy(update=changed))
+    return judge_splits(pieces, PitchModel(), WINDOW_SAMPLES, SETTINGS.model_copy(update=changed))
 
 
 @pytest.mark.parametrize(("wanted", "taken"), [(0.1, 0.5), (0.7, 0.5), (0.8, 1.0), (30.0, 1.0)])

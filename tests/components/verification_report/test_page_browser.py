@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.serving.support_browser import browser, chromium_and_driver
+from tests.serving.web.support_browser import browser, chromium_and_driver
 
 pytestmark = pytest.mark.slow
 

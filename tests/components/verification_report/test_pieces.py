@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 
 from components import features
-from components.verification_report.pieces import choose_places, cut
+from components.verification.utterances import UtterancePlan
+from components.verification_report.judging import utterance_durations
+from components.verification_report.pieces import cut, positions_of
 from tests.components.verification_report.support_report import (
     RATE,
     SETTINGS,
@@ -34,8 +36,18 @@ def pieces(tmp_path):
 
 
 def _cuts(pieces, settings=SETTINGS):
-    places = choose_places(pieces, WINDOW_SAMPLES, RATE, settings)
-    return places, [each for batch in cut(places.of_piece) for each in batch]
+    durations = utterance_durations({features.EVAL: pieces}, WINDOW_SAMPLES, RATE, settings)
+    plan = UtterancePlan(
+        features.EVAL,
+        [round(seconds * RATE) for seconds in durations],
+        RATE,
+        per_speaker=settings.utterances_per_speaker,
+        seed=settings.seed,
+        condition_samples=0,
+    )
+    batches = cut(positions_of(pieces, plan), plan)
+    cuts = [each for batch in batches for each in batch]
+    return {samples / RATE: count for samples, count in plan.possible.items()}, cuts
 
 
 def _sounds(*arguments):
@@ -51,7 +63,7 @@ def test_utterances_hold_the_samples_of_their_place(pieces):
         "one": voice(1, 13.8)[: round(12.6 * RATE)],
         "two": voice(1, 13.8)[round(12.6 * RATE) :],
     }
-    for utterance, samples, rate in cuts:
+    for utterance, samples, rate, _ in cuts:
         first = round((utterance.start_seconds - starts[utterance.recording]) * RATE)
         expected = spoken[utterance.recording][first : first + len(samples)]
         np.testing.assert_array_equal(samples, expected)
@@ -59,11 +71,11 @@ def test_utterances_hold_the_samples_of_their_place(pieces):
 
 
 def test_no_more_than_the_bound_and_none_twice(pieces):
-    places, cuts = _cuts(pieces)
+    possible, cuts = _cuts(pieces)
     counts = Counter(each.utterance.duration_seconds for each in cuts)
     assert counts == {0.5: SETTINGS.utterances_per_speaker, 1.0: SETTINGS.utterances_per_speaker}
     assert len({(each.utterance.utterance) for each in cuts}) == len(cuts)
-    assert places.possible == {("eval", 0.5): 12 + 12 + 2, ("eval", 1.0): 6 + 6 + 1}
+    assert possible == {0.5: 12 + 12 + 2, 1.0: 6 + 6 + 1}
 
 
 def test_the_same_seed_gives_the_same_utterances(pieces):
@@ -79,7 +91,7 @@ def test_a_duration_below_the_window_is_the_window(pieces):
 
 def test_where_nobody_speaks_long_enough_the_window_is_taken_too(pieces):
     long = SETTINGS.model_copy(update={"duration_seconds": (6.0, 20.0)})
-    places, _ = _cuts(pieces[:1], long)
-    assert {seconds: count for (_, seconds), count in places.possible.items()} == {
+    possible, _ = _cuts(pieces[:1], long)
+    assert possible == {
         0.5: 12, 6.0: 1, 20.0: 0,
     }  # fmt: skip

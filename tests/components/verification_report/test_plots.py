@@ -10,6 +10,8 @@ import pytest
 
 from components.verification_report import curves, plots, speaker_plots
 
+LOOKS = plots.set_looks([{"set": "eval", "title": "people it trained on"}])
+
 
 def _chunks(png):
     at, kinds = 8, []
@@ -58,10 +60,10 @@ def test_extreme_scores_are_drawn_without_a_warning(trials):
         warnings.simplefilter("error")
         found = curves.error_curve(trials, 20, 0)
         told = curves.reliability(trials, 20, 0)
-        assert plots.det({"eval": found})
-        assert plots.roc({"eval": found})
-        assert plots.reliability({"eval": told})
-        assert plots.distances({"eval": curves.histogram(trials, 1.9)}, 1.0)
+        assert plots.det({"eval": found}, LOOKS)
+        assert plots.roc({"eval": found}, LOOKS)
+        assert plots.reliability({"eval": told}, LOOKS)
+        assert plots.distances({"eval": curves.histogram(trials, 1.9)}, 1.0, LOOKS)
 
 
 def test_history_with_gaps_is_drawn():
@@ -82,7 +84,7 @@ def test_slices_without_a_rate_or_an_interval_are_drawn():
     ]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert speaker_plots.error_rates(rows, ["everybody", "mixed"])
+        assert speaker_plots.error_rates(rows, ["everybody", "mixed"], LOOKS)
 
 
 def test_a_heatmap_with_an_empty_cell_is_drawn():

@@ -52,7 +52,7 @@ def test_dataflow_takes_every_option() -> None:
     assert (told["sdk_container_image"], told["sdk_location"]) == (IMAGE, "container")
     assert told["service_account_email"].startswith("trainer@")
     assert told["labels"] == ["team=voice", "cost=research"]
-    assert told["beam_plugins"] == ["components.beam_worker"]
+    assert told["beam_plugins"] == ["components.compat.beam_worker"]
     assert {argument.partition("=")[0].removeprefix("--") for argument in arguments} - set(
         told
     ) == {"worker_machine_type", "beam_plugin"}  # Beam's other names of two that are above

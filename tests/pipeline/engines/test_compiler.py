@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-import yaml
 from google.cloud import aiplatform, aiplatform_v1
 from google.protobuf import json_format
 from kfp.pipeline_spec.pipeline_spec_pb2 import (
@@ -15,14 +14,15 @@ from kfp.pipeline_spec.pipeline_spec_pb2 import (
     PipelineDeploymentConfig,
     PipelineSpec,
 )
+from ruamel.yaml import YAML
 from tfx.extensions.google_cloud_ai_platform import constants, training_clients
 from tfx.extensions.google_cloud_ai_platform.trainer.executor import TRAINING_ARGS_KEY
 from tfx.utils import import_utils, json_utils
 
 from components.errors import SwarError
+from components.recordings.sources import data_digest, list_recordings
 from components.settings import AugmentationSettings
 from components.spectrogram_pair_gen.recorded_sounds import sounds_digest
-from components.speech_example_gen.sources import data_digest, list_recordings
 from pipeline.engines.compiler import compile_pipeline, run_parameters
 from tests.pipeline.engines.support_engines import (
     COMMON,
@@ -270,7 +270,7 @@ def test_nothing_of_this_machine_is_in_the_file_and_it_is_the_same_again(tmp_pat
 def test_the_yaml_has_no_field_that_the_schema_lacks(tmp_path: Path) -> None:
     path = tmp_path / "pipeline.yaml"
     compile_pipeline(config(*ENDPOINT), path)
-    tree = yaml.safe_load(path.read_text())
+    tree = YAML(typ="safe").load(path.read_text())
     deployment = tree["deploymentSpec"]
     json_format.ParseDict(tree, PipelineSpec())
     json_format.ParseDict(deployment, PipelineDeploymentConfig())

@@ -12,9 +12,9 @@ from google.protobuf import json_format
 from kfp.pipeline_spec import pipeline_spec_pb2
 
 from components.errors import SwarError
+from components.recordings.sources import data_digest, list_recordings
 from components.settings import AugmentationSettings
 from components.spectrogram_pair_gen.recorded_sounds import sounds_digest
-from components.speech_example_gen.sources import data_digest, list_recordings
 from pipeline.engines import kubeflow_runner
 from tests.pipeline.engines.support_engines import KUBEFLOW, config
 

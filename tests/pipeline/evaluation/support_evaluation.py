@@ -7,19 +7,19 @@ import keras
 import numpy as np
 import soundfile
 
+from components.recordings.sources import data_digest, list_recordings
 from components.settings import (
     ServingSettings,
     SpectrogramSettings,
     SpeechSettings,
     TrainerSettings,
 )
-from components.speech_example_gen.sources import data_digest, list_recordings
 from components.trainer.calibration import Calibration
 from components.trainer.export import export
 from components.trainer.recordings import FrontEnd
 from components.trainer.tower import build_tower
+from components.verification.judge import JudgeSettings
 from pipeline import cli
-from pipeline.evaluation.scoring import EvaluationSettings
 from tests.bad_recordings import speech_like
 
 RATE = 8_000
@@ -31,7 +31,7 @@ SPEECH = SpeechSettings(
     require_voice=False,
 )
 SPEAKERS = {"asha": "F", "bina": "F", "chandra": "M", "dev": "M", "esha": "?"}
-SETTINGS = EvaluationSettings(
+SETTINGS = JudgeSettings(
     duration_seconds=(0.5, 3.0, 100.0), conditions=("hum", "opus"), resamples=20
 )
 WINDOW = 0.624

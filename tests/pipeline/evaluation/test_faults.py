@@ -89,7 +89,13 @@ def condition_of_a_list(made, tmp_path):
     return [made.model, "--data", made.data, "--trials", listed, "--condition", "hum"]
 
 
+def report_of_a_list(made, tmp_path):
+    listed = write_list(tmp_path, GOOD)
+    return [made.model, "--data", made.data, "--trials", listed, "--report", tmp_path / "new"]
+
+
 FAULTS = {
+    "report of a list": (report_of_a_list, "--trials compares whole files of one folder"),
     "unknown condition": (unknown_condition, "'helicopter': choose among clean, white_noise_20_db"),
     "condition of a list": (condition_of_a_list, "no --duration, --condition or --split"),
     "no model": (lambda m, t: [t / "nope", "--data", m.data], "nope' does not exist"),

@@ -18,12 +18,12 @@ from components.model_files import MODEL_CARD
 from components.nonspeech import nonspeech
 from components.pcm16 import pack_wav, to_pcm16
 from components.published_model import PublishedModel
-from components.speech_example_gen.sources import data_digest, list_recordings
-from components.speech_example_gen.splitting import unseen_speakers
+from components.recordings.sources import data_digest, list_recordings
+from components.recordings.splitting import unseen_speakers
 from components.verification import results
 from components.verification.results import read_trials
-from components.verification.slices import figures_of
-from components.verification.trial_table import clean
+from components.verification.slices import estimate_metrics
+from components.verification.trials import clean
 from pipeline.evaluation.display import render
 from pipeline.evaluation.folders import evaluate
 from pipeline.evaluation.listing import evaluate_list
@@ -135,7 +135,7 @@ def test_the_trials_of_one_duration_are_judged_under_conditions(result):
         trials = result.trials[result.trials["duration_seconds"] == 3.0]
         trials = trials[trials["condition"] == condition]
         trials = trials[trials["changed_sides"] == sides]
-        assert repr(row.figures) == repr(figures_of(trials, resamples=20, seed=0))
+        assert repr(row.figures) == repr(estimate_metrics(trials, resamples=20, seed=0))
     assert rows["hum", "both"].figures["eer"] != whole.figures["eer"]
 
 

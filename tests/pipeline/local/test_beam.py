@@ -17,7 +17,7 @@ def _run(workers: int, folder: Path) -> set[tuple[str, str]]:
         import os
         import sys
 
-        return f"{os.getpid()} {'components.beam_worker' in sys.modules}"
+        return f"{os.getpid()} {'components.compat.beam_worker' in sys.modules}"
 
     with beam.Pipeline(options=PipelineOptions(beam_arguments(workers))) as pipeline:
         _ = (

@@ -6,12 +6,13 @@ from typing import Any
 
 import pytest
 
-from components.speech_example_gen.listing import Recording
-from components.speech_example_gen.measures import Measures
-from components.speech_example_gen.survey import Surveyed, without_duplicates
+from components.errors import SwarError
+from components.recordings.acoustics import AcousticStatistics
+from components.recordings.listing import Recording
+from components.speech_example_gen.planning import RecordingSummary, without_duplicates
 from pipeline.models.asked_recording import AskedRecording
 
-MEASURES = Measures(*[0.0] * len(Measures.__dataclass_fields__))
+ACOUSTICS = AcousticStatistics(*[0.0] * len(AcousticStatistics.__dataclass_fields__))
 
 
 def _recording(name: str, path: str) -> Recording:
@@ -28,7 +29,7 @@ def _found(asked: str | Path, *named: tuple[str, str]) -> list[str]:
 
 def _kept_of(asked: str, *same_speech: tuple[str, str]) -> list[str]:
     """Asks where all recordings have the same speech, so that but the first one is trained on."""
-    surveyed = [Surveyed(_recording(*each), 9, "digest", MEASURES) for each in same_speech]
+    surveyed = [RecordingSummary(_recording(*each), 9, "digest", ACOUSTICS) for each in same_speech]
     kept, rejects = without_duplicates(surveyed)
     rows = _rows(*((item.recording.recording, item.recording.path) for item in kept))
     found = AskedRecording(asked).among(rows, [asdict(reject) for reject in rejects])
@@ -95,9 +96,20 @@ def test_names_of_their_own_lie_nowhere() -> None:
 
 
 def test_other_rejects_were_not_trained_on() -> None:
-    reject = {"file": "asha/2.wav", "reason": "silent", "detail": "the same speech as 'asha/1.wav'"}
+    reject = {
+        "file": "asha/2.wav",
+        "reason": "silent",
+        "detail": "the same speech as 'asha/1.wav'",
+        "same_as": None,
+    }
     asked = AskedRecording("/d/asha/2.wav")
     assert asked.among(_rows(("asha/1.wav", "/d/asha/1.wav")), [reject]) == []
+
+
+def test_rejects_of_an_earlier_version_do_not_say_it() -> None:
+    reject = {"file": "asha/2.wav", "reason": "duplicate", "detail": "the same speech as 'asha/1'"}
+    with pytest.raises(SwarError, match="written by another version of swar"):
+        AskedRecording("/d/asha/2.wav").among(_rows(("asha/1", "/d/asha/1.wav")), [reject])
 
 
 @pytest.mark.parametrize("asked", ["/d/Th\u0101pa", "/d/Tha\u0304pa/1.wav", "Th\u0101pa/1.wav"])

@@ -11,7 +11,7 @@ import pytest
 from components.errors import SwarError
 from components.model_files import MODEL_CARD
 from components.settings import SpeechSettings
-from pipeline.models.drift import MEASURES, USED, Compared, Drift, compare, drift, measured
+from pipeline.models.drift import ACOUSTICS, USED, Compared, Drift, compare, drift, measured
 from pipeline.models.drift_settings import OUTCOME, DriftSettings
 from tests.bad_recordings import encoded, speech_like
 from tests.pipeline.models.support_records import Output
@@ -23,7 +23,7 @@ def _table(seed: int, outcome: str = "used", **shift: float) -> pd.DataFrame:
     """Normal measures around 0, each moved by its shift in standard deviations."""
     rng = np.random.default_rng(seed)
     columns: dict[str, Any] = {OUTCOME: [outcome] * RECORDINGS}
-    for name in MEASURES:
+    for name in ACOUSTICS:
         columns[name] = rng.normal(shift.get(name, 0.0), 1.0, RECORDINGS)
     return pd.DataFrame(columns)
 
@@ -34,7 +34,7 @@ def _drifted(compared: list[Compared]) -> list[str]:
 
 def test_what_differs_by_chance_has_not_drifted() -> None:
     compared = compare(_table(0), _table(1), DriftSettings())
-    assert [each.feature for each in compared] == [*MEASURES, OUTCOME]
+    assert [each.feature for each in compared] == [*ACOUSTICS, OUTCOME]
     assert _drifted(compared) == []
     assert all(each.divergence is not None and each.divergence < 0.1 for each in compared)
 
@@ -54,7 +54,7 @@ def test_the_bounds_are_the_settings() -> None:
 
 def test_other_outcomes_are_drift_and_what_was_not_measured_is_not_told() -> None:
     silent = _table(1, outcome="silent")
-    silent[list(MEASURES)] = np.nan
+    silent[list(ACOUSTICS)] = np.nan
     compared = compare(_table(0), silent, DriftSettings())
     assert _drifted(compared) == [OUTCOME]
     assert {each.divergence for each in compared if each.feature != OUTCOME} == {None}
@@ -63,7 +63,7 @@ def test_other_outcomes_are_drift_and_what_was_not_measured_is_not_told() -> Non
 
 def test_recordings_that_were_not_used_are_no_measures() -> None:
     part = _table(1)
-    part.loc[: RECORDINGS // 4, list(MEASURES)] = np.nan
+    part.loc[: RECORDINGS // 4, list(ACOUSTICS)] = np.nan
     assert _drifted(compare(_table(0), part, DriftSettings())) == []
 
 

@@ -9,7 +9,7 @@ from components.errors import SwarError
 from components.features import EVAL, TRAIN
 from pipeline.models.lineage import models_that_saw
 from pipeline.models.rollback import rollback
-from pipeline.output.records import output_and_version
+from pipeline.output.folder import output_and_version
 from tests.pipeline.models.support_records import Output
 
 
@@ -57,6 +57,7 @@ def test_a_duplicate_is_found_as_what_was_trained_on(output: Output) -> None:
         "reason": "duplicate",
         "seconds": None,
         "detail": "the same speech as 'asha/1.wav'",
+        "same_as": "asha/1.wav",
     }
     output.train("four", [_row("asha/1.wav", train=3.0)], [reject])
     (seen,) = models_that_saw(output.folder, "/data/asha/copy.wav")

@@ -14,7 +14,7 @@ from components.errors import SwarError
 from components.pusher.publish import publish
 from components.rolled_back import is_rolled_back, rolled_back_at
 from pipeline.models.rollback import rollback
-from pipeline.output.records import published_versions
+from pipeline.output.folder import published_versions
 from tests.pipeline.models.support_records import Output
 
 

@@ -1,0 +1,258 @@
+"""Changed recordings of every format through the decoder and through the served model's reader.
+
+`python -m benchmarks.fuzz [COUNT] [SEED]`: by default 20000 of each and 0. Exit status 1 where one
+crashed, raised what is no reason of a reject, or went beyond a bound.
+
+Recordings are decoded in processes that are watched: a crash is counted and the next one goes on.
+Ctrl-C ends one of the two and shows its figures so far.
+"""
+
+import contextlib
+import io
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
+from typing import Final
+
+import imageio_ffmpeg
+import numpy as np
+import soundfile
+
+from components import audio
+
+COUNT: Final = 20_000
+RATE: Final = 16_000
+MAX_SECONDS: Final = 30.0
+"""Bound of what is decoded of a recording."""
+MOST_SECONDS: Final = 20.0
+"""Until one counts as hanging."""
+MEMORY_BYTES: Final = 2 * 2**30
+"""Address space of a process that decodes."""
+IN_A_PROCESS: Final = 500
+_SECONDS: Final = 1.0
+_OUTCOMES: Final = "outcomes.jsonl"
+# Without a header (RAW), or with half of the file in another one (SD2): told by no bytes.
+_NOT_FILES: Final = ("RAW", "SD2")
+_FRAGMENTED: Final = ("-movflags", "frag_keyframe+empty_moov")
+_FFMPEG: Final = {
+    "3gp": ("3gp", "-ar", "8000", "-c:a", "libopencore_amrnb", *_FRAGMENTED),
+    "aac": ("adts", "-c:a", "aac"),
+    "ac3": ("ac3", "-ar", "48000"),
+    "alac.m4a": ("mp4", "-c:a", "alac", *_FRAGMENTED),
+    "amr": ("amr", "-ar", "8000", "-c:a", "libopencore_amrnb"),
+    "asf": ("asf", "-c:a", "wmav2"),
+    "avi": ("avi", "-c:a", "libmp3lame"),
+    "eac3": ("eac3", "-ar", "48000"),
+    "flv": ("flv", "-ar", "44100", "-c:a", "libmp3lame"),
+    "g722.wav": ("wav", "-c:a", "g722"),
+    "m4a": ("mp4", "-c:a", "aac", *_FRAGMENTED),
+    "mka": ("matroska", "-c:a", "flac"),
+    "mp2": ("mp2", "-c:a", "mp2"),
+    "mp3 without length": ("mp3", "-q:a", "4", "-write_xing", "0"),
+    "piped flac": ("flac",),
+    "ts": ("mpegts", "-c:a", "aac"),
+    "tta": ("tta",),
+    "voc": ("voc", "-c:a", "pcm_u8"),
+    "webm": ("webm", "-c:a", "libopus"),
+    "wv": ("wv",),
+}
+_NUMBERS: Final = (b"\0" * 8, b"\xff" * 8, b"\x7f" + b"\xff" * 7, b"\0\0\0\1\0\0\0\1")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one changed recording."""
+
+    name: str
+    """Of its format."""
+    reason: str
+    """ok, a reject's, or what was raised instead."""
+    seconds: float
+    """That it took."""
+    samples: int
+    peak_bytes: int
+    """Resident memory of the process at most so far."""
+
+    @property
+    def is_within_bounds(self) -> bool:
+        """Whether it is good or a reject, in time, and no longer than asked for."""
+        is_reason = self.reason == self.reason.lower() and " " not in self.reason
+        is_short = self.samples <= (MAX_SECONDS + 1.0) * RATE
+        return is_reason and is_short and self.seconds < MOST_SECONDS
+
+
+@cache
+def recordings() -> dict[str, bytes]:
+    """One second of sound by the name of its format, over 80 of them."""
+    made: dict[str, bytes] = {}
+    for container in sorted(set(soundfile.available_formats()) - set(_NOT_FILES)):
+        for subtype in sorted(soundfile.available_subtypes(container)):
+            content = _by_libsndfile(container, subtype)
+            if content is not None:
+                made[f"{container} {subtype}"] = content
+    wav = _by_libsndfile("WAV", "PCM_16")
+    for name, (container, *options) in _FFMPEG.items():
+        command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-i", "-", *options]
+        command += ["-f", container, "-"]
+        done = subprocess.run(command, input=wav, capture_output=True, check=True)
+        made[name] = done.stdout
+    return made
+
+
+def changed(content: bytes, generator: np.random.Generator) -> bytes:
+    """The bytes with what chance and hostility do to them, mostly near the beginning."""
+    mutable = bytearray(content)
+    for _ in range(int(generator.integers(1, 5))):
+        near = min(len(mutable), int(generator.choice((64, 512, len(content)))))
+        if near < 9:
+            break
+        at = int(generator.integers(near - 8))
+        match int(generator.integers(6)):
+            case 0:
+                mutable[at] = int(generator.integers(256))
+            case 1:
+                mutable[at] ^= 1 << int(generator.integers(8))
+            case 2:
+                size = int(generator.choice((2, 4, 8)))
+                mutable[at : at + size] = _NUMBERS[int(generator.integers(4))][:size]
+            case 3:
+                del mutable[at : at + int(generator.integers(1, 400))]
+            case 4:
+                mutable[at:at] = generator.bytes(int(generator.integers(1, 400)))
+            case 5:
+                del mutable[max(16, int(generator.integers(len(mutable) + 1))) :]
+    return bytes(mutable)
+
+
+def decoded(number: int, seed: int, path: Path) -> Outcome:
+    """Changes a recording, writes it to `path` and decodes it; the number chooses its format."""
+    made = recordings()
+    name = list(made)[number % len(made)]
+    path.write_bytes(changed(made[name], np.random.default_rng([seed, number])))
+    began, samples = time.monotonic(), 0
+    try:
+        for block in audio.decode_blocks(path, sample_rate=RATE, max_seconds=MAX_SECONDS):
+            samples += len(block)
+        reason = "ok"
+    except audio.AudioError as error:
+        reason = error.reason
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}"
+    seconds = time.monotonic() - began
+    peak_bytes = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return Outcome(name, reason, seconds, samples, peak_bytes)
+
+
+def check_reader(count: int, seed: int) -> Iterator[Outcome]:
+    """Changed WAVs through the graph that the served model reads them with."""
+    import tensorflow as tf
+
+    from components import wav
+
+    @tf.function(input_signature=[tf.TensorSpec([], tf.string)])
+    def read(content: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        header = wav.read_header(content)
+        return wav.read_mono(content, header), header.frames, header.channels
+
+    names = [name for name in recordings() if name.startswith(("WAV", "WAVEX", "RF64"))]
+    for number in range(count):
+        name = names[number % len(names)] if number % 2 else "WAV PCM_16"
+        content = changed(recordings()[name], np.random.default_rng([seed, number]))
+        began = time.monotonic()
+        try:
+            samples, frames, channels = (each.numpy() for each in read(content))
+            is_there = len(samples) == frames <= len(content) // (2 * channels)
+            reason = "ok" if is_there else f"{frames} frames of {channels} channels"
+        except tf.errors.OpError as error:
+            samples, reason = np.zeros(0), f"{type(error).__name__}: {error.message}"
+        seconds = time.monotonic() - began
+        peak_bytes = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        yield Outcome(name, reason, seconds, len(samples), peak_bytes)
+
+
+def _work(first: int, count: int, seed: int, folder: Path) -> None:
+    """In a process of its own: a line of JSON for each recording. Decoders print as they please."""
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
+    with (folder / _OUTCOMES).open("w", buffering=1) as file:
+        for number in range(first, first + count):
+            file.write(json.dumps(asdict(decoded(number, seed, folder / "recording"))) + "\n")
+
+
+def _outcomes(count: int, seed: int) -> Iterator[Outcome]:
+    first = 0
+    while first < count:
+        wanted = min(IN_A_PROCESS, count - first)
+        command = [sys.executable, "-P", "-m", "benchmarks.fuzz", "--work"]
+        with tempfile.TemporaryDirectory(prefix="swar-fuzz-") as folder:
+            numbers = map(str, (first, wanted, seed))
+            done = subprocess.run([*command, *numbers, folder], capture_output=True, check=False)
+            lines = (Path(folder) / _OUTCOMES).read_text().splitlines()
+        outcomes = [Outcome(**json.loads(line)) for line in lines]
+        yield from outcomes
+        first += len(outcomes)
+        if len(outcomes) < wanted:
+            made = list(recordings())
+            name = made[first % len(made)]
+            yield Outcome(name, f"CRASH {done.returncode} at {first}", 0.0, 0, 0)
+            first += 1
+
+
+def _show(title: str, outcomes: Iterator[Outcome]) -> bool:
+    """Prints the figures; gives whether all went well."""
+    reasons: Counter[str] = Counter()
+    bad: list[Outcome] = []
+    slowest = largest = Outcome("", "", 0.0, 0, 0)
+    began = time.monotonic()
+    with contextlib.suppress(KeyboardInterrupt):
+        for outcome in outcomes:
+            reasons[outcome.reason if outcome.is_within_bounds else "BAD"] += 1
+            bad += [] if outcome.is_within_bounds else [outcome]
+            slowest = max(slowest, outcome, key=lambda each: each.seconds)
+            largest = max(largest, outcome, key=lambda each: each.peak_bytes)
+    counts = ", ".join(f"{count:,} {reason}" for reason, count in reasons.most_common())
+    print(f"{title}: {reasons.total():,} in {time.monotonic() - began:,.0f} s: {counts}")
+    print(f"  slowest {slowest.seconds:.2f} s ({slowest.name}, {slowest.reason})")
+    print(f"  peak memory {largest.peak_bytes / 1e6:,.0f} MB")
+    for outcome in bad[:20]:
+        print(f"  BAD {outcome}")
+    return not bad
+
+
+def main() -> None:
+    """Runs both."""
+    if sys.argv[1:2] == ["--work"]:
+        _work(*map(int, sys.argv[2:5]), Path(sys.argv[5]))
+        return
+    given = [int(each) for each in sys.argv[1:3]]
+    count, seed = [*given, *(COUNT, 0)[len(given) :]]
+    print(f"{len(recordings())} formats, seed {seed}")
+    is_good = _show("decode", _outcomes(count, seed))
+    is_good &= _show("served reader", check_reader(count, seed))
+    sys.exit(not is_good)
+
+
+def _by_libsndfile(container: str, subtype: str) -> bytes | None:
+    """Of the rates that formats are bound to, the first that this one takes."""
+    for rate in (8_000, RATE) if container == "WVE" else (RATE, 8_000):
+        time_seconds = np.arange(round(_SECONDS * rate)) / rate
+        phase = 2 * np.pi * 150.0 * time_seconds + np.sin(2 * np.pi * 3.0 * time_seconds)
+        samples = 0.2 * sum(np.sin(k * phase) / k for k in range(1, 7))
+        file = io.BytesIO()
+        try:
+            soundfile.write(file, samples, rate, format=container, subtype=subtype)
+        except soundfile.LibsndfileError:
+            continue
+        return file.getvalue()
+    return None
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,198 @@
+"""How much of a recording there is: what its header says, against what the file holds."""
+
+import re
+from collections.abc import Iterator
+from typing import BinaryIO, Final, NamedTuple
+
+import soundfile
+
+from components.decoding.errors import TRUNCATED, AudioError
+from components.decoding.headers import FileBytes, is_open_ended, mended_header
+
+_UNKNOWN_FRAMES: Final = 2**63 - 1  # libsndfile's SF_COUNT_MAX
+# Padding, odd byte counts and encoder delay are no lost speech.
+_SLACK_BYTES: Final = 1_024
+SLACK_FRAMES: Final = 2 * 1_152  # two MPEG frames
+_TOLERANCE: Final = 0.01  # of the frames that an MP3's header declares
+
+_SHORT_CHUNK: Final = re.compile(
+    r"^\s*(?:data|SSND|Data Size|riff)\s*: (\d+) \(should be (\d+)\)", re.MULTILINE
+)
+_SHORT_DS64: Final = re.compile(
+    r"Calculated frame count (\d+) does not match value from 'ds64' chunk of (\d+)"
+)
+_FLAC_STARTS: Final = (b"fLaC\x00\x00\x00\x22", b"fLaC\x80\x00\x00\x22")
+# Walks end here, whatever a hostile file holds: some ten hours of sound.
+_MOST_STEPS: Final = 1_500_000
+
+
+def check_all_there(file: BinaryIO, sound: soundfile.SoundFile) -> None:
+    """Raises `truncated` where the header declares more than the file holds.
+
+    libsndfile cuts the frame count down to what is there and tells so in its log only.
+    """
+    log = sound.extra_info
+    for declared, held in ((int(a), int(b)) for a, b in _SHORT_CHUNK.findall(log)):
+        if declared - held > _SLACK_BYTES and not is_open_ended(declared, held):
+            message = f"holds {held} of the {declared} bytes of samples that it declares"
+            raise AudioError(TRUNCATED, message)
+    for held, declared in ((int(a), int(b)) for a, b in _SHORT_DS64.findall(log)):
+        if declared - held > SLACK_FRAMES:
+            message = f"holds {held} of the {declared} frames that it declares"
+            raise AudioError(TRUNCATED, message)
+    if sound.format == "OGG" and not _has_last_ogg_page(FileBytes(file)):
+        raise AudioError(TRUNCATED, "breaks off: no Ogg page at its end is marked as the last")
+
+
+def reads_whole(file: BinaryIO, sound: soundfile.SoundFile) -> bool:
+    """Whether libsndfile will read to the end.
+
+    It cannot seek a FLAC that was written to a pipe, and stops behind the first of several FLAC,
+    Ogg or MP3 files that were joined. Of an MP3 it believes the header, or without one its own
+    guess from the first bit rate, which loses half of a file with a variable one.
+    """
+    content = FileBytes(file)
+    if sound.format == "FLAC":
+        return sound.frames != _UNKNOWN_FRAMES and not _has_second_flac(content)
+    if sound.format == "OGG":
+        return sound.frames != _UNKNOWN_FRAMES and not _has_second_ogg(content)
+    if sound.format == "MP3":
+        return _mp3_is_as_declared(content)
+    return bool(sound.frames != _UNKNOWN_FRAMES)
+
+
+def bytes_behind(file: BinaryIO) -> int:
+    """Bytes behind what a WAV says it holds: of another WAV that was joined to it, or samples.
+
+    Chunks behind the samples, such as a list of tags, are of the WAV. 0 of any other file.
+    """
+    content = FileBytes(file)
+    if content.at(0, 4) != b"RIFF" or content.at(8, 4) != b"WAVE" or mended_header(file):
+        return 0
+    position, has_samples = 12, False
+    while position + 8 <= content.size:
+        head = content.at(position, 8)
+        name, size = head[:4], int.from_bytes(head[4:], "little")
+        is_chunk = name.isascii() and name.decode("ascii").isprintable() and name != b"RIFF"
+        if has_samples and not (is_chunk and position + size <= content.size):
+            break
+        has_samples |= name == b"data"
+        position += 8 + size + size % 2
+    return max(0, content.size - position) if has_samples else 0
+
+
+def _has_last_ogg_page(content: FileBytes) -> bool:
+    """Whether a page in the last 128 KiB has the end-of-stream flag (RFC 3533, section 6)."""
+    start = max(0, content.size - 2**17)
+    tail = content.at(start, content.size - start)
+    return any(flags[0] & 4 for flags in re.findall(rb"OggS\x00(.)", tail, re.DOTALL))
+
+
+def _has_second_ogg(content: FileBytes) -> bool:
+    """Whether a stream begins behind pages of another one (RFC 3533, section 4: chaining)."""
+    position, has_begun = 0, False
+    for _ in range(_MOST_STEPS):
+        head = content.at(position, 27)
+        if len(head) < 27 or head[:5] != b"OggS\0":
+            return False
+        is_first = bool(head[5] & 2)
+        if is_first and has_begun:
+            return True
+        has_begun |= not is_first
+        position += 27 + head[26] + sum(content.at(position + 27, head[26]))
+    return False
+
+
+def _has_second_flac(content: FileBytes) -> bool:
+    """Whether a marker and a STREAMINFO block stand behind the first ones."""
+    part_bytes, overlap = 2**20, len(_FLAC_STARTS[0]) - 1
+    for start in range(1, content.size, part_bytes):
+        part = content.at(start, part_bytes + overlap)
+        if any(marker in part for marker in _FLAC_STARTS):
+            # Tags in front may hold a picture of anything, but no second marker and block.
+            return content.at(0, 4) == b"fLaC"
+    return False
+
+
+class _MpegFrame(NamedTuple):
+    size: int
+    side_bytes: int
+    """Of side information, behind which a first frame may describe the file."""
+
+
+# MPEG audio layers I to III, ISO 11172-3 and 13818-3: kbit/s by the index in the header.
+_BIT_RATES: Final = {
+    (1, 1): (32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448),
+    (1, 2): (32, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384),
+    (1, 3): (32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320),
+    (2, 1): (32, 48, 56, 64, 80, 96, 112, 128, 144, 160, 176, 192, 224, 256),
+    (2, 2): (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
+    (2, 3): (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
+}
+_MPEG_RATES_HZ: Final = (44_100, 48_000, 32_000)
+
+
+def _mpeg_frame(header: bytes) -> _MpegFrame | None:
+    """What four bytes say of the frame that they begin; None where they begin none."""
+    word = int.from_bytes(header, "big")
+    version_bits, layer = word >> 19 & 3, 4 - (word >> 17 & 3)
+    bit_rate, rate = word >> 12 & 15, word >> 10 & 3
+    is_frame = len(header) == 4 and word >> 21 == 0x7FF and version_bits != 1 and layer != 4
+    if not is_frame or bit_rate in (0, 15) or rate == 3:
+        return None
+    version = 1 if version_bits == 3 else 2
+    hertz = _MPEG_RATES_HZ[rate] // {3: 1, 2: 2, 0: 4}[version_bits]
+    samples = {1: 384, 2: 1_152, 3: 1_152 if version == 1 else 576}[layer]
+    slot = 4 if layer == 1 else 1
+    size = samples * 1_000 * _BIT_RATES[version, layer][bit_rate - 1] // (8 * slot * hertz)
+    is_mono = word >> 6 & 3 == 3
+    side_bytes = {(1, False): 32, (1, True): 17, (2, False): 17, (2, True): 9}[version, is_mono]
+    return _MpegFrame(slot * (size + (word >> 9 & 1)), side_bytes)
+
+
+def _behind_tags(content: FileBytes, position: int) -> int:
+    """The place behind any ID3 tags (id3.org, ID3v2.4 section 3.1: a size of seven-bit bytes)."""
+    for _ in range(_MOST_STEPS):
+        head = content.at(position, 10)
+        if len(head) < 10 or head[:3] != b"ID3":
+            break
+        position += 10 + sum(byte << 7 * (3 - i) for i, byte in enumerate(head[6:10]))
+    return position
+
+
+def _mpeg_frames(content: FileBytes, position: int) -> Iterator[_MpegFrame]:
+    """The frames from a place on, those behind further tags too, until something else is there."""
+    for _ in range(_MOST_STEPS):
+        frame = _mpeg_frame(content.at(position, 4))
+        if frame is None:
+            behind = _behind_tags(content, position)
+            if behind == position:
+                return
+            position = behind
+        else:
+            yield frame
+            position += frame.size
+
+
+def _mp3_is_as_declared(content: FileBytes) -> bool:
+    """Whether a header tells how many frames there are, and there are no more of them."""
+    start = _behind_tags(content, 0)
+    head = content.at(start, 2_048)
+    frames = _mpeg_frames(content, start)
+    first = next(frames, None)
+    declared = None if first is None else _declared_mp3_frames(head, first.side_bytes)
+    if declared is None:  # padding in front, or a header without a number
+        return any(tag in head for tag in (b"Xing", b"Info", b"VBRI"))
+    return sum(1 for _ in frames) <= declared + max(2.0, _TOLERANCE * declared)
+
+
+def _declared_mp3_frames(frame: bytes, side_bytes: int) -> int | None:
+    """Of a first frame's Xing, Info or VBRI header; None where it has none, or no such number."""
+    xing = frame[4 + side_bytes :]
+    if xing[:4] in (b"Xing", b"Info") and len(xing) >= 12:
+        flags = int.from_bytes(xing[4:8], "big")
+        return int.from_bytes(xing[8:12], "big") if flags & 1 else None
+    vbri = frame[36:]
+    if vbri[:4] == b"VBRI" and len(vbri) >= 18:
+        return int.from_bytes(vbri[14:18], "big")
+    return None

@@ -1,0 +1,18 @@
+"""Paths that a user names, looked at before anything slow is imported or loaded."""
+
+import os
+from pathlib import Path
+
+from components.errors import SwarError
+
+
+def check_present(data: str) -> None:
+    """Raises SwarError for data that are a path on this machine, no pattern, and not there."""
+    if "://" not in data and "{" not in data and not os.path.lexists(data):
+        raise SwarError(f"{data!r} does not exist: name a folder of speakers or a manifest")
+
+
+def check_folder(data: Path) -> None:
+    """Raises SwarError unless the path is a folder."""
+    if not data.is_dir():
+        raise SwarError(f"{str(data)!r} is no folder on this machine: name a folder of recordings")

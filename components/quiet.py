@@ -1,0 +1,106 @@
+"""Where the noise of the libraries goes, so that the terminal shows what Swar says."""
+
+import contextlib
+import logging
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO, Final, TextIO
+
+_LOG_FORMAT: Final = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+_STDOUT, _STDERR = 1, 2
+
+
+@contextlib.contextmanager
+def output_to(log: Path) -> Iterator[TextIO]:
+    """Sends all that this process and its children write to a file; yields the real stdout.
+
+    Redirects the file descriptors, not Python's streams alone: TensorFlow's C++ and Beam's
+    worker processes write there themselves. Logging goes to the file from INFO on.
+    """
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    raise_exceptions = logging.raiseExceptions
+    to_file = logging.FileHandler(log, encoding="utf-8")
+    to_file.setFormatter(logging.Formatter(_LOG_FORMAT))
+    with contextlib.ExitStack() as stack:
+        terminal = stack.enter_context(_copy_of(_STDOUT))
+        with log.open("ab") as file:
+            stack.enter_context(_redirected(file, _STDOUT, _STDERR))
+        # On a full disk every line would be answered with a traceback.
+        logging.raiseExceptions = False
+        root.handlers[:] = [to_file]
+        root.setLevel(logging.INFO)
+        try:
+            yield terminal
+        finally:
+            root.handlers[:] = handlers
+            root.setLevel(level)
+            logging.raiseExceptions = raise_exceptions
+            with contextlib.suppress(OSError):  # on a full disk the rest of the log is lost
+                to_file.close()
+
+
+@contextlib.contextmanager
+def libraries_quiet() -> Iterator[TextIO]:
+    """Sends what libraries write and log to nowhere; yields the real stderr.
+
+    What goes wrong is raised.
+    """
+    with (
+        real_stderr() as stderr,
+        tempfile.NamedTemporaryFile(prefix="swar-", suffix=".log") as log,
+        output_to(Path(log.name)),
+    ):
+        yield stderr
+
+
+@contextlib.contextmanager
+def tensorflow_quiet() -> Iterator[None]:
+    """Keeps TensorFlow off stderr while it starts and loads a model; stdout and logging stay.
+
+    What its C++ writes there has no setting, so the descriptor is what is turned away. Its loader
+    of graphs warns that it is old, although TF Serving's is the same one.
+    """
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
+    with open(os.devnull, "wb") as nowhere, _redirected(nowhere, _STDERR):
+        yield
+
+
+def real_stderr() -> TextIO:
+    """The terminal's, by a descriptor of its own: it writes there while the other is redirected."""
+    return _copy_of(_STDERR)
+
+
+def _copy_of(descriptor: int) -> TextIO:
+    return os.fdopen(os.dup(descriptor), "w", encoding="utf-8", errors="replace")
+
+
+@contextlib.contextmanager
+def _redirected(file: BinaryIO, *descriptors: int) -> Iterator[None]:
+    """These of stdout and stderr go to a file as long as the context lasts."""
+    streams = {_STDOUT: sys.stdout, _STDERR: sys.stderr}
+    for descriptor in descriptors:
+        streams[descriptor].flush()
+    saved = {descriptor: os.dup(descriptor) for descriptor in descriptors}
+    try:
+        for descriptor in descriptors:
+            os.dup2(file.fileno(), descriptor)
+        yield
+    finally:
+        for descriptor, kept in saved.items():
+            _flush_or_drop(streams[descriptor], descriptor)
+            os.dup2(kept, descriptor)
+            os.close(kept)
+
+
+def _flush_or_drop(stream: TextIO, descriptor: int) -> None:
+    """Empties a stream, on a full disk into nothing: it must not show on the terminal later."""
+    try:
+        stream.flush()
+    except OSError:
+        with open(os.devnull, "wb") as nothing:
+            os.dup2(nothing.fileno(), descriptor)
+        stream.flush()

@@ -1,0 +1,262 @@
+"""One recording, from file to cleaned 16-bit speech, in memory that its length does not change."""
+
+import errno
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import IO, Final, NoReturn
+
+import numpy as np
+import tensorflow as tf
+
+from components import audio, frontend
+from components.errors import SwarError
+from components.recordings.files import open_locally
+from components.recordings.sources import Recording
+from components.settings import SpeechSettings
+from components.speech_detection import detector_of
+from components.speech_gate import SpeechGate
+
+BLOCK_SECONDS = 60
+TELEPHONE: Final = "telephone"
+WIDEBAND: Final = "wideband"
+UNKNOWN: Final = "unknown"
+CHANNELS: Final = (TELEPHONE, WIDEBAND, UNKNOWN)
+TELEPHONE_RATE_HZ: Final = 8_000
+
+
+def channel_of(path: str | os.PathLike[str]) -> str:
+    """The channel of a file by its own rate: up to 8 kHz it is a telephone's.
+
+    Returns:
+        One of CHANNELS; "unknown" where only ffmpeg knows the file's format.
+    """
+    sample_rate = audio.own_sample_rate(path)
+    if sample_rate is None:
+        return UNKNOWN
+    return TELEPHONE if sample_rate <= TELEPHONE_RATE_HZ else WIDEBAND
+
+
+class UnusableRecording(Exception):
+    """A recording that gives no speech: `reason` is a short code, the message says more."""
+
+    def __init__(self, reason: str, message: str, seconds: float | None = None) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.seconds = seconds
+
+
+@dataclass(frozen=True)
+class CleanedRecording:
+    """Samples on disk, speech at the detector's level, and the ranges of them that hold it."""
+
+    pcm16: np.ndarray  # int16 [samples], a memory map
+    ranges: np.ndarray  # int64 [n, 2], samples
+    channel: str  # one of CHANNELS
+
+    @property
+    def speech_samples(self) -> int:
+        """Samples that are left when the kept ranges are joined."""
+        return int(np.sum(self.ranges[:, 1] - self.ranges[:, 0]))
+
+    @property
+    def kept_fraction(self) -> float:
+        """Share of the trimmed recording that is speech."""
+        return min(1.0, self.speech_samples / len(self.pcm16))
+
+    def read(self, start: int, end: int) -> np.ndarray:
+        """int16 samples `start:end` of the joined speech."""
+        lengths = self.ranges[:, 1] - self.ranges[:, 0]
+        joined_ends = np.cumsum(lengths)
+        joined_starts = joined_ends - lengths
+        parts = []
+        for index in np.flatnonzero((joined_ends > start) & (joined_starts < end)):
+            offset = self.ranges[index, 0] - joined_starts[index]
+            first = max(start, joined_starts[index]) + offset
+            last = min(end, joined_ends[index]) + offset
+            part = self.pcm16[first:last]
+            # The last range may end half a millisecond behind the recording.
+            parts.append(np.pad(part, (0, last - first - len(part))))
+        return np.concatenate(parts) if parts else np.zeros(0, np.int16)
+
+    def digest(self, block_samples: int) -> str:
+        """sha256 of the joined speech."""
+        sha = hashlib.sha256()
+        for start in range(0, self.speech_samples, block_samples):
+            sha.update(self.read(start, start + block_samples).tobytes())
+        return sha.hexdigest()
+
+
+class Cleaner:
+    """Decodes, trims, brings speech to one level and removes silence."""
+
+    def __init__(self, settings: SpeechSettings) -> None:
+        self._settings = settings
+        self._rate = settings.sample_rate
+        detector = detector_of(settings)
+        self._context = detector.context_samples
+        self._block = detector.block_samples
+        self._measured_full_scale = detector.measured_full_scale
+        second = tf.TensorSpec([None, self._rate], tf.int16)
+        scalar = tf.TensorSpec([], tf.float32)
+        self._filter = tf.function(detector.filter_blocks, [tf.TensorSpec([None], tf.float32)])
+        self._energy = tf.function(detector.millisecond_energy, [second])
+        self._detect = tf.function(
+            detector.detect,
+            [tf.TensorSpec([None], tf.int64), tf.TensorSpec([], tf.int64), scalar],
+        )
+        self._gate = _Gate(self._rate) if settings.require_voice else None
+
+    @contextmanager
+    def clean(self, recording: Recording) -> Iterator[CleanedRecording]:
+        """Yields the cleaned recording; its temporary files go when the context ends.
+
+        Raises:
+            UnusableRecording: there is no audio, too much of it, or too little speech in it.
+            SwarError: the disk is full.
+        """
+        with tempfile.TemporaryFile() as waveform_file, tempfile.TemporaryFile() as pcm_file:
+            try:
+                channel, waveform = self._decoded(recording, waveform_file)
+                cleaned = self._without_silence(self._trimmed(waveform), channel, pcm_file)
+            except OSError as error:
+                if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                    raise
+                raise SwarError(
+                    f"no space is left in {tempfile.gettempdir()} for the temporary files of "
+                    f"{recording.recording!r}, 10 bytes a sample: free some, set TMPDIR, or lower "
+                    "speech.max_recording_seconds"
+                ) from error
+            yield cleaned
+
+    def _decoded(self, recording: Recording, file: IO[bytes]) -> tuple[str, np.ndarray]:
+        """The file's channel, and float32 [samples] at the settings' rate, mapped from `file`."""
+        try:
+            max_bytes = round(1e6 * self._settings.max_recording_megabytes)
+            with open_locally(recording.path, max_bytes) as path:
+                for block in audio.decode_blocks(
+                    path,
+                    sample_rate=self._rate,
+                    start_seconds=recording.start_seconds,
+                    end_seconds=recording.end_seconds,
+                    max_seconds=self._settings.max_recording_seconds,
+                ):
+                    file.write(block.tobytes())
+                return channel_of(path), _mapped(file, np.float32)
+        except audio.AudioError as error:
+            raise UnusableRecording(error.reason, str(error)) from error
+
+    def _trimmed(self, waveform: np.ndarray) -> np.ndarray:
+        head = round(self._settings.trim_head_seconds * self._rate)
+        tail = round(self._settings.trim_tail_seconds * self._rate)
+        trimmed = waveform[head : max(head, len(waveform) - tail)]
+        if not len(trimmed):
+            seconds = len(waveform) / self._rate
+            raise UnusableRecording(
+                "too_short", f"nothing is left of {seconds:.3f} s after trimming", seconds
+            )
+        return trimmed
+
+    def _without_silence(
+        self, waveform: np.ndarray, channel: str, file: IO[bytes]
+    ) -> CleanedRecording:
+        seconds = len(waveform) / self._rate
+        if seconds < self._settings.min_speech_seconds:
+            self._refuse_short(0.0, seconds)
+        with tempfile.TemporaryFile() as filtered_file:
+            filtered = self._filtered(waveform, filtered_file)
+            peak = max(float(np.max(np.abs(block))) for block in self._blocks(filtered))
+            measured = float(self._measured_full_scale(tf.constant(peak)))
+            energies = [
+                self._energy(_in_seconds(_pcm16(block, measured), self._rate)).numpy()
+                for block in self._blocks(filtered)
+            ]
+            speech = self._detect(np.concatenate(energies), len(waveform), peak)
+            if bool(speech.is_silent):
+                raise UnusableRecording("silent", "nothing is to be heard in it", seconds)
+            for block in self._blocks(filtered):
+                file.write(_pcm16(block, float(speech.full_scale)).tobytes())
+        cleaned = CleanedRecording(_mapped(file, np.int16), speech.ranges.numpy(), channel)
+        self._check_speech(cleaned, seconds)
+        return cleaned
+
+    def _check_speech(self, cleaned: CleanedRecording, seconds: float) -> None:
+        """Raises UnusableRecording unless there is enough speech, and it is a person's."""
+        speech_seconds = cleaned.speech_samples / self._rate
+        if not speech_seconds:
+            raise UnusableRecording(
+                "no_speech", "what is to be heard is as steady as noise", seconds
+            )
+        if speech_seconds < self._settings.min_speech_seconds:
+            self._refuse_short(speech_seconds, seconds)
+        if self._gate is not None and not self._gate.passes(cleaned):
+            raise UnusableRecording(
+                "no_speech", "nobody speaks in it: noise, tones or music", seconds
+            )
+
+    def _refuse_short(self, speech_seconds: float, seconds: float) -> NoReturn:
+        least = self._settings.min_speech_seconds
+        message = (
+            f"{speech_seconds:.2f} s of speech in {seconds:.2f} s, at least {least:g} s are needed"
+        )
+        raise UnusableRecording("too_short", message, seconds)
+
+    def _filtered(self, waveform: np.ndarray, file: IO[bytes]) -> np.ndarray:
+        """float32 [samples] without what no voice makes, mapped from `file`."""
+        if not self._context:
+            return waveform
+        size = BLOCK_SECONDS * self._rate // self._block * self._block
+        for start in range(0, len(waveform), size):
+            end = min(start + size, len(waveform))
+            first, last = start - self._context, end + self._context
+            around = np.array(waveform[max(0, first) : last])
+            missing = -(end - start) % self._block
+            behind = max(0, last - len(waveform)) + missing
+            extended = np.pad(around, (max(0, -first), behind), mode="edge")
+            file.write(self._filter(extended).numpy()[: end - start].tobytes())
+        return _mapped(file, np.float32)
+
+    def _blocks(self, samples: np.ndarray) -> Iterator[np.ndarray]:
+        size = BLOCK_SECONDS * self._rate
+        return (samples[start : start + size] for start in range(0, len(samples), size))
+
+
+class _Gate:
+    """The speech gate over a recording on disk: only the seconds that it judges are read."""
+
+    def __init__(self, sample_rate: int) -> None:
+        self._gate = SpeechGate(sample_rate)
+        self._is_speech = tf.function(
+            self._gate.is_speech, [tf.TensorSpec([None, sample_rate], tf.int16)]
+        )
+
+    def passes(self, cleaned: CleanedRecording) -> bool:
+        """Whether anybody speaks."""
+        samples, rate = cleaned.speech_samples, self._gate.sample_rate
+        if samples < rate:
+            seconds = self._gate.seconds(cleaned.read(0, samples))
+        else:
+            starts = self._gate.starts(tf.constant(samples, tf.int64)).numpy()
+            seconds = np.stack([cleaned.read(start, start + rate) for start in starts])
+        return bool(self._is_speech(seconds))
+
+
+def _in_seconds(samples: np.ndarray, rate: int) -> np.ndarray:
+    """[n, rate], the last second padded with zeros."""
+    return np.pad(samples, (0, -len(samples) % rate)).reshape(-1, rate)
+
+
+def _pcm16(waveform: np.ndarray, full_scale: float) -> np.ndarray:
+    pcm16: np.ndarray = frontend.to_pcm16(tf.constant(waveform), full_scale).numpy()
+    return pcm16
+
+
+def _mapped(file: IO[bytes], dtype: type[np.generic]) -> np.ndarray:
+    """The whole file as an array that the operating system pages in and out."""
+    file.flush()
+    if file.tell() == 0:
+        return np.zeros(0, dtype)
+    return np.memmap(file, dtype=dtype, mode="r")

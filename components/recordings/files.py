@@ -1,0 +1,286 @@
+"""Files below a folder, on any filesystem that Beam knows.
+
+Of local ones, links within the folder are followed, and odd ones are told apart; none is opened.
+"""
+
+import contextlib
+import errno
+import glob
+import os
+import stat
+import tempfile
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from apache_beam.io.filesystem import CompressionTypes
+from apache_beam.io.filesystems import FileSystems
+
+from components.decoding.errors import TOO_LARGE, AudioError
+from components.errors import SwarError
+
+MOST_RECORDING_BYTES: Final = 4_096_000_000
+"""Of a recording's file where no setting says otherwise."""
+MOST_TEXT_BYTES: Final = 512_000_000
+"""Of a manifest or another table: some five million recordings."""
+HIDDEN: Final = "hidden"
+OUTSIDE_LINK: Final = "outside_link"
+"""A link that leads out of the data folder."""
+SPEAKER_WITHOUT_SPEECH: Final = "speaker_without_speech"
+COMPANION: Final = "companion"
+"""What corpora and systems lay beside recordings."""
+_COMPANION_SUFFIXES: Final = (
+    *(".txt", ".lab", ".textgrid", ".eaf", ".srt", ".vtt", ".trn", ".phn", ".wrd", ".ctm", ".rttm"),
+    *(".json", ".jsonl", ".csv", ".tsv", ".xml", ".yaml", ".yml", ".ini", ".log", ".md", ".html"),
+    *(".pdf", ".doc", ".docx", ".xlsx", ".jpg", ".jpeg", ".png", ".py", ".sh", ".md5", ".sha256"),
+    "thumbs.db",
+)
+UNCOUNTED_REASONS: Final = frozenset(
+    {HIDDEN, COMPANION, "outside_speaker", "outside_span", "empty_folder", SPEAKER_WITHOUT_SPEECH}
+)
+"""No recording was lost: these do not count towards `max_reject_fraction` of the recordings."""
+
+
+@dataclass(frozen=True)
+class File:
+    """A regular file behind any links."""
+
+    name: str
+    """Below the data folder, with `/`."""
+    path: str
+    size_bytes: int
+    modified: float | None
+    """Seconds since 1970; None where the filesystem does not tell."""
+
+
+@dataclass(frozen=True)
+class Reject:
+    """A file, folder or link that gives no speech, and why."""
+
+    file: str
+    """Below the data folder; bytes that are not UTF-8 as backslash escapes."""
+    reason: str
+    """A short snake_case code."""
+    seconds: float | None
+    detail: str
+    same_as: str | None = None
+    """Of a duplicate by its speech: the recording that was kept, by its name."""
+
+    @property
+    def counts(self) -> bool:
+        """Whether it counts towards `max_reject_fraction` of the recordings."""
+        return self.reason not in UNCOUNTED_REASONS
+
+
+def files_below(
+    root: Path, speaker: str, *, follow_outside_links: bool = False
+) -> Iterator[File | Reject]:
+    """Walks a speaker's folder: links are followed, each folder behind them once.
+
+    Args:
+        root: the data folder.
+        speaker: the name of a folder in it.
+        follow_outside_links: whether links that lead out of `root` are followed too; else each is
+            a reject, and nothing that lies behind it is named.
+    """
+    within = None if follow_outside_links else root
+    folders = deque([(speaker, frozenset([_identity(root)]))])
+    seen = set()
+    while folders:
+        name, above = folders.popleft()
+        identity = _identity(root / name)
+        if identity in above:
+            yield Reject(name, "circular_link", None, "a link to a folder that holds it")
+            continue
+        if identity in seen:
+            yield Reject(name, "duplicate", None, "a link to a folder already listed")
+            continue
+        seen.add(identity)
+        try:
+            entries = entries_of(root / name)
+        except SwarError as error:
+            yield Reject(name, "unreadable", None, str(error))
+            continue
+        if not entries:
+            yield Reject(name, "empty_folder", None, "a folder without files")
+        for entry in entries:
+            child = f"{name}/{entry.name}"
+            status = entry_state(entry, child, within)
+            if isinstance(status, Reject):
+                yield status
+            elif not stat.S_ISDIR(status.st_mode):
+                yield File(child, str(entry), status.st_size, status.st_mtime)
+            elif entry.is_symlink():
+                folders.append((child, above | {identity}))
+            else:
+                folders.appendleft((child, above | {identity}))
+
+
+def entries_of(folder: Path) -> list[Path]:
+    """Real ones before links, so that a link never takes the place of what it points to."""
+    try:
+        with os.scandir(folder) as entries:
+            ordered = sorted(entries, key=lambda entry: (entry.is_symlink(), entry.name))
+    except OSError as error:
+        raise SwarError(f"{str(folder)!r} cannot be listed: {error.strerror}") from error
+    return [Path(entry.path) for entry in ordered]
+
+
+def entry_state(path: Path, name: str, within: Path | None) -> os.stat_result | Reject:
+    """As `state`, of an entry that was found, not named: its name is judged too.
+
+    Args:
+        path: of the entry.
+        name: what a reject calls it.
+        within: the folder that a link must not lead out of; None where it may.
+    """
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        # The escape is of the byte itself, not of the surrogate that stands for it.
+        printable = os.fsencode(name).decode("utf-8", "backslashreplace")
+        return Reject(printable, "name_not_utf8", None, "its name is not UTF-8")
+    if path.name.startswith("."):
+        return hidden(name)
+    status = state(path, name)
+    if isinstance(status, Reject) or within is None or not leads_out(path, within):
+        return status
+    return Reject(name, OUTSIDE_LINK, None, "a link out of the data folder")
+
+
+def leads_out(path: Path, folder: Path) -> bool:
+    """Whether a path is a link to something that is not below the folder."""
+    return path.is_symlink() and not path.resolve().is_relative_to(folder.resolve())
+
+
+def hidden(name: str) -> Reject:
+    """The reject of a name with a dot in front."""
+    return Reject(name, HIDDEN, None, "its name starts with a dot")
+
+
+def companion(name: str) -> Reject | None:
+    """The reject of a transcript, list or picture beside recordings, told by its name."""
+    if not name.lower().endswith(_COMPANION_SUFFIXES):
+        return None
+    return Reject(name, COMPANION, None, "its name is no recording's")
+
+
+def outside_span(name: str) -> Reject:
+    """The reject of what lies beside the spans and is none."""
+    printable = os.fsencode(name).decode("utf-8", "backslashreplace")
+    return Reject(printable, "outside_span", None, "its name is no span of the pattern")
+
+
+def state(path: Path, name: str) -> os.stat_result | Reject:
+    """What a file or folder is, behind any links, or why it is neither."""
+    try:
+        status = path.stat()
+    except OSError as error:
+        reason = "unreadable"
+        if error.errno == errno.ELOOP:
+            reason = "circular_link"
+        elif error.errno in (errno.ENOENT, errno.ENOTDIR):
+            reason = "broken_link" if path.is_symlink() else "missing"
+        return Reject(name, reason, None, error.strerror or str(error))
+    if stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode):
+        return status
+    return Reject(name, "not_a_file", None, "a pipe, socket or device")
+
+
+def _identity(folder: Path) -> tuple[int, int]:
+    status = folder.stat()
+    return status.st_dev, status.st_ino
+
+
+def is_remote(path: str) -> bool:
+    """Whether a path is on another filesystem than this machine's.
+
+    Raises:
+        SwarError: Beam has no filesystem for it.
+    """
+    if FileSystems.get_scheme(path) is None:
+        return False
+    try:
+        FileSystems.get_filesystem(path)
+    except ValueError as error:
+        raise SwarError(f"no filesystem for {path!r}: install Beam's extra for it") from error
+    return True
+
+
+def remote_files(root: str) -> list[File]:
+    """The files of a remote folder and of those below it; none where there is no such folder.
+
+    Args:
+        root: of the folder, without a slash at the end.
+
+    Raises:
+        SwarError: it cannot be listed.
+    """
+    try:
+        (match,) = FileSystems.match([f"{glob.escape(root)}/**"])
+    except OSError as error:
+        raise SwarError(f"{root!r} cannot be listed: {error}") from error
+    return [
+        File(
+            item.path.removeprefix(f"{root}/"),
+            item.path,
+            item.size_in_bytes,
+            item.last_updated_in_seconds or None,
+        )
+        for item in match.metadata_list
+        if not item.path.endswith("/")  # object stores keep an empty object for a folder
+    ]
+
+
+@contextlib.contextmanager
+def open_locally(path: str, max_bytes: int = MOST_RECORDING_BYTES) -> Iterator[str]:
+    """A local file with the bytes of a recording: itself, or a copy that goes with the context.
+
+    Raises:
+        AudioError: it has more than `max_bytes`; no more of it are copied.
+    """
+    if FileSystems.get_scheme(path) is None:
+        with contextlib.suppress(OSError):  # what it is instead, its decoder says
+            _check_size(os.stat(path).st_size, max_bytes)
+        yield path
+        return
+    with tempfile.NamedTemporaryFile(prefix="swar-copy-", suffix=Path(path).suffix) as copy:
+        with _opened(path) as source:
+            while part := source.read(2**20):
+                _check_size(copy.tell() + len(part), max_bytes)
+                copy.write(part)
+        copy.flush()
+        yield copy.name
+
+
+def _check_size(size_bytes: int, max_bytes: int) -> None:
+    if size_bytes > max_bytes:
+        raise AudioError(TOO_LARGE, f"has more than {max_bytes / 1e6:,.0f} MB")
+
+
+def read_text(path: str) -> str:
+    """A whole file of UTF-8, such as a manifest.
+
+    Raises:
+        SwarError: it cannot be read, is none (a pipe would wait for its writer), has more than
+            MOST_TEXT_BYTES, or is of another encoding.
+    """
+    try:
+        if FileSystems.get_scheme(path) is None and not stat.S_ISREG(os.stat(path).st_mode):
+            raise SwarError(f"{path!r} is no regular file: name one")
+        with _opened(path) as file:
+            content: bytes = file.read(MOST_TEXT_BYTES + 1)
+        if len(content) > MOST_TEXT_BYTES:
+            raise SwarError(f"{path!r} has more than {MOST_TEXT_BYTES / 1e6:,.0f} MB: divide it")
+        return content.decode("utf-8-sig")
+    except OSError as error:
+        raise SwarError(f"{path!r} cannot be read: {error}") from error
+    except UnicodeDecodeError as error:
+        raise SwarError(f"{path!r} is not UTF-8 at byte {error.start}: save it as UTF-8") from error
+
+
+def _opened(path: str):  # type: ignore[no-untyped-def]  # Beam's handles have no common type
+    """The bytes as they lie there: Beam would gunzip by extension."""
+    return FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED)

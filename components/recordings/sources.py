@@ -1,0 +1,225 @@
+"""What lies in the input: which recordings, of whom, and what cannot be one.
+
+A folder `DATA/<speaker>/<any audio file>`, or a manifest, on any filesystem that
+Beam knows. Nothing is decoded here.
+"""
+
+import functools
+import stat
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from apache_beam.io.filesystems import FileSystems
+
+from components.errors import SwarError
+from components.paths import check_present
+from components.recordings import tables
+from components.recordings.files import (
+    COMPANION,
+    HIDDEN,
+    File,
+    Reject,
+    companion,
+    entries_of,
+    entry_state,
+    files_below,
+    hidden,
+    is_remote,
+    leads_out,
+    read_text,
+    remote_files,
+    state,
+)
+from components.recordings.listing import (
+    Found,
+    Listing,
+    Recording,
+    Span,
+    check_cuts,
+    data_digest,
+    no_speaker,
+)
+from components.recordings.spans import is_pattern, spans_of
+from components.recordings.tables import SPEAKERS_FILE, speaker_name
+
+__all__ = ["Listing", "Recording", "Reject", "data_digest", "list_recordings"]
+
+
+def list_recordings(
+    data: str, rolling_spans: int | None = None, *, follow_outside_links: bool = False
+) -> Listing:
+    """Lists a folder of speakers' folders, or a `.csv` or `.tsv` manifest, without decoding.
+
+    Args:
+        data: one of these, or a pattern of spans of them: `DATA/{YYYY}-{MM}-{DD}`. A speaker may
+            have recordings in many spans.
+        rolling_spans: how many of the newest spans; None for all.
+        follow_outside_links: whether links in a local folder that lead out of it are followed;
+            else each of them is a reject.
+
+    Raises:
+        SwarError: the input is missing, has no speaker's folder, cuts of a file overlap, or a
+            table is wrong; for tables the line and the column are named.
+    """
+    list_one = functools.partial(_found, follow_outside_links=follow_outside_links)
+    if is_pattern(data):
+        return _listing(*spans_of(data, rolling_spans, list_one, follow_outside_links))
+    if rolling_spans is not None:
+        raise SwarError(
+            f"speech.rolling_spans is {rolling_spans}, and {data!r} has no spans: give a pattern "
+            "such as DATA/{YYYY}-{MM}-{DD}, or set it to null"
+        )
+    return _listing(list_one(data))
+
+
+def _listing(found: Iterable[Found], spans: Sequence[Span] = ()) -> Listing:
+    owned = list(found)
+    recordings = [item for _, item in owned if isinstance(item, Recording)]
+    rejects = [item for _, item in owned if isinstance(item, Reject)]
+    check_cuts(recordings)
+    return Listing(
+        tuple(sorted(recordings, key=lambda item: item.recording)),
+        tuple(sorted(rejects, key=lambda item: (item.file, item.reason))),
+        frozenset(speaker for speaker, _ in owned if speaker is not None),
+        tuple(spans),
+    )
+
+
+def _found(data: str, *, follow_outside_links: bool) -> Iterator[Found]:
+    remote = is_remote(data)
+    check_present(data)
+    if tables.is_manifest_name(data) and (remote or not Path(data).is_dir()):
+        return _manifest(data)
+    if remote:
+        return _remote_folder(data.rstrip("/"))
+    if Path(data).is_dir():
+        return _local_folder(Path(data).absolute(), follow_outside_links)
+    raise SwarError(f"{data!r} is no folder, .csv or .tsv: name a folder or a manifest")
+
+
+def _local_folder(root: Path, follow_outside_links: bool) -> Iterator[Found]:
+    entries = entries_of(root)
+    within = None if follow_outside_links else root
+    genders: dict[str, str] = {}
+    is_own = within is None or not leads_out(root / SPEAKERS_FILE, within)
+    if is_own and (root / SPEAKERS_FILE).is_file():
+        table = str(root / SPEAKERS_FILE)
+        genders = tables.parse_speakers(read_text(table), table)
+    speakers: set[str] = set()
+    for entry in entries:
+        status = entry_state(entry, entry.name, within)
+        if isinstance(status, Reject):
+            yield None, status
+        elif stat.S_ISDIR(status.st_mode):
+            items = list(files_below(root, entry.name, follow_outside_links=follow_outside_links))
+            speaker = speaker_name(entry.name)
+            items = [_companion_or_file(item) for item in items]
+            if not all(map(_is_uncounted, items)):  # an archive's __MACOSX is no speaker
+                speakers.add(speaker)
+            owner = speaker if speaker in speakers else None
+            for item in items:
+                yield owner, _of(speaker, genders, item) if isinstance(item, File) else item
+        elif entry.name != SPEAKERS_FILE:
+            yield None, _outside(entry.name)
+    if not speakers:
+        raise no_speaker(str(root))
+    for reject in tables.absent_speakers(genders, speakers):
+        yield None, reject
+
+
+def _remote_folder(root: str) -> Iterator[Found]:
+    files = remote_files(root)
+    genders: dict[str, str] = {}
+    for file in files:
+        if file.name == SPEAKERS_FILE:
+            genders = tables.parse_speakers(read_text(file.path), file.path)
+    speakers: set[str] = set()
+    for file in files:
+        folder, slash, _ = file.name.partition("/")
+        if any(part.startswith(".") for part in file.name.split("/")):
+            yield None, hidden(file.name)
+        elif slash and (beside := companion(file.name)) is not None:
+            yield None, beside
+        elif slash:
+            speaker = speaker_name(folder)
+            speakers.add(speaker)
+            yield speaker, _of(speaker, genders, file)
+        elif file.name != SPEAKERS_FILE:
+            yield None, _outside(file.name)
+    if not speakers:
+        raise no_speaker(root)
+    for reject in tables.absent_speakers(genders, speakers):
+        yield None, reject
+
+
+def _manifest(table: str) -> Iterator[Found]:
+    folder = FileSystems.split(table)[0]
+    for row in tables.parse_manifest(read_text(table), table):
+        absolute = FileSystems.get_scheme(row.path) is not None or row.path.startswith("/")
+        path = row.path if absolute else FileSystems.join(folder, row.path)
+        file = _listed(path, row.recording)
+        if isinstance(file, Reject):
+            yield row.speaker, file
+            continue
+        recording = Recording(
+            path=file.path,
+            speaker=row.speaker,
+            gender=row.gender,
+            recording=file.name,
+            start_seconds=row.start_seconds,
+            end_seconds=row.end_seconds,
+            size_bytes=file.size_bytes,
+            modified=file.modified,
+            session=row.session,
+        )
+        yield row.speaker, recording
+
+
+def _listed(path: str, name: str) -> File | Reject:
+    if FileSystems.get_scheme(path) is None:
+        local = Path(path).absolute()
+        status = state(local, name)
+        if isinstance(status, Reject):
+            return status
+        if stat.S_ISDIR(status.st_mode):
+            return Reject(name, "not_a_file", None, "a folder")
+        return File(name, str(local), status.st_size, status.st_mtime)
+    try:
+        found = FileSystems.get_filesystem(path).metadata(path)
+    except ValueError as error:
+        raise SwarError(f"no filesystem for {path!r}: install Beam's extra for it") from error
+    except OSError as error:
+        return Reject(name, "missing", None, str(error))
+    return File(name, path, found.size_in_bytes, found.last_updated_in_seconds or None)
+
+
+def _of(speaker: str, genders: dict[str, str], file: File) -> Recording:
+    return Recording(
+        path=file.path,
+        speaker=speaker,
+        gender=tables.gender_of(speaker, genders),
+        recording=file.name,
+        start_seconds=None,
+        end_seconds=None,
+        size_bytes=file.size_bytes,
+        modified=file.modified,
+        session=_session(file.name),
+    )
+
+
+def _companion_or_file(item: File | Reject) -> File | Reject:
+    return (companion(item.name) if isinstance(item, File) else None) or item
+
+
+def _is_uncounted(item: File | Reject) -> bool:
+    return isinstance(item, Reject) and item.reason in (HIDDEN, COMPANION)
+
+
+def _session(name: str) -> str | None:
+    """The folder below the speaker's, of `<speaker>/<session>/<file>`."""
+    _, *folders, _ = name.split("/")
+    return folders[0] if folders else None
+
+
+def _outside(name: str) -> Reject:
+    return Reject(name, "outside_speaker", None, "it lies in no speaker's folder")

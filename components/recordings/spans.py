@@ -1,0 +1,241 @@
+"""Spans, as TFX knows them: recordings that came together, in a folder with a date or a number."""
+
+import glob
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+from apache_beam.io.filesystems import FileSystems
+
+from components.errors import SwarError
+from components.recordings import tables
+from components.recordings.files import (
+    OUTSIDE_LINK,
+    Reject,
+    entries_of,
+    leads_out,
+    outside_span,
+    read_text,
+)
+from components.recordings.listing import Found, NoSpeakerError, Recording, Span, no_speaker
+from components.recordings.tables import SPEAKERS_FILE
+
+_EXAMPLE: Final = "such as DATA/{YYYY}-{MM}-{DD} or DATA/{SPAN}"
+_DATE: Final = {"{YYYY}": r"(?P<year>\d{4})", "{MM}": r"(?P<month>\d\d)", "{DD}": r"(?P<day>\d\d)"}
+
+
+class SpanPattern:
+    """A path with `{YYYY}`, `{MM}` and `{DD}`, or with `{SPAN}` or `{SPAN:digits}`.
+
+    Attributes:
+        base: the folder that its spans lie in.
+        prefix: what the names of all that may be a span start with there; perhaps nothing.
+        glob: matches every span, and perhaps more.
+
+    Raises:
+        SwarError: the specifications are none, or do not go together.
+    """
+
+    def __init__(self, pattern: str) -> None:
+        # TFX takes long to import, and few inputs have spans.
+        from tfx.components.example_gen import utils
+        from tfx.proto import example_gen_pb2
+
+        self.pattern = pattern
+        try:
+            has_span, has_date, has_version = utils.verify_split_pattern_specs(
+                example_gen_pb2.Input.Split(pattern=pattern)
+            )
+        except ValueError as error:
+            raise SwarError(f"{error}: write a pattern {_EXAMPLE}") from error
+        if has_version or not (has_span or has_date):
+            raise SwarError(
+                f"{pattern!r} does not exist, and is no pattern of spans {_EXAMPLE}, "
+                "without {VERSION}"
+            )
+        self._to_number = utils.date_to_span_number
+        specification = f"{utils.SPAN_FULL_REGEX}|{'|'.join(map(re.escape, _DATE))}"
+        fixed = re.split(f"(?:{specification})".replace("(?P<width>", "(?:"), pattern)
+        found = [match[0] for match in re.finditer(specification, pattern)]
+        self.base, self.prefix = os.path.split(fixed[0])
+        self.glob = "*".join(map(glob.escape, fixed))
+        digits = [*(_DATE.get(each) or _span_regex(each, pattern) for each in found), ""]
+        self._regex = re.compile(
+            "".join(re.escape(text) + part for text, part in zip(fixed, digits, strict=True))
+            + "(?=/|$)"
+        )
+
+    def spans(self, paths: Iterable[str]) -> list[Span]:
+        """The spans that paths lie in, or are, in the order of their numbers.
+
+        Raises:
+            SwarError: two have the same number.
+        """
+        found: dict[int, Span] = {}
+        for path in paths:
+            span = self.span(path)
+            if span is not None and found.setdefault(span.number, span) != span:
+                raise SwarError(
+                    f"{found[span.number].path!r} and {span.path!r} are the same span, "
+                    f"{span.number}: rename one"
+                )
+        return sorted(found.values())
+
+    def span(self, path: str) -> Span | None:
+        """The span that a path lies in, or is; None if that is no number and no date."""
+        match = self._regex.match(path)
+        if match is None:
+            return None
+        named = match.groupdict()
+        if "span" in named:
+            number = int(named["span"])
+        else:
+            try:
+                number = self._to_number(*(int(named[key]) for key in ("year", "month", "day")))
+            except ValueError:
+                return None
+        return Span(number, self.name(match[0]), match[0])
+
+    def name(self, path: str) -> str:
+        """A path as it is called below the fixed part."""
+        return path.removeprefix(self.base).lstrip("/")
+
+
+def is_pattern(data: str) -> bool:
+    """Whether an input is no name but a pattern: it has braces, and nothing is called so."""
+    return "{" in data and not (FileSystems.get_scheme(data) is None and os.path.lexists(data))
+
+
+def rolling_window(spans: Sequence[Span], pattern: str, rolling_spans: int | None) -> list[Span]:
+    """The newest spans, as TFX's RollingRange counts them: those that are there.
+
+    Raises:
+        SwarError: there is none.
+    """
+    if not spans:
+        raise SwarError(f"{pattern!r} matches no span: correct it, or put the recordings there")
+    return list(spans[-rolling_spans:] if rolling_spans else spans)
+
+
+def _span_regex(specification: str, pattern: str) -> str:
+    width = specification.removeprefix("{SPAN").removesuffix("}").removeprefix(":")
+    if not width:
+        return r"(?P<span>\d+)"
+    if not width.isdecimal() or not int(width):
+        raise SwarError(f"{specification} in {pattern!r}: write the number of digits, {{SPAN:4}}")
+    return rf"(?P<span>\d{{{int(width)}}})"
+
+
+def spans_of(
+    data: str,
+    rolling_spans: int | None,
+    list_one: Callable[[str], Iterable[Found]],
+    follow_outside_links: bool,
+) -> tuple[list[Found], list[Span]]:
+    """What the newest spans of a pattern hold, named below its fixed part, and which they are.
+
+    Args:
+        data: the pattern.
+        rolling_spans: how many of the newest; None for all.
+        list_one: lists a folder or a manifest.
+        follow_outside_links: whether a local span may be a link that leads out of the folder of
+            the spans.
+
+    Raises:
+        SwarError: the pattern is wrong, no span is there, none has a recording, or two of them
+            tell two genders of a speaker.
+    """
+    pattern = SpanPattern(data)
+    paths = _matched(pattern)
+    spans = rolling_window(pattern.spans(paths), data, rolling_spans)
+    found: list[Found] = []
+    is_remote = FileSystems.get_scheme(data) is not None
+    for span in spans:
+        if not (is_remote or follow_outside_links) and leads_out(
+            Path(span.path), Path(pattern.base)
+        ):
+            detail = "a link out of the folder of the spans"
+            found.append((None, Reject(span.name, OUTSIDE_LINK, None, detail)))
+            continue
+        try:
+            for speaker, item in list_one(span.path):
+                found.append((speaker, _within(span, item)))
+        except NoSpeakerError:
+            found.append((None, Reject(span.name, "empty_folder", None, "a span without speakers")))
+    if not any(isinstance(item, Recording) for _, item in found):
+        raise no_speaker(data)
+    table = f"{pattern.base}/{SPEAKERS_FILE}"
+    odd = [path for path in paths if pattern.span(path) is None and path != table]
+    found += [(None, outside_span(pattern.name(path))) for path in odd]
+    found += [(None, reject) for reject in _beside(pattern, paths)]
+    return _with_genders(found, table), spans
+
+
+def _matched(pattern: SpanPattern) -> list[str]:
+    """What the pattern's wildcards match; of a remote filesystem, all files below."""
+    if FileSystems.get_scheme(pattern.pattern) is None:
+        return sorted(glob.glob(pattern.glob))
+    try:
+        matches = FileSystems.match([pattern.glob, f"{pattern.glob}/**"])
+    except (OSError, ValueError) as error:
+        raise SwarError(f"{pattern.pattern!r} cannot be listed: {error}") from error
+    return sorted({item.path for match in matches for item in match.metadata_list})
+
+
+def _beside(pattern: SpanPattern, matched: Sequence[str]) -> Iterator[Reject]:
+    """What lies in the local folders on the way to what the wildcards match, and is none of it.
+
+    A manifest says itself what is used. What does not start as the pattern's names do is
+    not of the pattern: `/srv/calls-{SPAN}` says nothing of the rest of `/srv`.
+    """
+    is_remote = FileSystems.get_scheme(pattern.pattern) is not None
+    if is_remote or tables.is_manifest_name(pattern.pattern):
+        return
+    known = {pattern.name(path).rstrip("/") for path in matched} | {SPEAKERS_FILE}
+    above = {name[:at] for name in known for at, char in enumerate(name) if char == "/"}
+    folders = [""]
+    while folders:
+        folder = folders.pop()
+        try:
+            entries = entries_of(Path(pattern.base, folder))
+        except SwarError as error:
+            yield replace(outside_span(folder), reason="unreadable", detail=str(error))
+            continue
+        for name in (os.path.join(folder, entry.name) for entry in entries):
+            if name in above:
+                folders.append(name)
+            elif name not in known and name.startswith(pattern.prefix):
+                yield outside_span(name)
+
+
+def _within(span: Span, item: Recording | Reject) -> Recording | Reject:
+    if isinstance(item, Reject):
+        return replace(item, file=f"{span.name}/{item.file}")
+    session = item.session and f"{span.name}/{item.session}"
+    return replace(item, recording=f"{span.name}/{item.recording}", session=session)
+
+
+def _with_genders(found: list[Found], table: str) -> list[Found]:
+    """A gender that one span tells, or the table beside the spans, is the speaker's in all."""
+    exists = FileSystems.exists(table)
+    genders = tables.parse_speakers(read_text(table), table) if exists else {}
+    known = {speaker: gender for speaker, gender in genders.items() if gender != "unknown"}
+    recordings = [item for _, item in found if isinstance(item, Recording)]
+    for item in recordings:
+        name = item.speaker.strip()
+        if item.gender != "unknown" and known.setdefault(name, item.gender) != item.gender:
+            raise SwarError(
+                f"the gender of {item.speaker!r} is {known[name]}, and {item.gender} in "
+                f"{item.recording!r}: correct one {SPEAKERS_FILE}"
+            )
+    items: list[Found] = [
+        (speaker, replace(item, gender=tables.gender_of(item.speaker, known)))
+        if isinstance(item, Recording)
+        else (speaker, item)
+        for speaker, item in found
+    ]
+    speakers = {speaker for speaker, _ in found if speaker is not None}
+    return items + [(None, reject) for reject in tables.absent_speakers(genders, speakers)]

@@ -1,0 +1,62 @@
+"""What reaches a terminal: text without control characters, whatever names and messages hold.
+
+A file's name may hold any byte: ESC sequences clear the screen, forge lines, or make a terminal
+answer as if something was typed. Everything that a command shows goes through here.
+"""
+
+import logging
+import sys
+from collections.abc import Iterable
+from typing import Final
+
+from rich.console import Console as RichConsole
+from rich.console import ConsoleOptions, RenderableType
+from rich.segment import Segment
+
+# C0 but for line break and tab, DEL and C1; what turns the direction of text, and hides in it.
+_CONTROLS: Final = (
+    *(code for code in range(0x20) if chr(code) not in "\n\t"),
+    *range(0x7F, 0xA0),
+    *(0x061C, 0x200E, 0x200F, 0x2028, 0x2029),
+    *range(0x202A, 0x202F),
+    *range(0x2066, 0x206A),
+)
+_ESCAPES: Final = {code: f"\\u{code:04x}" for code in _CONTROLS}
+
+
+def printable(text: str) -> str:
+    r"""The text with `\u001b` and the like for control characters; JSON stays the same JSON."""
+    return text.translate(_ESCAPES)
+
+
+def say(text: str, *, error: bool = False, end: str = "\n") -> None:
+    """Prints plain text, at once.
+
+    Args:
+        text: may hold line breaks.
+        error: to stderr.
+        end: printed behind it.
+    """
+    print(printable(text), end=end, file=sys.stderr if error else sys.stdout, flush=True)
+
+
+class Console(RichConsole):
+    """Rich's console: its own control sequences pass, those in what is shown do not."""
+
+    def render(
+        self, renderable: RenderableType, options: ConsoleOptions | None = None
+    ) -> Iterable[Segment]:
+        """As rich's, which every part of a renderable goes through."""
+        for segment in super().render(renderable, options):
+            if segment.control:
+                yield segment
+            else:
+                yield Segment(printable(segment.text), segment.style)
+
+
+class PrintableFormatter(logging.Formatter):
+    """Formats log records for a terminal."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The record's line, with its traceback if it has one."""
+        return printable(super().format(record))

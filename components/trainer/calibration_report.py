@@ -1,0 +1,140 @@
+"""The error rates to expect of other speakers, measured on those of `calibration`."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from functools import partial
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from components import features
+from components.conditions import CLEAN
+from components.json_text import without_nan
+from components.trainer.calibration import Calibration
+from components.trainer.utterances import EmbeddedWindows, Utterances
+from components.verification.error_rates import (
+    CLLR,
+    EER,
+    FALSE_ACCEPT_RATE,
+    FALSE_REJECT_RATE,
+    NONTARGET,
+    TARGET,
+)
+from components.verification.operating_points import operating_points, to_card
+from components.verification.slices import estimate_metrics
+from components.verification.trials import UNKNOWN, Embeddings, choose_trials, compare
+
+EXPECTED_RATES: Final = (EER, CLLR, FALSE_ACCEPT_RATE, FALSE_REJECT_RATE)
+ALL_NONTARGETS: Final = "strangers"
+NEAREST_NONTARGETS: Final = "nearest_strangers"
+OPERATING_POINTS: Final = "operating_points"
+MAX_TRIALS_PER_CLASS: Final = 100_000
+RESAMPLES: Final = 500
+
+
+def calibration_report(
+    embedded: EmbeddedWindows,
+    calibration: Calibration,
+    nearest_fraction: float,
+    window_counts: Sequence[int],
+    seed: int,
+) -> dict[str, Any]:
+    """Counts, and rates at the threshold with their 95 % intervals, for the model's card.
+
+    Every trial counts once, and utterances do not overlap, as in `swar evaluate`: an evaluation on
+    speakers like these should find the like. The trials that the threshold is
+    learnt from are others: they overlap, and count every pair of speakers alike.
+
+    Args:
+        embedded: the calibration speakers.
+        calibration: learnt on them, so that their rates are a little better than those of others.
+        nearest_fraction: of the other speakers, that count as near.
+        window_counts: windows of an utterance, a row for each.
+        seed: of the sample of too many trials, and of the intervals.
+
+    Returns:
+        `speakers`, how many, and rows by length, each with `seconds`, `similar`, `dissimilar` and
+        for every one of EXPECTED_RATES `value`, `low` and `high`, None where they are too few for
+        an interval: `strangers`, with nontarget trials of all pairs of speakers, and
+        `nearest_strangers`, of those pairs alone of which one speaker is among the nearest of the
+        other; and `operating_points`, the thresholds for several shares of false accepts among all
+        nontarget trials, whatever the length of their utterances.
+    """
+    near = embedded.near_speakers(nearest_fraction)
+    number = {name: place for place, name in enumerate(embedded.speakers)}
+    rows: dict[str, list[dict[str, Any]]] = {ALL_NONTARGETS: [], NEAREST_NONTARGETS: []}
+    tables = []
+    for count in window_counts:
+        seconds = count * embedded.window_seconds
+        utterances = embedded.utterances(count, seconds)
+        table = _table(embedded, utterances, seconds)
+        trials, _ = compare(
+            table,
+            # Not the embeddings: what normalises distances is computed once for an utterance.
+            np.arange(len(table), dtype=np.float32)[:, np.newaxis],
+            choose_trials(table, MAX_TRIALS_PER_CLASS, seed),
+            partial(_score, embedded, calibration, utterances),
+            set_name=features.CALIBRATION,
+            duration_seconds=seconds,
+            utterances_possible=len(table),
+        )
+        tables.append(trials)
+        first, second = (trials[f"speaker_{side}"].map(number) for side in features.SIDES)
+        is_near = near[first.to_numpy(int), second.to_numpy(int)]
+        for kind, part in ((ALL_NONTARGETS, trials), (NEAREST_NONTARGETS, trials[is_near])):
+            rows[kind].append({"seconds": seconds, **_rates(part, seed)})
+    points = operating_points(pd.concat(tables), resamples=RESAMPLES, seed=seed)
+    return {"speakers": len(near), **rows, OPERATING_POINTS: list(map(to_card, points))}
+
+
+def _table(embedded: EmbeddedWindows, utterances: Utterances, seconds: float) -> pd.DataFrame:
+    """Of utterances of windows that follow each other; what a pair does not tell is unknown."""
+    recording = [name.decode() for name in utterances.recording]
+    table = pd.DataFrame(
+        {
+            "utterance": [
+                f"{name}#{start:.3f}-{end:.3f}"
+                for name, start, end in zip(
+                    recording, utterances.start_seconds, utterances.end_seconds, strict=True
+                )
+            ],
+            "speaker": np.array(embedded.speakers, object)[utterances.speaker],
+            "recording": recording,
+            "start_seconds": utterances.start_seconds,
+        }
+    )
+    return table.assign(
+        set=features.CALIBRATION,
+        duration_seconds=seconds,
+        speech_seconds=seconds,
+        session=None,
+        gender=UNKNOWN,
+        channel=UNKNOWN,
+        condition=CLEAN,
+    )
+
+
+def _score(
+    embedded: EmbeddedWindows,
+    calibration: Calibration,
+    utterances: Utterances,
+    one: Embeddings,
+    other: Embeddings,
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
+    """Distance, probability and decision of N pairs of utterances, by their rows [N, 1]."""
+    first, second = (rows[:, 0].astype(np.int64) for rows in (one, other))
+    distance = embedded.distances(utterances, first, second)
+    probability = calibration.probability(distance).astype(np.float32)
+    return distance, probability, probability >= 0.5
+
+
+def _rates(trials: pd.DataFrame, seed: int) -> Mapping[str, Any]:
+    label: npt.NDArray[np.int64] = trials["label"].to_numpy()
+    metrics = estimate_metrics(trials, resamples=RESAMPLES, seed=seed)
+    return {
+        "similar": int(np.sum(label == TARGET)),
+        "dissimilar": int(np.sum(label == NONTARGET)),
+        **{name: without_nan(asdict(metrics[name])) for name in EXPECTED_RATES},
+    }

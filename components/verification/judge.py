@@ -1,0 +1,252 @@
+"""The judge: a model's scores of utterances of equal durations, set by set, and their metrics.
+
+The report of a run and `swar evaluate` judge by it. Where the speech lies and how it is read is
+theirs: the judge says which utterances to cut, and is given them.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from components.conditions import CLEAN, CONDITIONS
+from components.verification.identification import Identification, identify_each
+from components.verification.robustness import (
+    ConditionMetrics,
+    ConditionTrials,
+    NonSpeechMetrics,
+    measure_condition,
+    measure_nonspeech,
+    score_conditions,
+    under_conditions,
+)
+from components.verification.slices import SliceMetrics, measure_slices
+from components.verification.trials import Selection, choose_trials, compare, trial_table
+from components.verification.utterances import (
+    Cut,
+    EmbeddedUtterances,
+    Model,
+    UtterancePlan,
+    embed,
+    share_among_speakers,
+)
+
+
+@dataclass(frozen=True)
+class JudgeSettings:
+    """What bounds and seeds a judgement."""
+
+    duration_seconds: tuple[float, ...] = (1.5, 3.0, 5.0, 10.0)
+    """Of speech in an utterance; the model's window where that is longer."""
+    enrolment_seconds: tuple[float, ...] = (5.0, 10.0, 30.0)
+    """Of speech to identify speakers by."""
+    piece_seconds: float = 2.5
+    """Of the utterances that speakers are enrolled with: short, so that little of a recording is
+    left over, and a divisor of usual enrolments."""
+    query_seconds: float = 5.0
+    """Of the utterances that are identified."""
+    conditions: tuple[str, ...] = tuple(CONDITIONS)
+    """That utterances of one duration are put under, too."""
+    condition_seconds: float = 3.0
+    """That duration, and that of sounds without speech: the nearest of `duration_seconds`."""
+    condition_utterances: int | None = None
+    """Utterances of each set that are put under conditions at most; None for all."""
+    utterances_per_speaker: int = 20
+    """Of each duration."""
+    trials_per_class: int = 100_000
+    """Target or nontarget trials of each set and duration."""
+    resamples: int = 1_000
+    """Of the speakers, for the intervals."""
+    seed: int = 0
+
+    def plan(
+        self, set_name: str, speakers: Sequence[str], window_samples: int, sample_rate: int
+    ) -> "SetPlan":
+        """Which utterances of a set are cut.
+
+        Args:
+            set_name: what the set is called.
+            speakers: that the utterances under conditions are shared among.
+            window_samples: the model's window, the shortest utterance.
+            sample_rate: of the speech, Hz.
+        """
+
+        def samples(seconds: float) -> int:
+            return max(window_samples, round(seconds * sample_rate))
+
+        compared = sorted(map(samples, self.duration_seconds))
+        piece, query = samples(self.piece_seconds), samples(self.query_seconds)
+        wanted = self.condition_seconds
+        condition = min(compared, key=lambda each: (abs(each / sample_rate - wanted), each))
+        most = self.condition_utterances
+        utterances = UtterancePlan(
+            set_name,
+            {*compared, piece, query},
+            sample_rate,
+            per_speaker=self.utterances_per_speaker,
+            seed=self.seed,
+            condition_samples=condition,
+            under_conditions=None
+            if most is None
+            else share_among_speakers(speakers, most, self.seed),
+        )
+        compared_seconds = tuple(each / sample_rate for each in dict.fromkeys(compared))
+        return SetPlan(
+            utterances,
+            compared_seconds,
+            condition / sample_rate,
+            piece / sample_rate,
+            query / sample_rate,
+        )
+
+
+class SetPlan(NamedTuple):
+    """Which utterances of a set are cut, and what each duration is for."""
+
+    utterances: UtterancePlan
+    compared_seconds: tuple[float, ...]
+    condition_seconds: float
+    piece_seconds: float
+    query_seconds: float
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """Every score of one set, or of several."""
+
+    trials: pd.DataFrame
+    """The clean ones, see `trial_table`."""
+    selections: list[Selection]
+    conditions: list[ConditionTrials]
+    nonspeech: list[NonSpeechMetrics]
+    identification: list[Identification]
+    embedded: EmbeddedUtterances
+    """Clean, of all durations; with what was refused, under conditions too."""
+
+    @classmethod
+    def of(cls, parts: "Sequence[Judgement]") -> "Judgement":
+        """Of several sets, at least one."""
+        return cls(
+            _joined([part.trials for part in parts]),
+            [each for part in parts for each in part.selections],
+            [each for part in parts for each in part.conditions],
+            [each for part in parts for each in part.nonspeech],
+            [each for part in parts for each in part.identification],
+            EmbeddedUtterances(
+                pd.concat([part.embedded.utterances for part in parts], ignore_index=True),
+                np.concatenate([part.embedded.embeddings for part in parts]),
+                [each for part in parts for each in part.embedded.unusable],
+            ),
+        )
+
+
+class JudgedMetrics(NamedTuple):
+    """What was measured on the scores of a judgement, with intervals over speakers."""
+
+    slices: list[SliceMetrics]
+    conditions: list[ConditionMetrics]
+
+    @classmethod
+    def of(cls, judgement: Judgement, *, resamples: int, seed: int) -> "JudgedMetrics":
+        """Measures every slice, and the trials under every condition."""
+        seeded: Mapping[str, Any] = {"resamples": resamples, "seed": seed}
+        return cls(
+            measure_slices(judgement.trials, **seeded),
+            [measure_condition(each, **seeded) for each in judgement.conditions],
+        )
+
+
+def judge_set(
+    plan: SetPlan, groups: Iterable[Sequence[Cut]], model: Model, settings: JudgeSettings
+) -> Judgement:
+    """Embeds and compares the utterances of one set: all with all, or a sample of that.
+
+    Args:
+        plan: by which they are cut.
+        groups: the utterances, made as they are needed, each group embedded at once.
+        model: embeds and compares.
+        settings: bounds and seed.
+    """
+    changed: set[str] = set()
+
+    def prepared() -> Iterator[list[Cut]]:
+        for cuts in groups:
+            changed.update(cut.utterance.utterance for cut in cuts if cut.under_conditions)
+            yield under_conditions(cuts, settings.conditions, settings.seed)
+
+    embedded = embed(prepared(), model).in_order()
+    clean = embedded.where(embedded.utterances["condition"] == CLEAN)
+    rate, possible = plan.utterances.sample_rate, plan.utterances.possible
+    scored = [
+        compare(
+            part.utterances,
+            part.embeddings,
+            choose_trials(part.utterances, settings.trials_per_class, settings.seed),
+            model.score,
+            set_name=plan.utterances.set_name,
+            duration_seconds=seconds,
+            utterances_possible=possible[round(seconds * rate)],
+        )
+        for seconds in plan.compared_seconds
+        for part in [clean.where(clean.utterances["duration_seconds"] == seconds)]
+    ]
+    robust = embedded.where(embedded.utterances["utterance"].isin(changed))
+    conditions, nonspeech = _robustness(plan, robust, model, settings)
+    return Judgement(
+        _joined([trials for trials, _ in scored]),
+        [selection for _, selection in scored],
+        conditions,
+        nonspeech,
+        identify_each(
+            clean.utterances,
+            clean.embeddings,
+            model.score,
+            enrolment_seconds=settings.enrolment_seconds,
+            piece_seconds=plan.piece_seconds,
+            query_seconds=plan.query_seconds,
+            resamples=settings.resamples,
+            seed=settings.seed,
+        ),
+        clean,
+    )
+
+
+def _robustness(
+    plan: SetPlan, embedded: EmbeddedUtterances, model: Model, settings: JudgeSettings
+) -> tuple[list[ConditionTrials], list[NonSpeechMetrics]]:
+    """Utterances under conditions compared as clean, and sounds without speech beside them."""
+    clean = embedded.where(embedded.utterances["condition"] == CLEAN)
+    if clean.utterances.empty:
+        return [], []
+    chosen = choose_trials(clean.utterances, settings.trials_per_class, settings.seed)
+    trials = trial_table(
+        clean.utterances, clean.embeddings, chosen.first, chosen.second, chosen.label, model.score
+    )
+    name, seconds = plan.utterances.set_name, plan.condition_seconds
+    conditions = []
+    if len(trials):
+        conditions = score_conditions(
+            embedded,
+            trials,
+            settings.conditions,
+            model.score,
+            set_name=name,
+            duration_seconds=seconds,
+        )
+    nonspeech = measure_nonspeech(
+        model,
+        clean,
+        set_name=name,
+        duration_seconds=seconds,
+        sample_rate=plan.utterances.sample_rate,
+        max_pairs=settings.trials_per_class,
+        seed=settings.seed,
+    )
+    return conditions, [nonspeech]
+
+
+def _joined(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """One table of all rows; pandas would guess the columns' types of the empty ones."""
+    return pd.concat([each for each in tables if len(each)] or tables[:1], ignore_index=True)

@@ -1,0 +1,40 @@
+"""The page about an evaluation: that of a run's VerificationReport, without its training."""
+
+from pathlib import Path
+
+from components.artifacts import REPORT_PAGE
+from components.atomic_write import new_file, new_folder
+from components.errors import SwarError
+from components.verification.judge import JudgeSettings
+from components.verification_report.judging import ReportedJudgement, ReportedSet
+from components.verification_report.report import evaluation_files
+from pipeline.evaluation.scoring import ScoredEvaluation
+
+
+def write_report(target: Path, result: ScoredEvaluation, settings: JudgeSettings) -> None:
+    """Writes the page, its plots and their numbers; complete or absent.
+
+    Args:
+        target: new or empty folder; for the page alone a new file, named *.html.
+        result: what was measured.
+        settings: by which it was judged.
+
+    Raises:
+        SwarError: there are no trials of both kinds, or it cannot be written.
+    """
+    sets = [ReportedSet(name, name, result.knows_speakers(name)) for name in result.evaluation.data]
+    judged = ReportedJudgement.about(result.judgement, sets, settings.condition_seconds)
+    rejected = result.evaluation.rejected_recordings
+    files = evaluation_files(judged, rejected, result.card, settings)
+    try:
+        if target.suffix == ".html":
+            with new_file(target) as file:
+                file.write(files[REPORT_PAGE])
+            return
+        with new_folder(target) as build:
+            for name, content in files.items():
+                Path(build, name).write_bytes(content)
+    except OSError as error:
+        raise SwarError(
+            f"cannot write {target}: {error.strerror or error}: choose another --report"
+        ) from error

@@ -1,0 +1,158 @@
+"""From a distance to a verdict, for the risk that a user takes."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from components.errors import SwarError
+from serving import defaults
+from serving.answers import DIFFERENT, INCONCLUSIVE, SAME, Decision, Description, Verdict
+
+
+@dataclass(frozen=True)
+class ExpectedRate:
+    """An error rate of the model's calibration speakers, and its 95 % interval."""
+
+    value: float
+    low: float | None
+    """None where the speakers were too few for an interval."""
+    high: float | None
+
+
+@dataclass(frozen=True)
+class DecisionRule:
+    """Which distances are accepted, and what to expect of that."""
+
+    accept_up_to: float
+    """Distance: from here on two recordings are not said to be of one speaker."""
+    different_beyond: float
+    """Distance, at least `accept_up_to`: what lies between the two is inconclusive."""
+    false_accepts: ExpectedRate | None
+    """Of single comparisons with another speaker; None where the model's card has none."""
+    false_rejects: ExpectedRate | None
+    """Of comparisons of a speaker with himself or herself."""
+    speakers: int
+    """Calibration speakers, whose rates these are."""
+    max_false_accept: float | None = None
+    """The bound that was asked for; None for the model's own threshold."""
+    prior: float = defaults.PRIOR
+    """Of the same speaker, in (0, 1): what its probabilities take for granted."""
+
+    def apply(self, decision: Decision) -> Decision:
+        """What the model scored, decided by this rule."""
+        verdict = self._verdict(decision)
+        return replace(
+            decision,
+            probability=posterior(decision.probability, self.prior),
+            same_speaker=verdict == SAME,
+            verdict=verdict,
+        )
+
+    def _verdict(self, decision: Decision) -> Verdict:
+        if self.max_false_accept is None:
+            return decision.verdict
+        if decision.distance <= self.accept_up_to:
+            return SAME
+        return INCONCLUSIVE if decision.distance <= self.different_beyond else DIFFERENT
+
+
+def decision_rule(
+    description: Description,
+    max_false_accept: float | None = None,
+    *,
+    prior: float = defaults.PRIOR,
+    comparisons: int = 1,
+) -> DecisionRule:
+    """The rule for a bounded share of false accepts, or the model's own threshold.
+
+    With a bound there is a third verdict: a distance that this risk does not allow, but the
+    loosest operating point of the model does, is inconclusive.
+
+    Args:
+        description: of the model that scores.
+        max_false_accept: share in (0, 1) of queries by other speakers that are accepted at most;
+            None for the model's threshold, which weighs both kinds of error alike.
+        prior: of the same speaker, in (0, 1), for the probabilities; the verdict is the bound's.
+        comparisons: that one query is compared in, as many as speakers are enrolled. The best of
+            many comparisons is accepted more often than a single one: as if they were independent,
+            which errs on the safe side, each may accept `1 - (1 - max_false_accept) ** (1 / N)`.
+
+    Raises:
+        SwarError: share or prior is none, or the model's calibration cannot hold the share.
+    """
+    if not 0.0 < prior < 1.0:
+        raise SwarError(f"prior is a probability between 0 and 1, not {prior:g}")
+    calibration = description.card.get("calibration", {})
+    speakers = int(calibration.get("speakers", 0))
+    if max_false_accept is None:
+        rows = calibration.get("strangers", ())
+        return _rule(
+            description.threshold, description.threshold, rows[0] if rows else {}, speakers
+        )
+    if not 0.0 < max_false_accept < 1.0:
+        raise SwarError(f"max-false-accept is a share between 0 and 1, not {max_false_accept:g}")
+    rate = -math.expm1(math.log1p(-max_false_accept) / max(1, comparisons))
+    points = calibration.get("operating_points")
+    if points is None:
+        raise SwarError(
+            "the model has no operating points, only its own threshold: calibrate or train it "
+            "with this version of swar, or leave --max-false-accept out"
+        )
+    known = [point for point in points if point["threshold"] is not None]
+    holding = [point for point in known if point["max_false_accept_rate"] <= rate]
+    if not holding:
+        raise SwarError(_too_few(points, rate, max_false_accept, comparisons, speakers))
+    point = max(holding, key=lambda each: each["threshold"])
+    loosest = max(description.threshold, *(float(each["threshold"]) for each in known))
+    rule = _rule(float(point["threshold"]), loosest, point, speakers)
+    return replace(rule, max_false_accept=max_false_accept, prior=prior)
+
+
+def posterior(probability: float, prior: float) -> float:
+    """P(same speaker) at another prior than equal ones.
+
+    Bayes' rule: the odds at equal priors, which are the likelihood ratio, times the prior odds.
+
+    Args:
+        probability: at equal priors, in [0, 1].
+        prior: of the same speaker, in (0, 1).
+    """
+    same = probability * prior
+    return same / (same + (1.0 - probability) * (1.0 - prior))
+
+
+def _rule(
+    accept_up_to: float, different_beyond: float, rates: Mapping[str, Any], speakers: int
+) -> DecisionRule:
+    false_accepts, false_rejects = (
+        _expected(rates, name) for name in ("false_accept_rate", "false_reject_rate")
+    )
+    return DecisionRule(accept_up_to, different_beyond, false_accepts, false_rejects, speakers)
+
+
+def _expected(row: Mapping[str, Any], name: str) -> ExpectedRate | None:
+    rate = row.get(name)
+    return None if rate is None else ExpectedRate(rate["value"], rate["low"], rate["high"])
+
+
+def _too_few(
+    points: list[Mapping[str, Any]],
+    rate: float,
+    max_false_accept: float,
+    comparisons: int,
+    speakers: int,
+) -> str:
+    """Why no operating point is strict enough, and what would do."""
+    wanted = f"{100.0 * max_false_accept:g} % false accepts"
+    if comparisons > 1:
+        wanted += f" of a query among {comparisons} speakers"
+    strict_enough = [point for point in points if point["max_false_accept_rate"] <= rate]
+    needed = min((int(point["speakers_needed"]) for point in strict_enough), default=None)
+    known = [p["max_false_accept_rate"] for p in points if p["threshold"] is not None]
+    can = f"it can hold {100.0 * min(known):g} % of a comparison" if known else "it can hold none"
+    more = "a larger --max-false-accept" if needed is None else f"{needed} calibration speakers"
+    return (
+        f"the model cannot hold {wanted}: it was calibrated on {speakers} speakers and {can}; "
+        f"{more} would do"
+    )

@@ -1,0 +1,133 @@
+"""How a gallery's voices are sealed: with keys that lie in a file or in the environment."""
+
+import os
+import stat
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from cryptography.fernet import Fernet, InvalidToken, MultiFernet
+
+from components.errors import SwarError
+
+_PLAIN, _SEALED = b"\x00", b"\x01"
+_ENVIRONMENT: Final = "env:"
+
+
+class GalleryKeys:
+    """Seals values of a gallery's rows, or marks them as not sealed where there is no key.
+
+    A seal is Fernet's (AES-128-CBC and HMAC-SHA256): what was changed, or moved to another row or
+    column, is not opened.
+
+    Args:
+        keys: Fernet keys. The first seals, all open: the others are those of before.
+
+    Raises:
+        SwarError: one of them is no key.
+    """
+
+    def __init__(self, keys: Sequence[str] = ()) -> None:
+        try:
+            fernets = [Fernet(key) for key in keys]
+        except ValueError as error:
+            raise SwarError("a gallery's key is not one that `swar gallery-key` made") from error
+        self._fernet = MultiFernet(fernets) if fernets else None
+
+    def seal(self, value: bytes, place: str) -> bytes:
+        """A value as it is stored.
+
+        Args:
+            value: what to store.
+            place: names the row and the column.
+        """
+        if self._fernet is None:
+            return _PLAIN + value
+        return _SEALED + self._fernet.encrypt(place.encode() + b"\x00" + value)
+
+    def open(self, stored: bytes, place: str) -> bytes:
+        """The value of what `seal` stored.
+
+        Raises:
+            SwarError: it is sealed and there is no key, or not this one, or it was changed; or it
+                is not sealed though there is a key.
+        """
+        mark, value = stored[:1], stored[1:]
+        if mark == _PLAIN and self._fernet is None:
+            return value
+        if mark == _PLAIN:
+            raise SwarError("the gallery is not sealed: `swar seal` seals it with this key")
+        if self._fernet is None:
+            raise SwarError("the gallery is sealed: name its key with --gallery-key")
+        return self._opened(value, place)
+
+    def reseal(self, stored: bytes, place: str) -> bytes:
+        """Seals with the first key what was sealed with any of them, or not at all."""
+        if stored[:1] == _PLAIN:
+            return self.seal(stored[1:], place)
+        return self.seal(self.open(stored, place), place)
+
+    def _opened(self, token: bytes, place: str) -> bytes:
+        assert self._fernet is not None
+        try:
+            found, _, value = self._fernet.decrypt(token).partition(b"\x00")
+        except InvalidToken:
+            raise SwarError(
+                "the gallery was sealed with another key, or was changed: name the right key with "
+                "--gallery-key"
+            ) from None
+        if found != place.encode():
+            raise SwarError("the gallery was changed: a sealed value is not in its place")
+        return value
+
+
+def read_keys(source: str) -> GalleryKeys:
+    """The keys of a source, a line each.
+
+    Args:
+        source: a file of mode 0600, or `env:NAME`, an environment variable.
+
+    Raises:
+        SwarError: it is not there, others can read it, or it has no keys.
+    """
+    if source.startswith(_ENVIRONMENT):
+        text = os.environ.get(source.removeprefix(_ENVIRONMENT), "")
+    else:
+        text = _read(Path(source))
+    keys = text.split()
+    if not keys:
+        raise SwarError(f"--gallery-key {source} holds no key: `swar gallery-key FILE` makes one")
+    return GalleryKeys(keys)
+
+
+def write_new_key(file: Path) -> int:
+    """Puts a new key before those of a file, which is made where it is missing, mode 0600.
+
+    Returns:
+        How many keys the file has then.
+
+    Raises:
+        SwarError: others can read the file, or it holds something else.
+    """
+    keys = _read(file).split() if file.exists() else []
+    GalleryKeys(keys)
+    keys.insert(0, Fernet.generate_key().decode())
+    new = file.with_name(f"{file.name}.new")
+    with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as to:
+        os.fchmod(to.fileno(), 0o600)
+        to.writelines(f"{key}\n" for key in keys)
+        to.flush()
+        os.fsync(to.fileno())
+    os.replace(new, file)
+    return len(keys)
+
+
+def _read(file: Path) -> str:
+    try:
+        if file.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+            raise SwarError(f"others can read {file}: run `chmod 600` on it")
+        return file.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SwarError(
+            f"the key {str(file)!r} cannot be read: `swar gallery-key FILE` makes one"
+        ) from error

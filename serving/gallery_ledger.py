@@ -1,0 +1,143 @@
+"""Who must not be enrolled, and what was done to a gallery; without names and without voices.
+
+A name is written as a hash with a salt of its own: the list can be asked about a name, and tells
+none by itself. Who has the gallery and guesses a name can check the guess.
+"""
+
+import getpass
+import hashlib
+import hmac
+import secrets
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import pyarrow as pa
+
+from components.errors import SwarError
+from serving.gallery_table import GalleryTable, retried
+from serving.speaker_names import name_keys, speaker_name
+
+_HASHED: Final = [("salt", pa.binary()), ("keys", pa.list_(pa.binary()))]
+_OPTED_OUT: Final = pa.schema([("id", pa.string()), ("at", pa.timestamp("us", tz="UTC")), *_HASHED])
+_EVENTS: Final = pa.schema(
+    [
+        ("at", pa.timestamp("us", tz="UTC")),
+        ("action", pa.string()),
+        ("recordings", pa.int64()),
+        ("actor", pa.string()),
+        *_HASHED,
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that was done to the gallery."""
+
+    at: datetime
+    action: str
+    """enrol, forget, expire, seal, reenrol, opt-out or opt-in."""
+    recordings: int
+    """How many it was about."""
+    actor: str
+    """Who did it: a user of the page, or of the machine."""
+
+
+class Ledger:
+    """Of one gallery. Raises SwarError of all methods, where the user can mend it."""
+
+    def __init__(self, uri: str) -> None:
+        self._opted_out = GalleryTable(uri, "opted_out", _OPTED_OUT)
+        self._events = GalleryTable(uri, "events", _EVENTS)
+
+    def check_may_enrol(self, name: str) -> None:
+        """Raises SwarError where someone of that name, or of one that looks so, has opted out."""
+        if self._refusals(name):
+            raise SwarError(
+                f"{name!r} has opted out and is not enrolled: `swar opt-out NAME --undo` if they "
+                "have changed their mind"
+            )
+
+    def opt_out(self, name: str, *, actor: str = "") -> None:
+        """Refuses enrolments under a name, and under those that a reader may take for it."""
+        name = speaker_name(name)
+        if not self._refusals(name):
+            row = {"id": secrets.token_hex(16), "at": datetime.now(UTC), **_hashed(name)}
+            self._append(self._opted_out, _OPTED_OUT, row)
+        self.record("opt-out", name, 0, actor)
+
+    def opt_in(self, name: str, *, actor: str = "") -> None:
+        """Takes an opt-out back.
+
+        Raises:
+            SwarError: there is none.
+        """
+        name = speaker_name(name)
+        ids = self._refusals(name)
+        if not ids:
+            raise SwarError(f"nobody named {name!r} has opted out")
+        self._opted_out.erase(ids)
+        self.record("opt-in", name, 0, actor)
+
+    def record(self, action: str, name: str, recordings: int, actor: str) -> None:
+        """Writes down what was done.
+
+        Args:
+            action: see Event.
+            name: the speaker's; empty where it is about all.
+            recordings: how many.
+            actor: who did it; empty for the user of this machine.
+        """
+        row = {
+            "at": datetime.now(UTC),
+            "action": action,
+            "recordings": recordings,
+            "actor": actor or _machine_user(),
+            **_hashed(name),
+        }
+        self._append(self._events, _EVENTS, row)
+
+    def events(self, name: str | None = None) -> list[Event]:
+        """What was done, in order; all of it, or what was about a name."""
+        rows = self._rows(self._events)
+        if name is not None:
+            name = speaker_name(name)
+            rows = [row for row in rows if _is_of(row, name)]
+        found = [Event(row["at"], row["action"], row["recordings"], row["actor"]) for row in rows]
+        return sorted(found, key=lambda event: event.at)
+
+    def _refusals(self, name: str) -> list[str]:
+        return [row["id"] for row in self._rows(self._opted_out) if _is_of(row, name)]
+
+    def _rows(self, of: GalleryTable) -> list[dict[str, Any]]:
+        if not of.exists():
+            return []
+        with of.opened() as table:
+            rows: list[dict[str, Any]] = table.search().to_arrow().to_pylist()
+        return rows
+
+    def _append(self, to: GalleryTable, schema: pa.Schema, row: dict[str, Any]) -> None:
+        with to.opened(create=True) as table:
+            retried(table.add)(pa.Table.from_pylist([row], schema=schema))
+            to.compact(table)
+
+
+def _hashed(name: str) -> dict[str, Any]:
+    salt = secrets.token_bytes(16)
+    return {"salt": salt, "keys": sorted(_digest(key, salt) for key in name_keys(name))}
+
+
+def _is_of(row: dict[str, Any], name: str) -> bool:
+    return bool(set(row["keys"]) & {_digest(key, row["salt"]) for key in name_keys(name)})
+
+
+def _digest(key: str, salt: bytes) -> bytes:
+    return hmac.digest(salt, key.encode(), hashlib.sha256)
+
+
+def _machine_user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container's user may have no name
+        return "unknown"

@@ -1,0 +1,104 @@
+"""What the page's buttons do: each answers with HTML, also where the user has to mend something."""
+
+from collections.abc import Callable
+from typing import Final
+
+import gradio
+
+from components.errors import SwarError
+from serving import recognition
+from serving.client import Client
+from serving.gallery import Gallery
+from serving.recordings import display_name
+from serving.web import view
+
+Upload = str | None
+"""The path of a file; None where none was given."""
+
+_TOP: Final = 5
+
+
+class Actions:
+    """The page's buttons."""
+
+    def __init__(self, client: Client, gallery: Gallery) -> None:
+        self._client = client
+        self._gallery = gallery
+
+    def verify(self, recording_a: Upload, recording_b: Upload) -> str:
+        """Whether one person speaks in both."""
+        if recording_a is None or recording_b is None:
+            return view.error("two recordings are needed: record or upload both")
+        return _told(
+            lambda: view.verdict(self._client.verify(recording_a, recording_b)),
+            {recording_a: "recording A", recording_b: "recording B"},
+        )
+
+    def enrol(
+        self,
+        name: str,
+        consent: str,
+        keep_audio: bool,
+        recording_1: Upload,
+        recording_2: Upload,
+        request: gradio.Request,
+    ) -> str:
+        """Adds recordings to a speaker, new or known."""
+        recordings = (recording_1, recording_2)
+        given = {path: f"recording {n}" for n, path in enumerate(recordings, 1) if path is not None}
+        if not name.strip():
+            return view.error("a name is needed: who is speaking?")
+        if not given:
+            return view.error("a recording is needed: record or upload one")
+        return _told(
+            lambda: view.enrolled(
+                recognition.enroll(
+                    self._client,
+                    self._gallery,
+                    name,
+                    list(given),
+                    keep_audio=keep_audio,
+                    consent=consent.strip(),
+                    actor=request.username or "",
+                )
+            ),
+            given,
+        )
+
+    def identify(self, recording: Upload) -> str:
+        """Who of the enrolled speakers is heard, if any."""
+        if recording is None:
+            return view.error("a recording is needed: record or upload one")
+        return _told(lambda: self._identified(recording), {recording: "the recording"})
+
+    def speakers(self) -> str:
+        """Who is enrolled."""
+        return _told(self._listed, {})
+
+    def forget(self, name: str, request: gradio.Request) -> tuple[str, str]:
+        """Removes a speaker; what happened, and who is still enrolled."""
+        if not name.strip():
+            return view.error("the name of an enrolled speaker is needed"), self.speakers()
+        actor = request.username or ""
+        done = _told(lambda: view.forgotten(name, self._gallery.forget(name, actor=actor)), {})
+        return done, self.speakers()
+
+    def _identified(self, recording: str) -> str:
+        if not self._gallery.exists():
+            return view.nobody_enrolled()
+        found = recognition.identify(self._client, self._gallery, recording, top=_TOP)
+        return view.identified(found)
+
+    def _listed(self) -> str:
+        return view.speakers(self._gallery.speakers() if self._gallery.exists() else [])
+
+
+def _told(answer: Callable[[], str], labels: dict[str, str]) -> str:
+    """The answer, or what the user has to mend; with the recordings' labels for their paths."""
+    try:
+        return answer()
+    except SwarError as error:
+        message = str(error)
+        for path, label in labels.items():
+            message = message.replace(display_name(path), label)
+        return view.error(message)

@@ -1,0 +1,288 @@
+"""What reaches the page: its own routes, from its own address, by who may use it.
+
+Gradio serves far more than this page needs: files, a screen recorder's ffmpeg, monitoring. So the
+list here is of what is let through, and it stands before gradio and before the login.
+"""
+
+import base64
+import hashlib
+import ipaddress
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from components.errors import SwarError
+from serving.web.login import Login
+from serving.web.uploads import Uploads
+
+USER: Final = "swar.user"
+"""The key of an ASGI scope under which whoever was let in is named."""
+
+_FILE: Final = "/gradio_api/file="
+_JOIN: Final = "/gradio_api/queue/join"
+_UPLOAD: Final = "/gradio_api/upload"
+_FILES_OF_PAGE: Final = re.compile(r"/(static|assets)(/[\w-][\w.-]*)+")
+_ROUTES: Final = {
+    "GET": (
+        "/",
+        "/manifest.json",
+        "/favicon.ico",
+        "/theme.css",
+        "/gradio_api/queue/data",
+        "/gradio_api/upload_progress",
+    ),
+    "POST": (_JOIN, _UPLOAD),
+}
+_MAX_BODY_BYTES: Final = 2**16
+"""Of all requests but an upload."""
+_LOCAL_HOSTS: Final = frozenset({"127.0.0.1", "localhost", "[::1]"})
+_HOST: Final = re.compile(r"(\[[0-9a-f:.]+\]|[^:\[\]/@\s]+)(:\d{1,5})?")
+_INLINE_SCRIPT: Final = re.compile(rb"<script(?![^>]*\ssrc=)[^>]*>(.*?)</script>", re.S | re.I)
+_HEADERS: Final = {
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "microphone=(self), camera=(), geolocation=(), payment=(), usb=()",
+}
+
+
+@dataclass(frozen=True)
+class PageSettings:
+    """Where the page is, and who may use it."""
+
+    host: str = "127.0.0.1"
+    """Where to listen."""
+    port: int = 7860
+    """Where to listen; 0 takes a free one."""
+    public_hosts: tuple[str, ...] = ()
+    """What browsers call the page besides 127.0.0.1, localhost and [::1]; without ports."""
+    login: Login | None = None
+    """How users say who they are; None lets in everybody who reaches it."""
+
+    def check(self) -> None:
+        """Raises SwarError where more than this machine could reach a page without a login."""
+        for name in self.public_hosts:
+            if not _HOST.fullmatch(f"{name.lower()}:1"):
+                raise SwarError(
+                    f"--public-host {name!r} is not the name of a host: leave out scheme and port"
+                )
+        local = _is_loopback(self.host)
+        if not local and not self.public_hosts:
+            raise SwarError(
+                f"--host {self.host} is reached under a name: give it with --public-host NAME"
+            )
+        if self.login is None and (self.public_hosts or not local):
+            raise SwarError(
+                "a page that others can reach needs a login: give --auth FILE (see `swar "
+                "app-password`), or --auth-header and --auth-proxy of a proxy that asks who it is"
+            )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+class Guard:
+    """An ASGI application before the page's.
+
+    Args:
+        app: the page.
+        settings: hosts and login.
+        uploads: the only folder whose files are served and may be named.
+        scripts: the text of inline scripts that the page's own code adds to its head.
+    """
+
+    def __init__(
+        self, app: ASGIApp, settings: PageSettings, uploads: Uploads, scripts: Sequence[str]
+    ) -> None:
+        self._app = app
+        self._hosts = _LOCAL_HOSTS | {name.lower() for name in settings.public_hosts}
+        self._login = settings.login
+        self._uploads = uploads
+        self._script_hashes = tuple(_script_hash(script.encode()) for script in scripts)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Lets a request through, or answers that it is refused."""
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, send)
+        elif scope["type"] == "http":
+            send = _Answer(scope["path"], self._script_hashes, send)
+            await (await self._let_in(scope, receive) or self._through)(scope, receive, send)
+        else:
+            await send({"type": "websocket.close", "code": 1008})
+
+    async def _let_in(self, scope: Scope, receive: Receive) -> ASGIApp | None:
+        """What answers in the page's place; None where the request goes through."""
+        headers = Headers(scope=scope)
+        if refusal := self._foreign(scope, headers):
+            return PlainTextResponse(refusal, 403)
+        if scope["path"] != _UPLOAD and (refused := _body_refused(headers)):
+            return refused
+        user: str | None = ""
+        if self._login is not None:
+            request = Request(scope, receive)
+            if answer := await self._login.answer(request):
+                return answer
+            user = self._login.user(request)
+            if user is None:
+                return self._login.ask(request)
+        scope[USER] = user
+        if not self._is_route(scope):
+            return PlainTextResponse("there is nothing here", 404)
+        return None
+
+    async def _through(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["path"] == _JOIN:
+            body = await Request(scope, receive).body()
+            if not self._names_uploads_only(body):
+                await PlainTextResponse("a file that was not given to this page", 403)(
+                    scope, receive, send
+                )
+                return
+            receive = _replayed(body, receive)
+        scope = {**scope, "headers": _kept_headers(scope)}
+        if scope["path"] == "/":
+            scope["query_string"] = b""  # it would load saved states
+        await self._app(scope, receive, send)
+
+    def _foreign(self, scope: Scope, headers: Headers) -> str:
+        """Why a request is not from this page's own address; empty if it is."""
+        (host, *others) = headers.getlist("host") or [""]
+        named = _HOST.fullmatch(host.lower())
+        if others or named is None or named[1] not in self._hosts:
+            return "this page is not served under that name: see --public-host"
+        origins = headers.getlist("origin")
+        if any(
+            each.lower() not in (f"http://{host}", f"https://{host}".lower()) for each in origins
+        ):
+            return "another site may not use this page"
+        site = headers.get("sec-fetch-site", "none")
+        opened = scope["method"] == "GET" and headers.get("sec-fetch-dest") == "document"
+        if site not in ("none", "same-origin") and not (opened and scope["path"] == "/"):
+            return "another site may not use this page"
+        return ""
+
+    def _is_route(self, scope: Scope) -> bool:
+        method, path = scope["method"], scope["path"]
+        if method == "HEAD":
+            method = "GET"
+        if method == "GET" and path.startswith(_FILE):
+            return self._uploads.has(path.removeprefix(_FILE))
+        return path in _ROUTES.get(method, ()) or (
+            method == "GET" and _FILES_OF_PAGE.fullmatch(path) is not None
+        )
+
+    def _names_uploads_only(self, body: bytes) -> bool:
+        """Whether all files that a call names are in the folder.
+
+        gradio would fetch an address, and copies a file of this machine that it is given.
+        """
+        try:
+            return all(map(self._uploads.has, _paths(json.loads(body))))
+        except (ValueError, RecursionError):
+            return False
+
+
+def _paths(value: Any) -> list[str]:
+    """The files that a value names: of each object the `path`, which must be text."""
+    if isinstance(value, dict):
+        own = [str(value["path"])] if value.get("path") is not None else []
+        return own + [path for each in value.values() for path in _paths(each)]
+    if isinstance(value, list):
+        return [path for each in value for path in _paths(each)]
+    return []
+
+
+def _body_refused(headers: Headers) -> Response | None:
+    if "transfer-encoding" in headers:
+        return PlainTextResponse("a request says how long it is", 411)
+    if int(headers.get("content-length") or 0) > _MAX_BODY_BYTES:
+        return PlainTextResponse("the request is too long", 413)
+    return None
+
+
+def _kept_headers(scope: Scope) -> list[tuple[bytes, bytes]]:
+    """Without those by which anybody tells gradio another address, and compresses the HTML."""
+    dropped = {b"x-forwarded-host", b"x-forwarded-prefix", b"x-gradio-server"}
+    if scope["path"] == "/":
+        dropped.add(b"accept-encoding")
+    return [(name, value) for name, value in scope["headers"] if name not in dropped]
+
+
+def _replayed(body: bytes, receive: Receive) -> Receive:
+    waiting: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def replay() -> Message:
+        return waiting.pop() if waiting else await receive()
+
+    return replay
+
+
+class _Answer:
+    """Sends an answer with the headers that keep the page apart from other sites.
+
+    The page's own HTML is held back until it is whole: the policy names each of its scripts.
+    """
+
+    def __init__(self, path: str, script_hashes: Sequence[str], send: Send) -> None:
+        self._path = path
+        self._script_hashes = tuple(script_hashes)
+        self._send = send
+        self._start: Message | None = None
+        self._body = b""
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self._start = message
+            if self._path != "/":
+                await self._begin()
+        elif self._path != "/":
+            await self._send(message)
+        else:
+            self._body += message.get("body", b"")
+            if not message.get("more_body", False):
+                await self._begin()
+                await self._send({**message, "body": self._body})
+
+    async def _begin(self) -> None:
+        assert self._start is not None
+        headers = MutableHeaders(raw=list(self._start["headers"]))
+        for name in [name for name in headers if name.startswith("access-control-")]:
+            del headers[name]
+        headers.update(_HEADERS)
+        headers["Content-Security-Policy"] = self._policy()
+        if not _FILES_OF_PAGE.fullmatch(self._path):
+            headers["Cache-Control"] = "no-store"
+        await self._send({**self._start, "headers": headers.raw})
+
+    def _policy(self) -> str:
+        if self._path.startswith(_FILE):  # what users upload runs nothing
+            return "default-src 'none'; sandbox; frame-ancestors 'none'"
+        found = (_script_hash(script) for script in _INLINE_SCRIPT.findall(self._body))
+        scripts = " ".join(dict.fromkeys((*self._script_hashes, *found)))
+        # gradio's HTML component evaluates its templates; answers run nothing all the same, since
+        # scripts in them and handlers of theirs have no hash here.
+        return (
+            f"default-src 'self'; script-src 'self' 'unsafe-eval' {scripts}; "
+            "style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; "
+            "media-src 'self' data: blob:; connect-src 'self' data: blob:; "
+            "font-src 'self' data:; worker-src 'self' blob:; object-src 'none'; "
+            "base-uri 'self'; form-action 'self'; frame-ancestors 'none'"
+        )
+
+
+def _script_hash(script: bytes) -> str:
+    digest = hashlib.sha256(script.replace(b"\r\n", b"\n")).digest()
+    return f"'sha256-{base64.b64encode(digest).decode()}'"

@@ -1,0 +1,269 @@
+"""Who uses the page: by a password of a file, or as a proxy says that has asked already."""
+
+import base64
+import hashlib
+import hmac
+import html
+import ipaddress
+import os
+import re
+import secrets
+import stat
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Protocol
+
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
+
+from components.errors import SwarError
+
+MIN_PASSWORD_CHARACTERS: Final = 12
+_NAME: Final = re.compile(r"[\w.@-]{1,64}")
+_COOKIE: Final = "swar-session"
+_SESSION_SECONDS: Final = 3600.0  # without a request
+_MAX_SESSIONS: Final = 1000
+_FAILURES: Final = 5  # of a name, then a pause
+_PAUSE_SECONDS: Final = 60.0
+_SCRYPT: Final = {"n": 2**15, "r": 8, "p": 1, "maxmem": 2**26}
+_FORM: Final = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Swar</title>
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<style>body{{font-family:system-ui,sans-serif;max-width:20rem;margin:15vh auto;padding:0 1rem}}
+label,input,button{{display:block;width:100%;box-sizing:border-box;font:inherit}}
+input,button{{padding:.5rem;margin:.25rem 0 1rem}}</style></head>
+<body><h1>Swar</h1><p role="status">{message}</p><form method="post" action="/login">
+<label>Name <input name="name" autocomplete="username" required autofocus></label>
+<label>Password <input name="password" type="password" autocomplete="current-password" required>
+</label><button>Sign in</button></form></body></html>"""
+
+
+class Login(Protocol):
+    """How users say who they are."""
+
+    signs_out: bool
+    """Whether the page has to offer it."""
+
+    async def answer(self, request: Request) -> Response | None:
+        """The answer to what is the login's own; None for everything else."""
+
+    def user(self, request: Request) -> str | None:
+        """Who asks; None for a stranger."""
+
+    def ask(self, request: Request) -> Response:
+        """What a stranger is answered."""
+
+
+@dataclass
+class _Session:
+    name: str
+    entry: str
+    """The line of the file at the time: another password or none ends the session."""
+    ends_at: float
+
+
+class PasswordLogin:
+    """Names and hashed passwords in a file, and a session in a cookie until an hour of rest.
+
+    The file is looked at again whenever it changes.
+
+    Raises:
+        SwarError: the file is not there, has a line that is none, or can be read by others.
+    """
+
+    signs_out = True
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._entries: tuple[int, dict[str, str]] = (-1, {})
+        self._sessions: dict[str, _Session] = {}
+        self._failures: dict[str, list[float]] = {}
+        self._hashing = threading.Lock()  # 32 MiB and a tenth of a second each: one at a time
+        self._users()
+
+    async def answer(self, request: Request) -> Response | None:
+        """See Login: signing in and out."""
+        path = (request.method, request.url.path)
+        if path == ("POST", "/logout"):
+            self._sessions.pop(self._token(request), None)
+            response = RedirectResponse("/", 303)
+            response.delete_cookie(_COOKIE)
+            return response
+        if path != ("POST", "/login"):
+            return None
+        try:
+            async with request.form(max_files=0, max_fields=2) as form:
+                name, password = str(form.get("name", "")), str(form.get("password", ""))
+        except HTTPException as refused:
+            return PlainTextResponse(refused.detail, refused.status_code)
+        matches = await run_in_threadpool(self._matches, name, password)
+        if matches is None:
+            return self._form("Too many attempts: wait a minute.", 429)
+        if not matches:
+            return self._form("That is not a name and its password.", 401)
+        return self._signed_in(request, name)
+
+    def user(self, request: Request) -> str | None:
+        """See Login."""
+        session = self._sessions.get(self._token(request))
+        now = time.monotonic()
+        if session is None or session.ends_at < now:
+            return None
+        if self._users().get(session.name) != session.entry:
+            return None
+        session.ends_at = now + _SESSION_SECONDS
+        return session.name
+
+    def ask(self, request: Request) -> Response:
+        """See Login: the form, or for what is no page only the status."""
+        if request.url.path == "/" and request.method in ("GET", "HEAD"):
+            return self._form("Sign in to go on.", 401)
+        return PlainTextResponse("sign in first", 401)
+
+    def _signed_in(self, request: Request, name: str) -> Response:
+        now = time.monotonic()
+        self._sessions = {
+            token: each for token, each in self._sessions.items() if each.ends_at >= now
+        }
+        if len(self._sessions) >= _MAX_SESSIONS:
+            return self._form("Too many are signed in: try again later.", 503)
+        token = secrets.token_urlsafe(32)
+        self._sessions[_hashed(token)] = _Session(
+            name, self._users().get(name, ""), now + _SESSION_SECONDS
+        )
+        response = RedirectResponse("/", 303)
+        over_tls = "https" in (request.url.scheme, request.headers.get("x-forwarded-proto"))
+        response.set_cookie(_COOKIE, token, httponly=True, samesite="lax", secure=over_tls)
+        return response
+
+    def _matches(self, name: str, password: str) -> bool | None:
+        """None after too many failures: the password was not looked at."""
+        users = self._users()
+        key = name if name in users else ""  # all names that are not there fail together
+        with self._hashing:
+            now = time.monotonic()
+            recent = [at for at in self._failures.get(key, ()) if at > now - _PAUSE_SECONDS]
+            self._failures[key] = recent
+            if len(recent) >= _FAILURES:
+                return None
+            # A name that is not there takes as long as one that is.
+            matches = _verify(password, users.get(name, next(iter(users.values())))) and bool(key)
+            if not matches:
+                recent.append(time.monotonic())
+        return matches
+
+    def _users(self) -> dict[str, str]:
+        changed = _private_status(self._file).st_mtime_ns
+        if changed != self._entries[0]:
+            self._entries = (changed, _read(self._file))
+        return self._entries[1]
+
+    def _token(self, request: Request) -> str:
+        return _hashed(request.cookies.get(_COOKIE, ""))
+
+    def _form(self, message: str, status: int) -> Response:
+        return HTMLResponse(_FORM.format(message=html.escape(message)), status)
+
+
+class ProxyLogin:
+    """A proxy before the page has asked who it is, and says so in a header.
+
+    Args:
+        header: its name, for example X-Forwarded-User.
+        proxies: addresses or networks; from anywhere else the header counts for nothing.
+
+    Raises:
+        SwarError: one of the proxies is no address.
+    """
+
+    signs_out = False
+
+    def __init__(self, header: str, proxies: Sequence[str]) -> None:
+        self._header = header
+        try:
+            self._proxies = [ipaddress.ip_network(each) for each in proxies]
+        except ValueError as error:
+            raise SwarError(f"--auth-proxy: {error}: give an address or a network") from error
+
+    async def answer(self, request: Request) -> Response | None:
+        """See Login: the proxy signs in and out."""
+        return None
+
+    def user(self, request: Request) -> str | None:
+        """See Login."""
+        named = request.headers.getlist(self._header)
+        if request.client is None or len(named) != 1 or not _NAME.fullmatch(named[0]):
+            return None
+        try:
+            peer = ipaddress.ip_address(request.client.host)
+        except ValueError:
+            return None
+        return named[0] if any(peer in each for each in self._proxies) else None
+
+    def ask(self, request: Request) -> Response:
+        """See Login."""
+        return PlainTextResponse("come through the proxy, which asks who you are", 403)
+
+
+def write_password(file: Path, name: str, password: str) -> None:
+    """Adds a user to a file of passwords, mode 0600, or gives one another password.
+
+    Raises:
+        SwarError: the name or the password will not do, or the file is none.
+    """
+    if not _NAME.fullmatch(name):
+        raise SwarError(f"the name {name!r} is not of letters, digits, '.', '-', '_' and '@'")
+    if len(password) < MIN_PASSWORD_CHARACTERS:
+        raise SwarError(f"a password has at least {MIN_PASSWORD_CHARACTERS} characters")
+    users = _read(file) if file.exists() else {}
+    salt = secrets.token_bytes(16)
+    users[name] = f"scrypt:{_encoded(salt)}:{_encoded(_key(password, salt))}"
+    new = file.with_name(f"{file.name}.new")
+    with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as to:
+        os.fchmod(to.fileno(), 0o600)
+        to.writelines(f"{each}:{entry}\n" for each, entry in users.items())
+    os.replace(new, file)
+
+
+def _private_status(file: Path) -> os.stat_result:
+    try:
+        status = file.stat()
+    except OSError as error:
+        raise SwarError(f"{file}: {error.strerror}: `swar app-password` writes one") from error
+    if status.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+        raise SwarError(f"others can read {file}: run `chmod 600` on it")
+    return status
+
+
+def _read(file: Path) -> dict[str, str]:
+    _private_status(file)
+    users = {}
+    for line in file.read_text("utf-8").splitlines():
+        name, _, entry = line.partition(":")
+        if not _NAME.fullmatch(name) or entry.count(":") != 2 or not entry.startswith("scrypt:"):
+            raise SwarError(f"{file} has a line that `swar app-password` did not write")
+        users[name] = entry
+    if not users:
+        raise SwarError(f"{file} names nobody: `swar app-password` adds a user")
+    return users
+
+
+def _verify(password: str, entry: str) -> bool:
+    _, salt, key = entry.split(":")
+    return hmac.compare_digest(_key(password, base64.b64decode(salt)), base64.b64decode(key))
+
+
+def _key(password: str, salt: bytes) -> bytes:
+    return hashlib.scrypt(password.encode("utf-8", "surrogatepass"), salt=salt, dklen=32, **_SCRYPT)
+
+
+def _encoded(value: bytes) -> str:
+    return base64.b64encode(value).decode()
+
+
+def _hashed(token: str) -> str:
+    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest()

@@ -1,0 +1,237 @@
+"""The web page: verify, enrol and identify with a microphone or with files."""
+
+import contextlib
+import html
+import signal
+import socket
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from typing import Final
+
+import fastapi
+import gradio
+import uvicorn
+
+from components.compat.gradio_microphone import RAW_MICROPHONE
+from components.errors import SwarError
+from components.terminal import say
+from serving.client import Client
+from serving.gallery import Gallery
+from serving.web import view
+from serving.web.actions import Actions
+from serving.web.guard import USER, Guard, PageSettings
+from serving.web.style import CSS
+from serving.web.uploads import KEPT_SECONDS, Uploads, opened_uploads, progress
+
+_ENROLMENT_SLOTS: Final = 2
+_ANSWERS_AT_ONCE: Final = 8
+_WAITING_ANSWERS: Final = 64
+_CONNECTIONS: Final = 256
+_STOP_SECONDS: Final = 5
+
+_ABOUT: Final = (
+    "Voices are biometric data: enrol people only with their consent, and forget them when they "
+    "ask. Nothing here tells a living voice from a recording of it, an imitation or a synthetic "
+    "one: an answer is a probability, not a proof of who spoke. Recordings given to this page "
+    f"are deleted after {KEPT_SECONDS / 3600:g} hour and when it stops, unless you keep one for an "
+    "enrolled speaker."
+)
+
+_SIGN_OUT: Final = (
+    '<form class="swar-sign-out" method="post" action="/logout"><button>Sign out</button></form>'
+)
+
+# Installed fonts only: a page that asks the network for one does not work without it.
+_THEME: Final = gradio.themes.Default(
+    font=("system-ui", "sans-serif"), font_mono=("ui-monospace", "monospace")
+)
+
+
+def launch(client: Client, gallery: Gallery, settings: PageSettings) -> None:
+    """Serves the page until Ctrl-C or SIGTERM.
+
+    Raises:
+        SwarError: it cannot listen there, or others could reach it without a login.
+    """
+    with contextlib.suppress(KeyboardInterrupt), served(client, gallery, settings) as url:
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        say(f"The page is at {url} (Ctrl-C ends it)")
+        threading.Event().wait()
+
+
+@contextlib.contextmanager
+def served(client: Client, gallery: Gallery, settings: PageSettings) -> Iterator[str]:
+    """Serves a page in the background; yields its address. Raises as `launch` does.
+
+    Args:
+        client: speaks to the model's endpoint.
+        gallery: the enrolled speakers.
+        settings: where it is, and who may use it.
+    """
+    settings.check()
+    with contextlib.ExitStack() as stack:
+        listening = stack.enter_context(_listening(settings.host, settings.port))
+        uploads = stack.enter_context(opened_uploads())
+        signs_out = settings.login is not None and settings.login.signs_out
+        page = _build(client, gallery, signs_out=signs_out)
+        server = uvicorn.Server(
+            uvicorn.Config(
+                Guard(_application(page, uploads), settings, uploads, [RAW_MICROPHONE]),
+                log_level="warning",
+                access_log=False,
+                server_header=False,
+                proxy_headers=False,  # a login by a proxy's header looks at the peer's own address
+                limit_concurrency=_CONNECTIONS,
+                timeout_graceful_shutdown=_STOP_SECONDS,
+            )
+        )
+        thread = threading.Thread(target=server.run, args=([listening],), name="page", daemon=True)
+        thread.start()
+        try:
+            while not server.started:
+                thread.join(0.01)
+                if not thread.is_alive():
+                    raise SwarError("the page does not start: see the messages above")
+            yield _address(listening)
+        finally:
+            server.should_exit = True
+            thread.join()
+
+
+@contextlib.contextmanager
+def _listening(host: str, port: int) -> Iterator[socket.socket]:
+    try:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        listening = socket.create_server((host.strip("[]"), port), family=family)
+    except OSError as error:
+        raise SwarError(f"cannot listen on {host}:{port}: choose another with --port") from error
+    with listening:
+        yield listening
+
+
+def _address(listening: socket.socket) -> str:
+    host, port = listening.getsockname()[:2]
+    return f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
+
+
+def _application(page: gradio.Blocks, uploads: Uploads) -> fastapi.FastAPI:
+    """Gradio's application, with this page's own uploads in the place of gradio's."""
+    application = fastapi.FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
+    application.add_route("/gradio_api/upload", uploads.receive, ["POST"])
+    application.add_route("/gradio_api/upload_progress", progress, ["GET"])
+    gradio.mount_gradio_app(
+        application,
+        page,
+        path="/",
+        auth_dependency=lambda request: request.scope[USER],
+        # It keeps names, verdicts and recordings' addresses in the browser; off, it removes them.
+        run_history=False,
+        show_error=False,
+        ssr_mode=False,
+        pwa=False,
+        mcp_server=False,
+        enable_monitoring=False,
+        footer_links=[],
+        theme=_THEME,
+        css=CSS,
+        head=f"<script>{RAW_MICROPHONE}</script>",
+    )
+    page.has_launched = True  # else gradio takes any file of this machine for an upload
+    return application
+
+
+def _build(client: Client, gallery: Gallery, *, signs_out: bool) -> gradio.Blocks:
+    actions = Actions(client, gallery)
+    page = gradio.Blocks(title="Swar", analytics_enabled=False)
+    with page:
+        gradio.HTML("<h1>Swar</h1><p>Who is speaking?</p>", elem_classes="swar-header")
+        with gradio.Tabs():
+            _verify_tab(actions)
+            _enrol_tab(actions)
+            _identify_tab(actions)
+            _speakers_tab(actions)
+        gradio.HTML(f'<footer class="swar-footer">{html.escape(_ABOUT)}</footer>')
+        if signs_out:
+            gradio.HTML(_SIGN_OUT)
+    page.queue(default_concurrency_limit=_ANSWERS_AT_ONCE, max_size=_WAITING_ANSWERS)
+    return page
+
+
+def _recording(label: str) -> gradio.Audio:
+    """A recording that can be made or uploaded, heard, and seen."""
+    with gradio.Column(min_width=280):
+        recording = gradio.Audio(
+            sources=["upload", "microphone"],
+            type="filepath",
+            label=label,
+            editable=False,
+            buttons=[],
+            # The spectrogram shows more than the waveform, which makes a phone's page too wide.
+            waveform_options=gradio.WaveformOptions(show_recording_waveform=False),
+            elem_classes="swar-recording",
+        )
+        picture = gradio.HTML()
+    recording.change(
+        view.spectrogram, recording, picture, show_progress="hidden", api_visibility="private"
+    )
+    return recording
+
+
+def _asked(
+    button: gradio.Button,
+    action: Callable[..., str],
+    recordings: list[gradio.Audio],
+    others: Sequence[gradio.Component] = (),
+) -> None:
+    """A button's answer, which goes away with the recordings that it is about."""
+    answer = gradio.HTML()
+    button.click(action, [*others, *recordings], answer, api_name=action.__name__)
+    for recording in recordings:
+        recording.change(None, None, answer, js="() => ''", api_visibility="private")
+
+
+def _verify_tab(actions: Actions) -> None:
+    with gradio.Tab("Verify"):
+        gradio.Markdown("Does the same person speak in both recordings?")
+        with gradio.Row():
+            recordings = [_recording("Recording A"), _recording("Recording B")]
+        _asked(gradio.Button("Compare the voices", variant="primary"), actions.verify, recordings)
+
+
+def _enrol_tab(actions: Actions) -> None:
+    with gradio.Tab("Enrol"):
+        gradio.Markdown(
+            "Give a name and 5 to 30 seconds of speech. To add recordings, of another day or "
+            "another room, enrol them under the same name."
+        )
+        name = gradio.Textbox(label="Name", max_lines=1)
+        consent = gradio.Textbox(
+            label="Consent: how and when the speaker gave it", max_lines=1, max_length=200
+        )
+        with gradio.Row():
+            recordings = [_recording(f"Recording {n + 1}") for n in range(_ENROLMENT_SLOTS)]
+        keep = gradio.Checkbox(
+            label="Keep the recordings, to enrol again by itself when the model is replaced"
+        )
+        button = gradio.Button("Enrol", variant="primary")
+        _asked(button, actions.enrol, recordings, [name, consent, keep])
+
+
+def _identify_tab(actions: Actions) -> None:
+    with gradio.Tab("Identify"):
+        gradio.Markdown("Which of the enrolled speakers is it, if any?")
+        recording = _recording("Recording")
+        _asked(gradio.Button("Identify", variant="primary"), actions.identify, [recording])
+
+
+def _speakers_tab(actions: Actions) -> None:
+    with gradio.Tab("Speakers") as tab:
+        listed = gradio.HTML()
+        gradio.Markdown(
+            "### Forget a speaker\nRemoves the speaker's recordings and voice for good."
+        )
+        name = gradio.Textbox(label="Name of the speaker to forget", max_lines=1)
+        button = gradio.Button("Forget", variant="stop")
+        answer = gradio.HTML()
+    tab.select(actions.speakers, None, listed, api_name="speakers")
+    button.click(actions.forget, name, [answer, listed], api_name="forget")

@@ -1,0 +1,183 @@
+"""The recordings given to the page: in a private folder, within a quota, and not for long."""
+
+import contextlib
+import fcntl
+import os
+import secrets
+import shutil
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Final
+
+from gradio_client.utils import strip_invalid_filename_characters
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import UploadFile
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+MAX_FILE_BYTES: Final = 64 * 2**20
+QUOTA_BYTES: Final = 2**30
+"""Of all recordings that lie in the folder and of those that arrive, together."""
+KEPT_SECONDS: Final = 3600.0
+_SWEEP_SECONDS: Final = 60.0
+_FORM_BYTES: Final = 2**16  # what a form adds to its file
+_PREFIX: Final = "swar-page-"
+_LOCK: Final = ".lock"
+
+
+class Uploads:
+    """The folder of one page, mode 0700.
+
+    Attributes:
+        folder: absolute, without links.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._arriving_bytes = 0
+        self._lock = threading.Lock()
+
+    def has(self, path: str) -> bool:
+        """Whether a path names something below the folder, whether or not it is there."""
+        return os.path.normpath(path) == path and Path(path).is_relative_to(self.folder)
+
+    async def receive(self, request: Request) -> Response:
+        """Stores the one file of a form, and answers with its path in a list, as gradio does.
+
+        A file that is refused leaves nothing behind: until it is whole it has no name on the disk.
+
+        Raises:
+            HTTPException: 400 for another form, 411 without a length, 413 for a file over
+                MAX_FILE_BYTES, 507 where the folder would exceed QUOTA_BYTES.
+        """
+        declared = request.headers.get("content-length", "")
+        if not declared.isdecimal():
+            raise HTTPException(411, "an upload says how long it is")
+        if int(declared) > MAX_FILE_BYTES + _FORM_BYTES:
+            raise HTTPException(413, f"a recording has at most {MAX_FILE_BYTES // 2**20} MiB")
+        with self._room_for(int(declared)):
+            async with request.form(max_files=1, max_fields=0) as form:
+                given = form.get("files")
+                if not isinstance(given, UploadFile):
+                    raise HTTPException(400, "an upload is a form with one file")
+                path = await run_in_threadpool(self._store, given.file, given.filename or "")
+        return JSONResponse([str(path)])
+
+    def remove_old(self, older_than_seconds: float) -> None:
+        """Removes the recordings that were given so long ago."""
+        before = time.time() - older_than_seconds
+        for entry in self._recordings():
+            with contextlib.suppress(FileNotFoundError):
+                if entry.stat().st_mtime < before:
+                    shutil.rmtree(entry, ignore_errors=True)
+
+    @contextlib.contextmanager
+    def _room_for(self, arriving_bytes: int) -> Iterator[None]:
+        with self._lock:
+            stored_bytes = sum(_size(each) for each in self._recordings())
+            if stored_bytes + self._arriving_bytes + arriving_bytes > QUOTA_BYTES:
+                raise HTTPException(507, "too many recordings lie here: try again in an hour")
+            self._arriving_bytes += arriving_bytes
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._arriving_bytes -= arriving_bytes
+
+    def _recordings(self) -> list[Path]:
+        return [each for each in self.folder.iterdir() if each.name != _LOCK]
+
+    def _store(self, source: IO[bytes], name: str) -> Path:
+        """In a folder of a random name: a recording's address cannot be guessed."""
+        name = strip_invalid_filename_characters(os.path.basename(name))
+        if not name.strip("."):
+            name = "recording"
+        place = self.folder / secrets.token_urlsafe(24)
+        place.mkdir(mode=0o700)
+        try:
+            with open(
+                os.open(place / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb"
+            ) as to:
+                shutil.copyfileobj(source, to)
+        except BaseException:
+            shutil.rmtree(place, ignore_errors=True)
+            raise
+        return place / name
+
+
+async def progress(_request: Request) -> Response:
+    """Answers the page, which asks how far an upload is, that it need not wait to be told."""
+    return Response('data: {"msg": "done"}\n\n', media_type="text/event-stream")
+
+
+@contextlib.contextmanager
+def opened_uploads() -> Iterator[Uploads]:
+    """A page's folder, which is removed at the end; those of pages that were killed go now.
+
+    While it is open, what libraries of this process write to a temporary place lies in it too.
+    """
+    _remove_abandoned(Path(tempfile.gettempdir()))
+    folder, descriptor = _new_folder()
+    stopped = threading.Event()
+    uploads = Uploads(folder)
+
+    def sweep() -> None:
+        while not stopped.wait(_SWEEP_SECONDS):
+            uploads.remove_old(KEPT_SECONDS)
+
+    sweeper = threading.Thread(target=sweep, name="uploads", daemon=True)
+    sweeper.start()
+    temporary, tempfile.tempdir = tempfile.tempdir, str(folder)
+    gradios = os.environ.get("GRADIO_TEMP_DIR")
+    os.environ["GRADIO_TEMP_DIR"] = str(folder)  # gradio has no other setting for it
+    try:
+        yield uploads
+    finally:
+        stopped.set()
+        tempfile.tempdir = temporary
+        del os.environ["GRADIO_TEMP_DIR"]
+        if gradios is not None:
+            os.environ["GRADIO_TEMP_DIR"] = gradios
+        sweeper.join()
+        shutil.rmtree(folder, ignore_errors=True)
+        os.close(descriptor)
+
+
+def _new_folder() -> tuple[Path, int]:
+    """The folder, and a descriptor that holds its lock."""
+    while True:
+        folder = Path(tempfile.mkdtemp(prefix=_PREFIX)).resolve()
+        # Another page may take the new folder for an abandoned one before the lock is held.
+        with contextlib.suppress(FileNotFoundError):
+            descriptor = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            if (folder / _LOCK).exists():
+                return folder, descriptor
+            os.close(descriptor)
+
+
+def _remove_abandoned(parent: Path) -> None:
+    """Removes this user's folders of pages that no longer run."""
+    for folder in parent.glob(f"{_PREFIX}*"):
+        with contextlib.suppress(OSError):
+            status = folder.lstat()
+            if folder.is_symlink() or status.st_uid != os.getuid():
+                continue
+            descriptor = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(folder, ignore_errors=True)
+            finally:
+                os.close(descriptor)
+
+
+def _size(folder: Path) -> int:
+    with contextlib.suppress(OSError):
+        if folder.is_dir():
+            return sum(file.stat().st_size for file in folder.iterdir())
+        return folder.stat().st_size
+    return 0

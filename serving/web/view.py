@@ -1,0 +1,168 @@
+"""What the page shows, as HTML. Everything from outside is escaped."""
+
+import base64
+import html
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from components import audio
+from serving.answers import Decision
+from serving.gallery import Speaker
+from serving.recognition import EnrolmentReport, Identification
+from serving.web.spectrogram import spectrogram_png
+
+_LISTED_SPEAKERS: Final = 100
+_SHOWN_SECONDS: Final = 60.0
+_SHOWN_RATE_HZ: Final = 16_000
+
+
+def card(tone: str, title: str, *paragraphs: str, inner: str = "") -> str:
+    """A framed answer.
+
+    Args:
+        tone: "same", "different", "error" or "plain": the colour of the frame.
+        title: plain text.
+        paragraphs: plain text.
+        inner: HTML below them.
+    """
+    texts = "".join(f"<p>{html.escape(text)}</p>" for text in paragraphs)
+    role = "alert" if tone == "error" else "status"
+    return (
+        f'<section class="swar-card swar-{tone}" role="{role}">'
+        f"<h3>{html.escape(title)}</h3>{texts}{inner}</section>"
+    )
+
+
+def error(message: str) -> str:
+    """What went wrong, in one sentence."""
+    return card("error", "That did not work", message[:1].upper() + message[1:])
+
+
+def verdict(decision: Decision) -> str:
+    """Same or different, with the probability against the threshold, which is at one half."""
+    same = decision.same_speaker
+    scale = (
+        '<div class="swar-scale"><span>0 %<br>different</span>'
+        "<span>50 %<br>threshold</span><span>100 %<br>same</span></div>"
+    )
+    return card(
+        "same" if same else "different",
+        "✓ The same speaker" if same else "✗ Different speakers",
+        f"Probability that one person speaks in both: {percent(decision.probability)}. "
+        f"Distance of the voices: {decision.distance:.3f}.",
+        inner=f'<div class="swar-gauge">{_track(decision)}{scale}</div>',
+    )
+
+
+def identified(identification: Identification) -> str:
+    """The nearest enrolled speakers, or that it is nobody of them."""
+    if not identification.candidates:
+        return nobody_enrolled()
+    speaker = identification.speaker
+    rows = (
+        f'<tr class="swar-{"same" if each.decision.same_speaker else "different"}">'
+        f"<td>{html.escape(each.speaker)}</td><td>{percent(each.decision.probability)}</td>"
+        f"<td>{each.decision.distance:.3f}</td>"
+        f'<td class="swar-bar">{_track(each.decision)}</td></tr>'
+        for each in identification.candidates
+    )
+    headings = ("Speaker", "Probability", "Distance", "Threshold at the middle")
+    if speaker is None:
+        told = "No enrolled speaker is close enough. The nearest are:"
+        return card("different", "? Unknown speaker", told, inner=_table(headings, rows))
+    return card("same", f"✓ {speaker}", inner=_table(headings, rows))
+
+
+def enrolled(report: EnrolmentReport) -> str:
+    """How much speech of the speaker there is, and whether the recordings fit together."""
+    told = [f"{report.speech_seconds:.1f} s of usable speech in all."]
+    if not report.added:
+        told.append("These recordings were enrolled before: nothing was added.")
+    if not report.parts:
+        return card("same", f"✓ {report.speaker} is enrolled", *told)
+    told.append(
+        f"Consistency: {report.mean_distance:.3f} mean and {report.largest_distance:.3f} largest "
+        "distance of a recording (of a single one's halves) from the others."
+    )
+    return card("same", f"✓ {report.speaker} is enrolled", *told)
+
+
+def speakers(enrolled_speakers: Sequence[Speaker]) -> str:
+    """Who is enrolled, the first hundred of them."""
+    if not enrolled_speakers:
+        return nobody_enrolled()
+    listed = enrolled_speakers[:_LISTED_SPEAKERS]
+    rows = (
+        _row(
+            each.name,
+            str(each.recordings),
+            f"{each.speech_seconds:.0f} s",
+            f"{each.last_enrolled:%-d %b %Y}",
+            "kept" if each.audio_kept else "not kept",
+        )
+        for each in listed
+    )
+    count = len(enrolled_speakers)
+    return card(
+        "plain",
+        "1 speaker" if count == 1 else f"{count:,} speakers",
+        *([f"The first {len(listed)} by name:"] if len(listed) < count else []),
+        inner=_table(("Name", "Recordings", "Speech", "Last enrolled", "Audio"), rows),
+    )
+
+
+def forgotten(name: str, recordings: int) -> str:
+    """That a speaker is gone."""
+    what = "1 recording" if recordings == 1 else f"{recordings} recordings"
+    return card("plain", f"{name.strip()} is forgotten", f"{what} removed, also from the disk.")
+
+
+def nobody_enrolled() -> str:
+    """That the gallery is empty."""
+    return card("plain", "Nobody is enrolled yet")
+
+
+def _table(headings: Iterable[str], rows: Iterable[str]) -> str:
+    cells = "".join(f"<th>{html.escape(heading)}</th>" for heading in headings)
+    return f"<table><thead><tr>{cells}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
+
+
+def _row(*cells: str) -> str:
+    return f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in cells)}</tr>"
+
+
+def spectrogram(path: str | None) -> str:
+    """A picture of the recording at `path`, of its first minute at most; nothing for None."""
+    if path is None:
+        return ""
+    try:
+        samples = audio.decode(path, sample_rate=_SHOWN_RATE_HZ, end_seconds=_SHOWN_SECONDS)
+    except audio.AudioError as fault:
+        return error(f"the recording {fault.message}: give another one.")
+    seconds = len(samples) / _SHOWN_RATE_HZ
+    shown = f"first {seconds:.0f} s" if seconds >= _SHOWN_SECONDS else f"{seconds:.1f} s"
+    picture = base64.b64encode(spectrogram_png(samples)).decode("ascii")
+    return (
+        '<figure class="swar-spectrogram">'
+        f'<img src="data:image/png;base64,{picture}" alt="Spectrogram of the recording, {shown}">'
+        f"<figcaption><span>Spectrogram, 0-{_SHOWN_RATE_HZ // 2000} kHz</span>"
+        f"<span>{shown}</span></figcaption></figure>"
+    )
+
+
+def percent(probability: float) -> str:
+    """A probability as people read it: never 0 % or 100 %, which would claim certainty."""
+    if probability < 0.001:
+        return "below 0.1 %"
+    if probability > 0.999:
+        return "above 99.9 %"
+    return f"{100.0 * probability:.1f} %"
+
+
+def _track(decision: Decision) -> str:
+    left = f"{100.0 * decision.probability:.1f}%"
+    label = f"{percent(decision.probability)}; the threshold is 50 %"
+    return (
+        f'<div class="swar-track" role="img" aria-label="{label}">'
+        f'<i></i><b style="left: clamp(9px, {left}, calc(100% - 9px))"></b></div>'
+    )

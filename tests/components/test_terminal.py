@@ -1,0 +1,77 @@
+import ast
+import io
+import json
+from pathlib import Path
+
+import pytest
+from rich.table import Table
+from rich.text import Text
+
+from components.terminal import Console, printable, say
+
+ROOT = Path(__file__).parents[2]
+HOSTILE = "a\x1b[2J\x07\x9b31m\r\u202eb\x7f"
+
+
+def is_clean(text: str) -> bool:
+    return all(char.isprintable() or char in "\n\t " for char in text)
+
+
+def test_control_characters_are_written_out() -> None:
+    assert printable("é आवाज़ 声 👩‍🚀\n\tb") == "é आवाज़ 声 👩‍🚀\n\tb"
+    assert printable("\x1b[2J") == "\\u001b[2J"
+    assert is_clean(printable(HOSTILE))
+
+
+def test_json_of_a_hostile_name_is_the_same_name() -> None:
+    assert json.loads(printable(json.dumps([HOSTILE], ensure_ascii=False))) == [HOSTILE]
+
+
+@pytest.mark.parametrize("is_terminal", [False, True])
+def test_nothing_that_is_shown_holds_a_control_character(is_terminal: bool) -> None:
+    file = io.StringIO()
+    console = Console(file=file, force_terminal=is_terminal, color_system=None, width=200)
+    table = Table(HOSTILE, title=Text(HOSTILE))
+    table.add_row(Text(HOSTILE))
+    console.print(HOSTILE, Text(HOSTILE, "red"), table, markup=False)
+    console.print(table)
+    assert "\\u001b[2J" in file.getvalue()
+    assert is_clean(file.getvalue())
+
+
+def test_colours_are_still_shown() -> None:
+    file = io.StringIO()
+    Console(file=file, force_terminal=True, color_system="standard").print(Text("a\x1bb", "red"))
+    assert file.getvalue() == "\x1b[31ma\\u001bb\x1b[0m\n"
+
+
+def test_an_error_goes_to_stderr(capsys: pytest.CaptureFixture[str]) -> None:
+    say(HOSTILE)
+    say(HOSTILE, error=True)
+    told = capsys.readouterr()
+    assert told.out == told.err == f"{printable(HOSTILE)}\n"
+
+
+def test_everything_that_a_command_shows_goes_through_it() -> None:
+    around = set()
+    for package in ("components", "pipeline", "serving", "swar"):
+        for path in (ROOT / package).rglob("*.py"):
+            if path.name == "terminal.py":
+                continue
+            for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+                is_print = isinstance(node, ast.Call) and ast.unparse(node.func) in (
+                    "print",
+                    "typer.echo",
+                    "click.echo",
+                    "traceback.print_exc",
+                    "sys.stdout.write",
+                    "sys.stderr.write",
+                )
+                is_rich = (
+                    isinstance(node, ast.ImportFrom)
+                    and node.module == "rich.console"
+                    and any(each.name == "Console" for each in node.names)
+                )
+                if is_print or is_rich:
+                    around.add(f"{path.relative_to(ROOT)}: {ast.unparse(node)}")
+    assert around == set()

@@ -1,0 +1,110 @@
+"""What a command imports: a fault in its arguments is told before any library that takes seconds.
+
+Each command line runs in a process of its own, whose modules are counted at its end.
+"""
+
+import json
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from components.model_files import MODEL_CARD
+from pipeline.output.folder import METADATA
+
+ROOT = Path(__file__).parents[1]
+SLOW = frozenset(
+    "aiohttp apache_beam gradio grpc keras kfp lancedb matplotlib ml_metadata pandas pyarrow scipy "
+    "sklearn soundfile tensorflow tensorflow_data_validation tensorflow_model_analysis tfx".split()
+)
+RUN = """
+import json, sys
+from pipeline.cli import main
+try:
+    main()
+except SystemExit as ended:
+    print(json.dumps([ended.code, sorted({name.partition(".")[0] for name in sys.modules})]))
+"""
+
+
+def loaded(*argv: object) -> tuple[int, str, set[str]]:
+    """Exit status, the line on stderr, and the slow libraries that a command line imported."""
+    ended = subprocess.run(
+        [sys.executable, "-c", RUN, *map(str, argv)], cwd=ROOT, capture_output=True, text=True
+    )
+    status, modules = json.loads(ended.stdout.splitlines()[-1])
+    return status, ended.stderr, set(modules) & SLOW
+
+
+@pytest.fixture
+def taken() -> Iterator[int]:
+    """A port that another process has."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server.getsockname()[1]
+
+
+@pytest.fixture
+def published(tmp_path: Path) -> Path:
+    """The versions in the output folder of a run, to look at from outside."""
+    folder = tmp_path / "run" / "published"
+    card = folder / "1" / MODEL_CARD
+    card.parent.mkdir(parents=True)
+    card.write_text('{"model_digest": "one"}')
+    (folder / "1" / "saved_model.pb").touch()
+    (folder.parent / METADATA).touch()
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (("run", "--config", "demo", "--data", "{none}", "--output", "{tmp}/o"), "does not exist"),
+        (("run", "--config", "none", "--data", "{tmp}", "--output", "{tmp}/o"), "no config"),
+        (("compile", "--config", "demo", "{none}/pipeline.yaml"), "cannot write"),
+        (("submit", "--config", "demo", "--data", "{none}"), "does not exist"),
+        (("evaluate", "{none}", "--data", "{tmp}"), "does not exist"),
+        (("evaluate", "{tmp}", "--data", "{tmp}"), "holds no model"),
+        (("evaluate", "{published}", "--data", "{none}"), "does not exist"),
+        (("evaluate", "base", "--data", "{tmp}", "--output", "{published}"), "not an empty folder"),
+        (("lineage", "{none}"), "does not exist"),
+        (("lineage", "{none}", "--recording", "a.wav"), "has no metadata.sqlite"),
+        (("drift", "{none}", "--data", "{tmp}"), "does not exist"),
+        (("drift", "{run}", "--data", "{none}"), "is no folder on this machine"),
+        (("rollback", "{tmp}"), "has no metadata.sqlite"),
+        (("report", "{tmp}"), "holds no report"),
+        (("serve", "{none}"), "holds no <version>/saved_model.pb"),
+        (("serve", "{published}", "--rest-port", "{taken}"), "choose another port"),
+        (("serve", "{published}", "--grpc-port", "{taken}"), "choose another port"),
+        (("serve", "{published}", "--label", "x"), "is not LABEL=VERSION"),
+        (("app", "--port", "{taken}"), "choose another port"),
+        (("verify", "{none}", "{none}"), "does not exist"),
+        (("enroll", "asha", "{none}"), "does not exist"),
+        (("identify", "{none}"), "does not exist"),
+        (("embed", "{none}", "--output", "{tmp}/x.parquet"), "does not exist"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+)
+def test_a_wrong_argument_is_named_before_a_slow_import(
+    argv: tuple[str, ...], message: str, tmp_path: Path, published: Path, taken: int
+) -> None:
+    places = {
+        "none": tmp_path / "none",
+        "tmp": tmp_path,
+        "published": published,
+        "run": published.parent,
+        "taken": taken,
+    }
+    status, error, slow = loaded(*(each.format(**places) for each in argv))
+    assert status == 2
+    assert message in error
+    assert error.count("\n") == 1
+    assert slow == set()
+
+
+@pytest.mark.parametrize("argv", [("--help",), ("--version",), ("config", "--config", "default")])
+def test_what_needs_no_library_imports_none(argv: tuple[str, ...]) -> None:
+    status, _, slow = loaded(*argv)
+    assert (status, slow) == (0, set())
