@@ -188,16 +188,16 @@ class RestTransport:
 
     def _failure(self, status: int, body: bytes) -> Exception:
         try:
-            told = str(parse_json(body)["error"])
+            message = str(parse_json(body)["error"])
         except (ValueError, KeyError, TypeError):
-            told = body.decode("utf-8", "replace")
+            message = body.decode("utf-8", "replace")
         if status in _RETRIED_HTTP_STATUSES:
-            return Unavailable(f"HTTP {status}: {told}")
+            return Unavailable(f"HTTP {status}: {message}")
         if status == 504:
-            return TimeoutError(told)
+            return TimeoutError(message)
         if status == 404:
-            return _not_found(self._spec, told)
-        return SwarError(f"the endpoint refused: HTTP {status}: {one_line(told)}")
+            return _not_found(self._spec, message)
+        return SwarError(f"the endpoint refused: HTTP {status}: {one_line(message)}")
 
     def close(self) -> None:
         """See Transport."""
@@ -243,8 +243,8 @@ def _column(values: Any) -> Tensor:
     return array
 
 
-def _not_found(spec: ModelSpec, told: str) -> SwarError:
+def _not_found(spec: ModelSpec, message: str) -> SwarError:
     return SwarError(
         f"the endpoint has no {spec}: name one that it serves, see --model-name "
-        f"(it says: {one_line(told)})"
+        f"(it says: {one_line(message)})"
     )
