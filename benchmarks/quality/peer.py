@@ -17,7 +17,6 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import soundfile
-from rich.console import Console
 from rich.table import Table
 
 from components.conditions import CLEAN, choose_conditions
@@ -25,6 +24,7 @@ from components.errors import SwarError
 from components.model_files import model_folder
 from components.published_model import PublishedModel
 from components.speech_example_gen.sources import Listing
+from components.terminal import Console
 from components.trials import DistinctDistances, equal_error_rate
 from components.verification.condition_trials import score_conditions, under_conditions
 from components.verification.trial_sampling import choose_trials
@@ -204,7 +204,7 @@ def main() -> None:
         conditions = choose_conditions(arguments.condition)
         peer = Resemblyzer()
         version = model_folder(arguments.model)
-        listings = list_sets(name_sets(arguments.data), version)
+        listings = list_sets(name_sets(arguments.data), version, follow_links=False)
         served = PublishedModel(version)
         rows = [
             row

@@ -185,7 +185,7 @@ def _found(data: Path) -> Sequence[File | Reject]:
     if not data.is_dir():
         raise SwarError(f"{str(data)!r} is no folder on this machine: name a folder of recordings")
     data = data.absolute()
-    below: Iterable[File | Reject] = files_below(data.parent, data.name)
+    below: Iterable[File | Reject] = files_below(data.parent, data.name, within=data)
     return [
         item
         for item in below

@@ -8,8 +8,8 @@ import threading
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
+from components.terminal import Console
 from pipeline.code_digest import SOURCE_ROOT
 from pipeline.console import PROGRESS_LOGGER, Progress, output_to
 
