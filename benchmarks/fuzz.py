@@ -229,7 +229,8 @@ def _show(title: str, outcomes: Iterator[Outcome]) -> bool:
 def main() -> None:
     """Runs both."""
     if sys.argv[1:2] == ["--work"]:
-        _work(*map(int, sys.argv[2:5]), Path(sys.argv[5]))
+        first, count, seed = map(int, sys.argv[2:5])
+        _work(first, count, seed, Path(sys.argv[5]))
         return
     given = [int(each) for each in sys.argv[1:3]]
     count, seed = [*given, *(COUNT, 0)[len(given) :]]

@@ -17,7 +17,6 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import soundfile
-from rich.console import Console
 from rich.table import Table
 
 from components.conditions import CLEAN, choose_conditions
@@ -25,6 +24,7 @@ from components.errors import SwarError
 from components.model_files import model_folder
 from components.published_model import PublishedModel
 from components.recordings.sources import Listing
+from components.terminal import Console
 from components.verification.error_rates import DistinctDistances, equal_error_rate
 from components.verification.judge import JudgeSettings
 from components.verification.robustness import score_conditions, under_conditions

@@ -74,18 +74,15 @@ class Reject:
         return self.reason not in UNCOUNTED_REASONS
 
 
-def files_below(
-    root: Path, speaker: str, *, follow_outside_links: bool = False
-) -> Iterator[File | Reject]:
+def files_below(root: Path, speaker: str, *, within: Path | None) -> Iterator[File | Reject]:
     """Walks a speaker's folder: links are followed, each folder behind them once.
 
     Args:
         root: the data folder.
         speaker: the name of a folder in it.
-        follow_outside_links: whether links that lead out of `root` are followed too; else each is
-            a reject, and nothing that lies behind it is named.
+        within: the folder that links must not lead out of; each that does is a reject, and nothing
+            behind it is named. None: all are followed.
     """
-    within = None if follow_outside_links else root
     folders = deque([(speaker, frozenset([_identity(root)]))])
     seen = set()
     while folders:

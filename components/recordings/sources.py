@@ -111,7 +111,7 @@ def _local_folder(root: Path, follow_outside_links: bool) -> Iterator[Found]:
         if isinstance(status, Reject):
             yield None, status
         elif stat.S_ISDIR(status.st_mode):
-            items = list(files_below(root, entry.name, follow_outside_links=follow_outside_links))
+            items = list(files_below(root, entry.name, within=within))
             speaker = speaker_name(entry.name)
             items = [_companion_or_file(item) for item in items]
             if not all(map(_is_uncounted, items)):  # an archive's __MACOSX is no speaker

@@ -163,7 +163,7 @@ def _local(name: str, folder: str) -> Iterator[File]:
     if not root.is_dir():
         reason = "is no folder" if root.exists() else "does not exist"
         raise SwarError(f"pairs.augmentation.{name}_folder {folder!r} {reason}")
-    for item in files_below(root.parent, root.name):
+    for item in files_below(root.parent, root.name, within=root):
         if isinstance(item, File):
             below = item.name.removeprefix(f"{root.name}/")
             yield File(below, item.path, item.size_bytes, item.modified)

@@ -185,7 +185,7 @@ def _training(outputs: dict[str, Any]) -> pd.DataFrame:
 def _found(data: Path) -> Sequence[File | Reject]:
     check_folder(data)
     data = data.absolute()
-    below: Iterable[File | Reject] = files_below(data.parent, data.name)
+    below: Iterable[File | Reject] = files_below(data.parent, data.name, within=data)
     return [
         item
         for item in below

@@ -4,8 +4,8 @@ import re
 import threading
 
 import pytest
-from rich.console import Console
 
+from components.terminal import Console
 from pipeline.console import PROGRESS_LOGGER, Progress
 
 SECONDS = re.compile(r"\d+\.\d s")

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 
 from benchmarks.fuzz import check_reader, decoded, recordings
 from components import audio
-from components.decoding import readers
 from tests.bad_recordings import encoded, speech_like
 
 RATE = 16_000
@@ -101,9 +101,9 @@ def test_whatever_a_decoder_raises_is_a_reason(
     def raising(*_: object, **__: object) -> None:
         raise error
 
-    monkeypatch.setattr(readers.soundfile.SoundFile, "read", raising)
+    monkeypatch.setattr(soundfile.SoundFile, "read", raising)
     with pytest.raises(audio.AudioError) as caught:
         audio.decode(path, sample_rate=RATE)
     assert caught.value.reason == audio.TRUNCATED
-    monkeypatch.setattr(readers.soundfile.SoundFile, "__init__", raising)
+    monkeypatch.setattr(soundfile.SoundFile, "__init__", raising)
     assert audio.own_sample_rate(path) is None

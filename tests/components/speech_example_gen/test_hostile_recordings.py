@@ -29,11 +29,9 @@ SETTINGS = SpeechSettings(
 )
 
 
-def recording(path: Path, **cut: float) -> Recording:
+def recording(path: Path, start: float | None = None, end: float | None = None) -> Recording:
     size = path.stat().st_size
-    ends = {"start_seconds": None, "end_seconds": None} | cut
-    return Recording(str(path), "asha", "unknown", f"asha/{path.name}", size_bytes=size,
-                     modified=None, **ends)  # fmt: skip
+    return Recording(str(path), "asha", "unknown", f"asha/{path.name}", start, end, size, None)
 
 
 def test_hostile_recordings_are_rejects_and_the_others_are_used(tmp_path: Path) -> None:
@@ -67,7 +65,7 @@ def test_a_cut_of_a_long_recording_is_used(tmp_path: Path) -> None:
     with pytest.raises(UnusableRecording) as caught, cleaner.clean(recording(path)):
         pass
     assert caught.value.reason == "too_long"
-    with cleaner.clean(recording(path, start_seconds=31.0, end_seconds=61.0)) as cleaned:
+    with cleaner.clean(recording(path, 31.0, 61.0)) as cleaned:
         assert cleaned.speech_samples > 20 * RATE
 
 

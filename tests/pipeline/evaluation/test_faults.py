@@ -5,11 +5,11 @@ import os
 import shutil
 
 import pytest
-from rich.console import Console
 
 from components.errors import SwarError
 from components.model_files import MODEL_CARD, version_folder
 from components.published_model import PublishedModel
+from components.terminal import Console
 from pipeline.evaluation.folders import evaluate
 from tests.pipeline.evaluation.support_evaluation import SETTINGS, exit_status, make, write_list
 

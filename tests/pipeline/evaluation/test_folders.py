@@ -10,7 +10,6 @@ import pandas as pd
 import pytest
 import soundfile
 import tensorflow as tf
-from rich.console import Console
 from sklearn.metrics import roc_auc_score
 
 from components import base_model
@@ -20,6 +19,7 @@ from components.pcm16 import pack_wav, to_pcm16
 from components.published_model import PublishedModel
 from components.recordings.sources import data_digest, list_recordings
 from components.recordings.splitting import unseen_speakers
+from components.terminal import Console
 from components.verification import results
 from components.verification.results import read_trials
 from components.verification.slices import estimate_metrics
