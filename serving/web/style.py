@@ -6,6 +6,9 @@ CSS: Final = """
 :root { --swar-quiet: #52525b; }
 .dark { --swar-quiet: #a1a1aa; }
 .gradio-container { max-width: 980px !important; margin: 0 auto !important; }
+.gradio-container, .gradio-container > .main {
+  min-width: 0 !important; width: 100% !important; box-sizing: border-box;
+}
 .html-container { padding: 0 !important; }
 .swar-spectrogram { margin: 0 0 4px; }
 .swar-spectrogram img { display: block; width: 100%; height: 110px; border-radius: 6px; }
@@ -16,7 +19,6 @@ CSS: Final = """
 .swar-card {
   border: 1px solid var(--border-color-primary); border-left: 6px solid var(--swar-tone);
   border-radius: 8px; padding: 14px 16px; background: var(--background-fill-secondary);
-  overflow-x: auto;
 }
 .swar-card h3 { margin: 0 0 4px; font-size: 1.25rem; overflow-wrap: anywhere; }
 .swar-card p { margin: 4px 0; overflow-wrap: anywhere; }

@@ -1,5 +1,6 @@
 """The recordings given to the page: in a private folder, within a quota, and not for long."""
 
+import asyncio
 import contextlib
 import fcntl
 import os
@@ -14,7 +15,7 @@ from typing import IO, Final
 
 from gradio_client.utils import strip_invalid_filename_characters
 from starlette.concurrency import run_in_threadpool
-from starlette.datastructures import UploadFile
+from starlette.datastructures import FormData, UploadFile
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -24,6 +25,7 @@ QUOTA_BYTES: Final = 2**30
 """Of all recordings that lie in the folder and of those that arrive, together."""
 KEPT_SECONDS: Final = 3600.0
 _SWEEP_SECONDS: Final = 60.0
+_ARRIVAL_SECONDS: Final = 600.0
 _FORM_BYTES: Final = 2**16  # what a form adds to its file
 _PREFIX: Final = "swar-page-"
 _LOCK: Final = ".lock"
@@ -51,8 +53,8 @@ class Uploads:
         A file that is refused leaves nothing behind: until it is whole it has no name on the disk.
 
         Raises:
-            HTTPException: 400 for another form, 411 without a length, 413 for a file over
-                MAX_FILE_BYTES, 507 where the folder would exceed QUOTA_BYTES.
+            HTTPException: 400 for another form, 408 after ten minutes, 411 without a length, 413
+                for a file over MAX_FILE_BYTES, 507 where the folder would exceed QUOTA_BYTES.
         """
         declared = request.headers.get("content-length", "")
         if not declared.isdecimal():
@@ -60,12 +62,21 @@ class Uploads:
         if int(declared) > MAX_FILE_BYTES + _FORM_BYTES:
             raise HTTPException(413, f"a recording has at most {MAX_FILE_BYTES // 2**20} MiB")
         with self._room_for(int(declared)):
-            async with request.form(max_files=1, max_fields=0) as form:
-                given = form.get("files")
-                if not isinstance(given, UploadFile):
-                    raise HTTPException(400, "an upload is a form with one file")
-                path = await run_in_threadpool(self._store, given.file, given.filename or "")
+            try:
+                async with (
+                    asyncio.timeout(_ARRIVAL_SECONDS),  # what is slow holds room from others
+                    request.form(max_files=1, max_fields=0) as form,
+                ):
+                    path = await self._stored(form)
+            except TimeoutError:
+                raise HTTPException(408, "the recording took too long to arrive") from None
         return JSONResponse([str(path)])
+
+    async def _stored(self, form: FormData) -> Path:
+        given = form.get("files")
+        if not isinstance(given, UploadFile):
+            raise HTTPException(400, "an upload is a form with one file")
+        return await run_in_threadpool(self._store, given.file, given.filename or "")
 
     def remove_old(self, older_than_seconds: float) -> None:
         """Removes the recordings that were given so long ago."""

@@ -1,6 +1,7 @@
 """Recordings given to the page: private, bounded, and gone when they are not wanted."""
 
 import os
+import socket
 import stat
 import subprocess
 import sys
@@ -121,6 +122,21 @@ def test_one_that_breaks_off_leaves_nothing(user, place):
     with pytest.raises((ConnectionError, requests.ConnectionError)):
         user.session.post(f"{user.url}gradio_api/upload", data=half(), headers=headers, timeout=30)
     assert left(place) == []
+
+
+def test_one_that_takes_too_long_leaves_nothing_and_holds_no_room(user, place, monkeypatch):
+    monkeypatch.setattr(uploads, "_ARRIVAL_SECONDS", 0.2)
+    monkeypatch.setattr(uploads, "QUOTA_BYTES", 10_000)
+    host, port = user.url.removeprefix("http://").rstrip("/").split(":")
+    head = (
+        "POST /gradio_api/upload HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9000\r\n"
+        "Content-Type: multipart/form-data; boundary=x\r\n\r\n--x\r\n"
+    )
+    with socket.create_connection((host, int(port)), 30) as slow:
+        slow.sendall(head.encode())
+        assert slow.recv(100).startswith(b"HTTP/1.1 408 ")
+    assert left(place) == []
+    assert post(user, {"files": ("a.wav", b"x" * 9_000)}).status_code == 200
 
 
 def test_recordings_go_after_an_hour(tmp_path):
