@@ -14,10 +14,9 @@ from components.conditions import CLEAN
 from components.trainer.calibration import Calibration
 from components.trainer.utterances import EmbeddedWindows, Utterances
 from components.verification.error_rates import (
-    CLLR,
-    EER,
-    FALSE_ACCEPT_RATE,
-    FALSE_REJECT_RATE,
+    ALL_NONTARGETS,
+    EXPECTED_RATES,
+    NEAREST_NONTARGETS,
     NONTARGET,
     TARGET,
 )
@@ -25,9 +24,6 @@ from components.verification.results import without_nan
 from components.verification.slices import estimate_metrics
 from components.verification.trials import UNKNOWN, Embeddings, choose_trials, compare
 
-EXPECTED_RATES: Final = (EER, CLLR, FALSE_ACCEPT_RATE, FALSE_REJECT_RATE)
-ALL_NONTARGETS: Final = "strangers"
-NEAREST_NONTARGETS: Final = "nearest_strangers"
 MAX_TRIALS_PER_CLASS: Final = 100_000
 RESAMPLES: Final = 500
 

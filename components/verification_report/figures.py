@@ -10,12 +10,8 @@ import pandas as pd
 
 from components.conditions import CLEAN
 from components.settings import ReportSettings
-from components.trainer.calibration_report import (
-    ALL_NONTARGETS,
-    EXPECTED_RATES,
-    NEAREST_NONTARGETS,
-)
 from components.verification import error_rates
+from components.verification.error_rates import ALL_NONTARGETS, EXPECTED_RATES, NEAREST_NONTARGETS
 from components.verification.judge import JudgedMetrics, JudgeSettings
 from components.verification.results import without_nan
 from components.verification.slices import EVERYTHING
