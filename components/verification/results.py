@@ -10,7 +10,7 @@ import pandas as pd
 
 from components.errors import SwarError
 from components.new_folder import new_folder
-from components.verification.identification import Identification
+from components.verification.identification import IdentificationMetrics
 from components.verification.robustness import ConditionMetrics, NonSpeechMetrics
 from components.verification.slices import SliceMetrics
 from components.verification.trials import Selection
@@ -40,7 +40,7 @@ class Evaluation:
     slices: tuple[SliceMetrics, ...]
     conditions: tuple[ConditionMetrics, ...]
     nonspeech: tuple[NonSpeechMetrics, ...]
-    identification: tuple[Identification, ...]
+    identification: tuple[IdentificationMetrics, ...]
 
     def to_json(self) -> str:
         """JSON with null for NaN."""
