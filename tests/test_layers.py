@@ -79,3 +79,18 @@ def test_no_private_module_of_keras_is_imported(package: str) -> None:
         if f"{name}.".startswith("keras.src.")
     }
     assert private == set()
+
+
+def test_no_component_imports_the_folder_of_another() -> None:
+    """Libraries they may: those have no component.py."""
+    components = ROOT / "components"
+    folders = {path.parent.name for path in components.glob("*/component.py")}
+    others = {
+        f"{path.relative_to(ROOT)}: {name}"
+        for folder in components.iterdir()
+        if folder.is_dir()
+        for path in folder.rglob("*.py")
+        for name in imported(path)
+        if name.startswith("components.") and name.split(".")[1] in folders - {folder.name}
+    }
+    assert others == set()

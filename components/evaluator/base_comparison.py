@@ -7,7 +7,6 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
-from scipy.stats import binomtest
 from tensorflow_model_analysis.proto import validation_result_pb2
 
 from components import features, spectrogram_codec
@@ -15,12 +14,12 @@ from components.base_model import BaseModel
 from components.evaluator.results import Slice
 from components.model_files import BASE
 from components.settings import SpectrogramSettings
+from components.verification.bootstrap import eer_upper_end
 from components.verification.error_rates import EER, TrialHistogram, equal_error_rate
 
 SPLITS: Final = tuple(features.UNDER_CONDITIONS.values())
 
 _PAIRS_AT_ONCE: Final = 64
-_CONFIDENCE: Final = 0.95
 _SIDES: Final = tuple(features.sided(features.SPECTROGRAM, side) for side in features.SIDES)
 
 
@@ -29,7 +28,7 @@ class BaseErrorRate(NamedTuple):
 
     eer: float
     upper_end: float
-    """Of its 95 % interval: Wilson's for as many independent trials as the rarer class has."""
+    """Of its 95 % interval, see `eer_upper_end`."""
 
 
 def base_error_rates(files: Sequence[str]) -> dict[Slice, BaseErrorRate]:
@@ -65,7 +64,7 @@ def base_error_rates(files: Sequence[str]) -> dict[Slice, BaseErrorRate]:
             part = Slice(split=split.decode(), condition=condition.decode())
             histograms.setdefault(part, TrialHistogram()).add(int(label), float(apart))
     return {
-        part: _error_rate(histogram)
+        part: BaseErrorRate(equal_error_rate(histogram), eer_upper_end(histogram))
         for part, histogram in histograms.items()
         if histogram.has_both_classes()
     }
@@ -128,13 +127,6 @@ def _batches(files: Sequence[str]) -> Iterator[dict[str, npt.NDArray[Any]]]:
         lambda batch: tf.io.parse_example(batch, spec)
     ).as_numpy_iterator()
     return parsed
-
-
-def _error_rate(histogram: TrialHistogram) -> BaseErrorRate:
-    eer = equal_error_rate(histogram)
-    trials = int(histogram.counts.sum(axis=1).min())
-    interval = binomtest(round(eer * trials), trials).proportion_ci(_CONFIDENCE, method="wilson")
-    return BaseErrorRate(eer, float(interval.high))
 
 
 def _failure(

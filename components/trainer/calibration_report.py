@@ -15,10 +15,9 @@ from components.json_text import without_nan
 from components.trainer.calibration import Calibration
 from components.trainer.utterances import EmbeddedWindows, Utterances
 from components.verification.error_rates import (
-    CLLR,
-    EER,
-    FALSE_ACCEPT_RATE,
-    FALSE_REJECT_RATE,
+    ALL_NONTARGETS,
+    EXPECTED_RATES,
+    NEAREST_NONTARGETS,
     NONTARGET,
     TARGET,
 )
@@ -26,9 +25,6 @@ from components.verification.operating_points import operating_points, to_card
 from components.verification.slices import estimate_metrics
 from components.verification.trials import UNKNOWN, Embeddings, choose_trials, compare
 
-EXPECTED_RATES: Final = (EER, CLLR, FALSE_ACCEPT_RATE, FALSE_REJECT_RATE)
-ALL_NONTARGETS: Final = "strangers"
-NEAREST_NONTARGETS: Final = "nearest_strangers"
 OPERATING_POINTS: Final = "operating_points"
 MAX_TRIALS_PER_CLASS: Final = 100_000
 RESAMPLES: Final = 500

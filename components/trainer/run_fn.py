@@ -22,11 +22,7 @@ from components.settings import (
 from components.trainer import data, devices
 from components.trainer.augmentation import BatchAugmentation
 from components.trainer.calibration import Calibration, calibrate, calibration_trials
-from components.trainer.calibration_report import (
-    ALL_NONTARGETS,
-    NEAREST_NONTARGETS,
-    calibration_report,
-)
+from components.trainer.calibration_report import calibration_report
 from components.trainer.checkpoints import Checkpoints
 from components.trainer.compiled import compile_training
 from components.trainer.export import export
@@ -38,7 +34,12 @@ from components.trainer.starting_weights import start
 from components.trainer.throughput import InputClock, Throughput
 from components.trainer.tower import build_tower
 from components.trainer.utterances import EmbeddedWindows
-from components.verification.error_rates import FALSE_ACCEPT_RATE, FALSE_REJECT_RATE
+from components.verification.error_rates import (
+    ALL_NONTARGETS,
+    FALSE_ACCEPT_RATE,
+    FALSE_REJECT_RATE,
+    NEAREST_NONTARGETS,
+)
 
 if TYPE_CHECKING:  # a machine that trains needs no TFX
     from tfx.components.trainer.fn_args_utils import FnArgs

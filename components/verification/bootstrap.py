@@ -11,8 +11,9 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from scipy.stats import binomtest
 
-from components.verification.error_rates import TARGET
+from components.verification.error_rates import TARGET, TrialCounts, equal_error_rate
 
 COVERAGE: Final = 0.95
 # Of few speakers, many resamples lack a class: the rest would be no fair sample of them.
@@ -88,3 +89,17 @@ def estimate(value: float, resampled: npt.ArrayLike) -> Estimate:
         return Estimate(value, float("nan"), float("nan"))
     low, high = np.quantile(valid, [(1.0 - COVERAGE) / 2.0, (1.0 + COVERAGE) / 2.0])
     return Estimate(value, float(low), float(high))
+
+
+def eer_upper_end(trials: TrialCounts) -> float:
+    """Upper end of the equal error rate's 95 % interval where the trials' speakers are not known.
+
+    Wilson's, for as many independent trials as the rarer class has.
+
+    Args:
+        trials: of both classes.
+    """
+    count = int(trials.counts.sum(axis=1).min())
+    errors = round(equal_error_rate(trials) * count)
+    interval = binomtest(errors, count).proportion_ci(COVERAGE, method="wilson")
+    return float(interval.high)

@@ -36,6 +36,12 @@ FALSE_REJECT_RATE: Final = "false_reject_rate"
 MEAN_TARGET_DISTANCE: Final = "mean_similar_distance"
 MEAN_NONTARGET_DISTANCE: Final = "mean_dissimilar_distance"
 
+EXPECTED_RATES: Final = (EER, CLLR, FALSE_ACCEPT_RATE, FALSE_REJECT_RATE)
+"""What a model's card says, under `calibration`, of the speakers that it was calibrated on."""
+ALL_NONTARGETS: Final = "strangers"
+NEAREST_NONTARGETS: Final = "nearest_strangers"
+"""In the card, with nontarget trials of all pairs of speakers, or of the nearest alone."""
+
 # A float32 sigmoid tells no probability nearer to 1, or to 0, from it.
 _NEAREST_TO_ONE: Final = 2.0**-25
 _NEAREST_TO_ZERO: Final = float(np.finfo(np.float32).smallest_subnormal)

@@ -18,7 +18,7 @@ _SCORED_AT_ONCE: Final = 2**16
 
 
 @dataclass(frozen=True)
-class Identification:
+class IdentificationMetrics:
     """How often the right speaker is among the nearest, after so much enrolment."""
 
     set: str
@@ -52,7 +52,7 @@ def identify(
     query_seconds: float,
     resamples: int,
     seed: int,
-) -> Identification | None:
+) -> IdentificationMetrics | None:
     """Enrols every speaker with the first utterances, and identifies others.
 
     A reference is the mean of the utterances' embeddings, of norm 1 if they are. Queries come
@@ -86,7 +86,7 @@ def identify(
         if top < len(roles.enrolment)
     }
     no_estimate = Estimate(math.nan, math.nan, math.nan)
-    return Identification(
+    return IdentificationMetrics(
         set=str(utterances["set"].iloc[0]),
         enrolment_seconds=enrolment_seconds,
         query_seconds=query_seconds,
@@ -106,7 +106,7 @@ def identify_each(
     query_seconds: float,
     resamples: int,
     seed: int,
-) -> list[Identification]:
+) -> list[IdentificationMetrics]:
     """With every amount of enrolment for which two speakers have enough speech, see `identify`."""
     tried = (
         identify(

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from components.conditions import CLEAN, CONDITIONS
-from components.verification.identification import Identification, identify_each
+from components.verification.identification import IdentificationMetrics, identify_each
 from components.verification.robustness import (
     ConditionMetrics,
     ConditionTrials,
@@ -121,7 +121,7 @@ class Judgement:
     selections: list[Selection]
     conditions: list[ConditionTrials]
     nonspeech: list[NonSpeechMetrics]
-    identification: list[Identification]
+    identification: list[IdentificationMetrics]
     embedded: EmbeddedUtterances
     """Clean, of all durations; with what was refused, under conditions too."""
 

@@ -9,7 +9,7 @@ import pandas as pd
 from components.atomic_write import new_folder
 from components.errors import SwarError
 from components.json_text import to_json
-from components.verification.identification import Identification
+from components.verification.identification import IdentificationMetrics
 from components.verification.robustness import ConditionMetrics, NonSpeechMetrics
 from components.verification.slices import SliceMetrics
 from components.verification.trials import Selection
@@ -39,7 +39,7 @@ class Evaluation:
     slices: tuple[SliceMetrics, ...]
     conditions: tuple[ConditionMetrics, ...]
     nonspeech: tuple[NonSpeechMetrics, ...]
-    identification: tuple[Identification, ...]
+    identification: tuple[IdentificationMetrics, ...]
 
     def to_json(self) -> str:
         """JSON with null for NaN."""

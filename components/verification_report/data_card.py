@@ -10,7 +10,7 @@ import pandas as pd
 
 from components import features
 from components.verification.utterances import Unused
-from components.verification_report.pieces import Piece
+from components.verification_report.pieces import SpeechPiece
 
 TRAINED_ON: Final = "trained on"
 CALIBRATED_ON: Final = "calibration only"
@@ -22,9 +22,9 @@ OVERLAP_SECONDS: Final = 0.01
 SECONDS_IN_A_MINUTE: Final = 60.0
 
 
-def piece_table(pieces: Sequence[Piece]) -> pd.DataFrame:
+def piece_table(pieces: Sequence[SpeechPiece]) -> pd.DataFrame:
     """A row for each piece, with `minutes` and `seconds` beside its own fields."""
-    table = pd.DataFrame(pieces, columns=Piece._fields)
+    table = pd.DataFrame(pieces, columns=SpeechPiece._fields)
     table["seconds"] = table["samples"] / table["sample_rate"]
     table["minutes"] = table["seconds"] / SECONDS_IN_A_MINUTE
     return table

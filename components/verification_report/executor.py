@@ -18,7 +18,7 @@ from components.errors import SwarError
 from components.published_model import PublishedModel
 from components.settings import ReportSettings, SpectrogramSettings
 from components.verification_report.judging import judge_splits
-from components.verification_report.pieces import Piece, read_pieces
+from components.verification_report.pieces import SpeechPiece, read_pieces
 from components.verification_report.report import report_files
 
 
@@ -55,7 +55,7 @@ class Executor(base_executor.BaseExecutor):
         _write(artifact_utils.get_single_uri(output_dict["report"]), files)
 
 
-def _read_pieces(speech: types.Artifact) -> list[Piece]:
+def _read_pieces(speech: types.Artifact) -> list[SpeechPiece]:
     """Of every split, in the order of their files."""
     return [
         piece

@@ -11,12 +11,8 @@ import pandas as pd
 from components.conditions import CLEAN
 from components.json_text import without_nan
 from components.settings import ReportSettings
-from components.trainer.calibration_report import (
-    ALL_NONTARGETS,
-    EXPECTED_RATES,
-    NEAREST_NONTARGETS,
-)
 from components.verification import error_rates
+from components.verification.error_rates import ALL_NONTARGETS, EXPECTED_RATES, NEAREST_NONTARGETS
 from components.verification.judge import JudgedMetrics, JudgeSettings
 from components.verification.slices import EVERYTHING
 from components.verification.utterances import Unused

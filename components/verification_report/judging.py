@@ -15,7 +15,7 @@ from components.verification.error_rates import TARGET
 from components.verification.judge import Judgement, JudgeSettings, SetPlan, judge_set
 from components.verification.trials import choose_trials
 from components.verification.utterances import Model, Utterance
-from components.verification_report.pieces import Piece, Positions, cut, positions_of
+from components.verification_report.pieces import Positions, SpeechPiece, cut, positions_of
 
 # Of the durations there are, the nearest is what speakers are enrolled with, piece by piece, and
 # what is identified.
@@ -129,7 +129,7 @@ class _PlannedSplit(NamedTuple):
 
 
 def judge_splits(
-    pieces: Sequence[Piece], model: Model, window_samples: int, settings: ReportSettings
+    pieces: Sequence[SpeechPiece], model: Model, window_samples: int, settings: ReportSettings
 ) -> ReportedJudgement:
     """Cuts utterances of the held-out splits, and embeds and compares them, split by split.
 
@@ -159,7 +159,7 @@ def judge_splits(
 
 def _planned(
     split: str,
-    pieces: Sequence[Piece],
+    pieces: Sequence[SpeechPiece],
     window_samples: int,
     sample_rate: int,
     settings: JudgeSettings,
@@ -172,7 +172,7 @@ def _planned(
 
 
 def _judge_settings(
-    by_split: Mapping[str, Sequence[Piece]],
+    by_split: Mapping[str, Sequence[SpeechPiece]],
     window_samples: int,
     sample_rate: int,
     settings: ReportSettings,
@@ -208,7 +208,7 @@ def _judge_settings(
 
 
 def utterance_durations(
-    by_split: Mapping[str, Sequence[Piece]],
+    by_split: Mapping[str, Sequence[SpeechPiece]],
     window_samples: int,
     sample_rate: int,
     settings: ReportSettings,

@@ -18,7 +18,7 @@ from components.verification.utterances import (
 CUTS_AT_ONCE: Final = 32
 
 
-class Piece(NamedTuple):
+class SpeechPiece(NamedTuple):
     """An example of `speech`, without its sound."""
 
     split: str
@@ -50,16 +50,16 @@ class Piece(NamedTuple):
         )
 
 
-Positions = Mapping[Piece, Sequence[UtterancePosition]]
+Positions = Mapping[SpeechPiece, Sequence[UtterancePosition]]
 """Where utterances lie in the pieces of a split."""
 
 
-def read_pieces(split: str, file: str) -> Iterator[Piece]:
+def read_pieces(split: str, file: str) -> Iterator[SpeechPiece]:
     """Every piece of a `speech` file; its sound is read and let go."""
     for number, example in enumerate(read_examples(file)):
         feature = example.features.feature
         pcm16 = feature[features.PCM16].bytes_list.value[0]
-        yield Piece(
+        yield SpeechPiece(
             split=split,
             file=file,
             number=number,
@@ -75,8 +75,8 @@ def read_pieces(split: str, file: str) -> Iterator[Piece]:
 
 
 def positions_of(
-    pieces: Iterable[Piece], plan: UtterancePlan
-) -> dict[Piece, list[UtterancePosition]]:
+    pieces: Iterable[SpeechPiece], plan: UtterancePlan
+) -> dict[SpeechPiece, list[UtterancePosition]]:
     """Where the utterances of a split lie, speaker by speaker, however the files lie.
 
     Args:
@@ -84,7 +84,7 @@ def positions_of(
         plan: which utterances.
     """
     ordered = sorted(pieces, key=lambda each: (each.speaker, each.recording, each.start_seconds))
-    found: dict[Piece, list[UtterancePosition]] = defaultdict(list)
+    found: dict[SpeechPiece, list[UtterancePosition]] = defaultdict(list)
     for _, group in itertools.groupby(ordered, key=lambda each: each.speaker):
         own = list(group)
         for position in plan.positions([piece.segment for piece in own]):
@@ -95,7 +95,7 @@ def positions_of(
 def cut(positions: Positions, plan: UtterancePlan) -> Iterator[list[Cut]]:
     """The utterances, a few at a time, file by file: one piece is in memory."""
     batch: list[Cut] = []
-    by_file: dict[str, dict[int, Piece]] = defaultdict(dict)
+    by_file: dict[str, dict[int, SpeechPiece]] = defaultdict(dict)
     for piece in positions:
         by_file[piece.file][piece.number] = piece
     for file, wanted in sorted(by_file.items()):

@@ -24,7 +24,7 @@ from components.verification_report.figures import (
     report_figures,
 )
 from components.verification_report.judging import ReportedJudgement, has_enough
-from components.verification_report.pieces import Piece, cut, positions_of
+from components.verification_report.pieces import SpeechPiece, cut, positions_of
 from components.verification_report.plots import set_looks
 
 CONDITIONS_FILE: Final = "conditions.parquet"
@@ -35,7 +35,7 @@ EVERYBODY: Final = "everybody"
 
 
 def report_files(
-    pieces: Sequence[Piece],
+    pieces: Sequence[SpeechPiece],
     rejects: Sequence[Mapping[str, Any]],
     card: Mapping[str, Any],
     judged: ReportedJudgement,
@@ -166,7 +166,7 @@ def _embeddings(judged: ReportedJudgement, settings: ReportSettings) -> pd.DataF
 
 
 def _sounds(
-    pieces: Sequence[Piece],
+    pieces: Sequence[SpeechPiece],
     judged: ReportedJudgement,
     figures: Mapping[str, Any],
     settings: ReportSettings,
@@ -186,7 +186,7 @@ def _sounds(
         condition_samples=0,
     )
     own = [piece for piece in pieces if piece.split == judged.headline]
-    positions: dict[Piece, list[UtterancePosition]] = {}
+    positions: dict[SpeechPiece, list[UtterancePosition]] = {}
     for piece, found in positions_of(own, plan).items():
         names = [plan.utterance(piece.segment, each).utterance for each in found]
         needed = [each for each, name in zip(found, names, strict=True) if name in wanted]

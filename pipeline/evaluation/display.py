@@ -11,7 +11,7 @@ from rich.text import Text
 from components.conditions import CLEAN
 from components.verification import error_rates
 from components.verification.bootstrap import Estimate
-from components.verification.identification import Identification
+from components.verification.identification import IdentificationMetrics
 from components.verification.results import Evaluation
 from components.verification.robustness import ConditionMetrics, NonSpeechMetrics
 from components.verification.slices import EVERYTHING, SliceMetrics
@@ -148,9 +148,9 @@ def _nonspeech(found: NonSpeechMetrics) -> RenderableType:
     return table
 
 
-def _identification(results: Sequence[Identification]) -> RenderableType:
+def _identification(results: Sequence[IdentificationMetrics]) -> RenderableType:
     table = _table(
-        f"Identification of {results[0].query_seconds:g} s utterances",
+        f"IdentificationMetrics of {results[0].query_seconds:g} s utterances",
         "enrolment",
         ("enrolled", "queries", "top-1 %", "top-5 %"),
     )

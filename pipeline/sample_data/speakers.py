@@ -71,7 +71,7 @@ _MAX_TILT: Final = 0.4  # +3 dB at low and -4 dB at high frequencies, or the oth
 
 
 @dataclass(frozen=True)
-class RecordingPlan:
+class SampleRecording:
     """One file: how the speaker sounded that day, and how it was recorded."""
 
     name: str
@@ -94,7 +94,7 @@ class SpeakerPlan:
     name: str
     gender: str
     voice: Voice
-    recordings: tuple[RecordingPlan, ...]
+    recordings: tuple[SampleRecording, ...]
 
 
 def plan_speakers(speakers: int, seconds: float, seed: int) -> tuple[SpeakerPlan, ...]:
@@ -131,7 +131,7 @@ def plan_speakers(speakers: int, seconds: float, seed: int) -> tuple[SpeakerPlan
 
 def _recordings(
     rng: np.random.Generator, voice: Voice, seconds: float, recordings_so_far: int
-) -> tuple[RecordingPlan, ...]:
+) -> tuple[SampleRecording, ...]:
     count = min(int(rng.integers(2, 5)), int(seconds // _MIN_RECORDING_SECONDS))
     shares = rng.uniform(0.7, 1.3, count)
     plans = []
@@ -139,7 +139,7 @@ def _recordings(
         format_name = _FORMATS[(recordings_so_far + index) % len(_FORMATS)]
         kind = _RECORDING_KINDS[rng.integers(len(_RECORDING_KINDS))]
         plans.append(
-            RecordingPlan(
+            SampleRecording(
                 name=f"{kind}_{index + 1:02d}.{format_name.split('_')[0]}",
                 format=format_name,
                 sample_rate=int(rng.choice(_SAMPLE_RATES, p=_SAMPLE_RATE_SHARES)),

@@ -27,7 +27,7 @@ from components.errors import SwarError
 from components.pcm16 import INT16_PEAK
 from pipeline.sample_data.espeak import SAMPLE_RATE, Espeak
 from pipeline.sample_data.sentences import endless_sentences
-from pipeline.sample_data.speakers import RecordingPlan, SpeakerPlan, plan_speakers
+from pipeline.sample_data.speakers import SampleRecording, SpeakerPlan, plan_speakers
 
 SPEAKERS_FILE: Final = "SPEAKERS.tsv"
 _PAUSE_SECONDS: Final = (0.3, 1.2)
@@ -125,7 +125,7 @@ def _write_speakers_file(plans: tuple[SpeakerPlan, ...], path: Path) -> None:
         table.writerows((plan.name, plan.gender, "yes", "espeak-ng", *plan.voice) for plan in plans)
 
 
-def render(recording: RecordingPlan) -> NDArray[np.float32]:
+def render(recording: SampleRecording) -> NDArray[np.float32]:
     """The sound of one recording: float32 [samples, channels] within -1 and 1, at its rate."""
     rng = np.random.default_rng(recording.seed)
     speech = _monologue(recording, rng)
@@ -144,7 +144,7 @@ def render(recording: RecordingPlan) -> NDArray[np.float32]:
     return clipped
 
 
-def _monologue(recording: RecordingPlan, rng: np.random.Generator) -> NDArray[np.float32]:
+def _monologue(recording: SampleRecording, rng: np.random.Generator) -> NDArray[np.float32]:
     """Sentences with pauses, stopped in mid-sentence where the recording ends: [samples]."""
     total = round(recording.seconds * SAMPLE_RATE)
     pieces: list[NDArray[np.int16]] = []
@@ -179,7 +179,7 @@ def _amplitude(level_db: float) -> float:
     return float(10.0 ** (level_db / 20.0))
 
 
-def _encode(samples: NDArray[np.float32], recording: RecordingPlan, path: Path) -> None:
+def _encode(samples: NDArray[np.float32], recording: SampleRecording, path: Path) -> None:
     if recording.format in _SOUNDFILE_FORMATS:
         container, subtype = _SOUNDFILE_FORMATS[recording.format]
         try:
@@ -190,7 +190,9 @@ def _encode(samples: NDArray[np.float32], recording: RecordingPlan, path: Path) 
         _encode_with_ffmpeg(samples, recording, path)
 
 
-def _encode_with_ffmpeg(samples: NDArray[np.float32], recording: RecordingPlan, path: Path) -> None:
+def _encode_with_ffmpeg(
+    samples: NDArray[np.float32], recording: SampleRecording, path: Path
+) -> None:
     with warnings.catch_warnings():
         # pydub looks for ffmpeg on the PATH when it is imported, before it can be told of ours.
         warnings.simplefilter("ignore")

@@ -8,13 +8,13 @@ from components.verification_report.data_card import (
     leakage_checks,
     piece_table,
 )
-from components.verification_report.pieces import Piece
+from components.verification_report.pieces import SpeechPiece
 
 RATE = 100
 
 
 def _piece(split, speaker, recording, start, seconds, digest=None):
-    return Piece(
+    return SpeechPiece(
         split=split,
         file="",
         number=0,
