@@ -5,9 +5,9 @@ import re
 
 import pandas as pd
 import pytest
-from rich.console import Console
 
 from components.errors import SwarError
+from components.terminal import Console
 from pipeline.evaluation.folders import evaluate
 from pipeline.evaluation.report import write_report
 from tests.pipeline.evaluation.support_evaluation import SETTINGS, SPEAKERS, exit_status, make
