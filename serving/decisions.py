@@ -106,6 +106,27 @@ def decision_rule(
     )
 
 
+def expectation(rule: DecisionRule) -> str:
+    """What a rule did with the calibration speakers, and what its probabilities suppose."""
+    rates = [
+        f"{kind} {_rate(rate)}"
+        for kind, rate in (
+            ("false accepts", rule.false_accepts),
+            ("false rejects", rule.false_rejects),
+        )
+        if rate is not None
+    ]
+    speakers = f"{rule.speakers} calibration speaker{'' if rule.speakers == 1 else 's'}"
+    measured = f"{', '.join(rates)}, of {speakers}" if rates else "no error rates are known"
+    return f"up to distance {rule.accept_up_to:.3f}: {measured}; prior {rule.prior:g}"
+
+
+def _rate(rate: ExpectedRate) -> str:
+    if rate.low is None or rate.high is None:
+        return f"{100.0 * rate.value:.2g} %"
+    return f"{100.0 * rate.value:.2g} % ({100.0 * rate.low:.2g} to {100.0 * rate.high:.2g} %)"
+
+
 def _operating_points(
     calibration: Mapping[str, Any], max_false_accept: float
 ) -> list[Mapping[str, Any]]:

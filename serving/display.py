@@ -12,10 +12,11 @@ from rich.text import Text
 from components.json_text import to_json
 from components.terminal import Console, say
 from serving.answers import DIFFERENT, INCONCLUSIVE, OK, SAME, Decision
+from serving.decisions import expectation
 
 if TYPE_CHECKING:  # their libraries take half a second to import
     from serving.bulk import Answer, Comparison
-    from serving.decisions import DecisionRule, ExpectedRate
+    from serving.decisions import DecisionRule
     from serving.embedding_file import EmbeddedData
     from serving.gallery import EnrolledRecording, Speaker
     from serving.gallery_ledger import Event
@@ -65,7 +66,7 @@ def decision(decided: Decision, rule: "DecisionRule", *, as_json: bool) -> None:
         _print_json({**dataclasses.asdict(decided), "rule": dataclasses.asdict(rule)})
         return
     _say(_verdict(decided), _style(decided))
-    _say(_expectation(rule), "dim")
+    _say(expectation(rule), "dim")
 
 
 def identification(identified: "Identification", rule: "DecisionRule", *, as_json: bool) -> None:
@@ -88,7 +89,7 @@ def identification(identified: "Identification", rule: "DecisionRule", *, as_jso
         _print_table(
             ("speaker", "probability", "distance", ""), map(_candidate, identified.candidates)
         )
-        _say(_expectation(rule), "dim")
+        _say(expectation(rule), "dim")
 
 
 def comparison(compared: "Comparison", *, as_json: bool) -> None:
@@ -306,30 +307,6 @@ def _verdict(decided: Decision) -> str:
 
 def _style(decided: Decision) -> str:
     return {SAME: "green", INCONCLUSIVE: "yellow", DIFFERENT: "red"}[decided.verdict]
-
-
-def _expectation(rule: "DecisionRule") -> str:
-    """What the rule did with the calibration speakers, and what the probabilities suppose."""
-    rates = [
-        f"{kind} {_rate(rate)}"
-        for kind, rate in (
-            ("false accepts", rule.false_accepts),
-            ("false rejects", rule.false_rejects),
-        )
-        if rate is not None
-    ]
-    of = f"of {_count(rule.speakers, 'calibration speaker')}"
-    measured = f"{', '.join(rates)}, {of}" if rates else "no error rates are known"
-    return f"up to distance {rule.accept_up_to:.3f}: {measured}; prior {rule.prior:g}"
-
-
-def _rate(rate: "ExpectedRate") -> str:
-    interval = "" if rate.low is None else f" ({_percent(rate.low)} to {_percent(rate.high)} %)"
-    return f"{_percent(rate.value)} %{interval}"
-
-
-def _percent(share: float | None) -> str:
-    return "?" if share is None else f"{100.0 * share:.2g}"
 
 
 def _figures(decided: Decision) -> str:

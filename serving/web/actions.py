@@ -15,6 +15,13 @@ from serving.web import view
 Upload = str | None
 """The path of a file; None where none was given."""
 
+RISKS: Final = {
+    "The model's own threshold": None,
+    "At most 5 % false accepts": 0.05,
+    "At most 1 %": 0.01,
+    "At most 0.1 %": 0.001,
+}
+"""What a user may ask for, with the share of false accepts."""
 _TOP: Final = 5
 
 
@@ -25,12 +32,12 @@ class Actions:
         self._client = client
         self._gallery = gallery
 
-    def verify(self, recording_a: Upload, recording_b: Upload) -> str:
-        """Whether one person speaks in both."""
+    def verify(self, risk: str, recording_a: Upload, recording_b: Upload) -> str:
+        """Whether one person speaks in both; a risk is one of RISKS."""
         if recording_a is None or recording_b is None:
             return view.error("two recordings are needed: record or upload both")
         return _told(
-            lambda: view.verdict(self._client.verify(recording_a, recording_b)),
+            lambda: self._verdict(risk, recording_a, recording_b),
             {recording_a: "recording A", recording_b: "recording B"},
         )
 
@@ -65,11 +72,11 @@ class Actions:
             given,
         )
 
-    def identify(self, recording: Upload) -> str:
-        """Who of the enrolled speakers is heard, if any."""
+    def identify(self, risk: str, recording: Upload) -> str:
+        """Who of the enrolled speakers is heard, if any; a risk is one of RISKS."""
         if recording is None:
             return view.error("a recording is needed: record or upload one")
-        return _told(lambda: self._identified(recording), {recording: "the recording"})
+        return _told(lambda: self._identified(risk, recording), {recording: "the recording"})
 
     def speakers(self) -> str:
         """Who is enrolled."""
@@ -83,11 +90,16 @@ class Actions:
         done = _told(lambda: view.forgotten(name, self._gallery.forget(name, actor=actor)), {})
         return done, self.speakers()
 
-    def _identified(self, recording: str) -> str:
+    def _verdict(self, risk: str, recording_a: str, recording_b: str) -> str:
+        rule = self._client.rule(RISKS[risk])
+        return view.verdict(rule.apply(self._client.verify(recording_a, recording_b)), rule)
+
+    def _identified(self, risk: str, recording: str) -> str:
         if not self._gallery.exists():
             return view.nobody_enrolled()
-        found = recognition.identify(self._client, self._gallery, recording, top=_TOP)
-        return view.identified(found)
+        rule = recognition.identification_rule(self._client, self._gallery, RISKS[risk])
+        found = recognition.identify(self._client, self._gallery, recording, top=_TOP, rule=rule)
+        return view.identified(found, rule)
 
     def _listed(self) -> str:
         return view.speakers(self._gallery.speakers() if self._gallery.exists() else [])

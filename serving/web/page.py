@@ -18,7 +18,7 @@ from components.terminal import say
 from serving.client import Client
 from serving.gallery import Gallery
 from serving.web import view
-from serving.web.actions import Actions
+from serving.web.actions import RISKS, Actions
 from serving.web.guard import USER, Guard, PageSettings
 from serving.web.style import CSS
 from serving.web.uploads import KEPT_SECONDS, Uploads, opened_uploads, progress
@@ -177,6 +177,11 @@ def _recording(label: str) -> gradio.Audio:
     return recording
 
 
+def _risk() -> gradio.Radio:
+    choices = list(RISKS)
+    return gradio.Radio(choices, value=choices[0], label="Accept by")
+
+
 def _asked(
     button: gradio.Button,
     action: Callable[..., str],
@@ -195,7 +200,9 @@ def _verify_tab(actions: Actions) -> None:
         gradio.Markdown("Does the same person speak in both recordings?")
         with gradio.Row():
             recordings = [_recording("Recording A"), _recording("Recording B")]
-        _asked(gradio.Button("Compare the voices", variant="primary"), actions.verify, recordings)
+        risk = _risk()
+        button = gradio.Button("Compare the voices", variant="primary")
+        _asked(button, actions.verify, recordings, [risk])
 
 
 def _enrol_tab(actions: Actions) -> None:
@@ -221,7 +228,9 @@ def _identify_tab(actions: Actions) -> None:
     with gradio.Tab("Identify"):
         gradio.Markdown("Which of the enrolled speakers is it, if any?")
         recording = _recording("Recording")
-        _asked(gradio.Button("Identify", variant="primary"), actions.identify, [recording])
+        risk = _risk()
+        button = gradio.Button("Identify", variant="primary")
+        _asked(button, actions.identify, [recording], [risk])
 
 
 def _speakers_tab(actions: Actions) -> None:

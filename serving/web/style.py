@@ -24,6 +24,7 @@ CSS: Final = """
 .swar-card p { margin: 4px 0; overflow-wrap: anywhere; }
 .swar-same { --swar-tone: #15803d; }
 .swar-different { --swar-tone: #c2410c; }
+.swar-inconclusive { --swar-tone: #a16207; }
 .swar-error { --swar-tone: #b91c1c; }
 .swar-plain { --swar-tone: #6b7280; }
 .swar-gauge { margin: 14px 0 6px; }

@@ -6,11 +6,15 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from components import audio
-from serving.answers import Decision
+from serving.answers import DIFFERENT, INCONCLUSIVE, SAME, Decision
+from serving.decisions import DecisionRule, expectation
 from serving.gallery import Speaker
 from serving.recognition import EnrolmentReport, Identification
 from serving.web.spectrogram import spectrogram_png
 
+_MORE_SPEECH: Final = (
+    "Not near enough for this risk, and not far enough to exclude: ask for more speech."
+)
 _LISTED_SPEAKERS: Final = 100
 _SHOWN_SECONDS: Final = 60.0
 _SHOWN_RATE_HZ: Final = 16_000
@@ -20,7 +24,7 @@ def card(tone: str, title: str, *paragraphs: str, inner: str = "") -> str:
     """A framed answer.
 
     Args:
-        tone: "same", "different", "error" or "plain": the colour of the frame.
+        tone: "same", "different", "inconclusive", "error" or "plain": the colour of the frame.
         title: plain text.
         paragraphs: plain text.
         inner: HTML below them.
@@ -38,39 +42,51 @@ def error(message: str) -> str:
     return card("error", "That did not work", message[:1].upper() + message[1:])
 
 
-def verdict(decision: Decision) -> str:
-    """Same or different, with the probability against the threshold, which is at one half."""
-    same = decision.same_speaker
+_VERDICTS: Final = {
+    SAME: "✓ The same speaker",
+    DIFFERENT: "✗ Different speakers",
+    INCONCLUSIVE: "? Inconclusive",
+}
+
+
+def verdict(decision: Decision, rule: DecisionRule) -> str:
+    """Same, different or inconclusive, with the probability, and what to expect of such answers."""
     scale = (
         '<div class="swar-scale"><span>0 %<br>different</span>'
         "<span>50 %<br>threshold</span><span>100 %<br>same</span></div>"
     )
     return card(
-        "same" if same else "different",
-        "✓ The same speaker" if same else "✗ Different speakers",
+        decision.verdict,
+        _VERDICTS[decision.verdict],
         f"Probability that one person speaks in both: {percent(decision.probability)}. "
         f"Distance of the voices: {decision.distance:.3f}.",
+        *([_MORE_SPEECH] if decision.verdict == INCONCLUSIVE else []),
+        _sentence(expectation(rule)),
         inner=f'<div class="swar-gauge">{_track(decision)}{scale}</div>',
     )
 
 
-def identified(identification: Identification) -> str:
+def identified(identification: Identification, rule: DecisionRule) -> str:
     """The nearest enrolled speakers, or that it is nobody of them."""
     if not identification.candidates:
         return nobody_enrolled()
     speaker = identification.speaker
     rows = (
-        f'<tr class="swar-{"same" if each.decision.same_speaker else "different"}">'
+        f'<tr class="swar-{each.decision.verdict}">'
         f"<td>{html.escape(each.speaker)}</td><td>{percent(each.decision.probability)}</td>"
         f"<td>{each.decision.distance:.3f}</td>"
         f'<td class="swar-bar">{_track(each.decision)}</td></tr>'
         for each in identification.candidates
     )
     headings = ("Speaker", "Probability", "Distance", "Threshold at the middle")
+    expected, table = _sentence(expectation(rule)), _table(headings, rows)
+    if identification.verdict == INCONCLUSIVE:
+        nearest = f"{_MORE_SPEECH} The nearest are:"
+        return card(INCONCLUSIVE, "? Inconclusive", expected, nearest, inner=table)
     if speaker is None:
-        told = "No enrolled speaker is close enough. The nearest are:"
-        return card("different", "? Unknown speaker", told, inner=_table(headings, rows))
-    return card("same", f"✓ {speaker}", inner=_table(headings, rows))
+        nearest = "No enrolled speaker is close enough. The nearest are:"
+        return card(DIFFERENT, "? Unknown speaker", expected, nearest, inner=table)
+    return card(SAME, f"✓ {speaker}", expected, inner=table)
 
 
 def enrolled(report: EnrolmentReport) -> str:
@@ -166,3 +182,7 @@ def _track(decision: Decision) -> str:
         f'<div class="swar-track" role="img" aria-label="{label}">'
         f'<i></i><b style="left: clamp(9px, {left}, calc(100% - 9px))"></b></div>'
     )
+
+
+def _sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:]}."

@@ -56,24 +56,40 @@ def page(shared_page, gallery):
     return shared_page
 
 
+OWN, FIVE, TENTH = "The model's own threshold", "At most 5 % false accepts", "At most 0.1 %"
+
+
+def test_a_risk_has_its_threshold_and_its_expected_rates(page, voices):
+    own = page.ask("verify", OWN, voices["sita 1"], voices["sita 2"])
+    assert "Up to distance 0.500: false accepts 2 % (1 to 4 %)" in own
+    five = page.ask("verify", FIVE, voices["sita 1"], voices["sita 2"])
+    assert five.startswith("✓ The same speaker") and "Up to distance 0.600" in five
+    refused = page.ask("verify", TENTH, voices["sita 1"], voices["sita 2"])
+    assert refused.startswith("That did not work The model cannot hold 0.1 % false accepts")
+    page.ask("enrol", "Sita", "", False, voices["sita 1"], voices["sita 2"])
+    page.ask("enrol", "Ram", "", False, voices["ram"], None)
+    unsure = page.ask("identify", FIVE, voices["sita 1"])
+    assert unsure.startswith("? Inconclusive") and "ask for more speech" in unsure
+
+
 def test_verify(page, voices):
-    same = page.ask("verify", voices["sita 1"], voices["sita 2"])
+    same = page.ask("verify", OWN, voices["sita 1"], voices["sita 2"])
     assert same.startswith("✓ The same speaker") and "99.3 %" in same
-    different = page.ask("verify", voices["sita 1"], voices["ram"])
+    different = page.ask("verify", OWN, voices["sita 1"], voices["ram"])
     assert different.startswith("✗ Different speakers")
 
 
 def test_enrol_identify_forget(page, voices):
-    assert page.ask("identify", voices["ram"]) == "Nobody is enrolled yet"
+    assert page.ask("identify", OWN, voices["ram"]) == "Nobody is enrolled yet"
     enrolled = page.ask("enrol", "Sita", "", False, voices["sita 1"], voices["sita 2"])
     assert enrolled.startswith("✓ Sita is enrolled 7.0 s of usable speech in all.")
     assert page.ask("enrol", "राम", "form 12", True, voices["ram"], None).startswith(
         "✓ राम is enrolled"
     )
 
-    assert page.ask("identify", voices["sita 1"]).startswith("✓ Sita")
-    assert page.ask("identify", voices["ram"]).startswith("✓ राम")
-    unknown = page.ask("identify", voices["hari"])
+    assert page.ask("identify", OWN, voices["sita 1"]).startswith("✓ Sita")
+    assert page.ask("identify", OWN, voices["ram"]).startswith("✓ राम")
+    unknown = page.ask("identify", OWN, voices["hari"])
     assert unknown.startswith("? Unknown speaker") and "Sita" in unknown
 
     listed = page.ask("speakers")
@@ -82,7 +98,7 @@ def test_enrol_identify_forget(page, voices):
 
     forgotten = page.ask("forget", "Sita")
     assert forgotten.startswith("Sita is forgotten 2 recordings") and "1 speaker" in forgotten
-    assert page.ask("identify", voices["sita 1"]).startswith("? Unknown speaker")
+    assert page.ask("identify", OWN, voices["sita 1"]).startswith("? Unknown speaker")
 
 
 def test_two_people_under_one_name_are_refused(page, voices):
@@ -104,7 +120,7 @@ ERROR = "That did not work "
     ],
 )
 def test_what_is_wrong_with_a_recording_is_said(page, voices, second, told):
-    shown = page.ask("verify", voices["sita 1"], voices.get(second))
+    shown = page.ask("verify", OWN, voices["sita 1"], voices.get(second))
     assert shown.startswith(ERROR + told)
     assert "/" not in shown and "Traceback" not in shown
 
@@ -112,7 +128,7 @@ def test_what_is_wrong_with_a_recording_is_said(page, voices, second, told):
 def test_a_file_that_is_no_audio_is_said(page, voices, tmp_path):
     letter = tmp_path / "letter.wav"
     letter.write_text("Dear reader")
-    shown = page.ask("verify", letter, voices["ram"])
+    shown = page.ask("verify", OWN, letter, voices["ram"])
     assert shown.startswith(ERROR + "Recording A: ") and "give another recording" in shown
 
 

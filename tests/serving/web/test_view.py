@@ -11,6 +11,7 @@ import soundfile
 from PIL import Image
 
 from serving.answers import Decision, Verdict
+from serving.decisions import DecisionRule, ExpectedRate
 from serving.gallery import Speaker
 from serving.recognition import Candidate, EnrolmentReport, Identification, Part
 from serving.web import view
@@ -18,6 +19,7 @@ from serving.web.spectrogram import spectrogram_png
 
 RATE_HZ = 16_000
 SAME = Decision(distance=0.31, probability=0.973, same_speaker=True, verdict="same")
+RULE = DecisionRule(0.5, 0.6, ExpectedRate(0.02, 0.01, 0.04), None, 120)
 DIFFERENT = Decision(distance=1.24, probability=0.02, same_speaker=False, verdict="different")
 
 
@@ -84,7 +86,7 @@ def test_a_file_that_is_no_audio_is_told_in_a_sentence(tmp_path):
 
 
 def test_verdict_says_same_or_different_and_where_it_lies():
-    same, different = view.verdict(SAME), view.verdict(DIFFERENT)
+    same, different = view.verdict(SAME, RULE), view.verdict(DIFFERENT, RULE)
     assert "The same speaker" in same and "97.3 %" in same and "0.310" in same
     assert "Different speakers" in different and "2.0 %" in different
     assert "left: clamp(9px, 97.3%" in same
@@ -105,12 +107,12 @@ def identification(speaker, *candidates):
 
 
 def test_identification_names_the_best_or_says_unknown():
-    known = view.identified(identification("Sita", ("Sita", SAME), ("Ram", DIFFERENT)))
+    known = view.identified(identification("Sita", ("Sita", SAME), ("Ram", DIFFERENT)), RULE)
     assert "<h3>✓ Sita</h3>" in known
     assert known.index("97.3 %") < known.index("Ram")
-    unknown = view.identified(identification(None, ("Ram", DIFFERENT)))
+    unknown = view.identified(identification(None, ("Ram", DIFFERENT)), RULE)
     assert "<h3>? Unknown speaker</h3>" in unknown and "Ram" in unknown
-    assert view.identified(identification(None)) == view.nobody_enrolled()
+    assert view.identified(identification(None), RULE) == view.nobody_enrolled()
 
 
 def test_enrolment_tells_speech_and_consistency():
@@ -141,7 +143,7 @@ def test_names_are_text_not_html():
     name = '<img src=x onerror="alert(1)">'
     odd = (Part(name, 1.4, matches=False),)
     for shown in (
-        view.identified(identification(name, (name, SAME))),
+        view.identified(identification(name, (name, SAME)), RULE),
         view.enrolled(EnrolmentReport(name, 1, 9.0, odd)),
         view.speakers([speaker(name)]),
         view.forgotten(name, 1),
