@@ -62,11 +62,11 @@ def run(
         raise SwarError("--duration must be a number of seconds above 0, such as 3")
     if model != BASE:
         version_folder(Path(model))
-    for each in data:
-        check_present(each)
     for folder in (output, report):
         if folder is not None:
             _check_output(folder)
+    for each in data:
+        check_present(each)
     # The libraries write to the terminal as they please; what goes wrong is raised.
     with libraries_quiet() as stderr:
         from components.conditions import choose_conditions

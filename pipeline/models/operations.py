@@ -145,14 +145,14 @@ def erase_speaker_command(
     if as_json:
         _print_json(asdict(done))
         return
-    typer.echo(f"{done.recordings} rows of {name} removed, and {len(done.removed)} that hold more:")
+    say(f"{done.recordings} rows of {name} removed, and {len(done.removed)} that hold more:")
     for each in (*done.removed, *(f"still has the name: {file}" for file in done.left)):
-        typer.echo(each)
+        say(each)
     for model in done.models:
         published = ", ".join(map(str, model.versions)) or "not published"
         seconds = ", ".join(f"{split} {value:.1f} s" for split, value in model.seconds.items())
-        typer.echo(f"train anew: {model.model_digest} ({published}) knows {name} from {seconds}")
-    typer.echo(
+        say(f"train anew: {model.model_digest} ({published}) knows {name} from {seconds}")
+    say(
         "remove the recordings from the data, run again, and delete the versions named here: until "
         "then their models hold what they learned of the person"
     )

@@ -8,6 +8,7 @@ import requests
 
 from components.errors import SwarError
 from serving.web import login
+from serving.web.actions import RISKS
 from serving.web.guard import PageSettings
 from serving.web.login import PasswordLogin, ProxyLogin, write_password
 from tests.serving.web.support_page import User, served_page, write_voice
@@ -58,7 +59,10 @@ def test_a_user_signs_in_and_out(url, tmp_path):
     cookie = answer.headers["set-cookie"].lower()
     assert "httponly" in cookie and "samesite=lax" in cookie
     assert "Sign out" in user.html()
-    assert user.ask("identify", write_voice(tmp_path / "a.wav", 110)) == "Nobody is enrolled yet"
+    assert (
+        user.ask("identify", next(iter(RISKS)), write_voice(tmp_path / "a.wav", 110))
+        == "Nobody is enrolled yet"
+    )
     token = str(user.session.cookies["swar-session"])
     user.session.post(f"{url}logout", timeout=30)
     for cookie in ("", f"swar-session={token}", "swar-session="):

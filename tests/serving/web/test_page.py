@@ -156,7 +156,7 @@ def test_forgetting_nobody_is_said(page, voices):
 def test_an_endpoint_that_is_down_is_said(tmp_path, voices):
     url = f"grpc://127.0.0.1:{free_port()}"
     with served_page(tmp_path / "gallery", endpoint=url) as address:
-        shown = User(address).ask("verify", voices["sita 1"], voices["ram"])
+        shown = User(address).ask("verify", OWN, voices["sita 1"], voices["ram"])
     assert shown.startswith(ERROR) and url in shown and "swar serve" in shown
 
 
@@ -205,7 +205,7 @@ def test_recordings_are_deleted_when_the_page_is_stopped(tmp_path, voices):
         try:
             assert process.stdout is not None
             (url,) = re.findall(r"http://\S+", process.stdout.readline())
-            User(url).ask("verify", voices["ram"], None)
+            User(url).ask("verify", OWN, voices["ram"], None)
             assert list(tmp_path.rglob("ram.wav"))
         finally:
             process.terminate()
