@@ -153,7 +153,7 @@ def served(model_dir, *, labels=None, limits=None, batching=None, **others):
     thread = threading.Thread(target=target)
     thread.start()
     try:
-        yield listening.result(60)
+        yield listening.result(300)  # a busy machine loads slowly
         stop.set_result(None)
     finally:
         if not stop.done():
