@@ -37,9 +37,18 @@ _ABOUT: Final = (
     "enrolled speaker."
 )
 
+# Gradio removes the runs of one start of the page, and each start is another page to it.
+_NO_RUNS: Final = """
+for (const key of Object.keys(localStorage))
+  if (key.startsWith("gradio:run-history")) localStorage.removeItem(key);
+"""
+
 _SIGN_OUT: Final = (
     '<form class="swar-sign-out" method="post" action="/logout"><button>Sign out</button></form>'
 )
+
+_SCRIPTS: Final = (RAW_MICROPHONE, _NO_RUNS)
+"""In the head of the page."""
 
 # Installed fonts only: a page that asks the network for one does not work without it.
 _THEME: Final = gradio.themes.Default(
@@ -76,7 +85,7 @@ def served(client: Client, gallery: Gallery, settings: PageSettings) -> Iterator
         page = _build(client, gallery, signs_out=signs_out)
         server = uvicorn.Server(
             uvicorn.Config(
-                Guard(_application(page, uploads), settings, uploads, [RAW_MICROPHONE]),
+                Guard(_application(page, uploads), settings, uploads, list(_SCRIPTS)),
                 log_level="warning",
                 access_log=False,
                 server_header=False,
@@ -134,7 +143,7 @@ def _application(page: gradio.Blocks, uploads: Uploads) -> fastapi.FastAPI:
         footer_links=[],
         theme=_THEME,
         css=CSS,
-        head=f"<script>{RAW_MICROPHONE}</script>",
+        head="".join(f"<script>{script}</script>" for script in _SCRIPTS),
     )
     page.has_launched = True  # else gradio takes any file of this machine for an upload
     return application
