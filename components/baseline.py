@@ -71,7 +71,7 @@ def make_baseline(found_by: Baseline, candidate: types.BaseChannel) -> BaseNode 
     """The node that finds the baseline, its output `model`; None if there shall be none.
 
     Args:
-        found_by: a strategy other than ours is not told the candidate: Kubeflow's compiler
+        found_by: a strategy other than ours does not get the candidate: Kubeflow's compiler
             takes TFX's LatestBlessedModelStrategy only, and that with two inputs.
         candidate: the model of this run.
     """
@@ -80,14 +80,14 @@ def make_baseline(found_by: Baseline, candidate: types.BaseChannel) -> BaseNode 
     if isinstance(found_by, str):
         imported = Importer(found_by, artifact_type=standard_artifacts.Model, output_key=MODEL)
         return imported.with_id("Baseline")
-    told = {CANDIDATE: candidate} if found_by is LatestOtherBlessedModelStrategy else {}
+    properties = {CANDIDATE: candidate} if found_by is LatestOtherBlessedModelStrategy else {}
     return resolver.Resolver(
         strategy_class=found_by,
         **{
             MODEL: types.Channel(type=standard_artifacts.Model),
             MODEL_BLESSING: types.Channel(type=standard_artifacts.ModelBlessing),
         },
-        **told,
+        **properties,
     ).with_id("Baseline")
 
 

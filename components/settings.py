@@ -1,4 +1,4 @@
-"""What each component can be told: frozen, validated, without side effects.
+"""What each component can be set to: frozen, validated, without side effects.
 
 A component receives its part of the tree as canonical JSON in an exec property,
 so that changing one setting reruns exactly what depends on it.
@@ -295,12 +295,13 @@ class TrainerSettings(Settings):
     batch_norm_momentum: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.9
     calibration_nearest_fraction: Annotated[float, Field(gt=0.0, le=1.0)] = 0.1
     """Strangers to set the threshold on: of each speaker's others, so many of the nearest, one at
-    least. People of another sex or on another line are told apart by any threshold."""
+    least. People of another sex or on another line are kept apart by any threshold."""
     normalisation_nearest: Annotated[int, Field(ge=0)] = 20
-    """Adaptive score normalisation (AS-norm): a distance is told relative to both utterances'
-    distances from so many nearest voices of `train`, from all where these are fewer; 0 is none."""
+    """Adaptive score normalisation (AS-norm): a distance is relative to both utterances'
+    distances from so many nearest speakers of `train`, or from all where these are fewer; 0 is
+    none."""
     normalisation_made_voices: Annotated[int, Field(ge=3)] | None = None
-    """That many made voices, drawn around the means of clusters of those of `train`, stand for
+    """That many made speakers, drawn around the means of clusters of those of `train`, stand for
     these in the normalisation, so that the model holds no speaker's own; None: those of `train`."""
     augmentation: AugmentationSettings = LINES_AND_NOISE
     """Of the spectrograms of every batch, drawn anew for each, on the device. No codec and no
@@ -325,7 +326,7 @@ class TrainerSettings(Settings):
     def _starting_weights_are_worth_keeping(self) -> Self:
         if self.starting_share and self.weights in ("none", "imagenet"):
             raise ValueError(
-                f"starting_share {self.starting_share:g} would keep weights that know no voices: "
+                f"starting_share {self.starting_share:g} would keep weights that know no speakers: "
                 f"set it to 0, or weights to another than {self.weights}"
             )
         return self

@@ -131,7 +131,7 @@ class SpeechGate(keras.layers.Layer):
         return tf.reduce_sum(normal * slopes) + self.regression["bias"]
 
     def features(self, seconds: tf.Tensor) -> tf.Tensor:
-        """What speech is told by.
+        """What speech is recognised by.
 
         Args:
             seconds: int16 [n, sample_rate], one at least.

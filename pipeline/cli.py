@@ -1,6 +1,6 @@
 """The command line, `swar`.
 
-Exit status: 0 done; 1 the model was trained but not blessed, or the voices differ or are unknown;
+Exit status: 0 done; 1 the model was trained but not blessed, or the speakers differ or are unknown;
 2 the input, the settings or the command are at fault; 3 an unexpected error; 130 interrupted.
 """
 
@@ -185,7 +185,7 @@ def config_command(config: ConfigOption, settings: SetOption = None) -> None:
 @app.command("sample-data")
 def sample_data_command(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="New or empty folder.")],
-    speakers: Annotated[int, typer.Option(help="Number of synthetic voices.")] = 12,
+    speakers: Annotated[int, typer.Option(help="Number of synthetic speakers.")] = 12,
     seconds: Annotated[float, typer.Option(help="Speech of each speaker, in seconds.")] = 60.0,
     seed: Annotated[int, typer.Option(help="The same seed gives the same speech.")] = 0,
 ) -> None:
@@ -203,18 +203,18 @@ app.add_typer(commands.app)
 def main() -> None:
     """Runs the command line and exits; faults of the user end in one line and status 2.
 
-    What a command writes is for its user alone, since most of it holds voices; only published
+    What a command writes is for its user alone, since most of it is biometric; only published
     models are opened to others, see `components.pusher.publish`.
     """
     umask = os.umask(0o077)
     try:
         app()
     except Exception as error:
-        told = user_error(error)
-        if told is None:
-            told = file_error(error)
-        if told is not None:
-            say(f"swar: error: {told}", error=True)
+        message = user_error(error)
+        if message is None:
+            message = file_error(error)
+        if message is not None:
+            say(f"swar: error: {message}", error=True)
             sys.exit(USER_ERROR)
         if not isinstance(error, RunFailed):
             say(traceback.format_exc(), error=True, end="")

@@ -74,7 +74,7 @@ class Progress(logging.Handler):
                 logger.setLevel(level)
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Takes one log record. TFX's are told apart by their templates.
+        """Takes one log record. TFX's are recognised by their templates.
 
         TFX 1.21's local runner tells of its nodes in no other way.
         """

@@ -46,9 +46,9 @@ def user_error(error: BaseException) -> str | None:
         if isinstance(link, SwarError):
             return one_line(_STEP.sub("", str(link)))
     for link in _chain(error):
-        told = _TRACEBACK_LINE.findall(str(link))
-        if told:
-            return one_line(_STEP.sub("", told[-1]))
+        lines = _TRACEBACK_LINE.findall(str(link))
+        if lines:
+            return one_line(_STEP.sub("", lines[-1]))
     if isinstance(error, ModuleNotFoundError) and error.name:
         return (
             f"the library {error.name!r} is not installed: install more of swar, "
@@ -64,13 +64,13 @@ def storage_error(error: BaseException, output: Path) -> SwarError | None:
         error: what ended a run.
         output: its folder.
     """
-    told = [str(link) for link in _chain(error)]
-    if any(words in text for text in told for words in _FULL):
+    texts = [str(link) for link in _chain(error)]
+    if any(words in text for text in texts for words in _FULL):
         return SwarError(
             f"no space is left on the disk of {output}, or of {tempfile.gettempdir()} for "
             f"temporary files: free some {_KEPT}"
         )
-    for text in told:
+    for text in texts:
         reason = next((words for words in _UNWRITABLE if words in text), None)
         path = re.search(rf"{re.escape(str(output))}[^\s'\";:]*", text)
         if reason and (path or "database" in reason):
@@ -101,8 +101,8 @@ def one_line(text: str) -> str:
 
 
 def _summary(error: BaseException) -> str:
-    told = one_line(str(error))
-    return f"{type(error).__name__}: {told[:200]}" if told else type(error).__name__
+    message = one_line(str(error))
+    return f"{type(error).__name__}: {message[:200]}" if message else type(error).__name__
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:

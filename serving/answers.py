@@ -38,7 +38,7 @@ class Embedding:
 
 @dataclass(frozen=True)
 class Decision:
-    """Whether two voices are one."""
+    """Whether one person speaks in two recordings."""
 
     distance: float
     """Euclidean, of the embeddings."""

@@ -95,7 +95,7 @@ class Client:
 
         Raises:
             SwarError: there is no such model, or a library that it needs is not installed. That
-                a model cannot be loaded is told by the first call.
+                a model cannot be loaded is raised by the first call.
         """
         try:
             from serving.in_process import InProcessTransport

@@ -304,10 +304,10 @@ def _versions_of(model: str) -> Path:
         return base_model_folder().parent
 
 
-def _label(told: str) -> tuple[str, int]:
-    name, _, version = told.partition("=")
+def _label(text: str) -> tuple[str, int]:
+    name, _, version = text.partition("=")
     if not name or not version.isdecimal():
-        raise SwarError(f"--label {told!r} is not LABEL=VERSION, for example stable=1700000000")
+        raise SwarError(f"--label {text!r} is not LABEL=VERSION, for example stable=1700000000")
     return name, int(version)
 
 
@@ -655,7 +655,7 @@ def ledger_command(
     gallery: GalleryOption = defaults.GALLERY,
     as_json: JsonOption = False,
 ) -> None:
-    """List what was done to a gallery, by whom and when; without names and voices."""
+    """List what was done to a gallery, by whom and when; without names and embeddings."""
     from serving import display
 
     display.events(_gallery(gallery, None).ledger.events(name), as_json=as_json)
@@ -665,7 +665,7 @@ def ledger_command(
 def gallery_key_command(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="For --gallery-key.")],
 ) -> None:
-    """Make a key that seals a gallery's voices, or put a new one before those of a file."""
+    """Make a key that seals a gallery, or put a new one before those of a file."""
     from serving import display
     from serving.gallery_keys import write_new_key
 
@@ -683,7 +683,7 @@ def seal_command(
     gallery: GalleryOption = defaults.GALLERY,
     as_json: JsonOption = False,
 ) -> None:
-    """Seal the voices of a gallery with a key, or with a new one."""
+    """Seal the embeddings and recordings of a gallery with a key, or with a new one."""
     from serving import display
 
     display.sealed(_gallery(gallery, gallery_key).seal(), as_json=as_json)

@@ -98,7 +98,7 @@ class Gallery:
 
     Args:
         uri: a folder, or a URI that LanceDB knows, such as `s3://bucket/gallery`.
-        keys: seal the voices; None for a gallery that is not sealed.
+        keys: seal the embeddings and recordings; None for a gallery that is not sealed.
 
     Raises:
         SwarError: of all methods, where the user can mend it; the message says how.
@@ -374,7 +374,7 @@ class Gallery:
             self._table.compact(table)
 
     def seal(self, *, actor: str = "") -> int:
-        """Seals all voices with the first of the keys, and removes what was there before.
+        """Seals everything with the first of the keys, and removes what was there before.
 
         They may have been sealed with another of the keys, or not at all. Broken off, it can be
         run again.

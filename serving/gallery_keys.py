@@ -1,4 +1,4 @@
-"""How a gallery's voices are sealed: with keys that lie in a file or in the environment."""
+"""How a gallery is sealed: with keys that lie in a file or in the environment."""
 
 import os
 import stat

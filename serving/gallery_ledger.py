@@ -1,4 +1,4 @@
-"""Who must not be enrolled, and what was done to a gallery; without names and without voices.
+"""Who must not be enrolled, and what was done to a gallery; without names and without embeddings.
 
 A name is written as a hash with a salt of its own: the list can be asked about a name, and tells
 none by itself. Who has the gallery and guesses a name can check the guess.

@@ -133,10 +133,10 @@ class GalleryTable:
         except BaseException as error:
             if not (isinstance(error, OSError) or _is_of_store(error)):
                 raise
-            told = _RUST_SOURCE.sub("", " ".join(str(error).split()))
+            message = _RUST_SOURCE.sub("", " ".join(str(error).split()))
             raise SwarError(
-                f"the gallery {self.uri!r} cannot be used: {told[:300]}: see that it is whole and "
-                "may be written and that its disk has room, or name another with --gallery"
+                f"the gallery {self.uri!r} cannot be used: {message[:300]}: see that it is "
+                "whole and may be written and that its disk has room, or name another with --gallery"
             ) from error
 
     @contextlib.contextmanager

@@ -17,7 +17,7 @@ class ImportSchemaGenSpec(ComponentSpec):
 
 
 class ImportSchemaGen(base_component.BaseComponent):
-    """TFX's ImportSchemaGen, told the schema itself instead of where it lies.
+    """TFX's ImportSchemaGen, given the schema itself instead of its path.
 
     The path would be that of the machine that draws the pipeline, which a container need not
     have, and an edited file would not rerun the component.

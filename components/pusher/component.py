@@ -41,7 +41,7 @@ def make_pusher(
         model: of this run.
         model_blessing: whether it may be published.
         base_directory: where it is, as `<version>/`.
-        vertex_endpoint: what TFX's Vertex Pusher is told in its custom config, to deploy the
+        vertex_endpoint: what TFX's Vertex Pusher gets in its custom config, to deploy the
             model there instead.
     """
     if vertex_endpoint is None:

@@ -1,6 +1,6 @@
 """Files below a folder, on any filesystem that Beam knows.
 
-Of local ones, links within the folder are followed, and odd ones are told apart; none is opened.
+Of local ones, links within the folder are followed, and odd ones are rejects; none is opened.
 """
 
 import contextlib
@@ -158,7 +158,7 @@ def hidden(name: str) -> Reject:
 
 
 def companion(name: str) -> Reject | None:
-    """The reject of a transcript, list or picture beside recordings, told by its name."""
+    """The reject of a transcript, list or picture beside recordings, known by its name."""
     if not name.lower().endswith(_COMPANION_SUFFIXES):
         return None
     return Reject(name, COMPANION, None, "its name is no recording's")

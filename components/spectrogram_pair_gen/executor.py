@@ -83,7 +83,7 @@ def _requests(
     if split == features.TRAIN and settings.train_balance == "speech":
         counts = roster.in_proportion(counts, sampling.speech_samples(timeline))
     voice = Voice(speaker, speed)
-    for owner, request in sampling.requests(split, voice, roster.voices, counts, settings):
+    for owner, request in sampling.requests(split, voice, roster.speakers, counts, settings):
         yield (split, owner.speaker, owner.speed), request
 
 
@@ -273,7 +273,7 @@ def _write_pairs(
         timelines
         | "Voices" >> beam.MapTuple(_voice)
         | "VoicesBySplit" >> beam.GroupByKey()
-        | "Roster" >> beam.MapTuple(lambda split, voices: (split, Roster.of(voices)))
+        | "Roster" >> beam.MapTuple(lambda split, speakers: (split, Roster.of(speakers)))
     )
     requests = timelines | "Requests" >> beam.FlatMap(
         _requests, beam.pvalue.AsDict(roster), pair_settings

@@ -92,7 +92,7 @@ class Placement:
 class Roster:
     """Everybody who speaks in a split."""
 
-    voices: tuple[Voice, ...]
+    speakers: tuple[Voice, ...]
     """Sorted."""
     mean_samples: float
     """Of speech that a voice has."""
@@ -135,7 +135,7 @@ def requests(
     Args:
         split: the split's name.
         voice: side a of every trial, one of the roster.
-        roster: the split's voices, sorted; side b of different-speaker trials.
+        roster: the split's speakers, sorted; side b of different-speaker trials.
         counts: how many trials of each kind.
         settings: protocol and seed.
 

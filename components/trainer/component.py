@@ -1,4 +1,4 @@
-"""TFX's Trainer, told about Swar's training."""
+"""TFX's Trainer, with the settings of Swar's training."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -53,7 +53,7 @@ def make_trainer(
         provenance: digests of the settings and the code, stored in the model. A change of
             any of them reruns the training.
         checkpoints: local folder in which a killed training finds its state again.
-        vertex_job: what TFX's Vertex Trainer is told in its custom config; None to train in
+        vertex_job: what TFX's Vertex Trainer gets in its custom config; None to train in
             the node's own container or process.
     """
     made = _kind(vertex_job)(

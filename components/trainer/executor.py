@@ -35,5 +35,5 @@ def with_run_values(exec_properties: dict[str, Any]) -> dict[str, Any]:
     config = json_utils.loads(exec_properties[config_key])
     trainer = json.loads(config["trainer"]) | {"epochs": exec_properties[EPOCHS_KEY]}
     provenance = config["provenance"] | {"data_digest": exec_properties[DATA_DIGEST_KEY]}
-    told = config | {"trainer": json.dumps(trainer), "provenance": provenance}
-    return exec_properties | {config_key: json_utils.dumps(told)}
+    completed = config | {"trainer": json.dumps(trainer), "provenance": provenance}
+    return exec_properties | {config_key: json_utils.dumps(completed)}

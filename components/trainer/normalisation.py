@@ -1,4 +1,4 @@
-"""Distances of utterances: Euclidean, or relative to the strangers nearest to each of them.
+"""Distances of utterances: Euclidean, or relative to the cohort's speakers nearest to each of them.
 
 Source: Matejka et al., "Analysis of Score Normalization in Multilingual Speaker Recognition",
 Interspeech 2017, adaptive symmetric normalisation (AS-norm), with distances in place of scores.
@@ -16,7 +16,7 @@ from components.trainer.tower import all_pairs_distance, paired_distance
 
 Floats = npt.NDArray[np.float32]
 
-# Of a standard deviation: strangers that are all equally far away say nothing about a spread.
+# Of a standard deviation: speakers that are all equally far away say nothing about a spread.
 _LEAST_DEVIATION: Final = 1e-3
 LEAST_VOICES: Final = 500
 """To make others by."""
@@ -27,13 +27,13 @@ LEAST_OF_CLUSTER: Final = 20
 
 
 class CohortNormalisation(tf.Module):
-    """What distances from the voices of a cohort say about a distance.
+    """What distances from the speakers of a cohort say about a distance.
 
     An utterance has a mean m and a standard deviation s of its distances from the nearest of the
     cohort. A distance d of two utterances becomes `z = ((d - m_a) / s_a + (d - m_b) / s_b) / 2`,
-    and is told as `M + S z`, at least 0, with the means M and S of m and s over the cohort's own
-    voices: on the scale of the Euclidean distance, and the same threshold means the same for
-    utterances that are near to many strangers and for those that are near to none.
+    and is given as `M + S z`, at least 0, with the means M and S of m and s over the cohort's own
+    speakers: on the scale of the Euclidean distance, and the same threshold means the same for
+    utterances that are near to many of them and for those that are near to none.
     """
 
     def __init__(self, cohort: Floats, nearest: int) -> None:
@@ -78,46 +78,46 @@ def voice_means(embedding: Floats, speaker: npt.NDArray[np.bytes_], *, unit_norm
         unit_norm: whether embeddings have the length 1; the means then have too.
 
     Returns:
-        [voices, D].
+        [speakers, D].
     """
-    voices, voice = np.unique(speaker, return_inverse=True)
-    mean = np.zeros((len(voices), embedding.shape[1]), np.float32)
-    np.add.at(mean, voice, embedding)
-    mean /= np.bincount(voice)[:, np.newaxis]
+    speakers, index = np.unique(speaker, return_inverse=True)
+    mean = np.zeros((len(speakers), embedding.shape[1]), np.float32)
+    np.add.at(mean, index, embedding)
+    mean /= np.bincount(index)[:, np.newaxis]
     if unit_norm:
         mean /= np.linalg.norm(mean, axis=1, keepdims=True)
     return mean
 
 
 def made_voices(cohort: Floats, count: int, *, unit_norm: bool) -> Floats:
-    """Made voices, drawn from a mixture of normal distributions that is fitted to a cohort.
+    """Made speakers, drawn from a mixture of normal distributions that is fitted to a cohort.
 
     The mixture has as many places as k-means finds clusters, and one covariance, so that what is
     drawn is as near to people of one kind (a language, a kind of microphone) as others of that kind
-    are. It depends on means of many voices alone: what is drawn is no nearer to one of the voices
-    that these were measured on than to others of their kind.
+    are. It depends on means of many speakers alone: what is drawn is no nearer to one of these
+    speakers than to others of their kind.
 
     Args:
         cohort: float32 [C, D].
         count: how many to draw; always the same.
-        unit_norm: whether embeddings have the length 1; the voices then have too.
+        unit_norm: whether embeddings have the length 1; the made speakers then have too.
 
     Returns:
         float32 [count, D].
 
     Raises:
-        SwarError: of so few voices, what is drawn would be mixtures of a few of them.
+        SwarError: of so few speakers, what is drawn would be mixtures of a few of them.
     """
     if len(cohort) < LEAST_VOICES:
         raise SwarError(
-            f"{len(cohort)} training speakers are too few to make voices by, which takes "
+            f"{len(cohort)} training speakers are too few to make speakers by, which takes "
             f"{LEAST_VOICES}: set trainer.normalisation_made_voices to null"
         )
     clusters = KMeans(len(cohort) // VOICES_OF_CLUSTER, n_init=3, random_state=0).fit(cohort)
     cluster, members = clusters.labels_, np.bincount(clusters.labels_)
     centre = clusters.cluster_centers_.astype(np.float64)
     covariance = np.cov(cohort - centre[cluster], rowvar=False)
-    # The mean of a few voices would be near to each of them.
+    # The mean of a few speakers would be near to each of them.
     weight = np.where(members >= LEAST_OF_CLUSTER, members, 0)
     generator = np.random.default_rng(0)
     places = centre[generator.choice(len(centre), count, p=weight / weight.sum())]

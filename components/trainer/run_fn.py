@@ -46,7 +46,7 @@ if TYPE_CHECKING:  # a machine that trains needs no TFX
 
 # Of `calibration`, in the order of their hashes: enough for a threshold, however many there are.
 CALIBRATION_PAIRS = 2_000
-# Of `train` likewise, for the voices to normalise by.
+# Of `train` likewise, for the speakers to normalise by.
 COHORT_PAIRS = 3_000
 progress = logging.getLogger("swar.progress")
 
@@ -65,26 +65,26 @@ class Job:
 
     @classmethod
     def of(cls, fn_args: "FnArgs") -> "Job":
-        """Reads TFX's arguments; files are told apart by their `Split-<name>` folders."""
-        told = fn_args.custom_config
+        """Reads TFX's arguments; the files of a split are those in its `Split-<name>` folder."""
+        config = fn_args.custom_config
         files = [*fn_args.train_files, *fn_args.eval_files]
         patterns = {
             split: [file for file in files if f"/Split-{split}/" in file]
             for split in (features.TRAIN, features.CALIBRATION, features.EVAL)
         }
-        identity = json.dumps([told["trainer"], told["provenance"], patterns], sort_keys=True)
+        identity = json.dumps([config["trainer"], config["provenance"], patterns], sort_keys=True)
         folder = hashlib.sha256(identity.encode()).hexdigest()[:16]
         return cls(
-            trainer=TrainerSettings.model_validate_json(told["trainer"]),
+            trainer=TrainerSettings.model_validate_json(config["trainer"]),
             front_end=FrontEnd(
-                speech=SpeechSettings.model_validate_json(told["speech"]),
-                spectrogram=SpectrogramSettings.model_validate_json(told["spectrogram"]),
-                serving=ServingSettings.model_validate_json(told["serving"]),
+                speech=SpeechSettings.model_validate_json(config["speech"]),
+                spectrogram=SpectrogramSettings.model_validate_json(config["spectrogram"]),
+                serving=ServingSettings.model_validate_json(config["serving"]),
             ),
-            provenance=told["provenance"],
+            provenance=config["provenance"],
             patterns=patterns,
             # A killed run, started again, has the same identity and finds its checkpoints.
-            checkpoints=Path(told["checkpoints"], folder),
+            checkpoints=Path(config["checkpoints"], folder),
             log_folder=fn_args.model_run_dir,
             model_folder=fn_args.serving_model_dir,
         )
@@ -129,7 +129,7 @@ def run_fn(fn_args: "FnArgs") -> None:
     among_all, among_nearest = expected[ALL_NONTARGETS][0], expected[NEAREST_NONTARGETS][0]
     progress.info(
         "threshold %.3f, from %d speakers: of utterances of %.1f s false accepts %.1f %% "
-        "(nearest strangers %.1f %%), false rejects %.1f %%",
+        "(nearest speakers %.1f %%), false rejects %.1f %%",
         calibration.threshold,
         expected["speakers"],
         among_all["seconds"],
@@ -209,7 +209,7 @@ def _monitored(job: Job) -> dict[str, data.Windows]:
 
 
 def _normalisation(embedder: WindowEmbedder, job: Job) -> CohortNormalisation | None:
-    """By the voices of `train`, where the settings ask for it."""
+    """By the speakers of `train`, where the settings ask for it."""
     nearest = job.trainer.normalisation_nearest
     if not nearest:
         return None

@@ -47,7 +47,7 @@ class Teacher:
             )
         names = [_SEPARATOR.join(pair).encode() for pair in zip(speaker, recording, strict=True)]
         # Around their own mean: an encoder whose values are never negative, as the usual ones' are,
-        # has all voices in one corner, and the other losses have them all around.
+        # has all speakers in one corner, and the other losses have them all around.
         self._embedding = tf.constant(_of_length_1(embedding - embedding.mean(axis=0)))
         self._row = tf.lookup.StaticHashTable(
             tf.lookup.KeyValueTensorInitializer(names, tf.range(len(names), dtype=tf.int64)), -1

@@ -15,6 +15,6 @@ class VertexExecutor(executor.GenericExecutor):
 
 
 class VertexTrainer(TfxTrainer):
-    """TFX's Trainer, told in its custom config which machine trains."""
+    """TFX's Trainer, whose custom config says which machine trains."""
 
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(VertexExecutor)

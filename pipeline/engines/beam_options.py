@@ -1,4 +1,4 @@
-"""What Beam is told on another engine than this machine."""
+"""Beam's options on another engine than this machine."""
 
 from components.errors import SwarError
 from pipeline.engines.settings import EngineSettings, needed
@@ -18,7 +18,7 @@ def engine_beam_arguments(engine: EngineSettings) -> list[str]:
 
 def _dataflow(engine: EngineSettings) -> list[str]:
     """The image of the tasks is also that of the workers: code and libraries are the same."""
-    told, google = engine.beam.dataflow, engine.google
+    dataflow, google = engine.beam.dataflow, engine.google
     root = needed(engine, "root")
     if not root.startswith("gs://"):
         raise SwarError(f"Dataflow keeps its files in a bucket: engine.root {root!r} is no gs://")
@@ -29,17 +29,17 @@ def _dataflow(engine: EngineSettings) -> list[str]:
         f"--temp_location={root}/beam/temp",
         f"--staging_location={root}/beam/staging",
         "--autoscaling_algorithm=THROUGHPUT_BASED",
-        f"--max_num_workers={told.max_workers}",
-        f"--worker_machine_type={told.machine_type}",
-        f"--disk_size_gb={told.disk_gigabytes}",
-        f"--sdk_container_image={told.sdk_container_image or needed(engine, 'image')}",
+        f"--max_num_workers={dataflow.max_workers}",
+        f"--worker_machine_type={dataflow.machine_type}",
+        f"--disk_size_gb={dataflow.disk_gigabytes}",
+        f"--sdk_container_image={dataflow.sdk_container_image or needed(engine, 'image')}",
         "--sdk_location=container",
         BEAM_PLUGIN,
     ]
     if google.service_account:
         arguments.append(f"--service_account_email={google.service_account}")
-    if told.setup_file:
-        arguments.append(f"--setup_file={told.setup_file}")
+    if dataflow.setup_file:
+        arguments.append(f"--setup_file={dataflow.setup_file}")
     return arguments + [f"--labels={label}" for label in google.labels]
 
 

@@ -23,20 +23,22 @@ def submit(config: Config, *, data: str) -> str:
     Returns the run's identifier. Raises SwarError: a setting is missing, the data are at
     fault, or the API cannot be reached or refuses.
     """
-    engine, told = config.engine, config.engine.kubeflow
+    engine, kubeflow = config.engine, config.engine.kubeflow
     host = needed(engine, "kubeflow.host")
     with tempfile.TemporaryDirectory() as folder:
         spec = Path(folder, f"{config.name}.yaml")
         compile_pipeline(config, spec)
         parameters = run_parameters(config, data)
         try:
-            run = kfp.Client(host=host, namespace=told.namespace).create_run_from_pipeline_package(
+            run = kfp.Client(
+                host=host, namespace=kubeflow.namespace
+            ).create_run_from_pipeline_package(
                 str(spec),
                 arguments=parameters,
-                experiment_name=told.experiment,
-                namespace=told.namespace,
+                experiment_name=kubeflow.experiment,
+                namespace=kubeflow.namespace,
                 pipeline_root=f"{needed(engine, 'root')}/artifacts",
-                service_account=told.service_account,
+                service_account=kubeflow.service_account,
             )
         except kfp_server_api.ApiException as error:
             raise SwarError(f"Kubeflow refused the run: {error.status} {error.reason}") from error

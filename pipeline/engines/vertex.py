@@ -1,4 +1,4 @@
-"""What TFX's Vertex components are told in their custom configs."""
+"""The custom configs of TFX's Vertex components."""
 
 import json
 from typing import Any

@@ -11,7 +11,7 @@ _NO_PACKAGE: Final = "--sdk_container_image=this-environment"
 
 
 def beam_arguments(workers: int) -> list[str]:
-    """What Beam is told to use `workers` processes; 1 is this process alone."""
+    """Beam's arguments for `workers` processes; 1 is this process alone."""
     if workers == 1:
         return ["--runner=FnApiRunner", "--direct_running_mode=in_memory", _NO_PACKAGE]
     return [

@@ -69,9 +69,9 @@ def run(config: Config, *, data: str, output: Path, beam_workers: int = 1) -> Ru
                 summary = _logged(job, console)
             summary.write(output / SUMMARY)
         except OSError as error:
-            if (told := storage_error(error, output)) is None:
+            if (fault := storage_error(error, output)) is None:
                 raise
-            raise told from error
+            raise fault from error
     return summary
 
 
@@ -99,8 +99,8 @@ def _logged(job: _Job, console: Console) -> RunSummary:
         return _summarise(job, progress)
     except Exception as error:
         _log.exception("the run failed")
-        if user_error(error) is None and (told := storage_error(error, job.output)) is not None:
-            raise told from error
+        if user_error(error) is None and (fault := storage_error(error, job.output)) is not None:
+            raise fault from error
         raise RunFailed(progress.failed() or "the run", error, job.log) from error
 
 

@@ -75,7 +75,7 @@ def drift(
         model: a version in the output folder that it was trained in, or that folder.
         data: local folder of recordings, its folders with them.
         settings: bounds.
-        progress: is told recordings done, and all of them.
+        progress: called with how many recordings are done, and of how many.
 
     Raises:
         SwarError: the model, its records or the folder are at fault, or there are too few
@@ -142,7 +142,7 @@ def measured(
     Args:
         data: local folder.
         settings: the removal of silence.
-        progress: is told recordings done, and all of them.
+        progress: called with how many recordings are done, and of how many.
     """
     untrimmed = {"trim_head_seconds": 0.0, "trim_tail_seconds": 0.0}
     cleaner = Cleaner(settings.model_copy(update=untrimmed))

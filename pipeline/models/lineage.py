@@ -101,8 +101,8 @@ def model_lineage(model: Path) -> ModelLineage:
     if artifact is None:
         raise SwarError(f"{output} has no records of version {version}: it was trained elsewhere")
     made = _made(records, artifact)
-    told = made.trainer.custom_properties
-    config = json.loads(told["custom_config"].string_value)
+    properties = made.trainer.custom_properties
+    config = json.loads(properties["custom_config"].string_value)
     judged = _judged(records, artifact)
     evaluation = judged["evaluation"].uri
     return ModelLineage(
@@ -115,7 +115,7 @@ def model_lineage(model: Path) -> ModelLineage:
         parent=_parent(config["provenance"]),
         data=made.speech.custom_properties["data"].string_value,
         spans=json.loads(made.outputs["speech"].custom_properties[SPANS].string_value or "[]"),
-        data_digest=told["data_digest"].string_value,
+        data_digest=properties["data_digest"].string_value,
         recordings=sum(1 for _ in recordings_of(made.outputs)),
         config_digest=config["provenance"]["config_digest"],
         settings=_settings(made, config),

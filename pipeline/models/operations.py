@@ -41,7 +41,7 @@ def lineage_command(
 ) -> None:
     """Tell what a published model was made from, or which models saw a recording.
 
-    Exit status: 0 told, 1 no model saw the recording, 2 error.
+    Exit status: 0 listed, 1 no model saw the recording, 2 error.
     """
     if recording is None:
         output_and_version(model)

@@ -48,9 +48,9 @@ def rollback(output: Path, to: int | None = None) -> Rollback:
     except SwarError:
         raise
     except Exception as error:  # the operating system's, or TensorFlow's about the same
-        if (told := storage_error(error, records.output)) is None:
+        if (fault := storage_error(error, records.output)) is None:
             raise
-        raise told from error
+        raise fault from error
 
 
 def _rolled_back(records: Records, to: int | None) -> Rollback:

@@ -24,7 +24,7 @@ def claimed(output: Path) -> Iterator[None]:
     """Holds the output folder for this process; the lock ends with it, however it ends.
 
     Makes the folder, and `logs/` in it. Nobody else can read what lies there but what is
-    published: the rest holds voices.
+    published: the rest is biometric.
 
     Raises:
         SwarError: it cannot be written, or another process holds it.

@@ -90,7 +90,7 @@ def eer_by_condition(
 
 def unmet_thresholds(validation: validation_result_pb2.ValidationResult) -> list[str]:
     """What a TFMA ValidationResult holds against the model, a phrase for each bound, sorted."""
-    told = []
+    reasons = []
     for by_slice in validation.metric_validations_per_slice:
         keys = by_slice.slice_key.single_slice_keys
         where = _slice_name({key.column: key.bytes_value.decode() for key in keys})
@@ -101,13 +101,13 @@ def unmet_thresholds(validation: validation_result_pb2.ValidationResult) -> list
                 bound = failure.metric_threshold.change_threshold.absolute.value
                 is_over_base = failure.metric_key.model_name == BASE
                 over = " over the base model's" if is_over_base else ""
-                told.append(f"{name} of {where} rose by {value:.4f}{over}, allowed {bound:g}")
+                reasons.append(f"{name} of {where} rose by {value:.4f}{over}, allowed {bound:g}")
             else:
                 bound = failure.metric_threshold.value_threshold.upper_bound.value
-                told.append(f"{name} of {where} is {value:.4f}, allowed {bound:g}")
+                reasons.append(f"{name} of {where} is {value:.4f}, allowed {bound:g}")
     for missing in validation.missing_slices:
-        told.append(f"no trials in {_slice_name(missing.feature_values)}")
-    return sorted(told)
+        reasons.append(f"no trials in {_slice_name(missing.feature_values)}")
+    return sorted(reasons)
 
 
 def _slice_name(values: Mapping[str, str]) -> str:

@@ -38,7 +38,7 @@ VOICES: Final = (
     *(("gustave", "unknown"), ("Alex", "unknown")),
 )
 
-# Invented names; those for voices of unstated gender are given to women and men alike.
+# Invented names; those for speakers of unstated gender are given to women and men alike.
 _FIRST_NAMES: Final = {
     "female": (
         "anjana apsara asmita bhawani durga gyanu jamuna kabita laxmi manju namrata "
@@ -105,7 +105,7 @@ def plan_speakers(speakers: int, seconds: float, seed: int) -> tuple[SpeakerPlan
     if not MIN_SPEAKERS <= speakers <= len(VOICES):
         raise SwarError(
             f"cannot make {speakers} speakers; ask for {MIN_SPEAKERS} to {len(VOICES)}, "
-            "the synthetic voices there are"
+            "the synthetic speakers there are"
         )
     if not (math.isfinite(seconds) and seconds >= MIN_SECONDS_PER_SPEAKER):
         raise SwarError(
@@ -165,7 +165,7 @@ def _as_today(rng: np.random.Generator, voice: Voice) -> Voice:
 
 
 def _names(speakers: int, seed: int) -> list[str]:
-    """Distinct names, as the voices' genders ask for: no first name is used twice."""
+    """Distinct names, as the speakers' genders ask for: no first name is used twice."""
     rng = _keyed_rng(seed, "names")
     first_names = {gender: iter(rng.permutation(names)) for gender, names in _FIRST_NAMES.items()}
     return [

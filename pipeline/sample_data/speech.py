@@ -77,7 +77,7 @@ def write_sample_speech(
     appears when it is complete, or not at all.
 
     Raises SwarError where the folder is not empty or cannot be written, for fewer than two
-    speakers or more than there are voices, and for less than five seconds.
+    speakers or more than there are synthetic ones, and for less than five seconds.
     """
     plans = plan_speakers(speakers, seconds, seed)
     try:
@@ -194,7 +194,7 @@ def _encode_with_ffmpeg(
     samples: NDArray[np.float32], recording: SampleRecording, path: Path
 ) -> None:
     with warnings.catch_warnings():
-        # pydub looks for ffmpeg on the PATH when it is imported, before it can be told of ours.
+        # pydub looks for ffmpeg on the PATH when it is imported, before it can be given ours.
         warnings.simplefilter("ignore")
         from pydub import AudioSegment
         from pydub.exceptions import CouldntEncodeError

@@ -210,7 +210,7 @@ def _verify_tab(actions: Actions) -> None:
         with gradio.Row():
             recordings = [_recording("Recording A"), _recording("Recording B")]
         risk = _risk()
-        button = gradio.Button("Compare the voices", variant="primary")
+        button = gradio.Button("Compare", variant="primary")
         _asked(button, actions.verify, recordings, [risk])
 
 

@@ -121,7 +121,7 @@ class Uploads:
 
 
 async def progress(_request: Request) -> Response:
-    """Answers the page, which asks how far an upload is, that it need not wait to be told."""
+    """Answers the page, which asks how far an upload is, so that it need not wait."""
     return Response('data: {"msg": "done"}\n\n', media_type="text/event-stream")
 
 

@@ -59,7 +59,7 @@ def verdict(decision: Decision, rule: DecisionRule) -> str:
         decision.verdict,
         _VERDICTS[decision.verdict],
         f"Probability that one person speaks in both: {percent(decision.probability)}. "
-        f"Distance of the voices: {decision.distance:.3f}.",
+        f"Distance: {decision.distance:.3f}.",
         *([_MORE_SPEECH] if decision.verdict == INCONCLUSIVE else []),
         _sentence(expectation(rule)),
         inner=f'<div class="swar-gauge">{_track(decision)}{scale}</div>',
@@ -91,16 +91,16 @@ def identified(identification: Identification, rule: DecisionRule) -> str:
 
 def enrolled(report: EnrolmentReport) -> str:
     """How much speech of the speaker there is, and whether the recordings fit together."""
-    told = [f"{report.speech_seconds:.1f} s of usable speech in all."]
+    paragraphs = [f"{report.speech_seconds:.1f} s of usable speech in all."]
     if not report.added:
-        told.append("These recordings were enrolled before: nothing was added.")
+        paragraphs.append("These recordings were enrolled before: nothing was added.")
     if not report.parts:
-        return card("same", f"✓ {report.speaker} is enrolled", *told)
-    told.append(
+        return card("same", f"✓ {report.speaker} is enrolled", *paragraphs)
+    paragraphs.append(
         f"Consistency: {report.mean_distance:.3f} mean and {report.largest_distance:.3f} largest "
         "distance of a recording (of a single one's halves) from the others."
     )
-    return card("same", f"✓ {report.speaker} is enrolled", *told)
+    return card("same", f"✓ {report.speaker} is enrolled", *paragraphs)
 
 
 def speakers(enrolled_speakers: Sequence[Speaker]) -> str:

@@ -77,7 +77,7 @@ def test_per_speaker_protocol_is_bounded_and_never_pairs_a_speaker_with_itself(s
 def test_counts_in_proportion_keep_their_mean_and_never_vanish():
     speech = {Voice("much"): 300, Voice("some"): 90, Voice("little"): 10, Voice("none"): 0}
     roster = Roster.of(speech.items())
-    assert roster.voices == tuple(sorted(speech))
+    assert roster.speakers == tuple(sorted(speech))
     assert roster.mean_samples == 100
     counts = PairCounts(similar_per_speaker=20, dissimilar=0)
     made = {voice: roster.in_proportion(counts, samples) for voice, samples in speech.items()}
