@@ -136,7 +136,8 @@ class GalleryTable:
             message = _RUST_SOURCE.sub("", " ".join(str(error).split()))
             raise SwarError(
                 f"the gallery {self.uri!r} cannot be used: {message[:300]}: see that it is "
-                "whole and may be written and that its disk has room, or name another with --gallery"
+                "whole and may be written and that its disk has room, or name another with "
+                "--gallery"
             ) from error
 
     @contextlib.contextmanager
