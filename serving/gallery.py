@@ -267,7 +267,7 @@ class Gallery:
 
     def _read_references(self, table: Any, model_digest: str) -> References:
         """Of the latest version; kept until there is a later one, or one of them expires."""
-        version = int(table.version)
+        version = (int(table.version), self._table.identity())
         kept = self._references
         if (
             kept is not None
@@ -443,7 +443,8 @@ class Gallery:
 
 @dataclass(frozen=True)
 class _CachedReferences:
-    version: int
+    version: tuple[int, tuple[int, int] | None]
+    """Of the table, and which table it is."""
     model_digest: str
     until: datetime | None
     """When the first recording expires."""

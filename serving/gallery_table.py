@@ -125,6 +125,16 @@ class GalleryTable:
                 )
             yield table
 
+    def identity(self) -> tuple[int, int] | None:
+        """Tells a local table from another one that took its place, whose versions count anew.
+
+        None on object storage, which has no such mark: a process there is started again.
+        """
+        if self._folder is None:
+            return None
+        status = os.stat(self._folder / f"{self._name}.lance")
+        return status.st_ino, status.st_ctime_ns
+
     @contextlib.contextmanager
     def _storage_errors(self) -> Iterator[None]:
         """Tells what LanceDB raises of a store out of reach, full, damaged or not to be written."""

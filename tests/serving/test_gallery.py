@@ -1,5 +1,6 @@
 import dataclasses
 import multiprocessing
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -168,6 +169,14 @@ def test_who_is_forgotten_is_found_no_more_by_another_session(gallery: Gallery) 
     for name in ("speaker 0000", "speaker 0002"):
         gallery.forget(name)
     assert other.nearest(unit(1), MODEL, top=1) == []
+
+
+def test_a_gallery_that_takes_the_place_of_another_is_read_anew(gallery: Gallery) -> None:
+    fill(gallery, 2)
+    assert len(gallery.nearest(unit(0), MODEL, top=5)) == 2
+    shutil.rmtree(gallery.uri)
+    gallery.enroll("somebody else", [enrolment(7)], keep_audio=False)
+    assert [each.speaker for each in gallery.nearest(unit(0), MODEL, top=5)] == ["somebody else"]
 
 
 def test_nobody_of_that_name(gallery: Gallery) -> None:
