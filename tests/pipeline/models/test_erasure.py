@@ -20,7 +20,7 @@ def _row(speaker: str, file: str, **splits: float) -> dict[str, object]:
 
 
 def _reject(file: str) -> dict[str, object]:
-    return {"file": file, "reason": "silent", "seconds": 1.0, "detail": ""}
+    return {"file": file, "reason": "silent", "seconds": 1.0, "detail": "", "same_as": None}
 
 
 @pytest.fixture
