@@ -10,6 +10,7 @@ from components.atomic_write import new_folder
 from components.errors import SwarError
 from components.json_text import to_json
 from components.verification.identification import Identification
+from components.verification.open_set import OpenSet
 from components.verification.robustness import ConditionMetrics, NonSpeechMetrics
 from components.verification.slices import SliceMetrics
 from components.verification.trials import Selection
@@ -40,6 +41,7 @@ class Evaluation:
     conditions: tuple[ConditionMetrics, ...]
     nonspeech: tuple[NonSpeechMetrics, ...]
     identification: tuple[Identification, ...]
+    open_set: tuple[OpenSet, ...]
 
     def to_json(self) -> str:
         """JSON with null for NaN."""
