@@ -36,6 +36,8 @@ PER_QUERY: Final = f"per_query_{MAX_FALSE_ACCEPT:g}"
 NO_OPERATING_POINTS: Final = "no_operating_points"
 TOO_FEW_CALIBRATION_SPEAKERS: Final = "too_few_calibration_speakers"
 
+_NO_ESTIMATE: Final = Estimate(math.nan, math.nan, math.nan)
+
 
 def held_fpir_name(fpir: float) -> str:
     """Of the rates at the threshold that holds an FPIR."""
@@ -110,7 +112,9 @@ class _Outcomes(NamedTuple):
     where the query's speaker is enrolled and not the nearest, or another one is as near."""
 
 
-def draw_galleries(speakers: int, sizes: Iterable[int], count: int, seed: int) -> dict[int, Indices]:
+def draw_galleries(
+    speakers: int, sizes: Iterable[int], count: int, seed: int
+) -> dict[int, Indices]:
     """Random galleries by their size, [count, size] speakers each; one holds the next smaller.
 
     Args:
@@ -119,9 +123,8 @@ def draw_galleries(speakers: int, sizes: Iterable[int], count: int, seed: int) -
         count: galleries of each size.
         seed: the same one gives the same galleries.
     """
-    orders = np.stack(
-        [keyed_generator(seed, "galleries", number).permutation(speakers) for number in range(count)]
-    )
+    generators = (keyed_generator(seed, "galleries", number) for number in range(count))
+    orders = np.stack([generator.permutation(speakers) for generator in generators])
     return {size: orders[:, :size] for size in sizes if size < speakers}
 
 
@@ -322,11 +325,8 @@ class _Searched:
         ]
 
 
-_NO_ESTIMATE: Final = Estimate(math.nan, math.nan, math.nan)
-
-
-def _ratio(
-    part: npt.NDArray[np.float64], whole: npt.NDArray[np.float64]
-) -> npt.NDArray[np.float64]:
-    """NaN where the whole is nothing."""
-    return np.divide(part, whole, out=np.full(len(part), np.nan), where=whole > 0)
+def _ratio(part: npt.NDArray[Any], whole: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+    """Float64 of the shape of both, NaN where the whole is nothing."""
+    ratio = np.full(part.shape, np.nan)
+    np.divide(part, whole, out=ratio, where=whole > 0)
+    return ratio

@@ -249,6 +249,8 @@ def test_the_rule_is_the_one_that_identification_applies(size):
         for point in POINTS
     ]  # fmt: skip
     card = {"calibration": {"speakers": 60, "operating_points": expected}}
-    served = decision_rule(Description(16_000, 256, 0.5, "digest", card, max_seconds=60.0), 0.05, comparisons=size)
+    served = decision_rule(
+        Description(16_000, 256, 0.5, "digest", card, max_seconds=60.0), 0.05, comparisons=size
+    )
     row = measured(distance, query_speaker, rules(size, points=POINTS))["mean", size]
     assert row.rates["per_query_0.05"].threshold == served.accept_up_to

@@ -62,8 +62,6 @@ def test_few_comparisons_at_once_give_the_same(table, monkeypatch):
         return score(embedding_a, embedding_b)
 
     monkeypatch.setattr(searches_module, "_SCORED_AT_ONCE", 100)
-    for one, other in zip(
-        joined(distance_blocks(found, vectors, watched)), at_once, strict=True
-    ):
+    for one, other in zip(joined(distance_blocks(found, vectors, watched)), at_once, strict=True):
         np.testing.assert_array_equal(one, other)
     assert max(sizes) <= 100 < sum(sizes)
