@@ -238,7 +238,7 @@ def test_galleries_of_two_are_searched_again(either, scores):
     assert_same(told, expected)
 
 
-def test_some_strangers_get_a_name_and_some_speakers_do_not(made, troubled):
+def test_some_unknown_speakers_get_a_name_and_some_enrolled_ones_do_not(made, troubled):
     rows = [row for report in (made, troubled) for row in report.figures["open_set"]]
     for kind in ("fpir", "fnir"):
         shares = {row["rates"]["own_threshold"][kind]["value"] for row in rows}
