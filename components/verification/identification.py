@@ -1,24 +1,24 @@
-"""Closed-set identification: who of the enrolled speaks, by the nearest reference."""
+"""Identification: who of the enrolled speaks, and whether any of them does."""
 
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 from components.verification.bootstrap import Estimate, estimate, multiplicities
+from components.verification.open_set import OpenSet, OpenSetRules, OpenSetSearches
+from components.verification.searches import DistanceBlock, distance_blocks, plan_searches
 from components.verification.trials import Embeddings, Scorer
 
 TOPS: Final = (1, 5)
-_UNIT_NORM_TOLERANCE: Final = 1e-3
-_SCORED_AT_ONCE: Final = 2**16
 
 
 @dataclass(frozen=True)
-class IdentificationMetrics:
+class ClosedSet:
     """How often the right speaker is among the nearest, after so much enrolment."""
 
     set: str
@@ -33,13 +33,13 @@ class IdentificationMetrics:
     NaN where no more are enrolled: anybody would be among them."""
 
 
-@dataclass(frozen=True)
-class _Roles:
-    """Who is enrolled with which utterances, and who asks: row numbers and speakers' indices."""
+class IdentificationMetrics(NamedTuple):
+    """What was measured on the same distances, by the amount of enrolment."""
 
-    enrolment: list[npt.NDArray[np.int64]]
-    query: npt.NDArray[np.int64]
-    query_speaker: npt.NDArray[np.int64]
+    closed_set: list[ClosedSet]
+    """All speakers are enrolled."""
+    open_set: list[OpenSet]
+    """Some of them are."""
 
 
 def identify(
@@ -47,137 +47,85 @@ def identify(
     embeddings: Embeddings,
     score: Scorer,
     *,
-    enrolment_seconds: float,
+    enrolment_seconds: Iterable[float],
     piece_seconds: float,
     query_seconds: float,
+    rules: OpenSetRules,
     resamples: int,
     seed: int,
-) -> IdentificationMetrics | None:
-    """Enrols every speaker with the first utterances, and identifies others.
-
-    A reference is the mean of the utterances' embeddings, of norm 1 if they are. Queries come
-    from recordings that the enrolment did not touch; where a speaker has none, from what comes
-    behind it.
+) -> IdentificationMetrics:
+    """Enrols speakers with their first utterances, and identifies others, see `plan_searches`.
 
     Args:
         utterances: columns `set`, `speaker`, `recording`, `start_seconds`, `duration_seconds`,
             all of one set.
         embeddings: float32 [utterances, D].
         score: the model; the nearest is the one with the smallest distance.
-        enrolment_seconds: of speech; rounded up to whole pieces.
+        enrolment_seconds: of speech; amounts for which fewer than two speakers have enough are
+            left out.
         piece_seconds: duration of the utterances that speakers are enrolled with.
         query_seconds: duration of those that are identified.
+        rules: galleries and thresholds of the open set.
         resamples: of the speakers, for the intervals.
-        seed: the same one gives the same intervals.
-
-    Returns:
-        None where fewer than two speakers have enough speech.
+        seed: the same one gives the same galleries and intervals.
     """
-    numbered = utterances.reset_index(drop=True).sort_values(["recording", "start_seconds"])
-    pieces = numbered[numbered["duration_seconds"] == piece_seconds]
-    queries = numbered[numbered["duration_seconds"] == query_seconds]
-    roles = _roles(pieces, queries, math.ceil(enrolment_seconds / piece_seconds))
-    if len(roles.enrolment) < 2:
-        return None
-    rank = _ranks(roles, embeddings, score)
-    found = {
-        top: _share(rank <= top, roles.query_speaker, resamples, seed)
-        for top in TOPS
-        if top < len(roles.enrolment)
-    }
-    no_estimate = Estimate(math.nan, math.nan, math.nan)
-    return IdentificationMetrics(
-        set=str(utterances["set"].iloc[0]),
-        enrolment_seconds=enrolment_seconds,
-        query_seconds=query_seconds,
-        speakers=len(roles.enrolment),
-        queries=len(roles.query),
-        figures={f"top_{top}": found.get(top, no_estimate) for top in TOPS},
-    )
-
-
-def identify_each(
-    utterances: pd.DataFrame,
-    embeddings: Embeddings,
-    score: Scorer,
-    *,
-    enrolment_seconds: Iterable[float],
-    piece_seconds: float,
-    query_seconds: float,
-    resamples: int,
-    seed: int,
-) -> list[IdentificationMetrics]:
-    """With every amount of enrolment for which two speakers have enough speech, see `identify`."""
-    tried = (
-        identify(
+    closed_set: list[ClosedSet] = []
+    open_set: list[OpenSet] = []
+    for seconds in enrolment_seconds:
+        searches = plan_searches(
             utterances,
-            embeddings,
-            score,
             enrolment_seconds=seconds,
             piece_seconds=piece_seconds,
             query_seconds=query_seconds,
-            resamples=resamples,
-            seed=seed,
         )
-        for seconds in enrolment_seconds
-    )
-    return [each for each in tried if each is not None]
-
-
-def _roles(pieces: pd.DataFrame, queries: pd.DataFrame, enrolled_pieces: int) -> _Roles:
-    enrolment, queried = [], []
-    queries_of = dict(iter(queries.groupby("speaker")))
-    for speaker, own in pieces.groupby("speaker"):
-        enrolled = own.iloc[:enrolled_pieces]
-        if len(enrolled) < enrolled_pieces or speaker not in queries_of:
+        if searches is None:
             continue
-        rest = _behind(enrolled, queries_of[speaker])
-        if not rest.empty:
-            enrolment.append(enrolled.index.to_numpy())
-            queried.append(rest.index.to_numpy())
-    return _Roles(
-        enrolment,
-        np.concatenate([np.zeros(0, np.int64), *queried]),
-        np.repeat(np.arange(len(queried)), [len(rows) for rows in queried]),
-    )
-
-
-def _behind(enrolled: pd.DataFrame, queries: pd.DataFrame) -> pd.DataFrame:
-    """A speaker's queries from untouched recordings, or else from behind the enrolment."""
-    untouched = queries[~queries["recording"].isin(enrolled["recording"])]
-    if not untouched.empty:
-        return untouched
-    ends = enrolled["start_seconds"] + enrolled["duration_seconds"]
-    end_of = ends.groupby(enrolled["recording"]).max()
-    return queries[queries["start_seconds"] >= queries["recording"].map(end_of)]
-
-
-def _ranks(roles: _Roles, embeddings: Embeddings, score: Scorer) -> npt.NDArray[np.int64]:
-    """The place of the right speaker for each query, from 1; of equals the last."""
-    reference = np.stack([embeddings[rows].mean(axis=0) for rows in roles.enrolment])
-    norm = np.linalg.norm(embeddings, axis=1)
-    if np.all(np.abs(norm - 1.0) < _UNIT_NORM_TOLERANCE):
-        reference /= np.linalg.norm(reference, axis=1, keepdims=True)
-    speakers = len(reference)
-    at_once = max(1, _SCORED_AT_ONCE // speakers)
-    ranks = [np.zeros(0, np.int64)]
-    for start in range(0, len(roles.query), at_once):
-        query = embeddings[roles.query[start : start + at_once]]
-        distance, *_ = score(
-            np.repeat(query, speakers, axis=0), np.tile(reference, (len(query), 1))
+        name, speakers = str(utterances["set"].iloc[0]), len(searches.enrolment)
+        in_galleries = OpenSetSearches(speakers, rules, seed)
+        ranks = []
+        for block in distance_blocks(searches, embeddings, score):
+            ranks.append(_ranks(block))
+            in_galleries.add(block)
+        closed_set.append(
+            ClosedSet(
+                set=name,
+                enrolment_seconds=seconds,
+                query_seconds=query_seconds,
+                speakers=speakers,
+                queries=len(searches.query),
+                figures=_shares(
+                    np.concatenate(ranks), searches.query_speaker, speakers, resamples, seed
+                ),
+            )
         )
-        distance = distance.reshape(len(query), speakers)
-        right = roles.query_speaker[start : start + at_once, np.newaxis]
-        ranks.append(np.sum(distance <= np.take_along_axis(distance, right, axis=1), axis=1))
-    return np.concatenate(ranks)
+        open_set += in_galleries.measure(name, seconds, query_seconds, resamples)
+    return IdentificationMetrics(closed_set, open_set)
 
 
-def _share(
-    hit: npt.NDArray[np.bool_], speaker: npt.NDArray[np.int64], resamples: int, seed: int
-) -> Estimate:
-    """The share of hits, with its interval over speakers."""
-    speakers = int(speaker.max()) + 1
-    hits = np.bincount(speaker, weights=hit, minlength=speakers)
-    tried = np.bincount(speaker, minlength=speakers)
+def _ranks(block: DistanceBlock) -> npt.NDArray[np.int64]:
+    """The place of the right speaker for each query, from 1; of equals the last."""
+    right = np.take_along_axis(block.mean, block.query_speaker[:, np.newaxis], axis=1)
+    ranks: npt.NDArray[np.int64] = np.sum(block.mean <= right, axis=1)
+    return ranks
+
+
+def _shares(
+    rank: npt.NDArray[np.int64],
+    query_speaker: npt.NDArray[np.int64],
+    speakers: int,
+    resamples: int,
+    seed: int,
+) -> dict[str, Estimate]:
+    """The shares of queries with the right speaker among the nearest, with their intervals."""
     drawn = multiplicities(speakers, resamples, seed)
-    return estimate(float(hit.mean()), (drawn @ hits) / (drawn @ tried))
+    tried = drawn @ np.bincount(query_speaker, minlength=speakers)
+    shares = {}
+    for top in TOPS:
+        hit = rank <= top
+        hits = np.bincount(query_speaker, weights=hit, minlength=speakers)
+        shares[f"top_{top}"] = (
+            estimate(float(hit.mean()), (drawn @ hits) / tried)
+            if top < speakers
+            else Estimate(math.nan, math.nan, math.nan)
+        )
+    return shares

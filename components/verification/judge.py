@@ -12,7 +12,8 @@ import numpy as np
 import pandas as pd
 
 from components.conditions import CLEAN, CONDITIONS
-from components.verification.identification import IdentificationMetrics, identify_each
+from components.verification.identification import ClosedSet, identify
+from components.verification.open_set import OpenSet, OpenSetRules
 from components.verification.robustness import (
     ConditionMetrics,
     ConditionTrials,
@@ -47,6 +48,10 @@ class JudgeSettings:
     left over, and a divisor of usual enrolments."""
     query_seconds: float = 5.0
     """Of the utterances that are identified."""
+    gallery_speakers: tuple[int, ...] = (2, 10, 50, 500)
+    """Enrolled in the galleries of the open set; only fewer than there are speakers."""
+    galleries: int = 50
+    """Of each size."""
     conditions: tuple[str, ...] = tuple(CONDITIONS)
     """That utterances of one duration are put under, too."""
     condition_seconds: float = 3.0
@@ -121,7 +126,8 @@ class Judgement:
     selections: list[Selection]
     conditions: list[ConditionTrials]
     nonspeech: list[NonSpeechMetrics]
-    identification: list[IdentificationMetrics]
+    identification: list[ClosedSet]
+    open_set: list[OpenSet]
     embedded: EmbeddedUtterances
     """Clean, of all durations; with what was refused, under conditions too."""
 
@@ -134,6 +140,7 @@ class Judgement:
             [each for part in parts for each in part.conditions],
             [each for part in parts for each in part.nonspeech],
             [each for part in parts for each in part.identification],
+            [each for part in parts for each in part.open_set],
             EmbeddedUtterances(
                 pd.concat([part.embedded.utterances for part in parts], ignore_index=True),
                 np.concatenate([part.embedded.embeddings for part in parts]),
@@ -194,21 +201,29 @@ def judge_set(
     ]
     robust = embedded.where(embedded.utterances["utterance"].isin(changed))
     conditions, nonspeech = _robustness(plan, robust, model, settings)
+    identification, open_set = identify(
+        clean.utterances,
+        clean.embeddings,
+        model.score,
+        enrolment_seconds=settings.enrolment_seconds,
+        piece_seconds=plan.piece_seconds,
+        query_seconds=plan.query_seconds,
+        rules=OpenSetRules(
+            settings.gallery_speakers,
+            settings.galleries,
+            float(model.card["threshold"]),
+            (model.card.get("calibration") or {}).get("operating_points"),
+        ),
+        resamples=settings.resamples,
+        seed=settings.seed,
+    )
     return Judgement(
         _joined([trials for trials, _ in scored]),
         [selection for _, selection in scored],
         conditions,
         nonspeech,
-        identify_each(
-            clean.utterances,
-            clean.embeddings,
-            model.score,
-            enrolment_seconds=settings.enrolment_seconds,
-            piece_seconds=plan.piece_seconds,
-            query_seconds=plan.query_seconds,
-            resamples=settings.resamples,
-            seed=settings.seed,
-        ),
+        identification,
+        open_set,
         clean,
     )
 

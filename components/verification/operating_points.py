@@ -64,7 +64,7 @@ def operating_points(trials: pd.DataFrame, *, resamples: int, seed: int) -> list
     speakers = len({*trials["speaker_a"], *trials["speaker_b"]})
     needed = {rate: speakers_needed(rate) for rate in MAX_FALSE_ACCEPT_RATES}
     known = [rate for rate in MAX_FALSE_ACCEPT_RATES if needed[rate] <= speakers and len(nontarget)]
-    threshold = np.array([_threshold(nontarget, rate) for rate in known])
+    threshold = np.array([accepting_threshold(nontarget, rate) for rate in known])
     passing = np.searchsorted(distance, threshold, side="right")
     rates = _error_rates(label, passing, np.ones(len(trials)))
     resampled = [
@@ -93,11 +93,11 @@ def to_card(point: OperatingPoint) -> Mapping[str, Any]:
     return card
 
 
-def _threshold(nontarget: npt.NDArray[np.float32], rate: float) -> float:
+def accepting_threshold(nontarget: npt.NDArray[np.float32], rate: float) -> float:
     """Half-way between the last distance that may pass and the first that may not.
 
     Args:
-        nontarget: [N] distances, sorted.
+        nontarget: float32 [N] distances, sorted, at least one.
         rate: share that may pass.
     """
     passing = math.floor(rate * len(nontarget))

@@ -9,7 +9,8 @@ import pandas as pd
 from components.atomic_write import new_folder
 from components.errors import SwarError
 from components.json_text import to_json
-from components.verification.identification import IdentificationMetrics
+from components.verification.identification import ClosedSet
+from components.verification.open_set import OpenSet
 from components.verification.robustness import ConditionMetrics, NonSpeechMetrics
 from components.verification.slices import SliceMetrics
 from components.verification.trials import Selection
@@ -39,7 +40,8 @@ class Evaluation:
     slices: tuple[SliceMetrics, ...]
     conditions: tuple[ConditionMetrics, ...]
     nonspeech: tuple[NonSpeechMetrics, ...]
-    identification: tuple[IdentificationMetrics, ...]
+    identification: tuple[ClosedSet, ...]
+    open_set: tuple[OpenSet, ...]
 
     def to_json(self) -> str:
         """JSON with null for NaN."""

@@ -4,7 +4,7 @@ import itertools
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -76,6 +76,10 @@ class EmbedOutput(Protocol):
 
 class Model(Protocol):
     """What embeds utterances and compares embeddings, such as a PublishedModel."""
+
+    @property
+    def card(self) -> Mapping[str, Any]:
+        """What the model says about itself: its threshold, and more."""
 
     def embed(self, wavs: Sequence[bytes]) -> EmbedOutput:
         """Embeds N WAVs."""

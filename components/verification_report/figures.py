@@ -114,6 +114,7 @@ def _judged_figures(
         "slices": slices,
         "selections": [asdict(each) for each in judged.selections],
         "identification": [asdict(each) for each in judged.identification],
+        "open_set": [asdict(each) for each in judged.open_set],
         "conditions": [asdict(each) for each in measured.conditions],
         "nonspeech": [asdict(each) for each in judged.nonspeech],
         "unusable": _unusable(judged.embedded.unusable),

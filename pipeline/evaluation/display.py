@@ -11,7 +11,16 @@ from rich.text import Text
 from components.conditions import CLEAN
 from components.verification import error_rates
 from components.verification.bootstrap import Estimate
-from components.verification.identification import IdentificationMetrics
+from components.verification.identification import ClosedSet
+from components.verification.open_set import (
+    HELD_FPIRS,
+    MAX_FALSE_ACCEPT,
+    OWN_THRESHOLD,
+    PER_QUERY,
+    TOO_FEW_CALIBRATION_SPEAKERS,
+    OpenSet,
+    held_fpir_name,
+)
 from components.verification.results import Evaluation
 from components.verification.robustness import ConditionMetrics, NonSpeechMetrics
 from components.verification.slices import EVERYTHING, SliceMetrics
@@ -61,6 +70,9 @@ def render(evaluation: Evaluation) -> RenderableType:
         identified = [each for each in evaluation.identification if each.set == name]
         if identified:
             parts.append(_identification(identified))
+        searched = [each for each in evaluation.open_set if each.set == name]
+        if searched:
+            parts += [_open_set(searched), _open_set_notes(searched)]
     if evaluation.trained_on:
         names = ", ".join(evaluation.trained_on)
         parts.append(
@@ -148,9 +160,9 @@ def _nonspeech(found: NonSpeechMetrics) -> RenderableType:
     return table
 
 
-def _identification(results: Sequence[IdentificationMetrics]) -> RenderableType:
+def _identification(results: Sequence[ClosedSet]) -> RenderableType:
     table = _table(
-        f"IdentificationMetrics of {results[0].query_seconds:g} s utterances",
+        f"Identification of {results[0].query_seconds:g} s utterances",
         "enrolment",
         ("enrolled", "queries", "top-1 %", "top-5 %"),
     )
@@ -162,6 +174,54 @@ def _identification(results: Sequence[IdentificationMetrics]) -> RenderableType:
             *(_shown(estimate, True) for estimate in each.figures.values()),
         )
     return table
+
+
+def _open_set(results: Sequence[OpenSet]) -> RenderableType:
+    """A row for each amount of enrolment, kind of reference and size of the gallery."""
+    table = _table(
+        f"Open set: {results[0].query_seconds:g} s utterances in galleries of N speakers",
+        "enrolment",
+        (
+            "N",
+            "FPIR %",
+            "FNIR %",
+            *(f"FNIR % at FPIR {100.0 * fpir:g} %" for fpir in HELD_FPIRS),
+            f"FPIR / FNIR % by {100.0 * MAX_FALSE_ACCEPT:g} % a query",
+        ),
+    )
+    for each in results:
+        own, per_query = each.rates[OWN_THRESHOLD], each.rates[PER_QUERY]
+        table.add_row(
+            f"{each.enrolment_seconds:g} s, {each.reference.replace('_', ' ')}",
+            f"{each.gallery_speakers:,}",
+            _shown(own.fpir, True),
+            _shown(own.fnir, True),
+            *(_value(each.rates[held_fpir_name(fpir)].fnir, True) for fpir in HELD_FPIRS),
+            ""
+            if per_query.threshold is None
+            else f"{_value(per_query.fpir, True)} / {_value(per_query.fnir, True)}",
+        )
+    return table
+
+
+def _open_set_notes(results: Sequence[OpenSet]) -> RenderableType:
+    """What the columns are, and why one of them may be empty."""
+    lines = [
+        "FPIR: unknown speakers who get a name. FNIR: enrolled ones who do not get theirs. First "
+        "at the stored threshold, then at those that hold an FPIR on these same searches"
+    ]
+    missing = {each.gallery_speakers: each for each in results if each.missing}
+    for size, each in missing.items():
+        why = (
+            f"{each.speakers_needed:,} calibration speakers would do"
+            if each.missing == TOO_FEW_CALIBRATION_SPEAKERS
+            else "the model has no such operating point"
+        )
+        lines.append(
+            f"{100.0 * MAX_FALSE_ACCEPT:g} % a query among {size:,} is "
+            f"{100.0 * each.comparison_rate:.2g} % a comparison: {why}"
+        )
+    return Text("\n".join(lines), "dim")
 
 
 def _notes(name: str, selections: Sequence[Selection]) -> list[RenderableType]:

@@ -83,7 +83,7 @@ def evaluate_list(
         duration_seconds=float("nan"),
         utterances_possible=len(recordings),
     )
-    judgement = Judgement(trials, [selection], [], [], [], embedded)
+    judgement = Judgement(trials, [selection], [], [], [], [], embedded)
     return conclude(
         served,
         sets,

@@ -164,5 +164,6 @@ def conclude(
         conditions=tuple(measured.conditions),
         nonspeech=tuple(judgement.nonspeech),
         identification=tuple(judgement.identification),
+        open_set=tuple(judgement.open_set),
     )
     return ScoredEvaluation(evaluation, judgement, served.card, only_unseen)

@@ -7,9 +7,11 @@ import pandas as pd
 import pytest
 
 from components.verification.identification import identify
-from tests.components.verification.support_trials import embeddings, score, utterances
+from components.verification.open_set import OpenSetRules
+from tests.components.verification.support_trials import THRESHOLD, embeddings, score, utterances
 
 PIECE, QUERY = 2.5, 5.0
+RULES = OpenSetRules((2, 10), 8, THRESHOLD, None)
 
 
 def both_kinds(speakers, recordings=3):
@@ -19,17 +21,24 @@ def both_kinds(speakers, recordings=3):
     return pd.concat([queries, pieces], ignore_index=True)
 
 
-def identified(table, vectors, enrolment_seconds=5.0, score=score):
+def measured(table, vectors, enrolment_seconds=5.0, score=score):
     return identify(
         table,
         vectors,
         score,
-        enrolment_seconds=enrolment_seconds,
+        enrolment_seconds=[enrolment_seconds],
         piece_seconds=PIECE,
         query_seconds=QUERY,
+        rules=RULES,
         resamples=200,
         seed=0,
     )
+
+
+def identified(table, vectors, enrolment_seconds=5.0, score=score):
+    """Of all speakers, all enrolled; None where too few have so much speech."""
+    closed_set = measured(table, vectors, enrolment_seconds, score).closed_set
+    return closed_set[0] if closed_set else None
 
 
 def by_hand(table, vectors, enrolment_seconds):
@@ -122,3 +131,32 @@ def test_of_five_anybody_is_among_five(speakers):
     found = identified(table, embeddings(table, noise=0.1))
     assert found.figures["top_1"].value == 1.0
     assert math.isnan(found.figures["top_5"].value)
+
+
+def test_galleries_are_drawn_from_those_who_are_enrolled_and_ask():
+    table = both_kinds(12)
+    vectors = embeddings(table, noise=0.8)
+    closed_set, open_set = measured(table, vectors)
+    told = [(each.reference, each.gallery_speakers) for each in open_set]
+    assert told == [("mean", 2), ("mean", 10), ("best_match", 2), ("best_match", 10)]
+    for each in open_set:
+        assert (each.set, each.enrolment_seconds, each.query_seconds) == ("made", 5.0, QUERY)
+        assert (each.speakers, each.galleries) == (closed_set[0].speakers, RULES.galleries)
+        searches = RULES.galleries * closed_set[0].queries
+        assert each.mated_searches + each.nonmated_searches == searches
+        # Every speaker asks equally often here.
+        assert each.mated_searches == searches * each.gallery_speakers / 12
+
+
+def test_who_is_nearest_of_all_is_found_in_every_gallery():
+    """Nobody is missed in a smaller gallery who is found among all, but for the threshold."""
+    table = both_kinds(12)
+    closed_set, open_set = measured(table, embeddings(table, noise=0.05))
+    assert closed_set[0].figures["top_1"].value == 1.0
+    for each in open_set:
+        assert each.rates["own_threshold"].fnir.value == 0.0
+
+
+def test_no_enrolment_is_no_open_set():
+    table = both_kinds(5)
+    assert measured(table, embeddings(table, noise=0.1), enrolment_seconds=31.0) == ([], [])

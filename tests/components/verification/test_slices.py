@@ -116,6 +116,7 @@ def evaluation(slices):
         conditions=(),
         nonspeech=(),
         identification=(),
+        open_set=(),
     )
 
 

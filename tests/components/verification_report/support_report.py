@@ -83,6 +83,11 @@ CARD: dict[str, Any] = {
             {"seconds": 0.1, "similar": 50, "dissimilar": 30, **rates(0.19, 0.51, 0.18, 0.09)},
             {"seconds": 0.8, "similar": 120, "dissimilar": 80, **rates(0.12, 0.41, 0.15, 0.07)},
         ],
+        "operating_points": [
+            {"max_false_accept_rate": 0.05, "speakers_needed": 36, "threshold": 0.4},
+            {"max_false_accept_rate": 0.02, "speakers_needed": 56, "threshold": 0.3},
+            {"max_false_accept_rate": 0.01, "speakers_needed": 78, "threshold": None},
+        ],
     },
 }  # fmt: skip
 
@@ -97,6 +102,9 @@ class EmbedOutput(NamedTuple):
 
 class PitchModel:
     """Embeds a sound by the energy in a few bands, hears what is not quiet, refuses silence."""
+
+    def __init__(self, card=CARD):
+        self.card = card
 
     def embed(self, wavs):
         rows = [self._embed(soundfile.read(io.BytesIO(wav))[0]) for wav in wavs]
@@ -217,6 +225,6 @@ def report(folder, *, examples=None, rejects=REJECTS, card=CARD, blessed=True, s
     """Of the made-up speech."""
     examples = examples or speech()
     pieces = pieces_of(write_speech(folder, examples))
-    judged = judge_splits(pieces, PitchModel(), WINDOW_SAMPLES, settings)
+    judged = judge_splits(pieces, PitchModel(card), WINDOW_SAMPLES, settings)
     files = report_files(pieces, rejects, card, judged, blessed, settings)
     return Report(files, examples, rejects, card, blessed, settings)

@@ -23,7 +23,7 @@ from tests.components.verification_report.support_report import UNSEEN
 
 def test_no_part_is_without_a_test(either):
     of_scores = {"headline", "slices", "promises", "compared_seconds", "comparison", "selections"}
-    of_scores |= {"identification", "conditions", "nonspeech"}
+    of_scores |= {"identification", "open_set", "conditions", "nonspeech"}
     plotted = {"curves", "histograms", "reliability", "speaker_distances", "map", "worst"}
     of_data = {"data", "checks", "genders_not_judged", "unusable"}
     on_record = {"blessed", "model", "history", "calibration", "settings", "sets"}

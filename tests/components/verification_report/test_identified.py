@@ -3,7 +3,9 @@
 import itertools
 
 import numpy as np
+import pytest
 
+from components.keyed_random import keyed_generator
 from components.pcm16 import pack_wav
 from tests.components.verification_report.support_oracle import (
     assert_same,
@@ -42,8 +44,8 @@ def _asked(own, count):
     return (enrolled, rest if untouched.empty else untouched) if len(enrolled) == count else None
 
 
-def _ranks(rows, report, seconds, count):
-    """The right speaker's place among the enrolled, query by query of each speaker."""
+def _searches(rows, report, seconds, count):
+    """Embeddings of each speaker: of what is enrolled, and of what is asked about."""
     speakers = {}
     for name, own in utterances(rows).groupby("speaker"):
         asked = _asked(own, count)
@@ -52,8 +54,18 @@ def _ranks(rows, report, seconds, count):
                 np.stack([_embedding(report, row, seconds) for _, row in part.iterrows()])
                 for part in asked
             ]
-    references = {name: enrolled.mean(axis=0) for name, (enrolled, _) in speakers.items()}
-    references = {name: mean / np.linalg.norm(mean) for name, mean in references.items()}
+    return speakers
+
+
+def _references(speakers):
+    """The mean of each speaker's embeddings, of norm 1."""
+    means = {name: enrolled.mean(axis=0) for name, (enrolled, _) in speakers.items()}
+    return {name: mean / np.linalg.norm(mean) for name, mean in means.items()}
+
+
+def _ranks(speakers):
+    """The right speaker's place among the enrolled, query by query of each speaker."""
+    references = _references(speakers)
     return [
         [
             sorted(references, key=lambda name: np.linalg.norm(query - references[name])).index(own)
@@ -83,7 +95,7 @@ def test_who_is_recognised_is_found_again(either, scores):
     expected = []
     for name, wanted in itertools.product(("eval", "unseen"), either.settings.enrolment_seconds):
         rows = part_of(scores, {"set": name, "duration_seconds": seconds})
-        ranks = _ranks(rows, either, seconds, int(np.ceil(wanted / seconds)))
+        ranks = _ranks(_searches(rows, either, seconds, int(np.ceil(wanted / seconds))))
         if len(ranks) < 2:
             continue
         figures = {f"top_{top}": _share(ranks, top, either) for top in (1, 5)}
@@ -104,3 +116,131 @@ def test_somebody_is_mistaken_for_somebody_else(made, troubled):
         for row in report.figures["identification"]
     ]
     assert min(shares) < 1.0
+
+
+def _distances(speakers, reference):
+    """Speaker by speaker, each query's distance from everybody."""
+    means = _references(speakers)
+    compared = {
+        name: means[name][np.newaxis] if reference == "mean" else enrolled
+        for name, (enrolled, _) in speakers.items()
+    }
+    return {
+        own: [
+            {
+                name: np.linalg.norm(vectors - query, axis=1).min()
+                for name, vectors in compared.items()
+            }
+            for query in queries
+        ]
+        for own, (_, queries) in speakers.items()
+    }
+
+
+def _outcomes(distances, report):
+    """Of every query in every gallery of two: who asks, is that one enrolled, who is nearest."""
+    names = list(distances)
+    for number in range(50):
+        order = keyed_generator(report.settings.seed, "galleries", number).permutation(len(names))
+        gallery = [names[place] for place in order[:2]]
+        for own, queries in distances.items():
+            for distance in queries:
+                nearest = min(gallery, key=distance.__getitem__)
+                yield own, own in gallery, nearest, distance[nearest]
+
+
+def _half_way(distances, share):
+    """Between the last of so many that may pass and the next one that is farther."""
+    distances = np.sort(distances)
+    passing = int(share * len(distances))
+    farther = distances[passing]
+    nearer = distances[:passing][distances[:passing] < farther]
+    return (farther + (nearer[-1] if len(nearer) else 0.0)) / 2.0
+
+
+def _rates(outcomes, threshold, times):
+    """FPIR and FNIR, every search as often as its speakers are drawn."""
+    counts = np.zeros((2, 2))
+    for own, is_enrolled, nearest, distance in outcomes:
+        named = distance <= threshold
+        is_wrong = not (named and own == nearest) if is_enrolled else named
+        counts[int(is_enrolled), int(is_wrong)] += times[own] * (
+            1 if is_enrolled else times[nearest]
+        )
+    with np.errstate(invalid="ignore"):
+        return counts[:, 1] / counts.sum(axis=1)
+
+
+def _estimates(outcomes, names, threshold, report):
+    """FPIR and FNIR with their intervals."""
+    rng = np.random.default_rng(report.settings.seed)
+    even = [1.0 / len(names)] * len(names)
+    drawn = [
+        _rates(outcomes, threshold, dict(zip(names, each, strict=True)))
+        for each in rng.multinomial(len(names), even, report.settings.resamples)
+    ]
+    values = _rates(outcomes, threshold, dict.fromkeys(names, 1))
+    return {
+        kind: {"value": float(value), "low": low, "high": high}
+        for kind, value, (low, high) in zip(
+            ("fpir", "fnir"), values, map(interval, np.transpose(drawn)), strict=True
+        )
+    }
+
+
+def test_galleries_of_two_are_searched_again(either, scores):
+    """Of four or five speakers no larger gallery is drawn."""
+    seconds = max(scores["duration_seconds"])
+    points = either.card["calibration"].get("operating_points", [])
+    expected = []
+    for name, wanted in itertools.product(("eval", "unseen"), either.settings.enrolment_seconds):
+        rows = part_of(scores, {"set": name, "duration_seconds": seconds})
+        speakers = _searches(rows, either, seconds, int(np.ceil(wanted / seconds)))
+        for reference in ("mean", "best_match") if len(speakers) > 2 else ():
+            outcomes = list(_outcomes(_distances(speakers, reference), either))
+            nonmated = [distance for _, is_enrolled, _, distance in outcomes if not is_enrolled]
+            thresholds = {
+                "own_threshold": either.card["threshold"],
+                "fpir_0.05": _half_way(nonmated, 0.05),
+                "fpir_0.01": _half_way(nonmated, 0.01),
+                "per_query_0.05": points[1]["threshold"] if points else None,  # 2 % of 2.53 %
+            }
+            nothing = dict.fromkeys(
+                ("fpir", "fnir"), dict.fromkeys(("value", "low", "high"), np.nan)
+            )
+            rates = {
+                kind: {"threshold": threshold}
+                | (
+                    nothing
+                    if threshold is None
+                    else _estimates(outcomes, list(speakers), threshold, either)
+                )
+                for kind, threshold in thresholds.items()
+            }
+            expected.append(
+                {
+                    "set": name, "enrolment_seconds": wanted, "query_seconds": seconds,
+                    "reference": reference, "gallery_speakers": 2, "speakers": len(speakers),
+                    "galleries": 50, "mated_searches": len(outcomes) - len(nonmated),
+                    "nonmated_searches": len(nonmated), "rates": rates,
+                    "comparison_rate": 1.0 - 0.95**0.5, "speakers_needed": None,
+                    "missing": None if points else "no_operating_points",
+                }
+            )  # fmt: skip
+    told = either.figures["open_set"]
+    for row, own in zip(told, expected, strict=True):
+        for kind, rates in own["rates"].items():
+            # Of float32 distances, which differ in their last digits.
+            assert row["rates"][kind].pop("threshold") == pytest.approx(
+                rates.pop("threshold"), rel=1e-4
+            )
+    assert len(expected) >= 4
+    assert_same(told, expected)
+
+
+def test_some_unknown_speakers_get_a_name_and_some_enrolled_ones_do_not(made, troubled):
+    rows = [row for report in (made, troubled) for row in report.figures["open_set"]]
+    for kind in ("fpir", "fnir"):
+        shares = {row["rates"]["own_threshold"][kind]["value"] for row in rows}
+        assert max(shares) > 0.0
+        assert len(shares) > 1

@@ -80,6 +80,12 @@ def test_what_matters_is_on_the_page(made, page):
     for place in range(len(figures["conditions"])):
         at = f"conditions/{place}"
         assert {f"{at}/refused", f"{at}/figures/eer/value", f"{at}/figures/cllr/value"} <= shown
+    for place in range(len(figures["open_set"])):
+        at = f"open_set/{place}"
+        rates = ("own_threshold/fpir", "own_threshold/fnir", "fpir_0.05/fnir", "fpir_0.01/fnir")
+        rule = ("per_query_0.05/fpir", "per_query_0.05/fnir")
+        assert {f"{at}/rates/{rate}/value" for rate in (*rates, *rule)} <= shown
+        assert {f"{at}/mated_searches", f"{at}/nonmated_searches"} <= shown
     for place in range(len(figures["nonspeech"])):
         assert f"nonspeech/{place}/same_speaker_pairs_with_speech" in shown
     for kind, pairs in figures["worst"].items():
@@ -175,6 +181,11 @@ def test_a_refused_model_is_not_called_blessed(tmp_path, made):
     assert "✗ not blessed" in refused.html
     assert "✗ not blessed" not in made.html
     assert "✓ blessed" in made.html
+
+
+def test_the_page_says_why_there_is_no_rule_for_a_query(made, troubled):
+    assert "the model has no operating point" in troubled.html
+    assert "the model has no operating point" not in made.html
 
 
 def test_figures_are_json_without_nan(made):

@@ -175,6 +175,30 @@ def test_closed_set_identification_has_everybody(result):
     assert np.isnan(found[5.0].figures["top_5"].value)  # all are among five
 
 
+def test_open_set_identification_has_galleries_that_leave_somebody_out(result):
+    rows = result.evaluation.open_set
+    told = [(each.enrolment_seconds, each.reference, each.gallery_speakers) for each in rows]
+    assert told == [
+        (seconds, reference, 2) for seconds in (5.0, 10.0) for reference in ("mean", "best_match")
+    ]
+    for each in rows:
+        assert each.rates["own_threshold"].threshold == result.card["threshold"]
+        assert each.rates["fpir_0.05"].fpir.value <= 0.05
+        assert each.missing == "no_operating_points"
+
+
+def test_open_sets_have_a_table(result):
+    console = Console(width=140)
+    with console.capture() as shown:
+        console.print(render(result.evaluation))
+    assert "Open set: 5 s utterances in galleries of N speakers" in shown.get()
+    rows = [line.split() for line in shown.get().splitlines() if "best match" in line]
+    assert [row[:5] for row in rows] == [
+        [seconds, "s,", "best", "match", "2"] for seconds in ("5", "10")
+    ]
+    assert "5 % a query among 2 is 2.5 % a comparison: the model has no such" in shown.get()
+
+
 def test_the_model_is_known_to_be_trained_on_this(made, result, tmp_path):
     assert result.evaluation.trained_on == ("voices",)
     copy = shutil.copytree(made.data, tmp_path / "copy")

@@ -45,7 +45,8 @@ def figures(report):
 
 def test_its_numbers_are_those_of_the_evaluation(result, figures):
     evaluation = json.loads(result.evaluation.to_json())
-    for part in ("selections", "slices", "conditions", "nonspeech", "identification"):
+    parts = ("selections", "slices", "conditions", "nonspeech", "identification", "open_set")
+    for part in parts:
         told = [each for each in evaluation[part] if each.get("utterances", 1)]
         assert figures[part] == told
     assert (figures["headline"]["set"], figures["headline"]["duration_seconds"]) == ("voices", 3.0)

@@ -1,0 +1,332 @@
+"""Open-set identification: queries by enrolled speakers and by others, in galleries of N speakers.
+
+FPIR, the false positive identification rate, is the share of the non-mated searches (queries by
+speakers who are not enrolled) in which somebody is identified. FNIR, the false negative
+identification rate, is the share of the mated searches in which the right speaker is not: another
+one is nearest, or the right one is not accepted. Source of both: ISO/IEC 19795-1:2021.
+"""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from components.keyed_random import keyed_generator
+from components.verification.bootstrap import Estimate, estimate, multiplicities, trial_weights
+from components.verification.error_rates import NONTARGET
+from components.verification.operating_points import accepting_threshold
+from components.verification.searches import DistanceBlock, Distances
+from components.verification.trials import Indices
+
+MEAN: Final = "mean"
+BEST_MATCH: Final = "best_match"
+REFERENCES: Final = (MEAN, BEST_MATCH)
+"""What a query is compared with: the mean of a speaker's embeddings, or each of them, of which the
+smallest distance counts."""
+
+OWN_THRESHOLD: Final = "own_threshold"
+HELD_FPIRS: Final = (0.05, 0.01)
+MAX_FALSE_ACCEPT: Final = 0.05
+"""Share of a query, for the rule that a user states: each of N comparisons may accept less."""
+PER_QUERY: Final = f"per_query_{MAX_FALSE_ACCEPT:g}"
+
+NO_OPERATING_POINTS: Final = "no_operating_points"
+TOO_FEW_CALIBRATION_SPEAKERS: Final = "too_few_calibration_speakers"
+
+_NO_ESTIMATE: Final = Estimate(math.nan, math.nan, math.nan)
+
+
+def held_fpir_name(fpir: float) -> str:
+    """Of the rates at the threshold that holds an FPIR."""
+    return f"fpir_{fpir:g}"
+
+
+@dataclass(frozen=True)
+class OpenSetRules:
+    """Which galleries are drawn, and where the model draws the line."""
+
+    gallery_speakers: tuple[int, ...]
+    """Enrolled in a gallery; no more than leave out one speaker at least are drawn."""
+    galleries: int
+    """Of each size."""
+    threshold: float
+    """Distance: the model's own threshold."""
+    operating_points: Sequence[Mapping[str, Any]] | None
+    """Of the model's card, see `operating_points.to_card`; None where it has none."""
+
+
+@dataclass(frozen=True)
+class SearchRates:
+    """Errors of searches at one threshold, with intervals over speakers."""
+
+    threshold: float | None
+    """Distance, accepted up to it; None where there is none."""
+    fpir: Estimate
+    """NaN without a threshold."""
+    fnir: Estimate
+    """NaN without a threshold."""
+
+
+@dataclass(frozen=True)
+class OpenSet:
+    """How often unknown speakers get a name, and enrolled ones do not get theirs."""
+
+    set: str
+    enrolment_seconds: float
+    query_seconds: float
+    reference: str
+    """One of REFERENCES."""
+    gallery_speakers: int
+    """Enrolled in each gallery: N."""
+    speakers: int
+    """That galleries are drawn from; those who are not enrolled ask, too."""
+    galleries: int
+    mated_searches: int
+    """By enrolled speakers, over all galleries."""
+    nonmated_searches: int
+    """By speakers who are not enrolled, over all galleries."""
+    rates: dict[str, SearchRates]
+    """At `own_threshold`, the model's; at `fpir_0.05` and `fpir_0.01`, thresholds that hold these
+    rates on the same searches, and so a little too good; and at `per_query_0.05`, the loosest
+    operating point of the model's card that lets each comparison accept no more than
+    `comparison_rate`."""
+    comparison_rate: float
+    """1 - (1 - 0.05)^(1/N): so much of each of N independent comparisons is 5 % of a query."""
+    missing: str | None
+    """Why there is no threshold of `per_query_0.05`: NO_OPERATING_POINTS, the card has none so
+    strict, or TOO_FEW_CALIBRATION_SPEAKERS; None where there is one."""
+    speakers_needed: int | None
+    """Calibration speakers with whom there would be one; None where none are missing."""
+
+
+class _Outcomes(NamedTuple):
+    """Searches of B queries in G galleries, each array [B, G]."""
+
+    nearest: npt.NDArray[np.int32]
+    """The nearest of the gallery's speakers."""
+    distance: Distances
+    """Up to which a search is no error if mated, and one if not: that of the nearest; infinity
+    where the query's speaker is enrolled and not the nearest, or another one is as near."""
+
+
+def draw_galleries(
+    speakers: int, sizes: Iterable[int], count: int, seed: int
+) -> dict[int, Indices]:
+    """Random galleries by their size, [count, size] speakers each; one holds the next smaller.
+
+    Args:
+        speakers: to draw from.
+        sizes: speakers of a gallery; those that leave no speaker out are left out.
+        count: galleries of each size.
+        seed: the same one gives the same galleries.
+    """
+    generators = (keyed_generator(seed, "galleries", number) for number in range(count))
+    orders = np.stack([generator.permutation(speakers) for generator in generators])
+    return {size: orders[:, :size] for size in sizes if size < speakers}
+
+
+class OpenSetSearches:
+    """Searches of all queries in galleries, as their distances are computed.
+
+    Memory: 8 bytes for each query, gallery, size and reference.
+
+    Args:
+        speakers: how many there are.
+        rules: galleries and thresholds.
+        seed: of the galleries and the intervals.
+    """
+
+    def __init__(self, speakers: int, rules: OpenSetRules, seed: int) -> None:
+        self._speakers = speakers
+        self._rules = rules
+        self._seed = seed
+        self._galleries = draw_galleries(speakers, rules.gallery_speakers, rules.galleries, seed)
+        self._query_speaker: list[Indices] = []
+        self._outcomes: dict[tuple[str, int], list[_Outcomes]] = {
+            (reference, size): [] for reference in REFERENCES for size in self._galleries
+        }
+
+    def add(self, block: DistanceBlock) -> None:
+        """Searches some more queries."""
+        self._query_speaker.append(block.query_speaker)
+        distances = {MEAN: block.mean, BEST_MATCH: block.best_match}
+        for (reference, size), outcomes in self._outcomes.items():
+            outcomes.append(
+                _search(distances[reference], block.query_speaker, self._galleries[size])
+            )
+
+    def measure(
+        self, set_name: str, enrolment_seconds: float, query_seconds: float, resamples: int
+    ) -> list[OpenSet]:
+        """Rates of both references, by rising size.
+
+        The intervals come from resamples of the speakers, as those of trials: a mated search
+        counts as often as its speaker was drawn, a non-mated one as often as its speaker and the
+        nearest enrolled one were drawn together. What they leave out: galleries are not drawn, and
+        thresholds not found, anew in every resample.
+
+        Args:
+            set_name: of the speakers.
+            enrolment_seconds: that they were enrolled with.
+            query_seconds: of a query.
+            resamples: of the speakers, for the intervals.
+        """
+        query_speaker = np.concatenate(self._query_speaker)
+        drawn = multiplicities(self._speakers, resamples, self._seed)
+        measured = []
+        for (reference, size), found in self._outcomes.items():
+            is_enrolled = np.zeros((self._speakers, self._rules.galleries), bool)
+            np.put_along_axis(is_enrolled, self._galleries[size].T, True, axis=0)
+            searches = _Searched(
+                query_speaker,
+                is_enrolled[query_speaker],
+                _Outcomes(*map(np.concatenate, zip(*found, strict=True))),
+            )
+            comparison_rate = -math.expm1(math.log1p(-MAX_FALSE_ACCEPT) / size)
+            point, missing, speakers_needed = _per_query_threshold(
+                self._rules.operating_points, comparison_rate
+            )
+            thresholds = {
+                OWN_THRESHOLD: self._rules.threshold,
+                **{
+                    held_fpir_name(fpir): accepting_threshold(searches.nonmated_distances, fpir)
+                    for fpir in HELD_FPIRS
+                },
+                PER_QUERY: point,
+            }
+            measured.append(
+                OpenSet(
+                    set=set_name,
+                    enrolment_seconds=enrolment_seconds,
+                    query_seconds=query_seconds,
+                    reference=reference,
+                    gallery_speakers=size,
+                    speakers=self._speakers,
+                    galleries=self._rules.galleries,
+                    mated_searches=len(searches.mated_distances),
+                    nonmated_searches=len(searches.nonmated_distances),
+                    rates=searches.rates(thresholds, drawn),
+                    comparison_rate=comparison_rate,
+                    missing=missing,
+                    speakers_needed=speakers_needed,
+                )
+            )
+        return measured
+
+
+def _search(distance: Distances, query_speaker: Indices, galleries: Indices) -> _Outcomes:
+    """Searches queries in galleries.
+
+    Args:
+        distance: [B, S], from every speaker.
+        query_speaker: [B], who asks.
+        galleries: [G, N], the speakers of each.
+    """
+    of_gallery = distance[:, galleries]
+    place = np.argmin(of_gallery, axis=2)
+    nearest = galleries[np.arange(len(galleries)), place]
+    least = np.min(of_gallery, axis=2)
+    is_enrolled = np.any(galleries == query_speaker[:, np.newaxis, np.newaxis], axis=2)
+    right = np.take_along_axis(distance, query_speaker[:, np.newaxis], axis=1)
+    # Of equal distances the right speaker's is the last.
+    is_first = np.sum(of_gallery <= right[..., np.newaxis], axis=2) == 1
+    return _Outcomes(
+        nearest.astype(np.int32), np.where(is_enrolled & ~is_first, np.float32(np.inf), least)
+    )
+
+
+def _per_query_threshold(
+    points: Sequence[Mapping[str, Any]] | None, comparison_rate: float
+) -> tuple[float | None, str | None, int | None]:
+    """The loosest point that holds the rate; else why there is none, and what would do."""
+    strict_enough = [
+        point for point in points or () if point["max_false_accept_rate"] <= comparison_rate
+    ]
+    if not strict_enough:
+        return None, NO_OPERATING_POINTS, None
+    known = [point["threshold"] for point in strict_enough if point["threshold"] is not None]
+    if not known:
+        needed = min(int(point["speakers_needed"]) for point in strict_enough)
+        return None, TOO_FEW_CALIBRATION_SPEAKERS, needed
+    return float(max(known)), None, None
+
+
+class _Searched:
+    """All searches of one size and reference.
+
+    Args:
+        query_speaker: [Q], who asks.
+        is_mated: [Q, G], whether that speaker is enrolled.
+        outcomes: [Q, G], what was found.
+
+    Attributes:
+        mated_distances: up to which each mated search finds the right speaker.
+        nonmated_distances: of the nearest, sorted.
+    """
+
+    def __init__(
+        self, query_speaker: Indices, is_mated: npt.NDArray[np.bool_], outcomes: _Outcomes
+    ) -> None:
+        asker = np.broadcast_to(query_speaker[:, np.newaxis], is_mated.shape)
+        self._mated_asker = asker[is_mated]
+        self.mated_distances: Distances = outcomes.distance[is_mated]
+        distance = outcomes.distance[~is_mated]
+        order = np.argsort(distance, kind="stable")
+        self.nonmated_distances: Distances = distance[order]
+        self._asker = asker[~is_mated][order]
+        self._nearest = outcomes.nearest[~is_mated][order]
+
+    def rates(
+        self, thresholds: Mapping[str, float | None], drawn: npt.NDArray[np.int64]
+    ) -> dict[str, SearchRates]:
+        """FPIR and FNIR at each threshold.
+
+        Args:
+            thresholds: by name; None where there is none.
+            drawn: [resamples, S], how often each speaker is drawn.
+        """
+        known = [threshold for threshold in thresholds.values() if threshold is not None]
+        found = iter(zip(self._fpirs(known, drawn), self._fnirs(known, drawn), strict=True))
+        return {
+            name: SearchRates(None, _NO_ESTIMATE, _NO_ESTIMATE)
+            if threshold is None
+            else SearchRates(threshold, *next(found))
+            for name, threshold in thresholds.items()
+        }
+
+    def _fnirs(self, thresholds: Sequence[float], drawn: npt.NDArray[np.int64]) -> list[Estimate]:
+        speakers = drawn.shape[1]
+        searched = drawn @ np.bincount(self._mated_asker, minlength=speakers)
+        rates = []
+        for threshold in thresholds:
+            is_missed = self.mated_distances > threshold
+            missed = np.bincount(self._mated_asker, weights=is_missed, minlength=speakers)
+            rates.append(estimate(float(is_missed.mean()), _ratio(drawn @ missed, searched)))
+        return rates
+
+    def _fpirs(self, thresholds: Sequence[float], drawn: npt.NDArray[np.int64]) -> list[Estimate]:
+        speakers = drawn.shape[1]
+        pair, of_pair = np.unique(self._asker * speakers + self._nearest, return_inverse=True)
+        asker, nearest = np.divmod(pair, speakers)
+        is_named = [self.nonmated_distances <= threshold for threshold in thresholds]
+        counts = np.stack(
+            [np.bincount(of_pair, weights=each) for each in (np.ones(len(of_pair)), *is_named)]
+        )
+        label = np.full(len(pair), NONTARGET)
+        weighted = np.stack(
+            [counts @ trial_weights(each, asker, nearest, label) for each in drawn], axis=1
+        )
+        return [
+            estimate(float(named.mean()), _ratio(resampled, weighted[0]))
+            for named, resampled in zip(is_named, weighted[1:], strict=True)
+        ]
+
+
+def _ratio(part: npt.NDArray[Any], whole: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+    """Float64 of the shape of both, NaN where the whole is nothing."""
+    ratio = np.full(part.shape, np.nan)
+    np.divide(part, whole, out=ratio, where=whole > 0)
+    return ratio

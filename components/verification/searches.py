@@ -1,0 +1,125 @@
+"""Identification searches: who is enrolled with what, who is searched for, and their distances."""
+
+import math
+from collections.abc import Iterator
+from typing import Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from components.verification.trials import Embeddings, Indices, Scorer
+
+Distances = npt.NDArray[np.float32]
+
+_UNIT_NORM_TOLERANCE: Final = 1e-3
+_SCORED_AT_ONCE: Final = 2**16
+
+
+class Searches(NamedTuple):
+    """Speakers, the utterances that each is enrolled with, and the queries of each."""
+
+    enrolment: Indices
+    """[S, P], rows of each speaker's P utterances."""
+    query: Indices
+    """[Q], rows; every speaker has one at least."""
+    query_speaker: Indices
+    """[Q], which of the S speakers each query is of."""
+
+
+class DistanceBlock(NamedTuple):
+    """Some of the queries, and their distances from every speaker."""
+
+    query_speaker: Indices
+    """[B], which of the S speakers each query is of."""
+    mean: Distances
+    """float32 [B, S], from the mean of a speaker's embeddings, of norm 1 if these are."""
+    best_match: Distances
+    """float32 [B, S], the smallest from any of a speaker's embeddings."""
+
+
+def plan_searches(
+    utterances: pd.DataFrame,
+    *,
+    enrolment_seconds: float,
+    piece_seconds: float,
+    query_seconds: float,
+) -> Searches | None:
+    """Enrols every speaker with the first utterances; later ones are the queries.
+
+    Queries come from recordings that the enrolment did not touch; where a speaker has none, from
+    what comes behind it.
+
+    Args:
+        utterances: columns `speaker`, `recording`, `start_seconds`, `duration_seconds`, all of
+            one set.
+        enrolment_seconds: of speech; rounded up to whole pieces.
+        piece_seconds: duration of the utterances that speakers are enrolled with.
+        query_seconds: duration of those that are identified.
+
+    Returns:
+        None where fewer than two speakers have enough speech.
+    """
+    numbered = utterances.reset_index(drop=True).sort_values(["recording", "start_seconds"])
+    pieces = numbered[numbered["duration_seconds"] == piece_seconds]
+    queries_of = dict(
+        iter(numbered[numbered["duration_seconds"] == query_seconds].groupby("speaker"))
+    )
+    enrolled_pieces = math.ceil(enrolment_seconds / piece_seconds)
+    enrolment, queried = [], []
+    for speaker, own in pieces.groupby("speaker"):
+        enrolled = own.iloc[:enrolled_pieces]
+        if len(enrolled) < enrolled_pieces or speaker not in queries_of:
+            continue
+        rest = _behind(enrolled, queries_of[speaker])
+        if not rest.empty:
+            enrolment.append(enrolled.index.to_numpy())
+            queried.append(rest.index.to_numpy())
+    if len(enrolment) < 2:
+        return None
+    return Searches(
+        np.stack(enrolment),
+        np.concatenate(queried),
+        np.repeat(np.arange(len(queried)), [len(rows) for rows in queried]),
+    )
+
+
+def _behind(enrolled: pd.DataFrame, queries: pd.DataFrame) -> pd.DataFrame:
+    """A speaker's queries from untouched recordings, or else from behind the enrolment."""
+    untouched = queries[~queries["recording"].isin(enrolled["recording"])]
+    if not untouched.empty:
+        return untouched
+    ends = enrolled["start_seconds"] + enrolled["duration_seconds"]
+    end_of = ends.groupby(enrolled["recording"]).max()
+    return queries[queries["start_seconds"] >= queries["recording"].map(end_of)]
+
+
+def distance_blocks(
+    searches: Searches, embeddings: Embeddings, score: Scorer
+) -> Iterator[DistanceBlock]:
+    """Scores every query with every speaker, so many queries at a time that memory is bounded.
+
+    Args:
+        searches: whose rows are those of `embeddings`.
+        embeddings: float32 [utterances, D].
+        score: the model.
+    """
+    speakers, pieces = searches.enrolment.shape
+    enrolled = embeddings[searches.enrolment]
+    mean = enrolled.mean(axis=1)
+    norm = np.linalg.norm(embeddings, axis=1)
+    if np.all(np.abs(norm - 1.0) < _UNIT_NORM_TOLERANCE):
+        mean /= np.linalg.norm(mean, axis=1, keepdims=True)
+    reference = np.concatenate([mean, enrolled.reshape(speakers * pieces, -1)])
+    at_once = max(1, _SCORED_AT_ONCE // len(reference))
+    for start in range(0, len(searches.query), at_once):
+        query = embeddings[searches.query[start : start + at_once]]
+        distance, *_ = score(
+            np.repeat(query, len(reference), axis=0), np.tile(reference, (len(query), 1))
+        )
+        distance = distance.reshape(len(query), len(reference))
+        yield DistanceBlock(
+            searches.query_speaker[start : start + at_once],
+            distance[:, :speakers],
+            distance[:, speakers:].reshape(len(query), speakers, pieces).min(axis=2),
+        )

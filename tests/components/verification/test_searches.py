@@ -1,0 +1,67 @@
+"""Distances of queries from enrolled speakers, beside NumPy on all of them at once."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from components.verification import searches as searches_module
+from components.verification.searches import distance_blocks, plan_searches
+from tests.components.verification.support_trials import embeddings, score, utterances
+
+
+@pytest.fixture
+def table():
+    pieces = utterances(7, recordings=3, per_recording=4, seconds=2.5)
+    queries = utterances(7, recordings=3, per_recording=2, seconds=5.0)
+    return pd.concat([queries, pieces], ignore_index=True)
+
+
+def planned(table):
+    return plan_searches(table, enrolment_seconds=7.5, piece_seconds=2.5, query_seconds=5.0)
+
+
+def joined(blocks):
+    return [np.concatenate(parts) for parts in zip(*blocks, strict=True)]
+
+
+def test_speakers_are_enrolled_with_their_first_utterances(table):
+    found = planned(table)
+    assert found.enrolment.shape == (7, 3)
+    for number, rows in enumerate(found.enrolment):
+        own = table.iloc[rows]
+        assert set(own["recording"]) == {f"s{number}/0.wav"}
+        assert list(own["start_seconds"]) == [0.0, 2.5, 5.0]
+    asked = table.iloc[found.query]
+    assert list(asked["speaker"]) == [f"s{number}" for number in found.query_speaker]
+    assert not asked["recording"].str.endswith("/0.wav").any()
+
+
+def test_of_one_speaker_there_is_no_search(table):
+    assert planned(table[table["speaker"] == "s3"]) is None
+
+
+def test_distances_are_those_of_the_mean_and_of_the_nearest_piece(table):
+    vectors, found = embeddings(table, noise=0.8), planned(table)
+    speaker, mean, best_match = joined(distance_blocks(found, vectors, score))
+    np.testing.assert_array_equal(speaker, found.query_speaker)
+    query = vectors[found.query][:, np.newaxis]
+    enrolled = vectors[found.enrolment]
+    expected = np.linalg.norm(query - enrolled.mean(axis=1), axis=2)
+    np.testing.assert_allclose(mean, expected, rtol=1e-6)
+    expected = np.linalg.norm(query[:, np.newaxis] - enrolled, axis=3).min(axis=2)
+    np.testing.assert_allclose(best_match, expected, rtol=1e-6)
+
+
+def test_few_comparisons_at_once_give_the_same(table, monkeypatch):
+    vectors, found = embeddings(table, noise=0.8), planned(table)
+    at_once = joined(distance_blocks(found, vectors, score))
+    sizes = []
+
+    def watched(embedding_a, embedding_b):
+        sizes.append(len(embedding_a))
+        return score(embedding_a, embedding_b)
+
+    monkeypatch.setattr(searches_module, "_SCORED_AT_ONCE", 100)
+    for one, other in zip(joined(distance_blocks(found, vectors, watched)), at_once, strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert max(sizes) <= 100 < sum(sizes)
