@@ -53,6 +53,13 @@ class Output:
         self.store.put_artifacts([pushed])
         self._execution("Pusher", {"model": model}, {"pushed_model": pushed})
 
+    def calibrate(self, version: int, threshold: float) -> None:
+        """A version as `swar calibrate` makes it of the newest, of which nothing is recorded."""
+        newest = max(int(folder.name) for folder in (self.folder / "published").iterdir())
+        card = json.loads((self.folder / "published" / str(newest) / MODEL_CARD).read_text())
+        told = {"threshold": threshold, "slope": 1.0, "calibrated_on": {"data": "calls"}}
+        _write_model(self.folder / "published" / str(version), card["model_digest"], **told)
+
     def _artifact(self, kind: str, **properties: str) -> mlmd.Artifact:
         type_id = self.store.put_artifact_type(mlmd.ArtifactType(name=kind))
         made = mlmd.Artifact(type_id=type_id, state=mlmd.Artifact.LIVE)
@@ -91,8 +98,8 @@ def _write_rows(path: Path, rows: Sequence[dict[str, Any]]) -> None:
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
-def _write_model(folder: Path, digest: str) -> None:
+def _write_model(folder: Path, digest: str, **card_entries: Any) -> None:
     card = folder / MODEL_CARD
     card.parent.mkdir(parents=True)
-    card.write_text(json.dumps({"model_digest": digest}))
+    card.write_text(json.dumps({"model_digest": digest, **card_entries}))
     (folder / "saved_model.pb").write_text(digest)

@@ -9,7 +9,7 @@ from components.errors import SwarError
 from components.features import EVAL, TRAIN
 from pipeline.models.lineage import models_that_saw
 from pipeline.models.rollback import rollback
-from pipeline.output.folder import output_and_version
+from pipeline.output.folder import calibrated_on, output_and_version
 from tests.pipeline.models.support_records import Output
 
 
@@ -49,6 +49,15 @@ def test_a_model_that_was_published_again_has_both_versions(output: Output) -> N
     done = rollback(output.folder)
     first, _ = models_that_saw(output.folder, "/data/asha/1.wav")
     assert (first.versions, first.is_served) == ([100, done.new_version], True)
+
+
+def test_a_calibrated_version_is_of_the_model_that_it_was_calibrated_of(output: Output) -> None:
+    output.calibrate(300, 0.5)
+    _, second = models_that_saw(output.folder, "bina/1.wav")
+    assert (second.model_digest, second.versions, second.is_served) == ("two", [200, 300], True)
+    published = output.folder / "published"
+    assert calibrated_on(published / "200") is None
+    assert calibrated_on(published / "300") == {"data": "calls"}
 
 
 def test_a_duplicate_is_found_as_what_was_trained_on(output: Output) -> None:
