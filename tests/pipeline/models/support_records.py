@@ -39,7 +39,14 @@ class Output:
         self._execution("Pairs", {"speech": speech}, {"pairs": pairs}, pair_settings="{}")
         model = self._artifact("Model")
         _write_model(Path(model.uri, "Format-Serving"), digest)
-        self._execution("Trainer", {"examples": pairs}, {"model": model})
+        config = {name: "{}" for name in ("trainer", "speech", "spectrogram", "serving")}
+        provenance = {"config_digest": "c", "code_digest": "e"}
+        self._execution(
+            "Trainer",
+            {"examples": pairs},
+            {"model": model},
+            custom_config=json.dumps({**config, "provenance": provenance}),
+        )
         return model
 
     def publish(self, model: mlmd.Artifact, version: int) -> None:

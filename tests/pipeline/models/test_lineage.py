@@ -4,10 +4,13 @@ import shutil
 from pathlib import Path
 
 import pytest
+from ml_metadata.proto.metadata_store_pb2 import Artifact
+from tensorflow_model_analysis.proto.validation_result_pb2 import ValidationResult
 
 from components.errors import SwarError
 from components.features import EVAL, TRAIN
-from pipeline.models.lineage import models_that_saw
+from pipeline.models import lineage
+from pipeline.models.lineage import model_lineage, models_that_saw
 from pipeline.models.rollback import rollback
 from pipeline.output.folder import calibrated_on, output_and_version
 from tests.pipeline.models.support_records import Output
@@ -58,6 +61,26 @@ def test_a_calibrated_version_is_of_the_model_that_it_was_calibrated_of(output: 
     published = output.folder / "published"
     assert calibrated_on(published / "200") is None
     assert calibrated_on(published / "300") == {"data": "calls"}
+
+
+def test_the_lineage_of_a_calibrated_version_is_the_models_and_tells_of_the_recordings(
+    output: Output, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nothing_judged = {"evaluation": Artifact(), "blessing": Artifact()}
+    monkeypatch.setattr(lineage, "_judged", lambda *_: nothing_judged)
+    monkeypatch.setattr(lineage, "read_metrics", lambda _: [])
+    monkeypatch.setattr(lineage.tfma, "load_validation_result", lambda _: ValidationResult())
+    output.calibrate(300, 0.5)
+    before, calibrated = (
+        model_lineage(output.folder / "published" / version) for version in ("200", "300")
+    )
+    assert calibrated.calibrated_on == {"data": "calls"}
+    assert (list(calibrated.published), calibrated.is_served) == ([300], True)
+    assert before.calibrated_on is None
+    assert (list(before.published), before.is_served) == ([200], False)
+    assert calibrated.recordings == before.recordings == 1
+    assert calibrated.model_digest == before.model_digest == "two"
+    assert calibrated.artifact == before.artifact
 
 
 def test_a_duplicate_is_found_as_what_was_trained_on(output: Output) -> None:
