@@ -39,7 +39,7 @@ class Output:
         self._execution("Pairs", {"speech": speech}, {"pairs": pairs}, pair_settings="{}")
         model = self._artifact("Model")
         _write_model(Path(model.uri, "Format-Serving"), digest)
-        config = {name: "{}" for name in ("trainer", "speech", "spectrogram", "serving")}
+        config = dict.fromkeys(("trainer", "speech", "spectrogram", "serving"), "{}")
         provenance = {"config_digest": "c", "code_digest": "e"}
         self._execution(
             "Trainer",

@@ -116,10 +116,11 @@ def test_the_threshold_is_another_and_the_embeddings_are_the_same(made: Made) ->
     wavs = [encoded(speech_like(seed, RATE), RATE, subtype="PCM_16") for seed in range(3)]
     one, other = (model.embed(wavs).embedding for model in (before, after))
     assert one.tobytes() == other.tobytes()
-    distances = [model.score(one[:1], one[1:2])[0] for model in (before, after)]
-    np.testing.assert_array_equal(*distances)
-    probabilities = [model.score(one[:1], one[1:2])[1] for model in (before, after)]
-    assert probabilities[0] != probabilities[1]
+    (distance, probability, _), (same_distance, another, _) = (
+        model.score(one[:1], one[1:2]) for model in (before, after)
+    )
+    np.testing.assert_array_equal(distance, same_distance)
+    assert probability != another
     assert after.card["model_digest"] == before.card["model_digest"] == made.done.model_digest
     assert (made.done.former_threshold, made.done.former_slope) == (0.5, 4.0)
     assert (after.card["threshold"], after.card["slope"]) == (

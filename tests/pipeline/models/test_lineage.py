@@ -9,7 +9,6 @@ from tensorflow_model_analysis.proto.validation_result_pb2 import ValidationResu
 
 from components.errors import SwarError
 from components.features import EVAL, TRAIN
-from pipeline.models import lineage
 from pipeline.models.lineage import model_lineage, models_that_saw
 from pipeline.models.rollback import rollback
 from pipeline.output.folder import calibrated_on, output_and_version
@@ -67,9 +66,10 @@ def test_the_lineage_of_a_calibrated_version_is_the_models_and_tells_of_the_reco
     output: Output, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     nothing_judged = {"evaluation": Artifact(), "blessing": Artifact()}
-    monkeypatch.setattr(lineage, "_judged", lambda *_: nothing_judged)
-    monkeypatch.setattr(lineage, "read_metrics", lambda _: [])
-    monkeypatch.setattr(lineage.tfma, "load_validation_result", lambda _: ValidationResult())
+    module = "pipeline.models.lineage"
+    monkeypatch.setattr(f"{module}._judged", lambda *_: nothing_judged)
+    monkeypatch.setattr(f"{module}.read_metrics", lambda _: {})
+    monkeypatch.setattr(f"{module}.tfma.load_validation_result", lambda _: ValidationResult())
     output.calibrate(300, 0.5)
     before, calibrated = (
         model_lineage(output.folder / "published" / version) for version in ("200", "300")
