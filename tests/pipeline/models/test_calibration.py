@@ -237,8 +237,16 @@ def test_a_model_that_embeds_otherwise_today_is_refused(
     assert not (tmp_path / "o").exists()
 
 
-def test_a_version_of_other_settings_is_refused(made: Made, tmp_path: Path) -> None:
+def test_a_version_is_read_without_the_settings_that_there_are_no_more(
+    made: Made, tmp_path: Path
+) -> None:
     model = shutil.copytree(made.model, tmp_path / "1")
+    card = read_card(model)
+    card["trainer"]["given_up"] = 1
+    (model / MODEL_CARD).write_text(json.dumps(card))
+    parts = PublishedParts.read(model)
+    assert (parts.trainer, parts.front_end) == (TRAINER, FRONT_END)
+    assert parts.cohort is not None and parts.cohort.shape == (12, 8)
     (model / TOWER_WEIGHTS).unlink()
     with pytest.raises(SwarError, match="was published by another version of swar"):
         PublishedParts.read(model)
