@@ -76,18 +76,16 @@ class BaseModel:
         """How it was trained, as far as today's code still has such settings."""
         from components.settings import TrainerSettings
 
-        known = TrainerSettings.model_fields
-        trainer = {name: value for name, value in self.card["trainer"].items() if name in known}
-        return TrainerSettings.model_validate(trainer)
+        return TrainerSettings.known(self.card["trainer"])
 
     def tower(self) -> "keras.Model":
         """uint8 windows to embeddings, with the released weights."""
         from components.settings import SpectrogramSettings
-        from components.trainer.tower import build_tower
+        from components.trainer.tower import served_tower
 
         spectrogram = SpectrogramSettings.model_validate(self.card["spectrogram"])
-        frames = spectrogram.frames(int(self.card["sample_rate"]))
-        tower = build_tower(self.trainer_settings(), spectrogram.n_mels, frames)
+        sample_rate = int(self.card["sample_rate"])
+        tower = served_tower(self.trainer_settings(), spectrogram, sample_rate)
         tower.set_weights([weight.astype(np.float32) for weight in self.weights])
         return tower
 

@@ -4,7 +4,8 @@ A component receives its part of the tree as canonical JSON in an exec property,
 so that changing one setting reruns exactly what depends on it.
 """
 
-from typing import Annotated, Literal, Self
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -361,6 +362,14 @@ class TrainerSettings(Settings):
                 "pairs_per_batch and gpu_pairs_per_batch to 2 or more"
             )
         return self
+
+    @classmethod
+    def known(cls, values: Mapping[str, Any]) -> Self:
+        """Of a model's card that another version of the code wrote.
+
+        Settings that there are no more are left out: what is left describes the tower.
+        """
+        return cls.model_validate({name: values[name] for name in cls.model_fields.keys() & values})
 
     @property
     def reads_dissimilar(self) -> bool:

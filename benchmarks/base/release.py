@@ -10,18 +10,15 @@ import argparse
 from pathlib import Path
 
 import numpy as np
-import tensorflow as tf
 
 from components.base_model import WEIGHTS_FILE, BaseModel
 from components.errors import SwarError
-from components.model_files import TOWER_WEIGHTS, read_card, version_folder
-from components.settings import SpectrogramSettings, TrainerSettings
-from components.trainer.tower import build_tower
+from components.model_files import version_folder
+from components.trainer.published_parts import PublishedParts
 
 MOST_BYTES = 15_000_000
 # Of a matrix or a kernel, not of the statistics and scales of a normalisation.
 LEAST_RANK = 2
-COHORT = "_normalisation/cohort/.ATTRIBUTES/VARIABLE_VALUE"
 
 
 def released(version: Path) -> BaseModel:
@@ -30,25 +27,20 @@ def released(version: Path) -> BaseModel:
     Raises:
         SwarError: it keeps the voices of its speakers, or lacks what is released.
     """
-    card = read_card(version)
-    settings = TrainerSettings.model_validate(card["trainer"])
-    if settings.normalisation_made_voices is None or not settings.normalisation_nearest:
+    parts = PublishedParts.read(version)
+    card, settings = parts.card, parts.trainer
+    if settings.normalisation_made_voices is None or parts.cohort is None:
         raise SwarError(
             f"{version} normalises by its speakers' own voices, which are not to be released: "
             "set trainer.normalisation_made_voices"
         )
-    spectrogram = SpectrogramSettings.model_validate(card["spectrogram"])
-    frames = spectrogram.frames(int(card["sample_rate"]))
-    tower = build_tower(settings, spectrogram.n_mels, frames)
-    tower.load_weights(version / TOWER_WEIGHTS)
     weights = [
         weight.astype(np.float16) if weight.ndim >= LEAST_RANK else weight
-        for weight in tower.get_weights()
+        for weight in parts.tower.get_weights()
     ]
     # Where the teacher's file lay says nothing to others.
     trainer = card["trainer"] | {"teacher": settings.teacher and Path(settings.teacher).name}
-    cohort = tf.train.load_variable(str(version / "variables" / "variables"), COHORT)
-    return BaseModel(card | {"trainer": trainer}, weights, cohort)
+    return BaseModel(card | {"trainer": trainer}, weights, parts.cohort)
 
 
 def main() -> None:

@@ -19,6 +19,26 @@ INVERSE_REGULARISATION: Final = 100.0
 WINDOWS_OF_UTTERANCE: Final = (2, 4)
 
 
+class OneKindOfTrials(SwarError):
+    """There are only trials of one speaker, or only trials of two."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the calibration split has pairs of one kind only: add speech, or raise "
+            "speech.calibration_speaker_fraction (speech.calibration_fraction, if that is in use)"
+        )
+
+
+class NoDifference(SwarError):
+    """Target trials are not nearer than nontarget ones."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the model has learnt nothing: on the calibration split one speaker's windows are no "
+            "nearer than two speakers': train longer (trainer.epochs) or on more speech"
+        )
+
+
 @dataclass(frozen=True)
 class Calibration:
     """`P(same speaker) = sigmoid(slope * (threshold - distance))` at equal priors."""
@@ -50,21 +70,16 @@ def calibrate(trials: CalibrationTrials) -> Calibration:
     """Logistic regression.
 
     Raises:
-        SwarError: a class is missing, or target trials are not nearer than nontarget ones.
+        OneKindOfTrials: a class is missing.
+        NoDifference: target trials are not nearer than nontarget ones.
     """
     if len(np.unique(trials.label)) < 2:
-        raise SwarError(
-            "the calibration split has pairs of one kind only: add speech, or raise "
-            "speech.calibration_speaker_fraction (speech.calibration_fraction, if that is in use)"
-        )
+        raise OneKindOfTrials
     regression = LogisticRegression(C=INVERSE_REGULARISATION)
     regression.fit(trials.distance.reshape(-1, 1), trials.label, trials.weight)
     slope = -float(regression.coef_[0, 0])
     if slope <= 0.0:
-        raise SwarError(
-            "the model has learnt nothing: on the calibration split one speaker's windows are no "
-            "nearer than two speakers': train longer (trainer.epochs) or on more speech"
-        )
+        raise NoDifference
     return Calibration(threshold=float(regression.intercept_[0]) / slope, slope=slope)
 
 

@@ -30,6 +30,7 @@ def export(
     *,
     unit_norm: bool,
     normalisation: CohortNormalisation | None = None,
+    digest: str | None = None,
 ) -> None:
     """Writes the SavedModel, its card, the tower's Keras weights and the warm-up requests.
 
@@ -41,8 +42,8 @@ def export(
         folder: where the SavedModel goes.
         unit_norm: whether the tower's embeddings have the length 1.
         normalisation: of the distances; None for Euclidean ones.
+        digest: of the published model whose embeddings these are; None for a new model's own.
     """
-    digest = model_digest(tower, card)
     described = {
         **card,
         "sample_rate": front_end.speech.sample_rate,
@@ -53,7 +54,7 @@ def export(
         "embedding_size": tower.output_shape[-1],
         "threshold": calibration.threshold,
         "slope": calibration.slope,
-        "model_digest": digest,
+        "model_digest": digest if digest is not None else model_digest(tower, card),
     }
     served = ServedModel(
         tower,

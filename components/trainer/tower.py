@@ -4,7 +4,7 @@ import keras
 import tensorflow as tf
 
 from components.errors import SwarError
-from components.settings import TrainerSettings
+from components.settings import SpectrogramSettings, TrainerSettings
 from components.trainer.densenet import densenet
 
 # keras.applications.densenet.preprocess_input for pixels in [0, 255]: ImageNet's mean and
@@ -67,6 +67,13 @@ def build_tower(settings: TrainerSettings, n_mels: int, frames: int | None) -> k
     )(image)
     backbone = densenet(settings.blocks, (n_mels, frames, 3), settings.batch_norm_momentum)
     return keras.Model(window, _head(settings)(backbone(scaled)), name="tower")
+
+
+def served_tower(
+    settings: TrainerSettings, spectrogram: SpectrogramSettings, sample_rate: int
+) -> keras.Model:
+    """`build_tower` of the one width of window that is served, whatever it was trained on."""
+    return build_tower(settings, spectrogram.n_mels, spectrogram.frames(sample_rate))
 
 
 def _head(settings: TrainerSettings) -> keras.Layer:

@@ -2,12 +2,11 @@
 
 import itertools
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from components.trainer.data import Windows
 from components.trainer.normalisation import CohortNormalisation, distances, voice_means
 from components.trainer.tower import all_pairs_distance
 
@@ -15,6 +14,22 @@ from components.trainer.tower import all_pairs_distance
 BLOCK: Final = 200_000
 
 Indices = npt.NDArray[np.int64]
+
+
+class WindowOrigins(Protocol):
+    """Whose N windows are, in which recording, and where they begin in it."""
+
+    @property
+    def speaker(self) -> npt.NDArray[Any]:
+        """Bytes [N]."""
+
+    @property
+    def recording(self) -> npt.NDArray[Any]:
+        """Bytes [N]."""
+
+    @property
+    def start_seconds(self) -> npt.NDArray[np.float32]:
+        """[N]."""
 
 
 class Utterances(NamedTuple):
@@ -33,14 +48,14 @@ class EmbeddedWindows:
     """Windows and a tower's embeddings of them.
 
     embedding: float32 [windows, D].
-    windows: whose they are.
+    windows: where they are from.
     window_seconds: length of a window.
     unit_norm: whether embeddings have the length 1; an utterance's then has too.
     normalisation: of the distances; None for Euclidean ones.
     """
 
     embedding: npt.NDArray[np.float32]
-    windows: Windows
+    windows: WindowOrigins
     window_seconds: float
     unit_norm: bool
     normalisation: CohortNormalisation | None = None

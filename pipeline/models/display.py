@@ -1,16 +1,19 @@
-"""Lineage and drift as tables for the terminal."""
+"""Lineage, drift and calibration as tables for the terminal."""
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from components.verification.error_rates import FALSE_ACCEPT_RATE, FALSE_REJECT_RATE
 from pipeline.models.drift_settings import OUTCOME
 from pipeline.output.summary import SHOWN_METRICS
 
 if TYPE_CHECKING:
+    from pipeline.models.calibration import CalibratedModel
     from pipeline.models.drift import Drift
     from pipeline.models.lineage import ModelLineage, Sighting
 
@@ -27,6 +30,7 @@ def lineage_table(found: "ModelLineage") -> RenderableType:
         "served": "yes, it is the newest version" if found.is_served else "no",
         "rolled back": found.rolled_back or "no",
         "blessed": "yes" if found.blessed else f"no: {'; '.join(found.not_blessed_because)}",
+        "calibrated on": _calibrated_on(found.calibrated_on),
         "started from": found.parent or "no other model",
         "data": data,
         "data digest": found.data_digest,
@@ -81,6 +85,60 @@ def drift_table(found: "Drift") -> RenderableType:
             Text("yes", "red") if each.has_drifted else Text("no", "green"),
         )
     return table
+
+
+def calibration_table(done: "CalibratedModel") -> RenderableType:
+    """The new threshold, the rates to expect with it, and what was not used."""
+    report = done.calibration
+    rates = Table()
+    for column in ("distance up to", "of trials of", "false accepts", "false rejects"):
+        rates.add_column(column, justify="right")
+    for row in report["strangers"]:
+        rates.add_row(f"{done.threshold:.3f}", f"{row['seconds']:.3g} s", *_error_rates(row))
+    for point in report["operating_points"]:
+        share = f"{100 * point['max_false_accept_rate']:g} %"
+        if point["threshold"] is None:
+            rates.add_row("unknown", "all", f"{share}: takes {point['speakers_needed']} speakers")
+        else:
+            rates.add_row(f"{point['threshold']:.3f}", "all", *_error_rates(point))
+    unused = Counter(each.reason for each in done.unused)
+    facts = {
+        "published": done.path,
+        "model": f"{done.model_digest}, whose embeddings and galleries stay as they are",
+        "calibrated on": _calibrated_on(done.calibrated_on),
+        "threshold": f"{done.threshold:.3f}, was {done.former_threshold:.3f}",
+        "slope": f"{done.slope:.2f}, was {done.former_slope:.2f}",
+        "not used": ", ".join(f"{count:,} {reason}" for reason, count in sorted(unused.items()))
+        or "nothing",
+        "not drawn": f"{done.speakers_left_out:,} speakers",
+    }
+    table = Table(box=None, show_header=False)
+    for name, value in facts.items():
+        table.add_row(name, Text(value, overflow="fold"))
+    return Group(table, rates)
+
+
+def _error_rates(row: Mapping[str, Any]) -> list[str]:
+    """False accepts and false rejects with their 95 % intervals."""
+    shown = []
+    for name in (FALSE_ACCEPT_RATE, FALSE_REJECT_RATE):
+        value, low, high = (row[name][key] for key in ("value", "low", "high"))
+        if value is None:
+            shown.append("")
+        elif low is None:
+            shown.append(f"{100 * value:.2f} %")
+        else:
+            shown.append(f"{100 * value:.2f} % ({100 * low:.2f} to {100 * high:.2f} %)")
+    return shown
+
+
+def _calibrated_on(data: Mapping[str, Any] | None) -> str:
+    if data is None:
+        return "the training's own calibration speakers"
+    return (
+        f"{data['data']} ({data['data_digest']}): {data['speakers']:,} speakers, "
+        f"{data['recordings']:,} recordings"
+    )
 
 
 def _metrics_table(found: "ModelLineage") -> Table:

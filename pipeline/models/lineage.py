@@ -17,7 +17,12 @@ from components.evaluator.results import read_metrics
 from components.rolled_back import rolled_back_at
 from pipeline.models.asked_recording import AskedRecording
 from pipeline.output import results
-from pipeline.output.folder import output_and_version, published_versions
+from pipeline.output.folder import (
+    PUBLISHED,
+    calibrated_on,
+    output_and_version,
+    published_versions,
+)
 from pipeline.output.records import Records
 
 _Row = dict[str, Any]
@@ -31,12 +36,15 @@ class ModelLineage:
     version: int
     """The one that was asked about."""
     published: dict[int, str]
-    """All versions of this model, with the UTC time that their numbers are."""
+    """All versions of this model and calibration, with the UTC time that their numbers are."""
     is_served: bool
-    """Whether the newest version is this model: TensorFlow Serving's choice."""
+    """Whether the newest version, TensorFlow Serving's choice, is this model and calibration."""
     rolled_back: str | None
     """UTC time, of a model that was taken back."""
     model_digest: str
+    calibrated_on: dict[str, Any] | None
+    """Recordings that `swar calibrate` was given, by name and digest; None where the threshold is
+    the training's."""
     trained: str
     """UTC time of its end."""
     parent: str | None
@@ -96,8 +104,8 @@ def model_lineage(model: Path) -> ModelLineage:
     """
     output, version = output_and_version(model)
     records, versions = Records(output), published_versions(output)
-    digest = versions[version]
-    artifact = records.models_by_digest.get(digest)
+    published = versions[version]
+    artifact = records.models_by_digest.get(published.model_digest)
     if artifact is None:
         raise SwarError(f"{output} has no records of version {version}: it was trained elsewhere")
     made = _made(records, artifact)
@@ -107,10 +115,11 @@ def model_lineage(model: Path) -> ModelLineage:
     evaluation = judged["evaluation"].uri
     return ModelLineage(
         version=version,
-        published={each: _utc(each) for each, one in versions.items() if one == digest},
-        is_served=versions[max(versions)] == digest,
+        published={each: _utc(each) for each, one in versions.items() if one == published},
+        is_served=versions[max(versions)] == published,
         rolled_back=rolled_back_at(artifact.uri),
-        model_digest=digest,
+        model_digest=published.model_digest,
+        calibrated_on=calibrated_on(output / PUBLISHED / str(version)),
         trained=_utc(made.trainer.last_update_time_since_epoch / 1_000),
         parent=_parent(config["provenance"]),
         data=made.speech.custom_properties["data"].string_value,
@@ -158,7 +167,7 @@ def _sightings(output: Path, among: Callable[[_Rows, _Rows], list[_Row]]) -> lis
         among: chooses rows of `recordings.jsonl`, with those of `rejects.jsonl` beside them.
     """
     records, versions = Records(output), published_versions(output)
-    served = versions[max(versions)] if versions else None
+    served = versions[max(versions)].model_digest if versions else None
     for model in records.live("Model"):
         records.check_place(model)  # or it would be passed over, as one that was cleaned up
     found = []
@@ -173,7 +182,9 @@ def _sightings(output: Path, among: Callable[[_Rows, _Rows], list[_Row]]) -> lis
             found.append(
                 Sighting(
                     model_digest=digest,
-                    versions=[version for version, one in versions.items() if one == digest],
+                    versions=[
+                        version for version, one in versions.items() if one.model_digest == digest
+                    ],
                     is_served=digest == served,
                     trained=_utc(made.trainer.last_update_time_since_epoch / 1_000),
                     recordings=len(rows),
@@ -189,7 +200,7 @@ def speech_outputs(records: Records, version: int) -> dict[str, Artifact]:
     Raises:
         SwarError: its records are gone.
     """
-    digest = published_versions(records.output)[version]
+    digest = published_versions(records.output)[version].model_digest
     if digest not in records.models_by_digest:
         raise SwarError(f"{records.output} has no records of version {version}")
     return _made(records, records.models_by_digest[digest]).outputs

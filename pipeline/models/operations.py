@@ -1,4 +1,4 @@
-"""The commands around a model that is in use: lineage, drift, rollback.
+"""The commands around a model that is in use: calibrate, lineage, drift, rollback.
 
 They import what they need when they run, and look at their arguments before: importing TFX takes
 ten seconds, in which a user waits for "no such folder".
@@ -12,11 +12,12 @@ import typer
 from rich.progress import Progress
 
 from components.json_text import to_json
-from components.paths import check_folder
+from components.model_files import BASE, version_folder
+from components.paths import check_folder, check_present
 from components.quiet import libraries_quiet
 from components.terminal import Console, say
 from pipeline.config import load_config
-from pipeline.output.folder import check_run, output_and_version
+from pipeline.output.folder import check_run, check_versions_folder, output_and_version
 
 UNSEEN, DRIFTED = 1, 1  # exit statuses; 0 is yes, or no drift, 2 an error
 
@@ -26,6 +27,36 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for progra
 ModelArgument = Annotated[
     Path, typer.Argument(metavar="MODEL", help="OUTPUT/published/VERSION, or OUTPUT: the newest.")
 ]
+
+
+@app.command("calibrate")
+def calibrate_command(
+    model: Annotated[
+        str, typer.Argument(metavar="MODEL", help="base, a published version, or OUTPUT/published.")
+    ],
+    data: Annotated[str, typer.Option(help="Folder of speakers' folders, or a manifest.")],
+    output: Annotated[
+        Path, typer.Option(help="Gets the new version: OUTPUT/published, or a folder of your own.")
+    ],
+    follow_links: Annotated[
+        bool, typer.Option("--follow-links", help="Also links in DATA that lead out of it.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Set a model's threshold, probabilities and expected error rates by your own recordings."""
+    if model != BASE:
+        version_folder(Path(model))
+    check_present(data)
+    check_versions_folder(output)
+    with libraries_quiet() as stderr:
+        from pipeline.models.calibration import calibrate_model
+        from pipeline.models.display import calibration_table
+
+        done = calibrate_model(model, data, output, Console(file=stderr), follow_links=follow_links)
+    if as_json:
+        _print_json(asdict(done))
+    else:
+        Console().print(calibration_table(done))
 
 
 @app.command("lineage")

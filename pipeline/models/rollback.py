@@ -8,7 +8,7 @@ from components.errors import SwarError
 from components.pusher.publish import publish
 from components.rolled_back import clear_rolled_back, is_rolled_back, mark_rolled_back
 from pipeline.failures import storage_error
-from pipeline.output.folder import PUBLISHED, claimed, published_versions
+from pipeline.output.folder import PUBLISHED, ModelIdentity, claimed, published_versions
 from pipeline.output.records import Records
 
 
@@ -58,8 +58,8 @@ def _rolled_back(records: Records, to: int | None) -> Rollback:
     versions = published_versions(output)
     if not versions:
         raise SwarError(f"{output} has published no model: there is nothing to go back to")
-    for digest in versions.values():
-        if model := records.models_by_digest.get(digest):
+    for published in versions.values():
+        if model := records.models_by_digest.get(published.model_digest):
             records.check_place(model)
     served = max(versions)
     target = _earlier(records, versions) if to is None else to
@@ -68,29 +68,32 @@ def _rolled_back(records: Records, to: int | None) -> Rollback:
     if versions[target] == versions[served]:
         raise SwarError(f"the model of version {target} is served already, as {served}")
     # First the marks: killed in between, the same command finishes the work.
-    later = {digest for version, digest in versions.items() if version > target}
+    digest = versions[target].model_digest
+    later = {each.model_digest for version, each in versions.items() if version > target}
     now = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
-    for digest in sorted(later - {versions[target]}):
-        if model := records.models_by_digest.get(digest):
+    for other in sorted(later - {digest}):
+        if model := records.models_by_digest.get(other):
             mark_rolled_back(model.uri, now)
-    if model := records.models_by_digest.get(versions[target]):
+    if model := records.models_by_digest.get(digest):
         clear_rolled_back(model.uri)
     folder = output / PUBLISHED
     path = Path(publish(str(folder / str(target)), str(folder)))
     return Rollback(served, target, int(path.name), str(path))
 
 
-def _earlier(records: Records, versions: dict[int, str]) -> int:
-    """The newest version of another model than is served, that was not rolled back."""
+def _earlier(records: Records, versions: dict[int, ModelIdentity]) -> int:
+    """The newest version of another model or calibration than is served, not rolled back."""
     served = versions[max(versions)]
-    first = min(version for version, digest in versions.items() if digest == served)
+    first = min(version for version, each in versions.items() if each == served)
     for version in sorted(versions, reverse=True):
-        model = records.models_by_digest.get(versions[version])
-        if model is None or not Path(model.uri).is_dir():
-            # Nothing there bears a mark: only what came before the served model is safe.
+        digest = versions[version].model_digest
+        model = records.models_by_digest.get(digest)
+        if model is None or not Path(model.uri).is_dir() or digest == served.model_digest:
+            # Nothing there bears a mark, or it is of the model and not of one of its
+            # calibrations: only what came before what is served is safe.
             is_earlier = version < first
         else:
-            is_earlier = versions[version] != served and not is_rolled_back(model.uri)
+            is_earlier = not is_rolled_back(model.uri)
         if is_earlier:
             return version
     raise SwarError(

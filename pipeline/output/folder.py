@@ -7,16 +7,27 @@ import fcntl
 import json
 import os
 import sqlite3
+import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from components.errors import SwarError
 from components.model_files import MODEL_CARD
 
 METADATA = "metadata.sqlite"
 PUBLISHED = "published"
+
+
+class ModelIdentity(NamedTuple):
+    """What tells the models of two versions apart; published again, a model has the same."""
+
+    model_digest: str
+    """Of what makes the embeddings; names the model in the records of its training too."""
+    threshold: float | None
+    """A model may be calibrated again, which leaves the embeddings as they are."""
+    slope: float | None
 
 
 @contextmanager
@@ -83,21 +94,56 @@ def check_records(output: Path) -> None:
 
 def model_digest(folder: Path) -> str | None:
     """What tells a SavedModel of the pipeline from every other; None where it has no card."""
+    card = _card(folder)
+    return str(card["model_digest"]) if card is not None else None
+
+
+def published_versions(output: Path) -> dict[int, ModelIdentity]:
+    """The published models by version, the oldest first."""
+    cards = {
+        int(folder.name): _card(folder)
+        for folder in (output / PUBLISHED).glob("*")
+        if folder.name.isdecimal() and (folder / "saved_model.pb").is_file()
+    }
+    return {
+        version: ModelIdentity(str(card["model_digest"]), card.get("threshold"), card.get("slope"))
+        for version, card in sorted(cards.items())
+        if card is not None
+    }
+
+
+def calibrated_on(version: Path) -> dict[str, Any] | None:
+    """What `swar calibrate` wrote into a version's card; None where it did not make the version."""
+    return (_card(version) or {}).get("calibrated_on")
+
+
+def check_versions_folder(folder: Path) -> None:
+    """Raises SwarError unless a version can be published to the folder, which may be new.
+
+    A publisher removes folders named by a number that are no versions, since a push that was cut
+    short leaves such a one: of another folder, a speaker's recordings.
+    """
+    if (folder / METADATA).is_file():
+        raise SwarError(f"{folder} is the output folder of a run: name {folder / PUBLISHED}")
+    try:
+        for entry in folder.iterdir() if folder.exists() else ():
+            if entry.name.isdecimal() and not (entry / "saved_model.pb").is_file():
+                raise SwarError(f"{entry} is no published model: choose another folder of versions")
+        there = next(each for each in (folder, *folder.absolute().parents) if each.exists())
+        with tempfile.TemporaryDirectory(prefix=".swar-", dir=there):
+            pass
+    except OSError as error:
+        raise SwarError(
+            f"cannot write {folder}: {error.strerror or error}: choose another folder"
+        ) from error
+
+
+def _card(folder: Path) -> dict[str, Any] | None:
     try:
         card: dict[str, Any] = json.loads((folder / MODEL_CARD).read_text("utf-8"))
     except FileNotFoundError:
         return None
-    return str(card["model_digest"])
-
-
-def published_versions(output: Path) -> dict[int, str]:
-    """The digests of the published models by version, the oldest first."""
-    found = {
-        int(folder.name): model_digest(folder)
-        for folder in (output / PUBLISHED).glob("*")
-        if folder.name.isdecimal() and (folder / "saved_model.pb").is_file()
-    }
-    return {version: digest for version, digest in sorted(found.items()) if digest is not None}
+    return card
 
 
 def output_and_version(model: Path) -> tuple[Path, int]:

@@ -36,6 +36,7 @@ def test_lineage_tells_what_the_model_card_and_the_summary_tell(
     assert told["settings"]["trainer"] == finished.config.trainer.model_dump(mode="json")
     assert told["settings"]["pairs"] == finished.config.pairs.model_dump(mode="json")
     assert list(told["published"]) == [finished.published.name]
+    assert told["calibrated_on"] is None
     assert (told["blessed"], told["is_served"], told["rolled_back"]) == (True, True, None)
     shown = swar(["lineage", str(finished.published)])
     assert (shown.status, shown.err) == (0, "")

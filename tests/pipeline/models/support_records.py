@@ -39,7 +39,14 @@ class Output:
         self._execution("Pairs", {"speech": speech}, {"pairs": pairs}, pair_settings="{}")
         model = self._artifact("Model")
         _write_model(Path(model.uri, "Format-Serving"), digest)
-        self._execution("Trainer", {"examples": pairs}, {"model": model})
+        config = dict.fromkeys(("trainer", "speech", "spectrogram", "serving"), "{}")
+        provenance = {"config_digest": "c", "code_digest": "e"}
+        self._execution(
+            "Trainer",
+            {"examples": pairs},
+            {"model": model},
+            custom_config=json.dumps({**config, "provenance": provenance}),
+        )
         return model
 
     def publish(self, model: mlmd.Artifact, version: int) -> None:
@@ -52,6 +59,13 @@ class Output:
         pushed.custom_properties["pushed_destination"].string_value = str(folder)
         self.store.put_artifacts([pushed])
         self._execution("Pusher", {"model": model}, {"pushed_model": pushed})
+
+    def calibrate(self, version: int, threshold: float) -> None:
+        """A version as `swar calibrate` makes it of the newest, of which nothing is recorded."""
+        newest = max(int(folder.name) for folder in (self.folder / "published").iterdir())
+        card = json.loads((self.folder / "published" / str(newest) / MODEL_CARD).read_text())
+        told = {"threshold": threshold, "slope": 1.0, "calibrated_on": {"data": "calls"}}
+        _write_model(self.folder / "published" / str(version), card["model_digest"], **told)
 
     def _artifact(self, kind: str, **properties: str) -> mlmd.Artifact:
         type_id = self.store.put_artifact_type(mlmd.ArtifactType(name=kind))
@@ -91,8 +105,8 @@ def _write_rows(path: Path, rows: Sequence[dict[str, Any]]) -> None:
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
-def _write_model(folder: Path, digest: str) -> None:
+def _write_model(folder: Path, digest: str, **card_entries: Any) -> None:
     card = folder / MODEL_CARD
     card.parent.mkdir(parents=True)
-    card.write_text(json.dumps({"model_digest": digest}))
+    card.write_text(json.dumps({"model_digest": digest, **card_entries}))
     (folder / "saved_model.pb").write_text(digest)

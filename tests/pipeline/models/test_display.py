@@ -17,6 +17,7 @@ LINEAGE = ModelLineage(
     is_served=True,
     rolled_back=None,
     model_digest="digest",
+    calibrated_on=None,
     trained="1970-01-01T00:01:30Z",
     parent=None,
     data=f"/data/{ODD}",
@@ -51,6 +52,13 @@ def test_lineage_names_the_data_with_its_spans_if_it_has_any(spans: list[str], s
     assert "no: eer of eval is 0.4" in lines
     assert "1,200" in lines
     assert "0.400" in lines
+
+
+def test_lineage_names_the_recordings_of_a_calibration() -> None:
+    assert "the training's own calibration speakers" in told(lineage_table(LINEAGE))
+    data = {"data": ODD, "data_digest": "f00", "speakers": 12, "recordings": 1_024}
+    lines = told(lineage_table(replace(LINEAGE, calibrated_on=data)))
+    assert f"{ODD} (f00): 12 speakers, 1,024 recordings" in lines
 
 
 def test_lineage_names_what_the_training_started_from() -> None:

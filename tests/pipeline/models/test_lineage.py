@@ -4,12 +4,14 @@ import shutil
 from pathlib import Path
 
 import pytest
+from ml_metadata.proto.metadata_store_pb2 import Artifact
+from tensorflow_model_analysis.proto.validation_result_pb2 import ValidationResult
 
 from components.errors import SwarError
 from components.features import EVAL, TRAIN
-from pipeline.models.lineage import models_that_saw
+from pipeline.models.lineage import model_lineage, models_that_saw
 from pipeline.models.rollback import rollback
-from pipeline.output.folder import output_and_version
+from pipeline.output.folder import calibrated_on, output_and_version
 from tests.pipeline.models.support_records import Output
 
 
@@ -49,6 +51,36 @@ def test_a_model_that_was_published_again_has_both_versions(output: Output) -> N
     done = rollback(output.folder)
     first, _ = models_that_saw(output.folder, "/data/asha/1.wav")
     assert (first.versions, first.is_served) == ([100, done.new_version], True)
+
+
+def test_a_calibrated_version_is_of_the_model_that_it_was_calibrated_of(output: Output) -> None:
+    output.calibrate(300, 0.5)
+    _, second = models_that_saw(output.folder, "bina/1.wav")
+    assert (second.model_digest, second.versions, second.is_served) == ("two", [200, 300], True)
+    published = output.folder / "published"
+    assert calibrated_on(published / "200") is None
+    assert calibrated_on(published / "300") == {"data": "calls"}
+
+
+def test_the_lineage_of_a_calibrated_version_is_the_models_and_tells_of_the_recordings(
+    output: Output, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nothing_judged = {"evaluation": Artifact(), "blessing": Artifact()}
+    module = "pipeline.models.lineage"
+    monkeypatch.setattr(f"{module}._judged", lambda *_: nothing_judged)
+    monkeypatch.setattr(f"{module}.read_metrics", lambda _: {})
+    monkeypatch.setattr(f"{module}.tfma.load_validation_result", lambda _: ValidationResult())
+    output.calibrate(300, 0.5)
+    before, calibrated = (
+        model_lineage(output.folder / "published" / version) for version in ("200", "300")
+    )
+    assert calibrated.calibrated_on == {"data": "calls"}
+    assert (list(calibrated.published), calibrated.is_served) == ([300], True)
+    assert before.calibrated_on is None
+    assert (list(before.published), before.is_served) == ([200], False)
+    assert calibrated.recordings == before.recordings == 1
+    assert calibrated.model_digest == before.model_digest == "two"
+    assert calibrated.artifact == before.artifact
 
 
 def test_a_duplicate_is_found_as_what_was_trained_on(output: Output) -> None:

@@ -14,7 +14,7 @@ from components.errors import SwarError
 from components.pusher.publish import publish
 from components.rolled_back import is_rolled_back, rolled_back_at
 from pipeline.models.rollback import rollback
-from pipeline.output.folder import published_versions
+from pipeline.output.folder import ModelIdentity, published_versions
 from tests.pipeline.models.support_records import Output
 
 
@@ -27,9 +27,13 @@ def output(tmp_path: Path) -> Output:
     return made
 
 
-def _served(output: Output) -> str:
+def _newest(output: Output) -> ModelIdentity:
     versions = published_versions(output.folder)
     return versions[max(versions)]
+
+
+def _served(output: Output) -> str:
+    return _newest(output).model_digest
 
 
 def _marked(output: Output) -> list[bool]:
@@ -106,6 +110,28 @@ def test_what_a_run_published_again_is_gone_back_from(output: Output) -> None:
     models = sorted(output.store.get_artifacts_by_type("Model"), key=lambda item: int(item.id))
     output.publish(models[0], 400)
     assert rollback(output.folder).to_version == 300
+
+
+def test_a_calibration_is_gone_back_from_to_the_one_before_it(output: Output) -> None:
+    output.calibrate(400, 0.5)
+    output.calibrate(500, 0.7)
+    versions = published_versions(output.folder)
+    assert rollback(output.folder).to_version == 400
+    assert _newest(output) == versions[400]
+    assert rollback(output.folder).to_version == 300  # and not to the calibration of 500
+    assert _newest(output) == versions[300]
+    assert _marked(output) == [False, False, False]
+    assert rollback(output.folder).to_version == 200
+    assert _marked(output) == [False, False, True]
+
+
+def test_a_calibration_is_gone_back_to_by_its_version(output: Output) -> None:
+    output.calibrate(400, 0.5)
+    rollback(output.folder, 300)
+    assert rollback(output.folder, 400).to_version == 400
+    assert _newest(output).threshold == 0.5
+    with pytest.raises(SwarError, match="version 400 is served already"):
+        rollback(output.folder, 400)
 
 
 def test_a_copy_does_not_mark_the_models_of_the_original(output: Output, tmp_path: Path) -> None:

@@ -1,0 +1,75 @@
+"""What a published version was exported from: to export it changed, or to release it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Self
+
+import keras
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+from pydantic import ValidationError
+
+from components.errors import SwarError
+from components.model_files import TOWER_WEIGHTS, card_settings, read_card
+from components.settings import (
+    ServingSettings,
+    SpectrogramSettings,
+    SpeechSettings,
+    TrainerSettings,
+)
+from components.trainer.normalisation import CohortNormalisation
+from components.trainer.recordings import FrontEnd
+from components.trainer.tower import served_tower
+
+_COHORT: Final = "_normalisation/cohort/.ATTRIBUTES/VARIABLE_VALUE"
+
+
+@dataclass(frozen=True)
+class PublishedParts:
+    """The arguments that `components.trainer.export` had."""
+
+    card: dict[str, Any]
+    trainer: TrainerSettings
+    front_end: FrontEnd
+    tower: keras.Model
+    """uint8 windows to embeddings, with the published weights."""
+    cohort: npt.NDArray[np.float32] | None
+    """[C, D], to normalise distances by; None for Euclidean distances."""
+
+    @classmethod
+    def read(cls, folder: Path) -> Self:
+        """Reads a version.
+
+        Args:
+            folder: of the version, whose digests were checked: see `PublishedModel`.
+
+        Raises:
+            SwarError: another version of the code published it.
+        """
+        card = read_card(folder)
+        front_end = FrontEnd(
+            card_settings(card, "speech", SpeechSettings, folder),
+            card_settings(card, "spectrogram", SpectrogramSettings, folder),
+            card_settings(card, "serving", ServingSettings, folder),
+        )
+        variables = str(folder / "variables" / "variables")
+        try:
+            trainer = TrainerSettings.known(card["trainer"])
+            tower = served_tower(trainer, front_end.spectrogram, front_end.speech.sample_rate)
+            tower.load_weights(folder / TOWER_WEIGHTS)
+            cohort = None
+            if trainer.normalisation_nearest:
+                cohort = tf.train.load_variable(variables, _COHORT)
+        except (KeyError, ValueError, ValidationError, OSError, tf.errors.OpError) as error:
+            raise SwarError(
+                f"{folder} was published by another version of swar: publish it again"
+            ) from error
+        return cls(card, trainer, front_end, tower, cohort)
+
+    @property
+    def normalisation(self) -> CohortNormalisation | None:
+        """Of the distances; None for Euclidean ones."""
+        if self.cohort is None:
+            return None
+        return CohortNormalisation(self.cohort, self.trainer.normalisation_nearest)

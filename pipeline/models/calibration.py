@@ -1,0 +1,294 @@
+"""`swar calibrate`: a published model's threshold, slope and expected rates from other recordings.
+
+Nothing is trained: the embeddings stay as they are, and so does what distances are normalised by.
+"""
+
+import contextlib
+import tempfile
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from components.errors import SwarError
+from components.keyed_random import keyed_generator
+from components.model_files import model_folder
+from components.pcm16 import pack_wav
+from components.published_model import PublishedModel
+from components.pusher.publish import publish
+from components.recordings.sources import Listing, Recording, data_digest
+from components.settings import TrainerSettings
+from components.terminal import Console
+from components.trainer.calibration import (
+    WINDOWS_OF_UTTERANCE,
+    Calibration,
+    NoDifference,
+    OneKindOfTrials,
+    calibrate,
+    calibration_trials,
+)
+from components.trainer.calibration_report import calibration_report
+from components.trainer.export import export
+from components.trainer.published_parts import PublishedParts
+from components.trainer.utterances import EmbeddedWindows
+from components.verification.utterances import Cut, Unused, UtterancePlan, embed
+from pipeline.evaluation.scoring import list_sets, name_sets, sets_trained_on, shown
+from pipeline.evaluation.speech import Cutter
+from pipeline.failures import storage_error
+from pipeline.output.folder import METADATA, claimed
+
+LEAST_SPEAKERS: Final = 10
+"""With two utterances each: 45 pairs of speakers. Of fewer, the intervals span most of what a rate
+can be, and one unusual speaker sets the threshold for all."""
+MOST_WINDOWS: Final = 4_000
+"""Of all speakers, as many as a training calibrates on: more take longer and change little."""
+LEAST_WINDOWS: Final = 2 * max(WINDOWS_OF_UTTERANCE)
+"""Of a speaker, where these are so many that each has a small share of MOST_WINDOWS: two of the
+longest utterances. Of more speakers than that leaves room for, some are drawn."""
+_COMPARED_WINDOWS: Final = 16
+
+
+class WindowsOrigins(NamedTuple):
+    """See `components.trainer.utterances.WindowOrigins`. All [N]."""
+
+    speaker: npt.NDArray[np.object_]
+    recording: npt.NDArray[np.object_]
+    start_seconds: npt.NDArray[np.float32]
+
+
+class EmbeddedData(NamedTuple):
+    """The windows of the speakers of a set."""
+
+    windows: EmbeddedWindows
+    speakers_left_out: int
+    """Not drawn, since there are so many."""
+    unused: list[Unused]
+    """Recordings without a window, and windows that the model refused."""
+    sample: list[Cut]
+    """A few of the windows' sounds."""
+
+
+@dataclass(frozen=True)
+class CalibratedModel:
+    """A version that was published, and what it was calibrated on."""
+
+    path: str
+    model_digest: str
+    threshold: float
+    slope: float
+    former_threshold: float
+    former_slope: float
+    calibrated_on: dict[str, Any]
+    """`data`, the name of the set, its `data_digest`, and how many `speakers` and `recordings`."""
+    calibration: dict[str, Any]
+    """See `calibration_report`."""
+    speakers_left_out: int
+    unused: tuple[Unused, ...]
+
+
+def calibrate_model(
+    model: str, data: str, output: Path, console: Console, *, follow_links: bool
+) -> CalibratedModel:
+    """Publishes a model with the threshold, slope and expected rates of other speakers.
+
+    Args:
+        model: base, a published version, or the folder of versions, whose newest it is.
+        data: folder of speakers, or manifest.
+        output: folder of versions, which gets a new one.
+        console: shows the progress.
+        follow_links: whether links in the data that lead out of it are followed.
+
+    Raises:
+        SwarError: the model, the data or the folder is at fault, or a run is at work in it; or the
+            speakers are too few, or known to the model, or not told apart by it.
+    """
+    run = output.absolute().parent
+    is_of_run = (run / METADATA).is_file()
+    try:
+        # Two that publish to one folder at a time would remove what the other has half written.
+        with claimed(run) if is_of_run else contextlib.nullcontext():
+            return _calibrated(model, data, output, console, follow_links=follow_links)
+    except SwarError:
+        raise
+    except Exception as error:  # the operating system's, or TensorFlow's about the same
+        if (described := storage_error(error, output)) is None:
+            raise
+        raise described from error
+
+
+def _calibrated(
+    model: str, data: str, output: Path, console: Console, *, follow_links: bool
+) -> CalibratedModel:
+    folder = model_folder(model)
+    sets = name_sets([data])
+    (name,) = sets
+    listings = list_sets(sets, folder, follow_links=follow_links)
+    listing = listings[name]
+    _check_speakers(name, len({each.speaker for each in listing.recordings}), "recordings")
+    served = PublishedModel(folder)
+    if sets_trained_on(listings, served):
+        raise SwarError(
+            f"{name} is what {folder} was trained on, and says nothing of other speakers: "
+            "calibrate on speakers that the model does not know"
+        )
+    parts = PublishedParts.read(folder)
+    embedded = embed_windows(name, listing, served, parts, console)
+    calibration, report = learn_calibration(name, embedded.windows, parts.trainer)
+    calibrated_on = {
+        "data": name,
+        "data_digest": data_digest(listing),
+        "speakers": len(embedded.windows.speakers),
+        "recordings": len(np.unique(embedded.windows.windows.recording)),
+    }
+    card = parts.card | {"calibration": report, "calibrated_on": calibrated_on}
+    with tempfile.TemporaryDirectory(prefix="swar-") as work:
+        export(
+            parts.tower,
+            calibration,
+            parts.front_end,
+            card,
+            work,
+            unit_norm=parts.trainer.unit_norm,
+            normalisation=parts.normalisation,
+            digest=parts.card["model_digest"],
+        )
+        _check_embeddings(served, PublishedModel(Path(work), is_published=False), embedded.sample)
+        path = publish(work, str(output))
+    return CalibratedModel(
+        path=path,
+        model_digest=parts.card["model_digest"],
+        threshold=calibration.threshold,
+        slope=calibration.slope,
+        former_threshold=parts.card["threshold"],
+        former_slope=parts.card["slope"],
+        calibrated_on=calibrated_on,
+        calibration=report,
+        speakers_left_out=embedded.speakers_left_out,
+        unused=tuple(embedded.unused),
+    )
+
+
+def embed_windows(
+    name: str, listing: Listing, served: PublishedModel, parts: PublishedParts, console: Console
+) -> EmbeddedData:
+    """Cuts each speaker's speech end to end into windows, and embeds these one by one.
+
+    Args:
+        name: of the set.
+        listing: what it holds.
+        served: embeds.
+        parts: of the same model.
+        console: shows the progress.
+    """
+    by_speaker: dict[str, list[Recording]] = defaultdict(list)
+    for recording in listing.recordings:
+        by_speaker[recording.speaker].append(recording)
+    speech, seed = parts.front_end.speech, parts.trainer.seed
+    window = parts.front_end.spectrogram.window_samples(speech.sample_rate)
+    of_each = max(LEAST_WINDOWS, MOST_WINDOWS // len(by_speaker))
+    drawn = keyed_generator(seed, "calibration_speakers").permutation(sorted(by_speaker))
+    drawn = drawn[: MOST_WINDOWS // of_each]
+    plan = UtterancePlan(
+        name,
+        {window},
+        speech.sample_rate,
+        per_speaker=of_each,
+        seed=seed,
+        condition_samples=window,
+        under_conditions={},
+    )
+    cutter = Cutter(plan, speech)
+    sample: list[Cut] = []
+
+    def groups() -> Iterator[Sequence[Cut]]:
+        for speaker in sorted(drawn.tolist()):
+            cuts = cutter.cut(by_speaker[speaker])
+            sample.extend(cuts[: _COMPARED_WINDOWS - len(sample)])
+            yield cuts
+
+    with shown(console, f"{name}: speakers", len(drawn)) as track:
+        embedded = embed(track(groups()), served).in_order()
+    table = embedded.utterances
+    windows = EmbeddedWindows(
+        embedded.embeddings,
+        WindowsOrigins(
+            np.array([each.encode() for each in table["speaker"]], object),
+            np.array([each.encode() for each in table["recording"]], object),
+            table["start_seconds"].to_numpy(np.float32),
+        ),
+        window / speech.sample_rate,
+        parts.trainer.unit_norm,
+        parts.normalisation,
+    )
+    listed = [Unused(name, item.file, item.reason, item.detail) for item in listing.rejects]
+    unused = listed + cutter.rejected + embedded.unusable
+    return EmbeddedData(windows, len(by_speaker) - len(drawn), unused, sample)
+
+
+def learn_calibration(
+    name: str, windows: EmbeddedWindows, trainer: TrainerSettings
+) -> tuple[Calibration, dict[str, Any]]:
+    """Threshold and slope as a training learns them, and the error rates to expect.
+
+    Args:
+        name: of the set, for messages.
+        windows: of its speakers.
+        trainer: settings of the model.
+
+    Raises:
+        SwarError: the speakers are too few, or the model does not tell them apart.
+    """
+    _check_utterances(name, windows, 1)
+    nearest_fraction = trainer.calibration_nearest_fraction
+    trials = calibration_trials(windows, nearest_fraction)
+    counts = sorted(set(trials.windows.tolist()))
+    try:
+        calibration = calibrate(trials)
+    except OneKindOfTrials as error:
+        raise SwarError(
+            f"no speaker of {name} has two utterances of {windows.window_seconds:g} s of speech "
+            "that can be compared: add longer recordings, or more of each speaker"
+        ) from error
+    except NoDifference as error:
+        raise SwarError(
+            f"the model does not tell the speakers of {name} apart: two utterances of one are no "
+            "nearer than of two: look whether each folder holds one person, or train on such speech"
+        ) from error
+    _check_utterances(name, windows, counts[0])
+    return calibration, calibration_report(
+        windows, calibration, nearest_fraction, counts, trainer.seed
+    )
+
+
+def _check_utterances(name: str, windows: EmbeddedWindows, count: int) -> None:
+    """Raises SwarError unless enough speakers have two utterances of so many windows."""
+    seconds = count * windows.window_seconds
+    _, utterances = np.unique(windows.utterances(count, seconds).speaker, return_counts=True)
+    _check_speakers(name, int(np.sum(utterances >= 2)), f"two utterances of {seconds:.3g} s each")
+
+
+def _check_speakers(name: str, speakers: int, having: str) -> None:
+    if speakers < LEAST_SPEAKERS:
+        raise SwarError(
+            f"{name}: {speakers} speakers with {having}, and from fewer than {LEAST_SPEAKERS} a "
+            "calibration can say nothing of others: add speakers, or longer recordings"
+        )
+
+
+def _check_embeddings(served: PublishedModel, exported: PublishedModel, sample: list[Cut]) -> None:
+    """What is exported anew is today's code, and the model's may be older.
+
+    Raises:
+        SwarError: they differ, so that galleries would not fit the new version.
+    """
+    wavs = [pack_wav(cut.pcm16, cut.sample_rate) for cut in sample]
+    before, after = (each.embed(wavs).embedding for each in (served, exported))
+    if not np.allclose(before, after, rtol=1e-3, atol=1e-4, equal_nan=True):
+        raise SwarError(
+            f"{served.folder} was published by a version of swar that embeds otherwise than this "
+            "one: calibrate it with that version, or train anew"
+        )
