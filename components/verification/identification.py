@@ -11,7 +11,7 @@ import pandas as pd
 
 from components.verification.bootstrap import Estimate, estimate, multiplicities
 from components.verification.open_set import OpenSet, OpenSetRules, OpenSetSearches
-from components.verification.searches import DistanceBlock, distance_blocks, plan_searches
+from components.verification.searches import MEAN, DistanceBlock, distance_blocks, plan_searches
 from components.verification.trials import Embeddings, Scorer
 
 TOPS: Final = (1, 5)
@@ -81,9 +81,10 @@ def identify(
         if searches is None:
             continue
         name, speakers = str(utterances["set"].iloc[0]), len(searches.enrolment)
-        in_galleries = OpenSetSearches(speakers, rules, seed)
+        references = searches.references(rules.best_match_comparisons)
+        in_galleries = OpenSetSearches(speakers, references, rules, seed)
         ranks = []
-        for block in distance_blocks(searches, embeddings, score):
+        for block in distance_blocks(searches, embeddings, score, references):
             ranks.append(_ranks(block))
             in_galleries.add(block)
         closed_set.append(
@@ -104,8 +105,9 @@ def identify(
 
 def _ranks(block: DistanceBlock) -> npt.NDArray[np.int64]:
     """The place of the right speaker for each query, from 1; of equals the last."""
-    right = np.take_along_axis(block.mean, block.query_speaker[:, np.newaxis], axis=1)
-    ranks: npt.NDArray[np.int64] = np.sum(block.mean <= right, axis=1)
+    distance = block.by_reference[MEAN]
+    right = np.take_along_axis(distance, block.query_speaker[:, np.newaxis], axis=1)
+    ranks: npt.NDArray[np.int64] = np.sum(distance <= right, axis=1)
     return ranks
 
 

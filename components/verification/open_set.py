@@ -21,12 +21,6 @@ from components.verification.operating_points import accepting_threshold
 from components.verification.searches import DistanceBlock, Distances
 from components.verification.trials import Indices
 
-MEAN: Final = "mean"
-BEST_MATCH: Final = "best_match"
-REFERENCES: Final = (MEAN, BEST_MATCH)
-"""What a query is compared with: the mean of a speaker's embeddings, or each of them, of which the
-smallest distance counts."""
-
 OWN_THRESHOLD: Final = "own_threshold"
 HELD_FPIRS: Final = (0.05, 0.01)
 MAX_FALSE_ACCEPT: Final = 0.05
@@ -52,6 +46,8 @@ class OpenSetRules:
     """Enrolled in a gallery; no more than leave out one speaker at least are drawn."""
     galleries: int
     """Of each size."""
+    best_match_comparisons: int
+    """Of queries with single embeddings: the best match is left out where it takes more."""
     threshold: float
     """Distance: the model's own threshold."""
     operating_points: Sequence[Mapping[str, Any]] | None
@@ -78,7 +74,7 @@ class OpenSet:
     enrolment_seconds: float
     query_seconds: float
     reference: str
-    """One of REFERENCES."""
+    """One of `searches.REFERENCES`."""
     gallery_speakers: int
     """Enrolled in each gallery: N."""
     speakers: int
@@ -135,33 +131,34 @@ class OpenSetSearches:
 
     Args:
         speakers: how many there are.
+        references: that queries are compared with.
         rules: galleries and thresholds.
         seed: of the galleries and the intervals.
     """
 
-    def __init__(self, speakers: int, rules: OpenSetRules, seed: int) -> None:
+    def __init__(
+        self, speakers: int, references: Iterable[str], rules: OpenSetRules, seed: int
+    ) -> None:
         self._speakers = speakers
         self._rules = rules
         self._seed = seed
         self._galleries = draw_galleries(speakers, rules.gallery_speakers, rules.galleries, seed)
         self._query_speaker: list[Indices] = []
         self._outcomes: dict[tuple[str, int], list[_Outcomes]] = {
-            (reference, size): [] for reference in REFERENCES for size in self._galleries
+            (reference, size): [] for reference in references for size in self._galleries
         }
 
     def add(self, block: DistanceBlock) -> None:
         """Searches some more queries."""
         self._query_speaker.append(block.query_speaker)
-        distances = {MEAN: block.mean, BEST_MATCH: block.best_match}
         for (reference, size), outcomes in self._outcomes.items():
-            outcomes.append(
-                _search(distances[reference], block.query_speaker, self._galleries[size])
-            )
+            distance = block.by_reference[reference]
+            outcomes.append(_search(distance, block.query_speaker, self._galleries[size]))
 
     def measure(
         self, set_name: str, enrolment_seconds: float, query_seconds: float, resamples: int
     ) -> list[OpenSet]:
-        """Rates of both references, by rising size.
+        """Rates of every reference and size, in order.
 
         The intervals come from resamples of the speakers, as those of trials: a mated search
         counts as often as its speaker was drawn, a non-mated one as often as its speaker and the

@@ -1,7 +1,7 @@
 """Identification searches: who is enrolled with what, who is searched for, and their distances."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -11,6 +11,12 @@ import pandas as pd
 from components.verification.trials import Embeddings, Indices, Scorer
 
 Distances = npt.NDArray[np.float32]
+
+MEAN: Final = "mean"
+BEST_MATCH: Final = "best_match"
+REFERENCES: Final = (MEAN, BEST_MATCH)
+"""What a query is compared with: the mean of a speaker's embeddings, of norm 1 if these are, or
+each of them, of which the smallest distance counts."""
 
 _UNIT_NORM_TOLERANCE: Final = 1e-3
 _SCORED_AT_ONCE: Final = 2**16
@@ -26,16 +32,19 @@ class Searches(NamedTuple):
     query_speaker: Indices
     """[Q], which of the S speakers each query is of."""
 
+    def references(self, best_match_comparisons: int) -> tuple[str, ...]:
+        """REFERENCES, without the best match where it takes more comparisons than so many."""
+        comparisons = len(self.query) * self.enrolment.size
+        return REFERENCES if comparisons <= best_match_comparisons else (MEAN,)
+
 
 class DistanceBlock(NamedTuple):
     """Some of the queries, and their distances from every speaker."""
 
     query_speaker: Indices
     """[B], which of the S speakers each query is of."""
-    mean: Distances
-    """float32 [B, S], from the mean of a speaker's embeddings, of norm 1 if these are."""
-    best_match: Distances
-    """float32 [B, S], the smallest from any of a speaker's embeddings."""
+    by_reference: Mapping[str, Distances]
+    """float32 [B, S] each, see REFERENCES."""
 
 
 def plan_searches(
@@ -95,7 +104,7 @@ def _behind(enrolled: pd.DataFrame, queries: pd.DataFrame) -> pd.DataFrame:
 
 
 def distance_blocks(
-    searches: Searches, embeddings: Embeddings, score: Scorer
+    searches: Searches, embeddings: Embeddings, score: Scorer, references: Collection[str]
 ) -> Iterator[DistanceBlock]:
     """Scores every query with every speaker, so many queries at a time that memory is bounded.
 
@@ -103,6 +112,7 @@ def distance_blocks(
         searches: whose rows are those of `embeddings`.
         embeddings: float32 [utterances, D].
         score: the model.
+        references: of REFERENCES, MEAN at least.
     """
     speakers, pieces = searches.enrolment.shape
     enrolled = embeddings[searches.enrolment]
@@ -110,7 +120,9 @@ def distance_blocks(
     norm = np.linalg.norm(embeddings, axis=1)
     if np.all(np.abs(norm - 1.0) < _UNIT_NORM_TOLERANCE):
         mean /= np.linalg.norm(mean, axis=1, keepdims=True)
-    reference = np.concatenate([mean, enrolled.reshape(speakers * pieces, -1)])
+    reference = mean
+    if BEST_MATCH in references:
+        reference = np.concatenate([mean, enrolled.reshape(speakers * pieces, -1)])
     at_once = max(1, _SCORED_AT_ONCE // len(reference))
     for start in range(0, len(searches.query), at_once):
         query = embeddings[searches.query[start : start + at_once]]
@@ -118,8 +130,8 @@ def distance_blocks(
             np.repeat(query, len(reference), axis=0), np.tile(reference, (len(query), 1))
         )
         distance = distance.reshape(len(query), len(reference))
-        yield DistanceBlock(
-            searches.query_speaker[start : start + at_once],
-            distance[:, :speakers],
-            distance[:, speakers:].reshape(len(query), speakers, pieces).min(axis=2),
-        )
+        by_reference = {MEAN: distance[:, :speakers]}
+        if BEST_MATCH in references:
+            of_pieces = distance[:, speakers:].reshape(len(query), speakers, pieces)
+            by_reference[BEST_MATCH] = of_pieces.min(axis=2)
+        yield DistanceBlock(searches.query_speaker[start : start + at_once], by_reference)

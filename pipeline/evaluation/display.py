@@ -23,6 +23,7 @@ from components.verification.open_set import (
 )
 from components.verification.results import Evaluation
 from components.verification.robustness import ConditionMetrics, NonSpeechMetrics
+from components.verification.searches import BEST_MATCH
 from components.verification.slices import EVERYTHING, SliceMetrics
 from components.verification.trials import Selection
 from components.verification.utterances import Unused
@@ -72,7 +73,8 @@ def render(evaluation: Evaluation) -> RenderableType:
             parts.append(_identification(identified))
         searched = [each for each in evaluation.open_set if each.set == name]
         if searched:
-            parts += [_open_set(searched), _open_set_notes(searched)]
+            most = evaluation.settings["best_match_comparisons"]
+            parts += [_open_set(searched), _open_set_notes(searched, most)]
     if evaluation.trained_on:
         names = ", ".join(evaluation.trained_on)
         parts.append(
@@ -204,8 +206,8 @@ def _open_set(results: Sequence[OpenSet]) -> RenderableType:
     return table
 
 
-def _open_set_notes(results: Sequence[OpenSet]) -> RenderableType:
-    """What the columns are, and why one of them may be empty."""
+def _open_set_notes(results: Sequence[OpenSet], best_match_comparisons: int) -> RenderableType:
+    """What the columns are, and why cells or rows of them may be missing."""
     lines = [
         "FPIR: unknown speakers who get a name. FNIR: enrolled ones who do not get theirs. First "
         "at the stored threshold, then at those that hold an FPIR on these same searches"
@@ -221,6 +223,13 @@ def _open_set_notes(results: Sequence[OpenSet]) -> RenderableType:
             f"{100.0 * MAX_FALSE_ACCEPT:g} % a query among {size:,} is "
             f"{100.0 * each.comparison_rate:.2g} % a comparison: {why}"
         )
+    amounts = {each.enrolment_seconds for each in results}
+    matched = {each.enrolment_seconds for each in results if each.reference == BEST_MATCH}
+    lines += [
+        f"{seconds:g} s, best match: not measured, takes more than {best_match_comparisons:,} "
+        "comparisons"
+        for seconds in sorted(amounts - matched)
+    ]
     return Text("\n".join(lines), "dim")
 
 

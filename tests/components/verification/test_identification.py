@@ -11,7 +11,7 @@ from components.verification.open_set import OpenSetRules
 from tests.components.verification.support_trials import THRESHOLD, embeddings, score, utterances
 
 PIECE, QUERY = 2.5, 5.0
-RULES = OpenSetRules((2, 10), 8, THRESHOLD, None)
+RULES = OpenSetRules((2, 10), 8, 10**9, THRESHOLD, None)
 
 
 def both_kinds(speakers, recordings=3):

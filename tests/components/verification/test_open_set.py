@@ -14,7 +14,7 @@ from components.verification.open_set import (
     OpenSetSearches,
     draw_galleries,
 )
-from components.verification.searches import DistanceBlock
+from components.verification.searches import BEST_MATCH, MEAN, DistanceBlock
 from serving.answers import Description
 from serving.decisions import decision_rule
 
@@ -27,18 +27,24 @@ POINTS = [
 
 
 def rules(*sizes, threshold=0.5, points=None, galleries=GALLERIES):
-    return OpenSetRules(sizes, galleries, threshold, points)
+    return OpenSetRules(sizes, galleries, 10**9, threshold, points)
 
 
 def measured(distance, query_speaker, given, *, best_match=None, seed=SEED, block=10**9):
     """Rows by reference and size, of queries that come in blocks."""
     distance = np.asarray(distance, np.float32)
-    best_match = distance if best_match is None else np.asarray(best_match, np.float32)
+    distances = {MEAN: distance}
+    if best_match is not None:
+        distances[BEST_MATCH] = np.asarray(best_match, np.float32)
     query_speaker = np.asarray(query_speaker)
-    searches = OpenSetSearches(distance.shape[1], given, seed)
+    searches = OpenSetSearches(distance.shape[1], distances, given, seed)
     for start in range(0, len(distance), block):
         part = slice(start, start + block)
-        searches.add(DistanceBlock(query_speaker[part], distance[part], best_match[part]))
+        searches.add(
+            DistanceBlock(
+                query_speaker[part], {name: each[part] for name, each in distances.items()}
+            )
+        )
     rows = searches.measure("made", 10.0, 5.0, RESAMPLES)
     return {(row.reference, row.gallery_speakers): row for row in rows}
 
@@ -189,8 +195,10 @@ def test_independent_comparisons_give_the_rate_of_the_rule():
 def test_the_references_are_measured_each_by_itself():
     distance, query_speaker = made_up()
     nearer = distance - 0.1
-    rows = measured(distance, query_speaker, rules(5), best_match=nearer)
-    alone = measured(nearer, query_speaker, rules(5))
+    given = rules(5, points=[{"max_false_accept_rate": 0.01, "threshold": 0.3}])
+    rows = measured(distance, query_speaker, given, best_match=nearer)
+    alone = measured(nearer, query_speaker, given)
+    assert list(rows) == [("mean", 5), ("best_match", 5)]
     assert rows["best_match", 5].rates == alone["mean", 5].rates
     assert rows["mean", 5].rates != rows["best_match", 5].rates
 
@@ -198,7 +206,7 @@ def test_the_references_are_measured_each_by_itself():
 def test_a_gallery_that_leaves_nobody_out_is_absent():
     distance, query_speaker = made_up()
     rows = measured(distance, query_speaker, rules(2, 11, 12, 500))
-    assert list(rows) == [("mean", 2), ("mean", 11), ("best_match", 2), ("best_match", 11)]
+    assert list(rows) == [("mean", 2), ("mean", 11)]
     assert measured(distance, query_speaker, rules(12)) == {}
 
 

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from components.verification import searches as searches_module
-from components.verification.searches import distance_blocks, plan_searches
+from components.verification.searches import REFERENCES, distance_blocks, plan_searches
 from tests.components.verification.support_trials import embeddings, score, utterances
 
 
@@ -21,7 +21,12 @@ def planned(table):
 
 
 def joined(blocks):
-    return [np.concatenate(parts) for parts in zip(*blocks, strict=True)]
+    """Who asks, and the distances by reference."""
+    blocks = list(blocks)
+    return np.concatenate([each.query_speaker for each in blocks]), {
+        name: np.concatenate([each.by_reference[name] for each in blocks])
+        for name in blocks[0].by_reference
+    }
 
 
 def test_speakers_are_enrolled_with_their_first_utterances(table):
@@ -42,19 +47,19 @@ def test_of_one_speaker_there_is_no_search(table):
 
 def test_distances_are_those_of_the_mean_and_of_the_nearest_piece(table):
     vectors, found = embeddings(table, noise=0.8), planned(table)
-    speaker, mean, best_match = joined(distance_blocks(found, vectors, score))
+    speaker, distances = joined(distance_blocks(found, vectors, score, REFERENCES))
     np.testing.assert_array_equal(speaker, found.query_speaker)
     query = vectors[found.query][:, np.newaxis]
     enrolled = vectors[found.enrolment]
     expected = np.linalg.norm(query - enrolled.mean(axis=1), axis=2)
-    np.testing.assert_allclose(mean, expected, rtol=1e-6)
+    np.testing.assert_allclose(distances["mean"], expected, rtol=1e-6)
     expected = np.linalg.norm(query[:, np.newaxis] - enrolled, axis=3).min(axis=2)
-    np.testing.assert_allclose(best_match, expected, rtol=1e-6)
+    np.testing.assert_allclose(distances["best_match"], expected, rtol=1e-6)
 
 
 def test_few_comparisons_at_once_give_the_same(table, monkeypatch):
     vectors, found = embeddings(table, noise=0.8), planned(table)
-    at_once = joined(distance_blocks(found, vectors, score))
+    speaker, distances = joined(distance_blocks(found, vectors, score, REFERENCES))
     sizes = []
 
     def watched(embedding_a, embedding_b):
@@ -62,6 +67,24 @@ def test_few_comparisons_at_once_give_the_same(table, monkeypatch):
         return score(embedding_a, embedding_b)
 
     monkeypatch.setattr(searches_module, "_SCORED_AT_ONCE", 100)
-    for one, other in zip(joined(distance_blocks(found, vectors, watched)), at_once, strict=True):
-        np.testing.assert_array_equal(one, other)
+    again, in_parts = joined(distance_blocks(found, vectors, watched, REFERENCES))
+    np.testing.assert_array_equal(again, speaker)
+    for name in REFERENCES:
+        np.testing.assert_array_equal(in_parts[name], distances[name])
     assert max(sizes) <= 100 < sum(sizes)
+
+
+def test_the_best_match_is_left_out_where_it_takes_too_many_comparisons(table):
+    vectors, found = embeddings(table, noise=0.8), planned(table)
+    comparisons = len(found.query) * 7 * 3
+    assert found.references(comparisons) == REFERENCES
+    assert found.references(comparisons - 1) == ("mean",)
+    compared = []
+
+    def watched(embedding_a, embedding_b):
+        compared.append(len(embedding_a))
+        return score(embedding_a, embedding_b)
+
+    _, distances = joined(distance_blocks(found, vectors, watched, ("mean",)))
+    assert list(distances) == ["mean"]
+    assert sum(compared) == len(found.query) * 7

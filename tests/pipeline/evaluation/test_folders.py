@@ -199,6 +199,16 @@ def test_open_sets_have_a_table(result):
     assert "5 % a query among 2 is 2.5 % a comparison: the model has no such" in shown.get()
 
 
+def test_the_table_says_that_the_best_match_was_left_out(result):
+    left_out = [each for each in result.evaluation.open_set if each.reference == "mean"]
+    evaluation = replace(result.evaluation, open_set=tuple(left_out))
+    console = Console(width=140)
+    with console.capture() as shown:
+        console.print(render(evaluation))
+    for seconds in ("5 s", "10 s"):
+        assert f"{seconds}, best match: not measured, takes more than 2,000,000" in shown.get()
+
+
 def test_the_model_is_known_to_be_trained_on_this(made, result, tmp_path):
     assert result.evaluation.trained_on == ("voices",)
     copy = shutil.copytree(made.data, tmp_path / "copy")
