@@ -29,6 +29,7 @@ from components.verification.utterances import (
     Cut,
     EmbeddedUtterances,
     Model,
+    ModelWithCard,
     UtterancePlan,
     embed,
     share_among_speakers,
@@ -169,7 +170,10 @@ class JudgedMetrics(NamedTuple):
 
 
 def judge_set(
-    plan: SetPlan, groups: Iterable[Sequence[Cut]], model: Model, settings: JudgeSettings
+    plan: SetPlan,
+    groups: Iterable[Sequence[Cut]],
+    model: ModelWithCard,
+    settings: JudgeSettings,
 ) -> Judgement:
     """Embeds and compares the utterances of one set: all with all, or a sample of that.
 

@@ -77,10 +77,6 @@ class EmbedOutput(Protocol):
 class Model(Protocol):
     """What embeds utterances and compares embeddings, such as a PublishedModel."""
 
-    @property
-    def card(self) -> Mapping[str, Any]:
-        """What the model says about itself: its threshold, and more."""
-
     def embed(self, wavs: Sequence[bytes]) -> EmbedOutput:
         """Embeds N WAVs."""
 
@@ -88,6 +84,14 @@ class Model(Protocol):
         self, embedding_a: Embeddings, embedding_b: Embeddings
     ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
         """Distance, probability and decision of N pairs of embeddings."""
+
+
+class ModelWithCard(Model, Protocol):
+    """A model with a card."""
+
+    @property
+    def card(self) -> Mapping[str, Any]:
+        """What the model says about itself: its threshold, and more."""
 
 
 class EmbeddedUtterances(NamedTuple):

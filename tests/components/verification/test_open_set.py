@@ -251,11 +251,8 @@ def test_a_rule_that_the_calibration_cannot_hold_says_what_would_do():
 @pytest.mark.parametrize("size", [1, 2])
 def test_the_rule_is_the_one_that_identification_applies(size):
     distance, query_speaker = made_up()
-    expected = [
-        {name: {"value": 0.0, "low": None, "high": None}
-         for name in ("false_accept_rate", "false_reject_rate")} | point
-        for point in POINTS
-    ]  # fmt: skip
+    rate: dict[str, object] = {"value": 0.0, "low": None, "high": None}
+    expected = [{"false_accept_rate": rate, "false_reject_rate": rate, **point} for point in POINTS]
     card = {"calibration": {"speakers": 60, "operating_points": expected}}
     served = decision_rule(
         Description(16_000, 256, 0.5, "digest", card, max_seconds=60.0), 0.05, comparisons=size
