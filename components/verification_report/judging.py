@@ -14,7 +14,7 @@ from components.settings import ReportSettings
 from components.verification.error_rates import TARGET
 from components.verification.judge import Judgement, JudgeSettings, SetPlan, judge_set
 from components.verification.trials import choose_trials
-from components.verification.utterances import Model, Utterance
+from components.verification.utterances import Utterance
 from components.verification_report.pieces import Positions, SpeechPiece, cut, positions_of
 
 # Of the durations there are, the nearest is what speakers are enrolled with, piece by piece, and
@@ -129,7 +129,10 @@ class _PlannedSplit(NamedTuple):
 
 
 def judge_splits(
-    pieces: Sequence[SpeechPiece], model: Model, window_samples: int, settings: ReportSettings
+    pieces: Sequence[SpeechPiece],
+    model: ModelWithCard,
+    window_samples: int,
+    settings: ReportSettings,
 ) -> ReportedJudgement:
     """Cuts utterances of the held-out splits, and embeds and compares them, split by split.
 

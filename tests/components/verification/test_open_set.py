@@ -19,7 +19,7 @@ from serving.answers import Description
 from serving.decisions import decision_rule
 
 GALLERIES, RESAMPLES, SEED = 6, 60, 3
-POINTS = [
+POINTS: list[dict[str, float | None]] = [
     {"max_false_accept_rate": 0.05, "speakers_needed": 36, "threshold": 0.4},
     {"max_false_accept_rate": 0.02, "speakers_needed": 56, "threshold": 0.3},
     {"max_false_accept_rate": 0.001, "speakers_needed": 246, "threshold": None},
