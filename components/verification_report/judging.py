@@ -14,7 +14,7 @@ from components.settings import ReportSettings
 from components.verification.error_rates import TARGET
 from components.verification.judge import Judgement, JudgeSettings, SetPlan, judge_set
 from components.verification.trials import choose_trials
-from components.verification.utterances import Utterance
+from components.verification.utterances import ModelWithCard, Utterance
 from components.verification_report.pieces import Positions, SpeechPiece, cut, positions_of
 
 # Of the durations there are, the nearest is what speakers are enrolled with, piece by piece, and
