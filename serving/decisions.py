@@ -98,6 +98,7 @@ def decision_rule(
         row = max(holding, key=lambda point: point["threshold"])
         threshold = float(row["threshold"])
         loosest = max(loosest, *(float(point["threshold"]) for point in known))
+    speakers = int(row.get("speakers", speakers))  # who speak for so long
     false_accepts, false_rejects = (
         _expected(row, name) for name in ("false_accept_rate", "false_reject_rate")
     )
@@ -167,6 +168,7 @@ def _too_few(
     speakers: int,
 ) -> str:
     """Why no operating point is strict enough, and what would do."""
+    speakers = min((int(point.get("speakers", speakers)) for point in points), default=speakers)
     wanted = f"{100.0 * max_false_accept:g} % false accepts"
     if comparisons > 1:
         wanted += f" of a query among {comparisons} speakers"

@@ -51,7 +51,8 @@ def calibration_report(
         seed: of the sample of too many trials, and of the intervals.
 
     Returns:
-        `speakers`, how many, and rows by length, each with `seconds`, `similar`, `dissimilar` and
+        `speakers`, how many, and rows by length, each with `seconds`, the `speakers` who have
+        utterances that long, `similar`, `dissimilar` and
         for every one of EXPECTED_RATES `value`, `low` and `high`, None where they are too few for
         an interval: `strangers`, with nontarget trials of all pairs of speakers, and
         `nearest_strangers`, of those pairs alone of which one speaker is among the nearest of the
@@ -130,6 +131,7 @@ def _rates(trials: pd.DataFrame, seed: int) -> Mapping[str, Any]:
     label: npt.NDArray[np.int64] = trials["label"].to_numpy()
     metrics = estimate_metrics(trials, resamples=RESAMPLES, seed=seed)
     return {
+        "speakers": len({*trials["speaker_a"], *trials["speaker_b"]}),
         "similar": int(np.sum(label == TARGET)),
         "dissimilar": int(np.sum(label == NONTARGET)),
         **{name: without_nan(asdict(metrics[name])) for name in EXPECTED_RATES},

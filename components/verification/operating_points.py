@@ -28,8 +28,10 @@ class OperatingPoint:
 
     max_false_accept_rate: float
     """Share of the nontarget trials that the threshold lets pass at most, in (0, 1)."""
+    speakers: int
+    """Who have such trials."""
     speakers_needed: int
-    """From so many calibration speakers on the point is known."""
+    """From so many speakers on the point is known."""
     threshold: float | None
     """Distance, accepted up to it; None with fewer speakers than are needed."""
     false_accept_rate: Estimate | None
@@ -74,7 +76,7 @@ def operating_points(trials: pd.DataFrame, *, resamples: int, seed: int) -> list
     points = []
     for rate in MAX_FALSE_ACCEPT_RATES:
         if rate not in known:
-            points.append(OperatingPoint(rate, needed[rate], None, None, None))
+            points.append(OperatingPoint(rate, speakers, needed[rate], None, None, None))
             continue
         at = known.index(rate)
         false_accept, false_reject = (
@@ -82,7 +84,9 @@ def operating_points(trials: pd.DataFrame, *, resamples: int, seed: int) -> list
             for kind in range(2)
         )
         points.append(
-            OperatingPoint(rate, needed[rate], float(threshold[at]), false_accept, false_reject)
+            OperatingPoint(
+                rate, speakers, needed[rate], float(threshold[at]), false_accept, false_reject
+            )
         )
     return points
 

@@ -192,7 +192,7 @@ def test_galleries_of_two_are_searched_again(either, scores):
     """Of four or five speakers no larger gallery is drawn."""
     seconds = max(scores["duration_seconds"])
     points = either.card["calibration"].get("operating_points", [])
-    told, expected = either.figures["open_set"], []
+    told, expected = either.figures["open_set"], list[dict[str, Any]]()
     for name, wanted in itertools.product(("eval", "unseen"), either.settings.enrolment_seconds):
         rows = part_of(scores, {"set": name, "duration_seconds": seconds})
         speakers = _searches(rows, either, seconds, int(np.ceil(wanted / seconds)))
