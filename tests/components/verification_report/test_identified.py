@@ -1,6 +1,7 @@
 """Who is recognised, once more from the speech itself, speaker by speaker."""
 
 import itertools
+from typing import Any
 
 import numpy as np
 import pytest
