@@ -1,7 +1,24 @@
-"""Reads the counters of a finished Beam pipeline."""
+"""Counters of Beam pipelines: counted in a step, read when the pipeline has ended."""
 
-from apache_beam.metrics.metric import MetricsFilter
+from typing import Final
+
+from apache_beam.metrics.metric import Metrics, MetricsFilter
 from apache_beam.runners.runner import PipelineResult
+
+SPEECH: Final = "SpeechExampleGen"
+"""Namespace of that component's counters."""
+PAIRS: Final = "SpectrogramPairGen"
+"""Namespace of that component's counters."""
+
+
+def count(namespace: str, name: str) -> None:
+    """Adds one to a counter of the pipeline that runs; does nothing outside of one.
+
+    Args:
+        namespace: of the component.
+        name: of the counter.
+    """
+    Metrics.counter(namespace, name).inc()
 
 
 def counters(result: PipelineResult, namespace: str) -> dict[str, int]:

@@ -20,7 +20,7 @@ from components.errors import SwarError
 from components.recordings.files import open_locally
 from components.recordings.sources import list_recordings
 from components.settings import PairSettings
-from components.spectrogram_pair_gen.sampling import NORMAL_SPEED, Voice
+from components.spectrogram_pair_gen.sampling import NORMAL_SPEED, TrainSpeaker
 from components.trainer.teacher import write
 
 SAMPLE_RATE = 16_000
@@ -52,7 +52,7 @@ def run(data: str, file: Path, speeds: Sequence[float]) -> tuple[int, list[str]]
             continue
         for speed in speeds:
             played = samples if speed == NORMAL_SPEED else soxr.resample(samples, speed, 1.0)
-            speakers.append(Voice(item.speaker, speed).name)
+            speakers.append(TrainSpeaker(item.speaker, speed).name)
             recordings.append(item.recording)
             embeddings.append(teacher.embed_samples(played))
     write(file, speakers, recordings, np.stack(embeddings))

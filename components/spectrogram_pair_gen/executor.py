@@ -24,17 +24,21 @@ from tfx.dsl.io import fileio
 from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils, standard_artifacts
 
-from components import features
+from components import counters, features
 from components.artifacts import SPLIT_COUNTS
 from components.conditions import CONDITIONS
-from components.counters import counters
 from components.errors import SwarError
 from components.settings import PairCounts, PairSettings, SpectrogramSettings
 from components.spectrogram_pair_gen import runs, sampling
-from components.spectrogram_pair_gen.counting import COUNTERS, count
 from components.spectrogram_pair_gen.recorded_sounds import RecordedSounds, SoundFiles
 from components.spectrogram_pair_gen.runs import Run
-from components.spectrogram_pair_gen.sampling import Placement, Request, Roster, Stretch, Voice
+from components.spectrogram_pair_gen.sampling import (
+    SplitSpeakers,
+    TimelineSegment,
+    TrainSpeaker,
+    WindowPosition,
+    WindowRequest,
+)
 from components.spectrogram_pair_gen.shards import WriteShard, pairs_per_shard, shard_of
 from components.spectrogram_pair_gen.windows import Window, WindowCutter, stretches
 
@@ -44,45 +48,47 @@ SplitVoice = tuple[str, str, float]
 progress = logging.getLogger("swar.progress")
 
 
-def _stretches(split_file: tuple[str, str]) -> Iterator[tuple[SplitSpeaker, Stretch]]:
+def _stretches(split_file: tuple[str, str]) -> Iterator[tuple[SplitSpeaker, TimelineSegment]]:
     split, file = split_file
     for speaker, stretch in stretches(file):
         yield (split, speaker), stretch
 
 
 def _timeline(
-    item: tuple[SplitSpeaker, Iterable[Stretch]],
+    item: tuple[SplitSpeaker, Iterable[TimelineSegment]],
     windows: Mapping[str, int],
     settings: PairSettings,
-) -> Iterator[tuple[SplitVoice, list[Stretch]]]:
+) -> Iterator[tuple[SplitVoice, list[TimelineSegment]]]:
     """Sorts a speaker's stretches, for each voice; drops, counted, one without a window."""
     (split, speaker), found = item
     timeline = sorted(found)
     window = windows[split]
     speeds = settings.train_speeds if split == features.TRAIN else (sampling.NORMAL_SPEED,)
     for speed in speeds:
-        if sampling.has_room(timeline, Voice(speaker, speed).samples(window)):
+        if sampling.has_room(timeline, TrainSpeaker(speaker, speed).samples(window)):
             yield (split, speaker, speed), timeline
         else:
-            count(f"{split}/speakers_too_short")
+            counters.count(counters.PAIRS, f"{split}/speakers_too_short")
 
 
-def _voice(key: SplitVoice, timeline: list[Stretch]) -> tuple[str, tuple[Voice, int]]:
+def _voice(
+    key: SplitVoice, timeline: list[TimelineSegment]
+) -> tuple[str, tuple[TrainSpeaker, int]]:
     split, speaker, speed = key
-    return split, (Voice(speaker, speed), sampling.speech_samples(timeline))
+    return split, (TrainSpeaker(speaker, speed), sampling.speech_samples(timeline))
 
 
 def _requests(
-    item: tuple[SplitVoice, list[Stretch]],
-    rosters: Mapping[str, Roster],
+    item: tuple[SplitVoice, list[TimelineSegment]],
+    rosters: Mapping[str, SplitSpeakers],
     settings: PairSettings,
-) -> Iterator[tuple[SplitVoice, Request]]:
+) -> Iterator[tuple[SplitVoice, WindowRequest]]:
     (split, speaker, speed), timeline = item
     roster = rosters[split]
     counts: PairCounts = settings.train if split == features.TRAIN else settings.held_out
     if split == features.TRAIN and settings.train_balance == "speech":
         counts = roster.in_proportion(counts, sampling.speech_samples(timeline))
-    voice = Voice(speaker, speed)
+    voice = TrainSpeaker(speaker, speed)
     for owner, request in sampling.requests(split, voice, roster.speakers, counts, settings):
         yield (split, owner.speaker, owner.speed), request
 
@@ -91,16 +97,16 @@ def _place(
     item: tuple[SplitVoice, Mapping[str, Iterable[Any]]],
     windows: Mapping[str, int],
     settings: PairSettings,
-) -> Iterator[tuple[tuple[str, str], Placement]]:
+) -> Iterator[tuple[tuple[str, str], WindowPosition]]:
     (split, speaker, speed), joined = item
-    voice = Voice(speaker, speed)
+    voice = TrainSpeaker(speaker, speed)
     window = voice.samples(windows[split])
     (timeline,) = joined["timeline"]
     files = {(stretch.recording, stretch.piece): stretch.file for stretch in timeline}
     for request in joined["requests"]:
         placements = sampling.place(request, voice, timeline, window, settings)
         if not placements:
-            count(f"{split}/pairs_without_room")
+            counters.count(counters.PAIRS, f"{split}/pairs_without_room")
         for placement in placements:
             file = files[placement.recording, placement.piece]
             yield (split, file), placement
@@ -109,7 +115,7 @@ def _place(
                     yield (features.UNDER_CONDITIONS[split], file), repeated
 
 
-def _splits_of_pair(item: tuple[SplitVoice, Request]) -> Iterator[str]:
+def _splits_of_pair(item: tuple[SplitVoice, WindowRequest]) -> Iterator[str]:
     (split, _, _), request = item
     yield split
     if request.is_repeated:
@@ -151,7 +157,7 @@ class _Cut(beam.DoFn):
 
     def process(
         self,
-        item: tuple[tuple[str, str], Iterable[Placement]],
+        item: tuple[tuple[str, str], Iterable[WindowPosition]],
         shards: Mapping[str, int],
     ) -> Iterator[tuple[tuple[str, int], Run]]:
         (split, file), placements = item
@@ -220,7 +226,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
                 sounds,
             )
         fileio.rmtree(temporary)
-        self._finish(pairs, splits, counters(pipeline.result, COUNTERS))
+        self._finish(pairs, splits, counters.counters(pipeline.result, counters.PAIRS))
 
     def _finish(
         self, pairs: standard_artifacts.Examples, splits: Sequence[str], counted: Mapping[str, int]
@@ -273,7 +279,8 @@ def _write_pairs(
         timelines
         | "Voices" >> beam.MapTuple(_voice)
         | "VoicesBySplit" >> beam.GroupByKey()
-        | "Roster" >> beam.MapTuple(lambda split, speakers: (split, Roster.of(speakers)))
+        | "SplitSpeakers"
+        >> beam.MapTuple(lambda split, speakers: (split, SplitSpeakers.of(speakers)))
     )
     requests = timelines | "Requests" >> beam.FlatMap(
         _requests, beam.pvalue.AsDict(roster), pair_settings

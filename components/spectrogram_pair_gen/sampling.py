@@ -22,7 +22,7 @@ _NO_PAIRS: Final = PairCounts(similar_per_speaker=0, dissimilar=0)
 
 
 @dataclass(frozen=True, order=True)
-class Voice:
+class TrainSpeaker:
     """A speaker as recorded, or played at another speed, which makes somebody else of them.
 
     Source: Yamamoto et al., "Speaker Augmentation and Bandwidth Extension for Deep Speaker
@@ -47,7 +47,7 @@ class Voice:
 
 
 @dataclass(frozen=True, order=True)
-class Stretch:
+class TimelineSegment:
     """A piece of cleaned speech, without its samples."""
 
     recording: str
@@ -57,7 +57,7 @@ class Stretch:
 
 
 @dataclass(frozen=True)
-class Request:
+class WindowRequest:
     """Windows of one speaker that a pair needs: side "a", side "b", or both of them."""
 
     pair_id: str
@@ -68,20 +68,20 @@ class Request:
 
 
 @dataclass(frozen=True)
-class Placement:
+class WindowPosition:
     """One window of one pair."""
 
     pair_id: str
     label: int
     side: str
-    voice: Voice
+    voice: TrainSpeaker
     recording: str
     piece: int
     start: int  # samples, within the piece
     condition: str = CLEAN
     """That side b of the pair is under."""
 
-    def under_conditions(self) -> "Iterator[Placement]":
+    def under_conditions(self) -> "Iterator[WindowPosition]":
         """The same window, as a side of the pair under every condition."""
         for condition in CONDITIONS:
             pair_id = f"{self.pair_id}-{condition}"
@@ -89,16 +89,16 @@ class Placement:
 
 
 @dataclass(frozen=True)
-class Roster:
+class SplitSpeakers:
     """Everybody who speaks in a split."""
 
-    speakers: tuple[Voice, ...]
+    speakers: tuple[TrainSpeaker, ...]
     """Sorted."""
     mean_samples: float
     """Of speech that a voice has."""
 
     @classmethod
-    def of(cls, found: Iterable[tuple[Voice, int]]) -> "Roster":
+    def of(cls, found: Iterable[tuple[TrainSpeaker, int]]) -> "SplitSpeakers":
         """Voices with their samples of speech, in any order."""
         samples = dict(found)
         return cls(tuple(sorted(samples)), sum(samples.values()) / len(samples))
@@ -113,23 +113,27 @@ class Roster:
         )
 
 
-# Stretch, first and last possible start of a window in it.
-_Room = tuple[Stretch, int, int]
+# TimelineSegment, first and last possible start of a window in it.
+_Room = tuple[TimelineSegment, int, int]
 
 
-def has_room(timeline: Sequence[Stretch], window: int) -> bool:
+def has_room(timeline: Sequence[TimelineSegment], window: int) -> bool:
     """Whether there is speech for a window of so many samples."""
     return bool(_room(timeline, window))
 
 
-def speech_samples(timeline: Iterable[Stretch]) -> int:
+def speech_samples(timeline: Iterable[TimelineSegment]) -> int:
     """Of all stretches together."""
     return sum(stretch.samples for stretch in timeline)
 
 
 def requests(
-    split: str, voice: Voice, roster: Sequence[Voice], counts: PairCounts, settings: PairSettings
-) -> Iterator[tuple[Voice, Request]]:
+    split: str,
+    voice: TrainSpeaker,
+    roster: Sequence[TrainSpeaker],
+    counts: PairCounts,
+    settings: PairSettings,
+) -> Iterator[tuple[TrainSpeaker, WindowRequest]]:
     """The trials that start from one voice.
 
     Args:
@@ -149,7 +153,7 @@ def requests(
         repeated = settings.condition
     for index in range(counts.similar_per_speaker):
         is_repeated = index < repeated.similar_per_speaker
-        yield voice, Request(_pair_id(split, voice, voice, index), 1, "ab", is_repeated)
+        yield voice, WindowRequest(_pair_id(split, voice, voice, index), 1, "ab", is_repeated)
     others = len(roster) - 1
     if not others or not counts.dissimilar:
         return
@@ -164,7 +168,7 @@ def requests(
     for other, index in trials:
         pair_id = _pair_id(split, voice, other, index)
         for owner, side in ((voice, "a"), (other, "b")):
-            yield owner, Request(pair_id, 0, side, index < repeated.dissimilar)
+            yield owner, WindowRequest(pair_id, 0, side, index < repeated.dissimilar)
 
 
 def _is_among(position: int, total: int, chosen: int) -> bool:
@@ -173,12 +177,12 @@ def _is_among(position: int, total: int, chosen: int) -> bool:
 
 
 def place(
-    request: Request,
-    voice: Voice,
-    timeline: Sequence[Stretch],
+    request: WindowRequest,
+    voice: TrainSpeaker,
+    timeline: Sequence[TimelineSegment],
     window: int,
     settings: PairSettings,
-) -> list[Placement]:
+) -> list[WindowPosition]:
     """Draws the windows that a request asks of a voice.
 
     Args:
@@ -200,14 +204,14 @@ def place(
     else:
         drawn = _draw_disjoint(room, window, generator)
     return [
-        Placement(
+        WindowPosition(
             request.pair_id, request.label, side, voice, stretch.recording, stretch.piece, start
         )
         for side, (stretch, start) in zip(request.sides, drawn, strict=False)
     ]
 
 
-def _room(timeline: Sequence[Stretch], window: int) -> list[_Room]:
+def _room(timeline: Sequence[TimelineSegment], window: int) -> list[_Room]:
     """Where windows may start: of a speaker of single words, each stretch is one, repeated."""
     room = [
         (stretch, 0, stretch.samples - window) for stretch in timeline if stretch.samples >= window
@@ -218,12 +222,12 @@ def _room(timeline: Sequence[Stretch], window: int) -> list[_Room]:
     return room or words
 
 
-def _pair_id(split: str, a: Voice, b: Voice, index: int) -> str:
+def _pair_id(split: str, a: TrainSpeaker, b: TrainSpeaker, index: int) -> str:
     key = json.dumps([split, a.name, b.name, index]).encode()
     return hashlib.sha256(key).hexdigest()[:20]
 
 
-def _draw(room: Sequence[_Room], generator: np.random.Generator) -> tuple[Stretch, int]:
+def _draw(room: Sequence[_Room], generator: np.random.Generator) -> tuple[TimelineSegment, int]:
     """A start drawn evenly from all that there are."""
     ends = np.cumsum([last - first + 1 for _, first, last in room])
     chosen = int(generator.integers(ends[-1]))
@@ -234,7 +238,7 @@ def _draw(room: Sequence[_Room], generator: np.random.Generator) -> tuple[Stretc
 
 def _draw_disjoint(
     room: Sequence[_Room], window: int, generator: np.random.Generator
-) -> list[tuple[Stretch, int]]:
+) -> list[tuple[TimelineSegment, int]]:
     """Two windows that share no sample, from two recordings if the speaker has them."""
     if len(room) == 1:
         stretch, _, last = room[0]
@@ -251,7 +255,7 @@ def _draw_disjoint(
     return [(first, start), _draw(elsewhere, generator)]
 
 
-def _beside(stretch: Stretch, first: int, last: int, window: int) -> list[_Room]:
+def _beside(stretch: TimelineSegment, first: int, last: int, window: int) -> list[_Room]:
     """Starts that leave room for a second window before or after them."""
     if last - window >= window - 1:  # the two ranges would touch or overlap
         return [(stretch, first, last)]
@@ -262,7 +266,7 @@ def _beside(stretch: Stretch, first: int, last: int, window: int) -> list[_Room]
     ]
 
 
-def _around(stretch: Stretch, start: int, window: int) -> list[_Room]:
+def _around(stretch: TimelineSegment, start: int, window: int) -> list[_Room]:
     """Starts in the same stretch that do not overlap the window at `start`."""
     last = stretch.samples - window
     sides = ((0, start - window), (start + window, last))

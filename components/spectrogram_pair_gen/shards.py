@@ -7,10 +7,9 @@ from collections.abc import Iterable, Mapping
 import apache_beam as beam
 import tensorflow as tf
 
-from components import features
+from components import counters, features
 from components.settings import SpectrogramSettings
 from components.spectrogram_pair_gen import runs
-from components.spectrogram_pair_gen.counting import count
 from components.spectrogram_pair_gen.runs import Run
 from components.spectrogram_pair_gen.windows import Window
 
@@ -40,7 +39,7 @@ class WriteShard(beam.DoFn):
         with tf.io.TFRecordWriter(path) as file:
             for a, b in zip(ordered[::2], ordered[1::2], strict=True):
                 file.write(_example(split, a, b).SerializeToString(deterministic=True))
-                count(split)
+                counters.count(counters.PAIRS, split)
 
 
 def shard_of(pair_id: str, shards: int) -> int:

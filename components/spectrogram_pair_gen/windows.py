@@ -9,18 +9,17 @@ import numpy.typing as npt
 import soxr
 import tensorflow as tf
 
-from components import features, frontend, spectrogram_codec
+from components import counters, features, frontend, spectrogram_codec
 from components.conditions import CLEAN, CONDITIONS
 from components.keyed_random import keyed_generator
 from components.pcm16 import INT16_PEAK
 from components.settings import AugmentationSettings, SpectrogramSettings
 from components.spectrogram_pair_gen.augmentation import augment
-from components.spectrogram_pair_gen.counting import count
 from components.spectrogram_pair_gen.recorded_sounds import NONE_RECORDED, RecordedSounds
 from components.spectrogram_pair_gen.sampling import (
     NORMAL_SPEED,
-    Placement,
-    Stretch,
+    TimelineSegment,
+    WindowPosition,
 )
 from components.speech_examples import read_examples, samples_of, text
 
@@ -46,12 +45,12 @@ class Window:
     spectrogram: bytes
 
 
-def stretches(file: str) -> Iterator[tuple[str, Stretch]]:
+def stretches(file: str) -> Iterator[tuple[str, TimelineSegment]]:
     """(speaker, stretch) of every example of a `speech` file."""
     for example in read_examples(file):
         yield (
             text(example, features.SPEAKER),
-            Stretch(
+            TimelineSegment(
                 recording=text(example, features.RECORDING),
                 piece=example.features.feature[features.PIECE].int64_list.value[0],
                 samples=len(samples_of(example)),
@@ -144,10 +143,10 @@ class WindowCutter:
 
         self._spectrograms = spectrograms
 
-    def cut(self, file: str, placements: Iterable[Placement]) -> Iterator[Window]:
+    def cut(self, file: str, placements: Iterable[WindowPosition]) -> Iterator[Window]:
         """The windows placed in one `speech` file, one piece of it in memory at a time."""
         babble = Babble(file) if self._augmentation else None
-        by_piece: dict[tuple[str, int], list[Placement]] = defaultdict(list)
+        by_piece: dict[tuple[str, int], list[WindowPosition]] = defaultdict(list)
         for placement in placements:
             by_piece[placement.recording, placement.piece].append(placement)
         for example in read_examples(file):
@@ -157,7 +156,7 @@ class WindowCutter:
             yield from self._of_piece(example, ordered, babble)
 
     def _of_piece(
-        self, example: tf.train.Example, placements: list[Placement], babble: Babble | None
+        self, example: tf.train.Example, placements: list[WindowPosition], babble: Babble | None
     ) -> Iterator[Window]:
         if not placements:
             return
@@ -191,7 +190,7 @@ class WindowCutter:
                 )
 
     def _under_condition(
-        self, played: npt.NDArray[np.int16], placed: Placement
+        self, played: npt.NDArray[np.int16], placed: WindowPosition
     ) -> npt.NDArray[np.int16]:
         """Scaled down where it would be clipped: a spectrogram is relative to its peak."""
         generator = keyed_generator(self._seed, placed.pair_id, placed.condition)
@@ -203,7 +202,7 @@ class WindowCutter:
         return quantised
 
     def _augmented(
-        self, played: npt.NDArray[np.int16], placed: Placement, babble: Babble | None
+        self, played: npt.NDArray[np.int16], placed: WindowPosition, babble: Babble | None
     ) -> npt.NDArray[np.int16]:
         if self._augmentation is None or babble is None:
             return played
@@ -212,7 +211,7 @@ class WindowCutter:
         def others() -> npt.NDArray[np.float32] | None:
             drawn = babble.draw(placed.voice.speaker, self._samples, generator)
             if drawn is None:
-                count(f"{features.TRAIN}/windows_with_nobody_to_babble")
+                counters.count(counters.PAIRS, f"{features.TRAIN}/windows_with_nobody_to_babble")
             return drawn
 
         changed = augment(

@@ -22,9 +22,8 @@ from tfx.dsl.io import fileio
 from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils
 
-from components import features, frontend
+from components import counters, features, frontend
 from components.artifacts import RECORDINGS_FILE, REJECTS_FILE, SPANS, SPLIT_COUNTS
-from components.counters import counters
 from components.errors import SwarError
 from components.recordings.acoustics import AcousticStatistics, acoustics_of
 from components.recordings.cleaning import (
@@ -44,7 +43,6 @@ from components.recordings.splitting import Piece
 from components.settings import SpeechSettings
 from components.speech_example_gen import planning
 
-COUNTERS = "SpeechExampleGen"
 REJECTS_SHOWN = 10
 progress = logging.getLogger("swar.progress")
 
@@ -92,7 +90,7 @@ class _WriteShard(beam.DoFn):
             for item in work:
                 for split, example in self._examples(item):
                     writers[split].write(example.SerializeToString(deterministic=True))
-                    beam.metrics.Metrics.counter(COUNTERS, split).inc()
+                    counters.count(counters.SPEECH, split)
 
     def _examples(self, item: planning.RecordingPlan) -> Iterator[tuple[str, tf.train.Example]]:
         changed = f"{item.recording.recording!r} changed while the run read it: start again"
@@ -230,7 +228,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
                 | "Spread" >> beam.Reshuffle()
                 | "Write" >> beam.ParDo(_WriteShard(settings, uri, len(shards)))
             )
-        return counters(pipeline.result, COUNTERS)
+        return counters.counters(pipeline.result, counters.SPEECH)
 
 
 def _write_rows(uri: str, name: str, rows: Iterable[dict[str, Any]]) -> None:

@@ -60,7 +60,7 @@ class WindowsOrigins(NamedTuple):
     start_seconds: npt.NDArray[np.float32]
 
 
-class EmbeddedData(NamedTuple):
+class CalibrationWindows(NamedTuple):
     """The windows of the speakers of a set."""
 
     windows: EmbeddedWindows
@@ -174,7 +174,7 @@ def _calibrated(
 
 def embed_windows(
     name: str, listing: Listing, served: PublishedModel, parts: PublishedParts, console: Console
-) -> EmbeddedData:
+) -> CalibrationWindows:
     """Cuts each speaker's speech end to end into windows, and embeds these one by one.
 
     Args:
@@ -226,7 +226,7 @@ def embed_windows(
     )
     listed = [Unused(name, item.file, item.reason, item.detail) for item in listing.rejects]
     unused = listed + cutter.rejected + embedded.unusable
-    return EmbeddedData(windows, len(by_speaker) - len(drawn), unused, sample)
+    return CalibrationWindows(windows, len(by_speaker) - len(drawn), unused, sample)
 
 
 def learn_calibration(

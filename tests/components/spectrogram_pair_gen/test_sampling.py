@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from components.keyed_random import keyed_generator
 from components.settings import PairCounts, PairSettings
 from components.spectrogram_pair_gen.sampling import (
-    Request,
-    Roster,
-    Stretch,
-    Voice,
+    SplitSpeakers,
+    TimelineSegment,
+    TrainSpeaker,
+    WindowRequest,
     has_room,
     place,
     requests,
@@ -21,7 +21,7 @@ from components.spectrogram_pair_gen.sampling import (
 
 @given(total=st.integers(1, 60), chosen=st.integers(1, 60))
 def test_speakers_under_conditions_are_so_many_and_evenly_spread(total, chosen):
-    roster = [Voice(f"{number:02d}") for number in range(total)]
+    roster = [TrainSpeaker(f"{number:02d}") for number in range(total)]
     told = PairSettings(condition_speakers=chosen)
     repeated = [
         position
@@ -51,7 +51,7 @@ def listed(protocol, roster, counts=COUNTS):
 
 
 def test_every_ordered_pair_gives_the_seeds_counts():
-    roster = [Voice(f"s{index:02d}") for index in range(34)]
+    roster = [TrainSpeaker(f"s{index:02d}") for index in range(34)]
     made = listed("every_ordered_pair", roster, PairCounts(similar_per_speaker=100, dissimilar=25))
     labels = collections.Counter(request.label for _, request in made if "a" in request.sides)
     assert labels == {1: 3_400, 0: 28_050}
@@ -60,7 +60,7 @@ def test_every_ordered_pair_gives_the_seeds_counts():
 @settings(max_examples=25)
 @given(speakers=st.integers(2, 30), seed=st.integers(0, 1000))
 def test_per_speaker_protocol_is_bounded_and_never_pairs_a_speaker_with_itself(speakers, seed):
-    roster = [Voice(f"s{index:02d}") for index in range(speakers)]
+    roster = [TrainSpeaker(f"s{index:02d}") for index in range(speakers)]
     told = PairSettings(seed=seed)
     sides: dict[str, dict[str, object]] = collections.defaultdict(dict)
     for speaker in roster:
@@ -75,8 +75,13 @@ def test_per_speaker_protocol_is_bounded_and_never_pairs_a_speaker_with_itself(s
 
 
 def test_counts_in_proportion_keep_their_mean_and_never_vanish():
-    speech = {Voice("much"): 300, Voice("some"): 90, Voice("little"): 10, Voice("none"): 0}
-    roster = Roster.of(speech.items())
+    speech = {
+        TrainSpeaker("much"): 300,
+        TrainSpeaker("some"): 90,
+        TrainSpeaker("little"): 10,
+        TrainSpeaker("none"): 0,
+    }
+    roster = SplitSpeakers.of(speech.items())
     assert roster.speakers == tuple(sorted(speech))
     assert roster.mean_samples == 100
     counts = PairCounts(similar_per_speaker=20, dissimilar=0)
@@ -86,14 +91,14 @@ def test_counts_in_proportion_keep_their_mean_and_never_vanish():
 
 
 def test_a_lonely_speaker_has_no_different_speaker_trials():
-    assert {request.label for _, request in listed("per_speaker", [Voice("only")])} == {1}
+    assert {request.label for _, request in listed("per_speaker", [TrainSpeaker("only")])} == {1}
 
 
 def timelines():
     stretch = st.tuples(st.integers(0, 3), st.integers(1, 400))
     return st.lists(stretch, min_size=1, max_size=5).map(
         lambda items: [
-            Stretch(recording=f"r{recording}", piece=index, samples=samples, file="f")
+            TimelineSegment(recording=f"r{recording}", piece=index, samples=samples, file="f")
             for index, (recording, samples) in enumerate(items)
         ]
     )
@@ -105,7 +110,7 @@ def test_disjoint_windows_lie_inside_do_not_overlap_and_prefer_other_recordings(
     timeline, window, seed
 ):
     assume(any(item.samples >= window for item in timeline))
-    placed = place(Request(str(seed), 1, "ab"), Voice("s"), timeline, window, DISJOINT)
+    placed = place(WindowRequest(str(seed), 1, "ab"), TrainSpeaker("s"), timeline, window, DISJOINT)
     samples = {(item.recording, item.piece): item.samples for item in timeline}
     rooms = [item for item in timeline if item.samples >= window]
     if not placed:
@@ -122,25 +127,34 @@ def test_disjoint_windows_lie_inside_do_not_overlap_and_prefer_other_recordings(
 
 
 def test_of_single_words_each_is_a_window_and_scraps_are_none():
-    words = [Stretch(name, 0, samples, "f") for name, samples in (("a", 60), ("b", 30), ("c", 9))]
+    words = [
+        TimelineSegment(name, 0, samples, "f") for name, samples in (("a", 60), ("b", 30), ("c", 9))
+    ]
     assert has_room(words, 100) and not has_room(words[2:], 100)
     drawn = [
-        place(Request(str(seed), 1, "ab"), Voice("s"), words, 100, DISJOINT) for seed in range(20)
+        place(WindowRequest(str(seed), 1, "ab"), TrainSpeaker("s"), words, 100, DISJOINT)
+        for seed in range(20)
     ]
     assert {frozenset(item.recording for item in pair) for pair in drawn} == {frozenset("ab")}
     assert {item.start for pair in drawn for item in pair} == {0}
-    assert not place(Request("0", 1, "ab"), Voice("s"), words[:1], 100, DISJOINT)
-    sentence = Stretch("d", 0, 300, "f")
-    placed = place(Request("0", 0, "a"), Voice("s"), [*words, sentence], 100, DISJOINT)
+    assert not place(WindowRequest("0", 1, "ab"), TrainSpeaker("s"), words[:1], 100, DISJOINT)
+    sentence = TimelineSegment("d", 0, 300, "f")
+    placed = place(WindowRequest("0", 0, "a"), TrainSpeaker("s"), [*words, sentence], 100, DISJOINT)
     assert [item.recording for item in placed] == ["d"]
 
 
 def test_starts_are_drawn_evenly():
-    timeline = [Stretch("r", 0, 12, "f"), Stretch("r", 1, 6, "f"), Stretch("r", 2, 4, "f")]
+    timeline = [
+        TimelineSegment("r", 0, 12, "f"),
+        TimelineSegment("r", 1, 6, "f"),
+        TimelineSegment("r", 2, 4, "f"),
+    ]
     starts = collections.Counter(
         (placed.piece, placed.start)
         for index in range(6_000)
-        for placed in place(Request(str(index), 0, "a"), Voice("s"), timeline, 5, DISJOINT)
+        for placed in place(
+            WindowRequest(str(index), 0, "a"), TrainSpeaker("s"), timeline, 5, DISJOINT
+        )
     )
     assert sorted(starts) == [*((0, start) for start in range(8)), (1, 0), (1, 1)]
     assert np.allclose(list(starts.values()), 600, atol=120)
@@ -149,10 +163,12 @@ def test_starts_are_drawn_evenly():
 def test_draws_depend_on_the_key_alone():
     assert keyed_generator(0, "a").integers(10**9) == keyed_generator(0, "a").integers(10**9)
     assert keyed_generator(0, "a").integers(10**9) != keyed_generator(1, "a").integers(10**9)
-    timeline = [Stretch("r", 0, 1_000, "f")]
-    request = Request("pair", 1, "ab")
-    assert place(request, Voice("s"), timeline, 10, DISJOINT) == place(
-        request, Voice("s"), timeline, 10, DISJOINT
+    timeline = [TimelineSegment("r", 0, 1_000, "f")]
+    request = WindowRequest("pair", 1, "ab")
+    assert place(request, TrainSpeaker("s"), timeline, 10, DISJOINT) == place(
+        request, TrainSpeaker("s"), timeline, 10, DISJOINT
     )
-    reseeded = place(request, Voice("s"), timeline, 10, PairSettings(windows="disjoint", seed=1))
-    assert place(request, Voice("s"), timeline, 10, DISJOINT) != reseeded
+    reseeded = place(
+        request, TrainSpeaker("s"), timeline, 10, PairSettings(windows="disjoint", seed=1)
+    )
+    assert place(request, TrainSpeaker("s"), timeline, 10, DISJOINT) != reseeded

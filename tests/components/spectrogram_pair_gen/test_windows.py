@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from components import features, spectrogram_codec
 from components.settings import AugmentationSettings, SpectrogramSettings
-from components.spectrogram_pair_gen.sampling import Placement, Voice
+from components.spectrogram_pair_gen.sampling import TrainSpeaker, WindowPosition
 from components.spectrogram_pair_gen.windows import Babble, Window, WindowCutter
 from tests.bad_recordings import speech_like
 
@@ -42,7 +42,7 @@ def tone(tmp_path_factory):
 
 
 def window_at(file: str, speed: float, start: int) -> Window:
-    placement = Placement("id", 1, "a", Voice("asha", speed), "r0", 0, start)
+    placement = WindowPosition("id", 1, "a", TrainSpeaker("asha", speed), "r0", 0, start)
     (window,) = WindowCutter(RATE, SETTINGS).cut(file, [placement])
     return window
 
@@ -58,7 +58,7 @@ def test_a_tone_rises_with_the_speed(tone, speed):
 
 @pytest.mark.parametrize("speed", [0.9, 1.1])
 def test_a_window_at_the_very_end_is_full(tone, speed):
-    length = Voice("asha", speed).samples(SETTINGS.window_samples(RATE))
+    length = TrainSpeaker("asha", speed).samples(SETTINGS.window_samples(RATE))
     window = window_at(tone, speed, 4 * RATE - length)
     levels = spectrogram_codec.decode(window.spectrogram, SETTINGS.n_mels).max(axis=0)
     assert levels.min() > 200  # the tone sounds in every frame
@@ -103,7 +103,7 @@ def test_what_is_heard_behind_a_window_depends_on_its_pair_alone(tmp_path):
     pieces = [(f"s{k}", 32767 * speech_like(k, RATE)) for k in range(5)]
     file = speech_file(tmp_path, *pieces)
     placements = [
-        Placement(f"pair{start}", 1, side, Voice("s1"), "r1", 0, start)
+        WindowPosition(f"pair{start}", 1, side, TrainSpeaker("s1"), "r1", 0, start)
         for start in (0, 9_000)
         for side in "ab"
     ]

@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from components.errors import SwarError
 from components.settings import AugmentationSettings, TrainerSettings
-from components.spectrogram_pair_gen.sampling import Voice
+from components.spectrogram_pair_gen.sampling import TrainSpeaker
 from components.trainer.data import TrainShape, training_batches
 from components.trainer.losses import TeacherLoss
 from components.trainer.run_fn import run_fn
@@ -42,7 +42,7 @@ def test_a_recording_that_the_teacher_did_not_hear_is_named(tmp_path):
 
 
 def test_a_recording_at_another_speed_has_an_embedding_of_its_own(tmp_path):
-    voices = [Voice("s0"), Voice("s0", 0.9)]
+    voices = [TrainSpeaker("s0"), TrainSpeaker("s0", 0.9)]
     rows = np.eye(2, 8, dtype=np.float32)
     write(tmp_path / "teacher.npz", [voice.name for voice in voices], ["r0", "r0"], rows)
     teacher = Teacher(SMALL.model_copy(update={"teacher": str(tmp_path / "teacher.npz")}))
@@ -51,7 +51,7 @@ def test_a_recording_at_another_speed_has_an_embedding_of_its_own(tmp_path):
     around = rows - rows.mean(axis=0)
     np.testing.assert_allclose(found, around / np.linalg.norm(around, axis=1)[:, None], atol=2e-3)
     with pytest.raises(tf.errors.InvalidArgumentError, match=r"not in trainer\.teacher"):
-        teacher(tf.constant([Voice("s0", 1.1).name]), tf.constant(["r0"]))
+        teacher(tf.constant([TrainSpeaker("s0", 1.1).name]), tf.constant(["r0"]))
 
 
 def test_a_file_that_is_none_is_refused(tmp_path):

@@ -18,7 +18,7 @@ from components.settings import (
     SpeechSettings,
     TrainerSettings,
 )
-from components.spectrogram_pair_gen.sampling import Placement, Voice
+from components.spectrogram_pair_gen.sampling import TrainSpeaker, WindowPosition
 from components.spectrogram_pair_gen.windows import WindowCutter
 from components.trainer.calibration import Calibration
 from components.trainer.export import export
@@ -142,7 +142,8 @@ def through_beam(path, folder, model):
         front_end.serving.max_windows,
     ).numpy()
     placements = [
-        Placement(f"{i:04d}", 1, "a", Voice("s"), "r", 0, int(at)) for i, at in enumerate(starts)
+        WindowPosition(f"{i:04d}", 1, "a", TrainSpeaker("s"), "r", 0, int(at))
+        for i, at in enumerate(starts)
     ]
     windows = model.cutter.cut(file, placements)
     n_mels = front_end.spectrogram.n_mels
