@@ -51,9 +51,11 @@ _VERDICTS: Final = {
 
 def verdict(decision: Decision, rule: DecisionRule) -> str:
     """Same, different or inconclusive, with the probability, and what to expect of such answers."""
+    # The threshold of a bound lies elsewhere.
+    middle = "50 %<br>threshold" if rule.max_false_accept is None else "50 %"
     scale = (
         '<div class="swar-scale"><span>0 %<br>different</span>'
-        "<span>50 %<br>threshold</span><span>100 %<br>same</span></div>"
+        f"<span>{middle}</span><span>100 %<br>same</span></div>"
     )
     return card(
         decision.verdict,
@@ -78,7 +80,8 @@ def identified(identification: Identification, rule: DecisionRule) -> str:
         f'<td class="swar-bar">{_track(each.decision)}</td></tr>'
         for each in identification.candidates
     )
-    headings = ("Speaker", "Probability", "Distance", "Threshold at the middle")
+    middle = "Threshold" if rule.max_false_accept is None else "50 %"
+    headings = ("Speaker", "Probability", "Distance", f"{middle} at the middle")
     expected, table = _sentence(expectation(rule)), _table(headings, rows)
     if identification.verdict == INCONCLUSIVE:
         nearest = f"{_MORE_SPEECH} The nearest are:"

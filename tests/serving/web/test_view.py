@@ -1,6 +1,7 @@
 """What the page shows: figures as they are, nothing from outside as HTML."""
 
 import base64
+import dataclasses
 import io
 import re
 from datetime import UTC, datetime
@@ -99,6 +100,14 @@ def test_verdict_says_same_or_different_and_where_it_lies():
 )
 def test_no_probability_claims_certainty(probability, text):
     assert view.percent(probability) == text
+
+
+def test_the_threshold_of_a_bound_is_not_drawn_at_one_half():
+    bounded = dataclasses.replace(RULE, max_false_accept=0.01)
+    assert "threshold" in view.verdict(SAME, RULE)
+    assert "threshold" not in view.verdict(SAME, bounded)
+    unsure = dataclasses.replace(SAME, same_speaker=False, verdict="inconclusive")
+    assert "ask for more speech" in view.verdict(unsure, bounded)
 
 
 def identification(speaker, *candidates):
