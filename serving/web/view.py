@@ -180,7 +180,7 @@ def percent(probability: float) -> str:
 
 def _track(decision: Decision) -> str:
     left = f"{100.0 * decision.probability:.1f}%"
-    label = f"{percent(decision.probability)}; the threshold is 50 %"
+    label = f"{percent(decision.probability)} on a scale from 0 to 100 %"
     return (
         f'<div class="swar-track" role="img" aria-label="{label}">'
         f'<i></i><b style="left: clamp(9px, {left}, calc(100% - 9px))"></b></div>'
