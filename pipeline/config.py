@@ -224,6 +224,7 @@ def dump_yaml(tree: dict[str, Any]) -> str:
 def _yaml() -> YAML:
     yaml = YAML(typ="safe", pure=True)
     yaml.default_flow_style = False
+    yaml.width = 2**31  # a folded line of escapes is not read back as it was
     yaml.allow_unicode = False  # it would write some line breaks of Unicode as they are
     yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]  # declared as None
     return yaml

@@ -262,6 +262,11 @@ def test_a_config_survives_dict_and_yaml(tmp_path_factory: Any, config: Config) 
     assert again.digest() == config.digest()
 
 
+def test_a_long_text_of_rare_letters_survives_yaml() -> None:
+    text = "\U00010000\U00010000\U00013484\U0001d486\U0001d489\U0001d48a\U0001d48c\U0001d492 \U0001d496"
+    assert parse_yaml(dump_yaml({"weights": text}), "here") == {"weights": text}
+
+
 def test_how_a_model_is_judged_does_not_train_it_anew() -> None:
     config = load_config("default")
     judged = load_config(

@@ -179,7 +179,7 @@ def test_nothing_but_the_answer_is_on_the_terminal(models: Any, recordings: Any)
         cwd=Path(__file__).parents[2],
     )
     assert (ended.returncode, ended.stderr) == (1, "")
-    assert ended.stdout.startswith("different speakers (") and ended.stdout.count("\n") == 1
+    assert ended.stdout.startswith("different speakers (") and ended.stdout.count("\n") == 2
 
 
 def test_the_page_has_a_model_in_this_process(

@@ -118,5 +118,5 @@ def test_made_voices_stand_for_each_kind_of_people():
 
 def test_too_few_voices_make_none():
     few = unit(np.random.default_rng(0), 40, 8)
-    with pytest.raises(SwarError, match="40 training speakers are too few to make voices by"):
+    with pytest.raises(SwarError, match="40 training speakers are too few to make speakers by"):
         made_voices(few, 200, unit_norm=True)
