@@ -12,6 +12,7 @@ import os
 import signal
 import threading
 import time
+import weakref
 from collections.abc import AsyncIterator, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -168,15 +169,35 @@ class _Refused(asyncio.Protocol):
         transport.abort()
 
 
+class _Accepted(asyncio.Protocol):
+    """Counts as a connection from its acceptance on; once made, it is its handler's."""
+
+    def __init__(
+        self, handler: asyncio.BaseProtocol, accepted: "weakref.WeakSet[_Accepted]"
+    ) -> None:
+        self._handler = handler
+        self._accepted = accepted
+        accepted.add(self)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._accepted.discard(self)
+        transport.set_protocol(self._handler)
+        self._handler.connection_made(transport)
+
+
 @contextlib.asynccontextmanager
 async def _listen_rest(
     runner: web.AppRunner, limits: Limits, host: str, port: int
 ) -> AsyncIterator[int]:
     most = limits.affordable_connections()
+    # asyncio accepts a whole backlog before it makes the first connection of it.
+    accepted: weakref.WeakSet[_Accepted] = weakref.WeakSet()
 
     def connection() -> asyncio.Protocol:
         assert runner.server is not None
-        return runner.server() if len(runner.server.connections) < most else _Refused()
+        if len(runner.server.connections) + len(accepted) >= most:
+            return _Refused()
+        return _Accepted(runner.server(), accepted)
 
     try:
         server = await asyncio.get_running_loop().create_server(

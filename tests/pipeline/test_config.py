@@ -262,9 +262,10 @@ def test_a_config_survives_dict_and_yaml(tmp_path_factory: Any, config: Config) 
     assert again.digest() == config.digest()
 
 
-def test_a_long_text_of_rare_letters_survives_yaml() -> None:
-    text = "\U00010000\U00010000\U00013484\U0001d486\U0001d489\U0001d48a\U0001d48c\U0001d492 \U0001d496"
-    assert parse_yaml(dump_yaml({"weights": text}), "here") == {"weights": text}
+@pytest.mark.parametrize("width", range(4, 12))
+def test_a_text_of_rare_letters_survives_yaml_however_long(width: int) -> None:
+    tree = {"trainer": {"weights": "\U00013484" * width + " " + "\U0001d496" * width}}
+    assert parse_yaml(dump_yaml(tree), "here") == tree
 
 
 def test_how_a_model_is_judged_does_not_train_it_anew() -> None:
