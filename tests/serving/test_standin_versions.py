@@ -161,7 +161,7 @@ def test_a_broken_version_is_told_and_the_old_one_serves_on(ready, published):
         shutil.rmtree(published / "2")
         publish(ready, published, 2)
         eventually(lambda: answering_version(ports) == 2)
-        assert states(ports) == {1: "END", 2: "AVAILABLE"}
+        eventually(lambda: states(ports) == {1: "END", 2: "AVAILABLE"})
 
 
 def test_a_version_that_is_not_what_was_published_is_not_served(ready, published):
