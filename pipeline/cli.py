@@ -18,7 +18,7 @@ from components.terminal import Console, say
 from pipeline.config import PACKAGED, load_config
 from pipeline.failures import RunFailed, file_error, user_error
 from pipeline.models import operations
-from serving import commands
+from serving.commands import gallery, recognition, servers
 
 NOT_BLESSED, USER_ERROR, UNEXPECTED = 1, 2, 3
 
@@ -197,7 +197,9 @@ def sample_data_command(
 
 
 app.add_typer(operations.app)
-app.add_typer(commands.app)
+app.add_typer(servers.app)
+app.add_typer(gallery.app)
+app.add_typer(recognition.app)
 
 
 def main() -> None:

@@ -14,7 +14,8 @@ import soundfile
 
 from components import base_model
 from pipeline import cli
-from serving import commands, server
+from serving import server
+from serving.commands import servers
 from serving.standin.batcher import Batching
 from serving.web.guard import PageSettings
 from serving.web.login import PasswordLogin, ProxyLogin
@@ -377,7 +378,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (tmp_path / name / "1").mkdir(parents=True)
         (tmp_path / name / "1" / "saved_model.pb").touch()
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(commands, "check_free", lambda *_: None)
+    monkeypatch.setattr(servers, "check_free", lambda *_: None)
 
 
 @pytest.mark.usefixtures("here")

@@ -1,0 +1,1 @@
+"""The commands around a served model. They import what they need when they run."""

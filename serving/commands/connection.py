@@ -1,0 +1,155 @@
+"""Which model answers a command: the options that name it, and the client that they mean."""
+
+import contextlib
+import functools
+import inspect
+import logging
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from components.errors import SwarError
+from components.quiet import real_stderr
+from serving import defaults
+from serving.credentials import Credentials
+
+if TYPE_CHECKING:
+    from serving.client import Client
+
+ModelOption = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        help="base, or a published model such as OUTPUT/published; it runs in this process. [base]",
+    ),
+]
+UrlOption = Annotated[
+    str | None,
+    typer.Option(
+        "--url", help="A server instead: grpc://HOST:PORT or http://HOST:PORT; grpcs, https: TLS."
+    ),
+]
+ModelNameOption = Annotated[
+    str | None, typer.Option("--model-name", help=f"What it calls it. [{defaults.MODEL_NAME}]")
+]
+DeadlineOption = Annotated[
+    float | None,
+    typer.Option(
+        "--deadline",
+        help=f"Seconds for a request to it, with retries. [{defaults.DEADLINE_SECONDS:g}]",
+        min=0.001,
+    ),
+]
+CaOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--ca", metavar="PEM", help="Who may sign its certificate, if not the system's authorities."
+    ),
+]
+CertificateOption = Annotated[
+    Path | None, typer.Option("--certificate", metavar="PEM", help="The certificate shown to it.")
+]
+KeyOption = Annotated[
+    Path | None, typer.Option("--key", metavar="PEM", help="Of that certificate.")
+]
+TokenFileOption = Annotated[
+    Path | None, typer.Option("--token-file", metavar="FILE", help="Holds a bearer token for it.")
+]
+
+Connection = contextlib.AbstractContextManager["Client"]
+
+
+def with_client(command: Callable[..., None]) -> Callable[..., None]:
+    """Gives a command the options of `_client`, and what they name as its `connection`."""
+    options = inspect.signature(_client, eval_str=True).parameters
+    own = dict(inspect.signature(command, eval_str=True).parameters)
+    del own["connection"]
+
+    @functools.wraps(command)
+    def command_with_client(**given: Any) -> None:
+        connection = _client(**{name: given.pop(name) for name in options})
+        command(connection=connection, **given)
+
+    parameters = [
+        each.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+        for each in (*own.values(), *options.values())
+    ]
+    command_with_client.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    command_with_client.__annotations__ = {each.name: each.annotation for each in parameters}
+    return command_with_client
+
+
+def _client(
+    model: ModelOption = None,
+    url: UrlOption = None,
+    model_name: ModelNameOption = None,
+    deadline: DeadlineOption = None,
+    ca: CaOption = None,
+    certificate: CertificateOption = None,
+    key: KeyOption = None,
+    token_file: TokenFileOption = None,
+) -> Connection:
+    """The client that the options name; they are checked before anything is imported or opened.
+
+    Raises:
+        SwarError: the options exclude one another.
+    """
+    of_server = {
+        "--model-name": model_name,
+        "--deadline": deadline,
+        "--ca": ca,
+        "--certificate": certificate,
+        "--key": key,
+        "--token-file": token_file,
+    }
+    if url is not None and model is not None:
+        raise SwarError("--model runs in this process and --url asks a server: give one of them")
+    if url is None and (given := [name for name, value in of_server.items() if value is not None]):
+        raise SwarError(f"{given[0]} is about a server: name it with --url")
+    if url is None:
+        return _in_process(defaults.MODEL if model is None else model)
+    return _of_server(
+        url,
+        defaults.MODEL_NAME if model_name is None else model_name,
+        defaults.DEADLINE_SECONDS if deadline is None else deadline,
+        Credentials(ca, certificate, key, token_file),
+    )
+
+
+@contextlib.contextmanager
+def _in_process(model: str) -> Iterator["Client"]:
+    from serving.client import Client
+
+    with progress_shown(), Client.in_process(model) as client:
+        yield client
+
+
+@contextlib.contextmanager
+def _of_server(
+    url: str, model_name: str, deadline: float, credentials: Credentials
+) -> Iterator["Client"]:
+    from serving.client import Client
+
+    with Client(
+        url, model=model_name, deadline_seconds=deadline, credentials=credentials
+    ) as client:
+        yield client
+
+
+@contextlib.contextmanager
+def progress_shown() -> Iterator[None]:
+    """On stderr: the first call of the base model takes longer, and says why."""
+    from components.terminal import PrintableFormatter
+
+    progress = logging.getLogger("swar.progress")
+    with real_stderr() as stderr:
+        handler = logging.StreamHandler(stderr)
+        handler.setFormatter(PrintableFormatter())
+        progress.addHandler(handler)
+        progress.setLevel(logging.INFO)
+        try:
+            yield
+        finally:
+            progress.removeHandler(handler)

@@ -1,0 +1,195 @@
+"""The commands around a gallery: enrol, list, forget, seal."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from serving import defaults
+from serving.commands.connection import Connection, with_client
+from serving.commands.options import (
+    GalleryKeyOption,
+    GalleryOption,
+    JsonOption,
+    check_recordings,
+    open_gallery,
+)
+
+app = typer.Typer()
+
+NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="The speaker.")]
+
+
+@app.command("enroll")
+@with_client
+def enroll_command(
+    connection: Connection,
+    name: NameArgument,
+    files: Annotated[
+        list[Path], typer.Argument(metavar="FILE...", help="5 to 30 s of speech in all.")
+    ],
+    keep_audio: Annotated[
+        bool, typer.Option("--keep-audio", help="Keep the recordings too, for `swar reenroll`.")
+    ] = False,
+    consent: Annotated[
+        str, typer.Option(help="How the speaker gave it, for example: form 12 of 2026-11-03.")
+    ] = "",
+    expires: Annotated[
+        datetime | None,
+        typer.Option(formats=["%Y-%m-%d"], help="The day (UTC) from which it is used no more."),
+    ] = None,
+    force: Annotated[
+        bool,
+        typer.Option(
+            "--force",
+            help="Also what does not sound like the rest, or a name that looks like another.",
+        ),
+    ] = False,
+    gallery: GalleryOption = defaults.GALLERY,
+    gallery_key: GalleryKeyOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Enrol a speaker, or add recordings to one."""
+    check_recordings(*files)
+    from serving import display, recognition
+
+    enrolled = open_gallery(gallery, gallery_key)
+    expires_at = None if expires is None else expires.replace(tzinfo=UTC)
+    with connection as client:
+        report = recognition.enroll(
+            client,
+            enrolled,
+            name,
+            files,
+            keep_audio=keep_audio,
+            consent=consent,
+            expires_at=expires_at,
+            force=force,
+        )
+    display.enrolment(report, as_json=as_json)
+
+
+@app.command("speakers")
+def speakers_command(
+    name: Annotated[
+        str | None, typer.Argument(metavar="[NAME]", help="A speaker, whose recordings to list.")
+    ] = None,
+    gallery: GalleryOption = defaults.GALLERY,
+    gallery_key: GalleryKeyOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List the enrolled speakers, or the recordings of one."""
+    from serving import display
+
+    enrolled = open_gallery(gallery, gallery_key)
+    if name is None:
+        display.speakers(enrolled.speakers(), as_json=as_json)
+    else:
+        display.recordings(enrolled.recordings(name), as_json=as_json)
+
+
+@app.command("forget")
+def forget_command(
+    name: Annotated[
+        str | None, typer.Argument(metavar="[NAME]", help="The speaker, unless --expired.")
+    ] = None,
+    recording: Annotated[
+        str | None,
+        typer.Option("--recording", metavar="ID", help="Only this one, see `swar speakers NAME`."),
+    ] = None,
+    expired: Annotated[
+        bool, typer.Option("--expired", help="All recordings that have expired.")
+    ] = False,
+    gallery: GalleryOption = defaults.GALLERY,
+    as_json: JsonOption = False,
+) -> None:
+    """Remove a speaker or one recording, and every byte of it from the disk."""
+    from serving import display
+
+    if (name is None) != expired or (expired and recording is not None):
+        raise typer.BadParameter("give the NAME of a speaker or --expired")
+    enrolled = open_gallery(gallery, None)
+    if name is None:
+        display.expired(enrolled.forget_expired(), as_json=as_json)
+    else:
+        display.forgotten(name, enrolled.forget(name, recording=recording), as_json=as_json)
+
+
+@app.command("opt-out")
+def opt_out_command(
+    name: NameArgument,
+    undo: Annotated[
+        bool, typer.Option("--undo", help="Let the speaker be enrolled again.")
+    ] = False,
+    gallery: GalleryOption = defaults.GALLERY,
+    as_json: JsonOption = False,
+) -> None:
+    """Forget a speaker, and refuse to enrol anyone under that name or one that looks like it."""
+    from serving import display
+
+    enrolled = open_gallery(gallery, None)
+    if undo:
+        enrolled.ledger.opt_in(name)
+    else:
+        enrolled.opt_out(name)
+    display.opted_out(name, undone=undo, as_json=as_json)
+
+
+@app.command("ledger")
+def ledger_command(
+    name: Annotated[
+        str | None, typer.Argument(metavar="[NAME]", help="Only what was about this speaker.")
+    ] = None,
+    gallery: GalleryOption = defaults.GALLERY,
+    as_json: JsonOption = False,
+) -> None:
+    """List what was done to a gallery, by whom and when; without names and embeddings."""
+    from serving import display
+
+    display.events(open_gallery(gallery, None).ledger.events(name), as_json=as_json)
+
+
+@app.command("gallery-key")
+def gallery_key_command(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="For --gallery-key.")],
+) -> None:
+    """Make a key that seals a gallery, or put a new one before those of a file."""
+    from serving import display
+    from serving.gallery_keys import write_new_key
+
+    display.new_key(file, write_new_key(file))
+
+
+@app.command("seal")
+def seal_command(
+    gallery_key: Annotated[
+        str,
+        typer.Option(
+            metavar="FILE|env:NAME", help="The keys: the first seals, all open what is sealed."
+        ),
+    ],
+    gallery: GalleryOption = defaults.GALLERY,
+    as_json: JsonOption = False,
+) -> None:
+    """Seal the embeddings and recordings of a gallery with a key, or with a new one."""
+    from serving import display
+
+    display.sealed(open_gallery(gallery, gallery_key).seal(), as_json=as_json)
+
+
+@app.command("reenroll")
+@with_client
+def reenroll_command(
+    connection: Connection,
+    gallery: GalleryOption = defaults.GALLERY,
+    gallery_key: GalleryKeyOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Fit the gallery to a new model, from the recordings that were kept."""
+    from serving import display, recognition
+
+    enrolled = open_gallery(gallery, gallery_key)
+    with connection as client:
+        done = recognition.reenroll(client, enrolled)
+    display.reenrolled(done, as_json=as_json)

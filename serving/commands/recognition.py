@@ -1,0 +1,220 @@
+"""The commands that ask a model about recordings: verify, identify, embed."""
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from components.paths import check_present
+from components.quiet import real_stderr
+from serving import defaults
+from serving.commands.connection import Connection, with_client
+from serving.commands.options import (
+    GalleryKeyOption,
+    GalleryOption,
+    JsonOption,
+    check_recordings,
+    open_gallery,
+)
+
+if TYPE_CHECKING:
+    from serving.client import Client
+    from serving.decisions import DecisionRule
+    from serving.gallery import Gallery
+
+# Exit statuses; 0 is yes, or that all of many were answered, 2 an error.
+UNUSABLE: Final = 1
+_STATUS_OF_VERDICT: Final = {"same": 0, "different": 1, "inconclusive": 4}
+
+app = typer.Typer()
+
+MaxFalseAcceptOption = Annotated[
+    float | None,
+    typer.Option(
+        "--max-false-accept",
+        metavar="SHARE",
+        help="Of comparisons, or queries, of other people that are accepted at most, such as 0.01; "
+        "what a looser risk would accept is inconclusive. [the model's own threshold]",
+    ),
+]
+PriorOption = Annotated[
+    float,
+    typer.Option(
+        "--prior", metavar="P", help="Of the same speaker, which the probability takes for granted."
+    ),
+]
+
+
+@app.command("verify")
+@with_client
+def verify_command(
+    connection: Connection,
+    file_a: Annotated[
+        Path | None, typer.Argument(metavar="[A]", help="A recording, unless --pairs.")
+    ] = None,
+    file_b: Annotated[
+        Path | None, typer.Argument(metavar="[B]", help="Another one, unless --speaker.")
+    ] = None,
+    speaker: Annotated[
+        str | None, typer.Option("--speaker", help="An enrolled speaker instead of B.")
+    ] = None,
+    pairs: Annotated[
+        Path | None,
+        typer.Option(
+            "--pairs",
+            metavar="LIST.tsv",
+            help="Many pairs instead: two paths a line, relative to the list, a tab between them.",
+        ),
+    ] = None,
+    max_false_accept: MaxFalseAcceptOption = None,
+    prior: PriorOption = defaults.PRIOR,
+    gallery: GalleryOption = defaults.GALLERY,
+    gallery_key: GalleryKeyOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Tell whether one person speaks in both.
+
+    Exit status: 0 same, 1 different, 4 inconclusive, 2 error.
+
+    Of many pairs: 0 all compared, 1 some recordings are not usable, 2 error.
+    """
+    if pairs is not None:
+        if any(each is not None for each in (file_a, file_b, speaker)):
+            raise typer.BadParameter("give two recordings, one and --speaker NAME, or --pairs LIST")
+        _verify_pairs(pairs, connection, max_false_accept, prior, as_json=as_json)
+        return
+    if file_a is None or (file_b is None) == (speaker is None):
+        raise typer.BadParameter("give a second recording or --speaker NAME, one of them")
+    check_recordings(file_a, *([file_b] if file_b else []))
+    from serving import display
+
+    with connection as client:
+        rule = client.rule(max_false_accept, prior=prior)
+        if file_b is not None:
+            decision = client.verify(file_a, file_b)
+        else:
+            from serving import recognition
+
+            assert speaker is not None  # checked above
+            enrolled = open_gallery(gallery, gallery_key)
+            decision = recognition.verify_speaker(client, enrolled, file_a, speaker)
+    decision = rule.apply(decision)
+    display.decision(decision, rule, as_json=as_json)
+    raise typer.Exit(_STATUS_OF_VERDICT[decision.verdict])
+
+
+def _verify_pairs(
+    pairs: Path,
+    connection: Connection,
+    max_false_accept: float | None,
+    prior: float,
+    *,
+    as_json: bool,
+) -> None:
+    from serving import bulk, display
+
+    parsed = bulk.read_pair_list(pairs)
+    all_usable = True
+    with connection as client:
+        rule = client.rule(max_false_accept, prior=prior)
+        for compared in bulk.verify_pairs(client, parsed, rule):
+            display.comparison(compared, as_json=as_json)
+            all_usable = all_usable and compared.decision is not None
+    if not all_usable:
+        raise typer.Exit(UNUSABLE)
+
+
+@app.command("identify")
+@with_client
+def identify_command(
+    connection: Connection,
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Recordings.")],
+    top: Annotated[int, typer.Option(help="How many of the nearest to show.", min=1)] = 5,
+    max_false_accept: MaxFalseAcceptOption = None,
+    prior: PriorOption = defaults.PRIOR,
+    gallery: GalleryOption = defaults.GALLERY,
+    gallery_key: GalleryKeyOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Tell who speaks, or "unknown".
+
+    Exit status: 0 known, 1 unknown, 4 inconclusive, 2 error.
+
+    Of several recordings: 0 all answered, 1 some are not usable, 2 error.
+    """
+    if len(files) == 1:
+        check_recordings(*files)
+    from serving import display, recognition
+
+    enrolled = open_gallery(gallery, gallery_key)
+    with connection as client:
+        rule = recognition.identification_rule(client, enrolled, max_false_accept, prior=prior)
+        if len(files) > 1:
+            _identify_each(files, enrolled, top, client, rule, as_json=as_json)
+            return
+        identification = recognition.identify(client, enrolled, files[0], top=top, rule=rule)
+    display.identification(identification, rule, as_json=as_json)
+    raise typer.Exit(_STATUS_OF_VERDICT[identification.verdict])
+
+
+def _identify_each(
+    files: Sequence[Path],
+    gallery: "Gallery",
+    top: int,
+    client: "Client",
+    rule: "DecisionRule",
+    *,
+    as_json: bool,
+) -> None:
+    from serving import bulk, display
+
+    all_usable = True
+    for answered in bulk.identify_each(client, gallery, files, top=top, rule=rule):
+        display.answer(answered, as_json=as_json)
+        all_usable = all_usable and answered.identification is not None
+    if not all_usable:
+        raise typer.Exit(UNUSABLE)
+
+
+@app.command("embed")
+@with_client
+def embed_command(
+    connection: Connection,
+    data: Annotated[
+        str,
+        typer.Argument(
+            metavar="DATA", help="Folder of speakers' folders or of recordings, or a manifest."
+        ),
+    ],
+    output: Annotated[
+        Path, typer.Option("--output", metavar="FILE.parquet", help="Gets a row a recording.")
+    ],
+    follow_links: Annotated[
+        bool, typer.Option("--follow-links", help="Also links in DATA that lead out of it.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Write the embeddings of many recordings. Broken off, it goes on where it was."""
+    check_present(data)
+    from serving import display
+    from serving.embedding_file import embed_data
+
+    with connection as client, _progress_bar() as on_progress:
+        embedded = embed_data(client, data, output, on_progress, follow_links=follow_links)
+    display.embedded(embedded, as_json=as_json)
+
+
+@contextlib.contextmanager
+def _progress_bar() -> Iterator[Callable[[int, int], None]]:
+    """On a terminal; yields what is called with how many recordings are done, and of how many."""
+    from rich.progress import Progress
+
+    from components.terminal import Console
+
+    with real_stderr() as stderr:
+        console = Console(file=stderr)
+        with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+            task = progress.add_task("recordings")
+            yield lambda done, of: progress.update(task, completed=done, total=of)

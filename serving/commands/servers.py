@@ -1,0 +1,159 @@
+"""The commands that serve: a model to programs, and the web page to people."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from components.errors import SwarError
+from components.quiet import tensorflow_quiet
+from serving import defaults
+from serving.commands.connection import Connection, progress_shown, with_client
+from serving.commands.options import GalleryKeyOption, GalleryOption, open_gallery
+from serving.ports import check_free
+
+if TYPE_CHECKING:
+    from serving.web.login import Login
+
+app = typer.Typer()
+
+
+@app.command("serve")
+def serve_command(
+    model: Annotated[
+        str,
+        typer.Argument(metavar="MODEL", help="base, or a folder of versions: OUTPUT/published."),
+    ],
+    model_name: Annotated[
+        str, typer.Option(help="What requests call the model.")
+    ] = defaults.MODEL_NAME,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    rest_port: Annotated[int, typer.Option(help="For REST.", min=0, max=65535)] = 8501,
+    grpc_port: Annotated[int, typer.Option(help="For gRPC.", min=0, max=65535)] = 8500,
+    label: Annotated[
+        list[str] | None,
+        typer.Option(help="A label for a version, kept loaded.", metavar="LABEL=VERSION"),
+    ] = None,
+    open_to_network: Annotated[
+        bool,
+        typer.Option("--open-to-network", help="Let a --host be one that other machines reach."),
+    ] = False,
+    public_host: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="What callers of REST call it, if not localhost."),
+    ] = None,
+    allow_reload: Annotated[
+        bool, typer.Option("--allow-reload", help="Let callers of gRPC move the labels.")
+    ] = False,
+    max_batch_size: Annotated[
+        int, typer.Option(help="Recordings that run together at most.", min=1)
+    ] = defaults.MAX_BATCH_SIZE,
+    batch_timeout_micros: Annotated[
+        int, typer.Option(help="How long a request waits for others.", min=0)
+    ] = defaults.BATCH_TIMEOUT_MICROS,
+) -> None:
+    """Serve a model locally: a stand-in that speaks TF Serving's REST and gRPC."""
+    labels = dict(map(_label, label or ()))
+    check_free(host, rest_port, grpc_port)
+    versions = _versions_of(model)
+    from serving.server import ServerSettings, serve
+    from serving.standin.batcher import Batching
+
+    serve(
+        ServerSettings(
+            versions,
+            model_name,
+            host,
+            rest_port,
+            grpc_port,
+            open_to_network=open_to_network,
+            public_hosts=tuple(public_host or ()),
+            labels=labels,
+            allow_reload=allow_reload,
+            batching=Batching(max_batch_size, batch_timeout_micros),
+        )
+    )
+
+
+def _versions_of(model: str) -> Path:
+    if model != defaults.MODEL:
+        if not any(Path(model).glob("[0-9]*/saved_model.pb")):
+            raise SwarError(
+                f"{model} holds no <version>/saved_model.pb; give the folder `published` of a run "
+                "that published a model"
+            )
+        return Path(model)
+    from components.base_model import base_model_folder
+
+    with progress_shown(), tensorflow_quiet():
+        return base_model_folder().parent
+
+
+def _label(text: str) -> tuple[str, int]:
+    name, _, version = text.partition("=")
+    if not name or not version.isdecimal():
+        raise SwarError(f"--label {text!r} is not LABEL=VERSION, for example stable=1700000000")
+    return name, int(version)
+
+
+@app.command("app")
+@with_client
+def app_command(
+    connection: Connection,
+    gallery: GalleryOption = defaults.GALLERY,
+    gallery_key: GalleryKeyOption = None,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Where the page is.", min=0, max=65535)] = 7860,
+    public_host: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="What browsers call the page, if not localhost."),
+    ] = None,
+    auth: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Who may use it, as `swar app-password` writes it."),
+    ] = None,
+    auth_header: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Or the header in which a proxy says who it is."),
+    ] = None,
+    auth_proxy: Annotated[
+        list[str] | None,
+        typer.Option(metavar="ADDRESS", help="The proxy's address or network."),
+    ] = None,
+) -> None:
+    """Open the web page: record or upload, enrol, verify, identify."""
+    check_free(host, port)
+    from serving.web.guard import PageSettings
+    from serving.web.page import launch
+
+    enrolled = open_gallery(gallery, gallery_key)
+    login = _login(auth, auth_header, auth_proxy or [])
+    settings = PageSettings(host, port, tuple(public_host or ()), login)
+    settings.check()
+    with connection as client:
+        launch(client, enrolled, settings)
+
+
+def _login(file: Path | None, header: str | None, proxies: Sequence[str]) -> "Login | None":
+    """Raises SwarError where the options exclude one another."""
+    from serving.web.login import PasswordLogin, ProxyLogin
+
+    if (header is None) != (not proxies):
+        raise SwarError("--auth-header and --auth-proxy go together: a proxy says who it is in it")
+    if file is not None and header is not None:
+        raise SwarError("--auth asks for passwords and --auth-header asks nothing: give one")
+    if file is not None:
+        return PasswordLogin(file)
+    return ProxyLogin(header, proxies) if header is not None else None
+
+
+@app.command("app-password")
+def app_password_command(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="For `swar app --auth`.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The user.")],
+) -> None:
+    """Give a user of the web page a password, which is asked for; FILE has only its hash."""
+    from serving.web.login import write_password
+
+    write_password(file, name, typer.prompt("Password", hide_input=True, confirmation_prompt=True))
