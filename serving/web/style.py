@@ -9,6 +9,9 @@ CSS: Final = """
 .gradio-container, .gradio-container > .main {
   min-width: 0 !important; width: 100% !important; box-sizing: border-box;
 }
+.gradio-container :focus-visible {
+  outline: 2px solid var(--color-accent) !important; outline-offset: 2px;
+}
 .html-container { padding: 0 !important; }
 .swar-spectrogram { margin: 0 0 4px; }
 .swar-spectrogram img { display: block; width: 100%; height: 110px; border-radius: 6px; }

@@ -98,6 +98,13 @@ def test_enrol_identify_and_forget_on_a_phone(page, voices):
         window.find(f"{ANSWER}[contains(.,'Unknown speaker')]")
         assert_fits(window)
 
+        window.click(tab("Verify"))
+        give(window, "Recording A", voices["sita 2"])
+        window.click("//input[@role='combobox']")
+        window.click("//*[@role='option'][contains(.,'Sita')]")
+        window.click(button("Compare"))
+        window.find(f"{ANSWER}[contains(.,'The same speaker')]")
+
         window.click(tab("Speakers"))
         window.find(f"{ANSWER}[contains(.,'1 speaker')]")
         assert_fits(window)
