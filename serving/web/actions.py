@@ -23,6 +23,7 @@ RISKS: Final = {
 }
 """What a user may ask for, with the share of false accepts."""
 _TOP: Final = 5
+_LISTED_NAMES: Final = 1_000
 
 
 class Actions:
@@ -32,14 +33,28 @@ class Actions:
         self._client = client
         self._gallery = gallery
 
-    def verify(self, risk: str, recording_a: Upload, recording_b: Upload) -> str:
-        """Whether one person speaks in both; a risk is one of RISKS."""
-        if recording_a is None or recording_b is None:
+    def verify(
+        self, risk: str, speaker: str | None, recording_a: Upload, recording_b: Upload
+    ) -> str:
+        """Whether one person speaks in A and in B, or in A and as an enrolled speaker.
+
+        Args:
+            risk: one of RISKS.
+            speaker: the name of an enrolled speaker, in the place of recording B.
+            recording_a: the recording in question.
+            recording_b: what it is compared with.
+        """
+        if recording_a is None or not (recording_b or speaker):
             return view.error("two recordings are needed: record or upload both")
-        return _told(
-            lambda: self._verdict(risk, recording_a, recording_b),
-            {recording_a: "recording A", recording_b: "recording B"},
-        )
+        if recording_b and speaker:
+            return view.error("recording B and an enrolled speaker are given: clear one of them")
+        labels = {recording_a: "recording A"} | ({recording_b: "recording B"} if recording_b else {})
+        return _told(lambda: self._verdict(risk, recording_a, recording_b, speaker), labels)
+
+    def names(self) -> gradio.Dropdown:
+        """The enrolled speakers to choose from."""
+        speakers = self._gallery.speakers() if self._gallery.exists() else []
+        return gradio.Dropdown([each.name for each in speakers[:_LISTED_NAMES]])
 
     def enrol(
         self,
@@ -90,9 +105,17 @@ class Actions:
         done = _told(lambda: view.forgotten(name, self._gallery.forget(name, actor=actor)), {})
         return done, self.speakers()
 
-    def _verdict(self, risk: str, recording_a: str, recording_b: str) -> str:
+    def _verdict(
+        self, risk: str, recording: str, other: str | None, speaker: str | None
+    ) -> str:
         rule = self._client.rule(RISKS[risk])
-        return view.verdict(rule.apply(self._client.verify(recording_a, recording_b)), rule)
+        if other is not None:
+            decision = self._client.verify(recording, other)
+        else:
+            decision = recognition.verify_speaker(
+                self._client, self._gallery, recording, speaker or ""
+            )
+        return view.verdict(rule.apply(decision), rule)
 
     def _identified(self, risk: str, recording: str) -> str:
         if not self._gallery.exists():

@@ -20,6 +20,7 @@ from serving.gallery import Gallery
 from serving.web import view
 from serving.web.actions import RISKS, Actions
 from serving.web.guard import USER, Guard, PageSettings
+from serving.web.level_meter import LEVEL_METER, NO_MICROPHONE
 from serving.web.style import CSS
 from serving.web.uploads import KEPT_SECONDS, Uploads, opened_uploads, progress
 
@@ -43,16 +44,36 @@ for (const key of Object.keys(localStorage))
   if (key.startsWith("gradio:run-history")) localStorage.removeItem(key);
 """
 
+# What a screen reader says of a button has to hold what is written on it.
+_UPLOAD_NAMES: Final = """
+new MutationObserver(() => {
+  for (const button of document.querySelectorAll(".upload-container[aria-label]"))
+    button.removeAttribute("aria-label");
+}).observe(document, {childList: true, subtree: true});
+"""
+
 _SIGN_OUT: Final = (
     '<form class="swar-sign-out" method="post" action="/logout"><button>Sign out</button></form>'
 )
 
-_SCRIPTS: Final = (RAW_MICROPHONE, _NO_RUNS)
+_SCRIPTS: Final = (RAW_MICROPHONE, LEVEL_METER, NO_MICROPHONE, _UPLOAD_NAMES, _NO_RUNS)
 """In the head of the page."""
 
 # Installed fonts only: a page that asks the network for one does not work without it.
+# The theme's own orange is too light to be read, and it would be taken for the verdicts' colours.
 _THEME: Final = gradio.themes.Default(
-    font=("system-ui", "sans-serif"), font_mono=("ui-monospace", "monospace")
+    primary_hue="indigo",
+    font=("system-ui", "sans-serif"),
+    font_mono=("ui-monospace", "monospace"),
+).set(
+    color_accent="*primary_600",
+    button_primary_background_fill="*primary_600",
+    button_primary_background_fill_dark="*primary_600",
+    button_primary_background_fill_hover="*primary_700",
+    button_cancel_background_fill="#b91c1c",
+    button_cancel_background_fill_dark="#b91c1c",
+    button_cancel_background_fill_hover="#991b1b",
+    button_cancel_text_color="white",
 )
 
 
@@ -170,7 +191,7 @@ def _recording(label: str) -> gradio.Audio:
     """A recording that can be made or uploaded, heard, and seen."""
     with gradio.Column(min_width=280):
         recording = gradio.Audio(
-            sources=["upload", "microphone"],
+            sources=["microphone", "upload"],
             type="filepath",
             label=label,
             editable=False,
@@ -209,9 +230,15 @@ def _verify_tab(actions: Actions) -> None:
         gradio.Markdown("Does the same person speak in both recordings?")
         with gradio.Row():
             recordings = [_recording("Recording A"), _recording("Recording B")]
+        enrolled = gradio.Dropdown(
+            [],
+            label="Or an enrolled speaker, in the place of recording B",
+            allow_custom_value=True,  # the names come when the list is opened
+        )
         risk = _risk()
         button = gradio.Button("Compare", variant="primary")
-        _asked(button, actions.verify, recordings, [risk])
+        _asked(button, actions.verify, recordings, [risk, enrolled])
+    enrolled.focus(actions.names, None, enrolled, show_progress="hidden", api_name="names")
 
 
 def _enrol_tab(actions: Actions) -> None:
@@ -246,7 +273,7 @@ def _speakers_tab(actions: Actions) -> None:
     with gradio.Tab("Speakers") as tab:
         listed = gradio.HTML()
         gradio.Markdown(
-            "### Forget a speaker\nRemoves the speaker's recordings and voice for good."
+            "## Forget a speaker\nRemoves the speaker's recordings and voice for good."
         )
         name = gradio.Textbox(label="Name of the speaker to forget", max_lines=1)
         button = gradio.Button("Forget", variant="stop")

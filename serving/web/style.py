@@ -9,6 +9,9 @@ CSS: Final = """
 .gradio-container, .gradio-container > .main {
   min-width: 0 !important; width: 100% !important; box-sizing: border-box;
 }
+.gradio-container :focus-visible {
+  outline: 2px solid var(--color-accent) !important; outline-offset: 2px;
+}
 .html-container { padding: 0 !important; }
 .swar-spectrogram { margin: 0 0 4px; }
 .swar-spectrogram img { display: block; width: 100%; height: 110px; border-radius: 6px; }
@@ -16,11 +19,37 @@ CSS: Final = """
   display: flex; justify-content: space-between; gap: 8px;
   font-size: 0.8rem; color: var(--swar-quiet); padding-top: 2px;
 }
+.swar-recording .record {
+  font-size: 1.1rem; font-weight: 600; padding: 10px 18px; height: auto;
+  color: #fff; background: var(--button-primary-background-fill); border-color: transparent;
+}
+.swar-recording .record::before { background: #fff !important; }
+.swar-recording .or { color: var(--swar-quiet) !important; }
+@media (max-width: 480px) {
+  .tab-container button { padding: 0 9px !important; }
+  .swar-card { padding: 10px; }
+  .swar-card th, .swar-card td { font-size: 0.75rem; padding-right: 4px; }
+  .swar-card th:has(+ th:last-child):nth-child(3), .swar-card td:has(+ td.swar-bar) { display: none; }
+}
+.swar-level { padding: 8px 4px 0; }
+.swar-level p { margin: 4px 0 0; font-size: 0.95rem; }
+.swar-level-track {
+  height: 10px; border-radius: 5px; background: var(--border-color-primary); overflow: hidden;
+}
+.swar-level-track i {
+  display: block; height: 100%; width: 0; background: var(--color-accent);
+  transition: width 0.1s linear;
+}
+.swar-no-microphone .swar-recording .component-wrapper::after {
+  content: "Browsers give the microphone to pages on localhost or over HTTPS only: upload a file.";
+  display: block; padding: 8px 4px 0;
+}
+.swar-no-microphone .swar-recording .controls { display: none; }
 .swar-card {
   border: 1px solid var(--border-color-primary); border-left: 6px solid var(--swar-tone);
   border-radius: 8px; padding: 14px 16px; background: var(--background-fill-secondary);
 }
-.swar-card h3 { margin: 0 0 4px; font-size: 1.25rem; overflow-wrap: anywhere; }
+.swar-card h2 { margin: 0 0 4px; font-size: 1.25rem; overflow-wrap: anywhere; }
 .swar-card p { margin: 4px 0; overflow-wrap: anywhere; }
 .swar-same { --swar-tone: #15803d; }
 .swar-different { --swar-tone: #c2410c; }

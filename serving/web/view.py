@@ -33,7 +33,7 @@ def card(tone: str, title: str, *paragraphs: str, inner: str = "") -> str:
     role = "alert" if tone == "error" else "status"
     return (
         f'<section class="swar-card swar-{tone}" role="{role}">'
-        f"<h3>{html.escape(title)}</h3>{texts}{inner}</section>"
+        f"<h2>{html.escape(title)}</h2>{texts}{inner}</section>"
     )
 
 

@@ -60,11 +60,11 @@ OWN, FIVE, TENTH = "The model's own threshold", "At most 5 % false accepts", "At
 
 
 def test_a_risk_has_its_threshold_and_its_expected_rates(page, voices):
-    own = page.ask("verify", OWN, voices["sita 1"], voices["sita 2"])
+    own = page.ask("verify", OWN, None, voices["sita 1"], voices["sita 2"])
     assert "Up to distance 0.500: false accepts 2 % (1 to 4 %)" in own
-    five = page.ask("verify", FIVE, voices["sita 1"], voices["sita 2"])
+    five = page.ask("verify", FIVE, None, voices["sita 1"], voices["sita 2"])
     assert five.startswith("✓ The same speaker") and "Up to distance 0.600" in five
-    refused = page.ask("verify", TENTH, voices["sita 1"], voices["sita 2"])
+    refused = page.ask("verify", TENTH, None, voices["sita 1"], voices["sita 2"])
     assert refused.startswith("That did not work The model cannot hold 0.1 % false accepts")
     page.ask("enrol", "Sita", "", False, voices["sita 1"], voices["sita 2"])
     page.ask("enrol", "Ram", "", False, voices["ram"], None)
@@ -73,10 +73,22 @@ def test_a_risk_has_its_threshold_and_its_expected_rates(page, voices):
 
 
 def test_verify(page, voices):
-    same = page.ask("verify", OWN, voices["sita 1"], voices["sita 2"])
+    same = page.ask("verify", OWN, None, voices["sita 1"], voices["sita 2"])
     assert same.startswith("✓ The same speaker") and "99.3 %" in same
-    different = page.ask("verify", OWN, voices["sita 1"], voices["ram"])
+    different = page.ask("verify", OWN, None, voices["sita 1"], voices["ram"])
     assert different.startswith("✗ Different speakers")
+
+
+def test_verify_against_an_enrolled_speaker(page, voices):
+    page.ask("enrol", "Sita", "", False, voices["sita 1"], voices["sita 2"])
+    assert page.call("names", [])[0]["choices"] == [["Sita", "Sita"]]
+    same = page.ask("verify", OWN, "Sita", voices["sita 2"], None)
+    assert same.startswith("✓ The same speaker")
+    assert page.ask("verify", OWN, "Sita", voices["ram"], None).startswith("✗ Different speakers")
+    unknown = page.ask("verify", OWN, "Hari", voices["ram"], None)
+    assert unknown.startswith(ERROR) and "Hari" in unknown
+    both = page.ask("verify", OWN, "Sita", voices["sita 1"], voices["ram"])
+    assert both.startswith(ERROR + "Recording B and an enrolled speaker are given")
 
 
 def test_enrol_identify_forget(page, voices):
@@ -120,7 +132,7 @@ ERROR = "That did not work "
     ],
 )
 def test_what_is_wrong_with_a_recording_is_said(page, voices, second, told):
-    shown = page.ask("verify", OWN, voices["sita 1"], voices.get(second))
+    shown = page.ask("verify", OWN, None, voices["sita 1"], voices.get(second))
     assert shown.startswith(ERROR + told)
     assert "/" not in shown and "Traceback" not in shown
 
@@ -128,7 +140,7 @@ def test_what_is_wrong_with_a_recording_is_said(page, voices, second, told):
 def test_a_file_that_is_no_audio_is_said(page, voices, tmp_path):
     letter = tmp_path / "letter.wav"
     letter.write_text("Dear reader")
-    shown = page.ask("verify", OWN, letter, voices["ram"])
+    shown = page.ask("verify", OWN, None, letter, voices["ram"])
     assert shown.startswith(ERROR + "Recording A: ") and "give another recording" in shown
 
 
@@ -156,7 +168,7 @@ def test_forgetting_nobody_is_said(page, voices):
 def test_an_endpoint_that_is_down_is_said(tmp_path, voices):
     url = f"grpc://127.0.0.1:{free_port()}"
     with served_page(tmp_path / "gallery", endpoint=url) as address:
-        shown = User(address).ask("verify", OWN, voices["sita 1"], voices["ram"])
+        shown = User(address).ask("verify", OWN, None, voices["sita 1"], voices["ram"])
     assert shown.startswith(ERROR) and url in shown and "swar serve" in shown
 
 
@@ -205,7 +217,7 @@ def test_recordings_are_deleted_when_the_page_is_stopped(tmp_path, voices):
         try:
             assert process.stdout is not None
             (url,) = re.findall(r"http://\S+", process.stdout.readline())
-            User(url).ask("verify", OWN, voices["ram"], None)
+            User(url).ask("verify", OWN, None, voices["ram"], None)
             assert list(tmp_path.rglob("ram.wav"))
         finally:
             process.terminate()

@@ -117,10 +117,10 @@ def identification(speaker, *candidates):
 
 def test_identification_names_the_best_or_says_unknown():
     known = view.identified(identification("Sita", ("Sita", SAME), ("Ram", DIFFERENT)), RULE)
-    assert "<h3>✓ Sita</h3>" in known
+    assert "<h2>✓ Sita</h2>" in known
     assert known.index("97.3 %") < known.index("Ram")
     unknown = view.identified(identification(None, ("Ram", DIFFERENT)), RULE)
-    assert "<h3>? Unknown speaker</h3>" in unknown and "Ram" in unknown
+    assert "<h2>? Unknown speaker</h2>" in unknown and "Ram" in unknown
     assert view.identified(identification(None), RULE) == view.nobody_enrolled()
 
 
