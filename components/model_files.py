@@ -17,37 +17,59 @@ TOWER_WEIGHTS: Final = "assets.extra/tower.weights.h5"
 """Of the tower, in Keras' format: another training can start from them."""
 BASE: Final = "base"
 """What the released base model is called."""
+PUBLISHED: Final = "published"
+"""The folder of versions in the output folder of a run."""
+NAMES_OF_A_MODEL: Final = "OUTPUT (the folder of a run), OUTPUT/published, a version in it, or base"
+"""What every command takes that takes a model."""
+_GRAPH: Final = "saved_model.pb"
 _Settings = TypeVar("_Settings", bound=Settings)
 
 
 def version_folder(model: Path) -> Path:
-    """The folder of one version: `model` itself, or the newest version below it.
+    """The folder of one version of a model.
+
+    Args:
+        model: the version's folder; or a folder of versions, or the output folder of a run that
+            published some, whose newest it is.
 
     Raises:
         SwarError: there is none.
     """
-    if (model / "saved_model.pb").is_file():
+    if (model / _GRAPH).is_file():
         return model
     if not model.is_dir():
-        raise SwarError(
-            f"{str(model)!r} does not exist: name a published model, OUTPUT/published, or base"
-        )
-    versions = [
-        folder
-        for folder in model.iterdir()
-        if folder.name.isdecimal() and (folder / "saved_model.pb").is_file()
+        raise SwarError(f"{str(model)!r} does not exist: name {NAMES_OF_A_MODEL}")
+    for folder in (model, model / PUBLISHED):
+        if versions := _versions(folder):
+            return max(versions, key=lambda version: int(version.name))
+    raise SwarError(
+        f"{str(model)!r} holds no model, which would be {_GRAPH}, VERSION/{_GRAPH} or "
+        f"{PUBLISHED}/VERSION/{_GRAPH}: name {NAMES_OF_A_MODEL}"
+    )
+
+
+def _versions(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        return []
+    return [
+        version
+        for version in folder.iterdir()
+        if version.name.isdecimal() and (version / _GRAPH).is_file()
     ]
-    if not versions:
-        raise SwarError(f"{str(model)!r} holds no model: name a published one, OUTPUT/published")
-    return max(versions, key=lambda folder: int(folder.name))
+
+
+def check_model(model: str) -> None:
+    """Raises SwarError where there is no model of that name; does not make the base model."""
+    if model != BASE:
+        version_folder(Path(model))
 
 
 def model_folder(model: str | Path) -> Path:
     """The folder of one version of a model.
 
     Args:
-        model: `base`, the released base model; a published version; or a folder of versions, whose
-            newest it is. A folder named `base` is `./base`.
+        model: `base`, the released base model, or a path as `version_folder` takes it. A folder
+            named `base` is `./base`.
 
     Raises:
         SwarError: there is no such model.

@@ -14,10 +14,12 @@ from typing import Annotated
 
 import typer
 
+from components.model_files import NAMES_OF_A_MODEL
 from components.terminal import Console, say
 from pipeline.config import PACKAGED, load_config
 from pipeline.failures import RunFailed, file_error, user_error
 from pipeline.models import operations
+from pipeline.output.folder import run_folder
 from serving.commands import gallery, recognition, servers
 
 NOT_BLESSED, USER_ERROR, UNEXPECTED = 1, 2, 3
@@ -107,9 +109,7 @@ def submit_command(
 
 @app.command("evaluate")
 def evaluate_command(
-    model: Annotated[
-        str, typer.Argument(metavar="MODEL", help="base, a published version, or OUTPUT/published.")
-    ],
+    model: Annotated[str, typer.Argument(metavar="MODEL", help=f"{NAMES_OF_A_MODEL}.")],
     data: Annotated[
         list[str],
         typer.Option(help="Folder of speakers' folders, or a manifest; again for another set."),
@@ -164,7 +164,9 @@ def evaluate_command(
 
 @app.command("report")
 def report_command(
-    output: Annotated[Path, typer.Argument(metavar="OUTPUT", help="Output folder of a run.")],
+    output: Annotated[
+        str, typer.Argument(metavar="OUTPUT", help="Output folder of a run, or OUTPUT/published.")
+    ],
     is_opened: Annotated[
         bool, typer.Option("--open/--no-open", help="Show it in the browser, or only say where.")
     ] = True,
@@ -172,7 +174,7 @@ def report_command(
     """Open the newest report: what the model was made from, how well it works, where it fails."""
     from pipeline.models.report_command import run
 
-    run(output, is_opened=is_opened)
+    run(run_folder(output), is_opened=is_opened)
 
 
 @app.command("config")

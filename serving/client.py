@@ -7,6 +7,7 @@ with Client("grpc://127.0.0.1:8500") as client:  # imports no TensorFlow
 """
 
 import contextlib
+import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
@@ -38,7 +39,9 @@ DESCRIBE: Final = "describe"
 FILES_PER_REQUEST: Final = 8
 """Bounds a request's bytes and the model's batch."""
 _FIRST_PAUSE_SECONDS: Final = 0.1
-_LONGEST_PAUSE_SECONDS: Final = 5.0
+_LONGEST_PAUSE_SECONDS: Final = 2.0
+_QUIET_SECONDS: Final = 1.0
+progress = logging.getLogger("swar.progress")
 
 
 def fault(name: str, status: str) -> SwarError:
@@ -56,8 +59,9 @@ class Client:
         model: its name; the newest version answers, unless one is named by
         version: a number, or
         label: such as "stable".
-        deadline_seconds: for one request, with all its attempts.
-        attempts: how often a request is sent where the server is not there or is overloaded.
+        deadline_seconds: for one request, with all its attempts: a server that is not there yet,
+            still loads its model or is overloaded is asked again until then.
+        attempts: how often a request is sent at most; None for no bound but the deadline.
         credentials: what is trusted and shown on an encrypted connection.
         transport: how the model is called, in place of the URL, which then only names it.
 
@@ -73,7 +77,7 @@ class Client:
         version: int | None = None,
         label: str | None = None,
         deadline_seconds: float = defaults.DEADLINE_SECONDS,
-        attempts: int = 5,
+        attempts: int | None = None,
         credentials: Credentials | None = None,
         transport: Transport | None = None,
     ) -> None:
@@ -83,6 +87,7 @@ class Client:
         self._description: Description | None = None
         self._deadline_seconds = deadline_seconds
         self._attempts = attempts
+        self._is_waiting_told = False
         spec = ModelSpec(model, version, label)
         self._transport = transport or connect(url, spec, credentials or Credentials())
 
@@ -242,11 +247,14 @@ class Client:
 
     def _outputs(self, signature: str, inputs: Mapping[str, Input]) -> dict[str, Tensor]:
         ends_at = time.monotonic() + self._deadline_seconds
+        stop: tenacity.stop.stop_base = tenacity.stop_before_delay(self._deadline_seconds)
+        if self._attempts is not None:
+            stop |= tenacity.stop_after_attempt(self._attempts)
         retrying = tenacity.Retrying(
-            retry=tenacity.retry_if_exception_type(Unavailable),
+            retry=tenacity.retry_if_exception(_is_passing),
             wait=tenacity.wait_random_exponential(_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS),
-            stop=tenacity.stop_after_attempt(self._attempts)
-            | tenacity.stop_before_delay(self._deadline_seconds),
+            stop=stop,
+            before_sleep=self._tell_waiting,
             reraise=True,
         )
         try:
@@ -265,3 +273,13 @@ class Client:
                 "overloaded; allow more with --deadline"
             ) from error
         raise AssertionError("tenacity returns or raises")
+
+    def _tell_waiting(self, state: tenacity.RetryCallState) -> None:
+        """Says once why nothing is answered yet, where it takes longer than a busy server's."""
+        if not self._is_waiting_told and (state.seconds_since_start or 0.0) > _QUIET_SECONDS:
+            self._is_waiting_told = True
+            progress.info("waiting for %s, for %g s at most", self.url, self._deadline_seconds)
+
+
+def _is_passing(error: BaseException) -> bool:
+    return isinstance(error, Unavailable) and error.is_passing

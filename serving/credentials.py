@@ -1,5 +1,6 @@
 """What a client trusts and shows on an encrypted connection: CA, certificate and key, token."""
 
+import ssl
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,11 +24,25 @@ class Credentials:
         return self != Credentials()
 
     def check(self) -> None:
-        """Raises SwarError for a file that cannot be read, and for half of a certificate."""
+        """Raises SwarError for a file that cannot be read or is no PEM, and for half of a pair."""
         if (self.certificate is None) != (self.key is None):
             raise SwarError("a client's certificate needs its key: give --certificate and --key")
         for file in (self.ca, self.certificate, self.key):
             content(file)
+        context = ssl.create_default_context()
+        try:
+            if self.ca is not None:
+                context.load_verify_locations(self.ca)
+            if self.certificate is not None:
+                context.load_cert_chain(self.certificate, self.key, password="")  # never prompts
+        except ssl.SSLError as error:
+            files = " and ".join(
+                str(each) for each in (self.ca, self.certificate, self.key) if each
+            )
+            raise SwarError(
+                f"{files} cannot be used: give certificates and a key without a password, in PEM "
+                f"({error})"
+            ) from error
         self.authorization()
 
     def authorization(self) -> dict[str, str]:

@@ -18,7 +18,7 @@ from serving.gallery_keys import GalleryKeys
 from serving.gallery_ledger import Ledger
 from serving.gallery_table import SCHEMA, SEALED_COLUMNS, GalleryTable, retried
 from serving.references import Neighbour, References, mean_embedding
-from serving.speaker_names import similar_names, speaker_name
+from serving.speaker_names import name_to_enrol, similar_names, speaker_name
 
 _ROWS_AT_ONCE: Final = 256
 _SHORTEST_ID: Final = 8
@@ -152,9 +152,9 @@ class Gallery:
             How many were added.
 
         Raises:
-            SwarError: the speaker has opted out.
+            SwarError: the speaker has opted out, or the name is one of an answer.
         """
-        name = speaker_name(name)
+        name = name_to_enrol(name)
         self._ledger.check_may_enrol(name)
         if self.exists():
             # Else a recording that has expired would count as one that is there already.

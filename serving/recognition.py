@@ -18,7 +18,7 @@ from serving.decisions import DecisionRule
 from serving.gallery import Enrolled, Enrolment, Gallery, recording_id
 from serving.recordings import AudioInput, display_name, file_name, listed
 from serving.references import mean_embedding
-from serving.speaker_names import speaker_name
+from serving.speaker_names import name_to_enrol
 
 MIN_ENROLMENT_SECONDS: Final = 5.0
 _RECORDINGS_AT_ONCE: Final = 8
@@ -113,7 +113,7 @@ def enroll(
             not sound like the others, or a new name looks like another speaker's; or the speaker
             has opted out.
     """
-    name = speaker_name(name)
+    name = name_to_enrol(name)
     gallery.ledger.check_may_enrol(name)
     wavs = [client.to_wav(recording) for recording in listed(recordings)]
     given = []

@@ -12,6 +12,8 @@ from components.errors import SwarError
 _MAX_CHARACTERS: Final = 200
 _INVISIBLE: Final = ("Cc", "Cf", "Cs", "Cn", "Co", "Zl", "Zp")
 _NON_JOINER, _JOINER = "\u200c", "\u200d"
+# Of an identification, in the place of a name.
+_ANSWERS: Final = ("unknown", "inconclusive")
 _VIRAMA: Final = 9  # its canonical combining class
 # Scripts whose letters are joined: there a non-joiner is seen.
 _JOINED_SCRIPTS: Final = ("ARABIC", "SYRIAC", "MONGOLIAN", "MANDAIC", "NKO", "ADLAM")
@@ -36,6 +38,22 @@ def speaker_name(text: str) -> str:
     name = " ".join(name.split())
     if not 1 <= len(name) <= _MAX_CHARACTERS:
         raise SwarError(f"a name of {len(name)} characters: give one of 1 to {_MAX_CHARACTERS}")
+    return name
+
+
+def name_to_enrol(text: str) -> str:
+    """As `speaker_name`, of a name that a speaker gets.
+
+    Raises:
+        SwarError: also where a reader may take it for the answer that it is nobody's voice.
+    """
+    name = speaker_name(text)
+    for answer in _ANSWERS:
+        if name_keys(name) & name_keys(answer):
+            raise SwarError(
+                f"the name {name!r} is what `swar identify` answers where no speaker is "
+                f"recognised, {answer!r}: give another one"
+            )
     return name
 
 

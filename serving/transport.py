@@ -3,6 +3,7 @@
 import base64
 import time
 from collections.abc import Mapping
+from http.client import BadStatusLine
 from typing import Any, Final, Protocol
 from urllib.parse import quote, urlsplit
 
@@ -20,6 +21,8 @@ MAX_ANSWER_BYTES: Final = 16 * 2**20
 """Of an endpoint's answer; those of a Swar model are of some KiB."""
 _CHUNK_BYTES: Final = 2**16
 _RETRIED_HTTP_STATUSES: Final = (429, 502, 503)
+# In what gRPC says of a connection: the other side speaks no gRPC, or is not who it must be.
+_LASTING: Final = ("Failed parsing HTTP/2", "SSL_ERROR_SSL", "security handshaker")
 _CHANNEL_OPTIONS: Final = (
     ("grpc.max_receive_message_length", MAX_ANSWER_BYTES),
     ("grpc.max_send_message_length", -1),
@@ -34,7 +37,17 @@ _CHANNEL_OPTIONS: Final = (
 
 
 class Unavailable(Exception):
-    """The server is not there or cannot take the request now: another attempt may succeed."""
+    """The server is not there, or cannot take the request now.
+
+    Args:
+        message: of the library or the server.
+        is_passing: whether another attempt may succeed, as while a server starts; not where
+            another kind of server answers, or one without a certificate that is trusted.
+    """
+
+    def __init__(self, message: str, *, is_passing: bool = True) -> None:
+        super().__init__(message)
+        self.is_passing = is_passing
 
 
 class Transport(Protocol):
@@ -46,7 +59,7 @@ class Transport(Protocol):
         """The signature's outputs.
 
         Raises:
-            Unavailable: another attempt may succeed.
+            Unavailable: no server took the request.
             TimeoutError: no answer in time.
             SwarError: the server refused; its message in one line.
             ValueError: the answer is not what TF Serving answers.
@@ -123,7 +136,7 @@ class GrpcTransport:
     def _failure(self, code: grpc.StatusCode, details: str) -> Exception:
         too_many = code is grpc.StatusCode.RESOURCE_EXHAUSTED and "Concurrent RPC" in details
         if code is grpc.StatusCode.UNAVAILABLE or too_many:
-            return Unavailable(details)
+            return Unavailable(details, is_passing=not any(text in details for text in _LASTING))
         if code is grpc.StatusCode.DEADLINE_EXCEEDED:
             return TimeoutError(details)
         if code is grpc.StatusCode.NOT_FOUND:
@@ -177,7 +190,8 @@ class RestTransport:
             )
             answer = _read(response, ends_at)
         except (urllib3.exceptions.NewConnectionError, urllib3.exceptions.ProtocolError) as error:
-            raise Unavailable(str(error)) from error
+            is_http = not any(isinstance(each, BadStatusLine) for each in error.args)
+            raise Unavailable(str(error), is_passing=is_http) from error
         except urllib3.exceptions.TimeoutError as error:
             raise TimeoutError(str(error)) from error
         except urllib3.exceptions.HTTPError as error:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from components.atomic_write import check_new_folder
 from components.errors import SwarError
-from components.model_files import BASE, version_folder
+from components.model_files import check_model
 from components.paths import check_present
 from components.quiet import libraries_quiet
 from components.terminal import Console, say
@@ -34,7 +34,7 @@ def run(
     """Evaluates, prints and writes. Progress goes to stderr, results to stdout.
 
     Args:
-        model: base, a published version, or the folder of versions.
+        model: as `components.model_files.model_folder` takes it.
         data: folders of speakers, or manifests.
         trial_list: whole files to compare instead, of one folder.
         duration_seconds: of speech in an utterance; none are the usual ones.
@@ -60,8 +60,7 @@ def run(
         )
     if not all(0.0 < seconds < math.inf for seconds in duration_seconds):
         raise SwarError("--duration must be a number of seconds above 0, such as 3")
-    if model != BASE:
-        version_folder(Path(model))
+    check_model(model)
     for folder in (output, report):
         if folder is not None:
             _check_output(folder)

@@ -10,7 +10,7 @@ import pandas as pd
 
 from components.artifacts import RECORDINGS_FILE
 from components.errors import SwarError
-from components.model_files import card_settings, read_card
+from components.model_files import PUBLISHED, card_settings, read_card
 from components.paths import check_folder
 from components.recordings.acoustics import AcousticStatistics, acoustics_of
 from components.recordings.cleaning import Cleaner, UnusableRecording
@@ -20,7 +20,7 @@ from components.recordings.tables import SPEAKERS_FILE
 from components.settings import SpeechSettings
 from pipeline.models.drift_settings import OUTCOME, DriftSettings
 from pipeline.models.lineage import recordings_of, rejects_of, speech_outputs
-from pipeline.output.folder import PUBLISHED, output_and_version
+from pipeline.output.folder import output_and_version
 from pipeline.output.records import Records
 
 ACOUSTICS: Final = tuple(field.name for field in fields(AcousticStatistics))

@@ -14,15 +14,11 @@ from ml_metadata.proto.metadata_store_pb2 import Artifact, Execution
 from components.artifacts import RECORDINGS_FILE, REJECTS_FILE, SPANS
 from components.errors import SwarError
 from components.evaluator.results import read_metrics
+from components.model_files import PUBLISHED
 from components.rolled_back import rolled_back_at
 from pipeline.models.asked_recording import AskedRecording
 from pipeline.output import results
-from pipeline.output.folder import (
-    PUBLISHED,
-    calibrated_on,
-    output_and_version,
-    published_versions,
-)
+from pipeline.output.folder import calibrated_on, output_and_version, published_versions
 from pipeline.output.records import Records
 
 _Row = dict[str, Any]

@@ -12,28 +12,35 @@ import typer
 from rich.progress import Progress
 
 from components.json_text import to_json
-from components.model_files import BASE, version_folder
+from components.model_files import NAMES_OF_A_MODEL, check_model
 from components.paths import check_folder, check_present
 from components.quiet import libraries_quiet
 from components.terminal import Console, say
 from pipeline.config import load_config
-from pipeline.output.folder import check_run, check_versions_folder, output_and_version
+from pipeline.output.folder import (
+    check_run,
+    check_versions_folder,
+    output_and_version,
+    run_folder,
+)
 
 UNSEEN, DRIFTED = 1, 1  # exit statuses; 0 is yes, or no drift, 2 an error
 
 app = typer.Typer()
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
-ModelArgument = Annotated[
-    Path, typer.Argument(metavar="MODEL", help="OUTPUT/published/VERSION, or OUTPUT: the newest.")
+OutputArgument = Annotated[
+    str, typer.Argument(metavar="OUTPUT", help="Output folder of a run, or OUTPUT/published.")
+]
+OfRunArgument = Annotated[
+    str,
+    typer.Argument(metavar="MODEL", help="OUTPUT or OUTPUT/published: the newest; or a version."),
 ]
 
 
 @app.command("calibrate")
 def calibrate_command(
-    model: Annotated[
-        str, typer.Argument(metavar="MODEL", help="base, a published version, or OUTPUT/published.")
-    ],
+    model: Annotated[str, typer.Argument(metavar="MODEL", help=f"{NAMES_OF_A_MODEL}.")],
     data: Annotated[str, typer.Option(help="Folder of speakers' folders, or a manifest.")],
     output: Annotated[
         Path, typer.Option(help="Gets the new version: OUTPUT/published, or a folder of your own.")
@@ -44,8 +51,7 @@ def calibrate_command(
     as_json: JsonOption = False,
 ) -> None:
     """Set a model's threshold, probabilities and expected error rates by your own recordings."""
-    if model != BASE:
-        version_folder(Path(model))
+    check_model(model)
     check_present(data)
     check_versions_folder(output)
     with libraries_quiet() as stderr:
@@ -61,7 +67,7 @@ def calibrate_command(
 
 @app.command("lineage")
 def lineage_command(
-    model: ModelArgument,
+    model: OfRunArgument,
     recording: Annotated[
         str | None,
         typer.Option(
@@ -80,18 +86,19 @@ def lineage_command(
             from pipeline.models.display import lineage_table
             from pipeline.models.lineage import model_lineage
 
-            found = model_lineage(model)
+            found = model_lineage(Path(model))
         if as_json:
             _print_json(asdict(found))
         else:
             Console().print(lineage_table(found))
         return
-    check_run(model)
+    output = run_folder(model)
+    check_run(output)
     with libraries_quiet():
         from pipeline.models.display import sightings_table
         from pipeline.models.lineage import models_that_saw
 
-        seen = models_that_saw(model, recording)
+        seen = models_that_saw(output, recording)
     if as_json:
         _print_json([asdict(each) for each in seen])
     else:
@@ -102,7 +109,7 @@ def lineage_command(
 
 @app.command("drift")
 def drift_command(
-    model: ModelArgument,
+    model: OfRunArgument,
     data: Annotated[Path, typer.Option(help="Folder of recordings that were asked about.")],
     config: Annotated[
         str, typer.Option("--config", metavar="CONFIG", help="Its section drift has the bounds.")
@@ -128,7 +135,10 @@ def drift_command(
 
         task = progress.add_task("recordings")
         found = drift(
-            model, data, bounds, lambda done, of: progress.update(task, completed=done, total=of)
+            Path(model),
+            data,
+            bounds,
+            lambda done, of: progress.update(task, completed=done, total=of),
         )
     if as_json:
         _print_json({"has_drifted": found.has_drifted, **asdict(found)})
@@ -140,7 +150,7 @@ def drift_command(
 
 @app.command("rollback")
 def rollback_command(
-    output: Annotated[Path, typer.Argument(metavar="OUTPUT", help="Output folder of a run.")],
+    output: OutputArgument,
     to: Annotated[
         int | None,
         typer.Option(metavar="VERSION", help="Of OUTPUT/published. [the model before this one]"),
@@ -148,11 +158,12 @@ def rollback_command(
     as_json: JsonOption = False,
 ) -> None:
     """Publish an earlier model again, as the newest version, so that serving goes back to it."""
-    check_run(output)
+    folder = run_folder(output)
+    check_run(folder)
     with libraries_quiet():
         from pipeline.models.rollback import rollback
 
-        done = rollback(output, to)
+        done = rollback(folder, to)
     if as_json:
         _print_json(asdict(done))
     else:
@@ -164,15 +175,17 @@ def rollback_command(
 
 @app.command("erase-speaker")
 def erase_speaker_command(
-    output: Annotated[Path, typer.Argument(metavar="OUTPUT", help="Output folder of a run.")],
+    output: OutputArgument,
     name: Annotated[str, typer.Argument(metavar="NAME", help="The speaker, as the data has it.")],
     as_json: JsonOption = False,
 ) -> None:
     """Remove a person from a run's folder, and tell which models must be trained anew."""
+    folder = run_folder(output)
+    check_run(folder)
     with libraries_quiet():
         from pipeline.models.erasure import erase_speaker
 
-        done = erase_speaker(output, name)
+        done = erase_speaker(folder, name)
     if as_json:
         _print_json(asdict(done))
         return

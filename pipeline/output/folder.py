@@ -14,10 +14,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from components.errors import SwarError
-from components.model_files import MODEL_CARD
+from components.model_files import BASE, MODEL_CARD, PUBLISHED, version_folder
 
 METADATA = "metadata.sqlite"
-PUBLISHED = "published"
 
 
 class ModelIdentity(NamedTuple):
@@ -146,7 +145,24 @@ def _card(folder: Path) -> dict[str, Any] | None:
     return card
 
 
-def output_and_version(model: Path) -> tuple[Path, int]:
+def run_folder(name: str) -> Path:
+    """The output folder of a run, whether or not it is there.
+
+    Args:
+        name: OUTPUT, or OUTPUT/published.
+
+    Raises:
+        SwarError: it names one model.
+    """
+    folder = Path(name)
+    if name == BASE or (folder / "saved_model.pb").is_file():
+        raise SwarError(f"{name!r} is one model: name the output folder of a run, OUTPUT")
+    if folder.absolute().name == PUBLISHED and not (folder / METADATA).is_file():
+        return folder.absolute().parent
+    return folder
+
+
+def output_and_version(model: str | Path) -> tuple[Path, int]:
     """The output folder that a published model lies in, and its version.
 
     Args:
@@ -155,17 +171,17 @@ def output_and_version(model: Path) -> tuple[Path, int]:
     Raises:
         SwarError: it is none of these.
     """
-    model = model.absolute()
-    if not model.exists():
-        raise SwarError(f"{str(model)!r} does not exist: name a published model, OUTPUT/published")
-    if model.name.isdecimal() and (model / "saved_model.pb").is_file():
-        output, version = model.parent.parent, int(model.name)
-    else:
-        output = model if (model / METADATA).is_file() else model.parent
-        version = max(published_versions(output), default=0)
-    if not version or not (output / METADATA).is_file():
+    if model == BASE:
         raise SwarError(
-            f"{str(model)!r} is no published model in the output folder of a run: name "
-            "OUTPUT/published/VERSION, where it was trained"
+            "the base model was not made by a run on this machine: pretrained/README.md tells what "
+            "it was made from; name OUTPUT, OUTPUT/published or a version in it"
         )
-    return output, version
+    folder = version_folder(Path(model)).absolute()
+    output = folder.parent.parent
+    is_published = folder.parent.name == PUBLISHED and folder.name.isdecimal()
+    if not (is_published and (output / METADATA).is_file() and (folder / MODEL_CARD).is_file()):
+        raise SwarError(
+            f"{str(folder)!r} does not lie in the output folder of a run, whose records tell of "
+            "it: name OUTPUT/published/VERSION, where it was trained"
+        )
+    return output, int(folder.name)

@@ -9,8 +9,9 @@ from ml_metadata.proto.metadata_store_pb2 import Artifact, Event, Execution
 from tfx.orchestration.metadata import sqlite_metadata_connection_config
 
 from components.errors import SwarError
+from components.model_files import PUBLISHED
 from pipeline.output import results
-from pipeline.output.folder import METADATA, PUBLISHED, check_run, model_digest
+from pipeline.output.folder import METADATA, check_run, model_digest
 
 
 class Records:

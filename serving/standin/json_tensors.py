@@ -20,6 +20,7 @@ _JSON_TYPES: Final = {"NoneType": "Null", "bool": "Boolean", "dict": "Object", "
 _ALLOWED: Final = {"b": (bool,), "i": (int,), "u": (int,), "f": (int, float)}
 """Kind of a dtype to the Python types of its JSON."""
 _MAX_QUOTED_CHARACTERS: Final = 200
+_WHITE_SPACE: Final = dict.fromkeys(map(ord, " \t\n\v\f\r"))
 
 
 def read_request(body: bytes | bytearray, servable: Servable) -> tuple[Signature, Arrays, bool]:
@@ -136,8 +137,9 @@ def _bytes(leaf: Any) -> bytes:
     if not _is_base64(leaf):
         raise _type_error(leaf, "string")
     try:
-        # As absl's decoder takes it: with or without its padding.
-        return base64.b64decode(leaf["b64"] + "=" * (-len(leaf["b64"]) % 4), validate=True)
+        # As absl's decoder takes it: ASCII white space anywhere, with or without its padding.
+        text = leaf["b64"].translate(_WHITE_SPACE)
+        return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
     except ValueError as error:
         raise invalid("Unable to base64 decode") from error
 

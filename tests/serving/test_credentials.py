@@ -36,7 +36,7 @@ def secure_url(request: pytest.FixtureRequest, model: FakeModel, certificates: C
 def refusal(url: str, credentials: Credentials | None) -> str:
     with (
         pytest.raises(SwarError) as caught,
-        Client(url, credentials=credentials, attempts=2, deadline_seconds=10) as client,
+        Client(url, credentials=credentials, deadline_seconds=2) as client,
     ):
         client.model_digest()
     assert "\n" not in str(caught.value)
@@ -144,8 +144,9 @@ def test_what_is_no_token_is_refused(tmp_path: Path, text: str) -> None:
 def test_a_file_that_is_no_certificate_is_one_line(tmp_path: Path, scheme: str) -> None:
     wrong = tmp_path / "wrong.pem"
     wrong.write_text("no certificate")
-    refusal(f"{scheme}://127.0.0.1:9", Credentials(ca=wrong))
-    refusal(f"{scheme}://127.0.0.1:9", Credentials(certificate=wrong, key=wrong))
+    for credentials in (Credentials(ca=wrong), Credentials(certificate=wrong, key=wrong)):
+        told = refusal(f"{scheme}://127.0.0.1:9", credentials)
+        assert f"{wrong}" in told and "in PEM" in told
 
 
 def test_a_password_in_the_url_is_refused_and_not_repeated() -> None:

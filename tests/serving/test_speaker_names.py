@@ -3,7 +3,7 @@
 import pytest
 
 from components.errors import SwarError
-from serving.speaker_names import similar_names, speaker_name
+from serving.speaker_names import name_to_enrol, similar_names, speaker_name
 
 
 @pytest.mark.parametrize(
@@ -83,3 +83,17 @@ def test_names_that_look_alike_are_told(name, like):
 )
 def test_other_names_are_not(name, other):
     assert similar_names(name, [name, other]) == []
+
+
+@pytest.mark.parametrize(
+    "name", ["unknown", "Unknown ", "UNKNOWN", "unkn\u043ewn", "inconclusive", "Inconclusive"]
+)
+def test_the_answers_that_it_is_nobody_are_no_names_to_enrol(name: str) -> None:
+    with pytest.raises(SwarError, match=r"is what `swar identify` answers .*: give another one"):
+        name_to_enrol(name)
+    assert speaker_name(name)  # one who has it already can be forgotten
+
+
+def test_a_name_with_such_a_word_in_it_can_be_enrolled() -> None:
+    assert name_to_enrol("unknown soldier") == "unknown soldier"
+    assert name_to_enrol("Asha  Rai") == "Asha Rai"

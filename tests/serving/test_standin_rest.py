@@ -76,6 +76,21 @@ def test_base64_may_go_without_padding(ports):
     assert answer["predictions"][0]["heard_bytes"] == b64(b"a")
 
 
+@pytest.mark.parametrize(
+    ("text", "content"),
+    [("YW Jj", b"abc"), ("YWJj\r\n", b"abc"), ("\tYW\nJj\v\f", b"abc"), ("YQ\n==", b"a")],
+)
+def test_base64_may_be_wrapped_by_ascii_white_space(ports, text, content):
+    status, answer = call(ports, PREDICT, {"inputs": {"audio": [{"b64": text}]}})
+    assert status == 200
+    assert answer["outputs"]["heard_bytes"] == [b64(content)]
+
+
+def test_base64_with_other_white_space_is_refused(ports):
+    status, answer = call(ports, PREDICT, {"inputs": {"audio": [{"b64": "YW\u00a0Jj"}]}})
+    assert (status, answer) == (400, {"error": "Unable to base64 decode"})
+
+
 def test_floats_have_the_digits_of_their_dtype_and_nan_is_a_token(ports):
     _, content, headers = call_raw(ports, PREDICT, {"inputs": [b64(b"a"), b64(b"abc")]})
     assert headers["Content-Type"].startswith("application/json")

@@ -77,10 +77,29 @@ def test_nobody_there_names_the_url_and_the_remedy(scheme: str) -> None:
     assert str(raised.value).startswith(f"no endpoint answers at {url}: start one with `swar serve")
 
 
+def test_a_server_that_is_still_not_there_at_the_deadline_is_an_error(url: str) -> None:
+    nobody = f"{url.rpartition(':')[0]}:9"
+    started = time.monotonic()
+    with Client(nobody, deadline_seconds=0.5) as client, pytest.raises(SwarError) as raised:
+        client.model_digest()
+    assert 0.2 < time.monotonic() - started < 3.0
+    assert str(raised.value).startswith(f"no endpoint answers at {nobody}")
+
+
+def test_a_long_wait_is_told_once(
+    url: str, model: FakeModel, caplog: pytest.LogCaptureFixture
+) -> None:
+    model.refusals = [UNAVAILABLE] * 9
+    with caplog.at_level("INFO", "swar.progress"), Client(url) as client:
+        assert client.model_digest() == "model-1"
+    assert caplog.messages in ([], [f"waiting for {url}, for 60 s at most"])
+    assert len(model.calls) == 10
+
+
 def test_a_server_that_starts_late_is_found(model: FakeModel) -> None:
     with grpc_endpoint(FakeModel()) as url:
         port = int(url.rpartition(":")[2])
-    with contextlib.ExitStack() as stack, Client(url, attempts=50) as client:
+    with contextlib.ExitStack() as stack, Client(url) as client:
         start = threading.Timer(0.3, lambda: stack.enter_context(grpc_endpoint(model, port)))
         start.start()
         assert client.model_digest() == model.digest
@@ -120,5 +139,7 @@ def test_the_wrong_kind_of_server_is_one_clear_line(
     with ENDPOINTS[served](model) as right:
         url = f"{asked}://{right.rpartition('/')[2]}"
         told = f"no endpoint answers at {url}"
-        with Client(url, attempts=2) as client, pytest.raises(SwarError, match=told):
+        started = time.monotonic()
+        with Client(url) as client, pytest.raises(SwarError, match=told):
             client.model_digest()
+        assert time.monotonic() - started < 5.0  # nothing to wait for

@@ -1,0 +1,87 @@
+"""By which names a run and the models in its output folder are found."""
+
+from pathlib import Path
+
+import pytest
+
+from components.errors import SwarError
+from components.model_files import MODEL_CARD, check_model, version_folder
+from pipeline.output.folder import METADATA, check_run, output_and_version, run_folder
+
+
+@pytest.fixture
+def output(tmp_path: Path) -> Path:
+    """The output folder of a run that published the versions 3 and 20."""
+    output = tmp_path / "output"
+    for version in ("3", "20"):
+        card = output / "published" / version / MODEL_CARD
+        card.parent.mkdir(parents=True)
+        card.write_text("{}")
+        (output / "published" / version / "saved_model.pb").touch()
+    (output / METADATA).touch()
+    return output
+
+
+@pytest.mark.parametrize(
+    ("name", "version"), [("", 20), ("published", 20), ("published/3", 3), ("published/20", 20)]
+)
+def test_a_model_is_named_by_its_run_its_folder_or_its_version(
+    output: Path, name: str, version: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert version_folder(output / name) == output / "published" / str(version)
+    assert output_and_version(output / name) == (output, version)
+    check_model(str(output / name))
+    monkeypatch.chdir(output / name)
+    assert output_and_version(".") == (output, version)
+
+
+def test_what_holds_no_model_says_what_was_looked_for(tmp_path: Path) -> None:
+    (tmp_path / "published").mkdir()
+    (tmp_path / "published" / "7").mkdir()
+    with pytest.raises(SwarError) as raised:
+        version_folder(tmp_path)
+    assert str(raised.value) == (
+        f"'{tmp_path}' holds no model, which would be saved_model.pb, VERSION/saved_model.pb or "
+        "published/VERSION/saved_model.pb: name OUTPUT (the folder of a run), OUTPUT/published, a "
+        "version in it, or base"
+    )
+    with pytest.raises(SwarError, match="'nowhere' does not exist: name OUTPUT"):
+        check_model("nowhere")
+
+
+def test_a_model_outside_of_a_run_has_no_records(output: Path, tmp_path: Path) -> None:
+    copy = (output / "published" / "3").rename(tmp_path / "3")
+    with pytest.raises(SwarError, match="does not lie in the output folder of a run"):
+        output_and_version(copy)
+    with pytest.raises(SwarError, match="the base model was not made by a run"):
+        output_and_version("base")
+
+
+def test_a_folder_called_base_is_not_the_base_model(
+    output: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = output.rename(output.parent / "base")
+    monkeypatch.chdir(base.parent)
+    assert output_and_version("./base") == output_and_version(Path("base")) == (base, 20)
+    assert run_folder("./base") == Path("base")
+
+
+def test_a_run_is_named_by_its_folder_or_the_one_of_its_models(
+    output: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run_folder(str(output)) == run_folder(str(output / "published")) == output
+    monkeypatch.chdir(output)
+    assert run_folder("published") == output
+    for one_model in ("base", str(output / "published" / "3")):
+        with pytest.raises(SwarError, match="is one model: name the output folder of a run"):
+            run_folder(one_model)
+
+
+def test_a_run_in_a_folder_called_published_is_that_run(
+    output: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    named = output.rename(output.parent / "published")
+    assert run_folder(str(named)) == named
+    (named / METADATA).unlink()
+    with pytest.raises(SwarError, match="name the output folder of a run"):
+        check_run(run_folder(str(named)))
