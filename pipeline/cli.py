@@ -1,23 +1,27 @@
 """The command line, `swar`.
 
 Exit status: 0 done; 1 the model was trained but not blessed, or the speakers differ or are unknown;
-2 the input, the settings or the command are at fault; 3 an unexpected error; 130 interrupted.
+2 the input, the settings or the command are at fault; 3 an unexpected error; 4 the answer is
+inconclusive; 130 interrupted. An error is one line on stderr, or with --json `{"error": "..."}` on
+stdout.
 """
 
 import enum
+import itertools
 import os
 import sys
 import traceback
 from importlib import metadata
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
+from components.json_text import to_json
 from components.model_files import NAMES_OF_A_MODEL
 from components.terminal import Console, say
 from pipeline.config import PACKAGED, load_config
-from pipeline.failures import RunFailed, file_error, user_error
+from pipeline.failures import RunFailed, file_error, one_line, user_error
 from pipeline.models import operations
 from pipeline.output.folder import run_folder
 from serving.commands import gallery, recognition, servers
@@ -26,8 +30,7 @@ NOT_BLESSED, USER_ERROR, UNEXPECTED = 1, 2, 3
 
 app = typer.Typer(
     help="Speaker verification: recordings in, a served model out.",
-    no_args_is_help=True,
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
 )
 
@@ -127,7 +130,9 @@ def evaluate_command(
     condition: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="NAME", help="Noise, line, codec..., again for more; clean: none. [all]"
+            metavar="NAME",
+            help="Noise, line, codec..., again for more; clean: none.",
+            show_default="all",
         ),
     ] = None,
     split: Annotated[
@@ -212,17 +217,35 @@ def main() -> None:
     """
     umask = os.umask(0o077)
     try:
-        app()
+        # Not standalone: what is wrong with a command line is said as any other fault of the user.
+        sys.exit(app(sys.argv[1:] or ["--help"], standalone_mode=False))
     except Exception as error:
-        message = user_error(error)
-        if message is None:
-            message = file_error(error)
-        if message is not None:
-            say(f"swar: error: {message}", error=True)
-            sys.exit(USER_ERROR)
+        for fault in (_usage_error, user_error, file_error):
+            if (message := fault(error)) is not None:
+                _fail(message, USER_ERROR)
         if not isinstance(error, RunFailed):
             say(traceback.format_exc(), error=True, end="")
-        say(f"swar: error: {error}", error=True)
-        sys.exit(UNEXPECTED)
+        _fail(str(error), UNEXPECTED)
     finally:
         os.umask(umask)
+
+
+def _usage_error(error: BaseException) -> str | None:
+    """What is wrong with a command line, in one line; None of any other error."""
+    if isinstance(error, typer.Abort):
+        return "the input ended before the question was answered"
+    if not isinstance(error, typer.TyperException):
+        return None
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context else "swar"
+    return f"{one_line(error.format_message()).rstrip('.')}: see `{command} -h`"
+
+
+def _fail(message: str, status: int) -> NoReturn:
+    """Ends with an error, which is JSON on stdout where the answer would have been JSON."""
+    options = itertools.takewhile(lambda word: word != "--", sys.argv[1:])
+    if "--json" in options:
+        say(to_json({"error": message}, indent=None))
+    else:
+        say(f"swar: error: {message}", error=True)
+    sys.exit(status)

@@ -122,6 +122,15 @@ def expectation(rule: DecisionRule) -> str:
     return f"up to distance {rule.accept_up_to:.3f}: {measured}; prior {rule.prior:g}"
 
 
+def percent(probability: float) -> str:
+    """A probability as people read it: never 0 % or 100 %, which would claim certainty."""
+    if probability < 0.001:
+        return "below 0.1 %"
+    if probability > 0.999:
+        return "above 99.9 %"
+    return f"{100.0 * probability:.1f} %"
+
+
 def _rate(rate: ExpectedRate) -> str:
     if rate.low is None or rate.high is None:
         return f"{100.0 * rate.value:.2g} %"

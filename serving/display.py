@@ -12,7 +12,7 @@ from rich.text import Text
 from components.json_text import to_json
 from components.terminal import Console, say
 from serving.answers import DIFFERENT, INCONCLUSIVE, OK, SAME, Decision
-from serving.decisions import expectation
+from serving.decisions import expectation, percent
 
 if TYPE_CHECKING:  # their libraries take half a second to import
     from serving.bulk import Answer, Comparison
@@ -291,7 +291,7 @@ def _candidate(candidate: "Candidate") -> tuple[str, ...]:
     decided = candidate.decision
     return (
         candidate.speaker,
-        f"{decided.probability:.3f}",
+        percent(decided.probability),
         f"{decided.distance:.3f}",
         _VERDICTS[decided.verdict][0],
     )
@@ -310,7 +310,7 @@ def _style(decided: Decision) -> str:
 
 
 def _figures(decided: Decision) -> str:
-    return f"probability {decided.probability:.3f}, distance {decided.distance:.3f}"
+    return f"probability {percent(decided.probability)}, distance {decided.distance:.3f}"
 
 
 def _count(number: int, noun: str) -> str:

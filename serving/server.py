@@ -13,7 +13,7 @@ import signal
 import threading
 import time
 import weakref
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -22,6 +22,7 @@ import grpc
 from aiohttp import web
 
 from components.errors import SwarError
+from components.quiet import real_stderr, tensorflow_quiet
 from serving import defaults
 from serving.standin import rpc
 from serving.standin.batcher import Batcher, Batching
@@ -63,6 +64,8 @@ class ServerSettings:
     """Whether the host may be an address that other machines reach."""
     public_hosts: Collection[str] = ()
     """Names that REST requests may have as their Host, beside addresses and localhost."""
+    version: int | None = None
+    """The only one that is served; None for the latest of the folder."""
     labels: Mapping[str, int] = field(default_factory=dict)
     """Label to version; these versions are served beside the latest."""
     allow_reload: bool = False
@@ -75,42 +78,51 @@ class ServerSettings:
     batching: Batching = field(default_factory=Batching)
 
 
-def serve(settings: ServerSettings) -> None:
+def serve(settings: ServerSettings, *, on_ready: Callable[[], None] = lambda: None) -> None:
     """Serves a model until SIGTERM or SIGINT, then finishes the requests that it has.
 
-    Raises SwarError where there is no model that loads, a port is taken, or the host is not meant.
+    Args:
+        settings: what is served, and where.
+        on_ready: is called when the model is loaded and the ports are open, before the log says
+            so; or before an error is raised.
+
+    Raises:
+        SwarError: there is no model that loads, a port is taken, or the host is not meant.
     """
     check_host(settings.host, settings.open_to_network)
-    handler = logging.StreamHandler()
+    handler = logging.StreamHandler(real_stderr())
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
     log.addHandler(handler)
-    log.setLevel(logging.INFO)
+    log.setLevel(logging.WARNING)
     log.propagate = False
-    # Its Python loader of graphs is the one TF Serving has in C++, and warns that it is old.
-    logging.getLogger("tensorflow").setLevel(logging.ERROR)
-    asyncio.run(_serve(settings))
+    with contextlib.ExitStack() as starting:
+        starting.callback(on_ready)
+        starting.enter_context(tensorflow_quiet())
+        asyncio.run(_serve(settings, starting))
 
 
-async def _serve(settings: ServerSettings) -> None:
+async def _serve(settings: ServerSettings, starting: contextlib.ExitStack) -> None:
     stopped = asyncio.Event()
 
     def stop() -> None:
-        log.info("stopping, after the requests that are being answered")
+        log.warning("stopping, after the requests that are being answered")
         threading.Thread(target=_end_after, args=(settings.grace_seconds,), daemon=True).start()
         stopped.set()
 
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop)
-    log.info("stand-in for TensorFlow Serving: loading %s", settings.model_dir)
     async with running(settings) as ports:
-        log.info(
-            "stand-in for TensorFlow Serving: model %s at http://%s:%d and grpc://%s:%d",
-            settings.model_name,
-            settings.host,
-            ports.rest,
-            settings.host,
-            ports.grpc,
-        )
+        starting.close()
+        log.setLevel(logging.INFO)
+        if not stopped.is_set():
+            log.info(
+                "serving %s at http://%s:%d and grpc://%s:%d: a stand-in for TensorFlow Serving",
+                settings.model_name,
+                settings.host,
+                ports.rest,
+                settings.host,
+                ports.grpc,
+            )
         await stopped.wait()
 
 
@@ -135,7 +147,11 @@ async def running(settings: ServerSettings) -> AsyncIterator[Ports]:
     public_hosts = {settings.host, *settings.public_hosts}
     asyncio.get_running_loop().set_exception_handler(_quiet_where_files_run_out)
     async with ModelStore(
-        settings.model_dir, settings.model_name, settings.labels, settings.poll_seconds
+        settings.model_dir,
+        settings.model_name,
+        settings.labels,
+        settings.poll_seconds,
+        settings.version,
     ) as store:
         api = RestApi(store, batcher, metrics, budget, limits, public_hosts)
         runner = web.AppRunner(

@@ -153,7 +153,11 @@ def rollback_command(
     output: OutputArgument,
     to: Annotated[
         int | None,
-        typer.Option(metavar="VERSION", help="Of OUTPUT/published. [the model before this one]"),
+        typer.Option(
+            metavar="VERSION",
+            help="Of OUTPUT/published.",
+            show_default="the model before this one",
+        ),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:

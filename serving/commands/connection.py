@@ -6,11 +6,12 @@ import inspect
 import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
 from components.errors import SwarError
+from components.model_files import NAMES_OF_A_MODEL, check_model
 from components.quiet import real_stderr
 from serving import defaults
 from serving.credentials import Credentials
@@ -18,27 +19,36 @@ from serving.credentials import Credentials
 if TYPE_CHECKING:
     from serving.client import Client
 
+MODEL_VARIABLE: Final = "SWAR_MODEL"
+URL_VARIABLE: Final = "SWAR_URL"
+
 ModelOption = Annotated[
     str | None,
     typer.Option(
         "--model",
-        help="base, or a published model such as OUTPUT/published; it runs in this process. [base]",
+        envvar=MODEL_VARIABLE,
+        help=f"{NAMES_OF_A_MODEL}; it runs in this process.",
+        show_default=defaults.MODEL,
     ),
 ]
 UrlOption = Annotated[
     str | None,
     typer.Option(
-        "--url", help="A server instead: grpc://HOST:PORT or http://HOST:PORT; grpcs, https: TLS."
+        "--url",
+        envvar=URL_VARIABLE,
+        help="A server instead: grpc://HOST:PORT or http://HOST:PORT; grpcs, https: TLS.",
     ),
 ]
 ModelNameOption = Annotated[
-    str | None, typer.Option("--model-name", help=f"What it calls it. [{defaults.MODEL_NAME}]")
+    str | None,
+    typer.Option("--model-name", help="What it calls the model.", show_default=defaults.MODEL_NAME),
 ]
 DeadlineOption = Annotated[
     float | None,
     typer.Option(
         "--deadline",
-        help=f"Seconds for a request to it, with retries. [{defaults.DEADLINE_SECONDS:g}]",
+        help="Seconds for a request to it, in which it may still be starting.",
+        show_default=f"{defaults.DEADLINE_SECONDS:g}",
         min=0.001,
     ),
 ]
@@ -82,6 +92,7 @@ def with_client(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def _client(
+    context: typer.Context,
     model: ModelOption = None,
     url: UrlOption = None,
     model_name: ModelNameOption = None,
@@ -94,7 +105,7 @@ def _client(
     """The client that the options name; they are checked before anything is imported or opened.
 
     Raises:
-        SwarError: the options exclude one another.
+        SwarError: the options exclude one another, or there is no such model.
     """
     of_server = {
         "--model-name": model_name,
@@ -105,17 +116,37 @@ def _client(
         "--token-file": token_file,
     }
     if url is not None and model is not None:
-        raise SwarError("--model runs in this process and --url asks a server: give one of them")
+        url, model = _chosen(context, url, model)
     if url is None and (given := [name for name, value in of_server.items() if value is not None]):
         raise SwarError(f"{given[0]} is about a server: name it with --url")
     if url is None:
-        return _in_process(defaults.MODEL if model is None else model)
+        model = defaults.MODEL if model is None else model
+        check_model(model)
+        return _in_process(model)
     return _of_server(
         url,
         defaults.MODEL_NAME if model_name is None else model_name,
         defaults.DEADLINE_SECONDS if deadline is None else deadline,
         Credentials(ca, certificate, key, token_file),
     )
+
+
+def _chosen(context: typer.Context, url: str, model: str) -> tuple[str | None, str | None]:
+    """URL and model, one of which an environment variable names: without that one."""
+    if _is_given(context, "url") and _is_given(context, "model"):
+        raise SwarError("--model runs in this process and --url asks a server: give one of them")
+    if _is_given(context, "url"):
+        return url, None
+    if _is_given(context, "model"):
+        return None, model
+    raise SwarError(
+        f"{MODEL_VARIABLE} and {URL_VARIABLE} are both set: unset one, or give --model or --url"
+    )
+
+
+def _is_given(context: typer.Context, name: str) -> bool:
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
 
 
 @contextlib.contextmanager
@@ -132,15 +163,16 @@ def _of_server(
 ) -> Iterator["Client"]:
     from serving.client import Client
 
-    with Client(
-        url, model=model_name, deadline_seconds=deadline, credentials=credentials
-    ) as client:
+    with (
+        progress_shown(),
+        Client(url, model=model_name, deadline_seconds=deadline, credentials=credentials) as client,
+    ):
         yield client
 
 
 @contextlib.contextmanager
 def progress_shown() -> Iterator[None]:
-    """On stderr: the first call of the base model takes longer, and says why."""
+    """On stderr: a first call of the base model, or of a server that starts, says why it waits."""
     from components.terminal import PrintableFormatter
 
     progress = logging.getLogger("swar.progress")

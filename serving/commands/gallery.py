@@ -6,7 +6,6 @@ from typing import Annotated
 
 import typer
 
-from serving import defaults
 from serving.commands.connection import Connection, with_client
 from serving.commands.options import (
     GalleryKeyOption,
@@ -14,6 +13,8 @@ from serving.commands.options import (
     JsonOption,
     check_recordings,
     open_gallery,
+    tell_gallery,
+    with_stdin,
 )
 
 app = typer.Typer()
@@ -21,13 +22,15 @@ app = typer.Typer()
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="The speaker.")]
 
 
+@app.command("enrol", hidden=True)
 @app.command("enroll")
 @with_client
 def enroll_command(
     connection: Connection,
     name: NameArgument,
     files: Annotated[
-        list[Path], typer.Argument(metavar="FILE...", help="5 to 30 s of speech in all.")
+        list[Path],
+        typer.Argument(metavar="FILE...", help="5 to 30 s of speech in all; - is stdin."),
     ],
     keep_audio: Annotated[
         bool, typer.Option("--keep-audio", help="Keep the recordings too, for `swar reenroll`.")
@@ -46,7 +49,7 @@ def enroll_command(
             help="Also what does not sound like the rest, or a name that looks like another.",
         ),
     ] = False,
-    gallery: GalleryOption = defaults.GALLERY,
+    gallery: GalleryOption = None,
     gallery_key: GalleryKeyOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -56,26 +59,27 @@ def enroll_command(
 
     enrolled = open_gallery(gallery, gallery_key)
     expires_at = None if expires is None else expires.replace(tzinfo=UTC)
-    with connection as client:
+    with with_stdin(files) as recordings, connection as client:
         report = recognition.enroll(
             client,
             enrolled,
             name,
-            files,
+            recordings,
             keep_audio=keep_audio,
             consent=consent,
             expires_at=expires_at,
             force=force,
         )
     display.enrolment(report, as_json=as_json)
+    tell_gallery(enrolled)
 
 
 @app.command("speakers")
 def speakers_command(
     name: Annotated[
-        str | None, typer.Argument(metavar="[NAME]", help="A speaker, whose recordings to list.")
+        str | None, typer.Argument(metavar="NAME", help="A speaker, whose recordings to list.")
     ] = None,
-    gallery: GalleryOption = defaults.GALLERY,
+    gallery: GalleryOption = None,
     gallery_key: GalleryKeyOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -92,7 +96,7 @@ def speakers_command(
 @app.command("forget")
 def forget_command(
     name: Annotated[
-        str | None, typer.Argument(metavar="[NAME]", help="The speaker, unless --expired.")
+        str | None, typer.Argument(metavar="NAME", help="The speaker, unless --expired.")
     ] = None,
     recording: Annotated[
         str | None,
@@ -101,7 +105,7 @@ def forget_command(
     expired: Annotated[
         bool, typer.Option("--expired", help="All recordings that have expired.")
     ] = False,
-    gallery: GalleryOption = defaults.GALLERY,
+    gallery: GalleryOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Remove a speaker or one recording, and every byte of it from the disk."""
@@ -122,7 +126,7 @@ def opt_out_command(
     undo: Annotated[
         bool, typer.Option("--undo", help="Let the speaker be enrolled again.")
     ] = False,
-    gallery: GalleryOption = defaults.GALLERY,
+    gallery: GalleryOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Forget a speaker, and refuse to enrol anyone under that name or one that looks like it."""
@@ -139,9 +143,9 @@ def opt_out_command(
 @app.command("ledger")
 def ledger_command(
     name: Annotated[
-        str | None, typer.Argument(metavar="[NAME]", help="Only what was about this speaker.")
+        str | None, typer.Argument(metavar="NAME", help="Only what was about this speaker.")
     ] = None,
-    gallery: GalleryOption = defaults.GALLERY,
+    gallery: GalleryOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """List what was done to a gallery, by whom and when; without names and embeddings."""
@@ -169,7 +173,7 @@ def seal_command(
             metavar="FILE|env:NAME", help="The keys: the first seals, all open what is sealed."
         ),
     ],
-    gallery: GalleryOption = defaults.GALLERY,
+    gallery: GalleryOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Seal the embeddings and recordings of a gallery with a key, or with a new one."""
@@ -178,11 +182,12 @@ def seal_command(
     display.sealed(open_gallery(gallery, gallery_key).seal(), as_json=as_json)
 
 
+@app.command("reenrol", hidden=True)
 @app.command("reenroll")
 @with_client
 def reenroll_command(
     connection: Connection,
-    gallery: GalleryOption = defaults.GALLERY,
+    gallery: GalleryOption = None,
     gallery_key: GalleryKeyOption = None,
     as_json: JsonOption = False,
 ) -> None:

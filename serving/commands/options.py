@@ -1,17 +1,47 @@
-"""What several commands share: options, the gallery, and looks before a model is loaded."""
+"""What several commands share: options, the gallery that they name, recordings on stdin."""
 
+import contextlib
+import os
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
+import platformdirs
 import typer
 
 from components.errors import SwarError
+from components.terminal import say
+from serving import defaults
 
 if TYPE_CHECKING:
     from serving.gallery import Gallery
 
+STDIN: Final = Path("-")
+_READ_BYTES: Final = 2**20
+
+
+def default_gallery() -> str:
+    """The folder of the gallery where none is named, in the user's own data folder.
+
+    Raises:
+        SwarError: this user has no home.
+    """
+    folder = Path(platformdirs.user_data_dir("swar"), "gallery")
+    if not folder.is_absolute():
+        raise SwarError("this user has no home folder to keep a gallery in: name one, --gallery")
+    return str(folder)
+
+
 GalleryOption = Annotated[
-    str, typer.Option("--gallery", help="Folder or object storage URI of the enrolled speakers.")
+    str | None,
+    typer.Option(
+        "--gallery",
+        envvar="SWAR_GALLERY",
+        help="Folder or object storage URI of the enrolled speakers.",
+        show_default="swar/gallery in your data folder",
+    ),
 ]
 GalleryKeyOption = Annotated[
     str | None,
@@ -24,21 +54,61 @@ GalleryKeyOption = Annotated[
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 
 
-def open_gallery(uri: str, key: str | None) -> "Gallery":
-    """Raises SwarError where the key cannot be read."""
+def open_gallery(uri: str | None, key: str | None) -> "Gallery":
+    """The gallery that the options name; raises SwarError where the key cannot be read."""
     # Only here: the gallery's libraries take half a second to import.
     from serving.gallery import Gallery
     from serving.gallery_keys import read_keys
 
-    return Gallery(uri, None if key is None else read_keys(key))
+    return Gallery(uri or default_gallery(), None if key is None else read_keys(key))
+
+
+def tell_gallery(gallery: "Gallery") -> None:
+    """Says on stderr which gallery was used, which may be one that nobody named."""
+    say(f"gallery: {gallery.uri}", error=True)
 
 
 def check_recordings(*files: Path) -> None:
     """Before a model is loaded, which takes seconds.
 
     Raises:
-        SwarError: one of the files does not exist.
+        SwarError: one of the files does not exist, or stdin is to be read twice or typed.
     """
     for file in files:
-        if not file.exists():
+        if file != STDIN and not file.exists():
             raise SwarError(f"{str(file)!r} does not exist: name another recording")
+    if files.count(STDIN) > 1:
+        raise SwarError("- is what comes on stdin, which is one recording: give it once")
+    if STDIN in files and sys.stdin.isatty():
+        raise SwarError("- is a recording on stdin, which is a terminal: pipe one into it")
+
+
+@contextlib.contextmanager
+def with_stdin(files: Sequence[Path]) -> Iterator[list[Path]]:
+    """The files, and in the place of `-` a private one with what stdin holds, while this lasts.
+
+    Raises:
+        SwarError: stdin holds nothing, or more than a recording may have.
+    """
+    if STDIN not in files:
+        yield list(files)
+        return
+    with tempfile.TemporaryDirectory(prefix="swar-") as folder:
+        spooled = Path(folder, "stdin")
+        _spool(spooled)
+        yield [spooled if each == STDIN else each for each in files]
+
+
+def _spool(file: Path) -> None:
+    size = 0
+    with open(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as to:
+        while chunk := sys.stdin.buffer.read(_READ_BYTES):
+            size += len(chunk)
+            if size > defaults.MAX_RECORDING_BYTES:
+                raise SwarError(
+                    f"stdin holds more than {defaults.MAX_RECORDING_BYTES // 2**20} MiB: give a "
+                    "shorter recording, or a file"
+                )
+            to.write(chunk)
+    if not size:
+        raise SwarError("stdin holds nothing: pipe a recording into it")

@@ -12,11 +12,14 @@ from components.quiet import real_stderr
 from serving import defaults
 from serving.commands.connection import Connection, with_client
 from serving.commands.options import (
+    STDIN,
     GalleryKeyOption,
     GalleryOption,
     JsonOption,
     check_recordings,
     open_gallery,
+    tell_gallery,
+    with_stdin,
 )
 
 if TYPE_CHECKING:
@@ -36,7 +39,8 @@ MaxFalseAcceptOption = Annotated[
         "--max-false-accept",
         metavar="SHARE",
         help="Of comparisons, or queries, of other people that are accepted at most, such as 0.01; "
-        "what a looser risk would accept is inconclusive. [the model's own threshold]",
+        "what a looser risk would accept is inconclusive.",
+        show_default="the model's own threshold",
     ),
 ]
 PriorOption = Annotated[
@@ -52,10 +56,10 @@ PriorOption = Annotated[
 def verify_command(
     connection: Connection,
     file_a: Annotated[
-        Path | None, typer.Argument(metavar="[A]", help="A recording, unless --pairs.")
+        Path | None, typer.Argument(metavar="A", help="A recording, unless --pairs; - is stdin.")
     ] = None,
     file_b: Annotated[
-        Path | None, typer.Argument(metavar="[B]", help="Another one, unless --speaker.")
+        Path | None, typer.Argument(metavar="B", help="Another one, unless --speaker.")
     ] = None,
     speaker: Annotated[
         str | None, typer.Option("--speaker", help="An enrolled speaker instead of B.")
@@ -70,7 +74,7 @@ def verify_command(
     ] = None,
     max_false_accept: MaxFalseAcceptOption = None,
     prior: PriorOption = defaults.PRIOR,
-    gallery: GalleryOption = defaults.GALLERY,
+    gallery: GalleryOption = None,
     gallery_key: GalleryKeyOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -87,21 +91,24 @@ def verify_command(
         return
     if file_a is None or (file_b is None) == (speaker is None):
         raise typer.BadParameter("give a second recording or --speaker NAME, one of them")
-    check_recordings(file_a, *([file_b] if file_b else []))
+    files = [file_a] if file_b is None else [file_a, file_b]
+    check_recordings(*files)
     from serving import display
 
-    with connection as client:
+    enrolled = None if speaker is None else open_gallery(gallery, gallery_key)
+    with with_stdin(files) as recordings, connection as client:
         rule = client.rule(max_false_accept, prior=prior)
-        if file_b is not None:
-            decision = client.verify(file_a, file_b)
+        if enrolled is None:
+            decision = client.verify(*recordings)
         else:
             from serving import recognition
 
-            assert speaker is not None  # checked above
-            enrolled = open_gallery(gallery, gallery_key)
-            decision = recognition.verify_speaker(client, enrolled, file_a, speaker)
+            assert speaker is not None
+            decision = recognition.verify_speaker(client, enrolled, recordings[0], speaker)
     decision = rule.apply(decision)
     display.decision(decision, rule, as_json=as_json)
+    if enrolled is not None:
+        tell_gallery(enrolled)
     raise typer.Exit(_STATUS_OF_VERDICT[decision.verdict])
 
 
@@ -130,11 +137,11 @@ def _verify_pairs(
 @with_client
 def identify_command(
     connection: Connection,
-    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Recordings.")],
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Recordings; - is stdin.")],
     top: Annotated[int, typer.Option(help="How many of the nearest to show.", min=1)] = 5,
     max_false_accept: MaxFalseAcceptOption = None,
     prior: PriorOption = defaults.PRIOR,
-    gallery: GalleryOption = defaults.GALLERY,
+    gallery: GalleryOption = None,
     gallery_key: GalleryKeyOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -144,18 +151,18 @@ def identify_command(
 
     Of several recordings: 0 all answered, 1 some are not usable, 2 error.
     """
-    if len(files) == 1:
-        check_recordings(*files)
+    check_recordings(*(files if len(files) == 1 else [each for each in files if each == STDIN]))
     from serving import display, recognition
 
     enrolled = open_gallery(gallery, gallery_key)
-    with connection as client:
+    with with_stdin(files) as recordings, connection as client:
         rule = recognition.identification_rule(client, enrolled, max_false_accept, prior=prior)
-        if len(files) > 1:
-            _identify_each(files, enrolled, top, client, rule, as_json=as_json)
+        if len(recordings) > 1:
+            _identify_each(recordings, enrolled, top, client, rule, as_json=as_json)
             return
-        identification = recognition.identify(client, enrolled, files[0], top=top, rule=rule)
+        identification = recognition.identify(client, enrolled, recordings[0], top=top, rule=rule)
     display.identification(identification, rule, as_json=as_json)
+    tell_gallery(enrolled)
     raise typer.Exit(_STATUS_OF_VERDICT[identification.verdict])
 
 
@@ -174,6 +181,7 @@ def _identify_each(
     for answered in bulk.identify_each(client, gallery, files, top=top, rule=rule):
         display.answer(answered, as_json=as_json)
         all_usable = all_usable and answered.identification is not None
+    tell_gallery(gallery)
     if not all_usable:
         raise typer.Exit(UNUSABLE)
 
@@ -185,7 +193,8 @@ def embed_command(
     data: Annotated[
         str,
         typer.Argument(
-            metavar="DATA", help="Folder of speakers' folders or of recordings, or a manifest."
+            metavar="DATA",
+            help="Folder of speakers' folders or of recordings, manifest; - is stdin.",
         ),
     ],
     output: Annotated[
@@ -197,11 +206,19 @@ def embed_command(
     as_json: JsonOption = False,
 ) -> None:
     """Write the embeddings of many recordings. Broken off, it goes on where it was."""
-    check_present(data)
+    piped = [STDIN] if data == str(STDIN) else []
+    check_recordings(*piped)
+    if not piped:
+        check_present(data)
     from serving import display
     from serving.embedding_file import embed_data
 
-    with connection as client, _progress_bar() as on_progress:
+    with (
+        with_stdin(piped) as recordings,
+        connection as client,
+        _progress_bar() as on_progress,
+    ):
+        data = str(recordings[0].parent) if recordings else data
         embedded = embed_data(client, data, output, on_progress, follow_links=follow_links)
     display.embedded(embedded, as_json=as_json)
 

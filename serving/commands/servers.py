@@ -1,13 +1,16 @@
 """The commands that serve: a model to programs, and the web page to people."""
 
-from collections.abc import Sequence
+import contextlib
+import os
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from components.errors import SwarError
-from components.quiet import tensorflow_quiet
+from components.model_files import BASE, NAMES_OF_A_MODEL, check_model, version_folder
+from components.quiet import real_stderr, tensorflow_quiet
 from serving import defaults
 from serving.commands.connection import Connection, progress_shown, with_client
 from serving.commands.options import GalleryKeyOption, GalleryOption, open_gallery
@@ -23,7 +26,7 @@ app = typer.Typer()
 def serve_command(
     model: Annotated[
         str,
-        typer.Argument(metavar="MODEL", help="base, or a folder of versions: OUTPUT/published."),
+        typer.Argument(metavar="MODEL", help=f"{NAMES_OF_A_MODEL}; a version is served alone."),
     ],
     model_name: Annotated[
         str, typer.Option(help="What requests call the model.")
@@ -56,38 +59,65 @@ def serve_command(
     """Serve a model locally: a stand-in that speaks TF Serving's REST and gRPC."""
     labels = dict(map(_label, label or ()))
     check_free(host, rest_port, grpc_port)
-    versions = _versions_of(model)
-    from serving.server import ServerSettings, serve
-    from serving.standin.batcher import Batching
+    check_model(model)
+    # Of TensorFlow's C++, for good: what it says while it loads a version that is published later.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
+    with contextlib.ExitStack() as starting:
+        starting.enter_context(progress_shown())
+        starting.enter_context(_warming_up(model))
+        with tensorflow_quiet():
+            from serving.server import ServerSettings, serve
+            from serving.standin.batcher import Batching
 
-    serve(
-        ServerSettings(
-            versions,
+            folder, version = _served_versions(model)
+        settings = ServerSettings(
+            folder,
             model_name,
             host,
             rest_port,
             grpc_port,
+            version=version,
             open_to_network=open_to_network,
             public_hosts=tuple(public_host or ()),
             labels=labels,
             allow_reload=allow_reload,
             batching=Batching(max_batch_size, batch_timeout_micros),
         )
-    )
+        serve(settings, on_ready=starting.close)
 
 
-def _versions_of(model: str) -> Path:
-    if model != defaults.MODEL:
-        if not any(Path(model).glob("[0-9]*/saved_model.pb")):
-            raise SwarError(
-                f"{model} holds no <version>/saved_model.pb; give the folder `published` of a run "
-                "that published a model"
-            )
-        return Path(model)
-    from components.base_model import base_model_folder
+def _served_versions(model: str) -> tuple[Path, int | None]:
+    """The folder of versions that a name means, and the version if it means one alone."""
+    if model == BASE:
+        from components.base_model import base_model_folder
 
-    with progress_shown(), tensorflow_quiet():
-        return base_model_folder().parent
+        return base_model_folder().parent, None
+    folder = version_folder(Path(model))
+    if folder != Path(model):
+        return folder.parent, None
+    folder = folder.absolute()
+    if not folder.name.isdecimal():
+        raise SwarError(f"{folder} is a version without a number: rename it to one, such as 1")
+    return folder.parent, int(folder.name)
+
+
+@contextlib.contextmanager
+def _warming_up(model: str) -> Iterator[None]:
+    """Shows on stderr that a model is not served yet: a bar on a terminal, else a line."""
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    from components.terminal import Console
+
+    with real_stderr() as stderr:
+        console = Console(file=stderr)
+        if not console.is_terminal:
+            console.print(f"warming up {model}", markup=False, highlight=False, soft_wrap=True)
+            yield
+            return
+        columns = (TextColumn("{task.description}", markup=False), BarColumn(), TimeElapsedColumn())
+        with Progress(*columns, console=console, transient=True) as progress:
+            progress.add_task(f"warming up {model}", total=None)  # nobody knows of how long
+            yield
 
 
 def _label(text: str) -> tuple[str, int]:
@@ -101,7 +131,7 @@ def _label(text: str) -> tuple[str, int]:
 @with_client
 def app_command(
     connection: Connection,
-    gallery: GalleryOption = defaults.GALLERY,
+    gallery: GalleryOption = None,
     gallery_key: GalleryKeyOption = None,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Where the page is.", min=0, max=65535)] = 7860,

@@ -33,17 +33,24 @@ class ModelStore:
         model_name: what requests call the model.
         labels: label to version; these versions are kept loaded beside the latest.
         poll_seconds: how often the folder is looked at.
+        version: the only one that is served, whatever else the folder holds; None for the latest.
 
     Entering it loads the versions. Raises SwarError where there is none, or one fails.
     """
 
     def __init__(
-        self, model_dir: Path, model_name: str, labels: Mapping[str, int], poll_seconds: float
+        self,
+        model_dir: Path,
+        model_name: str,
+        labels: Mapping[str, int],
+        poll_seconds: float,
+        version: int | None = None,
     ) -> None:
         self.model_name = model_name
         self.model_dir = model_dir
         self._labels = dict(labels)
         self._poll_seconds = poll_seconds
+        self._version = version
         self._available: dict[int, Servable] = {}
         self._retired: list[Servable] = []
         self._statuses: dict[int, get_model_status_pb2.ModelVersionStatus] = {}
@@ -52,7 +59,7 @@ class ModelStore:
         self._refreshing = asyncio.Lock()
 
     async def __aenter__(self) -> Self:
-        complete = _complete_versions(self.model_dir)
+        complete = self._complete_versions()
         if not complete:
             raise SwarError(
                 f"{self.model_dir} holds no <version>/saved_model.pb; "
@@ -148,7 +155,7 @@ class ModelStore:
     async def _refresh(self, new_labels: Mapping[str, int]) -> None:
         """Loads what is new in the folder, and unloads what is neither wanted nor used."""
         async with self._refreshing:
-            complete = await asyncio.to_thread(_complete_versions, self.model_dir)
+            complete = await asyncio.to_thread(self._complete_versions)
             if not complete:
                 return  # as a folder that is being replaced looks for a moment
             wanted = {max(complete), *self._labels.values(), *new_labels.values()} & complete.keys()
@@ -186,6 +193,13 @@ class ModelStore:
             version=number, state=state, status={"error_code": error_code, "error_message": message}
         )
         log.info("version %d: %s %s", number, State.Name(state), message)
+
+    def _complete_versions(self) -> dict[int, int]:
+        """Those that may be served, and when their graphs were last written, in ns."""
+        complete = _complete_versions(self.model_dir)
+        if self._version is None:
+            return complete
+        return {number: time for number, time in complete.items() if number == self._version}
 
 
 def _load_warm(number: int, folder: Path) -> tuple[Servable, int]:

@@ -20,7 +20,9 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-MAX_FILE_BYTES: Final = 64 * 2**20
+from serving import defaults
+
+MAX_FILE_BYTES: Final = defaults.MAX_RECORDING_BYTES
 QUOTA_BYTES: Final = 2**30
 """Of all recordings that lie in the folder and of those that arrive, together."""
 KEPT_SECONDS: Final = 3600.0

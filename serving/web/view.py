@@ -7,7 +7,7 @@ from typing import Final
 
 from components import audio
 from serving.answers import DIFFERENT, INCONCLUSIVE, SAME, Decision
-from serving.decisions import DecisionRule, expectation
+from serving.decisions import DecisionRule, expectation, percent
 from serving.gallery import Speaker
 from serving.recognition import EnrolmentReport, Identification
 from serving.web.spectrogram import spectrogram_png
@@ -167,15 +167,6 @@ def spectrogram(path: str | None) -> str:
         f"<figcaption><span>Spectrogram, 0-{_SHOWN_RATE_HZ // 2000} kHz</span>"
         f"<span>{shown}</span></figcaption></figure>"
     )
-
-
-def percent(probability: float) -> str:
-    """A probability as people read it: never 0 % or 100 %, which would claim certainty."""
-    if probability < 0.001:
-        return "below 0.1 %"
-    if probability > 0.999:
-        return "above 99.9 %"
-    return f"{100.0 * probability:.1f} %"
 
 
 def _track(decision: Decision) -> str:

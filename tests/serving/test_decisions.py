@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from components.errors import SwarError
 from serving.answers import Decision, Description
-from serving.decisions import ExpectedRate, decision_rule, posterior
+from serving.decisions import ExpectedRate, decision_rule, percent, posterior
 
 
 def point(rate, threshold, needed=100):
@@ -118,3 +118,11 @@ def test_even_priors_change_nothing_and_others_move_the_odds(probability, prior)
         odds = math.log(moved / (1.0 - moved))
         expected = math.log(probability / (1.0 - probability)) + math.log(prior / (1.0 - prior))
         assert odds == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("probability", "text"),
+    [(0.0, "below 0.1 %"), (0.5, "50.0 %"), (0.9994, "above 99.9 %"), (1.0, "above 99.9 %")],
+)
+def test_no_probability_claims_certainty(probability: float, text: str) -> None:
+    assert percent(probability) == text

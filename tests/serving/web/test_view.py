@@ -94,14 +94,6 @@ def test_verdict_says_same_or_different_and_where_it_lies():
     assert "left: clamp(9px, 2.0%" in different
 
 
-@pytest.mark.parametrize(
-    ("probability", "text"),
-    [(0.0, "below 0.1 %"), (0.5, "50.0 %"), (0.9994, "above 99.9 %"), (1.0, "above 99.9 %")],
-)
-def test_no_probability_claims_certainty(probability, text):
-    assert view.percent(probability) == text
-
-
 def test_the_threshold_of_a_bound_is_not_drawn_at_one_half():
     bounded = dataclasses.replace(RULE, max_false_accept=0.01)
     assert "threshold" in view.verdict(SAME, RULE)
