@@ -218,7 +218,7 @@ def main() -> None:
     umask = os.umask(0o077)
     try:
         # Not standalone: what is wrong with a command line is said as any other fault of the user.
-        sys.exit(app(sys.argv[1:] or ["--help"], standalone_mode=False))
+        sys.exit(app(sys.argv[1:] or ["--help"], prog_name="swar", standalone_mode=False) or 0)
     except Exception as error:
         for fault in (_usage_error, user_error, file_error):
             if (message := fault(error)) is not None:

@@ -96,7 +96,10 @@ def with_stdin(files: Sequence[Path]) -> Iterator[list[Path]]:
     with tempfile.TemporaryDirectory(prefix="swar-") as folder:
         spooled = Path(folder, "stdin")
         _spool(spooled)
-        yield [spooled if each == STDIN else each for each in files]
+        try:
+            yield [spooled if each == STDIN else each for each in files]
+        except SwarError as error:
+            raise SwarError(str(error).replace(repr(str(spooled)), "stdin")) from error
 
 
 def _spool(file: Path) -> None:

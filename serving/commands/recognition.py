@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -158,7 +159,7 @@ def identify_command(
     with with_stdin(files) as recordings, connection as client:
         rule = recognition.identification_rule(client, enrolled, max_false_accept, prior=prior)
         if len(recordings) > 1:
-            _identify_each(recordings, enrolled, top, client, rule, as_json=as_json)
+            _identify_each(files, recordings, enrolled, top, client, rule, as_json=as_json)
             return
         identification = recognition.identify(client, enrolled, recordings[0], top=top, rule=rule)
     display.identification(identification, rule, as_json=as_json)
@@ -168,6 +169,7 @@ def identify_command(
 
 def _identify_each(
     files: Sequence[Path],
+    recordings: Sequence[Path],
     gallery: "Gallery",
     top: int,
     client: "Client",
@@ -176,10 +178,13 @@ def _identify_each(
     as_json: bool,
 ) -> None:
     from serving import bulk, display
+    from serving.recordings import printable
 
     all_usable = True
-    for answered in bulk.identify_each(client, gallery, files, top=top, rule=rule):
-        display.answer(answered, as_json=as_json)
+    answers = bulk.identify_each(client, gallery, recordings, top=top, rule=rule)
+    for file, answered in zip(files, answers, strict=True):
+        # As it was named: what comes on stdin lies in a file of its own.
+        display.answer(replace(answered, recording=printable(file)), as_json=as_json)
         all_usable = all_usable and answered.identification is not None
     tell_gallery(gallery)
     if not all_usable:

@@ -1,9 +1,12 @@
+import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 from ruamel.yaml import YAML
 from typer.testing import CliRunner
 
@@ -102,9 +105,80 @@ def test_a_missing_data_folder_leaves_nothing_behind(tmp_path: Path) -> None:
     assert not output.exists()
 
 
-@pytest.mark.parametrize("arguments", [["run"], ["nonsense"], ["config", "--nonsense"]])
-def test_a_wrong_command_is_status_2(arguments: list[str]) -> None:
-    assert CliRunner().invoke(cli.app, arguments).exit_code == 2
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["run"], "Missing option '--config': see `swar run -h`"),
+        (["nonsense"], "No such command 'nonsense': see `swar -h`"),
+        (["verfy"], "No such command 'verfy'. Did you mean 'verify'?: see `swar -h`"),
+        (["config", "--nonsense"], "No such option: --nonsense: see `swar config -h`"),
+        (["verify", "a", "b", "c"], "Got unexpected extra argument(s) (c): see `swar verify -h`"),
+    ],
+)
+def test_a_wrong_command_is_one_line_and_status_2(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    message: str,
+) -> None:
+    assert _exit_status(monkeypatch, *arguments) == 2
+    shown = capsys.readouterr()
+    assert (shown.out, shown.err) == ("", f"swar: error: {message}\n")
+    assert _exit_status(monkeypatch, *arguments, "--json") == 2
+    shown = capsys.readouterr()
+    assert (set(json.loads(shown.out)), shown.out.count("\n"), shown.err) == ({"error"}, 1, "")
+
+
+def test_an_error_is_json_where_the_answer_would_be(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert _exit_status(monkeypatch, "evaluate", "\u0928", "--data", "d", "--json") == 2
+    shown = capsys.readouterr()
+    assert shown.err == ""
+    assert json.loads(shown.out)["error"].startswith("'\u0928' does not exist: name OUTPUT")
+    assert _exit_status(monkeypatch, "verify", "none", "--", "--json") == 2
+    assert capsys.readouterr().err.startswith("swar: error: 'none' does not exist")
+
+
+@pytest.mark.parametrize("arguments", [[], ["-h"], ["--help"]])
+def test_help_is_short_too(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: list[str]
+) -> None:
+    assert _exit_status(monkeypatch, *arguments) == 0
+    assert "Speaker verification: recordings in, a served model out." in capsys.readouterr().out
+    assert _exit_status(monkeypatch, "rollback", "-h") == 0
+    assert "Publish an earlier model again" in capsys.readouterr().out
+
+
+def test_a_shell_completes_commands_and_options() -> None:
+    def completed(words: str, at: int) -> list[str]:
+        asked = {"_SWAR_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(at)}
+        ended = subprocess.run(
+            [sys.executable, "-c", "from pipeline.cli import main; main()"],
+            capture_output=True,
+            text=True,
+            cwd=Path(__file__).parents[2],
+            env=os.environ | asked,
+        )
+        return ended.stdout.split()
+
+    assert completed("swar ver", 1) == ["verify"]
+    assert "enroll" in completed("swar en", 1)
+    assert completed("swar verify --max", 2) == ["--max-false-accept"]
+
+
+def test_an_interrupted_question_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.setattr("typer.prompt", lambda *_, **__: _ended())
+    assert _exit_status(monkeypatch, "app-password", str(tmp_path / "passwords"), "asha") == 2
+    assert capsys.readouterr().err.endswith(
+        "swar: error: the input ended before the question was answered\n"
+    )
+
+
+def _ended() -> str:
+    raise typer.Abort
 
 
 def test_light_commands_import_nothing_heavy() -> None:
