@@ -96,7 +96,7 @@ class Client:
         """A client of a model that runs in this process, without a server.
 
         Args:
-            model: `base`, a published version, or a folder of versions such as OUTPUT/published.
+            model: as `components.model_files.model_folder` takes it: `base`, or a path.
 
         Raises:
             SwarError: there is no such model, or a library that it needs is not installed. That

@@ -28,7 +28,7 @@ class InProcessTransport:
         """Finds a model, which the first call loads.
 
         Args:
-            model: `base`, a published version, or a folder of versions such as OUTPUT/published.
+            model: as `components.model_files.model_folder` takes it: `base`, or a path.
 
         Raises:
             SwarError: there is no such model.

@@ -6,7 +6,7 @@ import inspect
 import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final, TextIO
 
 import typer
 
@@ -153,7 +153,7 @@ def _is_given(context: typer.Context, name: str) -> bool:
 def _in_process(model: str) -> Iterator["Client"]:
     from serving.client import Client
 
-    with progress_shown(), Client.in_process(model) as client:
+    with real_stderr() as stderr, progress_shown(stderr), Client.in_process(model) as client:
         yield client
 
 
@@ -164,24 +164,24 @@ def _of_server(
     from serving.client import Client
 
     with (
-        progress_shown(),
+        real_stderr() as stderr,
+        progress_shown(stderr),
         Client(url, model=model_name, deadline_seconds=deadline, credentials=credentials) as client,
     ):
         yield client
 
 
 @contextlib.contextmanager
-def progress_shown() -> Iterator[None]:
-    """On stderr: a first call of the base model, or of a server that starts, says why it waits."""
+def progress_shown(stream: TextIO) -> Iterator[None]:
+    """A first call of the base model, or of a server that starts, says there why it waits."""
     from components.terminal import PrintableFormatter
 
     progress = logging.getLogger("swar.progress")
-    with real_stderr() as stderr:
-        handler = logging.StreamHandler(stderr)
-        handler.setFormatter(PrintableFormatter())
-        progress.addHandler(handler)
-        progress.setLevel(logging.INFO)
-        try:
-            yield
-        finally:
-            progress.removeHandler(handler)
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(PrintableFormatter())
+    progress.addHandler(handler)
+    progress.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        progress.removeHandler(handler)

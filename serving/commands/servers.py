@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -63,7 +64,6 @@ def serve_command(
     # Of TensorFlow's C++, for good: what it says while it loads a version that is published later.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
     with contextlib.ExitStack() as starting:
-        starting.enter_context(progress_shown())
         starting.enter_context(_warming_up(model))
         with tensorflow_quiet():
             from serving.server import ServerSettings, serve
@@ -112,10 +112,15 @@ def _warming_up(model: str) -> Iterator[None]:
         console = Console(file=stderr)
         if not console.is_terminal:
             console.print(f"warming up {model}", markup=False, highlight=False, soft_wrap=True)
-            yield
+            with progress_shown(stderr):
+                yield
             return
         columns = (TextColumn("{task.description}", markup=False), BarColumn(), TimeElapsedColumn())
-        with Progress(*columns, console=console, transient=True) as progress:
+        # Which shows what comes on sys.stderr above the bar.
+        with (
+            Progress(*columns, console=console, transient=True) as progress,
+            progress_shown(sys.stderr),
+        ):
             progress.add_task(f"warming up {model}", total=None)  # nobody knows of how long
             yield
 

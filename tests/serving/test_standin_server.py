@@ -158,21 +158,19 @@ def test_a_port_that_is_taken(models, which):
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_stops_it_after_its_requests(models, number):
-    program = (
-        "import sys; from pathlib import Path; from serving.server import ServerSettings, serve; "
-        "serve(ServerSettings(Path(sys.argv[1]), rest_port=0, grpc_port=0))"
-    )
+    program = (sys.executable, "-c", "from pipeline.cli import main; main()")
+    ports = ("--rest-port", "0", "--grpc-port", "0")
     process = subprocess.Popen(
-        [sys.executable, "-c", program, str(models)], stderr=subprocess.PIPE, text=True, cwd=ROOT
+        [*program, "serve", str(models), *ports], stderr=subprocess.PIPE, text=True, cwd=ROOT
     )
     assert process.stderr is not None
     watchdog = threading.Timer(120, process.kill)
     watchdog.start()
     try:
-        for line in process.stderr:
-            if "http://" in line:
-                break
-        assert "stand-in for TensorFlow Serving" in line
+        assert process.stderr.readline() == f"warming up {models}\n"
+        assert "has no assets.extra/SHA256SUMS" in process.stderr.readline()
+        line = process.stderr.readline()  # nothing of TensorFlow's between them
+        assert "serving swar at http://" in line and "stand-in for TensorFlow Serving" in line
         rest = int(line.split("http://127.0.0.1:")[1].split()[0])
         ports = server.Ports(rest, 0)
         with concurrent.futures.ThreadPoolExecutor(1) as pool:

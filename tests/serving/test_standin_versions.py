@@ -296,3 +296,17 @@ def test_a_label_without_its_version(published):
 def test_a_first_version_that_is_broken(published):
     (published / "1" / "saved_model.pb").write_bytes(b"no graph")
     assert "version 1" in refusal(published)
+
+
+def test_a_version_that_is_served_alone_stays(ready, published):
+    publish(ready, published, 2)
+    with served(published, version=1) as ports:
+        publish(ready, published, 3)
+        time.sleep(0.3)  # the folder was looked at six times
+        assert answering_version(ports) == 1
+        assert states(ports) == {1: "AVAILABLE"}
+    with (
+        pytest.raises(SwarError, match="label stable names version 2"),
+        served(published, version=1, labels={"stable": 2}),
+    ):
+        pass
