@@ -52,7 +52,7 @@ def load(model: str | os.PathLike[str] = "base") -> "Client":
     """A model in this process, without a server; the first call loads TensorFlow and the model.
 
     Args:
-        model: `base`, a published version, or a folder of versions such as OUTPUT/published.
+        model: `base`, the output folder of a run, OUTPUT/published, or a version in it.
 
     Returns:
         A client of it, as of a served model.

@@ -1,5 +1,6 @@
 """Fixtures that every test can use."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import hypothesis
@@ -12,6 +13,16 @@ hypothesis.settings.register_profile("unhurried", deadline=None)
 hypothesis.settings.load_profile("unhurried")
 
 SHARED_SPEECH = Path(__file__).resolve().parents[2] / "shared" / "speech"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def environment_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """No test sees or writes the gallery of the user who runs it, or calls that user's server."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path_factory.mktemp("data_home")))
+        for name in ("SWAR_MODEL", "SWAR_URL", "SWAR_GALLERY"):
+            monkeypatch.delenv(name, raising=False)
+        yield
 
 
 @pytest.fixture(scope="session")

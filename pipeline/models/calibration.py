@@ -96,7 +96,7 @@ def calibrate_model(
     """Publishes a model with the threshold, slope and expected rates of other speakers.
 
     Args:
-        model: base, a published version, or the folder of versions, whose newest it is.
+        model: as `components.model_files.model_folder` takes it.
         data: folder of speakers, or manifest.
         output: folder of versions, which gets a new one.
         console: shows the progress.

@@ -144,7 +144,7 @@ def test_verify_ends_with_the_models_decision(
     a, b, _ = recordings
     status, out, err = swar(monkeypatch, capfd, "verify", a, b, "--model", models["same"])
     assert (status, err) == (0, "")
-    assert out.startswith("same speaker (probability 1.0")
+    assert out.startswith("same speaker (probability above 99.9 %")
     version = models["different"] / "7"
     status, out, err = swar(monkeypatch, capfd, "verify", a, b, "--model", version, "--json")
     assert (status, err, json.loads(out)["same_speaker"]) == (1, "", False)
@@ -155,11 +155,12 @@ def test_speakers_are_enrolled_and_identified(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     a, b, c = recordings
+    monkeypatch.setenv("SWAR_GALLERY", "gallery")
     by = ("--model", models["same"])
     assert swar(monkeypatch, capfd, "enroll", "Asha", a, "--keep-audio", *by)[0] == 0
     assert swar(monkeypatch, capfd, "enroll", "Bina", b, "--keep-audio", *by)[0] == 0
     status, out, err = swar(monkeypatch, capfd, "identify", a, "--json", *by)
-    assert (status, err, json.loads(out)["speaker"]) == (0, "", "Asha")
+    assert (status, err, json.loads(out)["speaker"]) == (0, "gallery: gallery\n", "Asha")
     assert swar(monkeypatch, capfd, "verify", c, "--speaker", "Bina", *by)[0] == 0
     other = ("--model", models["different"])
     assert swar(monkeypatch, capfd, "reenroll", *other)[0] == 0
@@ -186,6 +187,7 @@ def test_the_page_has_a_model_in_this_process(
     models: Any, recordings: Any, tmp_path: Path, monkeypatch: Any, capfd: Any
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SWAR_GALLERY", "gallery")
     given: list[Any] = []
 
     def launch(client: Client, gallery: Any, _: Any) -> None:

@@ -159,9 +159,9 @@ def test_a_port_that_is_taken(models, which):
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_stops_it_after_its_requests(models, number):
     program = (sys.executable, "-c", "from pipeline.cli import main; main()")
-    ports = ("--rest-port", "0", "--grpc-port", "0")
+    any_port = ("--rest-port", "0", "--grpc-port", "0")
     process = subprocess.Popen(
-        [*program, "serve", str(models), *ports], stderr=subprocess.PIPE, text=True, cwd=ROOT
+        [*program, "serve", str(models), *any_port], stderr=subprocess.PIPE, text=True, cwd=ROOT
     )
     assert process.stderr is not None
     watchdog = threading.Timer(120, process.kill)

@@ -23,8 +23,6 @@ def swar(
     """Runs a command in an empty folder: exit status, what it prints, what it complains of."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "home"))
-    for name in ("SWAR_MODEL", "SWAR_URL", "SWAR_GALLERY"):
-        monkeypatch.delenv(name, raising=False)
     with grpc_endpoint(model) as url:
 
         def run(command: str, *arguments: Any) -> tuple[int, str, str]:
