@@ -48,7 +48,9 @@ class Actions:
             return view.error("two recordings are needed: record or upload both")
         if recording_b and speaker:
             return view.error("recording B and an enrolled speaker are given: clear one of them")
-        labels = {recording_a: "recording A"} | ({recording_b: "recording B"} if recording_b else {})
+        labels = {recording_a: "recording A"} | (
+            {recording_b: "recording B"} if recording_b else {}
+        )
         return _told(lambda: self._verdict(risk, recording_a, recording_b, speaker), labels)
 
     def names(self) -> gradio.Dropdown:
@@ -105,9 +107,7 @@ class Actions:
         done = _told(lambda: view.forgotten(name, self._gallery.forget(name, actor=actor)), {})
         return done, self.speakers()
 
-    def _verdict(
-        self, risk: str, recording: str, other: str | None, speaker: str | None
-    ) -> str:
+    def _verdict(self, risk: str, recording: str, other: str | None, speaker: str | None) -> str:
         rule = self._client.rule(RISKS[risk])
         if other is not None:
             decision = self._client.verify(recording, other)

@@ -8,13 +8,13 @@ from typing import Final
 
 from serving.recognition import MIN_ENROLMENT_SECONDS
 
-# A tenth of a second counts as speech where it is well above the quietest ones, or near the loudest.
+# A tenth of a second is speech where it is well above the quietest ones, or near the loudest.
 # That is a rough count for the speaker; what the model can use is counted in the recording itself.
 LEVEL_METER: Final = """
 (() => {
   const devices = navigator.mediaDevices;
   if (!devices) return;
-  const wanted = %g, quietest = -60, step = 0.1;
+  const wanted = SECONDS, quietest = -60, step = 0.1;
   let recorder = null;
   document.addEventListener("click", (event) => {
     const button = event.target.closest && event.target.closest(".swar-recording .record");
@@ -59,7 +59,7 @@ LEVEL_METER: Final = """
       const peak = samples.reduce((most, sample) => Math.max(most, Math.abs(sample)), 0);
       const level = Math.max(quietest, 10 * Math.log10(power + 1e-12));
       levels.push(level);
-      bar.style.width = `${100 * (1 - level / quietest)}%%`;
+      bar.style.width = `${100 * (1 - level / quietest)}%`;
       const ordered = [...levels].sort((a, b) => a - b);
       const floor = ordered[Math.floor(ordered.length / 10)];
       const loudest = ordered[ordered.length - 1];
@@ -73,7 +73,7 @@ LEVEL_METER: Final = """
     }, 1000 * step);
   };
 })();
-""" % MIN_ENROLMENT_SECONDS
+""".replace("SECONDS", f"{MIN_ENROLMENT_SECONDS:g}")
 """A script for the page's head, after the one that asks for the raw microphone."""
 
 NO_MICROPHONE: Final = """

@@ -272,9 +272,7 @@ def _identify_tab(actions: Actions) -> None:
 def _speakers_tab(actions: Actions) -> None:
     with gradio.Tab("Speakers") as tab:
         listed = gradio.HTML()
-        gradio.Markdown(
-            "## Forget a speaker\nRemoves the speaker's recordings and voice for good."
-        )
+        gradio.Markdown("## Forget a speaker\nRemoves the speaker's recordings and voice for good.")
         name = gradio.Textbox(label="Name of the speaker to forget", max_lines=1)
         button = gradio.Button("Forget", variant="stop")
         answer = gradio.HTML()

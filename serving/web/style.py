@@ -29,7 +29,9 @@ CSS: Final = """
   .tab-container button { padding: 0 9px !important; }
   .swar-card { padding: 10px; }
   .swar-card th, .swar-card td { font-size: 0.75rem; padding-right: 4px; }
-  .swar-card th:has(+ th:last-child):nth-child(3), .swar-card td:has(+ td.swar-bar) { display: none; }
+  .swar-card th:has(+ th:last-child):nth-child(3), .swar-card td:has(+ td.swar-bar) {
+    display: none;
+  }
 }
 .swar-level { padding: 8px 4px 0; }
 .swar-level p { margin: 4px 0 0; font-size: 0.95rem; }
