@@ -9,10 +9,12 @@ import typer
 from serving import defaults
 from serving.commands.connection import Connection, with_client
 from serving.commands.options import (
+    ChannelOption,
     GalleryKeyOption,
     GalleryOption,
     JsonOption,
     check_recordings,
+    on_channel,
     open_gallery,
 )
 
@@ -46,6 +48,7 @@ def enroll_command(
             help="Also what does not sound like the rest, or a name that looks like another.",
         ),
     ] = False,
+    channel: ChannelOption = None,
     gallery: GalleryOption = defaults.GALLERY,
     gallery_key: GalleryKeyOption = None,
     as_json: JsonOption = False,
@@ -61,7 +64,7 @@ def enroll_command(
             client,
             enrolled,
             name,
-            files,
+            on_channel(files, channel),
             keep_audio=keep_audio,
             consent=consent,
             expires_at=expires_at,

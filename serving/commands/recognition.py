@@ -12,10 +12,12 @@ from components.quiet import real_stderr
 from serving import defaults
 from serving.commands.connection import Connection, with_client
 from serving.commands.options import (
+    ChannelOption,
     GalleryKeyOption,
     GalleryOption,
     JsonOption,
     check_recordings,
+    on_channel,
     open_gallery,
 )
 
@@ -70,6 +72,7 @@ def verify_command(
     ] = None,
     max_false_accept: MaxFalseAcceptOption = None,
     prior: PriorOption = defaults.PRIOR,
+    channel: ChannelOption = None,
     gallery: GalleryOption = defaults.GALLERY,
     gallery_key: GalleryKeyOption = None,
     as_json: JsonOption = False,
@@ -83,23 +86,25 @@ def verify_command(
     if pairs is not None:
         if any(each is not None for each in (file_a, file_b, speaker)):
             raise typer.BadParameter("give two recordings, one and --speaker NAME, or --pairs LIST")
-        _verify_pairs(pairs, connection, max_false_accept, prior, as_json=as_json)
+        _verify_pairs(pairs, connection, max_false_accept, prior, channel, as_json=as_json)
         return
     if file_a is None or (file_b is None) == (speaker is None):
         raise typer.BadParameter("give a second recording or --speaker NAME, one of them")
-    check_recordings(file_a, *([file_b] if file_b else []))
+    files = [file_a, *([file_b] if file_b else [])]
+    check_recordings(*files)
     from serving import display
 
+    recordings = on_channel(files, channel)
     with connection as client:
         rule = client.rule(max_false_accept, prior=prior)
         if file_b is not None:
-            decision = client.verify(file_a, file_b)
+            decision = client.verify(*recordings)
         else:
             from serving import recognition
 
             assert speaker is not None  # checked above
             enrolled = open_gallery(gallery, gallery_key)
-            decision = recognition.verify_speaker(client, enrolled, file_a, speaker)
+            decision = recognition.verify_speaker(client, enrolled, recordings[0], speaker)
     decision = rule.apply(decision)
     display.decision(decision, rule, as_json=as_json)
     raise typer.Exit(_STATUS_OF_VERDICT[decision.verdict])
@@ -110,6 +115,7 @@ def _verify_pairs(
     connection: Connection,
     max_false_accept: float | None,
     prior: float,
+    channel: int | None,
     *,
     as_json: bool,
 ) -> None:
@@ -119,7 +125,7 @@ def _verify_pairs(
     all_usable = True
     with connection as client:
         rule = client.rule(max_false_accept, prior=prior)
-        for compared in bulk.verify_pairs(client, parsed, rule):
+        for compared in bulk.verify_pairs(client, parsed, rule, channel):
             display.comparison(compared, as_json=as_json)
             all_usable = all_usable and compared.decision is not None
     if not all_usable:
@@ -132,8 +138,15 @@ def identify_command(
     connection: Connection,
     files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Recordings.")],
     top: Annotated[int, typer.Option(help="How many of the nearest to show.", min=1)] = 5,
+    timeline: Annotated[
+        bool, typer.Option("--timeline", help="Who speaks when in one recording of several people.")
+    ] = False,
+    as_rttm: Annotated[
+        bool, typer.Option("--rttm", help="Print the timeline as RTTM, for diarisation tools.")
+    ] = False,
     max_false_accept: MaxFalseAcceptOption = None,
     prior: PriorOption = defaults.PRIOR,
+    channel: ChannelOption = None,
     gallery: GalleryOption = defaults.GALLERY,
     gallery_key: GalleryKeyOption = None,
     as_json: JsonOption = False,
@@ -142,8 +155,11 @@ def identify_command(
 
     Exit status: 0 known, 1 unknown, 4 inconclusive, 2 error.
 
-    Of several recordings: 0 all answered, 1 some are not usable, 2 error.
+    Of several recordings: 0 all answered, 1 some are not usable, 2 error. Of a timeline: 0
+    answered, 2 error.
     """
+    if (as_rttm and not timeline) or (as_rttm and as_json) or (timeline and len(files) > 1):
+        raise typer.BadParameter("--timeline takes one recording, and --rttm or --json besides")
     if len(files) == 1:
         check_recordings(*files)
     from serving import display, recognition
@@ -152,9 +168,19 @@ def identify_command(
     with connection as client:
         rule = recognition.identification_rule(client, enrolled, max_false_accept, prior=prior)
         if len(files) > 1:
-            _identify_each(files, enrolled, top, client, rule, as_json=as_json)
+            _identify_each(files, enrolled, top, client, rule, channel, as_json=as_json)
             return
-        identification = recognition.identify(client, enrolled, files[0], top=top, rule=rule)
+        (recording,) = on_channel(files, channel)
+        if timeline:
+            from serving.timeline import timeline as timeline_of
+
+            answer = timeline_of(client, enrolled, recording, top=top, rule=rule)
+            if as_rttm:
+                display.rttm(answer, files[0].stem, channel or 1)
+            else:
+                display.timeline(answer, rule, as_json=as_json)
+            return
+        identification = recognition.identify(client, enrolled, recording, top=top, rule=rule)
     display.identification(identification, rule, as_json=as_json)
     raise typer.Exit(_STATUS_OF_VERDICT[identification.verdict])
 
@@ -165,13 +191,14 @@ def _identify_each(
     top: int,
     client: "Client",
     rule: "DecisionRule",
+    channel: int | None,
     *,
     as_json: bool,
 ) -> None:
     from serving import bulk, display
 
     all_usable = True
-    for answered in bulk.identify_each(client, gallery, files, top=top, rule=rule):
+    for answered in bulk.identify_each(client, gallery, files, top=top, rule=rule, channel=channel):
         display.answer(answered, as_json=as_json)
         all_usable = all_usable and answered.identification is not None
     if not all_usable:
