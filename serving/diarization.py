@@ -143,15 +143,18 @@ def follow_speakers(vectors: Vector, groups: Sequence[Numbers], least_windows: i
         int64 [N], groups numbered from 0 on in the order in which they first speak. Each has a
         usable window.
     """
-    usable: npt.NDArray[np.bool_] = np.isfinite(vectors).all(axis=1)
-    directions = np.where(usable[:, np.newaxis], _unit(np.nan_to_num(vectors)), 0.0)
+    unusable = np.flatnonzero(np.isnan(vectors).any(axis=1))
+    directions = _unit(np.nan_to_num(vectors))
+    directions[unusable] = 0.0
     group = np.zeros(len(vectors), np.int64)
     kept = list(groups)
     for _ in range(_ROUNDS):
         kept = [each for each in kept if len(each) >= least_windows] or [max(kept, key=len)]
         means = _unit(np.stack([directions[each].mean(axis=0) for each in kept]))
         group = best_sequence(directions @ means.T, CHANGE_COST)
-        members = [np.flatnonzero((group == number) & usable) for number in range(len(kept))]
+        members = [
+            np.setdiff1d(np.flatnonzero(group == number), unusable) for number in range(len(kept))
+        ]
         kept = [each for each in members if len(each)]
     _, first, group = np.unique(group, return_index=True, return_inverse=True)
     in_order = np.argsort(np.argsort(first))
@@ -184,22 +187,30 @@ def best_sequence(similarity: npt.NDArray[np.floating], change_cost: float) -> N
 
 
 def turns_of(island: Ranges, windows: Ranges, group: Numbers) -> list[Turn]:
-    """Turns of an island of speech: a change lies midway between two windows' middles.
+    """Turns of an island of speech.
+
+    A change lies midway between the middles of two windows, or in a pause that is not farther from
+    there than the next windows are.
 
     Args:
         island: in samples of the recording.
         windows: int64 [n, 2], n > 0, in samples of the island's joined speech.
         group: int64 [n].
     """
-    middles = windows.sum(axis=1) / 2
+    ends = np.cumsum(island[:, 1] - island[:, 0])
+    middles = windows.sum(axis=1) // 2
     changes = np.flatnonzero(group[1:] != group[:-1])
-    edges = np.rint((middles[changes] + middles[changes + 1]) / 2).astype(np.int64)
-    total = int(np.sum(island[:, 1] - island[:, 0]))
+    edges = (middles[changes] + middles[changes + 1]) // 2
+    pauses = ends[np.argmin(np.abs(ends[:, np.newaxis] - edges), axis=0)]
+    reach = middles[changes + 1] - middles[changes]
+    edges = np.maximum.accumulate(np.where(np.abs(pauses - edges) <= reach, pauses, edges))
     turns = []
-    for start, end, at in zip([0, *edges], [*edges, total], [0, *(changes + 1)], strict=True):
-        parts = pieces(island, int(start), int(end))
-        first, last = int(parts[0, 0]), int(parts[-1, 1])
-        turns.append(Turn(first, last, int(end - start), int(group[at])))
+    speakers = group[np.r_[0, changes + 1]]
+    for start, end, speaker in zip(np.r_[0, edges], np.r_[edges, ends[-1]], speakers, strict=True):
+        if start < end:  # else two changes lie in one pause
+            parts = pieces(island, int(start), int(end))
+            first, last = int(parts[0, 0]), int(parts[-1, 1])
+            turns.append(Turn(first, last, int(end - start), int(speaker)))
     return turns
 
 

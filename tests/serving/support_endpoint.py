@@ -47,6 +47,9 @@ def operating_point(rate: float, threshold: float | None, speakers_needed: int) 
 
 
 CARD = {
+    # What a timeline is made by: of hums that never vary, the adaptive rule says that nobody speaks.
+    "speech": {"sample_rate": RATE, "silence_rule": "article", "keep_silence_ms": 0},
+    "spectrogram": {"window_seconds": 1.6},
     "calibration": {
         "speakers": 120,
         "strangers": [{"false_accept_rate": _RATE_OF_ERRORS, "false_reject_rate": _RATE_OF_ERRORS}],

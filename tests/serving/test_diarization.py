@@ -169,15 +169,25 @@ def test_small_groups_are_given_up_but_the_largest() -> None:
     assert set(follow_speakers(vectors, groups, 99).tolist()) == {0}
 
 
-def test_turns_change_midway_between_windows_and_span_short_pauses() -> None:
-    island = np.array([[1000, 1100], [1150, 1250]])
-    windows = window_positions(200, 60, 20)
-    group = np.where(windows.sum(axis=1) / 2 < 90, 0, 1)
-    first, second = turns_of(island, windows, group)
-    assert (first.start, first.group, second.group) == (1000, 0, 1)
-    assert first.speech + second.speech == 200
-    assert abs(first.speech - 90) <= 10
-    assert second.start == first.end == 1000 + first.speech
-    assert second.end == 1250
-    (whole,) = turns_of(island, windows, np.zeros(len(windows), np.int64))
-    assert whole == (1000, 1250, 200, 0)
+ISLAND = np.array([[1000, 1100], [1150, 1250]])
+WINDOWS = window_positions(200, 60, 20)  # with their middles at 30, 50, 70 ... 170
+
+
+def test_a_change_lies_midway_between_windows() -> None:
+    group = np.array([0, 0, 1, 1, 1, 1, 1, 1])
+    assert turns_of(ISLAND, WINDOWS, group) == [(1000, 1060, 60, 0), (1060, 1250, 140, 1)]
+
+
+@pytest.mark.parametrize("windows_before", [3, 4, 5])
+def test_a_change_near_a_pause_lies_in_it(windows_before: int) -> None:
+    group = np.arange(len(WINDOWS)) >= windows_before
+    assert turns_of(ISLAND, WINDOWS, group) == [(1000, 1100, 100, 0), (1150, 1250, 100, 1)]
+
+
+def test_a_turn_spans_the_pauses_of_its_island() -> None:
+    assert turns_of(ISLAND, WINDOWS, np.full(len(WINDOWS), 3)) == [(1000, 1250, 200, 3)]
+
+
+def test_two_changes_in_one_pause_are_one() -> None:
+    group = np.array([0, 0, 0, 0, 2, 1, 1, 1])
+    assert turns_of(ISLAND, WINDOWS, group) == [(1000, 1100, 100, 0), (1150, 1250, 100, 1)]
