@@ -47,7 +47,7 @@ def operating_point(rate: float, threshold: float | None, speakers_needed: int) 
 
 
 CARD = {
-    # What a timeline is made by: of hums that never vary, the adaptive rule says that nobody speaks.
+    # The adaptive rule says of hums that never vary that nobody speaks.
     "speech": {"sample_rate": RATE, "silence_rule": "article", "keep_silence_ms": 0},
     "spectrogram": {"window_seconds": 1.6},
     "calibration": {
@@ -58,7 +58,7 @@ CARD = {
             operating_point(0.01, 1e-4, 78),
             operating_point(0.001, None, 246),
         ],
-    }
+    },
 }
 
 Outputs = dict[str, Any]

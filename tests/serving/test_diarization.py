@@ -91,7 +91,7 @@ def test_average_linkage_is_that_of_all_pairs() -> None:
         nearest = min(means, key=lambda pair: means[pair])
         if means[nearest] > 1.2:
             break
-        groups = [g for g in groups if tuple(g) not in nearest] + [sum(map(list, nearest), [])]
+        groups = [g for g in groups if tuple(g) not in nearest] + [[*nearest[0], *nearest[1]]]
     found = [group.tolist() for group in group_windows(vectors, euclidean, 1.2)]
     assert sorted(found) == sorted(map(sorted, groups))
     assert 1 < len(found) < len(vectors)

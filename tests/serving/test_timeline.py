@@ -1,5 +1,6 @@
 """Who speaks when, against the small endpoint: hums of several pitches in one recording."""
 
+import itertools
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +10,8 @@ import numpy as np
 import pytest
 import soundfile
 
+from benchmarks.timeline import Turn, errors, frames_of
+from benchmarks.timeline import conversation as made_conversation
 from components.errors import SwarError
 from serving import recognition
 from serving.client import Client
@@ -169,3 +172,39 @@ def test_an_answer_for_programs_is_json(
     assert set(answer["turns"][0]) == {"start_seconds", "end_seconds", "speech_seconds", "speaker"}
     assert [each["speaker"] for each in answer["speakers"]] == ["Low", "speaker 1", "speaker 2"]
     assert [each["verdict"] for each in answer["speakers"]] == ["same", "different", "different"]
+
+
+def test_errors_of_hand_made_conversations() -> None:
+    def frames(text: str) -> np.ndarray:
+        return np.array([each.strip(".") for each in text.split()])
+
+    reference = frames("a a a a b b b b c . a .")
+    # Names do not count for the confusion, as long as they are one to one.
+    assert errors(reference, frames("x x x x y y y y z . x ."), ["a"]) == (
+        0.0,
+        0.5,
+    )
+    # Two speakers under one name: the smaller one is wrong. Speech that only one side has is out.
+    confusion, naming = errors(reference, frames("a a a . b b b b b a a a"), ["a", "b"])
+    assert (confusion, naming) == (pytest.approx(1 / 9), pytest.approx(1 / 9))
+    # One speaker under two names: the rarer one is wrong.
+    confusion, naming = errors(reference, frames("a a u u u2 u2 u2 u2 u3 . a ."), ["a"])
+    assert (confusion, naming) == (pytest.approx(0.2), pytest.approx(0.2))
+
+
+def test_frames_of_turns() -> None:
+    turns = [Turn(0.0, 0.02, "a"), Turn(0.03, 0.05, "b")]
+    assert frames_of(turns, 0.06).tolist() == ["a", "a", "", "b", "b", ""]
+
+
+def test_a_made_conversation_is_what_its_turns_say() -> None:
+    speech = {"a": np.full(5_000, 1.0, np.float32), "b": np.full(5_000, 2.0, np.float32)}
+    samples, turns = made_conversation(speech, 60.0, 100, np.random.default_rng(0))
+    assert len(samples) >= 6_000
+    assert {one.speaker + other.speaker for one, other in itertools.pairwise(turns)} == {"ab", "ba"}
+    heard = np.zeros(len(samples))
+    for turn in turns:
+        heard[round(turn.start_seconds * 100) : round(turn.end_seconds * 100)] = (
+            1.0 if turn.speaker == "a" else 2.0
+        )
+    np.testing.assert_allclose(samples, heard, atol=0.01)
