@@ -270,6 +270,8 @@ def _speech_settings(description: Description) -> "SpeechSettings":
 def _window_samples(description: Description) -> int:
     try:
         seconds = float(description.card["spectrogram"]["window_seconds"])
+        if not 0.0 < seconds <= description.max_seconds:
+            raise ValueError(f"windows of {seconds} s")
     except (KeyError, TypeError, ValueError) as error:
         raise _not_described(error) from error
     return max(HOPS_PER_WINDOW, round(seconds * description.sample_rate_hz))

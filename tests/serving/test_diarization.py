@@ -24,7 +24,8 @@ DIMENSIONS = 32
 
 
 def euclidean(a: Vector, b: Vector) -> npt.NDArray[np.float64]:
-    return np.linalg.norm(a - b, axis=1).astype(np.float64)
+    apart: npt.NDArray[np.float64] = np.linalg.norm(a - b, axis=1).astype(np.float64)
+    return apart
 
 
 def windows_of(speakers: npt.ArrayLike, noise: float = 0.05, seed: int = 0) -> Vector:
@@ -180,7 +181,7 @@ def test_a_change_lies_midway_between_windows() -> None:
 
 @pytest.mark.parametrize("windows_before", [3, 4, 5])
 def test_a_change_near_a_pause_lies_in_it(windows_before: int) -> None:
-    group = np.arange(len(WINDOWS)) >= windows_before
+    group = (np.arange(len(WINDOWS)) >= windows_before).astype(np.int64)
     assert turns_of(ISLAND, WINDOWS, group) == [(1000, 1100, 100, 0), (1150, 1250, 100, 1)]
 
 
