@@ -4,15 +4,18 @@
 # source: serving/predict.proto
 # Protobuf Python Version: 6.31.1
 """Generated protocol buffer code."""
-
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import descriptor_pool as _descriptor_pool
 from google.protobuf import runtime_version as _runtime_version
 from google.protobuf import symbol_database as _symbol_database
 from google.protobuf.internal import builder as _builder
-
 _runtime_version.ValidateProtobufRuntimeVersion(
-    _runtime_version.Domain.PUBLIC, 6, 31, 1, "", "serving/predict.proto"
+    _runtime_version.Domain.PUBLIC,
+    6,
+    31,
+    1,
+    '',
+    'serving/predict.proto'
 )
 # @@protoc_insertion_point(imports)
 
@@ -22,35 +25,33 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import wrappers_pb2 as google_dot_protobuf_dot_wrappers__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(
-    b'\n\x15serving/predict.proto\x12\x17swar.tensorflow_serving\x1a\x1egoogle/protobuf/wrappers.proto"y\n\x10TensorShapeProto\x12:\n\x03\x64im\x18\x02 \x03(\x0b\x32-.swar.tensorflow_serving.TensorShapeProto.Dim\x12\x14\n\x0cunknown_rank\x18\x03 \x01(\x08\x1a\x13\n\x03\x44im\x12\x0c\n\x04size\x18\x01 \x01(\x03"\x89\x02\n\x0bTensorProto\x12\x30\n\x05\x64type\x18\x01 \x01(\x0e\x32!.swar.tensorflow_serving.DataType\x12?\n\x0ctensor_shape\x18\x02 \x01(\x0b\x32).swar.tensorflow_serving.TensorShapeProto\x12\x16\n\x0etensor_content\x18\x04 \x01(\x0c\x12\x11\n\tfloat_val\x18\x05 \x03(\x02\x12\x12\n\ndouble_val\x18\x06 \x03(\x01\x12\x0f\n\x07int_val\x18\x07 \x03(\x05\x12\x12\n\nstring_val\x18\x08 \x03(\x0c\x12\x11\n\tint64_val\x18\n \x03(\x03\x12\x10\n\x08\x62ool_val\x18\x0b \x03(\x08"\x8c\x01\n\tModelSpec\x12\x0c\n\x04name\x18\x01 \x01(\t\x12.\n\x07version\x18\x02 \x01(\x0b\x32\x1b.google.protobuf.Int64ValueH\x00\x12\x17\n\rversion_label\x18\x04 \x01(\tH\x00\x12\x16\n\x0esignature_name\x18\x03 \x01(\tB\x10\n\x0eversion_choice"\xe2\x01\n\x0ePredictRequest\x12\x36\n\nmodel_spec\x18\x01 \x01(\x0b\x32".swar.tensorflow_serving.ModelSpec\x12\x43\n\x06inputs\x18\x02 \x03(\x0b\x32\x33.swar.tensorflow_serving.PredictRequest.InputsEntry\x1aS\n\x0bInputsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x33\n\x05value\x18\x02 \x01(\x0b\x32$.swar.tensorflow_serving.TensorProto:\x02\x38\x01"\xe7\x01\n\x0fPredictResponse\x12\x36\n\nmodel_spec\x18\x02 \x01(\x0b\x32".swar.tensorflow_serving.ModelSpec\x12\x46\n\x07outputs\x18\x01 \x03(\x0b\x32\x35.swar.tensorflow_serving.PredictResponse.OutputsEntry\x1aT\n\x0cOutputsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x33\n\x05value\x18\x02 \x01(\x0b\x32$.swar.tensorflow_serving.TensorProto:\x02\x38\x01*o\n\x08\x44\x61taType\x12\x0e\n\nDT_INVALID\x10\x00\x12\x0c\n\x08\x44T_FLOAT\x10\x01\x12\r\n\tDT_DOUBLE\x10\x02\x12\x0c\n\x08\x44T_INT32\x10\x03\x12\r\n\tDT_STRING\x10\x07\x12\x0c\n\x08\x44T_INT64\x10\t\x12\x0b\n\x07\x44T_BOOL\x10\nb\x06proto3'
-)
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15serving/predict.proto\x12\x17swar.tensorflow_serving\x1a\x1egoogle/protobuf/wrappers.proto\"y\n\x10TensorShapeProto\x12:\n\x03\x64im\x18\x02 \x03(\x0b\x32-.swar.tensorflow_serving.TensorShapeProto.Dim\x12\x14\n\x0cunknown_rank\x18\x03 \x01(\x08\x1a\x13\n\x03\x44im\x12\x0c\n\x04size\x18\x01 \x01(\x03\"\x89\x02\n\x0bTensorProto\x12\x30\n\x05\x64type\x18\x01 \x01(\x0e\x32!.swar.tensorflow_serving.DataType\x12?\n\x0ctensor_shape\x18\x02 \x01(\x0b\x32).swar.tensorflow_serving.TensorShapeProto\x12\x16\n\x0etensor_content\x18\x04 \x01(\x0c\x12\x11\n\tfloat_val\x18\x05 \x03(\x02\x12\x12\n\ndouble_val\x18\x06 \x03(\x01\x12\x0f\n\x07int_val\x18\x07 \x03(\x05\x12\x12\n\nstring_val\x18\x08 \x03(\x0c\x12\x11\n\tint64_val\x18\n \x03(\x03\x12\x10\n\x08\x62ool_val\x18\x0b \x03(\x08\"\x8c\x01\n\tModelSpec\x12\x0c\n\x04name\x18\x01 \x01(\t\x12.\n\x07version\x18\x02 \x01(\x0b\x32\x1b.google.protobuf.Int64ValueH\x00\x12\x17\n\rversion_label\x18\x04 \x01(\tH\x00\x12\x16\n\x0esignature_name\x18\x03 \x01(\tB\x10\n\x0eversion_choice\"\xe2\x01\n\x0ePredictRequest\x12\x36\n\nmodel_spec\x18\x01 \x01(\x0b\x32\".swar.tensorflow_serving.ModelSpec\x12\x43\n\x06inputs\x18\x02 \x03(\x0b\x32\x33.swar.tensorflow_serving.PredictRequest.InputsEntry\x1aS\n\x0bInputsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x33\n\x05value\x18\x02 \x01(\x0b\x32$.swar.tensorflow_serving.TensorProto:\x02\x38\x01\"\xe7\x01\n\x0fPredictResponse\x12\x36\n\nmodel_spec\x18\x02 \x01(\x0b\x32\".swar.tensorflow_serving.ModelSpec\x12\x46\n\x07outputs\x18\x01 \x03(\x0b\x32\x35.swar.tensorflow_serving.PredictResponse.OutputsEntry\x1aT\n\x0cOutputsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x33\n\x05value\x18\x02 \x01(\x0b\x32$.swar.tensorflow_serving.TensorProto:\x02\x38\x01*o\n\x08\x44\x61taType\x12\x0e\n\nDT_INVALID\x10\x00\x12\x0c\n\x08\x44T_FLOAT\x10\x01\x12\r\n\tDT_DOUBLE\x10\x02\x12\x0c\n\x08\x44T_INT32\x10\x03\x12\r\n\tDT_STRING\x10\x07\x12\x0c\n\x08\x44T_INT64\x10\t\x12\x0b\n\x07\x44T_BOOL\x10\nb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
-_builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, "serving.predict_pb2", _globals)
+_builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'serving.predict_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
-    DESCRIPTOR._loaded_options = None
-    _globals["_PREDICTREQUEST_INPUTSENTRY"]._loaded_options = None
-    _globals["_PREDICTREQUEST_INPUTSENTRY"]._serialized_options = b"8\001"
-    _globals["_PREDICTRESPONSE_OUTPUTSENTRY"]._loaded_options = None
-    _globals["_PREDICTRESPONSE_OUTPUTSENTRY"]._serialized_options = b"8\001"
-    _globals["_DATATYPE"]._serialized_start = 1079
-    _globals["_DATATYPE"]._serialized_end = 1190
-    _globals["_TENSORSHAPEPROTO"]._serialized_start = 82
-    _globals["_TENSORSHAPEPROTO"]._serialized_end = 203
-    _globals["_TENSORSHAPEPROTO_DIM"]._serialized_start = 184
-    _globals["_TENSORSHAPEPROTO_DIM"]._serialized_end = 203
-    _globals["_TENSORPROTO"]._serialized_start = 206
-    _globals["_TENSORPROTO"]._serialized_end = 471
-    _globals["_MODELSPEC"]._serialized_start = 474
-    _globals["_MODELSPEC"]._serialized_end = 614
-    _globals["_PREDICTREQUEST"]._serialized_start = 617
-    _globals["_PREDICTREQUEST"]._serialized_end = 843
-    _globals["_PREDICTREQUEST_INPUTSENTRY"]._serialized_start = 760
-    _globals["_PREDICTREQUEST_INPUTSENTRY"]._serialized_end = 843
-    _globals["_PREDICTRESPONSE"]._serialized_start = 846
-    _globals["_PREDICTRESPONSE"]._serialized_end = 1077
-    _globals["_PREDICTRESPONSE_OUTPUTSENTRY"]._serialized_start = 993
-    _globals["_PREDICTRESPONSE_OUTPUTSENTRY"]._serialized_end = 1077
+  DESCRIPTOR._loaded_options = None
+  _globals['_PREDICTREQUEST_INPUTSENTRY']._loaded_options = None
+  _globals['_PREDICTREQUEST_INPUTSENTRY']._serialized_options = b'8\001'
+  _globals['_PREDICTRESPONSE_OUTPUTSENTRY']._loaded_options = None
+  _globals['_PREDICTRESPONSE_OUTPUTSENTRY']._serialized_options = b'8\001'
+  _globals['_DATATYPE']._serialized_start=1079
+  _globals['_DATATYPE']._serialized_end=1190
+  _globals['_TENSORSHAPEPROTO']._serialized_start=82
+  _globals['_TENSORSHAPEPROTO']._serialized_end=203
+  _globals['_TENSORSHAPEPROTO_DIM']._serialized_start=184
+  _globals['_TENSORSHAPEPROTO_DIM']._serialized_end=203
+  _globals['_TENSORPROTO']._serialized_start=206
+  _globals['_TENSORPROTO']._serialized_end=471
+  _globals['_MODELSPEC']._serialized_start=474
+  _globals['_MODELSPEC']._serialized_end=614
+  _globals['_PREDICTREQUEST']._serialized_start=617
+  _globals['_PREDICTREQUEST']._serialized_end=843
+  _globals['_PREDICTREQUEST_INPUTSENTRY']._serialized_start=760
+  _globals['_PREDICTREQUEST_INPUTSENTRY']._serialized_end=843
+  _globals['_PREDICTRESPONSE']._serialized_start=846
+  _globals['_PREDICTRESPONSE']._serialized_end=1077
+  _globals['_PREDICTRESPONSE_OUTPUTSENTRY']._serialized_start=993
+  _globals['_PREDICTRESPONSE_OUTPUTSENTRY']._serialized_end=1077
 # @@protoc_insertion_point(module_scope)
