@@ -18,6 +18,7 @@ import soxr
 from components.decoding.errors import (
     EMPTY_FILE,
     NAN_SAMPLES,
+    NO_CHANNEL,
     NO_SAMPLES,
     NOT_A_FILE,
     NOT_AUDIO,
@@ -36,6 +37,7 @@ __all__ = [
     "NAN_SAMPLES",
     "NOT_AUDIO",
     "NOT_A_FILE",
+    "NO_CHANNEL",
     "NO_SAMPLES",
     "TOO_LARGE",
     "TOO_LONG",
@@ -64,6 +66,7 @@ def decode(
     start_seconds: float | None = None,
     end_seconds: float | None = None,
     max_seconds: float | None = None,
+    channel: int | None = None,
 ) -> Samples:
     """The whole recording, or a cut of it: float32 [samples] at `sample_rate` Hz, mono.
 
@@ -76,6 +79,7 @@ def decode(
         start_seconds=start_seconds,
         end_seconds=end_seconds,
         max_seconds=max_seconds,
+        channel=channel,
     )
     return np.concatenate([np.zeros(0, np.float32), *blocks])
 
@@ -87,9 +91,10 @@ def decode_blocks(
     start_seconds: float | None = None,
     end_seconds: float | None = None,
     max_seconds: float | None = None,
+    channel: int | None = None,
 ) -> Iterator[Samples]:
     """Blocks of about 30 s, float32 [samples] at `sample_rate` Hz: the mean of its channels
-    but for those that are dead, or the loudest alone where they cancel.
+    but for those that are dead, or the loudest alone where they cancel; or one of them.
 
     The cut is taken in seconds of the source, before resampling; an end beyond the
     recording's is its end. Samples may exceed 1.0 as floats in the file do.
@@ -102,6 +107,7 @@ def decode_blocks(
         max_seconds: the longest recording, or cut of one, that is not refused as `too_long`: by
             what its header says, and where that lies when so much is decoded. More than eight
             channels at 192 kHz have as many samples in fewer seconds, and are refused then.
+        channel: the only one that is decoded, from 1 on; None for the mean.
 
     Raises:
         AudioError: with one of the reasons above, some of them (`truncated`, `nan_samples`,
@@ -111,7 +117,7 @@ def decode_blocks(
     ends = [end_seconds, None if max_seconds is None else start + max_seconds]
     most_seconds = min((end for end in ends if end is not None), default=None)
     with opened(Path(path), most_seconds=most_seconds) as reader:
-        mono = _mono_blocks(reader, os.fspath(path), start, end_seconds, max_seconds)
+        mono = _mono_blocks(reader, os.fspath(path), start, end_seconds, max_seconds, channel)
         yield from _resampled(mono, reader.rate, sample_rate)
 
 
@@ -147,7 +153,10 @@ def _mono_blocks(
     start_seconds: float,
     end_seconds: float | None,
     max_seconds: float | None,
+    channel: int | None,
 ) -> Iterator[Samples]:
+    if channel is not None and not 1 <= channel <= reader.channels:
+        raise AudioError(NO_CHANNEL, f"has no channel {channel}: it has {reader.channels} in all")
     start = round(start_seconds * reader.rate)
     end = reader.frames
     if end_seconds is not None:
@@ -165,8 +174,9 @@ def _mono_blocks(
     def blocks() -> Iterator[Samples]:
         return _good_blocks(reader, start, end, longest)
 
-    if reader.channels == 1:
-        yield from (block[:, 0] for block in blocks())
+    if channel is not None or reader.channels == 1:
+        at = (channel or 1) - 1
+        yield from (np.ascontiguousarray(block[:, at]) for block in blocks())
         return
     if reader.channels > MOST_CHANNELS:
         yield from (block.mean(axis=1) for block in blocks())

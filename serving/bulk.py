@@ -90,8 +90,16 @@ def read_pair_list(source: Path) -> list[Pair]:
     return pairs
 
 
-def verify_pairs(client: Client, pairs: Sequence[Pair], rule: DecisionRule) -> Iterator[Comparison]:
+def verify_pairs(
+    client: Client, pairs: Sequence[Pair], rule: DecisionRule, channel: int | None = None
+) -> Iterator[Comparison]:
     """A comparison of each pair by a rule, in order; each file is decoded and embedded once.
+
+    Args:
+        client: of the model.
+        pairs: of files.
+        rule: for the verdicts.
+        channel: of the recordings, from 1 on; None for the mean of all.
 
     Raises:
         SwarError: as the client's methods, or another model answers than at first.
@@ -103,7 +111,7 @@ def verify_pairs(client: Client, pairs: Sequence[Pair], rule: DecisionRule) -> I
         block = pairs[first : first + _PAIRS_AT_ONCE]
         files = [path for pair in block for path in pair]
         new = [path for path in dict.fromkeys(files) if path not in known]
-        known.update(zip(new, _embed_files(client, description, new), strict=True))
+        known.update(zip(new, _embed_files(client, description, new, channel), strict=True))
         for compared in _compared(client, block, known, description.model_digest):
             decided = compared.decision
             yield compared if decided is None else replace(compared, decision=rule.apply(decided))
@@ -120,8 +128,9 @@ def identify_each(
     *,
     top: int,
     rule: DecisionRule,
+    channel: int | None = None,
 ) -> Iterator[Answer]:
-    """An answer for each recording by a rule, in order.
+    """An answer for each recording by a rule, in order; of one channel, or the mean of all.
 
     Raises:
         SwarError: as the client's and the gallery's methods, or another model answers than at
@@ -130,7 +139,7 @@ def identify_each(
     from serving.recognition import identify_embedding
 
     description = client.describe()
-    embeddings = _embed_files(client, description, recordings)
+    embeddings = _embed_files(client, description, recordings, channel)
     for recording, embedding in zip(recordings, embeddings, strict=True):
         identification = None
         if embedding.status == OK:
@@ -143,9 +152,11 @@ def decode(
     description: Description,
     start_seconds: float | None = None,
     end_seconds: float | None = None,
+    channel: int | None = None,
 ) -> bytes | str:
     """The WAV that the model takes of a file or a cut of it, or the code of why there is none.
 
+    Of a channel, from 1 on, or of the mean of all.
     Of a longer one than the model takes, a second more is decoded, for the model to refuse.
     """
     longest = (start_seconds or 0.0) + description.max_seconds + SECONDS_MORE
@@ -155,6 +166,7 @@ def decode(
             sample_rate=description.sample_rate_hz,
             start_seconds=start_seconds,
             end_seconds=longest if end_seconds is None else min(end_seconds, longest),
+            channel=channel,
         )
     except audio.AudioError as error:
         return error.reason
@@ -189,9 +201,10 @@ def embed_each(
 
 
 def _embed_files(
-    client: Client, description: Description, files: Iterable[Path]
+    client: Client, description: Description, files: Iterable[Path], channel: int | None
 ) -> Iterator[Embedding]:
-    return embed_each(client, description, (decode(file, description) for file in files))
+    wavs = (decode(file, description, channel=channel) for file in files)
+    return embed_each(client, description, wavs)
 
 
 def _unusable(status: str, description: Description) -> Embedding:

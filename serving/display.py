@@ -21,6 +21,7 @@ if TYPE_CHECKING:  # their libraries take half a second to import
     from serving.gallery import EnrolledRecording, Speaker
     from serving.gallery_ledger import Event
     from serving.recognition import Candidate, EnrolmentReport, Identification
+    from serving.timeline import Timeline, TimelineSpeaker
 
 _ID_CHARACTERS: Final = 12
 # Of a candidate, and of two recordings.
@@ -90,6 +91,41 @@ def identification(identified: "Identification", rule: "DecisionRule", *, as_jso
             ("speaker", "probability", "distance", ""), map(_candidate, identified.candidates)
         )
         _say(expectation(rule), "dim")
+
+
+def timeline(recorded: "Timeline", rule: "DecisionRule", *, as_json: bool) -> None:
+    """Who speaks when, how much everyone speaks, and what to expect of such answers."""
+    if as_json:
+        _print_json(
+            {
+                "turns": [dataclasses.asdict(turn) for turn in recorded.turns],
+                "speakers": [_timeline_speaker_json(each) for each in recorded.speakers],
+                "recording_seconds": recorded.recording_seconds,
+                "model_digest": recorded.model_digest,
+                "rule": dataclasses.asdict(rule),
+            }
+        )
+        return
+    _print_table(
+        ("from", "to", "speaker"),
+        (
+            (_clock(turn.start_seconds), _clock(turn.end_seconds), turn.speaker)
+            for turn in recorded.turns
+        ),
+    )
+    _say("")
+    _print_table(
+        ("speaker", "speech", "", "nearest", "probability", "distance"),
+        map(_timeline_speaker, recorded.speakers),
+    )
+    _say(expectation(rule), "dim")
+
+
+def rttm(recorded: "Timeline", name: str, channel: int) -> None:
+    """A timeline for the tools of diarisation, see `serving.timeline.rttm`."""
+    from serving.timeline import rttm as rttm_of
+
+    say(rttm_of(recorded, name, channel).removesuffix("\n"))
 
 
 def comparison(compared: "Comparison", *, as_json: bool) -> None:
@@ -299,6 +335,32 @@ def _candidate(candidate: "Candidate") -> tuple[str, ...]:
 
 def _candidate_json(candidate: "Candidate") -> dict[str, Any]:
     return {"speaker": candidate.speaker, **dataclasses.asdict(candidate.decision)}
+
+
+def _timeline_speaker(each: "TimelineSpeaker") -> tuple[str, ...]:
+    nearest = each.identification.candidates[:1]
+    cells = _candidate(nearest[0])[:3] if nearest else ("", "", "")
+    known = "enrolled" if each.is_enrolled else _NOBODY[each.identification.verdict]
+    return (each.speaker, f"{each.speech_seconds:.1f} s", known, *cells)
+
+
+def _timeline_speaker_json(each: "TimelineSpeaker") -> dict[str, Any]:
+    return {
+        "speaker": each.speaker,
+        "is_enrolled": each.is_enrolled,
+        "speech_seconds": each.speech_seconds,
+        "verdict": each.identification.verdict,
+        "candidates": [_candidate_json(one) for one in each.identification.candidates],
+    }
+
+
+def _clock(seconds: float) -> str:
+    """Hours, where there are any, minutes and seconds to a tenth."""
+    tenths = round(10 * seconds)
+    minutes, tenths = divmod(tenths, 600)
+    hours, minutes = divmod(minutes, 60)
+    ahead = f"{hours}:{minutes:02d}" if hours else str(minutes)
+    return f"{ahead}:{tenths // 10:02d}.{tenths % 10}"
 
 
 def _verdict(decided: Decision) -> str:

@@ -1,9 +1,11 @@
 """Recordings as callers have them, and as the model takes them: WAV files at its rate."""
 
+import contextlib
 import os
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import IO, BinaryIO, Final, NamedTuple
 
 import numpy as np
@@ -27,13 +29,37 @@ class Waveform(NamedTuple):
     sample_rate_hz: int
 
 
-AudioInput = str | os.PathLike[str] | bytes | BinaryIO | Waveform | npt.NDArray[np.generic]
+_AllChannels = str | os.PathLike[str] | bytes | BinaryIO | Waveform | npt.NDArray[np.generic]
+
+
+class RecordingChannel(NamedTuple):
+    """One channel of a recording, such as one side of a call."""
+
+    recording: _AllChannels
+    channel: int
+    """From 1 on: of two, 1 is the left and 2 the right."""
+
+
+AudioInput = _AllChannels | RecordingChannel
 """An audio file (its path, what it holds, or a binary file object that is read), or samples: a
-`Waveform`, or an array of them alone, which are at the model's rate."""
+`Waveform`, or an array of them alone, which are at the model's rate; or one channel of these."""
+
+
+_SINGLE: Final = (str, os.PathLike, bytes, Waveform, RecordingChannel, np.ndarray)
+
+
+class LocalRecording(NamedTuple):
+    """A recording as a local file."""
+
+    path: Path
+    channel: int | None
+    """From 1 on; None for the mean of all."""
 
 
 def display_name(recording: AudioInput) -> str:
     """What a message calls a recording."""
+    if isinstance(recording, RecordingChannel):
+        recording = recording.recording
     if isinstance(recording, str | os.PathLike):
         return repr(os.fspath(recording))
     return "the recording"
@@ -46,6 +72,8 @@ def printable(path: str | os.PathLike[str]) -> str:
 
 def file_name(recording: AudioInput) -> str:
     """The file's name as it can be written; empty for a recording that is no path."""
+    if isinstance(recording, RecordingChannel):
+        recording = recording.recording
     if not isinstance(recording, str | os.PathLike):
         return ""
     return printable(os.path.basename(recording))
@@ -69,36 +97,65 @@ def to_wav(recording: AudioInput, sample_rate: int, max_seconds: float) -> bytes
         SwarError: it cannot be decoded.
         TypeError: it is none of what `AudioInput` names.
     """
-    try:
-        samples = _decode(recording, sample_rate, max_seconds + SECONDS_MORE)
-    except audio.AudioError as error:
-        raise SwarError(f"{display_name(recording)}: {error}: give another recording") from error
+    with local_recording(recording, sample_rate) as local:
+        samples = audio.decode(
+            local.path,
+            sample_rate=sample_rate,
+            end_seconds=max_seconds + SECONDS_MORE,
+            channel=local.channel,
+        )
     return pack_wav(to_pcm16(samples), sample_rate)
 
 
 def listed(recordings: Sequence[AudioInput]) -> Sequence[AudioInput]:
     """The same; a TypeError for a single recording in place of a list of them."""
-    if isinstance(recordings, str | os.PathLike | bytes | Waveform | np.ndarray):
+    if isinstance(recordings, _SINGLE):
         raise TypeError("a list of recordings is needed: put the recording into one")
     return recordings
 
 
-def _decode(recording: AudioInput, sample_rate: int, end_seconds: float) -> audio.Samples:
-    if isinstance(recording, str | os.PathLike):
-        return audio.decode(recording, sample_rate=sample_rate, end_seconds=end_seconds)
-    with tempfile.NamedTemporaryFile(prefix="swar-recording-") as file:
-        if isinstance(recording, np.ndarray):
-            recording = Waveform(recording, sample_rate)
-        if isinstance(recording, Waveform):
-            _write_wav(file, recording)
-        elif isinstance(recording, bytes):
-            file.write(recording)
-        elif hasattr(recording, "read"):
-            shutil.copyfileobj(recording, file, 2**20)
-        else:
-            raise TypeError(f"{type(recording).__name__} is no recording")
-        file.flush()
-        return audio.decode(file.name, sample_rate=sample_rate, end_seconds=end_seconds)
+@contextlib.contextmanager
+def local_recording(recording: AudioInput, sample_rate: int) -> Iterator[LocalRecording]:
+    """A recording as a local file, which goes with the context unless it was one.
+
+    Args:
+        recording: an audio file of any format, or samples.
+        sample_rate: in Hz, of samples that come without one.
+
+    Raises:
+        SwarError: in place of the AudioError of a context that decodes it.
+        TypeError: it is none of what `AudioInput` names.
+    """
+    channel = None
+    name = display_name(recording)
+    if isinstance(recording, RecordingChannel):
+        recording, channel = recording
+    try:
+        if isinstance(recording, str | os.PathLike):
+            yield LocalRecording(Path(recording), channel)
+            return
+        with tempfile.NamedTemporaryFile(prefix="swar-recording-") as file:
+            _write(file, recording, sample_rate)
+            yield LocalRecording(Path(file.name), channel)
+    except audio.AudioError as error:
+        other = "channel" if error.reason == audio.NO_CHANNEL else "recording"
+        raise SwarError(f"{name}: {error}: give another {other}") from error
+
+
+def _write(
+    file: IO[bytes], recording: bytes | BinaryIO | Waveform | npt.NDArray[np.generic], rate: int
+) -> None:
+    if isinstance(recording, np.ndarray):
+        recording = Waveform(recording, rate)
+    if isinstance(recording, Waveform):
+        _write_wav(file, recording)
+    elif isinstance(recording, bytes):
+        file.write(recording)
+    elif hasattr(recording, "read"):
+        shutil.copyfileobj(recording, file, 2**20)
+    else:
+        raise TypeError(f"{type(recording).__name__} is no recording")
+    file.flush()
 
 
 def _write_wav(file: IO[bytes], waveform: Waveform) -> None:

@@ -20,17 +20,21 @@ if TYPE_CHECKING:
     from serving.recognition import enroll as enroll
     from serving.recognition import identify as identify
     from serving.recognition import verify_speaker as verify_speaker
+    from serving.recordings import RecordingChannel as RecordingChannel
     from serving.recordings import Waveform as Waveform
+    from serving.timeline import timeline as timeline
 
 # Imported when they are asked for: each needs its own libraries, which take seconds to import.
 _MODULES: Final = {
     "Client": "serving.client",
     "Credentials": "serving.credentials",
     "Gallery": "serving.gallery",
+    "RecordingChannel": "serving.recordings",
     "Waveform": "serving.recordings",
     "enroll": "serving.recognition",
     "identify": "serving.recognition",
     "read_pairs": "components.read_pairs",
+    "timeline": "serving.timeline",
     "verify_speaker": "serving.recognition",
 }
 
@@ -38,12 +42,14 @@ __all__ = [
     "Client",
     "Credentials",
     "Gallery",
+    "RecordingChannel",
     "SwarError",
     "Waveform",
     "enroll",
     "identify",
     "load",
     "read_pairs",
+    "timeline",
     "verify_speaker",
 ]
 

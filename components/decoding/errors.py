@@ -13,6 +13,7 @@ UNREADABLE: Final = "unreadable"
 TRUNCATED: Final = "truncated"
 NAN_SAMPLES: Final = "nan_samples"
 NO_SAMPLES: Final = "no_samples"
+NO_CHANNEL: Final = "no_channel"
 TOO_LONG: Final = "too_long"
 TOO_LARGE: Final = "too_large"
 

@@ -6,7 +6,8 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from components.recordings.cleaning import BLOCK_SECONDS, CleanedRecording
+from components.block_detection import BLOCK_SECONDS
+from components.recordings.cleaning import CleanedRecording
 
 FRAME_SECONDS: Final = 0.032
 TELEPHONE_HZ: Final = 3_400

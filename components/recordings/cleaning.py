@@ -13,6 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from components import audio, frontend
+from components.block_detection import BlockDetector, mapped
 from components.errors import SwarError
 from components.recordings.files import open_locally
 from components.recordings.sources import Recording
@@ -20,7 +21,6 @@ from components.settings import SpeechSettings
 from components.speech_detection import detector_of
 from components.speech_gate import SpeechGate
 
-BLOCK_SECONDS = 60
 TELEPHONE: Final = "telephone"
 WIDEBAND: Final = "wideband"
 UNKNOWN: Final = "unknown"
@@ -96,18 +96,7 @@ class Cleaner:
     def __init__(self, settings: SpeechSettings) -> None:
         self._settings = settings
         self._rate = settings.sample_rate
-        detector = detector_of(settings)
-        self._context = detector.context_samples
-        self._block = detector.block_samples
-        self._measured_full_scale = detector.measured_full_scale
-        second = tf.TensorSpec([None, self._rate], tf.int16)
-        scalar = tf.TensorSpec([], tf.float32)
-        self._filter = tf.function(detector.filter_blocks, [tf.TensorSpec([None], tf.float32)])
-        self._energy = tf.function(detector.millisecond_energy, [second])
-        self._detect = tf.function(
-            detector.detect,
-            [tf.TensorSpec([None], tf.int64), tf.TensorSpec([], tf.int64), scalar],
-        )
+        self._detector = BlockDetector(detector_of(settings))
         self._gate = _Gate(self._rate) if settings.require_voice else None
 
     @contextmanager
@@ -145,7 +134,7 @@ class Cleaner:
                     max_seconds=self._settings.max_recording_seconds,
                 ):
                     file.write(block.tobytes())
-                return channel_of(path), _mapped(file, np.float32)
+                return channel_of(path), mapped(file, np.float32)
         except audio.AudioError as error:
             raise UnusableRecording(error.reason, str(error)) from error
 
@@ -167,19 +156,15 @@ class Cleaner:
         if seconds < self._settings.min_speech_seconds:
             self._refuse_short(0.0, seconds)
         with tempfile.TemporaryFile() as filtered_file:
-            filtered = self._filtered(waveform, filtered_file)
-            peak = max(float(np.max(np.abs(block))) for block in self._blocks(filtered))
-            measured = float(self._measured_full_scale(tf.constant(peak)))
-            energies = [
-                self._energy(_in_seconds(_pcm16(block, measured), self._rate)).numpy()
-                for block in self._blocks(filtered)
-            ]
-            speech = self._detect(np.concatenate(energies), len(waveform), peak)
+            filtered = self._detector.filtered(waveform, filtered_file)
+            speech = self._detector.detect(filtered)
             if bool(speech.is_silent):
                 raise UnusableRecording("silent", "nothing is to be heard in it", seconds)
-            for block in self._blocks(filtered):
-                file.write(_pcm16(block, float(speech.full_scale)).tobytes())
-        cleaned = CleanedRecording(_mapped(file, np.int16), speech.ranges.numpy(), channel)
+            for block in self._detector.blocks(filtered):
+                file.write(
+                    frontend.to_pcm16(tf.constant(block), speech.full_scale).numpy().tobytes()
+                )
+        cleaned = CleanedRecording(mapped(file, np.int16), speech.ranges.numpy(), channel)
         self._check_speech(cleaned, seconds)
         return cleaned
 
@@ -204,25 +189,6 @@ class Cleaner:
         )
         raise UnusableRecording("too_short", message, seconds)
 
-    def _filtered(self, waveform: np.ndarray, file: IO[bytes]) -> np.ndarray:
-        """float32 [samples] without what no voice makes, mapped from `file`."""
-        if not self._context:
-            return waveform
-        size = BLOCK_SECONDS * self._rate // self._block * self._block
-        for start in range(0, len(waveform), size):
-            end = min(start + size, len(waveform))
-            first, last = start - self._context, end + self._context
-            around = np.array(waveform[max(0, first) : last])
-            missing = -(end - start) % self._block
-            behind = max(0, last - len(waveform)) + missing
-            extended = np.pad(around, (max(0, -first), behind), mode="edge")
-            file.write(self._filter(extended).numpy()[: end - start].tobytes())
-        return _mapped(file, np.float32)
-
-    def _blocks(self, samples: np.ndarray) -> Iterator[np.ndarray]:
-        size = BLOCK_SECONDS * self._rate
-        return (samples[start : start + size] for start in range(0, len(samples), size))
-
 
 class _Gate:
     """The speech gate over a recording on disk: only the seconds that it judges are read."""
@@ -242,21 +208,3 @@ class _Gate:
             starts = self._gate.starts(tf.constant(samples, tf.int64)).numpy()
             seconds = np.stack([cleaned.read(start, start + rate) for start in starts])
         return bool(self._is_speech(seconds))
-
-
-def _in_seconds(samples: np.ndarray, rate: int) -> np.ndarray:
-    """[n, rate], the last second padded with zeros."""
-    return np.pad(samples, (0, -len(samples) % rate)).reshape(-1, rate)
-
-
-def _pcm16(waveform: np.ndarray, full_scale: float) -> np.ndarray:
-    pcm16: np.ndarray = frontend.to_pcm16(tf.constant(waveform), full_scale).numpy()
-    return pcm16
-
-
-def _mapped(file: IO[bytes], dtype: type[np.generic]) -> np.ndarray:
-    """The whole file as an array that the operating system pages in and out."""
-    file.flush()
-    if file.tell() == 0:
-        return np.zeros(0, dtype)
-    return np.memmap(file, dtype=dtype, mode="r")

@@ -24,10 +24,10 @@ from tfx.types import artifact_utils
 
 from components import counters, features, frontend
 from components.artifacts import RECORDINGS_FILE, REJECTS_FILE, SPANS, SPLIT_COUNTS
+from components.block_detection import BLOCK_SECONDS
 from components.errors import SwarError
 from components.recordings.acoustics import AcousticStatistics, acoustics_of
 from components.recordings.cleaning import (
-    BLOCK_SECONDS,
     CleanedRecording,
     Cleaner,
     UnusableRecording,

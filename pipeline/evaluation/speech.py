@@ -14,9 +14,10 @@ import numpy as np
 import numpy.typing as npt
 
 from components import audio
+from components.block_detection import BLOCK_SECONDS
 from components.errors import SwarError
 from components.pcm16 import to_pcm16
-from components.recordings.cleaning import BLOCK_SECONDS, Cleaner, UnusableRecording, channel_of
+from components.recordings.cleaning import Cleaner, UnusableRecording, channel_of
 from components.recordings.files import open_locally
 from components.recordings.sources import Recording
 from components.settings import SpeechSettings

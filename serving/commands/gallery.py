@@ -8,10 +8,12 @@ import typer
 
 from serving.commands.connection import Connection, with_client
 from serving.commands.options import (
+    ChannelOption,
     GalleryKeyOption,
     GalleryOption,
     JsonOption,
     check_recordings,
+    on_channel,
     open_gallery,
     tell_gallery,
     with_stdin,
@@ -49,6 +51,7 @@ def enroll_command(
             help="Also what does not sound like the rest, or a name that looks like another.",
         ),
     ] = False,
+    channel: ChannelOption = None,
     gallery: GalleryOption = None,
     gallery_key: GalleryKeyOption = None,
     as_json: JsonOption = False,
@@ -64,7 +67,7 @@ def enroll_command(
             client,
             enrolled,
             name,
-            recordings,
+            on_channel(recordings, channel),
             keep_audio=keep_audio,
             consent=consent,
             expires_at=expires_at,

@@ -17,6 +17,20 @@ from serving import defaults
 
 if TYPE_CHECKING:
     from serving.gallery import Gallery
+    from serving.recordings import AudioInput
+
+_SIDES: Final = {"left": 1, "right": 2}
+
+
+def _channel(text: str) -> int | None:
+    """The number of a channel; None for the mean of all."""
+    if text == "mean":
+        return None
+    number = _SIDES.get(text) or (int(text) if text.isdecimal() else 0)
+    if not 1 <= number <= 1_000:
+        raise typer.BadParameter(f"{text!r} is not left, right, mean or a number from 1 on")
+    return number
+
 
 STDIN: Final = Path("-")
 _READ_BYTES: Final = 2**20
@@ -51,6 +65,15 @@ GalleryKeyOption = Annotated[
         help="The key of a sealed gallery, in a file or an environment variable.",
     ),
 ]
+ChannelOption = Annotated[
+    int | None,
+    typer.Option(
+        "--channel",
+        metavar="left|right|N|mean",
+        parser=_channel,
+        help="The channel of the recordings that counts, such as a side of a call. [mean]",
+    ),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 
 
@@ -66,6 +89,13 @@ def open_gallery(uri: str | None, key: str | None) -> "Gallery":
 def tell_gallery(gallery: "Gallery") -> None:
     """Says on stderr which gallery was used, which may be one that nobody named."""
     say(f"gallery: {gallery.uri}", error=True)
+
+
+def on_channel(files: Sequence[Path], channel: int | None) -> "list[AudioInput]":
+    """The recordings, or one channel of each."""
+    from serving.recordings import RecordingChannel
+
+    return [file if channel is None else RecordingChannel(file, channel) for file in files]
 
 
 def check_recordings(*files: Path) -> None:

@@ -14,10 +14,12 @@ from serving import defaults
 from serving.commands.connection import Connection, with_client
 from serving.commands.options import (
     STDIN,
+    ChannelOption,
     GalleryKeyOption,
     GalleryOption,
     JsonOption,
     check_recordings,
+    on_channel,
     open_gallery,
     tell_gallery,
     with_stdin,
@@ -75,6 +77,7 @@ def verify_command(
     ] = None,
     max_false_accept: MaxFalseAcceptOption = None,
     prior: PriorOption = defaults.PRIOR,
+    channel: ChannelOption = None,
     gallery: GalleryOption = None,
     gallery_key: GalleryKeyOption = None,
     as_json: JsonOption = False,
@@ -88,16 +91,17 @@ def verify_command(
     if pairs is not None:
         if any(each is not None for each in (file_a, file_b, speaker)):
             raise typer.BadParameter("give two recordings, one and --speaker NAME, or --pairs LIST")
-        _verify_pairs(pairs, connection, max_false_accept, prior, as_json=as_json)
+        _verify_pairs(pairs, connection, max_false_accept, prior, channel, as_json=as_json)
         return
     if file_a is None or (file_b is None) == (speaker is None):
         raise typer.BadParameter("give a second recording or --speaker NAME, one of them")
-    files = [file_a] if file_b is None else [file_a, file_b]
+    files = [file_a, *([file_b] if file_b else [])]
     check_recordings(*files)
     from serving import display
 
     enrolled = None if speaker is None else open_gallery(gallery, gallery_key)
-    with with_stdin(files) as recordings, connection as client:
+    with with_stdin(files) as named, connection as client:
+        recordings = on_channel(named, channel)
         rule = client.rule(max_false_accept, prior=prior)
         if enrolled is None:
             decision = client.verify(*recordings)
@@ -118,6 +122,7 @@ def _verify_pairs(
     connection: Connection,
     max_false_accept: float | None,
     prior: float,
+    channel: int | None,
     *,
     as_json: bool,
 ) -> None:
@@ -127,7 +132,7 @@ def _verify_pairs(
     all_usable = True
     with connection as client:
         rule = client.rule(max_false_accept, prior=prior)
-        for compared in bulk.verify_pairs(client, parsed, rule):
+        for compared in bulk.verify_pairs(client, parsed, rule, channel):
             display.comparison(compared, as_json=as_json)
             all_usable = all_usable and compared.decision is not None
     if not all_usable:
@@ -140,8 +145,15 @@ def identify_command(
     connection: Connection,
     files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Recordings; - is stdin.")],
     top: Annotated[int, typer.Option(help="How many of the nearest to show.", min=1)] = 5,
+    timeline: Annotated[
+        bool, typer.Option("--timeline", help="Who speaks when in one recording of several people.")
+    ] = False,
+    as_rttm: Annotated[
+        bool, typer.Option("--rttm", help="Print the timeline as RTTM, for diarisation tools.")
+    ] = False,
     max_false_accept: MaxFalseAcceptOption = None,
     prior: PriorOption = defaults.PRIOR,
+    channel: ChannelOption = None,
     gallery: GalleryOption = None,
     gallery_key: GalleryKeyOption = None,
     as_json: JsonOption = False,
@@ -150,8 +162,11 @@ def identify_command(
 
     Exit status: 0 known, 1 unknown, 4 inconclusive, 2 error.
 
-    Of several recordings: 0 all answered, 1 some are not usable, 2 error.
+    Of several recordings: 0 all answered, 1 some are not usable, 2 error. Of a timeline: 0
+    answered, 2 error.
     """
+    if (as_rttm and not timeline) or (as_rttm and as_json) or (timeline and len(files) > 1):
+        raise typer.BadParameter("--timeline takes one recording, and --rttm or --json besides")
     check_recordings(*(files if len(files) == 1 else [each for each in files if each == STDIN]))
     from serving import display, recognition
 
@@ -159,9 +174,20 @@ def identify_command(
     with with_stdin(files) as recordings, connection as client:
         rule = recognition.identification_rule(client, enrolled, max_false_accept, prior=prior)
         if len(recordings) > 1:
-            _identify_each(files, recordings, enrolled, top, client, rule, as_json=as_json)
+            _identify_each(files, recordings, enrolled, top, client, rule, channel, as_json=as_json)
             return
-        identification = recognition.identify(client, enrolled, recordings[0], top=top, rule=rule)
+        (recording,) = on_channel(recordings, channel)
+        if timeline:
+            from serving.timeline import timeline as timeline_of
+
+            answer = timeline_of(client, enrolled, recording, top=top, rule=rule)
+            if as_rttm:
+                display.rttm(answer, files[0].stem, channel or 1)
+            else:
+                display.timeline(answer, rule, as_json=as_json)
+            tell_gallery(enrolled)
+            return
+        identification = recognition.identify(client, enrolled, recording, top=top, rule=rule)
     display.identification(identification, rule, as_json=as_json)
     tell_gallery(enrolled)
     raise typer.Exit(_STATUS_OF_VERDICT[identification.verdict])
@@ -174,6 +200,7 @@ def _identify_each(
     top: int,
     client: "Client",
     rule: "DecisionRule",
+    channel: int | None,
     *,
     as_json: bool,
 ) -> None:
@@ -181,7 +208,7 @@ def _identify_each(
     from serving.recordings import printable
 
     all_usable = True
-    answers = bulk.identify_each(client, gallery, recordings, top=top, rule=rule)
+    answers = bulk.identify_each(client, gallery, recordings, top=top, rule=rule, channel=channel)
     for file, answered in zip(files, answers, strict=True):
         # As it was named: what comes on stdin lies in a file of its own.
         display.answer(replace(answered, recording=printable(file)), as_json=as_json)

@@ -47,6 +47,9 @@ def operating_point(rate: float, threshold: float | None, speakers_needed: int) 
 
 
 CARD = {
+    # The adaptive rule says of hums that never vary that nobody speaks.
+    "speech": {"sample_rate": RATE, "silence_rule": "article", "keep_silence_ms": 0},
+    "spectrogram": {"window_seconds": 1.6},
     "calibration": {
         "speakers": 120,
         "strangers": [{"false_accept_rate": _RATE_OF_ERRORS, "false_reject_rate": _RATE_OF_ERRORS}],
@@ -55,7 +58,7 @@ CARD = {
             operating_point(0.01, 1e-4, 78),
             operating_point(0.001, None, 246),
         ],
-    }
+    },
 }
 
 Outputs = dict[str, Any]

@@ -168,6 +168,28 @@ def test_speakers_are_enrolled_and_identified(
     assert (status, out.splitlines()[0]) == (1, "unknown")
 
 
+def test_a_timeline_is_made_in_this_process(
+    models: Any, recordings: Any, tmp_path: Path, monkeypatch: Any, capfd: Any
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    a, b, _ = recordings
+    by = ("--model", models["same"])
+    assert swar(monkeypatch, capfd, "enroll", "Asha", a, *by)[0] == 0
+    samples = [soundfile.read(path)[0] for path in (a, b)]
+    soundfile.write("call.wav", np.concatenate([*samples, np.zeros(2 * RATE), *samples]), RATE)
+    status, out, err = swar(monkeypatch, capfd, "identify", "--timeline", "call.wav", "--json", *by)
+    answer = json.loads(out)
+    assert (status, err) == (0, "")
+    assert answer["recording_seconds"] == pytest.approx(26.0)
+    assert {turn["speaker"] for turn in answer["turns"]} == {"Asha"}
+    (before, after) = (
+        [turn for turn in answer["turns"] if (turn["start_seconds"] > 13.0) is later]
+        for later in (False, True)
+    )
+    assert max(turn["end_seconds"] for turn in before) <= 12.2
+    assert min(turn["start_seconds"] for turn in after) >= 13.8
+
+
 @pytest.mark.slow
 def test_nothing_but_the_answer_is_on_the_terminal(models: Any, recordings: Any) -> None:
     """TensorFlow's own messages are of its start, so that it takes a process of its own."""

@@ -10,7 +10,7 @@ import soundfile
 
 from components.errors import SwarError
 from serving.client import Client
-from serving.recordings import Waveform, file_name, to_wav
+from serving.recordings import RecordingChannel, Waveform, display_name, file_name, to_wav
 from tests.serving.support_endpoint import RATE, voice
 
 SECONDS = 3.0
@@ -96,3 +96,25 @@ def test_arrays_verify_as_files_do(client: Client, path: Path) -> None:
 def test_only_a_path_has_a_file_name() -> None:
     assert file_name("/x/nöt.wav") == "nöt.wav"
     assert file_name(b"RIFF") == file_name(FLOATS) == file_name(io.BytesIO()) == ""
+
+
+def test_a_channel_is_a_recording_by_itself(tmp_path: Path) -> None:
+    left, right = voice(180.0, SECONDS), 0.5 * voice(320.0, SECONDS)
+    path = tmp_path / "call.wav"
+    soundfile.write(path, np.stack([left, right], axis=1), RATE, subtype="PCM_16")
+    for number, samples in ((1, left), (2, right)):
+        channel = RecordingChannel(path, number)
+        heard = decoded(to_wav(channel, RATE, MAX_SECONDS))
+        np.testing.assert_allclose(heard, samples, atol=2.0 / 32768)
+        assert to_wav(RecordingChannel(path.read_bytes(), number), RATE, MAX_SECONDS) == to_wav(
+            channel, RATE, MAX_SECONDS
+        )
+        assert (display_name(channel), file_name(channel)) == (repr(str(path)), "call.wav")
+
+
+@pytest.mark.parametrize("number", [0, 3])
+def test_a_channel_that_is_not_there_is_named(number: int) -> None:
+    stereo = Waveform(np.zeros((RATE, 2), np.float32), RATE)
+    message = f"the recording: has no channel {number}: it has 2 in all: give another channel"
+    with pytest.raises(SwarError, match=message):
+        to_wav(RecordingChannel(stereo, number), RATE, MAX_SECONDS)

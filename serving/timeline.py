@@ -1,0 +1,356 @@
+"""Who speaks when in a recording: enrolled speakers by name, others as "speaker 1", "speaker 2".
+
+The speech is found as the model finds it, its windows are embedded and grouped
+(`serving.diarization`), and each group is one query to the gallery. Speech of several people at
+once is not separated: it is one speaker's.
+"""
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from components import audio
+from components.errors import SwarError
+from components.pcm16 import pack_wav, to_pcm16
+from serving.answers import OK, Description, Embedding, Vector
+from serving.bulk import embed_each
+from serving.client import Client, fault
+from serving.decisions import DecisionRule
+from serving.diarization import (
+    Ranges,
+    Turn,
+    follow_speakers,
+    group_windows,
+    islands,
+    pieces,
+    turns_of,
+    window_positions,
+)
+from serving.gallery import Gallery
+from serving.recognition import Identification, identify_embedding
+from serving.recordings import AudioInput, LocalRecording, display_name, local_recording
+from serving.references import mean_embedding
+
+if TYPE_CHECKING:  # TensorFlow may be missing where only a server is called
+    from components.block_detection import BlockDetector
+    from components.settings import SpeechSettings
+
+LONGEST_PAUSE_SECONDS: Final = 1.0
+"""In a turn."""
+LEAST_SPEECH_SECONDS: Final = 4.5
+"""Of a speaker: someone who speaks less is taken for one of the others."""
+HOPS_PER_WINDOW: Final = 3
+_SCORED_AT_ONCE: Final = 1024
+
+
+@dataclass(frozen=True)
+class SpeakerTurn:
+    """Speech of one speaker, with its pauses of up to LONGEST_PAUSE_SECONDS."""
+
+    start_seconds: float
+    end_seconds: float
+    speech_seconds: float
+    """Without pauses."""
+    speaker: str
+    """One of the timeline's speakers."""
+
+
+@dataclass(frozen=True)
+class TimelineSpeaker:
+    """A speaker of a recording."""
+
+    speaker: str
+    """The name, or "speaker 1", "speaker 2" in the order in which they first speak."""
+    is_enrolled: bool
+    speech_seconds: float
+    """Without pauses."""
+    identification: Identification
+    """Of all that the speaker says; where it was taken for several people who were all given this
+    name, of the nearest."""
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """Who speaks when."""
+
+    turns: tuple[SpeakerTurn, ...]
+    """In the order of time; they do not overlap."""
+    speakers: tuple[TimelineSpeaker, ...]
+    """In the order in which they first speak."""
+    recording_seconds: float
+    model_digest: str
+
+
+class _Island(NamedTuple):
+    """Speech without long pauses."""
+
+    ranges: Ranges
+    windows: Ranges
+    """In samples of the joined ranges."""
+
+
+class _Speech(NamedTuple):
+    """The speech of a recording."""
+
+    islands: list[_Island]
+    embeddings: list[Embedding]
+    """Of all islands' windows."""
+    recording_samples: int
+
+
+def timeline(
+    client: Client,
+    gallery: Gallery,
+    recording: AudioInput,
+    *,
+    top: int = 5,
+    rule: DecisionRule | None = None,
+) -> Timeline:
+    """Who of the gallery speaks when, and who else.
+
+    The recording is decoded to a temporary file, 128 kB a second of it at 16 kHz: no more than a
+    minute of its samples is in memory.
+
+    Args:
+        client: of the model.
+        gallery: the enrolled speakers.
+        recording: of any length up to the `speech.max_recording_seconds` of the model.
+        top: how many of the nearest to tell of each speaker.
+        rule: see `serving.recognition.identification_rule`; each speaker of the recording is a
+            query. By default the model's own threshold.
+
+    Raises:
+        SwarError: the recording is not usable, the model does not say how it finds speech, or a
+            library is missing.
+    """
+    description = client.describe()
+    rate = description.sample_rate_hz
+    speech = _speech(client, description, recording)
+    vectors = np.stack([embedding.vector for embedding in speech.embeddings])
+    usable = np.flatnonzero([embedding.status == OK for embedding in speech.embeddings])
+    if not len(usable):
+        raise fault(display_name(recording), speech.embeddings[0].status)
+    grouped = group_windows(
+        vectors[usable], lambda a, b: _distances(client, a, b), description.threshold
+    )
+    least = round(LEAST_SPEECH_SECONDS * HOPS_PER_WINDOW * rate / _window_samples(description))
+    group = follow_speakers(vectors, [usable[each] for each in grouped], least)
+    ends = np.cumsum([len(island.windows) for island in speech.islands])
+    turns = [
+        turn
+        for island, of_island in zip(speech.islands, np.split(group, ends[:-1]), strict=True)
+        for turn in turns_of(island.ranges, island.windows, of_island)
+    ]
+    identified = []
+    for number in range(int(group.max()) + 1):
+        members = usable[group[usable] == number]
+        seconds = sum(turn.speech for turn in turns if turn.group == number) / rate
+        query = Embedding(mean_embedding(vectors[members]), seconds, OK, description.model_digest)
+        identified.append(
+            identify_embedding(client, gallery, query, top=top, rule=rule or client.rule())
+        )
+    named = _named_turns(turns, _names(identified), rate)
+    return Timeline(
+        named,
+        _speakers(named, identified),
+        speech.recording_samples / rate,
+        description.model_digest,
+    )
+
+
+def rttm(recorded: Timeline, name: str, channel: int = 1) -> str:
+    """A timeline as RTTM (NIST, Rich Transcription): a SPEAKER line for each turn.
+
+    Args:
+        recorded: the timeline.
+        name: of the recording. Blanks in it and in speakers' names, which RTTM cannot have, become
+            `_`; two speakers whose names are the same then keep apart by a number.
+        channel: of the recording.
+
+    Returns:
+        The lines, each with its end of line.
+    """
+    fields: dict[str, str] = {}
+    for each in recorded.speakers:
+        field = base = _without_blanks(each.speaker)
+        number = 1
+        while field in fields.values():
+            number += 1
+            field = f"{base}_{number}"
+        fields[each.speaker] = field
+    return "".join(
+        f"SPEAKER {_without_blanks(name)} {channel} {turn.start_seconds:.3f} "
+        f"{turn.end_seconds - turn.start_seconds:.3f} <NA> <NA> {fields[turn.speaker]} <NA> <NA>\n"
+        for turn in recorded.turns
+    )
+
+
+def _without_blanks(text: str) -> str:
+    return "_".join(text.split()) or "_"
+
+
+def _speech(client: Client, description: Description, recording: AudioInput) -> _Speech:
+    """The embedded windows of a recording's speech, one at least.
+
+    Raises:
+        SwarError: the recording is not usable, or as `timeline` says.
+    """
+    rate, window = description.sample_rate_hz, _window_samples(description)
+    settings = _speech_settings(description)
+    with (
+        local_recording(recording, rate) as local,
+        tempfile.TemporaryFile() as waveform_file,
+        tempfile.TemporaryFile() as filtered_file,
+    ):
+        detector = _detector(settings)
+        for block in _decoded(local, settings):
+            waveform_file.write(block.tobytes())
+        waveform_file.flush()
+        waveform = np.memmap(waveform_file, np.float32, "r")
+        found = detector.detect(detector.filtered(waveform, filtered_file))
+        ranges = np.minimum(found.ranges.numpy(), len(waveform))
+        if not len(ranges):
+            status = "silent" if bool(found.is_silent) else "no_speech"
+            raise fault(display_name(recording), status)
+        spoken = []
+        for each in islands(ranges, round(LONGEST_PAUSE_SECONDS * rate)):
+            samples = int(np.sum(each[:, 1] - each[:, 0]))
+            positions = window_positions(samples, window, window // HOPS_PER_WINDOW)
+            spoken.append(_Island(each, positions))
+        wavs = (
+            pack_wav(to_pcm16(_joined(waveform, island.ranges, start, end)), rate)
+            for island in spoken
+            for start, end in island.windows
+        )
+        return _Speech(spoken, list(embed_each(client, description, wavs)), len(waveform))
+
+
+def _detector(settings: "SpeechSettings") -> "BlockDetector":
+    try:
+        import scipy.cluster.hierarchy  # noqa: F401, before minutes are spent
+
+        from components.block_detection import BlockDetector
+        from components.speech_detection import detector_of
+    except ModuleNotFoundError as error:
+        raise SwarError(
+            f"{error.name} is missing, which a timeline needs, also with --url: install "
+            "'swar[pipeline,client]'"
+        ) from error
+    return BlockDetector(detector_of(settings))
+
+
+def _decoded(local: LocalRecording, settings: "SpeechSettings") -> Iterator[audio.Samples]:
+    return audio.decode_blocks(
+        local.path,
+        sample_rate=settings.sample_rate,
+        max_seconds=settings.max_recording_seconds,
+        channel=local.channel,
+    )
+
+
+def _joined(waveform: audio.Samples, ranges: Ranges, start: int, end: int) -> audio.Samples:
+    """float32: samples `start:end` of the joined ranges of a waveform."""
+    parts = pieces(ranges, start, end)
+    return np.concatenate([waveform[first:last] for first, last in parts])
+
+
+def _speech_settings(description: Description) -> "SpeechSettings":
+    from components.settings import SpeechSettings
+
+    try:
+        return SpeechSettings.model_validate(description.card["speech"])
+    except (KeyError, ValueError) as error:
+        raise _not_described(error) from error
+
+
+def _window_samples(description: Description) -> int:
+    try:
+        seconds = float(description.card["spectrogram"]["window_seconds"])
+        if not 0.0 < seconds <= description.max_seconds:
+            raise ValueError(f"windows of {seconds} s")
+    except (KeyError, TypeError, ValueError) as error:
+        raise _not_described(error) from error
+    return max(HOPS_PER_WINDOW, round(seconds * description.sample_rate_hz))
+
+
+def _not_described(error: Exception) -> SwarError:
+    return SwarError(
+        "the model's card does not say how it finds speech and how long its windows are "
+        f"({' '.join(str(error).split())[:200]}): publish the model again with this version of swar"
+    )
+
+
+def _distances(client: Client, a: Vector, b: Vector) -> npt.NDArray[np.float64]:
+    return np.array(
+        [
+            decision.distance
+            for first in range(0, len(a), _SCORED_AT_ONCE)
+            for decision in client.score(
+                a[first : first + _SCORED_AT_ONCE], b[first : first + _SCORED_AT_ONCE]
+            )
+        ],
+        np.float64,
+    )
+
+
+def _names(identified: Sequence[Identification]) -> list[str]:
+    """What each group of windows is called: no "speaker 1" who is enrolled under that name too."""
+    enrolled = {each.speaker for each in identified if each.speaker is not None}
+    names = []
+    number = 0
+    for each in identified:
+        name = each.speaker
+        while name is None:
+            number += 1
+            if f"speaker {number}" not in enrolled:
+                name = f"speaker {number}"
+        names.append(name)
+    return names
+
+
+def _named_turns(turns: Sequence[Turn], names: Sequence[str], rate: int) -> tuple[SpeakerTurn, ...]:
+    """Turns, those joined that two groups of one name take without a long pause."""
+    named: list[SpeakerTurn] = []
+    for turn in turns:
+        new = SpeakerTurn(turn.start / rate, turn.end / rate, turn.speech / rate, names[turn.group])
+        last = named[-1] if named else None
+        if (
+            last is not None
+            and last.speaker == new.speaker
+            and new.start_seconds - last.end_seconds <= LONGEST_PAUSE_SECONDS
+        ):
+            new = replace(
+                new,
+                start_seconds=last.start_seconds,
+                speech_seconds=last.speech_seconds + new.speech_seconds,
+            )
+            named.pop()
+        named.append(new)
+    return tuple(named)
+
+
+def _speakers(
+    turns: Sequence[SpeakerTurn], identified: Sequence[Identification]
+) -> tuple[TimelineSpeaker, ...]:
+    nearest: dict[str, Identification] = {}
+    for name, each in zip(_names(identified), identified, strict=True):
+        if name not in nearest or _distance(each) < _distance(nearest[name]):
+            nearest[name] = each
+    return tuple(
+        TimelineSpeaker(
+            name,
+            each.speaker is not None,
+            sum(turn.speech_seconds for turn in turns if turn.speaker == name),
+            each,
+        )
+        for name, each in nearest.items()
+    )
+
+
+def _distance(identification: Identification) -> float:
+    candidates = identification.candidates
+    return candidates[0].decision.distance if candidates else np.inf
