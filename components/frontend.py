@@ -8,10 +8,10 @@ import math
 from typing import Any, Self
 
 import keras
-import librosa
 import numpy as np
 import tensorflow as tf
 
+from components.mel import hann, mel_bands
 from components.settings import SpectrogramSettings
 
 INT16_PEAK = 32767.0
@@ -71,8 +71,8 @@ class LogMelSpectrogram(keras.layers.Layer):
         self.hop_samples = hop_samples
         self.n_mels = n_mels
         self.top_db = top_db
-        self._taper = librosa.filters.get_window("hann", n_fft).astype(np.float32)
-        basis = librosa.filters.mel(sr=sample_rate, n_fft=n_fft, n_mels=n_mels, dtype=np.float64)
+        self._taper = hann(n_fft).astype(np.float32)
+        basis = mel_bands(sample_rate, n_fft, n_mels)
         # A frequency lies in two bands at most: the dense product would be the slowest step.
         self._band_frequency = np.argwhere(basis)
         self._weight = basis[basis != 0.0]

@@ -9,11 +9,11 @@ from importlib import resources
 from typing import Any, Final
 
 import keras
-import librosa
 import numpy as np
 import tensorflow as tf
 
 from components.frontend import to_waveform
+from components.mel import mel_bands
 
 MOST_SECONDS: Final = 8
 """Of a longer recording so many single seconds are judged, spread over it."""
@@ -56,14 +56,15 @@ class SpeechGate(keras.layers.Layer):
         self._taper = (np.hanning(self._size) * FITTED_SIZE / self._size).astype(np.float32)
         hertz = np.fft.rfftfreq(self._size, 1.0 / sample_rate)
         highest = min(BAND_HZ[1], 0.95 * sample_rate / 2)
-        self._bands = librosa.filters.mel(
-            sr=sample_rate,
-            n_fft=self._size,
-            n_mels=BANDS,
-            fmin=BAND_HZ[0],
-            fmax=highest,
+        bands = mel_bands(
+            sample_rate,
+            self._size,
+            BANDS,
+            lowest_hertz=BAND_HZ[0],
+            highest_hertz=highest,
             norm=None,
-        ).T
+        )
+        self._bands = bands.T.astype(np.float32)
         self._heard = _between(hertz, BAND_HZ[0], highest)
         self._voiced = _between(hertz, *VOICED_HZ)
 

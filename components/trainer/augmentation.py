@@ -8,12 +8,12 @@ the device, where changes of the waveform, which Beam makes, would have to be st
 import math
 from typing import Final
 
-import librosa
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
 from components.frontend import UINT8_PEAK
+from components.mel import mel_bands, mel_edges
 from components.settings import AugmentationSettings, SpectrogramSettings
 
 _Floats = npt.NDArray[np.float64]
@@ -55,14 +55,12 @@ class BatchAugmentation:
         self._settings = settings
         self._top_db = spectrogram.top_db
         self._frame_seconds = spectrogram.hop_samples / sample_rate
-        weights = librosa.filters.mel(
-            sr=sample_rate, n_fft=spectrogram.n_fft, n_mels=spectrogram.n_mels, dtype=np.float64
-        )
-        edge = librosa.mel_frequencies(spectrogram.n_mels + 2, fmax=sample_rate / 2)
+        weights = mel_bands(sample_rate, spectrogram.n_fft, spectrogram.n_mels)
+        edge = mel_edges(spectrogram.n_mels, 0.0, sample_rate / 2)
         # Slaney's bands are means over frequency: a sound's power is their sum by width.
         width = edge[2:] - edge[:-2]
         self._width = _constant(width[:, np.newaxis])
-        frequency = librosa.fft_frequencies(sr=sample_rate, n_fft=spectrogram.n_fft)
+        frequency = np.fft.rfftfreq(spectrogram.n_fft, 1.0 / sample_rate)
         audible = np.maximum(frequency, _LOWEST_HERTZ)
         self._noises = _constant(
             [_of_power_1(weights @ audible**-colour, width) for colour in _NOISE_COLOURS]
