@@ -5,6 +5,7 @@ import functools
 import hashlib
 import json
 import logging
+import os
 import zipfile
 from dataclasses import dataclass
 from importlib import resources
@@ -13,11 +14,11 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 import numpy as np
 import numpy.typing as npt
-import platformdirs
 
 from components.atomic_write import FolderInUse, new_folder
 from components.errors import SwarError
 from components.model_digest import write_digests
+from components.user_folders import is_writable, temporary_cache, user_cache
 
 if TYPE_CHECKING:
     import keras
@@ -148,29 +149,39 @@ def base_digest() -> str:
 def base_model_folder() -> Path:
     """The folder of one version of the base model's SavedModel.
 
-    It is made from the package's weights by the first call, in the user's cache: the graph is
-    this version's code, so every version of the code makes its own.
+    It is made from the package's weights by the first call, in the user's cache, or without one
+    that can be written among the temporary files: the graph is this version's code, so every
+    version of the code makes its own.
 
     Raises:
         SwarError: the cache cannot be written, or the weights cannot be read.
     """
-    cache = Path(platformdirs.user_cache_dir("swar"))
-    versions = cache / f"base-{base_digest()[:12]}-{_code_digest()[:12]}"
-    folder = versions / _VERSION
-    if (folder / "saved_model.pb").is_file():
+    name = f"base-{base_digest()[:12]}-{_code_digest()[:12]}"
+    cache = user_cache()
+    if cache is not None and _is_there(folder := cache / name / _VERSION):
         return folder
-    progress.info("making the base model ready, once: %s", folder)
     try:
+        if cache is None or not (os.environ.get("XDG_CACHE_HOME") or is_writable(cache)):
+            cache = temporary_cache()
+        versions = cache / name
+        folder = versions / _VERSION
+        if _is_there(folder):
+            return folder
+        progress.info("making the base model ready, once: %s", folder)
         # Another process may have been quicker: its folder is as good.
         with contextlib.suppress(FolderInUse), new_folder(versions) as partial:
             _export(partial / _VERSION)
             write_digests(partial / _VERSION)
     except OSError as error:
         raise SwarError(
-            f"the base model cannot be written to {cache}: {error.strerror or error}: "
+            f"the base model cannot be written to {cache or 'a temporary folder'}: {error.strerror or error}: "
             "set XDG_CACHE_HOME to a folder that can be written"
         ) from error
     return folder
+
+
+def _is_there(folder: Path) -> bool:
+    return os.path.isfile(folder / "saved_model.pb")  # no error where it may not be looked at
 
 
 def _export(folder: Path) -> None:

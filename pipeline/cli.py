@@ -20,6 +20,7 @@ import typer
 from components.json_text import to_json
 from components.model_files import NAMES_OF_A_MODEL
 from components.terminal import Console, say
+from components.user_folders import ensure_home
 from pipeline.config import PACKAGED, load_config
 from pipeline.failures import RunFailed, file_error, one_line, user_error
 from pipeline.models import operations
@@ -217,6 +218,7 @@ def main() -> None:
     """
     umask = os.umask(0o077)
     try:
+        ensure_home()
         # Not standalone: what is wrong with a command line is said as any other fault of the user.
         sys.exit(app(sys.argv[1:] or ["--help"], prog_name="swar", standalone_mode=False) or 0)
     except Exception as error:
