@@ -6,6 +6,7 @@ was broken off goes on. The parts become the file when all are there, a row grou
 
 import contextlib
 import fcntl
+import logging
 import os
 import shutil
 import stat
@@ -32,6 +33,8 @@ from components.recordings.sources import list_recordings
 from serving.answers import OK, Description, Embedding
 from serving.bulk import decode, embed_each
 from serving.client import Client
+
+logger = logging.getLogger("swar.recordings")
 
 ROWS_PER_PART: Final = 256
 """What is lost at most when an embedding is broken off, and a row group of the file."""
@@ -80,6 +83,8 @@ def embed_data(
     if Path(data).is_dir() and output.resolve().is_relative_to(Path(data).resolve()):
         raise SwarError(f"{output} is inside of {data}: name a file outside of the recordings")
     listing = list_data(data, follow_links=follow_links)
+    for remark in listing.remarks:
+        logger.warning("%s", remark)
     description = client.describe()
     schema = _schema(description, data_digest(listing))
     partial = Path(f"{output}.partial")

@@ -216,7 +216,8 @@ def main() -> None:
         conditions = choose_conditions(arguments.condition)
         peer = Resemblyzer()
         version = model_folder(arguments.model)
-        listings = list_sets(name_sets(arguments.data), version, follow_links=False)
+        sets, console = name_sets(arguments.data), Console(stderr=True)
+        listings = list_sets(sets, version, console, follow_links=False)
         served = PublishedModel(version)
         rows = [
             row

@@ -4,15 +4,18 @@ import hashlib
 import json
 import math
 import os
+import re
+from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from apache_beam.io.filesystems import FileSystems
 
 from components.errors import SwarError
 from components.recordings.files import Reject
+from components.recordings.tables import Remark
 
 
 @dataclass(frozen=True)
@@ -55,10 +58,12 @@ class Listing:
     """All that the input names, also those without a recording."""
     spans: tuple[Span, ...] = ()
     """Those that were listed, the newest last; none where the input is no pattern."""
+    remarks: tuple[str, ...] = ()
+    """One line each, of what may not be what is meant."""
 
 
 # The speaker whose it is, if any, and what was found.
-Found = tuple[str | None, Recording | Reject]
+Found = tuple[str | None, Recording | Reject | Remark]
 
 
 def data_digest(listing: Listing) -> str:
@@ -89,6 +94,42 @@ def no_speaker(data: str) -> NoSpeakerError:
     return NoSpeakerError(
         f"{data!r} holds no speaker's folder: lay it out as <speaker>/<recording>"
     )
+
+
+# What folders of sets, or of all recordings, are called; a person rarely is.
+_NO_SPEAKER: Final = re.compile(
+    r"(train|dev|test|val|valid|validation|eval|wav|wavs|flac|mp3|audio|clips|data|recordings|speech)"
+    r"([-_. ].*)?",
+    re.IGNORECASE,
+)
+
+
+def level_remarks(data: str, names: Iterable[str]) -> list[Remark]:
+    """One, where the speakers seem to lie a folder deeper than they are looked for.
+
+    That is where what should be speakers are folders of folders alone, and it is only one of them,
+    or they are called as sets are.
+
+    Args:
+        data: the folder.
+        names: of all recordings in it, `<speaker>/...`.
+    """
+    below: defaultdict[str, set[str]] = defaultdict(set)
+    for name in names:
+        top, *folders, _ = name.split("/")
+        if not folders:
+            return []
+        below[top].add(folders[0])
+    is_one = len(below) == 1 and len(next(iter(below.values()))) > 1
+    if not is_one and not (below and all(map(_NO_SPEAKER.fullmatch, below))):
+        return []
+    first = max(sorted(below), key=lambda top: len(below[top]))
+    return [
+        Remark(
+            f"{first!r} counts as a speaker with {len(below[first])} sessions: if these are the "
+            f"speakers, the data is {f'{data}/{first}'!r}"
+        )
+    ]
 
 
 class _FileSegment(NamedTuple):

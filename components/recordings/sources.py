@@ -37,10 +37,17 @@ from components.recordings.listing import (
     Span,
     check_cuts,
     data_digest,
+    level_remarks,
     no_speaker,
 )
 from components.recordings.spans import is_pattern, spans_of
-from components.recordings.tables import SPEAKERS_FILE, speaker_name
+from components.recordings.tables import (
+    SPEAKERS_FILES,
+    ManifestRow,
+    NameSpellings,
+    Remark,
+    SpeakersTable,
+)
 
 __all__ = ["Listing", "Recording", "Reject", "data_digest", "list_recordings"]
 
@@ -82,6 +89,7 @@ def _listing(found: Iterable[Found], spans: Sequence[Span] = ()) -> Listing:
         tuple(sorted(rejects, key=lambda item: (item.file, item.reason))),
         frozenset(speaker for speaker, _ in owned if speaker is not None),
         tuple(spans),
+        tuple(dict.fromkeys(item.text for _, item in owned if isinstance(item, Remark))),
     )
 
 
@@ -100,40 +108,43 @@ def _found(data: str, *, follow_outside_links: bool) -> Iterator[Found]:
 def _local_folder(root: Path, follow_outside_links: bool) -> Iterator[Found]:
     entries = entries_of(root)
     within = None if follow_outside_links else root
-    genders: dict[str, str] = {}
-    is_own = within is None or not leads_out(root / SPEAKERS_FILE, within)
-    if is_own and (root / SPEAKERS_FILE).is_file():
-        table = str(root / SPEAKERS_FILE)
-        genders = tables.parse_speakers(read_text(table), table)
+    own = [
+        name
+        for name in SPEAKERS_FILES
+        if (root / name).is_file() and (within is None or not leads_out(root / name, within))
+    ]
+    table = tables.read_speakers(str(root), own)
+    spellings = NameSpellings()
     speakers: set[str] = set()
+    names: list[str] = []
     for entry in entries:
         status = entry_state(entry, entry.name, within)
         if isinstance(status, Reject):
             yield None, status
         elif stat.S_ISDIR(status.st_mode):
             items = list(files_below(root, entry.name, within=within))
-            speaker = speaker_name(entry.name)
             items = [_companion_or_file(item) for item in items]
+            owner = None
             if not all(map(_is_uncounted, items)):  # an archive's __MACOSX is no speaker
-                speakers.add(speaker)
-            owner = speaker if speaker in speakers else None
+                owner = spellings.name(entry.name)
+                speakers.add(owner)
             for item in items:
-                yield owner, _of(speaker, genders, item) if isinstance(item, File) else item
-        elif entry.name != SPEAKERS_FILE:
+                if isinstance(item, File) and owner is not None:
+                    names.append(item.name)
+                    yield owner, _of(owner, table, item)
+                elif isinstance(item, Reject):
+                    yield owner, item
+        elif entry.name not in SPEAKERS_FILES:
             yield None, _outside(entry.name)
-    if not speakers:
-        raise no_speaker(str(root))
-    for reject in tables.absent_speakers(genders, speakers):
-        yield None, reject
+    yield from _conclusion(str(root), speakers, table, spellings, names)
 
 
 def _remote_folder(root: str) -> Iterator[Found]:
     files = remote_files(root)
-    genders: dict[str, str] = {}
-    for file in files:
-        if file.name == SPEAKERS_FILE:
-            genders = tables.parse_speakers(read_text(file.path), file.path)
+    table = tables.read_speakers(root, [file.name for file in files])
+    spellings = NameSpellings()
     speakers: set[str] = set()
+    names: list[str] = []
     for file in files:
         folder, slash, _ = file.name.partition("/")
         if any(part.startswith(".") for part in file.name.split("/")):
@@ -141,23 +152,41 @@ def _remote_folder(root: str) -> Iterator[Found]:
         elif slash and (beside := companion(file.name)) is not None:
             yield None, beside
         elif slash:
-            speaker = speaker_name(folder)
+            speaker = spellings.name(folder)
             speakers.add(speaker)
-            yield speaker, _of(speaker, genders, file)
-        elif file.name != SPEAKERS_FILE:
+            names.append(file.name)
+            yield speaker, _of(speaker, table, file)
+        elif file.name not in SPEAKERS_FILES:
             yield None, _outside(file.name)
+    yield from _conclusion(root, speakers, table, spellings, names)
+
+
+def _conclusion(
+    root: str,
+    speakers: set[str],
+    table: SpeakersTable,
+    spellings: NameSpellings,
+    names: Sequence[str],
+) -> Iterator[Found]:
+    """What is to be said of a whole folder."""
     if not speakers:
         raise no_speaker(root)
-    for reject in tables.absent_speakers(genders, speakers):
-        yield None, reject
+    for item in [
+        *table.absent(speakers),
+        *table.remarks,
+        *spellings.remarks(),
+        *level_remarks(root, names),
+    ]:
+        yield None, item
 
 
 def _manifest(table: str) -> Iterator[Found]:
     folder = FileSystems.split(table)[0]
-    for row in tables.parse_manifest(read_text(table), table):
-        absolute = FileSystems.get_scheme(row.path) is not None or row.path.startswith("/")
-        path = row.path if absolute else FileSystems.join(folder, row.path)
-        file = _listed(path, row.recording)
+    manifest = tables.parse_manifest(read_text(table), table)
+    for remark in manifest.remarks:
+        yield None, remark
+    for row in manifest.rows:
+        file = _named(folder, row)
         if isinstance(file, Reject):
             yield row.speaker, file
             continue
@@ -173,6 +202,19 @@ def _manifest(table: str) -> Iterator[Found]:
             session=row.session,
         )
         yield row.speaker, recording
+
+
+def _named(folder: str, row: ManifestRow) -> File | Reject:
+    """The file that a row names, perhaps in another spelling."""
+    first: Reject | None = None
+    for path in tables.path_spellings(row.path):
+        absolute = FileSystems.get_scheme(path) is not None or path.startswith("/")
+        file = _listed(path if absolute else FileSystems.join(folder, path), row.recording)
+        if isinstance(file, File) or file.reason != "missing":
+            return file
+        first = first or file
+    assert first is not None
+    return first
 
 
 def _listed(path: str, name: str) -> File | Reject:
@@ -193,11 +235,11 @@ def _listed(path: str, name: str) -> File | Reject:
     return File(name, path, found.size_in_bytes, found.last_updated_in_seconds or None)
 
 
-def _of(speaker: str, genders: dict[str, str], file: File) -> Recording:
+def _of(speaker: str, table: SpeakersTable, file: File) -> Recording:
     return Recording(
         path=file.path,
         speaker=speaker,
-        gender=tables.gender_of(speaker, genders),
+        gender=table.gender_of(speaker),
         recording=file.name,
         start_seconds=None,
         end_seconds=None,

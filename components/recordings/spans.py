@@ -18,10 +18,9 @@ from components.recordings.files import (
     entries_of,
     leads_out,
     outside_span,
-    read_text,
 )
 from components.recordings.listing import Found, NoSpeakerError, Recording, Span, no_speaker
-from components.recordings.tables import SPEAKERS_FILE
+from components.recordings.tables import SPEAKERS_FILES, Remark
 
 _EXAMPLE: Final = "such as DATA/{YYYY}-{MM}-{DD} or DATA/{SPAN}"
 _DATE: Final = {"{YYYY}": r"(?P<year>\d{4})", "{MM}": r"(?P<month>\d\d)", "{DD}": r"(?P<day>\d\d)"}
@@ -167,11 +166,11 @@ def spans_of(
             found.append((None, Reject(span.name, "empty_folder", None, "a span without speakers")))
     if not any(isinstance(item, Recording) for _, item in found):
         raise no_speaker(data)
-    table = f"{pattern.base}/{SPEAKERS_FILE}"
-    odd = [path for path in paths if pattern.span(path) is None and path != table]
+    beside = [f"{pattern.base}/{name}" for name in SPEAKERS_FILES]
+    odd = [path for path in paths if pattern.span(path) is None and path not in beside]
     found += [(None, outside_span(pattern.name(path))) for path in odd]
     found += [(None, reject) for reject in _beside(pattern, paths)]
-    return _with_genders(found, table), spans
+    return _with_genders(found, pattern.base), spans
 
 
 def _matched(pattern: SpanPattern) -> list[str]:
@@ -194,7 +193,7 @@ def _beside(pattern: SpanPattern, matched: Sequence[str]) -> Iterator[Reject]:
     is_remote = FileSystems.get_scheme(pattern.pattern) is not None
     if is_remote or tables.is_manifest_name(pattern.pattern):
         return
-    known = {pattern.name(path).rstrip("/") for path in matched} | {SPEAKERS_FILE}
+    known = {pattern.name(path).rstrip("/") for path in matched} | {*SPEAKERS_FILES}
     above = {name[:at] for name in known for at, char in enumerate(name) if char == "/"}
     folders = [""]
     while folders:
@@ -211,31 +210,33 @@ def _beside(pattern: SpanPattern, matched: Sequence[str]) -> Iterator[Reject]:
                 yield outside_span(name)
 
 
-def _within(span: Span, item: Recording | Reject) -> Recording | Reject:
+def _within(span: Span, item: Recording | Reject | Remark) -> Recording | Reject | Remark:
+    if isinstance(item, Remark):
+        return item
     if isinstance(item, Reject):
         return replace(item, file=f"{span.name}/{item.file}")
     session = item.session and f"{span.name}/{item.session}"
     return replace(item, recording=f"{span.name}/{item.recording}", session=session)
 
 
-def _with_genders(found: list[Found], table: str) -> list[Found]:
+def _with_genders(found: list[Found], folder: str) -> list[Found]:
     """A gender that one span tells, or the table beside the spans, is the speaker's in all."""
-    exists = FileSystems.exists(table)
-    genders = tables.parse_speakers(read_text(table), table) if exists else {}
-    known = {speaker: gender for speaker, gender in genders.items() if gender != "unknown"}
+    present = [name for name in SPEAKERS_FILES if FileSystems.exists(f"{folder}/{name}")]
+    table = tables.read_speakers(folder, present)
+    known = {speaker: gender for speaker, gender in table.genders.items() if gender != "unknown"}
     recordings = [item for _, item in found if isinstance(item, Recording)]
     for item in recordings:
-        name = item.speaker.strip()
+        name = item.speaker
         if item.gender != "unknown" and known.setdefault(name, item.gender) != item.gender:
             raise SwarError(
-                f"the gender of {item.speaker!r} is {known[name]}, and {item.gender} in "
-                f"{item.recording!r}: correct one {SPEAKERS_FILE}"
+                f"the gender of {name!r} is {known[name]}, and {item.gender} in "
+                f"{item.recording!r}: correct one table"
             )
     items: list[Found] = [
-        (speaker, replace(item, gender=tables.gender_of(item.speaker, known)))
+        (speaker, replace(item, gender=known.get(item.speaker, "unknown")))
         if isinstance(item, Recording)
         else (speaker, item)
         for speaker, item in found
     ]
     speakers = {speaker for speaker, _ in found if speaker is not None}
-    return items + [(None, reject) for reject in tables.absent_speakers(genders, speakers)]
+    return items + [(None, item) for item in (*table.absent(speakers), *table.remarks)]

@@ -1,28 +1,115 @@
-"""The two tables a user may write: who speaks (SPEAKERS.tsv) and what to use (a manifest)."""
+"""The two tables a user may write: who speaks (SPEAKERS.tsv) and what to use (a manifest).
+
+They are read as spreadsheets and corpora write them: with rows of empty cells, blanks around
+names, quotes in sentences, and genders of more kinds than two.
+"""
 
 import csv
 import io
 import math
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Final
+import urllib.parse
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import Final, NamedTuple
 
 from components.errors import SwarError
-from components.recordings.files import Reject
+from components.recordings.files import Reject, read_text
 
-SPEAKERS_FILE: Final = "SPEAKERS.tsv"
+SPEAKERS_FILES: Final = ("SPEAKERS.tsv", "SPEAKERS.csv")
+"""Names of a table about the speakers of a folder; one of them at most is there."""
 _MANIFESTS: Final = (".csv", ".tsv")
 _NAMES_IN_A_LINE: Final = 10
 _GENDERS: Final = {
     "f": "female",
     "female": "female",
+    "female_feminine": "female",
     "m": "male",
     "male": "male",
+    "male_masculine": "male",
     "": "unknown",
     "?": "unknown",
     "unknown": "unknown",
 }
+_FILE_URL: Final = "file://"
+
+
+class Remark(NamedTuple):
+    """One line about an input that can be read, and may not be what is meant."""
+
+    text: str
+
+
+class NameSpellings:
+    """Which spellings a name has that are told apart by their blanks alone."""
+
+    def __init__(self) -> None:
+        self._of: defaultdict[str, set[str]] = defaultdict(set)
+
+    def name(self, written: str) -> str:
+        """The name, see `speaker_name`."""
+        name = speaker_name(written)
+        self._of[name].add(_composed(written))
+        return name
+
+    def remarks(self) -> list[Remark]:
+        """One for each name with several spellings, in their order."""
+        return [
+            Remark(f"{_names(spelled)} are taken as one speaker: blanks tell no names apart")
+            for _, spelled in sorted(self._of.items())
+            if len(spelled) > 1
+        ]
+
+
+@dataclass
+class _Genders:
+    """Speaker to gender, of rows that may not contradict each other."""
+
+    known: dict[str, str] = field(default_factory=dict)
+    others: set[str] = field(default_factory=set)
+    """What was written that is no gender of ours."""
+
+    def add(self, row: "_Row", speaker: str) -> None:
+        """Takes a row's; one that is not known contradicts none."""
+        text = row["gender"].strip()
+        gender = _GENDERS.get(text.lower())
+        if gender is None:
+            self.others.add(text)
+            gender = "unknown"
+        known = self.known.setdefault(speaker, gender)
+        if known == "unknown":
+            self.known[speaker] = gender
+        elif gender not in ("unknown", known):
+            raise row.error("gender", f"{speaker!r} is {known} further up: correct one")
+
+    def remarks(self, table: str) -> list[Remark]:
+        """One, where there were others."""
+        if not self.others:
+            return []
+        return [Remark(f"{table}, column gender: taken as unknown: {_names(self.others)}")]
+
+
+class SpeakersTable(NamedTuple):
+    """What a table about the speakers of a folder tells."""
+
+    name: str
+    """Of the file; none where there is no table."""
+    genders: dict[str, str]
+    """By the speaker's name, see `speaker_name`."""
+    remarks: list[Remark]
+
+    def gender_of(self, speaker: str) -> str:
+        """Of a folder's speaker."""
+        return self.genders.get(speaker, "unknown")
+
+    def absent(self, speakers: Iterable[str]) -> list[Reject]:
+        """One reject for the rows that are about none of the speakers, if any."""
+        absent = sorted(self.genders.keys() - set(speakers))
+        if not absent:
+            return []
+        detail = f"it has rows about speakers who are not here: {_names(absent)}"
+        return [Reject(self.name, "outside_speaker", None, detail)]
 
 
 @dataclass(frozen=True)
@@ -33,10 +120,17 @@ class ManifestRow:
     speaker: str
     gender: str
     recording: str
-    """As given, or the path, with `#start-end` behind it for a cut."""
+    """As given, or the path without blanks around it, with `#start-end` behind it for a cut."""
     start_seconds: float | None
     end_seconds: float | None
     session: str | None
+
+
+class Manifest(NamedTuple):
+    """The rows of a manifest, and what is to be said of them."""
+
+    rows: list[ManifestRow]
+    remarks: list[Remark]
 
 
 @dataclass(frozen=True)
@@ -53,15 +147,16 @@ class _Row:
             raise self.error(column, "is empty: fill it in")
         return self[column]
 
-    def speaker(self) -> str:
-        return speaker_name(self.required("speaker")).strip()
-
-    def gender(self) -> str:
-        text = self["gender"]
-        try:
-            return _GENDERS[text.strip().lower()]
-        except KeyError:
-            raise self.error("gender", f"{text!r} is none of F, M and ?") from None
+    def path(self) -> str:
+        path = self.required("path")
+        if path.strip().lower().startswith(_FILE_URL):
+            rest = path.strip()[len(_FILE_URL) :].removeprefix("localhost")
+            if not rest.startswith("/"):
+                raise self.error("path", f"{path!r} names another machine: write file:///...")
+            path = urllib.parse.unquote(rest)
+        if "\0" in path:
+            raise self.error("path", "holds a zero byte: correct the name")
+        return path
 
     def seconds(self, column: str) -> float | None:
         text = self[column]
@@ -85,79 +180,92 @@ def is_manifest_name(path: str) -> bool:
 
 
 def speaker_name(text: str) -> str:
-    """One spelling of a name, NFC: a Mac's folders may hold letter and accent apart."""
-    return unicodedata.normalize("NFC", text)
+    """One spelling of a name: NFC, since a Mac's folders may hold letter and accent apart, no white
+    space around it, and a blank for any, such as a spreadsheet's no-break one, within it."""
+    return " ".join(_composed(text).split()) or text
 
 
-def parse_speakers(text: str, table: str) -> dict[str, str]:
-    """Speaker to gender, of a table of tab-separated `speaker`, `gender` and others.
+def path_spellings(path: str) -> list[str]:
+    """How a file may be called that a table calls so, the likeliest first.
 
-    Names are without blanks around them, see `gender_of`.
+    As it is; without blanks around it; with its letters and accents together, and apart.
+    """
+    bare = path.strip()
+    forms = [unicodedata.normalize("NFC", bare), unicodedata.normalize("NFD", bare)]
+    return list(dict.fromkeys([path, bare, *forms]))
+
+
+def read_speakers(folder: str, names: Collection[str]) -> SpeakersTable:
+    """What the table of a folder tells of its speakers; nothing where it has none.
+
+    Args:
+        folder: with the table.
+        names: of files in it; which of SPEAKERS_FILES is among them is read.
+
+    Raises:
+        SwarError: there are two, or one is at fault: names the table, the line and the column.
+    """
+    present = [name for name in SPEAKERS_FILES if name in names]
+    if len(present) > 1:
+        raise SwarError(f"{folder!r} has {' and '.join(present)}: remove one")
+    if not present:
+        return SpeakersTable("", {}, [])
+    path = f"{folder}/{present[0]}"
+    return parse_speakers(read_text(path), path)
+
+
+def parse_speakers(text: str, table: str) -> SpeakersTable:
+    """A table of the columns `speaker`, `gender` and others, separated as in `parse_manifest`.
 
     Raises:
         SwarError: names `table`, the line and the column.
     """
-    genders: dict[str, str] = {}
-    for row in _rows(text, table, "\t", ("speaker", "gender")):
-        speaker, gender = row.speaker(), row.gender()
-        if genders.setdefault(speaker, gender) != gender:
-            raise row.error("gender", f"{speaker!r} is {genders[speaker]} further up: correct one")
-    return genders
+    genders = _Genders()
+    for row in _rows(text, table, ("speaker", "gender")):
+        genders.add(row, speaker_name(row.required("speaker")))
+    return SpeakersTable(table.rpartition("/")[2], genders.known, genders.remarks(table))
 
 
-def gender_of(speaker: str, genders: Mapping[str, str]) -> str:
-    """What a speakers' table tells of a folder's speaker."""
-    return genders.get(speaker.strip(), "unknown")
-
-
-def absent_speakers(genders: Mapping[str, str], speakers: Iterable[str]) -> list[Reject]:
-    """One reject for the rows of a speakers' table that are about none of the speakers, if any."""
-    absent = sorted(genders.keys() - {speaker.strip() for speaker in speakers})
-    if not absent:
-        return []
-    names = ", ".join(map(repr, absent[:_NAMES_IN_A_LINE]))
-    if len(absent) > _NAMES_IN_A_LINE:
-        names += f" and {len(absent) - _NAMES_IN_A_LINE} more"
-    detail = f"it has rows about speakers who are not here: {names}"
-    return [Reject(SPEAKERS_FILE, "outside_speaker", None, detail)]
-
-
-def parse_manifest(text: str, table: str) -> list[ManifestRow]:
+def parse_manifest(text: str, table: str) -> Manifest:
     """The rows of a manifest, tab-separated if `table` ends in .tsv, else by commas.
 
+    Rows of empty cells are passed over. Tab-separated cells have no quotes.
+
     Raises:
         SwarError: names `table`, the line and the column.
     """
-    delimiter = "\t" if table.lower().endswith(".tsv") else ","
     parsed: list[ManifestRow] = []
     lines: dict[str, int] = {}
-    genders: dict[str, str] = {}
-    for row in _rows(text, table, delimiter, ("path", "speaker")):
-        path, speaker, gender = row.required("path"), row.speaker(), row.gender()
-        if "\0" in path:
-            raise row.error("path", "holds a zero byte: correct the name")
-        if genders.setdefault(speaker, gender) != gender:
-            raise row.error("gender", f"{speaker!r} is {genders[speaker]} further up: correct one")
+    spellings, genders = NameSpellings(), _Genders()
+    for row in _rows(text, table, ("path", "speaker")):
+        path, speaker = row.path(), spellings.name(row.required("speaker"))
+        genders.add(row, speaker)
         start, end = row.seconds("start_seconds"), row.seconds("end_seconds")
         if end is not None and end <= (start or 0.0):
             raise row.error("end_seconds", f"{end:g} does not lie behind the start: correct it")
         recording = row["recording"].strip()
         if not recording:
             cut = f"#{row['start_seconds'].strip()}-{row['end_seconds'].strip()}"
-            recording = path if start is end is None else path + cut
+            recording = path.strip() if start is end is None else path.strip() + cut
         if recording in lines:
             fault = f"{recording!r} is on line {lines[recording]} too: each needs its own name"
             raise row.error("recording" if row["recording"].strip() else "path", fault)
         lines[recording] = row.line
         session = row["session"].strip() or None
-        parsed.append(ManifestRow(path, speaker, gender, recording, start, end, session))
+        parsed.append(ManifestRow(path, speaker, "", recording, start, end, session))
     if not parsed:
         raise SwarError(f"{table} lists no recording: add a line for each")
-    return parsed
+    rows = [replace(row, gender=genders.known[row.speaker]) for row in parsed]
+    return Manifest(rows, spellings.remarks() + genders.remarks(table))
 
 
-def _rows(text: str, table: str, delimiter: str, required: tuple[str, ...]) -> Iterator[_Row]:
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+def _rows(text: str, table: str, required: tuple[str, ...]) -> Iterator[_Row]:
+    """The rows with a cell that is not empty."""
+    lines = io.StringIO(text, newline="")
+    if table.lower().endswith(".tsv"):
+        reader = csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
+    else:
+        reader = csv.reader(lines, strict=True)
     try:
         columns = [name.strip().lower() for name in next(reader, [])]
         for column in required:
@@ -167,7 +275,18 @@ def _rows(text: str, table: str, delimiter: str, required: tuple[str, ...]) -> I
                     f"{', '.join(columns) or 'nothing'}"
                 )
         for cells in reader:
-            if cells:
+            if any(cell.strip() for cell in cells):
                 yield _Row(table, reader.line_num, dict(zip(columns, cells, strict=False)))
     except csv.Error as error:
         raise SwarError(f"{table} line {reader.line_num}: {error}: correct the quotes") from error
+
+
+def _composed(text: str) -> str:
+    return unicodedata.normalize("NFC", text)
+
+
+def _names(names: Iterable[str]) -> str:
+    listed = sorted(names)
+    shown = ", ".join(map(repr, listed[:_NAMES_IN_A_LINE]))
+    more = len(listed) - _NAMES_IN_A_LINE
+    return f"{shown} and {more} more" if more > 0 else shown

@@ -161,6 +161,8 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         # The digest names the data in caches and models: it must be that of what is read.
         if data_digest(listing) != exec_properties["data_digest"]:
             raise SwarError(f"{data!r} is not as it was when the run was started: start again")
+        for remark in listing.remarks:
+            progress.warning("%s", remark)
         summaries, unusable = self._summarise(listing.recordings, settings)
         summaries, duplicates = planning.without_duplicates(summaries)
         silent = planning.without_speech(summaries, listing.speakers)

@@ -51,7 +51,7 @@ def evaluate(
     """
     sets = name_sets(data)
     version = model_folder(model)
-    listings = list_sets(sets, version, follow_links=follow_links)
+    listings = list_sets(sets, version, console, follow_links=follow_links)
     served = PublishedModel(version)
     trained_on = sets_trained_on(listings, served)
     if only_unseen:

@@ -73,7 +73,9 @@ def name_sets(data: Sequence[str]) -> dict[str, str]:
     return sets
 
 
-def list_sets(sets: Mapping[str, str], version: Path, *, follow_links: bool) -> dict[str, Listing]:
+def list_sets(
+    sets: Mapping[str, str], version: Path, console: Console, *, follow_links: bool
+) -> dict[str, Listing]:
     """What each set holds; of a pattern the spans that the training took.
 
     With others, data that the model was trained on would look like other data.
@@ -81,6 +83,7 @@ def list_sets(sets: Mapping[str, str], version: Path, *, follow_links: bool) -> 
     Args:
         sets: folder, manifest or pattern of each.
         version: the model's folder.
+        console: shows what is to be said of them.
         follow_links: whether links that lead out of a set are followed; they are too where the
             training followed its.
 
@@ -89,7 +92,7 @@ def list_sets(sets: Mapping[str, str], version: Path, *, follow_links: bool) -> 
     """
     speech = read_card(version).get("speech", {})
     rolling_spans = speech.get("rolling_spans")
-    return {
+    listings = {
         name: list_recordings(
             folder,
             rolling_spans if is_pattern(folder) else None,
@@ -97,6 +100,15 @@ def list_sets(sets: Mapping[str, str], version: Path, *, follow_links: bool) -> 
         )
         for name, folder in sets.items()
     }
+    for name, listing in listings.items():
+        for remark in listing.remarks:
+            remarked(console, f"{name}: {remark}")
+    return listings
+
+
+def remarked(console: Console, remark: str) -> None:
+    """Shows a line about the input."""
+    console.print(remark, markup=False, highlight=False, soft_wrap=True)
 
 
 def sets_trained_on(listings: Mapping[str, Listing], served: PublishedModel) -> tuple[str, ...]:

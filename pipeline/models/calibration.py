@@ -126,7 +126,7 @@ def _calibrated(
     folder = model_folder(model)
     sets = name_sets([data])
     (name,) = sets
-    listings = list_sets(sets, folder, follow_links=follow_links)
+    listings = list_sets(sets, folder, console, follow_links=follow_links)
     listing = listings[name]
     _check_speakers(name, len({each.speaker for each in listing.recordings}), "recordings")
     served = PublishedModel(folder)

@@ -16,7 +16,7 @@ from components.recordings.acoustics import AcousticStatistics, acoustics_of
 from components.recordings.cleaning import Cleaner, UnusableRecording
 from components.recordings.files import UNCOUNTED_REASONS, File, Reject, files_below
 from components.recordings.sources import Recording
-from components.recordings.tables import SPEAKERS_FILE
+from components.recordings.tables import SPEAKERS_FILES
 from components.settings import SpeechSettings
 from pipeline.models.drift_settings import OUTCOME, DriftSettings
 from pipeline.models.lineage import recordings_of, rejects_of, speech_outputs
@@ -190,7 +190,7 @@ def _found(data: Path) -> Sequence[File | Reject]:
         item
         for item in below
         if (isinstance(item, Reject) and item.reason not in _UNCOMPARED)
-        or (isinstance(item, File) and Path(item.path).name != SPEAKERS_FILE)
+        or (isinstance(item, File) and Path(item.path).name not in SPEAKERS_FILES)
     ]
 
 

@@ -128,17 +128,87 @@ def test_a_name_is_the_same_however_its_accents_are_written(tmp_path: Path) -> N
     (tmp_path / "SPEAKERS.tsv").write_text(f"speaker\tgender\n {apart} \tM\nbina\tF\n")
     listing = list_recordings(str(tmp_path))
     assert listing.rejects == ()
-    assert listing.speakers == {composed, "bina "}
+    assert listing.speakers == {composed, "bina"}
+    assert listing.remarks == ()
     assert {(item.recording, item.speaker, item.gender) for item in listing.recordings} == {
         (f"{apart}/a.wav", composed, "male"),
         (f"{composed}/b.wav", composed, "male"),
-        ("bina /c.wav", "bina ", "female"),
+        ("bina /c.wav", "bina", "female"),
     }
     manifest = tmp_path / "speech.csv"
     manifest.write_text(f"path,speaker\n{apart}/a.wav, {apart}\n{composed}/b.wav,{composed}\n")
     listing = list_recordings(str(manifest))
     assert {item.speaker for item in listing.recordings} == {composed}
     assert listing.rejects == ()
+
+
+def test_speakers_whose_names_differ_by_blanks_are_one_and_it_is_said(tmp_path: Path) -> None:
+    touch(tmp_path, "asha/a.wav", "asha /b.wav", "bina\u00a0rai/c.wav", "bina rai/d.wav", "x/e.wav")
+    listing = list_recordings(str(tmp_path))
+    assert listing.speakers == {"asha", "bina rai", "x"}
+    assert len(listing.recordings) == 5
+    assert listing.remarks == (
+        "'asha', 'asha ' are taken as one speaker: blanks tell no names apart",
+        "'bina rai', 'bina\\xa0rai' are taken as one speaker: blanks tell no names apart",
+    )
+
+
+@pytest.mark.parametrize(
+    ("names", "hint"),
+    [
+        (("train/asha/a.wav", "train/bina/a.wav", "test-other/x/a.wav"), "train"),
+        (("VoxCeleb1/id1/a.wav", "VoxCeleb1/id2/a.wav"), "VoxCeleb1"),
+        (("wav/asha/x/a.wav", "wav/bina/y/a.wav"), "wav"),
+        (("asha/monday/a.wav", "asha/friday/a.wav", "bina/monday/a.wav"), None),
+        (("test/a.wav", "train/x/a.wav"), None),
+        (("asha/monday/a.wav",), None),
+    ],
+)
+def test_a_folder_that_is_one_level_too_high_is_guessed(
+    tmp_path: Path, names: tuple[str, ...], hint: str | None
+) -> None:
+    touch(tmp_path, *names)
+    remarks = list_recordings(str(tmp_path)).remarks
+    assert len(remarks) == (hint is not None)
+    if hint is not None:
+        assert remarks[0].endswith(f"if these are the speakers, the data is '{tmp_path}/{hint}'")
+
+
+def test_genders_may_be_in_a_table_separated_by_commas(tmp_path: Path) -> None:
+    touch(tmp_path, "asha/a.wav", "bina/b.wav")
+    (tmp_path / "SPEAKERS.csv").write_text(
+        'speaker,gender,note\nasha,F,"a, b"\nbina,diverse,\n,,\n'
+    )
+    listing = list_recordings(str(tmp_path))
+    assert {item.speaker: item.gender for item in listing.recordings} == {
+        "asha": "female",
+        "bina": "unknown",
+    }
+    assert listing.rejects == ()
+    assert listing.remarks == (
+        f"{tmp_path}/SPEAKERS.csv, column gender: taken as unknown: 'diverse'",
+    )
+    (tmp_path / "SPEAKERS.tsv").write_text("speaker\tgender\nasha\tF\n")
+    with pytest.raises(SwarError, match=r"has SPEAKERS\.tsv and SPEAKERS\.csv: remove one"):
+        list_recordings(str(tmp_path))
+
+
+@pytest.mark.parametrize("on_disk", ["NFC", "NFD"])
+@pytest.mark.parametrize("written", ["NFC", "NFD"])
+def test_a_manifest_may_spell_paths_in_another_way(
+    tmp_path: Path, on_disk: str, written: str
+) -> None:
+    files = [unicodedata.normalize(on_disk, f"José/é {number}.wav") for number in range(3)]
+    touch(tmp_path, *files)
+    first, second, third = (unicodedata.normalize(written, name) for name in files)
+    url = (tmp_path / third).as_uri()
+    manifest = tmp_path / "m.csv"
+    manifest.write_text(f"path,speaker\n{first},x\n {second}\u00a0,x\n{url},y\nno ,y\n")
+    listing = list_recordings(str(manifest))
+    assert sorted(item.path for item in listing.recordings) == [f"{tmp_path}/{f}" for f in files]
+    assert {item.recording for item in listing.recordings} == {first, second, f"{tmp_path}/{third}"}
+    (reject,) = listing.rejects
+    assert (reject.file, reject.reason) == ("no", "missing")
 
 
 def test_links_are_followed_once(tmp_path: Path) -> None:
