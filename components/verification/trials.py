@@ -173,8 +173,8 @@ class ListedTrial(NamedTuple):
 def parse_trial_list(text: str, source: str) -> list[ListedTrial]:
     """Lines `label enrolment test` or `enrolment test label`, all of a file alike.
 
-    Fields are separated by tabs, or by blanks where a line has no tab; a label is 1 or 0. The
-    first line tells the order. Empty lines are skipped.
+    Fields are separated by tabs, or by blanks where a line has no tab between them; a label is 1
+    or 0. The first line tells the order. Empty lines are skipped.
 
     Args:
         text: the file's content.
@@ -198,6 +198,7 @@ def parse_trial_list(text: str, source: str) -> list[ListedTrial]:
 
 
 def _fields(line: str, number: int, source: str) -> list[str]:
+    line = line.strip()
     fields = [field.strip() for field in (line.split("\t") if "\t" in line else line.split())]
     if len(fields) != 3 or not all(fields):
         raise SwarError(

@@ -1,7 +1,10 @@
 """A published model judged on a list of trials between whole files."""
 
+import posixpath
+import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -22,6 +25,7 @@ from pipeline.evaluation.scoring import (
     conclude,
     list_sets,
     name_sets,
+    remarked,
     sets_trained_on,
     shown,
 )
@@ -46,8 +50,9 @@ def evaluate_list(
         data: folder of speakers, or a manifest; the list's paths lie below it.
         trial_list: see `parse_trial_list`.
         settings: resamples and seed. Its bounds leave out nothing of the list; trials drop out
-            only with a file that cannot be decoded, or that the model refuses: without speech,
-            too short, or longer than its `serving.max_seconds`.
+            only with a file that is not there, that cannot be decoded, or that the model refuses:
+            without speech, too short, or longer than its `serving.max_seconds`. A trial that is
+            listed again is left out.
         console: shows the progress.
         follow_links: whether links in the data that lead out of it are followed.
 
@@ -61,19 +66,23 @@ def evaluate_list(
     except (OSError, UnicodeDecodeError) as error:
         raise SwarError(f"{trial_list} cannot be read as UTF-8 text: {error}") from error
     version = model_folder(model)
-    listings = list_sets(sets, version, follow_links=follow_links)
-    listed = parse_trial_list(text, str(trial_list))
-    recordings = _recordings(listed, listings[name], str(trial_list))
+    listings = list_sets(sets, version, console, follow_links=follow_links)
+    parsed = parse_trial_list(text, str(trial_list))
+    listed = _listed(parsed, name, listings[name], str(trial_list))
+    if listed.repeated:
+        remarked(
+            console, f"{trial_list}: {listed.repeated:,} of its trials are there again: left out"
+        )
     served = PublishedModel(version)
-    rejected: list[Unused] = []
-    wanted = list(recordings.values())
+    rejected = listed.missing
+    wanted = list(listed.recordings.values())
     batches = [
         wanted[start : start + FILES_AT_ONCE] for start in range(0, len(wanted), FILES_AT_ONCE)
     ]
     groups = (_decoded(name, batch, served, rejected) for batch in batches)
     with shown(console, f"{name}: files, {FILES_AT_ONCE} at a time", len(batches)) as track:
         embedded = embed(track(groups), served)
-    chosen = _with_scores(listed, list(embedded.utterances["recording"]))
+    chosen = _with_scores(listed.trials, list(embedded.utterances["recording"]))
     trials, selection = compare(
         embedded.utterances,
         embedded.embeddings,
@@ -81,7 +90,7 @@ def evaluate_list(
         served.score,
         set_name=name,
         duration_seconds=float("nan"),
-        utterances_possible=len(recordings),
+        utterances_possible=len(listed.recordings) + len(listed.missing),
     )
     judgement = Judgement(trials, [selection], [], [], [], [], embedded)
     return conclude(
@@ -94,30 +103,93 @@ def evaluate_list(
     )
 
 
-def _recordings(
-    listed: Sequence[ListedTrial], listing: Listing, source: str
-) -> dict[str, Recording]:
-    """Each file that the list names, by name.
+class _ListedTrials(NamedTuple):
+    """What a list names of a set."""
+
+    trials: list[ListedTrial]
+    """Each once, with the names that the recordings have in the set."""
+    recordings: dict[str, Recording]
+    """By that name: of the trials with both sides in the set."""
+    missing: list[Unused]
+    """Files that are not in it."""
+    repeated: int
+    """Trials that are on the list again, perhaps the other way round."""
+
+
+class _RecordingNames:
+    """The recordings of a set by what a list may call them.
+
+    That is their name or their path, whether with `./` or without, and whether letters and
+    accents are together or apart.
+    """
+
+    def __init__(self, listing: Listing) -> None:
+        self._recordings: dict[str, Recording] = {}
+        for recording in listing.recordings:
+            self._recordings.setdefault(_spelling(recording.recording), recording)
+        for recording in listing.recordings:
+            if recording.start_seconds is recording.end_seconds is None:  # else one of several cuts
+                self._recordings.setdefault(_spelling(recording.path), recording)
+        self._rejects = {_spelling(reject.file): reject.reason for reject in listing.rejects}
+
+    def find(self, name: str) -> Recording | None:
+        """The recording; None where there is none of the name."""
+        return self._recordings.get(_spelling(name))
+
+    def reason(self, name: str) -> str:
+        """Why there is none."""
+        return self._rejects.get(_spelling(name), "missing")
+
+
+def _spelling(name: str) -> str:
+    return unicodedata.normalize("NFC", posixpath.normpath(name))
+
+
+def _listed(
+    parsed: Sequence[ListedTrial], set_name: str, listing: Listing, source: str
+) -> _ListedTrials:
+    """Finds what the list names.
 
     Raises:
-        SwarError: the data has no such file, or the label contradicts the speakers.
+        SwarError: the data has none of the files, or a line's label contradicts the speakers, or
+            it compares a file with itself.
     """
-    known = {recording.recording: recording for recording in listing.recordings}
-    rejects = {reject.file: reject.reason for reject in listing.rejects}
-    named: dict[str, Recording] = {}
-    for trial in listed:
-        for file in (trial.enrolment, trial.test):
-            if file not in known:
-                why = f" ({rejects[file]})" if file in rejects else ""
-                raise SwarError(f"{source} line {trial.line}: the data has no file {file!r}{why}")
-            named[file] = known[file]
-        speakers = known[trial.enrolment].speaker, known[trial.test].speaker
-        if (speakers[0] == speakers[1]) != (trial.label == TARGET):
-            raise SwarError(
-                f"{source} line {trial.line}: the label {trial.label} contradicts the speakers "
-                f"{speakers[0]!r} and {speakers[1]!r}: correct it"
-            )
-    return named
+    names = _RecordingNames(listing)
+    trials: dict[frozenset[str], ListedTrial] = {}
+    recordings: dict[str, Recording] = {}
+    missing: dict[str, Unused] = {}
+    for trial in parsed:
+        found = names.find(trial.enrolment), names.find(trial.test)
+        for file, recording in zip((trial.enrolment, trial.test), found, strict=True):
+            if recording is None:
+                detail = f"{source} line {trial.line} names it"
+                missing.setdefault(file, Unused(set_name, file, names.reason(file), detail))
+        one, other = found
+        if one is not None and other is not None:
+            _check_label(trial, one, other, source)
+            recordings |= {one.recording: one, other.recording: other}
+            trial = trial._replace(enrolment=one.recording, test=other.recording)
+        trials.setdefault(frozenset((trial.enrolment, trial.test)), trial)
+    if not recordings:
+        first = next(iter(missing.values()))
+        raise SwarError(
+            f"the data has both files of none of the trials of {source}, such as {first.name!r} "
+            f"({first.reason}): write paths below it, or absolute ones"
+        )
+    repeated = len(parsed) - len(trials)
+    return _ListedTrials(list(trials.values()), recordings, list(missing.values()), repeated)
+
+
+def _check_label(trial: ListedTrial, one: Recording, other: Recording, source: str) -> None:
+    """Raises SwarError for a label that the speakers contradict, or one recording twice."""
+    where = f"{source} line {trial.line}"
+    if one is other:
+        raise SwarError(f"{where}: compares {trial.test!r} with itself: remove the line")
+    if (one.speaker == other.speaker) != (trial.label == TARGET):
+        raise SwarError(
+            f"{where}: the label {trial.label} contradicts the speakers {one.speaker!r} and "
+            f"{other.speaker!r}: correct it"
+        )
 
 
 def _decoded(

@@ -16,6 +16,8 @@ EXPECTED = [
     [
         "1 id10270/x/1.wav id10270/y/2.wav\n0 id10270/x/1.wav id10300/z/1.wav\n",
         "id10270/x/1.wav id10270/y/2.wav 1\nid10270/x/1.wav id10300/z/1.wav 0",
+        "1 id10270/x/1.wav id10270/y/2.wav  \t \r\n\t0 id10270/x/1.wav id10300/z/1.wav\t\r\n",
+        "1\tid10270/x/1.wav\tid10270/y/2.wav\t\t\r\n\u00a00 id10270/x/1.wav id10300/z/1.wav\n",
         "1\tid10270/x/1.wav\tid10270/y/2.wav\r\n0  id10270/x/1.wav   id10300/z/1.wav \r\n\r\n",
     ],
 )
@@ -36,6 +38,7 @@ def test_tabs_let_names_have_blanks():
         ("1 a/1.wav\n", "list line 1: has 2 fields"),
         ("1 a/1.wav a/2.wav\n1 a/1 one.wav a/2.wav\n", "list line 2: has 4 fields"),
         ("1\ta/1.wav\t\n", "list line 1: has 2 fields"),
+        ("1\ta/1.wav b/2.wav\n", "list line 1: has 2 fields"),
         ("same a/1.wav a/2.wav\n", "list line 1: the first field or the last must be the label"),
         ("1 a/1.wav 0\n", "list line 1: the first field or the last must be the label"),
         ("1 a/1.wav a/2.wav\n\n2 a/1.wav b/2.wav\n", "list line 3: the label must be 1 or 0"),

@@ -135,8 +135,8 @@ FAULTS = {
     ),
     "list: bad line": (trial_list(GOOD, "1 asha/take0.wav"), "trials.txt line 2: has 2 fields"),
     "list: no such file": (
-        trial_list(GOOD, "0 asha/take0.wav dev/take9.wav"),
-        "trials.txt line 2: the data has no file 'dev/take9.wav'",
+        trial_list("0 asha/take0.wav dev/take9.wav", "1 asha/take8.wav asha/take0.wav"),
+        "trials.txt, such as 'dev/take9.wav' (missing): write paths below it",
     ),
     "list: contradiction": (
         trial_list(GOOD, "1 asha/take0.wav dev/take0.wav"),

@@ -346,6 +346,53 @@ def test_a_trial_list_compares_whole_files(made, tmp_path, order):
     assert found.trials["distance"][0] == pytest.approx(distance[0], rel=0.02)
 
 
+def test_a_trial_list_may_name_files_in_other_ways(made, tmp_path, capsys):
+    data = shutil.copytree(made.data, tmp_path / "data")
+    apart, composed = "Jose\u0301/e\u0301.wav", "Jos\u00e9/\u00e9.wav"
+    (data / apart).parent.mkdir()
+    shutil.move(data / "dev/take1.wav", data / apart)
+    lines = [
+        "1 asha/take0.wav ./asha/take1.wav",
+        f"1 {data}/asha/take0.wav asha/../asha//take1.wav \t",
+        "1 asha/take1.wav asha/take0.wav",
+        f"0 asha/take0.wav {composed}",
+        f"0 asha/take1.wav {apart}",
+        "0 asha/take0.wav nobody/gone.wav",
+        "0 bina/take0.wav nobody/gone.wav",
+        "1 bina/take0.wav bina/notes.txt",
+    ]
+    (data / "bina/notes.txt").touch()
+    evaluated = evaluate_list(
+        made.model, str(data), write_list(tmp_path, *lines), SETTINGS, Console()
+    )
+    pairs = evaluated.trials[["recording_a", "recording_b"]].to_numpy().tolist()
+    assert pairs == [["asha/take0.wav", "asha/take1.wav"]] + [
+        [f"asha/take{take}.wav", apart] for take in (0, 1)
+    ]
+    (selection,) = evaluated.evaluation.selections
+    assert (selection.similar, selection.similar_possible) == (1, 2)
+    assert (selection.dissimilar, selection.dissimilar_possible) == (2, 4)
+    assert [(each.name, each.reason) for each in evaluated.evaluation.rejected_recordings] == [
+        ("nobody/gone.wav", "missing"),
+        ("bina/notes.txt", "companion"),
+    ]
+    assert "trials.txt: 2 of its trials are there again: left out" in capsys.readouterr().out
+
+
+def test_a_trial_list_does_not_name_a_cut_by_its_file(made, tmp_path):
+    manifest = tmp_path / "m.csv"
+    file = made.data / "asha/take0.wav"
+    rows = [f"{file},asha,0,5", f"{file},asha,5,10", f"{made.data}/dev/take0.wav,dev,,"]
+    manifest.write_text("\n".join(["path,speaker,start_seconds,end_seconds", *rows]))
+    listed = write_list(
+        tmp_path, f"0 {file}#0-5 {made.data}/dev/take0.wav", f"1 {file} {file}#5-10"
+    )
+    quiet = Console(quiet=True)
+    evaluation = evaluate_list(made.model, str(manifest), listed, SETTINGS, quiet).evaluation
+    (unused,) = evaluation.rejected_recordings
+    assert (unused.name, unused.reason) == (str(file), "missing")
+
+
 def test_the_base_model_is_evaluated_by_its_name(made, tmp_path, monkeypatch, capfd):
     monkeypatch.setattr(base_model, "base_model_folder", lambda: made.version)
     listed = write_list(
