@@ -173,15 +173,17 @@ def base_model_folder() -> Path:
             _export(partial / _VERSION)
             write_digests(partial / _VERSION)
     except OSError as error:
+        place = cache or "a temporary folder"
         raise SwarError(
-            f"the base model cannot be written to {cache or 'a temporary folder'}: {error.strerror or error}: "
+            f"the base model cannot be written to {place}: {error.strerror or error}: "
             "set XDG_CACHE_HOME to a folder that can be written"
         ) from error
     return folder
 
 
 def _is_there(folder: Path) -> bool:
-    return os.path.isfile(folder / "saved_model.pb")  # no error where it may not be looked at
+    # Unlike Path.is_file, which raises where the folder may not be looked into.
+    return os.path.isfile(folder / "saved_model.pb")
 
 
 def _export(folder: Path) -> None:

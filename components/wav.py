@@ -8,6 +8,7 @@ from typing import Final, NamedTuple
 
 import tensorflow as tf
 
+from components.decoding.headers import UNPADDED_CHUNKS
 from components.downmix import FAINT_POWER, MOST_CHANNELS
 from components.frontend import INT16_FULL_SCALE
 
@@ -157,8 +158,7 @@ def _walk(wav: tf.Tensor, length: tf.Tensor) -> _Chunks:
         is_data = (name == b"data") & (at.data_start < 0)
         behind = content + size
         # RIFF has chunks start at even bytes; some writers forget it.
-        following = _cut(wav, behind, 4)
-        is_unpadded = (following == b"fmt ") | (following == b"data")
+        is_unpadded = tf.reduce_any(_cut(wav, behind, 4) == list(UNPADDED_CHUNKS))
         return (
             _Chunks(
                 position=behind + tf.where(is_unpadded, tf.zeros_like(size), size % 2),

@@ -1,6 +1,7 @@
 """How much of a recording there is: what its header says, against what the file holds."""
 
 import re
+import struct
 from collections.abc import Iterator
 from typing import BinaryIO, Final, NamedTuple
 
@@ -21,6 +22,7 @@ _SHORT_CHUNK: Final = re.compile(
 _SHORT_DS64: Final = re.compile(
     r"Calculated frame count (\d+) does not match value from 'ds64' chunk of (\d+)"
 )
+_FORMS: Final = (b"RIFF", b"RIFX", b"FORM", b"caff")  # what begins a file
 _FLAC_STARTS: Final = (b"fLaC\x00\x00\x00\x22", b"fLaC\x80\x00\x00\x22")
 # Walks end here, whatever a hostile file holds: some ten hours of sound.
 _MOST_STEPS: Final = 1_500_000
@@ -62,23 +64,52 @@ def reads_whole(file: BinaryIO, sound: soundfile.SoundFile) -> bool:
 
 
 def bytes_behind(file: BinaryIO) -> int:
-    """Bytes behind what a WAV says it holds: of another WAV that was joined to it, or samples.
+    """Bytes behind what a WAV, AU, AIFF or CAF says it holds: of another one that was joined to
+    it, or samples.
 
-    Chunks behind the samples, such as a list of tags, are of the WAV. 0 of any other file.
+    Chunks behind the samples, such as a list of tags, are of the file. 0 of any other file, and
+    of one whose header says nothing of its end.
     """
     content = FileBytes(file)
-    if content.at(0, 4) != b"RIFF" or content.at(8, 4) != b"WAVE" or mended_header(file):
+    magic, form = content.at(0, 4), content.at(8, 4)
+    if mended_header(file):
         return 0
-    position, has_samples = 12, False
-    while position + 8 <= content.size:
-        head = content.at(position, 8)
-        name, size = head[:4], int.from_bytes(head[4:], "little")
-        is_chunk = name.isascii() and name.decode("ascii").isprintable() and name != b"RIFF"
-        if has_samples and not (is_chunk and position + size <= content.size):
+    if magic in (b"RIFF", b"RIFX") and form == b"WAVE":
+        end = _end_of_chunks(content, 12, ">4sI" if magic == b"RIFX" else "<4sI", b"data")
+    elif magic == b"FORM" and form in (b"AIFF", b"AIFC"):
+        end = _end_of_chunks(content, 12, ">4sI", b"SSND")
+    elif magic == b"caff":
+        end = _end_of_chunks(content, 8, ">4sq", b"data")
+    elif magic in (b".snd", b"dns."):
+        start, size = struct.unpack(">2I" if magic == b".snd" else "<2I", content.at(4, 8))
+        end = start + size
+    else:
+        return 0
+    return max(0, content.size - end)
+
+
+def _end_of_chunks(content: FileBytes, position: int, layout: str, samples: bytes) -> int:
+    """The place behind the samples' chunk and those that follow it, or the end of the file.
+
+    Args:
+        content: the file.
+        position: of the first chunk.
+        layout: of a chunk's name and size, for struct; sizes of 4 bytes are padded to even ones.
+        samples: name of their chunk.
+    """
+    head_bytes, has_samples = struct.calcsize(layout), False
+    for _ in range(_MOST_STEPS):
+        if position + head_bytes > content.size:
             break
-        has_samples |= name == b"data"
-        position += 8 + size + size % 2
-    return max(0, content.size - position) if has_samples else 0
+        name, size = struct.unpack(layout, content.at(position, head_bytes))
+        is_chunk = name.isascii() and name.decode("ascii").isprintable() and name not in _FORMS
+        if has_samples and not (is_chunk and 0 <= size <= content.size - position):
+            break
+        if size < 0:  # CAF's "to the end of the file"
+            return content.size
+        has_samples |= name == samples
+        position += head_bytes + size + (size % 2 if head_bytes == 8 else 0)
+    return position if has_samples else content.size
 
 
 def _has_last_ogg_page(content: FileBytes) -> bool:

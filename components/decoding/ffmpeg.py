@@ -56,7 +56,7 @@ _CODECS: Final = (
 
 _BROKE_OFF: Final = re.compile(
     r"moov atom not found|ended prematurely|partial file"
-    r"|Input buffer exhausted|Input packet size too small"
+    r"|Input buffer exhausted|Input packet size too small|switching bps mid-stream"
 )
 _ERROR: Final = re.compile(
     r"^(?:\[[^\]]* @ 0x[0-9a-f]+\] )?\[(?:error|fatal)\] (.*)$", re.MULTILINE

@@ -15,6 +15,8 @@ OPEN_ENDED_BYTES: Final = 2**30
 2,000,000,000 or the like where they do not know."""
 MAX_CHUNKS: Final = 128
 """Of a WAV, AIFF or CAF until its samples, as `wav.MAX_CHUNKS`."""
+UNPADDED_CHUNKS: Final = (b"fmt ", b"data", b"LIST", b"fact", b"bext")
+"""Names that tell, where they stand right behind a chunk of an odd size, that its padding lacks."""
 _UNKNOWN: Final = 0xFFFF_FFFF
 _MOST_HEADER_BYTES: Final = 2**16
 
@@ -139,7 +141,7 @@ def _wav(content: FileBytes, order: str) -> MendedHeader | None:
         position = start + size
         if size % 2:
             # RIFF has chunks start at even bytes; some writers forget it.
-            is_next = content.at(position, 4) in (b"fmt ", b"data")
+            is_next = content.at(position, 4) in UNPADDED_CHUNKS
             is_unpadded |= is_next
             position += 0 if is_next else 1
     if name != b"data" or not described:

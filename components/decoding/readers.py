@@ -108,7 +108,8 @@ def opened(path: Path, *, most_seconds: float | None = None) -> Iterator[Reader]
             reader = _sndfile_reader(file, stack)
         except AudioError as error:
             refusal = error
-            if error.reason != UNREADABLE:
+            # ffmpeg takes the samples of RIFX for RIFF's, and gives noise.
+            if error.reason != UNREADABLE or os.pread(file.fileno(), 4, 0) == b"RIFX":
                 raise
         if reader is None:
             reader = _ffmpeg_reader(file, path, refusal, most_seconds or _UNBOUNDED_SECONDS)

@@ -26,6 +26,21 @@ def test_a_user_whom_the_system_does_not_know_has_no_cache(monkeypatch: pytest.M
     assert user_folders.user_cache() is None
 
 
+def test_who_has_no_home_gets_one_of_his_own(
+    temporary: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unknown(_uid: int) -> None:
+        raise KeyError
+
+    monkeypatch.setenv("HOME", "/somewhere")
+    user_folders.ensure_home()
+    assert os.environ["HOME"] == "/somewhere"
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr("pwd.getpwuid", unknown)
+    user_folders.ensure_home()
+    assert os.environ["HOME"] == str(temporary / f"swar-{os.getuid()}")
+
+
 def test_a_folder_is_writable_where_it_can_be_made(tmp_path: Path) -> None:
     assert user_folders.is_writable(tmp_path / "a" / "b")
     (tmp_path / "file").touch()

@@ -70,6 +70,13 @@ def test_joined_recordings_are_read_to_the_last(
     assert best / (np.linalg.norm(end[:8_000]) * np.linalg.norm(SPEECH[-RATE:])) > 0.3
 
 
+def test_joined_recordings_that_ffmpeg_cannot_go_on_with_are_truncated(tmp_path: Path) -> None:
+    parts = [encoded(SPEECH, RATE, "FLAC", kind) for kind in ("PCM_24", "PCM_16")]
+    with pytest.raises(audio.AudioError, match="switching bps mid-stream") as caught:
+        decoded(tmp_path, b"".join(parts))
+    assert caught.value.reason == audio.TRUNCATED
+
+
 @pytest.mark.parametrize("change", [0.0, 0.5, 0.9])
 @pytest.mark.parametrize("options", [("-q:a", "4"), ("-b:a", "64k")])
 def test_an_mp3_header_that_says_too_little_is_not_believed(

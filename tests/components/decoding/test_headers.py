@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 import tensorflow as tf
 
 from components import audio, wav
@@ -42,6 +43,21 @@ WAVS = {
     "streamed: 1 GiB": riff(2**30 + 36, 2**30),
     "a list of odd size without padding": riff(
         36 + 17 + HELD, HELD, before=b"LIST" + struct.pack("<I", 9) + b"INFOISFT\x01"
+    ),
+    "two of them": riff(
+        36 + 34 + HELD, HELD, before=2 * (b"LIST" + struct.pack("<I", 9) + b"INFOISFT\x01")
+    ),
+    "other chunks of odd sizes without padding": riff(
+        36 + 38 + HELD,
+        HELD,
+        before=b"cue "
+        + struct.pack("<I", 3)
+        + b"abcbext"
+        + struct.pack("<I", 9)
+        + b"x" * 9
+        + b"fact"
+        + struct.pack("<I", 1)
+        + b"x",
     ),
 }
 
@@ -122,16 +138,43 @@ def test_a_plausible_size_that_is_not_there_is_still_truncated(
     [
         riff(36 + HELD // 2, HELD // 2),
         encoded(SPEECH, RATE) + encoded(SPEECH, RATE),
+        patched(AU, b".snd", 8, ">I", HELD // 2),
+        AU + AU,
+        patched(patched(AIFF, b"SSND", 4, ">I", 8 + HELD // 2), b"COMM", 10, ">I", HELD // 4),
+        AIFF + AIFF,
+        CAF + CAF,
     ],
-    ids=["half", "joined"],
+    ids=["half", "joined", "half AU", "AUs", "half AIFF", "AIFFs", "CAFs"],
 )
-def test_a_wav_that_holds_more_than_it_says_is_told(
+def test_a_recording_that_holds_more_than_it_says_is_told(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, content: bytes
 ) -> None:
     path = tmp_path / "a.wav"
     path.write_bytes(content)
     audio.decode(path, sample_rate=RATE)
     assert "bytes behind what its header tells of are not read" in caplog.text
+
+
+def test_what_only_libsndfile_reads_right_is_not_read_by_ffmpeg(tmp_path: Path) -> None:
+    rifx = io.BytesIO()
+    soundfile.write(rifx, SPEECH, RATE, "PCM_16", "BIG", "WAV")
+    (tmp_path / "a.wav").write_bytes(rifx.getvalue())
+    decoded = audio.decode(tmp_path / "a.wav", sample_rate=RATE)
+    np.testing.assert_array_equal(decoded, (PCM16 / 32768.0).astype(np.float32))
+    (tmp_path / "a.wav").write_bytes(2 * rifx.getvalue())
+    with pytest.raises(audio.AudioError) as caught:
+        audio.decode(tmp_path / "a.wav", sample_rate=RATE)
+    assert caught.value.reason == audio.UNREADABLE
+
+
+@pytest.mark.parametrize("content", [AU, AIFF, CAF, riff(36 + HELD, HELD)])
+def test_a_recording_that_holds_what_it_says_is_not_spoken_of(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, content: bytes
+) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(content)
+    audio.decode(path, sample_rate=RATE)
+    assert caplog.text == ""
 
 
 def test_a_wav_with_tags_behind_its_samples_holds_no_more(

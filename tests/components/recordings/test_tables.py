@@ -27,7 +27,7 @@ def test_manifest_round_trip(
 ) -> None:
     text = io.StringIO(newline="")
     if tabs:  # which have no quotes, so that a cell holds no tab and no line's end
-        unquoted = {code: "" for code in map(ord, "\t\r\n")}
+        unquoted = dict.fromkeys(map(ord, "\t\r\n"), "")
         rows = [(p.translate(unquoted), s.translate(unquoted), *rest) for p, s, *rest in rows]
         rows = [(p, s, *rest) for p, s, *rest in rows if p.strip() and s.strip()]
         rows = [(*row[:4], row[4].translate(unquoted), row[5]) for row in rows]
