@@ -69,4 +69,4 @@ def hann(size: int) -> Array:
 def _to_mel(hertz: float) -> float:
     if hertz < _BEND_HERTZ:
         return hertz / _HERTZ_PER_MEL
-    return _BEND_MEL + float(np.log(hertz / _BEND_HERTZ)) / _LOG_STEP
+    return float(_BEND_MEL + np.log(hertz / _BEND_HERTZ) / _LOG_STEP)

@@ -171,13 +171,10 @@ def _conclusion(
     """What is to be said of a whole folder."""
     if not speakers:
         raise no_speaker(root)
-    for item in [
-        *table.absent(speakers),
-        *table.remarks,
-        *spellings.remarks(),
-        *level_remarks(root, names),
-    ]:
+    for item in table.conclusions(speakers):
         yield None, item
+    for remark in spellings.remarks() + level_remarks(root, names):
+        yield None, remark
 
 
 def _manifest(table: str) -> Iterator[Found]:

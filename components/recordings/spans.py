@@ -239,4 +239,4 @@ def _with_genders(found: list[Found], folder: str) -> list[Found]:
         for speaker, item in found
     ]
     speakers = {speaker for speaker, _ in found if speaker is not None}
-    return items + [(None, item) for item in (*table.absent(speakers), *table.remarks)]
+    return items + [(None, item) for item in table.conclusions(speakers)]

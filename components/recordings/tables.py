@@ -103,13 +103,13 @@ class SpeakersTable(NamedTuple):
         """Of a folder's speaker."""
         return self.genders.get(speaker, "unknown")
 
-    def absent(self, speakers: Iterable[str]) -> list[Reject]:
-        """One reject for the rows that are about none of the speakers, if any."""
-        absent = sorted(self.genders.keys() - set(speakers))
+    def conclusions(self, speakers: Iterable[str]) -> list[Reject | Remark]:
+        """Its remarks, and one reject for the rows that are about none of the speakers, if any."""
+        absent = self.genders.keys() - set(speakers)
         if not absent:
-            return []
+            return [*self.remarks]
         detail = f"it has rows about speakers who are not here: {_names(absent)}"
-        return [Reject(self.name, "outside_speaker", None, detail)]
+        return [Reject(self.name, "outside_speaker", None, detail), *self.remarks]
 
 
 @dataclass(frozen=True)

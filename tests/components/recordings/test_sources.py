@@ -5,6 +5,7 @@ import tempfile
 import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from hypothesis import given, settings
@@ -196,7 +197,7 @@ def test_genders_may_be_in_a_table_separated_by_commas(tmp_path: Path) -> None:
 @pytest.mark.parametrize("on_disk", ["NFC", "NFD"])
 @pytest.mark.parametrize("written", ["NFC", "NFD"])
 def test_a_manifest_may_spell_paths_in_another_way(
-    tmp_path: Path, on_disk: str, written: str
+    tmp_path: Path, on_disk: Literal["NFC", "NFD"], written: Literal["NFC", "NFD"]
 ) -> None:
     files = [unicodedata.normalize(on_disk, f"José/é {number}.wav") for number in range(3)]
     touch(tmp_path, *files)

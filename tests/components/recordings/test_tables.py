@@ -28,9 +28,18 @@ def test_manifest_round_trip(
     text = io.StringIO(newline="")
     if tabs:  # which have no quotes, so that a cell holds no tab and no line's end
         unquoted = dict.fromkeys(map(ord, "\t\r\n"), "")
-        rows = [(p.translate(unquoted), s.translate(unquoted), *rest) for p, s, *rest in rows]
-        rows = [(p, s, *rest) for p, s, *rest in rows if p.strip() and s.strip()]
-        rows = [(*row[:4], row[4].translate(unquoted), row[5]) for row in rows]
+        rows = [
+            (
+                path.translate(unquoted),
+                speaker.translate(unquoted),
+                start,
+                seconds,
+                name.translate(unquoted),
+                cut,
+            )
+            for path, speaker, start, seconds, name, cut in rows
+            if path.translate(unquoted).strip() and speaker.translate(unquoted).strip()
+        ]
         writer = csv.writer(text, delimiter="\t", quoting=csv.QUOTE_NONE, quotechar=None)
     else:
         writer = csv.writer(text, quoting=csv.QUOTE_ALL)
