@@ -90,7 +90,7 @@ def test_every_command_runs_without_a_home(work: Path, home: str | None) -> None
         ("evaluate", "out/published", "--data", "data", "--report", "page.html"),
         ("lineage", "out"),
         ("report", "out", "--no-open"),
-        ("compile", "--config", "demo", "pipeline.yaml"),
+        ("compile", "--config", "demo", "p.yaml", "--set", "engine.root=gs://bucket/swar"),
         ("verify", one, other),
         ("enroll", "asha", one),
         ("identify", other),

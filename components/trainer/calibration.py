@@ -5,7 +5,6 @@ from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.linear_model import LogisticRegression
 
 from components.errors import SwarError
 from components.trainer.utterances import EmbeddedWindows, Indices
@@ -75,6 +74,9 @@ def calibrate(trials: CalibrationTrials) -> Calibration:
     """
     if len(np.unique(trials.label)) < 2:
         raise OneKindOfTrials
+    # A server makes the base model without it.
+    from sklearn.linear_model import LogisticRegression
+
     regression = LogisticRegression(C=INVERSE_REGULARISATION)
     regression.fit(trials.distance.reshape(-1, 1), trials.label, trials.weight)
     slope = -float(regression.coef_[0, 0])

@@ -9,7 +9,6 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
-from sklearn.cluster import KMeans
 
 from components.errors import SwarError
 from components.trainer.tower import all_pairs_distance, paired_distance
@@ -113,6 +112,8 @@ def made_voices(cohort: Floats, count: int, *, unit_norm: bool) -> Floats:
             f"{len(cohort)} training speakers are too few to make speakers by, which takes "
             f"{LEAST_VOICES}: set trainer.normalisation_made_voices to null"
         )
+    from sklearn.cluster import KMeans  # a server makes the base model without it
+
     clusters = KMeans(len(cohort) // VOICES_OF_CLUSTER, n_init=3, random_state=0).fit(cohort)
     cluster, members = clusters.labels_, np.bincount(clusters.labels_)
     centre = clusters.cluster_centers_.astype(np.float64)
