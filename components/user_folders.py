@@ -6,6 +6,7 @@ A container's user, a service's and OpenShift's have no such home, perhaps none 
 import os
 import stat
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import platformdirs
@@ -27,10 +28,15 @@ def ensure_home() -> None:
 
 def user_cache() -> Path | None:
     """Swar's folder in the user's cache, which may not be there yet; None without any home."""
-    try:
-        return Path(platformdirs.user_cache_dir("swar"))
-    except RuntimeError:  # HOME is not set, and the system knows no such user
-        return None
+    return _of_home(platformdirs.user_cache_dir)
+
+
+def user_data() -> Path | None:
+    """Swar's folder among the data of the user, which may not be there yet; None without a home:
+    what `ensure_home` gives does not last."""
+    folder = _of_home(platformdirs.user_data_dir)
+    is_lasting = folder is not None and not folder.is_relative_to(_temporary_place())
+    return folder if is_lasting else None
 
 
 def is_writable(folder: Path) -> bool:
@@ -47,7 +53,7 @@ def temporary_cache() -> Path:
         SwarError: something of its name is there that others can write: a model from there could
             be anybody's.
     """
-    folder = Path(tempfile.gettempdir(), f"swar-{os.getuid()}")
+    folder = _temporary_place()
     folder.mkdir(mode=0o700, exist_ok=True)
     status = folder.lstat()
     is_own = stat.S_ISDIR(status.st_mode) and status.st_uid == os.getuid()
@@ -57,3 +63,16 @@ def temporary_cache() -> Path:
             "that can be written"
         )
     return folder
+
+
+def _of_home(place: Callable[[str], str]) -> Path | None:
+    """A folder that platformdirs names; without a home some of its versions raise, or give `~`."""
+    try:
+        folder = Path(place("swar"))
+    except RuntimeError:
+        return None
+    return folder if folder.is_absolute() else None
+
+
+def _temporary_place() -> Path:
+    return Path(tempfile.gettempdir(), f"swar-{os.getuid()}")

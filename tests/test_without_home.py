@@ -92,8 +92,8 @@ def test_every_command_runs_without_a_home(work: Path, home: str | None) -> None
         ("report", "out", "--no-open"),
         ("compile", "--config", "demo", "p.yaml", "--set", "engine.root=gs://bucket/swar"),
         ("verify", one, other),
-        ("enroll", "asha", one),
-        ("identify", other),
+        ("enroll", "asha", one, "--gallery", "gallery"),
+        ("identify", other, "--gallery", "gallery"),
         ("embed", "data", "--output", "data.parquet"),
     ]
     for argv in lines:

@@ -60,7 +60,7 @@ class BatchAugmentation:
         # Slaney's bands are means over frequency: a sound's power is their sum by width.
         width = edge[2:] - edge[:-2]
         self._width = _constant(width[:, np.newaxis])
-        frequency = np.fft.rfftfreq(spectrogram.n_fft, 1.0 / sample_rate)
+        frequency = np.fft.rfftfreq(spectrogram.n_fft, 1.0 / sample_rate).astype(np.float64)
         audible = np.maximum(frequency, _LOWEST_HERTZ)
         self._noises = _constant(
             [_of_power_1(weights @ audible**-colour, width) for colour in _NOISE_COLOURS]

@@ -8,11 +8,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
-import platformdirs
 import typer
 
 from components.errors import SwarError
 from components.terminal import say
+from components.user_folders import user_data
 from serving import defaults
 
 if TYPE_CHECKING:
@@ -42,10 +42,10 @@ def default_gallery() -> str:
     Raises:
         SwarError: this user has no home.
     """
-    folder = Path(platformdirs.user_data_dir("swar"), "gallery")
-    if not folder.is_absolute():
+    folder = user_data()
+    if folder is None:
         raise SwarError("this user has no home folder to keep a gallery in: name one, --gallery")
-    return str(folder)
+    return str(folder / "gallery")
 
 
 GalleryOption = Annotated[

@@ -12,7 +12,7 @@ def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder of temporary files."""
     folder = tmp_path / "tmp"
     folder.mkdir()
-    monkeypatch.setattr(user_folders.tempfile, "gettempdir", lambda: str(folder))
+    monkeypatch.setattr("tempfile.gettempdir", lambda: str(folder))
     return folder
 
 
@@ -32,6 +32,7 @@ def test_who_has_no_home_gets_one_of_his_own(
     def unknown(_uid: int) -> None:
         raise KeyError
 
+    monkeypatch.delenv("XDG_DATA_HOME", raising=False)
     monkeypatch.setenv("HOME", "/somewhere")
     user_folders.ensure_home()
     assert os.environ["HOME"] == "/somewhere"
@@ -39,6 +40,14 @@ def test_who_has_no_home_gets_one_of_his_own(
     monkeypatch.setattr("pwd.getpwuid", unknown)
     user_folders.ensure_home()
     assert os.environ["HOME"] == str(temporary / f"swar-{os.getuid()}")
+    assert user_folders.user_cache() is not None
+    assert user_folders.user_data() is None
+
+
+def test_what_is_to_stay_lies_in_the_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("XDG_DATA_HOME", raising=False)
+    monkeypatch.setenv("HOME", "/somewhere")
+    assert user_folders.user_data() == Path("/somewhere/.local/share/swar")
 
 
 def test_a_folder_is_writable_where_it_can_be_made(tmp_path: Path) -> None:
