@@ -80,7 +80,8 @@ def test_the_parts_of_an_installation_are_told_apart() -> None:
 
 
 @pytest.mark.parametrize(
-    ("endpoint", "argv"), zip(ENDPOINTS, [("verify", "1.wav"), ("enroll", "asha")], strict=True)
+    ("endpoint", "argv"),
+    list(zip(ENDPOINTS, [("verify", "1.wav"), ("enroll", "asha")], strict=True)),
 )
 def test_a_server_is_called_with_the_client_alone(
     endpoint: str, argv: tuple[str, ...], tmp_path: Path
