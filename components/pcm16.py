@@ -26,6 +26,18 @@ def to_pcm16(samples: npt.NDArray[np.float32]) -> npt.NDArray[np.int16]:
     return scaled.astype(np.int16)
 
 
+def read_wav(wav: bytes) -> tuple[npt.NDArray[np.int16], int] | None:
+    """The samples, int16 [samples], and the rate in Hz; None of what `pack_wav` did not make."""
+    try:
+        with wave.open(io.BytesIO(wav)) as reader:
+            if (reader.getnchannels(), reader.getsampwidth()) != (1, 2):
+                return None
+            frames = reader.readframes(reader.getnframes())
+            return np.frombuffer(frames, "<i2").astype(np.int16), reader.getframerate()
+    except (wave.Error, EOFError, ValueError):
+        return None
+
+
 def pack_wav(pcm16: npt.NDArray[np.int16], sample_rate: int) -> bytes:
     """A mono WAV file of int16 samples."""
     file = io.BytesIO()

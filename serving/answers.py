@@ -8,6 +8,7 @@ from typing import Any, Final, Literal
 import numpy as np
 import numpy.typing as npt
 
+from components.recording_quality import RecordingQuality
 from serving.wire import Tensor, parse_json
 
 Vector = npt.NDArray[np.float32]
@@ -34,6 +35,8 @@ class Embedding:
     """"ok", or why the model cannot use the recording."""
     model_digest: str
     """Names the model: vectors of two models cannot be compared."""
+    quality: RecordingQuality | None = None
+    """Of the recording; None where it could not be decoded."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,12 @@ class Decision:
     """At the threshold that the model was calibrated to, or at that of a rule."""
     verdict: Verdict
     """"same", "different", or "inconclusive", which only a rule with a bound says."""
+    quality_a: RecordingQuality | None = None
+    """Of the recording in question; None of an embedding that is compared alone."""
+    quality_b: RecordingQuality | None = None
+    """Of the recording that it is compared with; None of an enrolled speaker."""
+    warnings: tuple[str, ...] = ()
+    """Why the expected error rates cannot be promised, a sentence each; empty where they can."""
 
 
 @dataclass(frozen=True)
@@ -125,6 +134,17 @@ def decisions(outputs: Mapping[str, Tensor], count: int) -> list[Decision]:
 def statuses(outputs: Mapping[str, Tensor]) -> tuple[str, str]:
     """Of both recordings of one comparison; raises as `embeddings` does."""
     return _texts(outputs, "status_a", 1)[0], _texts(outputs, "status_b", 1)[0]
+
+
+def verified_seconds(outputs: Mapping[str, Tensor]) -> tuple[float | None, float | None]:
+    """Speech of both recordings of one comparison; None of a model that does not say.
+
+    Models that were published before they said so have no such output.
+    """
+    if "speech_seconds_a" not in outputs:
+        return None, None
+    first, second = (float(_numbers(outputs, f"speech_seconds_{side}", 1)[0]) for side in "ab")
+    return first, second
 
 
 def _numbers(

@@ -235,5 +235,7 @@ def _compared(
         vectors_a, vectors_b = map(np.stack, zip(*usable, strict=True))
         decisions = iter(client.score(vectors_a, vectors_b))
     for pair, (a, b) in zip(pairs, embeddings, strict=True):
-        decision = next(decisions) if a.status == b.status == OK else None
+        decision = None
+        if a.status == b.status == OK:
+            decision = client.with_qualities(next(decisions), a.quality, b.quality)
         yield Comparison(pair, a.status, b.status, decision, model_digest)

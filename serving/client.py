@@ -10,6 +10,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from types import TracebackType
 from typing import Final, Self
 
@@ -18,8 +19,11 @@ import numpy.typing as npt
 import tenacity
 
 from components.errors import SwarError
+from components.pcm16 import read_wav
+from components.recording_quality import RecordingQuality, quality_of
 from serving import answers, defaults
 from serving.answers import OK, Decision, Description, Embedding
+from serving.conditions import CalibratedConditions
 from serving.credentials import Credentials
 from serving.decisions import DecisionRule, decision_rule
 from serving.recordings import AudioInput, display_name, listed, to_wav
@@ -196,10 +200,17 @@ class Client:
             embeddings = answers.embeddings(outputs, len(wavs))
         for embedding in embeddings:
             self._check_rate(embedding.status)
-        return embeddings
+        return [
+            replace(embedding, quality=_quality(wav, embedding.speech_seconds))
+            for embedding, wav in zip(embeddings, wavs, strict=True)
+        ]
 
     def verify(self, recording_a: AudioInput, recording_b: AudioInput) -> Decision:
-        """Whether the same person speaks in two recordings; SwarError where one is not usable."""
+        """Whether the same person speaks in two recordings; SwarError where one is not usable.
+
+        The decision says how good the recordings are, and warns where the model's expected error
+        rates are not of such ones.
+        """
         wav_a, wav_b = map(self.to_wav, (recording_a, recording_b))
         inputs = {"audio_a": [wav_a], "audio_b": [wav_b]}
         with self._answer_of("serving_default", inputs) as outputs:
@@ -208,7 +219,38 @@ class Client:
                 self._check_rate(status)
                 if status != OK:
                     raise fault(display_name(recording), status)
-            return answers.decisions(outputs, 1)[0]
+            decision = answers.decisions(outputs, 1)[0]
+            seconds_a, seconds_b = answers.verified_seconds(outputs)
+        return self.with_qualities(decision, _quality(wav_a, seconds_a), _quality(wav_b, seconds_b))
+
+    def with_qualities(
+        self,
+        decision: Decision,
+        quality_a: RecordingQuality | None,
+        quality_b: RecordingQuality | None = None,
+        *,
+        enrolled_hz: Sequence[float] = (),
+    ) -> Decision:
+        """A decision with the qualities of what was compared, and the warnings that follow.
+
+        Args:
+            decision: of the model.
+            quality_a: of the recording in question.
+            quality_b: of the recording that it was compared with; None of an enrolled speaker.
+            enrolled_hz: bandwidths of an enrolled speaker's recordings.
+        """
+        names = ("recording A", "recording B") if quality_b is not None else ("the recording", "")
+        qualities = dict(zip(names, (quality_a, quality_b), strict=True))
+        return replace(
+            decision,
+            quality_a=quality_a,
+            quality_b=quality_b,
+            warnings=self.conditions().warnings(qualities, enrolled_hz),
+        )
+
+    def conditions(self) -> CalibratedConditions:
+        """What recordings the model's expected error rates are of."""
+        return CalibratedConditions.of_card(self._known_description().card)
 
     def score(self, embeddings_a: npt.ArrayLike, embeddings_b: npt.ArrayLike) -> list[Decision]:
         """A decision for each row of two arrays of embeddings, float32 [N, D]."""
@@ -283,3 +325,9 @@ class Client:
 
 def _is_passing(error: BaseException) -> bool:
     return isinstance(error, Unavailable) and error.is_passing
+
+
+def _quality(wav: bytes, speech_seconds: float | None) -> RecordingQuality | None:
+    """None of what is no mono 16-bit PCM WAV."""
+    read = read_wav(wav)
+    return None if read is None else quality_of(*read, speech_seconds)

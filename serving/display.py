@@ -10,8 +10,10 @@ from rich.table import Table
 from rich.text import Text
 
 from components.json_text import to_json
+from components.recording_quality import RecordingQuality
 from components.terminal import Console, say
 from serving.answers import DIFFERENT, INCONCLUSIVE, OK, SAME, Decision
+from serving.conditions import describe_quality
 from serving.decisions import expectation, percent
 
 if TYPE_CHECKING:  # their libraries take half a second to import
@@ -34,22 +36,19 @@ _NOBODY: Final = {DIFFERENT: "unknown", INCONCLUSIVE: "inconclusive"}
 
 
 def enrolment(report: "EnrolmentReport", *, as_json: bool) -> None:
-    """What an enrolment did, with a warning for each recording that does not fit the others."""
-    misfits = [part.source for part in report.parts if not part.matches]
+    """What an enrolment did, and what is doubtful about it."""
     if as_json:
         _print_json(
             {
                 **dataclasses.asdict(report),
                 "mean_distance": report.mean_distance,
                 "largest_distance": report.largest_distance,
-                "consistent": not misfits if report.parts else None,
+                "consistent": all(part.matches for part in report.parts) if report.parts else None,
             }
         )
         return
     recordings = _count(report.added, "new recording")
     _say(f"{report.speaker}: {recordings}, {report.speech_seconds:.1f} s of speech in all")
-    for similar in report.similar_names:
-        _say(f"warning: the name looks like that of another speaker, {similar!r}", "yellow")
     if report.parts:
         _say(
             f"distance of the parts from one another: {report.mean_distance:.3f} on average, "
@@ -57,8 +56,7 @@ def enrolment(report: "EnrolmentReport", *, as_json: bool) -> None:
         )
     elif report.added:
         _say("too short to tell how consistent it is: add another recording")
-    for source in misfits:
-        _say(f"warning: {source!r} does not sound like the same speaker as the rest", "yellow")
+    _warn((*report.faults, *report.warnings))
 
 
 def decision(decided: Decision, rule: "DecisionRule", *, as_json: bool) -> None:
@@ -68,6 +66,12 @@ def decision(decided: Decision, rule: "DecisionRule", *, as_json: bool) -> None:
         return
     _say(_verdict(decided), _style(decided))
     _say(expectation(rule), "dim")
+    if decided.quality_b is None:
+        _say_quality("recording", decided.quality_a)
+    else:
+        _say_quality("recording A", decided.quality_a)
+        _say_quality("recording B", decided.quality_b)
+    _warn(decided.warnings)
 
 
 def identification(identified: "Identification", rule: "DecisionRule", *, as_json: bool) -> None:
@@ -78,6 +82,7 @@ def identification(identified: "Identification", rule: "DecisionRule", *, as_jso
                 "speaker": identified.speaker,
                 "verdict": identified.verdict,
                 "candidates": [_candidate_json(each) for each in identified.candidates],
+                **_conditions_json(identified),
                 "rule": dataclasses.asdict(rule),
             }
         )
@@ -91,6 +96,8 @@ def identification(identified: "Identification", rule: "DecisionRule", *, as_jso
             ("speaker", "probability", "distance", ""), map(_candidate, identified.candidates)
         )
         _say(expectation(rule), "dim")
+    _say_quality("recording", identified.quality)
+    _warn((*identified.warnings, *_not_compared(identified)))
 
 
 def timeline(recorded: "Timeline", rule: "DecisionRule", *, as_json: bool) -> None:
@@ -149,7 +156,7 @@ def comparison(compared: "Comparison", *, as_json: bool) -> None:
         faults = ", ".join(f"{name} is {status}" for name, status in statuses if status != OK)
         _say(f"{a} {b}: not compared: {faults}", "yellow")
     else:
-        _say(f"{a} {b}: {_verdict(decided)}", _style(decided))
+        _say(f"{a} {b}: {_verdict(decided)}{_warned(decided.warnings)}", _style(decided))
 
 
 def answer(answered: "Answer", *, as_json: bool) -> None:
@@ -164,17 +171,17 @@ def answer(answered: "Answer", *, as_json: bool) -> None:
                 "speaker": identified.speaker if identified else None,
                 "verdict": identified.verdict if identified else None,
                 "candidates": [_candidate_json(each) for each in candidates],
+                **_conditions_json(identified),
                 "model_digest": answered.model_digest,
             }
         )
     elif identified is None:
         _say(f"{name}: not usable: {answered.status}", "yellow")
     elif identified.speaker is None:
-        _say(f"{name}: {_NOBODY[identified.verdict]}", "yellow")
+        _say(f"{name}: {_NOBODY[identified.verdict]}{_warned(identified.warnings)}", "yellow")
     else:
-        _say(
-            f"{name}: {identified.speaker} ({_figures(identified.candidates[0].decision)})", "green"
-        )
+        figures = _figures(identified.candidates[0].decision)
+        _say(f"{name}: {identified.speaker} ({figures}){_warned(identified.warnings)}", "green")
 
 
 def embedded(data: "EmbeddedData", *, as_json: bool) -> None:
@@ -334,7 +341,46 @@ def _candidate(candidate: "Candidate") -> tuple[str, ...]:
 
 
 def _candidate_json(candidate: "Candidate") -> dict[str, Any]:
-    return {"speaker": candidate.speaker, **dataclasses.asdict(candidate.decision)}
+    decided = candidate.decision
+    return {
+        "speaker": candidate.speaker,
+        "distance": decided.distance,
+        "probability": decided.probability,
+        "same_speaker": decided.same_speaker,
+        "verdict": decided.verdict,
+    }
+
+
+def _conditions_json(identified: "Identification | None") -> dict[str, Any]:
+    """How good the recording is, and what must not be expected of the answer."""
+    if identified is None:
+        return {"quality": None, "warnings": (), "not_compared": ()}
+    quality = identified.quality
+    return {
+        "quality": quality and dataclasses.asdict(quality),
+        "warnings": identified.warnings,
+        "not_compared": identified.not_compared,
+    }
+
+
+def _not_compared(identified: "Identification") -> list[str]:
+    names = ", ".join(identified.not_compared)
+    return [f"not compared: {names}: another model embedded their recordings"] if names else []
+
+
+def _say_quality(name: str, quality: RecordingQuality | None) -> None:
+    if quality is not None:
+        _say(f"{name}: {describe_quality(quality)}", "dim")
+
+
+def _warned(warnings: Sequence[str]) -> str:
+    """At the end of one of many lines."""
+    return "".join(f"; warning: {each}" for each in warnings)
+
+
+def _warn(warnings: Iterable[str]) -> None:
+    for each in warnings:
+        _say(f"warning: {each}", "yellow")
 
 
 def _timeline_speaker(each: "TimelineSpeaker") -> tuple[str, ...]:

@@ -141,6 +141,9 @@ def _schema(description: Description, digest: str) -> pa.Schema:
             ("speaker", pa.string()),  # null where the data do not tell
             ("status", pa.string()),
             ("speech_seconds", pa.float32()),  # null where nothing could be decoded
+            ("snr_db", pa.float32()),  # null where nothing could be decoded, as the next two
+            ("bandwidth_hz", pa.float32()),
+            ("clipped_fraction", pa.float32()),
             ("model_digest", pa.string()),
             # Null unless the status is ok; Arrow does not write nulls in lists of a fixed size.
             ("embedding", pa.list_(pa.float32())),
@@ -153,11 +156,12 @@ def _check(file: Path, schema: pa.Schema) -> None:
     """Raises SwarError unless a file or part is of the same data and model."""
     culprit = file.parent if file.parent.suffix == ".partial" else file
     try:
-        metadata = pq.read_schema(file).metadata or {}
+        found = pq.read_schema(file)
     except (pa.ArrowInvalid, OSError) as error:
         raise SwarError(
             f"{file} cannot be read as a Parquet file: remove {culprit}, or name another --output"
         ) from error
+    metadata = found.metadata or {}
     for key, what in ((_MODEL_DIGEST, "another model"), (_DATA_DIGEST, "other recordings")):
         if metadata.get(key) != schema.metadata[key]:
             digest = metadata.get(key, b"unknown").decode()
@@ -165,6 +169,11 @@ def _check(file: Path, schema: pa.Schema) -> None:
                 f"{file} is of {what} (digest {digest}, not {schema.metadata[key].decode()}): "
                 f"remove {culprit}, or name another --output"
             )
+    if found.names != schema.names:
+        raise SwarError(
+            f"{file} was written by another version of swar: remove {culprit}, or name another "
+            "--output"
+        )
 
 
 def _write_parts(
@@ -206,12 +215,15 @@ def _rows(
 
 
 def _row(item: Recording | Reject, embedding: Embedding) -> dict[str, Any]:
-    seconds = embedding.speech_seconds
+    seconds, quality = embedding.speech_seconds, embedding.quality
     return {
         "recording": _name(item),
         "speaker": (item.speaker or None) if isinstance(item, Recording) else None,
         "status": embedding.status,
         "speech_seconds": seconds if seconds == seconds else None,
+        "snr_db": quality and quality.snr_db,
+        "bandwidth_hz": quality and quality.bandwidth_hz,
+        "clipped_fraction": quality and quality.clipped_fraction,
         "model_digest": embedding.model_digest,
         "embedding": embedding.vector if embedding.status == OK else None,
     }

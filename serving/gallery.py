@@ -73,6 +73,8 @@ class EnrolledRecording:
     expires_at: datetime | None
     audio_kept: bool
     consent: str
+    bandwidth_hz: float | None
+    """See `RecordingQuality`; None of what an earlier version of Swar enrolled."""
 
 
 @dataclass(frozen=True)
@@ -173,12 +175,13 @@ class Gallery:
                 "enrolled_at": now,
                 "expires_at": expires_at,
                 "audio": each.wav if keep_audio else None,
+                "bandwidth_hz": each.embedding.quality and each.embedding.quality.bandwidth_hz,
             }
             rows.append(self._sealed(row))
         with self._table.opened(create=True) as table:
             present = table.search().select(["model_digest"]).to_arrow()
             for each in enrolments:
-                self._check_model(present, each.embedding.model_digest)
+                self._check_some_fit(present, each.embedding.model_digest)
             self._check_key(table)
             merge = table.merge_insert("id").when_not_matched_insert_all()
             done = retried(merge.execute)(pa.Table.from_pylist(rows, schema=SCHEMA))
@@ -234,6 +237,7 @@ class Gallery:
                     expires_at=row["expires_at"],
                     audio_kept=row["kept"],
                     consent=self._open(row, "consent").decode(),
+                    bandwidth_hz=row["bandwidth_hz"],
                 ),
             )
             for row in _live(rows)
@@ -260,12 +264,29 @@ class Gallery:
         return mean_embedding(vectors)
 
     def nearest(self, vector: Vector, model_digest: str, top: int) -> list[Neighbour]:
-        """The `top` speakers nearest to an embedding float32 [D], nearest first."""
-        with self._table.opened() as table:
-            references = self._read_references(table, model_digest)
-        return references.nearest(vector, top)
+        """The `top` speakers nearest to an embedding float32 [D], nearest first.
 
-    def _read_references(self, table: Any, model_digest: str) -> References:
+        Recordings that another model embedded are left out, see `speakers_of_other_models`.
+
+        Raises:
+            SwarError: another model embedded all of them.
+        """
+        with self._table.opened() as table:
+            return self._read_references(table, model_digest).references.nearest(vector, top)
+
+    def speakers_of_other_models(self, model_digest: str) -> tuple[str, ...]:
+        """Who cannot be compared, by name: speakers without a recording that the model embedded."""
+        with self._table.opened() as table:
+            return self._read_references(table, model_digest).speakers_left_out
+
+    def bandwidths_hz(self, name: str) -> list[float]:
+        """Of a speaker's recordings, as far as they are known; in no order."""
+        with self._table.opened() as table:
+            found = table.search().where(col("speaker") == lit(speaker_name(name)))
+            rows = _live(found.select(["bandwidth_hz", "expires_at"]).to_arrow())
+        return [hertz for hertz in rows["bandwidth_hz"].to_pylist() if hertz is not None]
+
+    def _read_references(self, table: Any, model_digest: str) -> "_CachedReferences":
         """Of the latest version; kept until there is a later one, or one of them expires."""
         version = (int(table.version), self._table.identity())
         kept = self._references
@@ -274,14 +295,18 @@ class Gallery:
             and (kept.version, kept.model_digest) == (version, model_digest)
             and (kept.until is None or datetime.now(UTC) < kept.until)
         ):
-            return kept.references
+            return kept
         columns = ["id", "speaker", "vector", "model_digest", "expires_at"]
         rows = _live(table.search().select(columns).to_arrow())
-        self._check_model(rows, model_digest)
-        references = References(rows["speaker"].combine_chunks(), self._matrix(rows))
+        self._check_some_fit(rows, model_digest)
+        fitting = rows.filter(pc.equal(rows["model_digest"], model_digest))
+        references = References(fitting["speaker"].combine_chunks(), self._matrix(fitting))
         until = pc.min(rows["expires_at"]).as_py()
-        self._references = _CachedReferences(version, model_digest, until, references)
-        return references
+        left_out = set(rows["speaker"].to_pylist()) - set(fitting["speaker"].to_pylist())
+        self._references = _CachedReferences(
+            version, model_digest, until, references, tuple(sorted(left_out))
+        )
+        return self._references
 
     def forget(self, name: str, *, recording: str | None = None, actor: str = "") -> int:
         """Removes a speaker, or one recording of a speaker, and every byte of it from the disk.
@@ -370,6 +395,7 @@ class Gallery:
                 row["vector"] = self._keys.seal(vector, _place(row, "vector"))
                 row["model_digest"] = embedding.model_digest
                 row["speech_seconds"] = embedding.speech_seconds
+                row["bandwidth_hz"] = embedding.quality and embedding.quality.bandwidth_hz
             self._write(table, rows)
             self._table.compact(table)
 
@@ -426,6 +452,11 @@ class Gallery:
         for row in table.search().select(["id", "consent"]).limit(1).to_arrow().to_pylist():
             self._open(row, "consent")
 
+    def _check_some_fit(self, rows: Any, model_digest: str) -> None:
+        """Raises SwarError where there are recordings, and other models embedded all of them."""
+        if model_digest not in pc.unique(rows["model_digest"]).to_pylist():
+            self._check_model(rows, model_digest)
+
     def _check_model(self, rows: Any, model_digest: str) -> None:
         others = set(pc.unique(rows["model_digest"]).to_pylist()) - {model_digest}
         if others:
@@ -449,6 +480,8 @@ class _CachedReferences:
     until: datetime | None
     """When the first recording expires."""
     references: References
+    speakers_left_out: tuple[str, ...]
+    """Whose recordings other models embedded."""
 
 
 def _place(row: dict[str, Any], column: str) -> str:

@@ -37,6 +37,7 @@ SCHEMA: Final = pa.schema(
         ("enrolled_at", pa.timestamp("us", tz="UTC")),
         ("expires_at", pa.timestamp("us", tz="UTC")),  # null: never
         ("audio", pa.large_binary()),  # WAV, null unless it was kept; sealed
+        ("bandwidth_hz", pa.float32()),  # null of what an earlier version of Swar enrolled
     ]
 )
 """Of the recordings."""
@@ -118,7 +119,11 @@ class GalleryTable:
                 table = database.create_table(self._name, schema=self._schema, exist_ok=True)
             else:
                 table = database.open_table(self._name)
-            if table.schema.names != self._schema.names:
+            names, known = self._schema.names, table.schema.names
+            if known == names[: len(known)]:
+                if missing := [self._schema.field(name) for name in names[len(known) :]]:
+                    table.add_columns(missing)
+            else:
                 raise SwarError(
                     f"the gallery {self.uri!r} is of an earlier version of Swar: remove it and "
                     "enrol again, or name another with --gallery"

@@ -1,7 +1,5 @@
 """What people ask of a client and a gallery: enrol, verify, identify, enrol again."""
 
-import io
-import wave
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,11 +8,12 @@ from typing import Final
 import numpy as np
 
 from components.errors import SwarError
-from components.pcm16 import pack_wav
-from serving import defaults
+from components.recording_quality import RecordingQuality
+from serving import defaults, enrolment_gate
 from serving.answers import DIFFERENT, OK, Decision, Embedding, Vector, Verdict
 from serving.client import Client, fault
 from serving.decisions import DecisionRule
+from serving.enrolment_gate import SpeakerGroups
 from serving.gallery import Enrolled, Enrolment, Gallery, recording_id
 from serving.recordings import AudioInput, display_name, file_name, listed
 from serving.references import mean_embedding
@@ -28,11 +27,11 @@ _SCORED: Final = 20
 
 @dataclass(frozen=True)
 class Part:
-    """A recording of an enrolment, or half of a single one, beside all the others."""
+    """A recording of an enrolment beside all the others, or passages of a single one."""
 
     source: str
     distance: float
-    """From the mean of the others, Euclidean."""
+    """From the mean of the others; of passages, the mean distance from the other passages."""
     matches: bool
     """Whether the model hears the same person in it as in the others."""
 
@@ -50,6 +49,12 @@ class EnrolmentReport:
     """How the recordings fit together; empty where nothing was new, or too short to compare."""
     similar_names: tuple[str, ...] = ()
     """Of other speakers, which a reader may take for this one."""
+    qualities: tuple[RecordingQuality | None, ...] = ()
+    """Of the new recordings, in the order in which they were given."""
+    faults: tuple[str, ...] = ()
+    """Why it would have been refused without `force`, a sentence each."""
+    warnings: tuple[str, ...] = ()
+    """What else is doubtful, a sentence each."""
 
     @property
     def mean_distance(self) -> float:
@@ -80,6 +85,12 @@ class Identification:
     """Of the nearest: "different", an unknown speaker, where nobody is enrolled."""
     candidates: tuple[Candidate, ...]
     """Nearest first."""
+    quality: RecordingQuality | None = None
+    """Of the recording."""
+    warnings: tuple[str, ...] = ()
+    """Why the expected error rates cannot be promised, a sentence each; empty where they can."""
+    not_compared: tuple[str, ...] = ()
+    """Enrolled speakers whose recordings another model embedded."""
 
 
 def enroll(
@@ -104,14 +115,14 @@ def enroll(
         keep_audio: whether the gallery keeps the recordings too.
         consent: how the speaker gave it.
         expires_at: with a time zone; from then on the recordings are not used any more.
-        force: enrols what does not sound like the rest, and under a name that looks like another.
+        force: enrols in spite of what is listed below as refused without it.
         actor: who enrols, for the gallery's ledger.
 
     Raises:
         SwarError: a recording is not usable, or all together, with those that the speaker has
-            already, hold less than MIN_ENROLMENT_SECONDS of speech; or, without `force`, one does
-            not sound like the others, or a new name looks like another speaker's; or the speaker
-            has opted out.
+            already, hold less than MIN_ENROLMENT_SECONDS of speech; or, without `force`, two people
+            seem to speak in one, one does not sound like the others or is clipped, or a new name
+            looks like another speaker's; or the speaker has opted out.
     """
     name = name_to_enrol(name)
     gallery.ledger.check_may_enrol(name)
@@ -137,13 +148,39 @@ def enroll(
         return EnrolmentReport(name, 0, seconds, ())
     # An enrolled speaker's own name was looked at when the speaker was new.
     similar = [] if known.ids else gallery.similar_names(name)
+    groups = [enrolment_gate.speaker_groups(client, each.wav) for each in new]
     parts = _parts(client, new, known.vectors)
-    if not force:
-        _check_fits(name, parts, similar)
+    faults = enrolment_gate.faults(
+        two_speakers=[
+            _named(each.source)
+            for each, found in zip(new, groups, strict=True)
+            if found is not None and not found.is_one_speaker
+        ],
+        misfits=[_named(part.source) for part in parts if not part.matches],
+        clipped=[
+            _named(each.source) for each in new if enrolment_gate.is_clipped(each.embedding.quality)
+        ],
+        similar_names=similar,
+    )
+    if faults and not force:
+        raise SwarError(
+            f"{name!r} is not enrolled: {'; '.join(faults)}; or enrol all the same with `swar "
+            "enroll --force`"
+        )
+    warnings = _enrolment_warnings(client, gallery, name, new)
     added = gallery.enroll(
         name, new, keep_audio=keep_audio, consent=consent, expires_at=expires_at, actor=actor
     )
-    return EnrolmentReport(name, added, seconds, parts, tuple(similar))
+    return EnrolmentReport(
+        name,
+        added,
+        seconds,
+        parts or _passages(new[0].source, groups[0]),
+        tuple(similar),
+        tuple(each.embedding.quality for each in new),
+        tuple(faults),
+        warnings,
+    )
 
 
 def identify(
@@ -195,8 +232,9 @@ def identify_embedding(
 ) -> Identification:
     """As `identify`, of the embedding of a recording whose status is ok."""
     neighbours = gallery.nearest(query.vector, query.model_digest, max(top, _SCORED))
+    not_compared = gallery.speakers_of_other_models(query.model_digest)
     if not neighbours:
-        return Identification(None, DIFFERENT, ())
+        return Identification(None, DIFFERENT, (), query.quality, (), not_compared)
     references = np.stack([neighbour.reference for neighbour in neighbours])
     decisions = client.score(np.broadcast_to(query.vector, references.shape), references)
     # The gallery ranks by Euclidean distance, which a model may normalise.
@@ -210,15 +248,23 @@ def identify_embedding(
         )
     )
     nearest = candidates[0]
-    speaker = nearest.speaker if nearest.decision.same_speaker else None
-    return Identification(speaker, nearest.decision.verdict, candidates[:top])
+    enrolled_hz = gallery.bandwidths_hz(nearest.speaker)
+    return Identification(
+        nearest.speaker if nearest.decision.same_speaker else None,
+        nearest.decision.verdict,
+        candidates[:top],
+        query.quality,
+        client.conditions().warnings({"the recording": query.quality}, enrolled_hz),
+        not_compared,
+    )
 
 
 def verify_speaker(client: Client, gallery: Gallery, recording: AudioInput, name: str) -> Decision:
     """Whether an enrolled speaker speaks in a recording."""
     query = _usable_embedding(client, recording)
     reference = gallery.reference(name, query.model_digest)
-    return client.score(query.vector[np.newaxis], reference[np.newaxis])[0]
+    decision = client.score(query.vector[np.newaxis], reference[np.newaxis])[0]
+    return client.with_qualities(decision, query.quality, enrolled_hz=gallery.bandwidths_hz(name))
 
 
 def reenroll(client: Client, gallery: Gallery) -> int:
@@ -257,22 +303,6 @@ def reenroll(client: Client, gallery: Gallery) -> int:
     return done
 
 
-def _check_fits(name: str, parts: Sequence[Part], similar: Sequence[str]) -> None:
-    """Raises SwarError where an enrolment would make one speaker of two, or two names of one."""
-    misfits = [part.source or "the recording" for part in parts if not part.matches]
-    if misfits:
-        raise SwarError(
-            f"{name!r} is not enrolled: the model hears another speaker than in the rest in "
-            f"{', '.join(misfits)}; give other recordings, or enrol all the "
-            "same with `swar enroll --force`"
-        )
-    if similar:
-        raise SwarError(
-            f"the name {name!r} looks like {similar[0]!r}, who is enrolled: give that name or "
-            "another, or enrol all the same with `swar enroll --force`"
-        )
-
-
 def _usable_embedding(client: Client, recording: AudioInput) -> Embedding:
     embedding = client.embed([recording])[0]
     if embedding.status != OK:
@@ -280,30 +310,57 @@ def _usable_embedding(client: Client, recording: AudioInput) -> Embedding:
     return embedding
 
 
+def _named(source: str) -> str:
+    return source or "the recording"
+
+
 def _parts(client: Client, enrolments: Sequence[Enrolment], known: Vector) -> tuple[Part, ...]:
-    """Each new recording beside the others; of a speaker's only recording, its halves."""
-    sources = [each.source for each in enrolments]
-    embeddings = [each.embedding for each in enrolments]
-    if len(enrolments) == 1 and not len(known):
-        embeddings = client.embed(_halves(enrolments[0].wav))
-        if any(half.status != OK for half in embeddings):
-            return ()
-        sources = [f"{sources[0]}, {half} half" for half in ("first", "second")]
-    new = np.stack([embedding.vector for embedding in embeddings])
+    """Each new recording beside the others; nothing of a speaker's only recording."""
+    if len(enrolments) + len(known) < 2:
+        return ()
+    new = np.stack([each.embedding.vector for each in enrolments])
     everything = np.concatenate([new, known]) if len(known) else new
     others = [mean_embedding(np.delete(everything, at, axis=0)) for at in range(len(new))]
     decisions = client.score(new, np.stack(others))
     return tuple(
-        Part(source, decision.distance, decision.same_speaker)
-        for source, decision in zip(sources, decisions, strict=True)
+        Part(each.source, decision.distance, decision.same_speaker)
+        for each, decision in zip(enrolments, decisions, strict=True)
     )
 
 
-def _halves(wav: bytes) -> list[bytes]:
-    with wave.open(io.BytesIO(wav)) as reader:
-        rate = reader.getframerate()
-        samples = np.frombuffer(reader.readframes(reader.getnframes()), "<i2")
-    return [pack_wav(half, rate) for half in np.array_split(samples, 2)]
+def _passages(source: str, groups: SpeakerGroups | None) -> tuple[Part, ...]:
+    """The two groups of passages of a speaker's only recording."""
+    if groups is None:
+        return ()
+    return tuple(
+        Part(
+            f"{_named(source)} at {', '.join(f'{start:.3g}' for start in starts)} s",
+            groups.distance,
+            groups.is_one_speaker,
+        )
+        for starts in groups.starts_seconds
+    )
+
+
+def _enrolment_warnings(
+    client: Client, gallery: Gallery, name: str, new: Sequence[Enrolment]
+) -> tuple[str, ...]:
+    """What is doubtful about recordings that are enrolled, a sentence each."""
+    hertz = [each.embedding.quality.bandwidth_hz for each in new if each.embedding.quality]
+    if gallery.exists():
+        hertz += gallery.bandwidths_hz(name)
+    warnings = list(client.conditions().warnings_of_bandwidths(hertz))
+    if not gallery.exists():
+        return tuple(warnings)
+    vector = mean_embedding(np.stack([each.embedding.vector for each in new]))
+    for neighbour in gallery.nearest(vector, new[0].embedding.model_digest, 2):
+        decision = client.score(vector[np.newaxis], neighbour.reference[np.newaxis])[0]
+        if neighbour.speaker != name and decision.same_speaker:
+            warnings.append(
+                f"{neighbour.speaker!r}, who is enrolled, sounds like the same person (probability "
+                f"{decision.probability:.3f}): who has two names is found under either"
+            )
+    return tuple(warnings)
 
 
 def _batched(items: Sequence[str], size: int) -> list[Sequence[str]]:

@@ -98,6 +98,8 @@ class ServedModel(tf.Module):
             audio = tf.concat([audio_a, audio_b], axis=0)
         embedding, heard = self._embed_recordings(audio)
         return self._score(embedding[:recordings], embedding[recordings:]) | {
+            "speech_seconds_a": heard.speech_seconds[:recordings],
+            "speech_seconds_b": heard.speech_seconds[recordings:],
             "status_a": heard.status[:recordings],
             "status_b": heard.status[recordings:],
         }

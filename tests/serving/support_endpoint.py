@@ -80,11 +80,15 @@ NOT_FOUND = (grpc.StatusCode.NOT_FOUND, 404, "Servable not found for request: La
 
 
 def voice(pitch_hz: float, seconds: float, *, seed: int = 0, rate: int = RATE) -> np.ndarray:
-    """float32 [samples]: a hum whose overtones, and so its embedding, hang on the pitch."""
+    """float32 [samples]: a hum whose overtones, and so its embedding, hang on the pitch.
+
+    It swells as speech does: a steady tone is as often at its peak as a clipped recording.
+    """
     time = np.arange(round(seconds * rate)) / rate
     noise = np.random.default_rng(seed).normal(size=len(time)) * 0.01
     hum = sum(np.sin(2 * np.pi * pitch_hz * n * time + seed) / n for n in (1, 2, 3))
-    return (0.3 * hum + noise).astype(np.float32)
+    swell = 1.0 - 0.6 * np.abs(2.0 * (3.0 * time % 1.0) - 1.0)
+    return (0.3 * swell * hum + noise).astype(np.float32)
 
 
 class FakeModel:
@@ -139,7 +143,12 @@ class FakeModel:
     def _verify(self, audio_a: list[bytes], audio_b: list[bytes]) -> Outputs:
         a, b = self._embed(audio_a), self._embed(audio_b)
         scores = self._score(a["embedding"], b["embedding"])
-        return {**scores, "status_a": a["status"], "status_b": b["status"]}
+        sides = {"a": a, "b": b}
+        return scores | {
+            f"{name}_{side}": each[name]
+            for side, each in sides.items()
+            for name in ("speech_seconds", "status")
+        }
 
     def _score(self, embedding_a: np.ndarray, embedding_b: np.ndarray) -> Outputs:
         distance = np.linalg.norm(embedding_a - embedding_b, axis=1).astype(np.float32)

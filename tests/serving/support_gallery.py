@@ -3,6 +3,7 @@
 import numpy as np
 
 from components.pcm16 import pack_wav
+from components.recording_quality import RecordingQuality
 from serving.answers import Embedding, Vector
 from serving.gallery import Enrolment, Gallery
 
@@ -16,9 +17,16 @@ def unit(seed: int, dimensions: int = DIMENSIONS) -> Vector:
     return unit
 
 
-def enrolment(seed: int, *, model: str = MODEL, dimensions: int = DIMENSIONS) -> Enrolment:
+def enrolment(
+    seed: int,
+    *,
+    model: str = MODEL,
+    dimensions: int = DIMENSIONS,
+    bandwidth_hz: float | None = None,
+) -> Enrolment:
     noise = np.random.default_rng(seed).integers(-99, 99, 4_000).astype(np.int16)
-    embedding = Embedding(unit(seed, dimensions), 6.0, "ok", model)
+    quality = None if bandwidth_hz is None else RecordingQuality(6.0, 30.0, bandwidth_hz, 0.0)
+    embedding = Embedding(unit(seed, dimensions), 6.0, "ok", model, quality)
     return Enrolment(embedding, f"take-{seed:04d}.flac", pack_wav(noise, 16_000))
 
 

@@ -263,3 +263,28 @@ def test_writers_at_once_lose_nothing(gallery: Gallery, forgets: bool) -> None:
     assert {each.name for each in gallery.speakers()} == expected
     stale = gallery.stale(OTHER_MODEL)
     assert len(gallery.kept_audio(stale.kept_ids)) == len(expected)
+
+
+def test_a_gallery_without_bandwidths_is_opened_and_gets_the_column(gallery: Gallery) -> None:
+    fill(gallery, 3)
+    before = lancedb.connect(gallery.uri).open_table(gallery_table.ENROLMENTS)
+    before.drop_columns(["bandwidth_hz"])
+    again = Gallery(gallery.uri)
+    assert [each.name for each in again.speakers()] == [f"speaker {at:04d}" for at in range(3)]
+    assert again.bandwidths_hz("speaker 0001") == []
+    again.enroll("speaker 0001", [enrolment(10, bandwidth_hz=4_000.0)], keep_audio=False)
+    assert again.bandwidths_hz("speaker 0001") == [4_000.0]
+    assert [each.bandwidth_hz for each in again.recordings("speaker 0001")] == [None, 4_000.0]
+    assert again.forget("speaker 0001") == 2
+
+
+def test_speakers_of_another_model_are_named_and_not_compared(gallery: Gallery) -> None:
+    fill(gallery, 3)
+    gallery.replace(
+        {gallery.recordings("speaker 0001")[0].id: enrolment(1, model=OTHER_MODEL).embedding}
+    )
+    assert [each.speaker for each in gallery.nearest(unit(1), OTHER_MODEL, 5)] == ["speaker 0001"]
+    assert gallery.speakers_of_other_models(OTHER_MODEL) == ("speaker 0000", "speaker 0002")
+    assert gallery.speakers_of_other_models(MODEL) == ("speaker 0001",)
+    with pytest.raises(SwarError, match="made with the model"):
+        gallery.nearest(unit(1), "a third", 5)

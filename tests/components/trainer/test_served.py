@@ -72,7 +72,9 @@ def test_the_signatures_are_those_of_the_contract(pooled):
     scores = {"distance": tf.float32, "probability": tf.float32}
     decision = scores | {"same_speaker": tf.bool}
     outputs = {
-        "serving_default": decision | {"status_a": tf.string, "status_b": tf.string},
+        "serving_default": decision
+        | {"speech_seconds_a": tf.float32, "speech_seconds_b": tf.float32}
+        | {"status_a": tf.string, "status_b": tf.string},
         "embed": {
             "embedding": tf.float32,
             "speech_seconds": tf.float32,

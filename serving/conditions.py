@@ -1,0 +1,119 @@
+"""What kinds of recordings a model's expected error rates are of, and which lie outside of them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Self
+
+from components.recording_quality import RecordingQuality
+
+LEAST_SNR_DB: Final = 12.0
+LEAST_BANDWIDTH_HZ: Final = 4_250.0
+LARGEST_BANDWIDTH_RATIO: Final = 1.5
+"""Of a model whose card does not say. As far as `python -m benchmarks.conditions` finds the base
+model's error rates on wide-band speech unchanged, see docs/decisions.md."""
+MOST_CLIPPED: Final = 0.005
+"""Share of the samples; less is seldom told from loud speech."""
+_NO_RATES: Final = "the expected error rates cannot be promised"
+
+
+@dataclass(frozen=True)
+class CalibratedConditions:
+    """The conditions that a model was calibrated under."""
+
+    least_speech_seconds: float
+    """Of a recording; 0 where the card does not say."""
+    least_snr_db: float
+    least_bandwidth_hz: float
+    largest_bandwidth_ratio: float
+    """Of the wider to the narrower of two recordings."""
+
+    @classmethod
+    def of_card(cls, card: Mapping[str, Any]) -> Self:
+        """Those of a model's card.
+
+        What a card of an older version lacks is what was measured with the base model, see
+        docs/decisions.md.
+        """
+        calibration = card.get("calibration", {})
+        rows = calibration.get("strangers", ())
+        conditions = calibration.get("conditions", {})
+        return cls(
+            min((float(row["seconds"]) for row in rows if "seconds" in row), default=0.0),
+            float(conditions.get("least_snr_db", LEAST_SNR_DB)),
+            float(conditions.get("least_bandwidth_hz", LEAST_BANDWIDTH_HZ)),
+            float(conditions.get("largest_bandwidth_ratio", LARGEST_BANDWIDTH_RATIO)),
+        )
+
+    def warnings(
+        self, recordings: Mapping[str, RecordingQuality | None], other_hz: Sequence[float] = ()
+    ) -> tuple[str, ...]:
+        """Why the expected rates cannot be promised, a sentence each.
+
+        Args:
+            recordings: by what a message calls them; one or both sides of a comparison.
+            other_hz: bandwidths of what they are compared with besides, of which any may fit.
+        """
+        known = {name: quality for name, quality in recordings.items() if quality is not None}
+        faults = [fault for name, each in known.items() for fault in self._faults(name, each)]
+        bandwidths = {name: each.bandwidth_hz for name, each in known.items()}
+        if len(bandwidths) == 2 and self._differ(*bandwidths.values()):
+            both = " and ".join(f"{name} {_kilohertz(hz)}" for name, hz in bandwidths.items())
+            faults.append(f"the bandwidths differ: {both}")
+        for name, hertz in bandwidths.items() if other_hz else ():
+            if all(self._differ(hertz, each) for each in other_hz):
+                nearest = min(other_hz, key=lambda each: abs(each - hertz))
+                faults.append(
+                    f"the bandwidths differ: {name} {_kilohertz(hertz)}, the enrolled recordings "
+                    f"{_kilohertz(nearest)}"
+                )
+        return tuple(f"{fault}: {_NO_RATES}" for fault in faults)
+
+    def warnings_of_bandwidths(self, hertz: Sequence[float]) -> tuple[str, ...]:
+        """A sentence where recordings of one speaker differ in bandwidth as two sides must not."""
+        if not hertz or not self._differ(min(hertz), max(hertz)):
+            return ()
+        return (
+            f"the recordings' bandwidths differ, {_kilohertz(min(hertz))} to "
+            f"{_kilohertz(max(hertz))}: of speakers who are asked about over one line, enrol "
+            "recordings of that line",
+        )
+
+    def _faults(self, name: str, quality: RecordingQuality) -> list[str]:
+        faults = []
+        seconds = quality.speech_seconds
+        if seconds is not None and seconds < self.least_speech_seconds:
+            faults.append(
+                f"{name} has {seconds:.1f} s of speech, the calibration's had "
+                f"{self.least_speech_seconds:.1f} s or more"
+            )
+        if quality.snr_db < self.least_snr_db:
+            faults.append(
+                f"{name} has an SNR of {quality.snr_db:.0f} dB, the calibration's had "
+                f"{self.least_snr_db:.0f} dB or more"
+            )
+        if quality.bandwidth_hz < self.least_bandwidth_hz:
+            faults.append(
+                f"{name} reaches up to {_kilohertz(quality.bandwidth_hz)}, the calibration's up to "
+                f"{_kilohertz(self.least_bandwidth_hz)} or more"
+            )
+        if quality.clipped_fraction > MOST_CLIPPED:
+            faults.append(f"{100 * quality.clipped_fraction:.1f} % of {name} are clipped")
+        return faults
+
+    def _differ(self, one_hz: float, other_hz: float) -> bool:
+        narrow, wide = sorted((one_hz, other_hz))
+        return wide > self.largest_bandwidth_ratio * narrow
+
+
+def describe_quality(quality: RecordingQuality) -> str:
+    """A recording's quality in a line."""
+    seconds = quality.speech_seconds
+    parts = [] if seconds is None else [f"{seconds:.1f} s of speech"]
+    parts += [f"SNR {quality.snr_db:.0f} dB", f"up to {_kilohertz(quality.bandwidth_hz)}"]
+    if quality.clipped_fraction > 0.0:
+        parts.append(f"{100 * quality.clipped_fraction:.2g} % clipped")
+    return ", ".join(parts)
+
+
+def _kilohertz(hertz: float) -> str:
+    return f"{hertz / 1_000:.1f} kHz"
