@@ -14,12 +14,15 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from components import audio
 from components.errors import SwarError
 from components.keyed_random import keyed_generator
 from components.model_files import model_folder
-from components.pcm16 import pack_wav
+from components.pcm16 import pack_wav, to_pcm16
 from components.published_model import PublishedModel
 from components.pusher.publish import publish
+from components.recording_quality import quality_of
+from components.recordings.files import open_locally
 from components.recordings.sources import Listing, Recording, data_digest
 from components.settings import TrainerSettings
 from components.terminal import Console
@@ -49,7 +52,12 @@ MOST_WINDOWS: Final = 4_000
 LEAST_WINDOWS: Final = 2 * max(WINDOWS_OF_UTTERANCE)
 """Of a speaker, where these are so many that each has a small share of MOST_WINDOWS: two of the
 longest utterances. Of more speakers than that leaves room for, some are drawn."""
+MOST_MEASURED: Final = 200
+"""Recordings whose quality is measured, drawn from all."""
 _COMPARED_WINDOWS: Final = 16
+_RARE_PERCENT: Final = 5  # below it a quality is that of a few odd recordings
+# What windows and resampling make of one microphone's recordings.
+_LEAST_BANDWIDTH_RATIO: Final = 1.5
 
 
 class WindowsOrigins(NamedTuple):
@@ -138,6 +146,13 @@ def _calibrated(
     parts = PublishedParts.read(folder)
     embedded = embed_windows(name, listing, served, parts, console)
     calibration, report = learn_calibration(name, embedded.windows, parts.trainer)
+    used = set(embedded.windows.windows.recording.tolist())
+    report["conditions"] = measure_conditions(
+        [each for each in listing.recordings if each.recording.encode() in used],
+        parts.front_end.speech.sample_rate,
+        parts.front_end.serving.max_seconds,
+        parts.trainer.seed,
+    )
     calibrated_on = {
         "data": name,
         "data_digest": data_digest(listing),
@@ -227,6 +242,43 @@ def embed_windows(
     listed = [Unused(name, item.file, item.reason, item.detail) for item in listing.rejects]
     unused = listed + cutter.rejected + embedded.unusable
     return CalibrationWindows(windows, len(by_speaker) - len(drawn), unused, sample)
+
+
+def measure_conditions(
+    recordings: Sequence[Recording], sample_rate: int, max_seconds: float, seed: int
+) -> dict[str, float]:
+    """How good recordings are: of others the expected rates cannot be promised.
+
+    Args:
+        recordings: that a model is calibrated on; MOST_MEASURED of them are measured.
+        sample_rate: that the model takes, in Hz.
+        max_seconds: of a longer recording no more is measured.
+        seed: of the draw.
+
+    Returns:
+        `least_snr_db` and `least_bandwidth_hz`, of all but a twentieth of them, and
+        `largest_bandwidth_ratio`, of two of these.
+    """
+    drawn = keyed_generator(seed, "calibration_conditions").permutation(len(recordings))
+    qualities = []
+    for recording in [recordings[at] for at in sorted(drawn[:MOST_MEASURED].tolist())]:
+        start = recording.start_seconds or 0.0
+        end = start + max_seconds if recording.end_seconds is None else recording.end_seconds
+        with open_locally(recording.path) as path:
+            samples = audio.decode(
+                path,
+                sample_rate=sample_rate,
+                start_seconds=recording.start_seconds,
+                end_seconds=min(end, start + max_seconds),
+            )
+        qualities.append(quality_of(to_pcm16(samples), sample_rate))
+    least_hz = float(np.percentile([each.bandwidth_hz for each in qualities], _RARE_PERCENT))
+    most_hz = max(each.bandwidth_hz for each in qualities)
+    return {
+        "least_snr_db": float(np.percentile([each.snr_db for each in qualities], _RARE_PERCENT)),
+        "least_bandwidth_hz": least_hz,
+        "largest_bandwidth_ratio": max(_LEAST_BANDWIDTH_RATIO, most_hz / max(1.0, least_hz)),
+    }
 
 
 def learn_calibration(

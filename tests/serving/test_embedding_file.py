@@ -81,6 +81,10 @@ def test_every_recording_is_a_row(embed: Embed, data: Path, tmp_path: Path) -> N
     assert {len(row["embedding"]) for row in rows[:5]} == {BANDS}
     assert rows[0]["speech_seconds"] == pytest.approx(4.0)
     assert rows[6]["speech_seconds"] is None
+    quality = [(row["snr_db"], row["bandwidth_hz"], row["clipped_fraction"]) for row in rows]
+    assert quality[6] == (None, None, None)
+    assert all(snr_db > 0.0 for snr_db, _, _ in quality[:6])
+    assert {(hertz, clipped) for _, hertz, clipped in quality[:6]} == {(RATE / 2, 0.0)}
     assert summary.recordings == 7
     assert summary.statuses == {"not_audio": 1, "ok": 5, "too_short": 1}
 
@@ -112,6 +116,15 @@ def test_a_broken_off_embedding_goes_on_and_gives_the_same_bytes(
     model.calls.clear()
     assert embed(data).statuses["ok"] == 5
     assert requests(model) == 0  # a whole file is left as it is
+
+
+def test_a_part_of_an_earlier_version_is_refused(embed: Embed, data: Path, tmp_path: Path) -> None:
+    with pytest.raises(Broken):
+        embed(data, break_at=5)
+    part = next((tmp_path / "out.parquet.partial").iterdir())
+    pq.write_table(pq.read_table(part).drop_columns(["snr_db"]), part)
+    with pytest.raises(SwarError, match=r"another version of swar: remove .*out\.parquet\.partial"):
+        embed(data)
 
 
 def test_a_part_is_all_that_is_in_memory(

@@ -18,6 +18,7 @@ from components.model_digest import DIGESTS, check_digests
 from components.model_files import MODEL_CARD, TOWER_WEIGHTS, read_card
 from components.published_model import PublishedModel
 from components.pusher.publish import publish
+from components.recording_quality import quality_of
 from components.recordings.sources import data_digest, list_recordings
 from components.settings import (
     ServingSettings,
@@ -41,6 +42,7 @@ from pipeline.models.calibration import (
     learn_calibration,
 )
 from pipeline.output.folder import METADATA, claimed, published_versions
+from serving.conditions import CalibratedConditions
 from tests.bad_recordings import encoded, speech_like
 
 RATE, SPEAKERS = 8_000, 12
@@ -109,6 +111,16 @@ def windows_of(embedding: np.ndarray, names: list[str]) -> EmbeddedWindows:
     recording = np.array([f"{number}".encode() for number in range(len(speaker))], object)
     origins = WindowsOrigins(speaker, recording, np.zeros(len(speaker), np.float32))
     return EmbeddedWindows(embedding.astype(np.float32), origins, 1.0, unit_norm=False)
+
+
+def test_the_card_says_how_good_the_recordings_were(made: Made) -> None:
+    conditions = CalibratedConditions.of_card(read_card(Path(made.done.path)))
+    recording = soundfile.read(made.data / "speaker03" / "1.wav", dtype="int16")[0]
+    quality = quality_of(recording, RATE, 5.0)
+    assert conditions.least_bandwidth_hz == pytest.approx(quality.bandwidth_hz, rel=0.2)
+    assert conditions.least_snr_db <= quality.snr_db + 1.0
+    assert conditions.warnings({"it": quality}) == ()
+    assert len(conditions.warnings({"it": replace(quality, snr_db=0.0)})) == 1
 
 
 def test_the_threshold_is_another_and_the_embeddings_are_the_same(made: Made) -> None:
