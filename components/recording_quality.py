@@ -127,4 +127,5 @@ def _pile(magnitudes: npt.NDArray[np.int32], samples: int) -> float:
 
 
 def _times_db(power: npt.ArrayLike, decibels: float) -> npt.NDArray[np.float64]:
-    return np.asarray(power, np.float64) * 10.0 ** (decibels / 10.0)
+    times: npt.NDArray[np.float64] = np.asarray(power, np.float64) * 10.0 ** (decibels / 10.0)
+    return times

@@ -4,6 +4,7 @@ Whether two people speak in a recording is seen from its passages of a second an
 which the model compares with each other. They are divided into the two groups that differ most.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -89,7 +90,8 @@ def _most_different(distances: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]
     as long as the contrast grows.
     """
     one, other = np.unravel_index(np.argmax(distances), distances.shape)
-    group = distances[one] < distances[other]
+    group: npt.NDArray[np.bool_] = distances[one] < distances[other]
+    group[one] = True  # also where all are alike
     contrast = _contrast(distances, group)
     while True:
         moved = [group ^ (np.arange(len(group)) == at) for at in range(len(group))]
@@ -105,8 +107,8 @@ def _contrast(distances: npt.NDArray[np.float64], group: npt.NDArray[np.bool_]) 
     share = float(np.mean(group))
     if not 0.0 < share < 1.0:
         return 0.0
-    between: float = np.mean(distances[np.ix_(group, ~group)])
-    return between * float(np.sqrt(share * (1.0 - share)))
+    between = float(np.mean(distances[np.ix_(group, ~group)]))
+    return between * math.sqrt(share * (1.0 - share))
 
 
 def is_clipped(quality: RecordingQuality | None) -> bool:

@@ -80,7 +80,7 @@ def test_the_bandwidth_is_the_filters(edge_hz: float, rate: int) -> None:
 def test_a_telephone_line_is_narrow_whatever_is_said_over_it() -> None:
     speech = _speech()
     noisy = mix(speech, coloured_noise(len(speech), 1.0, np.random.default_rng(1)), 10.0)
-    for samples in (speech, noisy, 0.1 * speech):
+    for samples in (speech, noisy, np.float32(0.1) * speech):
         assert 3_400 <= _quality(telephone(samples, RATE)).bandwidth_hz <= 4_000
 
 
@@ -103,12 +103,11 @@ def test_the_clipped_share_is_what_was_clipped(share: float, path: str) -> None:
         assert quality.clipped_fraction == pytest.approx(true_share, rel=tolerance)
 
 
-@pytest.mark.parametrize("codec", ["mp3", "opus"])
-def test_what_is_not_clipped_is_not_called_so(codec: str) -> None:
+def test_what_is_not_clipped_is_not_called_so() -> None:
     speech = _speech()
     offset = (0.3 + speech).astype(np.float32)  # a constant voltage
     loud = (speech / np.max(np.abs(speech))).astype(np.float32)
-    for samples in (speech, offset, loud, coded(loud, RATE, codec)):
+    for samples in (speech, offset, loud, coded(loud, RATE, "mp3"), coded(loud, RATE, "opus")):
         assert _quality(samples).clipped_fraction == 0.0
 
 

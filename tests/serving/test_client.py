@@ -190,3 +190,29 @@ with grpc_endpoint(FakeModel()) as url, Client(url) as client:
 assert not [name for name in sys.modules if name.partition(".")[0] in ("tensorflow", "keras")]
 """
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2])
+
+
+def test_answers_say_how_good_the_recordings_are(client: Client, recording: Any) -> None:
+    low, line = recording("low.flac", 120.0), recording("line.wav", 120.0, rate=8_000)
+    wide, narrow = client.embed([low, line])
+    assert client.embed_wavs([b"no WAV"])[0].quality is None
+    for embedding, hertz in ((wide, 8_000.0), (narrow, 4_000.0)):
+        assert embedding.quality is not None
+        assert embedding.quality.speech_seconds == embedding.speech_seconds
+        assert embedding.quality.bandwidth_hz == pytest.approx(hertz, abs=250.0)
+    decision = client.verify(low, line)
+    assert (decision.quality_a, decision.quality_b) == (wide.quality, narrow.quality)
+    assert any(each.startswith("the bandwidths differ") for each in decision.warnings)
+    assert client.rule(0.05).apply(decision).warnings == decision.warnings
+
+
+def test_a_model_that_does_not_say_the_seconds_verifies(
+    client: Client, model: FakeModel, recording: Any
+) -> None:
+    model.spoil = lambda outputs: {
+        name: value for name, value in outputs.items() if not name.startswith("speech_seconds")
+    }
+    decision = client.verify(recording("a.wav", 120.0), recording("b.wav", 120.0))
+    assert decision.same_speaker
+    assert decision.quality_a is not None
+    assert decision.quality_a.speech_seconds is None

@@ -1,0 +1,77 @@
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from components.pcm16 import pack_wav, to_pcm16
+from serving.client import Client
+from serving.enrolment_gate import MOST_PASSAGES, SpeakerGroups, speaker_groups
+from tests.serving.support_endpoint import RATE, THRESHOLD, FakeModel, grpc_endpoint, voice
+
+LOW, HIGH = 110.0, 320.0
+
+
+@pytest.fixture
+def client(model: FakeModel) -> Iterator[Client]:
+    with grpc_endpoint(model) as url, Client(url) as client:
+        yield client
+
+
+def _wav(*turns: tuple[float, float]) -> bytes:
+    """Voices one after another, each of a pitch and so many seconds."""
+    sounds = [voice(pitch, seconds, seed=at) for at, (pitch, seconds) in enumerate(turns)]
+    return pack_wav(to_pcm16(np.concatenate(sounds)), RATE)
+
+
+def _groups(client: Client, wav: bytes) -> SpeakerGroups:
+    groups = speaker_groups(client, wav)
+    assert groups is not None
+    return groups
+
+
+@pytest.mark.parametrize(
+    ("turns", "starts"),
+    [
+        ([(LOW, 3.0), (HIGH, 3.0)], ((0.0, 1.5), (3.0, 4.5))),
+        ([(LOW, 1.5), (HIGH, 3.0), (LOW, 3.0)], ((0.0, 4.5, 6.0), (1.5, 3.0))),
+        ([(HIGH, 6.0), (LOW, 1.5)], ((0.0, 1.5, 3.0, 4.5), (6.0,))),
+    ],
+)
+def test_the_groups_are_the_two_speakers(
+    client: Client, turns: list[tuple[float, float]], starts: tuple[tuple[float, ...], ...]
+) -> None:
+    groups = _groups(client, _wav(*turns))
+    assert groups.starts_seconds == starts
+    share = len(starts[0]) / sum(map(len, starts))
+    contrast = groups.distance * (share * (1.0 - share)) ** 0.5 / THRESHOLD
+    assert groups.contrast == pytest.approx(contrast)
+    assert not groups.is_one_speaker
+
+
+def test_one_speaker_has_little_contrast(client: Client) -> None:
+    groups = _groups(client, _wav((LOW, 9.0)))
+    assert groups.contrast < 0.1
+    assert groups.is_one_speaker
+
+
+def test_passages_that_are_all_alike_are_of_one_speaker(client: Client) -> None:
+    one = to_pcm16(voice(LOW, 1.5))
+    groups = _groups(client, pack_wav(np.tile(one, 4), RATE))
+    assert groups.contrast == pytest.approx(0.0, abs=1e-3)
+    assert sum(map(len, groups.starts_seconds)) == 4
+
+
+def test_too_few_passages_with_speech_say_nothing(client: Client) -> None:
+    assert speaker_groups(client, _wav((LOW, 5.9))) is None
+    silence = np.zeros(3 * RATE, np.int16)
+    spoken = to_pcm16(voice(LOW, 4.5))
+    assert speaker_groups(client, pack_wav(np.concatenate([spoken, silence]), RATE)) is None
+
+
+def test_of_a_long_recording_some_passages_are_compared(client: Client, model: FakeModel) -> None:
+    groups = _groups(client, _wav((LOW, 40.0), (HIGH, 40.0)))
+    assert not groups.is_one_speaker
+    assert sum(map(len, groups.starts_seconds)) == MOST_PASSAGES
+    assert max(groups.starts_seconds[0]) < 40.0 <= min(groups.starts_seconds[1])
+    pairs = MOST_PASSAGES * (MOST_PASSAGES - 1) // 2
+    assert [count for name, count in model.calls if name == "score_embeddings"] == [pairs]
