@@ -88,6 +88,11 @@ def embed_set(model: PublishedModel, data: str, speakers: int) -> tuple[pd.DataF
     return pd.DataFrame(rows, columns=columns), np.stack(vectors)
 
 
+def poorer(one: pd.DataFrame, other: pd.DataFrame, column: str) -> Floats:
+    """Of both sides the lesser, [N]."""
+    return np.minimum(one[column].to_numpy(float), other[column].to_numpy(float))
+
+
 def trials_of(model: PublishedModel, table: pd.DataFrame, vectors: np.ndarray) -> pd.DataFrame:
     """Two sounds of a row each: all of one speaker, some of two, of every pair of conditions."""
     parts = []
@@ -95,8 +100,9 @@ def trials_of(model: PublishedModel, table: pd.DataFrame, vectors: np.ndarray) -
         rows = [np.flatnonzero(table["condition"] == each) for each in pair]
         first, second = (grid.ravel() for grid in np.meshgrid(*rows, indexing="ij"))
         one, other = (table.iloc[each].reset_index(drop=True) for each in (first, second))
-        is_target = ((one["speaker"] == other["speaker"]) & (one["sound"] < other["sound"])).array
-        nontargets = np.flatnonzero(one["speaker"] != other["speaker"])
+        is_same = one["speaker"] == other["speaker"]
+        is_target = (is_same & (one["sound"] < other["sound"])).to_numpy()
+        nontargets = np.flatnonzero(~is_same)
         generator = keyed_generator(SEED, "conditions_trials", *pair)
         drawn = generator.permutation(nontargets)[:NONTARGETS]
         chosen = np.concatenate([np.flatnonzero(is_target), drawn])
@@ -111,8 +117,8 @@ def trials_of(model: PublishedModel, table: pd.DataFrame, vectors: np.ndarray) -
                     "distance": model.score(vectors[first[chosen]], vectors[second[chosen]])[0],
                     "narrower": np.minimum(*narrow),
                     "difference": np.abs(narrow[0] - narrow[1]),
-                    "log_seconds": np.log(np.minimum(one["seconds"].array, other["seconds"].array)),
-                    "snr": np.minimum(one["snr_db"].array, other["snr_db"].array).clip(0, 40) / 10,
+                    "log_seconds": np.log(poorer(one, other, "seconds")),
+                    "snr": poorer(one, other, "snr_db").clip(0.0, 40.0) / 10.0,
                 }
             )
         )
