@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from components.recording_quality import RecordingQuality
+from serving.conditions import CalibratedConditions
 from serving.wire import Tensor, parse_json
 
 Vector = npt.NDArray[np.float32]
@@ -74,6 +75,8 @@ class Description:
     """What it was made from, as in the SavedModel's `assets.extra/swar.json`."""
     max_seconds: float
     """The longest recording that it takes, in seconds."""
+    conditions: CalibratedConditions = CalibratedConditions.of_card({})
+    """What recordings its expected error rates are of."""
 
 
 def description(outputs: Mapping[str, Tensor]) -> Description:
@@ -86,7 +89,12 @@ def description(outputs: Mapping[str, Tensor]) -> Description:
         raise ValueError(f"a sample rate of {rate} Hz")
     if not isinstance(content := parse_json(card.encode()), dict):
         raise ValueError("output 'card' holds no object")
-    return Description(rate, size, float(threshold), digest, content, _max_seconds(content))
+    try:
+        conditions = CalibratedConditions.of_card(content)
+    except (AttributeError, TypeError) as error:
+        raise ValueError("its card's calibration is of another form") from error
+    max_seconds = _max_seconds(content)
+    return Description(rate, size, float(threshold), digest, content, max_seconds, conditions)
 
 
 def _max_seconds(card: Mapping[str, Any]) -> float:

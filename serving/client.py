@@ -250,7 +250,7 @@ class Client:
 
     def conditions(self) -> CalibratedConditions:
         """What recordings the model's expected error rates are of."""
-        return CalibratedConditions.of_card(self._known_description().card)
+        return self._known_description().conditions
 
     def score(self, embeddings_a: npt.ArrayLike, embeddings_b: npt.ArrayLike) -> list[Decision]:
         """A decision for each row of two arrays of embeddings, float32 [N, D]."""

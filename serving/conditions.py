@@ -83,18 +83,18 @@ class CalibratedConditions:
         seconds = quality.speech_seconds
         if seconds is not None and seconds < self.least_speech_seconds:
             faults.append(
-                f"{name} has {seconds:.1f} s of speech, the calibration's had "
-                f"{self.least_speech_seconds:.1f} s or more"
+                f"{name} has {seconds:.1f} s of speech, less than the calibration's "
+                f"{self.least_speech_seconds:.1f} s"
             )
         if quality.snr_db < self.least_snr_db:
             faults.append(
-                f"{name} has an SNR of {quality.snr_db:.0f} dB, the calibration's had "
-                f"{self.least_snr_db:.0f} dB or more"
+                f"{name} has an SNR of {quality.snr_db:.0f} dB, less than "
+                f"{self.least_snr_db:.0f} dB"
             )
         if quality.bandwidth_hz < self.least_bandwidth_hz:
             faults.append(
-                f"{name} reaches up to {_kilohertz(quality.bandwidth_hz)}, the calibration's up to "
-                f"{_kilohertz(self.least_bandwidth_hz)} or more"
+                f"{name} reaches up to {_kilohertz(quality.bandwidth_hz)}, less than "
+                f"{_kilohertz(self.least_bandwidth_hz)}"
             )
         if quality.clipped_fraction > MOST_CLIPPED:
             faults.append(f"{100 * quality.clipped_fraction:.1f} % of {name} are clipped")
