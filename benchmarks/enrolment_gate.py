@@ -134,7 +134,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.enrolment_gate")
     parser.add_argument("model", metavar="MODEL")
     parser.add_argument("data", metavar="DATA", nargs="+")
-    parser.add_argument("--clean", type=int, default=300)
+    parser.add_argument("--clean", type=int, default=600)
     parser.add_argument("--mixed", type=int, default=200)
     arguments = parser.parse_args()
     judged = defaultdict(list)

@@ -34,7 +34,7 @@ def read_wav(wav: bytes) -> tuple[npt.NDArray[np.int16], int] | None:
                 return None
             frames = reader.readframes(reader.getnframes())
             return np.frombuffer(frames, "<i2").astype(np.int16), reader.getframerate()
-    except (wave.Error, EOFError, ValueError):
+    except (wave.Error, EOFError, RuntimeError, ValueError):
         return None
 
 

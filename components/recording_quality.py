@@ -6,6 +6,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+LEAST_SAMPLE_RATE: Final = 1_000
 FRAME_SECONDS: Final = 0.032
 BAND_HZ: Final = 250.0
 """Width of the bands by which the upper edge of the speech is found."""
@@ -61,7 +62,7 @@ def quality_of(
 
     Args:
         pcm16: int16 [samples], with the pauses.
-        sample_rate: Hz.
+        sample_rate: Hz, LEAST_SAMPLE_RATE or more.
         speech_seconds: as the model says.
     """
     size = round(FRAME_SECONDS * sample_rate)

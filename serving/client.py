@@ -20,7 +20,7 @@ import tenacity
 
 from components.errors import SwarError
 from components.pcm16 import read_wav
-from components.recording_quality import RecordingQuality, quality_of
+from components.recording_quality import LEAST_SAMPLE_RATE, RecordingQuality, quality_of
 from serving import answers, defaults
 from serving.answers import OK, Decision, Description, Embedding
 from serving.conditions import CalibratedConditions
@@ -328,6 +328,8 @@ def _is_passing(error: BaseException) -> bool:
 
 
 def _quality(wav: bytes, speech_seconds: float | None) -> RecordingQuality | None:
-    """None of what is no mono 16-bit PCM WAV."""
+    """None of what is no mono 16-bit PCM WAV, or of no rate that a model takes."""
     read = read_wav(wav)
-    return None if read is None else quality_of(*read, speech_seconds)
+    if read is None or read[1] < LEAST_SAMPLE_RATE:
+        return None
+    return quality_of(*read, speech_seconds)

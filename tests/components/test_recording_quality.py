@@ -4,7 +4,13 @@ import soxr
 
 from components.degradation import coded, coloured_noise, low_pass, mix, telephone
 from components.pcm16 import to_pcm16
-from components.recording_quality import LOWEST_HZ, MOST_SNR_DB, RecordingQuality, quality_of
+from components.recording_quality import (
+    LEAST_SAMPLE_RATE,
+    LOWEST_HZ,
+    MOST_SNR_DB,
+    RecordingQuality,
+    quality_of,
+)
 
 RATE = 16_000
 SPOKEN, PAUSE = 0.6, 0.3  # seconds
@@ -115,6 +121,12 @@ def test_what_is_not_clipped_is_not_called_so() -> None:
 def test_silence_and_nothing_have_no_quality(samples: int) -> None:
     nothing = quality_of(np.zeros(samples, np.int16), RATE, 0.0)
     assert nothing == RecordingQuality(0.0, 0.0, 0.0, 0.0)
+    noise = np.random.default_rng(samples).integers(-(2**15), 2**15, samples).astype(np.int16)
+    for rate in (LEAST_SAMPLE_RATE, 96_000):
+        quality = quality_of(noise, rate)
+        assert 0.0 <= quality.bandwidth_hz <= rate / 2
+        assert 0.0 <= quality.clipped_fraction <= 1.0
+        assert np.isfinite(quality.snr_db)
 
 
 def test_steady_noise_has_no_speech_above_it() -> None:
