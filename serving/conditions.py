@@ -56,17 +56,28 @@ class CalibratedConditions:
         known = {name: quality for name, quality in recordings.items() if quality is not None}
         faults = [fault for name, each in known.items() for fault in self._faults(name, each)]
         bandwidths = {name: each.bandwidth_hz for name, each in known.items()}
-        if len(bandwidths) == 2 and self._differ(*bandwidths.values()):
-            both = " and ".join(f"{name} {_kilohertz(hz)}" for name, hz in bandwidths.items())
-            faults.append(f"the bandwidths differ: {both}")
-        for name, hertz in bandwidths.items() if other_hz else ():
-            if all(self._differ(hertz, each) for each in other_hz):
-                nearest = min(other_hz, key=lambda each: abs(each - hertz))
-                faults.append(
-                    f"the bandwidths differ: {name} {_kilohertz(hertz)}, the enrolled recordings "
-                    f"{_kilohertz(nearest)}"
-                )
+        faults += self._different(bandwidths, other_hz) or self._narrow(bandwidths)
         return tuple(f"{fault}: {_NO_RATES}" for fault in faults)
+
+    def _different(self, hertz: Mapping[str, float], other_hz: Sequence[float]) -> list[str]:
+        """Which bandwidths differ from each other, or from all of the others."""
+        if len(hertz) == 2 and self._differ(*hertz.values()):
+            both = " and ".join(f"{name} {_kilohertz(each)}" for name, each in hertz.items())
+            return [f"the bandwidths differ: {both}"]
+        return [
+            f"the bandwidths differ: {name} {_kilohertz(each)}, the enrolled recordings "
+            f"{_kilohertz(min(other_hz, key=lambda other: abs(other - each)))}"
+            for name, each in hertz.items()
+            if other_hz and all(self._differ(each, other) for other in other_hz)
+        ]
+
+    def _narrow(self, hertz: Mapping[str, float]) -> list[str]:
+        return [
+            f"{name} reaches up to {_kilohertz(each)}, less than "
+            f"{_kilohertz(self.least_bandwidth_hz)}"
+            for name, each in hertz.items()
+            if each < self.least_bandwidth_hz
+        ]
 
     def warnings_of_bandwidths(self, hertz: Sequence[float]) -> tuple[str, ...]:
         """A sentence where recordings of one speaker differ in bandwidth as two sides must not."""
@@ -90,11 +101,6 @@ class CalibratedConditions:
             faults.append(
                 f"{name} has an SNR of {quality.snr_db:.0f} dB, less than "
                 f"{self.least_snr_db:.0f} dB"
-            )
-        if quality.bandwidth_hz < self.least_bandwidth_hz:
-            faults.append(
-                f"{name} reaches up to {_kilohertz(quality.bandwidth_hz)}, less than "
-                f"{_kilohertz(self.least_bandwidth_hz)}"
             )
         if quality.clipped_fraction > MOST_CLIPPED:
             faults.append(f"{100 * quality.clipped_fraction:.1f} % of {name} are clipped")
