@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -75,7 +75,9 @@ class Description:
     """What it was made from, as in the SavedModel's `assets.extra/swar.json`."""
     max_seconds: float
     """The longest recording that it takes, in seconds."""
-    conditions: CalibratedConditions = CalibratedConditions.of_card({})
+    conditions: CalibratedConditions = field(
+        default_factory=lambda: CalibratedConditions.of_card({})
+    )
     """What recordings its expected error rates are of."""
 
 

@@ -48,8 +48,8 @@ def enroll_command(
         bool,
         typer.Option(
             "--force",
-            help="Also two people in a file, what does not sound like the rest, what is clipped, or "
-            "a name that looks like another.",
+            help="Also two people in a file, what does not sound like the rest, what is clipped, "
+            "or a name that looks like another.",
         ),
     ] = False,
     channel: ChannelOption = None,
