@@ -7,9 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import soundfile
 
+from components.degradation import telephone
 from tests.serving.commands.support_commands import HIGH, LOW, Swar
-from tests.serving.support_endpoint import THRESHOLD, FakeModel
+from tests.serving.support_endpoint import RATE, THRESHOLD, FakeModel, voice
+
+QUALITY = {"speech_seconds", "snr_db", "bandwidth_hz", "clipped_fraction"}
 
 
 def test_verify_says_same_or_different(swar: Swar, recording: Any) -> None:
@@ -22,13 +26,31 @@ def test_verify_says_same_or_different(swar: Swar, recording: Any) -> None:
     assert out.startswith("different speakers (probability below")
 
 
+def test_a_line_from_a_telephone_is_warned_of(swar: Swar, recording: Any, tmp_path: Path) -> None:
+    wide, line = recording("a.wav", LOW), tmp_path / "line.wav"
+    soundfile.write(line, telephone(voice(LOW, 6.0), RATE), RATE)
+    out = swar("verify", wide, line)[1].splitlines()
+    assert out[2].startswith("recording A: 6.0 s of speech, SNR ") and "8.0 kHz" in out[2]
+    assert out[3].startswith("recording B: ") and "4.0 kHz" in out[3]
+    warning = "warning: the bandwidths differ: recording A 8.0 kHz and recording B 4.0 kHz: the "
+    assert warning + "expected error rates cannot be promised" in out
+    swar("enroll", "Low", wide)
+    for command in (("verify", line, "--speaker", "Low"), ("identify", line)):
+        shown, answer = swar(*command)[1], json.loads(swar(*command, "--json")[1])
+        assert "\nrecording: 5." in shown
+        assert [f"warning: {each}" in shown for each in answer["warnings"]] == [True] * 2
+
+
 def test_verify_for_programs(swar: Swar, recording: Any) -> None:
     status, out, _ = swar("verify", recording("a.wav", LOW), recording("b.wav", HIGH), "--json")
     answer = json.loads(out)
     assert status == 1
     assert answer["same_speaker"] is False
     assert answer["verdict"] == "different"
-    assert set(answer) == {"distance", "probability", "same_speaker", "verdict", "rule"}
+    decision = {"distance", "probability", "same_speaker", "verdict"}
+    assert set(answer) == decision | {"quality_a", "quality_b", "warnings", "rule"}
+    assert set(answer["quality_a"]) == QUALITY
+    assert answer["quality_b"]["speech_seconds"] == pytest.approx(6.0, abs=0.1)
     assert answer["rule"]["accept_up_to"] == answer["rule"]["different_beyond"] == THRESHOLD
     assert answer["rule"]["false_accepts"] == {"value": 0.02, "low": 0.01, "high": 0.04}
 
@@ -175,12 +197,16 @@ def test_many_recordings_are_identified(swar: Swar, recording: Any) -> None:
         ("ok", None),
     ]
     assert [len(line["candidates"]) for line in lines] == [1, 0, 1]
+    assert set(lines[0]["quality"]) == QUALITY
+    assert lines[1]["quality"] is None
+    assert [len(line["warnings"]) for line in lines] == [1, 0, 1]
+    assert [line["not_compared"] for line in lines] == [[]] * 3
     assert {line["model_digest"] for line in lines} == {"model-1"}
     out = swar("identify", known, "gone.wav", unknown)[1]
     first, second, third = out.splitlines()
     assert "query.wav: Low (probability 9" in first
     assert second == "gone.wav: not usable: unreadable"
-    assert third.endswith("stranger.wav: unknown")
+    assert "stranger.wav: unknown; warning: the recording has an SNR of" in third
 
 
 def test_the_commands_of_the_page_about_many_files_run(
