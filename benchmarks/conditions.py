@@ -90,7 +90,8 @@ def embed_set(model: PublishedModel, data: str, speakers: int) -> tuple[pd.DataF
 
 def poorer(one: pd.DataFrame, other: pd.DataFrame, column: str) -> Floats:
     """Of both sides the lesser, [N]."""
-    return np.minimum(one[column].to_numpy(float), other[column].to_numpy(float))
+    lesser: Floats = np.minimum(one[column].to_numpy(float), other[column].to_numpy(float))
+    return lesser
 
 
 def trials_of(model: PublishedModel, table: pd.DataFrame, vectors: np.ndarray) -> pd.DataFrame:

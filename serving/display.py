@@ -48,6 +48,8 @@ def enrolment(report: "EnrolmentReport", *, as_json: bool) -> None:
         )
         return
     recordings = _count(report.added, "new recording")
+    if report.recordings_before:
+        recordings += f" beside {report.recordings_before} enrolled before"
     _say(f"{report.speaker}: {recordings}, {report.speech_seconds:.1f} s of speech in all")
     if report.parts:
         _say(

@@ -55,6 +55,8 @@ class EnrolmentReport:
     """Why it would have been refused without `force`, a sentence each."""
     warnings: tuple[str, ...] = ()
     """What else is doubtful, a sentence each."""
+    recordings_before: int = 0
+    """Of a speaker who was enrolled already."""
 
     @property
     def mean_distance(self) -> float:
@@ -145,7 +147,7 @@ def enroll(
             f"give at least {MIN_ENROLMENT_SECONDS:g} s in all"
         )
     if not new:
-        return EnrolmentReport(name, 0, seconds, ())
+        return EnrolmentReport(name, 0, seconds, (), recordings_before=len(known.ids))
     # An enrolled speaker's own name was looked at when the speaker was new.
     similar = [] if known.ids else gallery.similar_names(name)
     groups = [enrolment_gate.speaker_groups(client, each.wav) for each in new]
@@ -180,6 +182,7 @@ def enroll(
         tuple(each.embedding.quality for each in new),
         tuple(faults),
         warnings,
+        len(known.ids),
     )
 
 

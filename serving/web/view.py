@@ -101,7 +101,7 @@ def enrolled(report: EnrolmentReport) -> str:
         return card("same", f"✓ {report.speaker} is enrolled", *paragraphs)
     paragraphs.append(
         f"Consistency: {report.mean_distance:.3f} mean and {report.largest_distance:.3f} largest "
-        "distance of a recording (of a single one's halves) from the others."
+        "distance of a recording (of a single one's passages) from the others."
     )
     return card("same", f"✓ {report.speaker} is enrolled", *paragraphs)
 

@@ -170,6 +170,7 @@ def test_who_is_enrolled_under_another_name_is_told(
     other = recognition.enroll(client, gallery, "Chet", [_recording(folder, "ccc.wav", (HIGH, 6))])
     more = recognition.enroll(client, gallery, "Chet", [_recording(folder, "d.wav", (HIGH, 6))])
     assert [len(each.warnings) for each in (first, again, other, more)] == [0, 1, 0, 0]
+    assert [each.recordings_before for each in (first, again, other, more)] == [0, 0, 0, 1]
     assert "'Asha', who is enrolled, sounds like the same person" in again.warnings[0]
 
 
