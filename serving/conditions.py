@@ -1,5 +1,6 @@
 """What kinds of recordings a model's expected error rates are of, and which lie outside of them."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Self
@@ -13,6 +14,7 @@ LARGEST_BANDWIDTH_RATIO: Final = 1.5
 model's error rates on wide-band speech unchanged, see docs/decisions.md."""
 MOST_CLIPPED: Final = 0.005
 """Share of the samples; less is seldom told from loud speech."""
+_NARROWEST_SHARE: Final = 0.4  # of a model's sample rate
 _NO_RATES: Final = "the expected error rates cannot be promised"
 
 
@@ -37,10 +39,12 @@ class CalibratedConditions:
         calibration = card.get("calibration", {})
         rows = calibration.get("strangers", ())
         conditions = calibration.get("conditions", {})
+        # A model of telephone calls takes no wider recordings.
+        least_hz = min(LEAST_BANDWIDTH_HZ, _NARROWEST_SHARE * card.get("sample_rate", math.inf))
         return cls(
             min((float(row["seconds"]) for row in rows if "seconds" in row), default=0.0),
             float(conditions.get("least_snr_db", LEAST_SNR_DB)),
-            float(conditions.get("least_bandwidth_hz", LEAST_BANDWIDTH_HZ)),
+            float(conditions.get("least_bandwidth_hz", least_hz)),
             float(conditions.get("largest_bandwidth_ratio", LARGEST_BANDWIDTH_RATIO)),
         )
 

@@ -15,6 +15,7 @@ def test_a_card_says_its_conditions_and_what_it_does_not_say_is_the_base_models(
     own = {"least_snr_db": 20.0, "least_bandwidth_hz": 3_500.0, "largest_bandwidth_ratio": 2.0}
     card = {"calibration": CARD["calibration"] | {"conditions": own}}
     assert CalibratedConditions.of_card(card) == CalibratedConditions(3.04, 20.0, 3_500.0, 2.0)
+    assert CalibratedConditions.of_card({"sample_rate": 8_000}).least_bandwidth_hz == 3_200.0
     assert CalibratedConditions.of_card({}).warnings({"A": replace(GOOD, speech_seconds=0.5)}) == ()
 
 

@@ -202,7 +202,10 @@ def test_nothing_but_the_answer_is_on_the_terminal(models: Any, recordings: Any)
         cwd=Path(__file__).parents[2],
     )
     assert (ended.returncode, ended.stderr) == (1, "")
-    assert ended.stdout.startswith("different speakers (") and ended.stdout.count("\n") == 2
+    verdict, _, of_a, of_b, *warnings = ended.stdout.splitlines()
+    assert verdict.startswith("different speakers (")
+    assert of_a.startswith("recording A: ") and of_b.startswith("recording B: ")
+    assert all(each.startswith("warning: ") for each in warnings)
 
 
 def test_the_page_has_a_model_in_this_process(
