@@ -276,6 +276,9 @@ def test_a_gallery_without_bandwidths_is_opened_and_gets_the_column(gallery: Gal
     assert again.bandwidths_hz("speaker 0001") == [4_000.0]
     assert [each.bandwidth_hz for each in again.recordings("speaker 0001")] == [None, 4_000.0]
     assert again.forget("speaker 0001") == 2
+    assert _files_with(Path(gallery.uri), b"speaker 0001") == []
+    assert _files_with(Path(gallery.uri), b"speaker 0002") != []
+    assert _files_with(Path(gallery.uri), unit(1).tobytes()) == []
 
 
 def test_speakers_of_another_model_are_named_and_not_compared(gallery: Gallery) -> None:
