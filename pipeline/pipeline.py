@@ -36,6 +36,8 @@ class EngineWays:
     baseline: Baseline = LatestOtherBlessedModelStrategy
     checkpoints: str | None = None
     """Local folder for the state of an unfinished training; None: below the output."""
+    gpus: int = 0
+    """That TensorFlow must see where it trains."""
     vertex_job: Mapping[str, Any] | None = None
     """The Trainer's custom config on Vertex."""
     vertex_endpoint: Mapping[str, Any] | None = None
@@ -114,6 +116,7 @@ def create_pipeline(
             **parent,
         },
         checkpoints=ways.checkpoints or os.path.join(output, "checkpoints"),
+        gpus=ways.gpus,
         vertex_job=ways.vertex_job,
     )
     trainer.add_upstream_node(example_validator)

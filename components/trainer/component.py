@@ -37,6 +37,7 @@ def make_trainer(
     data_digest: str | RuntimeParameter,
     provenance: dict[str, str],
     checkpoints: str,
+    gpus: int = 0,
     vertex_job: Mapping[str, Any] | None = None,
 ) -> TfxTrainer:
     """The Trainer node.
@@ -53,6 +54,7 @@ def make_trainer(
         provenance: digests of the settings and the code, stored in the model. A change of
             any of them reruns the training.
         checkpoints: local folder in which a killed training finds its state again.
+        gpus: that TensorFlow must see where it trains; with fewer the node fails.
         vertex_job: what TFX's Vertex Trainer gets in its custom config; None to train in
             the node's own container or process.
     """
@@ -69,6 +71,7 @@ def make_trainer(
             "serving": serving.model_dump_json(),
             "provenance": provenance,
             "checkpoints": checkpoints,
+            "gpus": gpus,
             **(vertex_job or {}),
         },
     ).with_id("Trainer")

@@ -8,6 +8,7 @@ from typing import Final
 import keras
 import tensorflow as tf
 
+from components.errors import SwarError
 from components.settings import TrainerSettings
 
 # Steps that a GPU takes without asking Python in between.
@@ -23,6 +24,23 @@ def take_memory_as_needed() -> None:
     """
     for gpu in tf.config.list_physical_devices("GPU"):
         tf.config.experimental.set_memory_growth(gpu, True)
+
+
+def require_gpus(count: int) -> None:
+    """Checks that TensorFlow sees the GPUs that were paid for; 0 asks for none.
+
+    Without it TensorFlow would train on the processor beside them and say nothing.
+
+    Raises:
+        SwarError: it sees fewer.
+    """
+    seen = len(tf.config.list_physical_devices("GPU"))
+    if seen < count:
+        raise SwarError(
+            f"engine.training.gpus asks for {count} and TensorFlow sees {seen}: set "
+            "engine.training.image to the image with CUDA (docs/container.md), see that the "
+            "machine has NVIDIA's driver, or set engine.training.gpus to 0"
+        )
 
 
 def strategy() -> tf.distribute.Strategy:

@@ -114,6 +114,7 @@ class Job:
 def run_fn(fn_args: "FnArgs") -> None:
     """Trains the tower, keeps its best epoch, calibrates it and writes the SavedModel."""
     job = Job.of(fn_args)
+    devices.require_gpus(fn_args.custom_config["gpus"])
     devices.take_memory_as_needed()
     job.checkpoints.mkdir(parents=True, exist_ok=True)
     keras.utils.set_random_seed(job.trainer.seed)

@@ -3,9 +3,11 @@
 import os
 import tempfile
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
+from google.protobuf import json_format
 from google.protobuf.message import Message
+from kfp.dsl.structures import RetryPolicy
 from kfp.pipeline_spec.pipeline_spec_pb2 import PipelineDeploymentConfig
 from tfx.dsl.components.base.base_component import BaseComponent
 from tfx.dsl.input_resolution.strategies.latest_blessed_model_strategy import (
@@ -21,11 +23,13 @@ from components.spectrogram_pair_gen.recorded_sounds import sounds_digest
 from pipeline.config import Config
 from pipeline.engines import vertex
 from pipeline.engines.beam_options import engine_beam_arguments
-from pipeline.engines.settings import EngineSettings, needed
+from pipeline.engines.settings import EngineSettings, TaskSettings, TrainingSettings, needed
 from pipeline.pipeline import EngineWays, create_pipeline
 
 DATA, DATA_DIGEST, SOUNDS_DIGEST, EPOCHS = "data", "data_digest", "sounds_digest", "epochs"
 KUBEFLOW_GPU: Final = "nvidia.com/gpu"
+RETRY_SECONDS: Final = 60  # until the first retry; each later one waits twice as long
+MOST_RETRY_SECONDS: Final = 3_600
 # Lives as long as the container: there is no folder that outlives it.
 CONTAINER_CHECKPOINTS: Final = "/tmp/swar-checkpoints"
 ResourceSpec: Final = PipelineDeploymentConfig.PipelineContainerSpec.ResourceSpec
@@ -49,18 +53,22 @@ def compile_pipeline(config: Config, path: Path) -> None:
         beam_pipeline_args=engine_beam_arguments(engine),
         ways=_ways(config),
     )
-    for component in pipeline.components:
-        if isinstance(component, BaseComponent):
-            component.with_platform_config(_resources(engine, component.id))
+    in_containers = [node for node in pipeline.components if isinstance(node, BaseComponent)]
+    for component in in_containers:
+        component.with_platform_config(_resources(engine, component.id))
     runner_config = kubeflow_v2_dag_runner.KubeflowV2DagRunnerConfig(
-        default_image=needed(engine, "image"), use_pipeline_spec_2_1=True
+        default_image=_images(engine), use_pipeline_spec_2_1=True
     )
+    job = kubeflow_v2_dag_runner.KubeflowV2DagRunner(runner_config).run(pipeline, write_out=False)
+    for component in in_containers:
+        # TFX's compiler has no retries.
+        task = job["pipelineSpec"]["root"]["dag"]["tasks"][component.id]
+        task["retryPolicy"] = _retry_policy(engine, component.id)
     try:
         with new_file(path) as file, tempfile.TemporaryDirectory() as folder:
-            kubeflow_v2_dag_runner.KubeflowV2DagRunner(
-                runner_config, output_dir=folder, output_filename="pipeline.yaml"
-            ).run(pipeline)
-            file.write(Path(folder, "pipeline.yaml").read_bytes())
+            written = Path(folder, "pipeline.yaml")
+            kubeflow_v2_dag_runner._write_pipeline_spec_to_file(job, None, str(written))
+            file.write(written.read_bytes())
     except OSError as error:
         raise SwarError(f"cannot write {path}: {error.strerror}") from error
 
@@ -86,6 +94,35 @@ def run_parameters(config: Config, data: str) -> dict[str, str | int]:
     }
 
 
+def gpu_type(engine: EngineSettings) -> str:
+    """What the engine calls the Trainer's GPUs. Raises SwarError for a name that Vertex lacks."""
+    if engine.name == "vertex":
+        return vertex.gpu_type(engine)
+    return engine.training.gpu_type or KUBEFLOW_GPU
+
+
+def _images(engine: EngineSettings) -> dict[str, str]:
+    """The image of the Trainer, and that of all others."""
+    image, training = needed(engine, "image"), engine.training
+    images = {kubeflow_v2_dag_runner._DEFAULT_IMAGE_PATH_KEY: image}
+    if training.image and training.machine_type is None:
+        images["Trainer"] = training.image
+    return images
+
+
+def _retry_policy(engine: EngineSettings, node_id: str) -> dict[str, Any]:
+    policy = RetryPolicy(
+        max_retry_count=_settings_of(engine, node_id).retries,
+        backoff_duration=f"{RETRY_SECONDS}s",
+        backoff_max_duration=f"{MOST_RETRY_SECONDS}s",
+    )
+    return json_format.MessageToDict(policy.to_proto())
+
+
+def _settings_of(engine: EngineSettings, node_id: str) -> TaskSettings | TrainingSettings:
+    return engine.training if node_id == "Trainer" else engine.tasks
+
+
 def _ways(config: Config) -> EngineWays:
     engine = config.engine
     match engine.name:
@@ -93,12 +130,17 @@ def _ways(config: Config) -> EngineWays:
             return EngineWays(
                 baseline=LatestBlessedModelStrategy,
                 checkpoints=_checkpoints(engine),
+                gpus=engine.training.gpus,
                 vertex_job=vertex.vertex_job(engine, config.name),
                 vertex_endpoint=vertex.vertex_endpoint(engine),
             )
         case "kubeflow":
             # Kubeflow's own backend runs containers and importers, but no resolver.
-            return EngineWays(baseline=engine.kubeflow.baseline, checkpoints=_checkpoints(engine))
+            return EngineWays(
+                baseline=engine.kubeflow.baseline,
+                checkpoints=_checkpoints(engine),
+                gpus=engine.training.gpus,
+            )
 
 
 def _checkpoints(engine: EngineSettings) -> str:
@@ -117,7 +159,6 @@ def _resources(engine: EngineSettings, node_id: str) -> Message:
         return ResourceSpec(cpu_limit=engine.tasks.cpus, memory_limit=engine.tasks.memory_gigabytes)
     resources = ResourceSpec(cpu_limit=training.cpus, memory_limit=training.memory_gigabytes)
     if training.gpus:
-        default = vertex.GPU_TYPE if engine.name == "vertex" else KUBEFLOW_GPU
-        resources.accelerator.type = training.gpu_type or default
+        resources.accelerator.type = gpu_type(engine)
         resources.accelerator.count = training.gpus
     return resources

@@ -1,6 +1,7 @@
 """Runs the pipeline on Kubeflow Pipelines 2."""
 
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import kfp
@@ -10,15 +11,17 @@ import urllib3
 from components.errors import SwarError
 from pipeline.config import Config
 from pipeline.engines.compiler import compile_pipeline, run_parameters
+from pipeline.engines.plan import plan
 from pipeline.engines.settings import needed
 
 
-def submit(config: Config, *, data: str) -> str:
+def submit(config: Config, *, data: str, show: Callable[[str], None]) -> str:
     """Compiles the pipeline and starts a run of it.
 
     Args:
         config: all settings; those below `engine` say where.
         data: folder or manifest of recordings, which the tasks reach under the same name.
+        show: gets the plan of what will be started, before it is.
 
     Returns the run's identifier. Raises SwarError: a setting is missing, the data are at
     fault, or the API cannot be reached or refuses.
@@ -29,6 +32,7 @@ def submit(config: Config, *, data: str) -> str:
         spec = Path(folder, f"{config.name}.yaml")
         compile_pipeline(config, spec)
         parameters = run_parameters(config, data)
+        show(plan(config, parameters))
         try:
             run = kfp.Client(
                 host=host, namespace=kubeflow.namespace

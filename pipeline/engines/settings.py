@@ -4,6 +4,8 @@ Who may do what is known to the engines' own clients: Google's application defau
 credentials, and kfp's configuration of its client.
 """
 
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import Field, model_validator
@@ -24,16 +26,24 @@ class TaskSettings(Settings):
 
     cpus: Positive = 4.0
     memory_gigabytes: Positive = 16.0
+    retries: Count = 2
+    """Of a task that failed, the first after a minute, each later one after twice as long."""
 
 
 class TrainingSettings(Settings):
     """What trains; several GPUs share each step (MirroredStrategy)."""
 
+    image: Image | None = None
+    """The same code as in `engine.image`, with CUDA. None: `engine.image`."""
     cpus: Positive = 8.0
     memory_gigabytes: Positive = 32.0
+    retries: Count = 2
+    """As of the other tasks. A training that is started again continues where its state is."""
     gpus: Count = 1
+    """The Trainer fails where TensorFlow sees fewer."""
     gpu_type: str | None = None
-    """None: NVIDIA_TESLA_T4 on Vertex, nvidia.com/gpu on Kubeflow."""
+    """An accelerator of Vertex; None: NVIDIA_TESLA_T4. On Kubeflow a resource of Kubernetes; None:
+    nvidia.com/gpu."""
     machine_type: str | None = None
     """On Vertex: train in a custom job, on such a machine with the GPUs, instead of the task's
     container. cpus and memory_gigabytes are then the machine's."""
@@ -142,7 +152,28 @@ class EngineSettings(Settings):
             raise ValueError("engine.training.machine_type is of Vertex: Kubeflow has no machines")
         return self
 
+    @model_validator(mode="after")
+    def _gpus_have_the_engine_s_names(self) -> Self:
+        gpu_type = self.training.gpu_type
+        pattern, kind = _GPU_TYPES[self.name]
+        if gpu_type is not None and not re.fullmatch(pattern, gpu_type):
+            raise ValueError(
+                f"engine.training.gpu_type {gpu_type!r} is nothing that {self.name} has: "
+                f"name {kind}"
+            )
+        return self
 
+
+# A list that only Google's client knows is looked at when the pipeline is compiled.
+_GPU_TYPES: Final = {
+    "vertex": (r"[A-Z0-9_]+", "an accelerator of Vertex AI, such as NVIDIA_TESLA_T4 or NVIDIA_L4"),
+    "kubeflow": (r"[a-z0-9.-]+/[\w.-]+", "a resource of Kubernetes, such as nvidia.com/gpu"),
+}
+# What stands in examples for a name of the reader's own.
+_PLACEHOLDER: Final = re.compile(
+    r"<[^<>]*>|\$\{?\w+|\{\{|…|(?i:\b(?:your[-_]\w*|change-?me|todo)\b)"
+    r"|\b(?:PROJECT|REGION|BUCKET|REGISTRY|REPOSITORY|NAME|DIGEST|HOST|JOBSERVER)\b"
+)
 _REMEDIES: Final = {
     "image": "name the image that holds Swar by its digest, NAME@sha256:DIGEST",
     "root": "name a folder that every task can reach, such as gs://BUCKET/swar",
@@ -161,3 +192,31 @@ def needed(engine: EngineSettings, key: str) -> str:
     if value is None:
         raise SwarError(f"engine.{key} is not set: {_REMEDIES[key]}")
     return str(value)
+
+
+def check_placeholders(engine: EngineSettings, data: str | None = None) -> None:
+    """Raises SwarError for a value that is still an example's, such as `gs://BUCKET/swar`.
+
+    Args:
+        engine: all its text settings are looked at.
+        data: where the recordings lie; None where that is not known yet.
+    """
+    given = {f"engine.{key}": text for key, text in _texts(engine.model_dump())}
+    if data is not None and "://" in data:  # on this machine any name may be a folder's
+        given["--data"] = data
+    for key, text in given.items():
+        if match := _PLACEHOLDER.search(text):
+            raise SwarError(f'{key} is {text!r}: put your own in place of "{match[0]}"')
+
+
+def _texts(value: Any, key: str = "") -> Iterator[tuple[str, str]]:
+    """The dotted key and the value of each text in a tree of settings."""
+    match value:
+        case str():
+            yield key, value
+        case Mapping():
+            for name, child in value.items():
+                yield from _texts(child, f"{key}.{name}" if key else name)
+        case Sequence():
+            for index, child in enumerate(value):
+                yield from _texts(child, f"{key}[{index}]")

@@ -5,11 +5,17 @@ from pathlib import Path
 from components.errors import SwarError
 from components.paths import check_present
 from components.quiet import libraries_quiet
+from components.terminal import printable
 from pipeline.config import Config
+from pipeline.engines.settings import check_placeholders
 
 
 def compile_to(config: Config, path: Path) -> None:
-    """Writes the compiled pipeline. Raises SwarError, see `compile_pipeline`."""
+    """Writes the compiled pipeline.
+
+    Raises SwarError, see `check_placeholders` and `compile_pipeline`.
+    """
+    check_placeholders(config.engine)
     if not path.parent.is_dir():
         raise SwarError(f"cannot write {path}: {path.parent} is no folder")
     with libraries_quiet():
@@ -21,17 +27,22 @@ def compile_to(config: Config, path: Path) -> None:
 def submit(config: Config, *, data: str) -> str:
     """Starts a run on the engine that the settings name.
 
-    Returns the address of the run's page on Vertex, the run's identifier on Kubeflow. Raises
-    SwarError.
+    Shows on stderr what it starts. Returns the address of the run's page on Vertex, the run's
+    identifier on Kubeflow. Raises SwarError.
     """
+    check_placeholders(config.engine, data)
     check_present(data)
-    with libraries_quiet():
+    with libraries_quiet() as stderr:
+
+        def show(text: str) -> None:
+            print(printable(text), file=stderr, flush=True)
+
         match config.engine.name:
             case "vertex":
                 from pipeline.engines import vertex_runner
 
-                return vertex_runner.submit(config, data=data)
+                return vertex_runner.submit(config, data=data, show=show)
             case "kubeflow":
                 from pipeline.engines import kubeflow_runner
 
-                return kubeflow_runner.submit(config, data=data)
+                return kubeflow_runner.submit(config, data=data, show=show)

@@ -1,9 +1,9 @@
 """The custom configs of TFX's Vertex components."""
 
 import json
-from typing import Any
+from typing import Any, Final
 
-from google.cloud.aiplatform_v1 import CustomJobSpec
+from google.cloud.aiplatform_v1 import AcceleratorType, CustomJobSpec
 from google.protobuf import json_format
 from tfx.extensions.google_cloud_ai_platform import constants
 from tfx.extensions.google_cloud_ai_platform.trainer.executor import TRAINING_ARGS_KEY
@@ -11,7 +11,19 @@ from tfx.extensions.google_cloud_ai_platform.trainer.executor import TRAINING_AR
 from components.errors import SwarError
 from pipeline.engines.settings import EngineSettings, needed
 
-GPU_TYPE = "NVIDIA_TESLA_T4"
+DEFAULT_GPU_TYPE: Final = "NVIDIA_TESLA_T4"
+
+
+def gpu_type(engine: EngineSettings) -> str:
+    """The accelerator's name. Raises SwarError for one that Vertex does not have."""
+    name = engine.training.gpu_type or DEFAULT_GPU_TYPE
+    known = [kind.name for kind in AcceleratorType if kind.value]
+    if name not in known:
+        raise SwarError(
+            f"engine.training.gpu_type {name!r} is no accelerator of Vertex AI: name one of "
+            f"{', '.join(known)}"
+        )
+    return name
 
 
 def vertex_job(engine: EngineSettings, display_name: str) -> dict[str, Any] | None:
@@ -24,12 +36,12 @@ def vertex_job(engine: EngineSettings, display_name: str) -> dict[str, Any] | No
         return None
     machine: dict[str, Any] = {"machine_type": training.machine_type}
     if training.gpus:
-        machine["accelerator_type"] = training.gpu_type or GPU_TYPE
+        machine["accelerator_type"] = gpu_type(engine)
         machine["accelerator_count"] = training.gpus
     pool = {
         "machine_spec": machine,
         "replica_count": 1,
-        "container_spec": {"image_uri": needed(engine, "image")},
+        "container_spec": {"image_uri": training.image or needed(engine, "image")},
     }
     job_spec: dict[str, Any] = {"worker_pool_specs": [pool]}
     if google.service_account:

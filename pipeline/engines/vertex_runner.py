@@ -1,6 +1,7 @@
 """Runs the pipeline on Vertex AI Pipelines."""
 
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -13,18 +14,20 @@ from google.cloud import aiplatform
 from components.errors import SwarError
 from pipeline.config import Config
 from pipeline.engines.compiler import compile_pipeline, run_parameters
+from pipeline.engines.plan import plan
 from pipeline.engines.settings import needed
 from pipeline.engines.vertex import labels
 
 _SCOPE: Final = "https://www.googleapis.com/auth/cloud-platform"
 
 
-def submit(config: Config, *, data: str) -> str:
+def submit(config: Config, *, data: str, show: Callable[[str], None]) -> str:
     """Compiles the pipeline and starts a run of it.
 
     Args:
         config: all settings; those below `engine` say where.
         data: folder or manifest of recordings, which the tasks reach under the same name.
+        show: gets the plan of what will be started, before it is.
 
     Returns the address of the run's page. Raises SwarError: a setting is missing, the data
     are at fault, or Google Cloud refuses.
@@ -44,12 +47,14 @@ def submit(config: Config, *, data: str) -> str:
     with tempfile.TemporaryDirectory() as folder:
         spec = Path(folder, "pipeline.yaml")
         compile_pipeline(config, spec)
+        parameters = run_parameters(config, data)
+        show(plan(config, parameters))
         try:
             job = aiplatform.PipelineJob(
                 display_name=config.name,
                 template_path=str(spec),
                 pipeline_root=f"{root}/artifacts",
-                parameter_values=run_parameters(config, data),
+                parameter_values=parameters,
                 labels=labels(engine),
                 project=needed(engine, "google.project"),
                 location=needed(engine, "google.region"),

@@ -67,7 +67,7 @@ def on_this_machine(config: Config, output: Path) -> Config:
             "root": str(output),
             "image": engine.image or "no-image",
             "beam": BeamSettings(task_workers=engine.beam.task_workers),
-            "training": engine.training.model_copy(update={"machine_type": None}),
+            "training": engine.training.model_copy(update={"machine_type": None, "gpus": 0}),
             "vertex": VertexSettings(),
         }
     )

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from components.errors import SwarError
 from components.settings import TrainerSettings
 from components.trainer import devices
 from components.trainer.losses import make_loss
@@ -87,6 +88,15 @@ def test_gpus_take_memory_as_they_need_it(monkeypatch):
     )
     devices.take_memory_as_needed()
     assert told == [("GPU:0", True), ("GPU:1", True)]
+
+
+def test_gpus_that_are_paid_for_and_not_seen_end_the_training(monkeypatch):
+    devices.require_gpus(0)
+    line = r"^engine\.training\.gpus asks for 2 and TensorFlow sees 1: set engine\.training\.image"
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [f"{kind}:0"])
+    devices.require_gpus(1)
+    with pytest.raises(SwarError, match=line):
+        devices.require_gpus(2)
 
 
 def test_one_device_shares_nothing():

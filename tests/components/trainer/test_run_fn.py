@@ -12,6 +12,7 @@ import tensorflow as tf
 from scipy.special import expit
 
 from components import spectrogram_codec
+from components.errors import SwarError
 from components.model_files import TOWER_WEIGHTS
 from components.settings import (
     AugmentationSettings,
@@ -59,6 +60,7 @@ def arguments(folder, settings, spectrogram=SPECTROGRAM):
             "serving": ServingSettings(max_windows=3).model_dump_json(),
             "provenance": {"config_digest": "c", "data_digest": "d", "code_digest": "e"},
             "checkpoints": str(folder / "checkpoints"),
+            "gpus": 0,
         },
         train_files=[str(folder / "Split-train" / "*")],
         eval_files=[str(folder / "Split-calibration" / "*"), str(folder / "Split-eval" / "*")],
@@ -69,6 +71,15 @@ def arguments(folder, settings, spectrogram=SPECTROGRAM):
 
 def progress_lines(caplog):
     return [record.getMessage() for record in caplog.records if record.name == "swar.progress"]
+
+
+def test_a_training_that_was_given_a_gpu_does_not_begin_without_one(tmp_path, monkeypatch):
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [])
+    asked = arguments(tmp_path, SMALL)
+    asked.custom_config["gpus"] = 1
+    with pytest.raises(SwarError, match=r"asks for 1 and TensorFlow sees 0"):
+        run_fn(asked)
+    assert not (tmp_path / "checkpoints").exists()
 
 
 def test_where_batches_are_degraded_so_is_half_of_the_calibration_speech(tmp_path, monkeypatch):

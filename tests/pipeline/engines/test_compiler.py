@@ -179,6 +179,50 @@ def test_the_trainer_gets_gpus_and_the_others_do_not(
             assert not resources.HasField("accelerator")
 
 
+@pytest.mark.parametrize("settings", [VERTEX, KUBEFLOW])
+def test_the_trainer_alone_gets_the_image_with_cuda(
+    tmp_path: Path, settings: tuple[str, ...]
+) -> None:
+    with_cuda = f"registry.example/swar-gpu@sha256:{'cd' * 32}"
+    spec = compiled(tmp_path, *settings, f"engine.training.image={with_cuda}")
+    images = {name: executors(spec)[name].container.image for name in CONTAINERS}
+    assert images.pop("Trainer") == with_cuda
+    assert set(images.values()) == {IMAGE}
+
+
+def test_a_custom_job_trains_in_the_image_with_cuda_and_the_node_that_waits_does_not(
+    tmp_path: Path,
+) -> None:
+    with_cuda = f"registry.example/swar-gpu@sha256:{'cd' * 32}"
+    spec = compiled(tmp_path, *CUSTOM_JOB, f"engine.training.image={with_cuda}")
+    told = json_utils.loads(constant(spec, "Trainer", "custom_config"))
+    (pool,) = told[TRAINING_ARGS_KEY]["job_spec"]["worker_pool_specs"]
+    assert pool["container_spec"]["image_uri"] == with_cuda
+    assert executors(spec)["Trainer"].container.image == IMAGE
+
+
+@pytest.mark.parametrize("settings", [VERTEX, KUBEFLOW, CUSTOM_JOB])
+def test_the_trainer_knows_how_many_gpus_it_must_see(
+    tmp_path: Path, settings: tuple[str, ...]
+) -> None:
+    spec = compiled(tmp_path, *settings, "engine.training.gpus=3")
+    assert json_utils.loads(constant(spec, "Trainer", "custom_config"))["gpus"] == 3
+
+
+def test_every_container_is_tried_again_as_kfp_s_own_compiler_would_say_it(
+    tmp_path: Path, vertex: PipelineSpec
+) -> None:
+    spec = compiled(tmp_path, *VERTEX, "engine.tasks.retries=0", "engine.training.retries=5")
+    for name in CONTAINERS:
+        (default, policy) = (of.root.dag.tasks[name].retry_policy for of in (vertex, spec))
+        assert default.max_retry_count == 2
+        assert policy.max_retry_count == (5 if name == "Trainer" else 0)
+        assert policy.backoff_duration.seconds == 60
+        assert (policy.backoff_factor, policy.backoff_max_duration.seconds) == (2.0, 3_600)
+    for name in RESOLVERS:
+        assert not vertex.root.dag.tasks[name].HasField("retry_policy")
+
+
 def test_a_custom_job_is_what_vertex_takes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     spec = compiled(tmp_path, *CUSTOM_JOB)
     container = executors(spec)["Trainer"].container
@@ -215,8 +259,9 @@ def test_a_custom_job_is_what_vertex_takes(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_a_gpu_that_vertex_does_not_have_is_told(tmp_path: Path) -> None:
-    with pytest.raises(SwarError, match=r"engine\.training: .*NVIDIA_TESLA_T5"):
-        compiled(tmp_path, *CUSTOM_JOB, "engine.training.gpu_type=NVIDIA_TESLA_T5")
+    for settings in (VERTEX, CUSTOM_JOB):
+        with pytest.raises(SwarError, match=r"'NVIDIA_TESLA_T5' is no accelerator .*NVIDIA_L4"):
+            compiled(tmp_path, *settings, "engine.training.gpu_type=NVIDIA_TESLA_T5")
 
 
 def test_an_endpoint_is_told_what_its_deployment_takes(tmp_path: Path) -> None:

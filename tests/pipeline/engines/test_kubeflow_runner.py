@@ -73,7 +73,7 @@ def test_a_run_is_asked_for_with_everything_that_the_settings_say(
         "engine.kubeflow.experiment=voices",
         "engine.kubeflow.service_account=trainer",
     )
-    assert kubeflow_runner.submit(told, data=data) == "r1"
+    assert kubeflow_runner.submit(told, data=data, show=print) == "r1"
     (experiments, experiment), (runs, run) = api.posted
     assert (experiments, experiment["display_name"]) == ("/apis/v2beta1/experiments", "voices")
     assert (runs, run["experiment_id"]) == ("/apis/v2beta1/runs", "e1")
@@ -94,15 +94,19 @@ def test_a_run_is_asked_for_with_everything_that_the_settings_say(
 def test_a_refusal_is_one_line(api: type[_Api], data: str) -> None:
     api.status = 403
     with pytest.raises(SwarError, match=r"^Kubeflow refused the run: 403 Forbidden$"):
-        kubeflow_runner.submit(config(*KUBEFLOW, f"engine.kubeflow.host={api.host}"), data=data)
+        kubeflow_runner.submit(
+            config(*KUBEFLOW, f"engine.kubeflow.host={api.host}"), data=data, show=print
+        )
 
 
 def test_an_api_that_does_not_answer_is_told(data: str) -> None:
     nowhere = "http://127.0.0.1:9"
     with pytest.raises(SwarError, match=rf"^Kubeflow does not answer at {nowhere}: "):
-        kubeflow_runner.submit(config(*KUBEFLOW, f"engine.kubeflow.host={nowhere}"), data=data)
+        kubeflow_runner.submit(
+            config(*KUBEFLOW, f"engine.kubeflow.host={nowhere}"), data=data, show=print
+        )
 
 
 def test_without_a_host_nothing_is_compiled(data: str) -> None:
     with pytest.raises(SwarError, match=r"engine\.kubeflow\.host is not set"):
-        kubeflow_runner.submit(config(*KUBEFLOW), data=data)
+        kubeflow_runner.submit(config(*KUBEFLOW), data=data, show=print)

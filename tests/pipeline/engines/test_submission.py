@@ -66,4 +66,17 @@ def test_submit_goes_where_the_settings_say(
     setting = f"engine.name={name}"
     told = swar("submit", "--config", "demo", "--data", "gs://d", "--set", setting)
     assert told == (0, shown, "")
-    assert calls == [(runner, load_config("demo", [setting]), {"data": "gs://d"})]
+    ((called, config, named),) = calls
+    assert (called, config) == (runner, load_config("demo", [setting]))
+    assert named.pop("data") == "gs://d"
+    assert set(named) == {"show"}
+
+
+@pytest.mark.parametrize("command", [("compile", "a.yaml"), ("submit", "--data", "gs://d")])
+def test_what_an_example_left_open_is_not_sent(
+    calls: Calls, swar: Callable[..., Any], command: tuple[str, ...]
+) -> None:
+    told = swar(*command, "--config", "demo", "--set", "engine.root=gs://BUCKET/swar")
+    line = "engine.root is 'gs://BUCKET/swar': put your own in place of \"BUCKET\""
+    assert told == (2, "", f"swar: error: {line}\n")
+    assert calls == []

@@ -52,7 +52,7 @@ def requests(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
 def test_a_run_is_asked_for_with_everything_that_the_settings_say(
     requests: list[dict[str, Any]],
 ) -> None:
-    page = vertex_runner.submit(config(*VERTEX), data="gs://voices/data")
+    page = vertex_runner.submit(config(*VERTEX), data="gs://voices/data", show=print)
     (request,) = requests
     assert request["parent"] == "projects/voice-project/locations/europe-west4"
     job = request["pipeline_job"]
@@ -66,6 +66,23 @@ def test_a_run_is_asked_for_with_everything_that_the_settings_say(
     spec = json_format.ParseDict(sent, pipeline_spec_pb2.PipelineSpec())
     assert set(spec.root.input_definitions.parameters) == set(LISTED)
     assert page.startswith("https://console.cloud.google.com/vertex-ai/")
+
+
+def test_what_will_be_paid_for_is_shown_before_it_is_sent(
+    requests: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = (*VERTEX, "engine.training.gpus=2", "engine.training.gpu_type=NVIDIA_L4")
+    vertex_runner.submit(config(*settings), data="gs://voices/data", show=print)
+    shown = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
+    image = config(*settings).engine.image
+    assert shown["training"] == f"8 CPUs, 32 GB, 2 x NVIDIA_L4, 2 retries, {image}"
+    assert shown["steps"] == f"4 CPUs, 16 GB, 2 retries, {image}"
+    assert shown["engine"] == "Vertex AI, voice-project, europe-west4"
+    assert shown["labels"] == "team=voice, cost=research"
+    assert shown["published"] == "gs://voices/swar/published"
+    assert {name: shown[name] for name in LISTED} == {
+        name: str(value) for name, value in LISTED.items()
+    }
 
 
 @pytest.mark.parametrize(
@@ -84,7 +101,7 @@ def test_what_vertex_does_not_reach_is_told(
     settings: tuple[str, ...], data: str, told: str
 ) -> None:
     with pytest.raises(SwarError, match=told):
-        vertex_runner.submit(config(*settings), data=data)
+        vertex_runner.submit(config(*settings), data=data, show=print)
 
 
 def test_a_refusal_is_one_line(
@@ -95,7 +112,7 @@ def test_a_refusal_is_one_line(
 
     monkeypatch.setattr(aiplatform_v1.PipelineServiceClient, "create_pipeline_job", refuse)
     with pytest.raises(SwarError, match=r"^Vertex refused the run: 403 no$"):
-        vertex_runner.submit(config(*VERTEX), data="gs://voices/data")
+        vertex_runner.submit(config(*VERTEX), data="gs://voices/data", show=print)
 
 
 def test_without_credentials_one_line_says_how_to_get_them(
@@ -106,7 +123,7 @@ def test_without_credentials_one_line_says_how_to_get_them(
 
     monkeypatch.setattr(google.auth, "default", none)
     with pytest.raises(SwarError, match="gcloud auth application-default login"):
-        vertex_runner.submit(config(*VERTEX), data="gs://voices/data")
+        vertex_runner.submit(config(*VERTEX), data="gs://voices/data", show=print)
 
 
 def test_the_values_are_those_of_the_listing() -> None:
