@@ -363,6 +363,10 @@ class TrainerSettings(Settings):
             )
         return self
 
+    def replaced(self, values: Mapping[str, Any]) -> Self:
+        """With other values of some settings. Raises ValueError for one that does not fit."""
+        return type(self).model_validate(self.model_dump() | dict(values))
+
     @classmethod
     def known(cls, values: Mapping[str, Any]) -> Self:
         """Of a model's card that another version of the code wrote.
@@ -380,6 +384,42 @@ class TrainerSettings(Settings):
     def unit_norm(self) -> bool:
         """Whether embeddings have the length 1."""
         return self.head != "flatten"
+
+
+class TunerSettings(Settings):
+    """A search for some of the training's settings, before it: KerasTuner in TFX's Tuner."""
+
+    trials: Count = 0
+    """Short trainings to compare, the first with the trainer's own values; 0 searches nothing."""
+    epochs: PositiveCount = 3
+    """Of a trial."""
+    learning_rate: Range = (1e-4, 1e-3)
+    """Drawn on a logarithmic scale."""
+    temperature: Range = (0.03, 0.15)
+    """Drawn on a logarithmic scale; searched where the loss reads it."""
+    starting_share: Range = (0.0, 0.5)
+    """Searched where the training starts from weights that know speakers."""
+
+    @model_validator(mode="after")
+    def _ranges_rise(self) -> Self:
+        for name in ("learning_rate", "temperature", "starting_share"):
+            low, high = getattr(self, name)
+            if low >= high:
+                raise ValueError(f"tuner.{name} [{low:g}, {high:g}] must rise")
+        if min(self.learning_rate[0], self.temperature[0]) <= 0.0:
+            raise ValueError("tuner.learning_rate and tuner.temperature must be above 0")
+        if self.starting_share[0] < 0.0 or self.starting_share[1] > 1.0:
+            raise ValueError("tuner.starting_share must lie between 0 and 1")
+        return self
+
+    def searched(self, trainer: TrainerSettings) -> tuple[str, ...]:
+        """The names of the settings that make a difference to this training."""
+        names = ["learning_rate"]
+        if trainer.unit_norm and trainer.loss in ("supervised", "prototypical"):
+            names.append("temperature")
+        if trainer.weights not in ("none", "imagenet"):
+            names.append("starting_share")
+        return tuple(names)
 
 
 class ServingSettings(Settings):

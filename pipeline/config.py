@@ -25,6 +25,7 @@ from components.settings import (
     SpectrogramSettings,
     SpeechSettings,
     TrainerSettings,
+    TunerSettings,
 )
 from pipeline.engines.settings import EngineSettings
 from pipeline.failures import one_line
@@ -43,6 +44,7 @@ class Config(Settings):
     spectrogram: SpectrogramSettings = SpectrogramSettings()
     pairs: PairSettings = PairSettings()
     trainer: TrainerSettings = TrainerSettings()
+    tuner: TunerSettings = TunerSettings()
     serving: ServingSettings = ServingSettings()
     evaluator: EvaluatorSettings = EvaluatorSettings()
     report: ReportSettings = ReportSettings()
@@ -153,6 +155,24 @@ class Config(Settings):
             steps is not None and trainer.warmup_steps >= steps,
             f"trainer.warmup_steps {trainer.warmup_steps} must be below the {steps} steps "
             "of trainer.epochs x trainer.steps_per_epoch",
+        )
+        return self
+
+    @model_validator(mode="after")
+    def _the_search_holds_the_settings(self) -> Self:
+        if not self.tuner.trials:
+            return self
+        for name in self.tuner.searched(self.trainer):
+            (low, high), own = getattr(self.tuner, name), getattr(self.trainer, name)
+            _refuse(
+                not low <= own <= high,
+                f"tuner.{name} [{low:g}, {high:g}] must hold trainer.{name} {own:g}, which the "
+                "first trial has",
+            )
+        _refuse(
+            self.tuner.learning_rate[0] < self.trainer.end_learning_rate,
+            f"tuner.learning_rate begins below trainer.end_learning_rate "
+            f"{self.trainer.end_learning_rate:g}",
         )
         return self
 

@@ -20,7 +20,7 @@ from components.model_files import BASE
 from components.pusher.component import make_pusher
 from components.spectrogram_pair_gen.component import SpectrogramPairGen
 from components.speech_example_gen.component import SpeechExampleGen
-from components.trainer.component import make_trainer
+from components.trainer.component import make_trainer, make_tuner
 from components.trainer.starting_weights import parent_of
 from components.verification_report.component import VerificationReport
 from pipeline.code_digest import code_digest
@@ -101,6 +101,23 @@ def create_pipeline(
     )
 
     parent = parent_of(config.trainer, config.spectrogram, config.speech.sample_rate)
+    trainer_code = {"code_digest": code_digest("components.trainer")}
+    checkpoints = ways.checkpoints or os.path.join(output, "checkpoints")
+    tuner = None
+    if config.tuner.trials:
+        tuner = make_tuner(
+            pairs=pairs,
+            schema=schema,
+            tuner=config.tuner,
+            trainer=config.trainer,
+            speech=config.speech,
+            spectrogram=config.spectrogram,
+            serving=config.serving,
+            provenance={**trainer_code, **parent},
+            checkpoints=checkpoints,
+            gpus=ways.gpus,
+        )
+        tuner.add_upstream_node(example_validator)
     trainer = make_trainer(
         pairs=pairs,
         schema=schema,
@@ -112,10 +129,11 @@ def create_pipeline(
         data_digest=data_digest,
         provenance={
             "config_digest": config.training_digest(),
-            "code_digest": code_digest("components.trainer"),
+            **trainer_code,
             **parent,
         },
-        checkpoints=ways.checkpoints or os.path.join(output, "checkpoints"),
+        checkpoints=checkpoints,
+        hyperparameters=tuner.outputs["best_hyperparameters"] if tuner else None,
         gpus=ways.gpus,
         vertex_job=ways.vertex_job,
     )
@@ -157,6 +175,7 @@ def create_pipeline(
             schema_gen,
             statistics_gen,
             example_validator,
+            *([tuner] if tuner else []),
             trainer,
             *([baseline] if baseline else []),
             evaluator,

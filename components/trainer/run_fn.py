@@ -72,10 +72,15 @@ class Job:
             split: [file for file in files if f"/Split-{split}/" in file]
             for split in (features.TRAIN, features.CALIBRATION, features.EVAL)
         }
-        identity = json.dumps([config["trainer"], config["provenance"], patterns], sort_keys=True)
+        trainer = TrainerSettings.model_validate_json(config["trainer"])
+        if fn_args.hyperparameters:
+            trainer = trainer.replaced(fn_args.hyperparameters["values"])
+        identity = json.dumps(
+            [trainer.model_dump_json(), config["provenance"], patterns], sort_keys=True
+        )
         folder = hashlib.sha256(identity.encode()).hexdigest()[:16]
         return cls(
-            trainer=TrainerSettings.model_validate_json(config["trainer"]),
+            trainer=trainer,
             front_end=FrontEnd(
                 speech=SpeechSettings.model_validate_json(config["speech"]),
                 spectrogram=SpectrogramSettings.model_validate_json(config["spectrogram"]),
@@ -85,7 +90,7 @@ class Job:
             patterns=patterns,
             # A killed run, started again, has the same identity and finds its checkpoints.
             checkpoints=Path(config["checkpoints"], folder),
-            log_folder=fn_args.model_run_dir,
+            log_folder=fn_args.model_run_dir or fn_args.working_dir,  # a search has no run
             model_folder=fn_args.serving_model_dir,
         )
 
@@ -119,7 +124,7 @@ def run_fn(fn_args: "FnArgs") -> None:
     job.checkpoints.mkdir(parents=True, exist_ok=True)
     keras.utils.set_random_seed(job.trainer.seed)
     with devices.precision(job.trainer.precision):
-        trained, learnt = _train(job)
+        trained, learnt = train(job)
     # What is served computes in float32, whatever it was trained on, and is calibrated as such.
     with devices.precision("float32"):
         tower = build_tower(job.trainer, job.train_shape.n_mels, job.train_shape.only_frames)
@@ -150,7 +155,7 @@ def run_fn(fn_args: "FnArgs") -> None:
     shutil.rmtree(job.checkpoints)
 
 
-def _train(job: Job) -> tuple[keras.Model, dict[str, Any]]:
+def train(job: Job) -> tuple[keras.Model, dict[str, Any]]:
     """The tower with the weights of its best epoch, and what the card says of the training."""
     settings = job.trainer
     strategy = devices.strategy()

@@ -32,6 +32,7 @@ RETRY_SECONDS: Final = 60  # until the first retry; each later one waits twice a
 MOST_RETRY_SECONDS: Final = 3_600
 # Lives as long as the container: there is no folder that outlives it.
 CONTAINER_CHECKPOINTS: Final = "/tmp/swar-checkpoints"
+TRAINING: Final = ("Tuner", "Trainer")  # the nodes that get GPUs
 ResourceSpec: Final = PipelineDeploymentConfig.PipelineContainerSpec.ResourceSpec
 
 
@@ -105,8 +106,8 @@ def _images(engine: EngineSettings) -> dict[str, str]:
     """The image of the Trainer, and that of all others."""
     image, training = needed(engine, "image"), engine.training
     images = {kubeflow_v2_dag_runner._DEFAULT_IMAGE_PATH_KEY: image}
-    if training.image and training.machine_type is None:
-        images["Trainer"] = training.image
+    if training.image:
+        images |= {node: training.image for node in TRAINING if _trains_itself(engine, node)}
     return images
 
 
@@ -120,7 +121,13 @@ def _retry_policy(engine: EngineSettings, node_id: str) -> dict[str, Any]:
 
 
 def _settings_of(engine: EngineSettings, node_id: str) -> TaskSettings | TrainingSettings:
-    return engine.training if node_id == "Trainer" else engine.tasks
+    return engine.training if node_id in TRAINING else engine.tasks
+
+
+def _trains_itself(engine: EngineSettings, node_id: str) -> bool:
+    """Whether the node's own container trains; else a custom job of Vertex does, or nothing."""
+    in_custom_job = node_id == "Trainer" and engine.training.machine_type is not None
+    return node_id in TRAINING and not in_custom_job
 
 
 def _ways(config: Config) -> EngineWays:
@@ -155,7 +162,7 @@ def _checkpoints(engine: EngineSettings) -> str:
 
 def _resources(engine: EngineSettings, node_id: str) -> Message:
     training = engine.training
-    if node_id != "Trainer" or training.machine_type is not None:
+    if not _trains_itself(engine, node_id):
         return ResourceSpec(cpu_limit=engine.tasks.cpus, memory_limit=engine.tasks.memory_gigabytes)
     resources = ResourceSpec(cpu_limit=training.cpus, memory_limit=training.memory_gigabytes)
     if training.gpus:

@@ -52,6 +52,21 @@ def test_paper_yaml_follows_the_article() -> None:
     assert (trainer.normalisation_nearest, paper.pairs.train_speeds) == (0, (1.0,))
 
 
+@pytest.mark.parametrize(
+    ("setting", "told"),
+    [
+        ("tuner.learning_rate=[4e-4, 1e-3]", "must hold trainer.learning_rate 0.0003"),
+        ("tuner.learning_rate=[1e-6, 1e-3]", "begins below trainer.end_learning_rate 1e-05"),
+        ("tuner.temperature=[0.1, 0.1]", "tuner.temperature [0.1, 0.1] must rise"),
+        ("tuner.starting_share=[0.0, 2.0]", "tuner.starting_share must lie between 0 and 1"),
+    ],
+)
+def test_a_search_that_does_not_hold_the_settings_is_refused(setting: str, told: str) -> None:
+    with pytest.raises(SwarError) as raised:
+        load_config("default", ["tuner.trials=3", setting])
+    assert told in str(raised.value)
+
+
 def test_packaged_configs_have_their_own_names() -> None:
     assert len({load_config(name).name for name in PACKAGED}) == len(PACKAGED)
 

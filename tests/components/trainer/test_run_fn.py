@@ -64,6 +64,7 @@ def arguments(folder, settings, spectrogram=SPECTROGRAM):
         },
         train_files=[str(folder / "Split-train" / "*")],
         eval_files=[str(folder / "Split-calibration" / "*"), str(folder / "Split-eval" / "*")],
+        hyperparameters=None,
         model_run_dir=str(folder / "model_run"),
         serving_model_dir=str(folder / "model"),
     )

@@ -190,6 +190,23 @@ def test_the_trainer_alone_gets_the_image_with_cuda(
     assert set(images.values()) == {IMAGE}
 
 
+@pytest.mark.parametrize("settings", [VERTEX, KUBEFLOW])
+def test_a_search_trains_on_the_gpus_too_and_hands_its_values_to_the_trainer(
+    tmp_path: Path, settings: tuple[str, ...]
+) -> None:
+    with_cuda = f"registry.example/swar-gpu@sha256:{'cd' * 32}"
+    spec = compiled(tmp_path, *settings, "tuner.trials=3", f"engine.training.image={with_cuda}")
+    container = executors(spec)["Tuner"].container
+    assert container.image == with_cuda
+    assert container.resources == executors(spec)["Trainer"].container.resources
+    assert "components.trainer.tuning.Executor" in container.args
+    assert spec.root.dag.tasks["Tuner"].retry_policy.max_retry_count == 2
+    given = spec.root.dag.tasks["Trainer"].inputs.artifacts["hyperparameters"]
+    assert given.task_output_artifact.producer_task == "Tuner"
+    told = json_utils.loads(constant(spec, "Tuner", "custom_config"))
+    assert json.loads(told["trainer"])["epochs"] == 3 and told["gpus"] == 1
+
+
 def test_a_custom_job_trains_in_the_image_with_cuda_and_the_node_that_waits_does_not(
     tmp_path: Path,
 ) -> None:
