@@ -1,0 +1,116 @@
+"""The documents name commands, options, settings, targets and modules that exist."""
+
+import importlib.util
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+
+from components.errors import SwarError
+from pipeline.cli import app
+from pipeline.config import load_config
+
+ROOT = Path(__file__).parents[1]
+PAGES = sorted([*ROOT.glob("docs/*.md"), *ROOT.glob("*/README.md"), *ROOT.glob("*.md")])
+SCRIPTS = sorted([*ROOT.glob(".github/workflows/*.yaml"), *ROOT.glob("deploy/ci/*")])
+SWAR: Any = typer.main.get_command(app)
+TARGETS = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
+CONTROL = frozenset({"&&", "||", "|", ";", "&", ">", "2>", ">>"})
+
+
+def command_lines(text: str) -> Iterator[list[str]]:
+    """The words of each command in a shell text, without comments, prompts and assignments."""
+    for line in text.replace("\\\n", " ").splitlines():
+        words: list[str] = []
+        lexer = shlex.shlex(line, posix=True, punctuation_chars="|&;>")
+        lexer.whitespace_split = True
+        for word in [*lexer, ";"]:
+            if word not in CONTROL:
+                words.append(word)
+                continue
+            while words and (words[0] == "$" or re.fullmatch(r"[A-Z_]+=.*", words[0])):
+                del words[0]
+            if words:
+                yield words
+            words = []
+
+
+def of_page(page: Path) -> Iterator[list[str]]:
+    for block in re.findall(r"```console\n(.*?)```", page.read_text("utf-8"), re.DOTALL):
+        yield from command_lines(block)
+
+
+def check(words: list[str]) -> None:
+    """Fails for a command that is not there or an option that it does not take."""
+    match words:
+        case ["swar", *arguments]:
+            check_swar(arguments)
+        case ["make", *arguments]:
+            targets = {word for word in arguments if "=" not in word and not word.startswith("[")}
+            assert targets <= TARGETS, f"make has no {targets - TARGETS}"
+        case ["python", "-m", module, *_]:
+            assert importlib.util.find_spec(module), f"there is no module {module}"
+
+
+def check_swar(arguments: list[str]) -> None:
+    command, name = SWAR, "swar"
+    if arguments and not arguments[0].startswith("-"):
+        name, *arguments = arguments
+        command = SWAR.commands.get(name)
+        assert command is not None, f"swar has no {name}"
+    whole = "..." not in arguments and not {"--help", "-h", "--version"} & set(arguments)
+    arguments = [word for word in arguments if word not in ("...", "[", "]")]
+    context = command.context_class(command, info_name=name)
+    try:
+        given, rest, _ = command.make_parser(context).parse_args(arguments)
+    except typer.BadParameter.__base__ as error:  # Click's UsageError, whose Click is Typer's own
+        raise AssertionError(f"swar {name}: {error.format_message()}") from error
+    assert not rest, f"swar {name} takes no {rest}"
+    for parameter in command.params:
+        missing = parameter.required and not given.get(parameter.name or "")
+        assert not (whole and missing), f"swar {name} needs {parameter.name}"
+    for setting in given.get("settings") or ():
+        try:
+            load_config("default", [setting])
+        except SwarError as error:
+            assert "unknown setting" not in str(error), str(error)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_command_of_a_page_is_one(page: Path) -> None:
+    for words in of_page(page):
+        check(words)
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_command_of_the_ci_s_files_is_one(script: Path) -> None:
+    text = re.sub(r"^\s*- run: ", "", script.read_text("utf-8"), flags=re.MULTILINE)
+    lines = [line for line in text.splitlines() if re.match(r"\s*(swar|make|python|--set) ?", line)]
+    for words in command_lines("\n".join(lines)):
+        check(words)
+
+
+def test_the_readme_has_commands() -> None:
+    assert sum(words[0] == "swar" for words in of_page(ROOT / "README.md")) >= 10
+
+
+@pytest.mark.parametrize(
+    ("line", "fault"),
+    [
+        ("swar verifi a b", "swar has no verifi"),
+        ("swar verify a.wav b.wav --speed 3", "No such option"),
+        ("swar run --config demo --data DATA", "swar run needs output"),
+        ("swar run ... --set trainer.epoch=3", "unknown setting"),
+        ("swar speakers # a comment\nmake demos", "make has no {'demos'}"),
+        ("X=1 python -m benchmarks.nothing a", "there is no module"),
+        ("make venv && swar report", "swar report needs output"),
+    ],
+)
+def test_a_command_that_is_none_is_found(line: str, fault: str) -> None:
+    with pytest.raises(AssertionError, match=re.escape(fault)):
+        for words in command_lines(line):
+            check(words)
