@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := venv
 .DELETE_ON_ERROR:
-.PHONY: venv demo base test test-long lint container-test lock protos sbom audit clean
+.PHONY: venv demo base test test-long lint container-test lock protos sbom audit docs clean
 
 VENV := .venv
 TOOLS := build/tools-venv
@@ -84,6 +84,13 @@ lock: $(TOOLS)/.installed
 
 protos: $(TOOLS)/.installed
 	$(TOOLS)/bin/python -m grpc_tools.protoc --proto_path=. --python_out=. --pyi_out=. serving/predict.proto
+
+# The documents and what they link to, as a site in build/site; a broken link is an error.
+docs: $(TOOLS)/.installed
+	rm -rf build/site-source && mkdir -p build/site-source
+	git ls-files -z -- ':!*.lock' ':!*.npz' | xargs -0 cp --parents --target-directory=build/site-source
+	NO_MKDOCS_2_WARNING=1 $(TOOLS)/bin/mkdocs build --strict
+	@echo build/site/index.html
 
 # What is installed, as CycloneDX.
 sbom: $(TOOLS)/.installed

@@ -270,7 +270,7 @@ def rest_endpoint(model: FakeModel, tls: "Certificates | None" = None) -> Iterat
                 for name, values in body["inputs"].items()
             }
             try:
-                outputs = model.predict(body["signature_name"], inputs)
+                outputs = model.predict(body.get("signature_name", "serving_default"), inputs)
             except Refusal as refusal:
                 self._answer(refusal.http_status, {"error": str(refusal)})
                 return

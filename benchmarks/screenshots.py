@@ -1,0 +1,177 @@
+"""The pictures of README.md: the page with an answer, and the report.
+
+`python -m benchmarks.screenshots A B REPORT FOLDER` writes FOLDER/page.png and FOLDER/report.png.
+A and B are two recordings to compare on the page, REPORT is a report's index.html. It needs
+Chromium, which is driven over its DevTools protocol.
+"""
+
+import argparse
+import base64
+import contextlib
+import io
+import itertools
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Final
+
+from PIL import Image
+from websockets.sync.client import connect
+
+WIDTH, HEIGHT = 900, 1_000
+PORT: Final = 17_860
+BUTTON: Final = "Compare"
+WORKING: Final = "processing"  # Gradio's word for it
+DEADLINE_SECONDS: Final = 180
+COLOURS: Final = 96  # of the palette: a page has few
+BROWSERS: Final = ("chromium", "chromium-browser", "google-chrome")
+
+
+class Tab:
+    """A tab of a browser, and what can be asked of it."""
+
+    def __init__(self, socket: Any) -> None:
+        self._socket = socket
+        self._numbers = itertools.count(1)
+
+    def call(self, method: str, **parameters: Any) -> dict[str, Any]:
+        """The result of a command. Raises RuntimeError where the browser refuses it."""
+        number = next(self._numbers)
+        self._socket.send(json.dumps({"id": number, "method": method, "params": parameters}))
+        while True:
+            answer = json.loads(self._socket.recv(timeout=DEADLINE_SECONDS))
+            if answer.get("id") == number:
+                if "error" in answer:
+                    raise RuntimeError(f"{method}: {answer['error']['message']}")
+                result: dict[str, Any] = answer["result"]
+                return result
+
+    def value(self, expression: str) -> Any:
+        """The value of a JavaScript expression."""
+        answer = self.call("Runtime.evaluate", expression=expression, returnByValue=True)
+        return answer["result"].get("value")
+
+    def wait_for(self, expression: str) -> None:
+        """Returns when the expression is true. Raises TimeoutError."""
+        end = time.monotonic() + DEADLINE_SECONDS
+        while not self.value(expression):
+            if time.monotonic() > end:
+                raise TimeoutError(expression)
+            time.sleep(0.3)
+
+    def open(self, url: str) -> None:
+        """Loads a page in a window of `WIDTH` x `HEIGHT`."""
+        size = {"width": WIDTH, "height": HEIGHT, "deviceScaleFactor": 1, "mobile": False}
+        self.call("Emulation.setDeviceMetricsOverride", **size)
+        self.call("Page.navigate", url=url)
+        self.wait_for("document.readyState == 'complete'")
+
+    def choose_files(self, files: list[Path]) -> None:
+        """Gives each of the first file inputs a file."""
+        root = self.call("DOM.getDocument")["root"]["nodeId"]
+        found = self.call("DOM.querySelectorAll", nodeId=root, selector="input[type=file]")
+        for node, file in zip(found["nodeIds"], files, strict=False):
+            self.call("DOM.setFileInputFiles", nodeId=node, files=[str(file.absolute())])
+
+    def save(self, path: Path) -> None:
+        """Writes what the window shows, as a PNG with a palette."""
+        picture = base64.b64decode(self.call("Page.captureScreenshot", format="png")["data"])
+        image = Image.open(io.BytesIO(picture)).convert("RGB").quantize(COLOURS)
+        image.save(path, optimize=True)
+        print(f"{path}: {path.stat().st_size / 1_000:.0f} kB")
+
+
+@contextlib.contextmanager
+def started(command: list[str]) -> Iterator[None]:
+    """A process that is ended behind the block."""
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        yield
+    finally:
+        process.terminate()
+        process.wait(timeout=60)
+
+
+@contextlib.contextmanager
+def browser_tab(folder: Path) -> Iterator[Tab]:
+    """A tab of a headless Chromium whose profile is in the folder."""
+    program = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if program is None:
+        sys.exit(f"no browser: install one of {', '.join(BROWSERS)}")
+    options = ["--headless=new", "--no-sandbox", "--hide-scrollbars", "--remote-debugging-port=0"]
+    with started([program, *options, f"--user-data-dir={folder}", "about:blank"]):
+        port_file = folder / "DevToolsActivePort"
+        wait_until(lambda: port_file.exists() and len(port_file.read_text().split()) == 2)
+        port = port_file.read_text().split()[0]
+        new = urllib.request.Request(f"http://127.0.0.1:{port}/json/new", method="PUT")
+        with urllib.request.urlopen(new, timeout=DEADLINE_SECONDS) as answer:
+            address = json.load(answer)["webSocketDebuggerUrl"]
+        with connect(address, max_size=None) as socket:
+            yield Tab(socket)
+
+
+def wait_until(is_true: Callable[[], bool]) -> None:
+    """Returns when the function does, or raises TimeoutError."""
+    end = time.monotonic() + DEADLINE_SECONDS
+    while not is_true():
+        if time.monotonic() > end:
+            raise TimeoutError
+        time.sleep(0.2)
+
+
+def is_up(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=5) as answer:
+            return bool(answer.status == 200)
+    except (urllib.error.URLError, OSError):
+        return False
+
+
+def page(tab: Tab, gallery: Path, recordings: list[Path], picture: Path) -> None:
+    """Compares two recordings on `swar app` and takes a picture of the answer."""
+    swar = [sys.executable, "-c", "from pipeline.cli import main; main()"]
+    with started([*swar, "app", "--port", str(PORT), "--gallery", str(gallery)]):
+        url = f"http://127.0.0.1:{PORT}/"
+        wait_until(lambda: is_up(url))
+        tab.open(url)
+        button = f"[...document.querySelectorAll('button')].find(b => b.innerText == '{BUTTON}')"
+        tab.wait_for(f"{button} && document.querySelectorAll('input[type=file]').length > 1")
+        tab.choose_files(recordings)
+        time.sleep(5)  # the waveforms are drawn
+        before = tab.value("document.body.innerText.length")
+        tab.value(f"{button}.click()")
+        tab.wait_for(f"document.body.innerText.includes('{WORKING}')")
+        tab.wait_for(
+            f"!document.body.innerText.includes('{WORKING}') "
+            f"&& document.body.innerText.length > {before}"
+        )
+        time.sleep(1)
+        tab.save(picture)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    for name in ("a", "b", "report", "folder"):
+        parser.add_argument(name, type=Path)
+    given = parser.parse_args()
+    given.folder.mkdir(parents=True, exist_ok=True)
+    with (
+        tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder,
+        browser_tab(Path(folder, "browser")) as tab,
+    ):
+        tab.open(given.report.absolute().as_uri())
+        time.sleep(2)
+        tab.save(given.folder / "report.png")
+        gallery = Path(folder, "gallery")
+        page(tab, gallery, [given.a, given.b], given.folder / "page.png")
+
+
+if __name__ == "__main__":
+    main()
