@@ -320,3 +320,16 @@ def test_health_check_tells_available_from_loading_and_from_nobody_there(compose
     assert not check_health(compose, port)
     with model_server("LOADING") as port:
         assert not check_health(compose, port)
+
+
+def test_ci_runs_the_same_check_everywhere():
+    workflow = load(ROOT / ".github" / "workflows" / "pipeline.yaml")
+    steps = [step.get("run", "") for job in workflow["jobs"].values() for step in job["steps"]]
+    build = load(ROOT / "deploy" / "ci" / "cloudbuild.yaml")
+    image, check = build["steps"]
+    assert "--target" in image["args"] and "AS swar\n" in (ROOT / "Dockerfile").read_text()
+    script = check["args"][0]
+    assert any(f"{script} " in step for step in steps)
+    assert build["images"] == [check["name"]] == [image["args"][image["args"].index("--tag") + 1]]
+    subprocess.run(["bash", "-n", str(ROOT / script)], check=True)
+    assert workflow["permissions"] == {"contents": "read"}
