@@ -17,6 +17,8 @@ from pipeline.config import load_config
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("docs/*.md"), *ROOT.glob("*/README.md"), *ROOT.glob("*.md")])
 SCRIPTS = sorted([*ROOT.glob(".github/workflows/*.yaml"), *ROOT.glob("deploy/ci/*")])
+# Of the Click that is Typer's own.
+USAGE_ERROR: Any = typer.BadParameter.__base__
 SWAR: Any = typer.main.get_command(app)
 TARGETS = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
 CONTROL = frozenset({"&&", "||", "|", ";", "&", ">", "2>", ">>"})
@@ -67,7 +69,7 @@ def check_swar(arguments: list[str]) -> None:
     context = command.context_class(command, info_name=name)
     try:
         given, rest, _ = command.make_parser(context).parse_args(arguments)
-    except typer.BadParameter.__base__ as error:  # Click's UsageError, whose Click is Typer's own
+    except USAGE_ERROR as error:
         raise AssertionError(f"swar {name}: {error.format_message()}") from error
     assert not rest, f"swar {name} takes no {rest}"
     for parameter in command.params:

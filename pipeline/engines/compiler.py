@@ -117,7 +117,8 @@ def _retry_policy(engine: EngineSettings, node_id: str) -> dict[str, Any]:
         backoff_duration=f"{RETRY_SECONDS}s",
         backoff_max_duration=f"{MOST_RETRY_SECONDS}s",
     )
-    return json_format.MessageToDict(policy.to_proto())
+    message: dict[str, Any] = json_format.MessageToDict(policy.to_proto())
+    return message
 
 
 def _settings_of(engine: EngineSettings, node_id: str) -> TaskSettings | TrainingSettings:
