@@ -28,6 +28,7 @@ from websockets.sync.client import connect
 WIDTH, HEIGHT = 900, 1_000
 PORT: Final = 17_860
 BUTTON: Final = "Compare"
+UPLOAD: Final = 'button[aria-label="Upload file"]'
 WORKING: Final = "processing"  # Gradio's word for it
 DEADLINE_SECONDS: Final = 180
 COLOURS: Final = 96  # of the palette: a page has few
@@ -142,7 +143,9 @@ def page(tab: Tab, gallery: Path, recordings: list[Path], picture: Path) -> None
         wait_until(lambda: is_up(url))
         tab.open(url)
         button = f"[...document.querySelectorAll('button')].find(b => b.innerText == '{BUTTON}')"
-        tab.wait_for(f"{button} && document.querySelectorAll('input[type=file]').length > 1")
+        tab.wait_for(f"{button} && document.querySelectorAll('{UPLOAD}').length > 1")
+        tab.value(f"document.querySelectorAll('{UPLOAD}').forEach(b => b.click())")
+        tab.wait_for("document.querySelectorAll('input[type=file]').length > 1")
         tab.choose_files(recordings)
         time.sleep(5)  # the waveforms are drawn
         before = tab.value("document.body.innerText.length")
