@@ -33,7 +33,9 @@ def main() -> None:
     parser.add_argument("--empty-cache", action="store_true")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        environment = {**os.environ, "PYTHONPATH": str(README.parent)}
+        # The gallery of the user who runs this is left alone.
+        own = {"PYTHONPATH": str(README.parent), "XDG_DATA_HOME": str(Path(folder, "data"))}
+        environment = {**os.environ, **own}
         if given.empty_cache:
             environment["XDG_CACHE_HOME"] = str(Path(folder, "cache"))
         for words in commands():

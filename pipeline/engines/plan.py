@@ -37,6 +37,8 @@ def _lines(config: Config, parameters: Mapping[str, str | int]) -> Iterator[tupl
     gpus = f"{training.gpus} x {gpu_type(engine)}" if training.gpus else "no GPU"
     training_image = training.image or image
     yield "training", f"{machine}, {gpus}, {training.retries} retries, {training_image}"
+    if config.tuner.trials:
+        yield "search", f"{config.tuner.trials} trials of {config.tuner.epochs} epochs, as training"
     yield "Beam", engine.beam.runner
     yield "artifacts", f"{needed(engine, 'root')}/artifacts"
     endpoint = engine.vertex.endpoint.name if engine.name == "vertex" else None

@@ -71,12 +71,18 @@ def test_a_run_is_asked_for_with_everything_that_the_settings_say(
 def test_what_will_be_paid_for_is_shown_before_it_is_sent(
     requests: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    settings = (*VERTEX, "engine.training.gpus=2", "engine.training.gpu_type=NVIDIA_L4")
+    settings = (
+        *VERTEX,
+        "engine.training.gpus=2",
+        "engine.training.gpu_type=NVIDIA_L4",
+        "tuner.trials=3",
+    )
     vertex_runner.submit(config(*settings), data="gs://voices/data", show=print)
     shown = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
     image = config(*settings).engine.image
     assert shown["training"] == f"8 CPUs, 32 GB, 2 x NVIDIA_L4, 2 retries, {image}"
     assert shown["steps"] == f"4 CPUs, 16 GB, 2 retries, {image}"
+    assert shown["search"] == "3 trials of 3 epochs, as training"
     assert shown["engine"] == "Vertex AI, voice-project, europe-west4"
     assert shown["labels"] == "team=voice, cost=research"
     assert shown["published"] == "gs://voices/swar/published"
