@@ -45,8 +45,10 @@ def main() -> None:
             seconds = time.monotonic() - began
             # Of the largest child so far, in KiB on Linux.
             peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20
-            told = f"# exit status {status.returncode}, {seconds:.1f} s"
-            print(f"{told}, at most {peak:.2f} GiB so far", flush=True)
+            print(
+                f"# exit status {status.returncode}, {seconds:.1f} s, peak {peak:.2f} GiB",
+                flush=True,
+            )
 
 
 if __name__ == "__main__":

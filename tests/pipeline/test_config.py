@@ -53,7 +53,7 @@ def test_paper_yaml_follows_the_article() -> None:
 
 
 @pytest.mark.parametrize(
-    ("setting", "told"),
+    ("setting", "refusal"),
     [
         ("tuner.learning_rate=[4e-4, 1e-3]", "must hold trainer.learning_rate 0.0003"),
         ("tuner.learning_rate=[1e-6, 1e-3]", "begins below trainer.end_learning_rate 1e-05"),
@@ -61,10 +61,10 @@ def test_paper_yaml_follows_the_article() -> None:
         ("tuner.starting_share=[0.0, 2.0]", "tuner.starting_share must lie between 0 and 1"),
     ],
 )
-def test_a_search_that_does_not_hold_the_settings_is_refused(setting: str, told: str) -> None:
+def test_a_search_that_does_not_hold_the_settings_is_refused(setting: str, refusal: str) -> None:
     with pytest.raises(SwarError) as raised:
         load_config("default", ["tuner.trials=3", setting])
-    assert told in str(raised.value)
+    assert refusal in str(raised.value)
 
 
 def test_packaged_configs_have_their_own_names() -> None:

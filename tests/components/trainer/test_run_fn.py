@@ -76,10 +76,10 @@ def progress_lines(caplog):
 
 def test_a_training_that_was_given_a_gpu_does_not_begin_without_one(tmp_path, monkeypatch):
     monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [])
-    asked = arguments(tmp_path, SMALL)
-    asked.custom_config["gpus"] = 1
+    fn_args = arguments(tmp_path, SMALL)
+    fn_args.custom_config["gpus"] = 1
     with pytest.raises(SwarError, match=r"asks for 1 and TensorFlow sees 0"):
-        run_fn(asked)
+        run_fn(fn_args)
     assert not (tmp_path / "checkpoints").exists()
 
 

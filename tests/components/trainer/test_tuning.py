@@ -84,10 +84,10 @@ def test_a_trial_that_fails_ends_the_search_with_its_reason(tmp_path: Path) -> N
 
 
 def test_the_training_takes_what_the_search_found(tmp_path: Path) -> None:
-    asked = arguments(tmp_path, SMALL.model_copy(update={"epochs": 1}))
-    asked.custom_config["tuner"] = TunerSettings(trials=2, epochs=1).model_dump_json()
-    asked.model_run_dir, asked.working_dir = None, str(tmp_path / "work")
-    result = tuner_fn(asked)
+    fn_args = arguments(tmp_path, SMALL.model_copy(update={"epochs": 1}))
+    fn_args.custom_config["tuner"] = TunerSettings(trials=2, epochs=1).model_dump_json()
+    fn_args.model_run_dir, fn_args.working_dir = None, str(tmp_path / "work")
+    result = tuner_fn(fn_args)
     result.tuner.search(**result.fit_kwargs)
     scores = [trial.score for trial in result.tuner.oracle.get_best_trials(2)]
     assert len(scores) == 2 and all(0.0 <= score <= 1.0 for score in scores)

@@ -203,8 +203,8 @@ def test_a_search_trains_on_the_gpus_too_and_hands_its_values_to_the_trainer(
     assert spec.root.dag.tasks["Tuner"].retry_policy.max_retry_count == 2
     given = spec.root.dag.tasks["Trainer"].inputs.artifacts["hyperparameters"]
     assert given.task_output_artifact.producer_task == "Tuner"
-    told = json_utils.loads(constant(spec, "Tuner", "custom_config"))
-    assert json.loads(told["trainer"])["epochs"] == 3 and told["gpus"] == 1
+    custom_config = json_utils.loads(constant(spec, "Tuner", "custom_config"))
+    assert json.loads(custom_config["trainer"])["epochs"] == 3 and custom_config["gpus"] == 1
 
 
 def test_a_custom_job_trains_in_the_image_with_cuda_and_the_node_that_waits_does_not(
@@ -212,8 +212,8 @@ def test_a_custom_job_trains_in_the_image_with_cuda_and_the_node_that_waits_does
 ) -> None:
     with_cuda = f"registry.example/swar-gpu@sha256:{'cd' * 32}"
     spec = compiled(tmp_path, *CUSTOM_JOB, f"engine.training.image={with_cuda}")
-    told = json_utils.loads(constant(spec, "Trainer", "custom_config"))
-    (pool,) = told[TRAINING_ARGS_KEY]["job_spec"]["worker_pool_specs"]
+    custom_config = json_utils.loads(constant(spec, "Trainer", "custom_config"))
+    (pool,) = custom_config[TRAINING_ARGS_KEY]["job_spec"]["worker_pool_specs"]
     assert pool["container_spec"]["image_uri"] == with_cuda
     assert executors(spec)["Trainer"].container.image == IMAGE
 

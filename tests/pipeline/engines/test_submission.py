@@ -76,7 +76,7 @@ def test_submit_goes_where_the_settings_say(
 def test_what_an_example_left_open_is_not_sent(
     calls: Calls, swar: Callable[..., Any], command: tuple[str, ...]
 ) -> None:
-    told = swar(*command, "--config", "demo", "--set", "engine.root=gs://BUCKET/swar")
+    ended = swar(*command, "--config", "demo", "--set", "engine.root=gs://BUCKET/swar")
     line = "engine.root is 'gs://BUCKET/swar': put your own in place of \"BUCKET\""
-    assert told == (2, "", f"swar: error: {line}\n")
+    assert ended == (2, "", f"swar: error: {line}\n")
     assert calls == []
