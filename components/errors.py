@@ -6,4 +6,17 @@ class SwarError(Exception):
 
     The message names the thing and the remedy; the command line prints it
     without a traceback and exits with status 2.
+
+    Attributes:
+        fault: the message without what only the command line can do about it.
     """
+
+    def __init__(self, fault: str, command: str = "") -> None:
+        """Makes the error.
+
+        Args:
+            fault: what is wrong, and the remedy where it is one everywhere.
+            command: the remedy at the command line; a page leaves it out.
+        """
+        super().__init__(f"{fault}: {command}" if command else fault)
+        self.fault = fault

@@ -185,7 +185,7 @@ def _too_few(
     needed = min((int(point["speakers_needed"]) for point in strict_enough), default=None)
     known = [p["max_false_accept_rate"] for p in points if p["threshold"] is not None]
     can = f"it can hold {100.0 * min(known):g} % of a comparison" if known else "it can hold none"
-    more = "a larger --max-false-accept" if needed is None else f"{needed} calibration speakers"
+    more = "a larger share" if needed is None else f"{needed} calibration speakers"
     return (
         f"the model cannot hold {wanted}: it was calibrated on {speakers} speakers and {can}; "
         f"{more} would do"

@@ -468,7 +468,7 @@ class Gallery:
 
     def _unknown(self, name: str) -> SwarError:
         return SwarError(
-            f"nobody named {name!r} is in the gallery {self.uri!r}: `swar speakers` lists who is"
+            f"nobody named {name!r} is in the gallery {self.uri!r}", "`swar speakers` lists who is"
         )
 
 

@@ -55,8 +55,8 @@ class Ledger:
         """Raises SwarError where someone of that name, or of one that looks so, has opted out."""
         if self._refusals(name):
             raise SwarError(
-                f"{name!r} has opted out and is not enrolled: `swar opt-out NAME --undo` if they "
-                "have changed their mind"
+                f"{name!r} has opted out and is not enrolled",
+                "`swar opt-out NAME --undo` if they have changed their mind",
             )
 
     def opt_out(self, name: str, *, actor: str = "") -> None:

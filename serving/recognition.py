@@ -166,8 +166,8 @@ def enroll(
     )
     if faults and not force:
         raise SwarError(
-            f"{name!r} is not enrolled: {'; '.join(faults)}; or enrol all the same with `swar "
-            "enroll --force`"
+            f"{name!r} is not enrolled: {'; '.join(faults)}",
+            "`swar enroll --force` enrols all the same",
         )
     warnings = _enrolment_warnings(client, gallery, name, new)
     added = gallery.enroll(

@@ -53,6 +53,14 @@ class Actions:
         )
         return _told(lambda: self._verdict(risk, recording_a, recording_b, speaker), labels)
 
+    def quality(self, recording: Upload) -> str:
+        """How much speech a recording has that the model can use, and how it was recorded."""
+        if recording is None:
+            return ""
+        return _told(
+            lambda: view.quality(self._client.embed([recording])[0]), {recording: "the recording"}
+        )
+
     def names(self) -> gradio.Dropdown:
         """The enrolled speakers to choose from."""
         speakers = self._gallery.speakers() if self._gallery.exists() else []
@@ -133,7 +141,7 @@ def _told(answer: Callable[[], str], labels: dict[str, str]) -> str:
     try:
         return answer()
     except SwarError as error:
-        message = str(error)
+        message = error.fault
         for path, label in labels.items():
             message = message.replace(display_name(path), label)
         return view.error(message)

@@ -179,7 +179,8 @@ def test_a_timeline_is_made_in_this_process(
     soundfile.write("call.wav", np.concatenate([*samples, np.zeros(2 * RATE), *samples]), RATE)
     status, out, err = swar(monkeypatch, capfd, "identify", "--timeline", "call.wav", "--json", *by)
     answer = json.loads(out)
-    assert (status, err) == (0, "")
+    assert (status, len(err.splitlines())) == (0, 1)
+    assert err.startswith("gallery: ")
     assert answer["recording_seconds"] == pytest.approx(26.0)
     assert {turn["speaker"] for turn in answer["turns"]} == {"Asha"}
     (before, after) = (
