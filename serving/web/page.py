@@ -187,7 +187,7 @@ def _build(client: Client, gallery: Gallery, *, signs_out: bool) -> gradio.Block
     return page
 
 
-def _recording(label: str) -> gradio.Audio:
+def _recording(actions: Actions, label: str) -> gradio.Audio:
     """A recording that can be made or uploaded, heard, and seen."""
     with gradio.Column(min_width=280):
         recording = gradio.Audio(
@@ -200,10 +200,9 @@ def _recording(label: str) -> gradio.Audio:
             waveform_options=gradio.WaveformOptions(show_recording_waveform=False),
             elem_classes="swar-recording",
         )
-        picture = gradio.HTML()
-    recording.change(
-        view.spectrogram, recording, picture, show_progress="hidden", api_visibility="private"
-    )
+        picture, quality = gradio.HTML(), gradio.HTML()
+    for action, shown in ((view.spectrogram, picture), (actions.quality, quality)):
+        recording.change(action, recording, shown, show_progress="hidden", api_visibility="private")
     return recording
 
 
@@ -229,7 +228,7 @@ def _verify_tab(actions: Actions) -> None:
     with gradio.Tab("Verify"):
         gradio.Markdown("Does the same person speak in both recordings?")
         with gradio.Row():
-            recordings = [_recording("Recording A"), _recording("Recording B")]
+            recordings = [_recording(actions, f"Recording {side}") for side in "AB"]
         enrolled = gradio.Dropdown(
             [],
             label="Or an enrolled speaker, in the place of recording B",
@@ -252,7 +251,9 @@ def _enrol_tab(actions: Actions) -> None:
             label="Consent: how and when the speaker gave it", max_lines=1, max_length=200
         )
         with gradio.Row():
-            recordings = [_recording(f"Recording {n + 1}") for n in range(_ENROLMENT_SLOTS)]
+            recordings = [
+                _recording(actions, f"Recording {n + 1}") for n in range(_ENROLMENT_SLOTS)
+            ]
         keep = gradio.Checkbox(
             label="Keep the recordings, to enrol again by itself when the model is replaced"
         )
@@ -263,7 +264,7 @@ def _enrol_tab(actions: Actions) -> None:
 def _identify_tab(actions: Actions) -> None:
     with gradio.Tab("Identify"):
         gradio.Markdown("Which of the enrolled speakers is it, if any?")
-        recording = _recording("Recording")
+        recording = _recording(actions, "Recording")
         risk = _risk()
         button = gradio.Button("Identify", variant="primary")
         _asked(button, actions.identify, [recording], [risk])

@@ -6,10 +6,12 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from components import audio
-from serving.answers import DIFFERENT, INCONCLUSIVE, SAME, Decision
+from serving.answers import DIFFERENT, INCONCLUSIVE, OK, SAME, Decision, Embedding
+from serving.client import fault
+from serving.conditions import describe_quality
 from serving.decisions import DecisionRule, expectation, percent
 from serving.gallery import Speaker
-from serving.recognition import EnrolmentReport, Identification
+from serving.recognition import MIN_ENROLMENT_SECONDS, Candidate, EnrolmentReport, Identification
 from serving.web.spectrogram import spectrogram_png
 
 _MORE_SPEECH: Final = (
@@ -49,6 +51,22 @@ _VERDICTS: Final = {
 }
 
 
+def quality(embedding: Embedding) -> str:
+    """A recording's usable speech, signal-to-noise ratio, band and clipping.
+
+    Raises:
+        SwarError: the model cannot use the recording.
+    """
+    if embedding.status != OK:
+        raise fault("the recording", embedding.status)
+    if embedding.quality is None:
+        return ""
+    text = describe_quality(embedding.quality)
+    more = f" For an enrolment give {MIN_ENROLMENT_SECONDS:g} s or more."
+    short = embedding.speech_seconds < MIN_ENROLMENT_SECONDS
+    return f'<p class="swar-quality" role="status">{html.escape(text)}.{more if short else ""}</p>'
+
+
 def verdict(decision: Decision, rule: DecisionRule) -> str:
     """Same, different or inconclusive, with the probability, and what to expect of such answers."""
     # The threshold of a bound lies elsewhere.
@@ -64,32 +82,47 @@ def verdict(decision: Decision, rule: DecisionRule) -> str:
         f"Distance: {decision.distance:.3f}.",
         *([_MORE_SPEECH] if decision.verdict == INCONCLUSIVE else []),
         _sentence(expectation(rule)),
-        inner=f'<div class="swar-gauge">{_track(decision)}{scale}</div>',
+        inner=f'<div class="swar-gauge">{_track(decision)}{scale}</div>'
+        + _warnings(decision.warnings),
     )
 
 
 def identified(identification: Identification, rule: DecisionRule) -> str:
     """The nearest enrolled speakers, or that it is nobody of them."""
+    warnings = _warnings(
+        [
+            *identification.warnings,
+            *(
+                f"{name} was enrolled with another model and was not compared"
+                for name in identification.not_compared
+            ),
+        ]
+    )
     if not identification.candidates:
+        if warnings:
+            return card("plain", "No enrolled speaker could be compared", inner=warnings)
         return nobody_enrolled()
-    speaker = identification.speaker
+    expected = _sentence(expectation(rule))
+    table = _candidates(identification.candidates, rule) + warnings
+    if identification.verdict == INCONCLUSIVE:
+        nearest = f"{_MORE_SPEECH} The nearest are:"
+        return card(INCONCLUSIVE, "? Inconclusive", expected, nearest, inner=table)
+    if identification.speaker is None:
+        nearest = "No enrolled speaker is close enough. The nearest are:"
+        return card(DIFFERENT, "? Unknown speaker", expected, nearest, inner=table)
+    return card(SAME, f"✓ {identification.speaker}", expected, inner=table)
+
+
+def _candidates(candidates: Sequence[Candidate], rule: DecisionRule) -> str:
     rows = (
         f'<tr class="swar-{each.decision.verdict}">'
         f"<td>{html.escape(each.speaker)}</td><td>{percent(each.decision.probability)}</td>"
         f"<td>{each.decision.distance:.3f}</td>"
         f'<td class="swar-bar">{_track(each.decision)}</td></tr>'
-        for each in identification.candidates
+        for each in candidates
     )
     middle = "Threshold" if rule.max_false_accept is None else "50 %"
-    headings = ("Speaker", "Probability", "Distance", f"{middle} at the middle")
-    expected, table = _sentence(expectation(rule)), _table(headings, rows)
-    if identification.verdict == INCONCLUSIVE:
-        nearest = f"{_MORE_SPEECH} The nearest are:"
-        return card(INCONCLUSIVE, "? Inconclusive", expected, nearest, inner=table)
-    if speaker is None:
-        nearest = "No enrolled speaker is close enough. The nearest are:"
-        return card(DIFFERENT, "? Unknown speaker", expected, nearest, inner=table)
-    return card(SAME, f"✓ {speaker}", expected, inner=table)
+    return _table(("Speaker", "Probability", "Distance", f"{middle} at the middle"), rows)
 
 
 def enrolled(report: EnrolmentReport) -> str:
@@ -97,13 +130,13 @@ def enrolled(report: EnrolmentReport) -> str:
     paragraphs = [f"{report.speech_seconds:.1f} s of usable speech in all."]
     if not report.added:
         paragraphs.append("These recordings were enrolled before: nothing was added.")
-    if not report.parts:
-        return card("same", f"✓ {report.speaker} is enrolled", *paragraphs)
-    paragraphs.append(
-        f"Consistency: {report.mean_distance:.3f} mean and {report.largest_distance:.3f} largest "
-        "distance of a recording (of a single one's passages) from the others."
-    )
-    return card("same", f"✓ {report.speaker} is enrolled", *paragraphs)
+    if report.parts:
+        paragraphs.append(
+            f"Consistency: {report.mean_distance:.3f} mean and {report.largest_distance:.3f} "
+            "largest distance of a recording (of a single one's passages) from the others."
+        )
+    title = f"✓ {report.speaker} is enrolled"
+    return card("same", title, *paragraphs, inner=_warnings(report.warnings))
 
 
 def speakers(enrolled_speakers: Sequence[Speaker]) -> str:
@@ -139,6 +172,11 @@ def forgotten(name: str, recordings: int) -> str:
 def nobody_enrolled() -> str:
     """That the gallery is empty."""
     return card("plain", "Nobody is enrolled yet")
+
+
+def _warnings(warnings: Sequence[str]) -> str:
+    items = "".join(f"<li>{html.escape(_sentence(each))}</li>" for each in warnings)
+    return f'<ul class="swar-warnings">{items}</ul>' if items else ""
 
 
 def _table(headings: Iterable[str], rows: Iterable[str]) -> str:

@@ -92,7 +92,7 @@ def test_what_the_calibration_cannot_hold_is_refused_with_the_speakers_that_woul
     with pytest.raises(SwarError) as raised:
         decision_rule(described(), 0.001)
     assert str(raised.value) == message
-    with pytest.raises(SwarError, match="a larger --max-false-accept would do"):
+    with pytest.raises(SwarError, match="a larger share would do"):
         decision_rule(described(), 1e-6)
 
 

@@ -46,6 +46,7 @@ def give(window, label, file):
     window.type(f"{slot(label)}//input[@type='file']", str(file))
     window.find(f"{slot(label)}//audio")
     window.find(f"{slot(label)}/following::img[contains(@alt,'Spectrogram')]")
+    window.find(f"{slot(label)}/following::p[contains(@class,'swar-quality')]")
 
 
 def assert_fits(window):
@@ -132,7 +133,7 @@ def test_verify_with_the_microphone(page, voices):
         window.open(page)
         give(window, "Recording B", voices["sita 2"])
         window.click(f"{slot('Recording A')}//button[contains(.,'Record')]")
-        window.find(f"{slot('Recording A')}//*[@role='status'][contains(.,'about 3 so far')]")
+        window.find(f"{slot('Recording A')}//*[@role='status'][contains(.,'s of speech: enough')]")
         window.click(f"{slot('Recording A')}//button[contains(.,'Stop')]")
         window.find(f"{slot('Recording A')}/following::img[contains(@alt,'Spectrogram')]")
         window.click(button("Compare"))

@@ -137,6 +137,14 @@ def test_what_is_wrong_with_a_recording_is_said(page, voices, second, told):
     assert "/" not in shown and "Traceback" not in shown
 
 
+def test_how_a_recording_was_recorded_is_said(page, voices):
+    quality = page.ask("quality", voices["ram"])
+    assert re.fullmatch(r"6\.0 s of speech, SNR \d+ dB, up to 8\.0 kHz\.", quality)
+    assert page.ask("quality", voices["sita 1"]).endswith("For an enrolment give 5 s or more.")
+    refused = page.ask("quality", voices["silence"])
+    assert refused.startswith(ERROR + "The recording has too little speech")
+
+
 def test_a_file_that_is_no_audio_is_said(page, voices, tmp_path):
     letter = tmp_path / "letter.wav"
     letter.write_text("Dear reader")

@@ -94,6 +94,17 @@ def test_verdict_says_same_or_different_and_where_it_lies():
     assert "left: clamp(9px, 2.0%" in different
 
 
+def test_warnings_stand_below_the_answer():
+    doubtful = dataclasses.replace(SAME, warnings=("the bandwidths differ: <b>",))
+    assert "<li>The bandwidths differ: &lt;b&gt;.</li>" in view.verdict(doubtful, RULE)
+    assert "swar-warnings" not in view.verdict(SAME, RULE)
+    found = dataclasses.replace(
+        identification("Sita", ("Sita", SAME)), warnings=("it is narrow",), not_compared=("Ram",)
+    )
+    shown = view.identified(found, RULE)
+    assert "It is narrow." in shown and "Ram was enrolled with another model" in shown
+
+
 def test_the_threshold_of_a_bound_is_not_drawn_at_one_half():
     bounded = dataclasses.replace(RULE, max_false_accept=0.01)
     assert "threshold" in view.verdict(SAME, RULE)
