@@ -9,6 +9,7 @@ import pandas as pd
 
 from components.verification.bootstrap import Estimate, estimate, resampled_weights
 from components.verification.error_rates import TARGET, TrialMetrics
+from components.verification.manifest_columns import column_slices
 from components.verification.trials import RELATIONS, SHARED_COLUMNS, SLICED_BY, scores_of
 
 EVERYTHING: Final = "all"
@@ -25,7 +26,7 @@ class SliceMetrics:
     sliced_by: str
     """A column of the trials, or "all"."""
     value: str
-    """Its value, or "all"; of a relation, the different-speaker trials are all of them."""
+    """Its value, or "all"; of a relation and of days, the different-speaker trials are all."""
     speakers: int
     similar: int
     """Number of same-speaker trials."""
@@ -36,7 +37,8 @@ class SliceMetrics:
 
 
 def measure_slices(trials: pd.DataFrame, *, resamples: int, seed: int) -> list[SliceMetrics]:
-    """By set and duration: all trials, then by gender pair, by channel pair and by relation.
+    """By set and duration: all trials, then by gender pair, channel pair, relation and the data's
+    own columns.
 
     Args:
         trials: a table as `trial_table` makes it.
@@ -62,6 +64,7 @@ def _slices(part: pd.DataFrame, resamples: int, seed: int) -> Iterator[SliceMetr
         is_related = part["relation"] == value
         if is_related.any():
             parts.append((RELATION, value, part[is_related | different_speakers]))
+    parts += column_slices(part)
     for column, value, sliced in parts:
         if len(sliced) == len(part):
             yield replace(everything, sliced_by=column, value=value)

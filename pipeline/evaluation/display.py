@@ -12,6 +12,7 @@ from components.conditions import CLEAN
 from components.verification import error_rates
 from components.verification.bootstrap import Estimate
 from components.verification.identification import ClosedSet
+from components.verification.manifest_columns import column_heading
 from components.verification.open_set import (
     HELD_FPIRS,
     MAX_FALSE_ACCEPT,
@@ -117,8 +118,8 @@ def _by_slice(slices: Sequence[SliceMetrics]) -> RenderableType:
     found = {(s.sliced_by, s.value, _duration(s)): s.figures[error_rates.EER] for s in slices}
     for by, value in sorted({(s.sliced_by, s.value) for s in slices if s.sliced_by != EVERYTHING}):
         figures = (found.get((by, value, _duration(each))) for each in whole)
-        heading = f"{by.removesuffix('_pair')} {value}".replace("_", " ")
-        table.add_row(heading, *(_shown(each, True) if each else "" for each in figures))
+        label = f"{column_heading(by.removesuffix('_pair'))} {value}".replace("_", " ")
+        table.add_row(label, *(_shown(each, True) if each else "" for each in figures))
     return table
 
 

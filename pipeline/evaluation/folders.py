@@ -98,7 +98,8 @@ def _score_set(
     cutter = Cutter(plan.utterances, speech)
     groups = (cutter.cut(own) for own in by_speaker.values())
     with shown(console, f"{name}: speakers", len(by_speaker)) as track:
-        judgement = judge_set(plan, track(groups), served, settings)
+        columns = {each.recording: each.columns for each in listing.recordings}
+        judgement = judge_set(plan, track(groups), served, settings, columns)
     _check_speakers(name, judgement.embedded.utterances["speaker"].nunique())
     listed = [Unused(name, item.file, item.reason, item.detail) for item in listing.rejects]
     return SetScores(judgement, listed + cutter.rejected)
