@@ -468,4 +468,6 @@ class ReportSettings(Settings):
     """Of each kind of error."""
     sound: bool = True
     """Whether the worst pairs can be heard. The page then holds pieces of the recordings."""
+    article: bool = False
+    """Whether the results of the article that the idea comes from stand beside the model's."""
     seed: GeneratorSeed = 0

@@ -7,13 +7,25 @@ from typing import Final
 import numpy as np
 import pandas as pd
 
-from components.verification.bootstrap import Estimate, estimate, resampled_weights
-from components.verification.error_rates import TARGET, TrialMetrics
+from components.verification.bootstrap import (
+    Estimate,
+    estimate,
+    resampled_weights,
+    widened_without_errors,
+)
+from components.verification.error_rates import (
+    EER,
+    FALSE_ACCEPT_RATE,
+    FALSE_REJECT_RATE,
+    TARGET,
+    TrialMetrics,
+)
 from components.verification.manifest_columns import column_slices
 from components.verification.trials import RELATIONS, SHARED_COLUMNS, SLICED_BY, scores_of
 
 EVERYTHING: Final = "all"
 RELATION: Final = "relation"
+_ERROR_RATES: Final = (EER, FALSE_ACCEPT_RATE, FALSE_REJECT_RATE)
 
 
 @dataclass(frozen=True)
@@ -89,7 +101,7 @@ def _measured(
 
 
 def estimate_metrics(trials: pd.DataFrame, *, resamples: int, seed: int) -> dict[str, Estimate]:
-    """Each of TrialMetrics with its interval.
+    """Each of TrialMetrics with its interval; that of an error rate of nought is no point.
 
     Args:
         trials: the columns of Scores, `speaker_a` and `speaker_b`, a row for each.
@@ -99,7 +111,10 @@ def estimate_metrics(trials: pd.DataFrame, *, resamples: int, seed: int) -> dict
     metrics = TrialMetrics(scores_of(trials))
     drawn_weights = resampled_weights(trials, resamples, seed) if len(trials) else ()
     resampled = [metrics.weighted(weights) for weights in drawn_weights]
-    return {
+    estimates = {
         name: estimate(found, [drawn[name] for drawn in resampled])
         for name, found in metrics.weighted(np.ones(len(trials))).items()
     }
+    speakers = len({*trials["speaker_a"], *trials["speaker_b"]})
+    widened = {name: widened_without_errors(estimates[name], speakers) for name in _ERROR_RATES}
+    return estimates | widened

@@ -35,6 +35,8 @@ class SpeechPiece(NamedTuple):
     sample_rate: int
     digest: str
     """sha256 of its samples."""
+    session: str | None
+    """The speaker's occasion of recording; None where that is not known."""
 
     @property
     def segment(self) -> SpeechSegment:
@@ -42,7 +44,7 @@ class SpeechPiece(NamedTuple):
         return SpeechSegment(
             speaker=self.speaker,
             recording=self.recording,
-            session=None,  # speech does not tell
+            session=self.session,
             gender=self.gender,
             channel=self.channel,
             start_seconds=self.start_seconds,
@@ -54,11 +56,18 @@ Positions = Mapping[SpeechPiece, Sequence[UtterancePosition]]
 """Where utterances lie in the pieces of a split."""
 
 
-def read_pieces(split: str, file: str) -> Iterator[SpeechPiece]:
-    """Every piece of a `speech` file; its sound is read and let go."""
+def read_pieces(split: str, file: str, sessions: Mapping[str, str | None]) -> Iterator[SpeechPiece]:
+    """Every piece of a `speech` file; its sound is read and let go.
+
+    Args:
+        split: that the file is of.
+        file: of tf.Examples.
+        sessions: by recording, since `speech` itself does not know them.
+    """
     for number, example in enumerate(read_examples(file)):
         feature = example.features.feature
         pcm16 = feature[features.PCM16].bytes_list.value[0]
+        recording = text(example, features.RECORDING)
         yield SpeechPiece(
             split=split,
             file=file,
@@ -66,11 +75,12 @@ def read_pieces(split: str, file: str) -> Iterator[SpeechPiece]:
             speaker=text(example, features.SPEAKER),
             gender=text(example, features.GENDER),
             channel=text(example, features.CHANNEL),
-            recording=text(example, features.RECORDING),
+            recording=recording,
             start_seconds=feature[features.START_SECONDS].float_list.value[0],
             samples=len(pcm16) // 2,
             sample_rate=feature[features.SAMPLE_RATE].int64_list.value[0],
             digest=hashlib.sha256(pcm16).hexdigest(),
+            session=sessions.get(recording),
         )
 
 

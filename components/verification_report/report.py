@@ -13,6 +13,7 @@ from components.artifacts import REPORT_PAGE
 from components.features import GENDER_PAIR
 from components.settings import ReportSettings
 from components.verification.judge import JudgeSettings
+from components.verification.manifest_columns import Columns, with_columns
 from components.verification.results import SCORES_FILE
 from components.verification.slices import EVERYTHING
 from components.verification.utterances import Cut, Unused, UtterancePlan, UtterancePosition
@@ -41,6 +42,7 @@ def report_files(
     judged: ReportedJudgement,
     blessed: bool,
     settings: ReportSettings,
+    columns: Columns,
 ) -> dict[str, bytes]:
     """Contents by name of a report on a run; the page last: where it is, the report is complete.
 
@@ -51,8 +53,10 @@ def report_files(
         judged: every score.
         blessed: whether the Evaluator blessed the model.
         settings: resamples, bounds, seed.
+        columns: what the data says of its recordings.
     """
-    figures = report_figures(piece_table(pieces), rejects, card, judged, blessed, settings)
+    table = with_columns(piece_table(pieces), columns)
+    figures = report_figures(table, rejects, card, judged, blessed, settings)
     sounds = _sounds(pieces, judged, figures, settings) if settings.sound else {}
     return _files(judged, figures, sounds, settings)
 
