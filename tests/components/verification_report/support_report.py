@@ -245,3 +245,16 @@ def report(
     judged = judge_splits(pieces, PitchModel(card), WINDOW_SAMPLES, settings, columns)
     files = report_files(pieces, rejects, card, judged, blessed, settings, columns)
     return Report(files, examples, rejects, card, blessed, settings)
+
+
+def synthetic_report(folder):
+    """Of enough unseen people for a headline, all of them synthetic; without the article."""
+    unseen = {f"speaker {number:02d}": ("female", "male")[number % 2] for number in range(10)}
+    recordings = [f"{name}/{take}.wav" for name in unseen for take in range(2)]
+    recordings += [f"{name}/talk.wav" for name in SEEN]
+    return report(
+        folder,
+        examples=speech(unseen),
+        settings=SETTINGS.model_copy(update={"article": False}),
+        columns={name: {"synthetic": "yes"} for name in recordings},
+    )
