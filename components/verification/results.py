@@ -32,6 +32,8 @@ class Evaluation:
     """The file that named the trials; None where they were chosen here."""
     trained_on: tuple[str, ...]
     """Sets that hold speakers whom the model was trained on: no figures of new speakers."""
+    synthetic_speakers: int
+    """How many of the speakers the data calls synthetic, see `manifest_columns`."""
     settings: dict[str, Any]
     """What bounded and seeded it."""
     selections: tuple[Selection, ...]

@@ -270,15 +270,16 @@ def _operating_points(
 def _highlights(judged: ReportedJudgement, measured: JudgedMetrics) -> dict[str, int | None]:
     """Places in `conditions` and `open_set` of what the summary shows; None where there is none.
 
-    Of the headline's set: the condition, on one side, with the highest equal error rate; and the
-    largest gallery, with the most enrolment.
+    Of the headline's set: the condition, on one side, with the highest equal error rate of enough
+    trials; and the largest gallery, with the most enrolment.
     """
     eer = {
         place: each.figures[error_rates.EER].value
         for place, each in enumerate(measured.conditions)
-        if each.set == judged.headline and each.changed_sides == ONE_SIDE
+        if each.set == judged.headline
+        and each.changed_sides == ONE_SIDE
+        and has_enough(each.similar, each.dissimilar)
     }
-    eer = {place: value for place, value in eer.items() if not np.isnan(value)}
     galleries = {
         place: (each.gallery_speakers, each.enrolment_seconds)
         for place, each in enumerate(judged.open_set)

@@ -85,6 +85,15 @@ def render(evaluation: Evaluation) -> RenderableType:
                 "red",
             )
         )
+    if evaluation.synthetic_speakers:
+        number = evaluation.synthetic_speakers
+        parts.append(
+            Text(
+                f"{number:,} of the speakers are synthetic, as the data says: nothing here tells "
+                "how well the model does on people",
+                "red",
+            )
+        )
     parts += _left_out("recordings", evaluation.rejected_recordings)
     parts += _left_out("utterances", evaluation.unusable_utterances)
     return Group(*parts)

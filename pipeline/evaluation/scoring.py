@@ -19,6 +19,7 @@ from components.recordings.sources import Listing, data_digest, list_recordings
 from components.recordings.spans import is_pattern
 from components.terminal import Console
 from components.verification.judge import JudgedMetrics, Judgement, JudgeSettings
+from components.verification.manifest_columns import synthetic_speakers
 from components.verification.results import Evaluation
 from components.verification.utterances import Unused
 
@@ -168,6 +169,7 @@ def conclude(
         data=sets,
         trial_list=trial_list,
         trained_on=() if only_unseen else trained_on,
+        synthetic_speakers=synthetic_speakers(judgement.embedded.utterances),
         settings=asdict(settings),
         selections=tuple(judgement.selections),
         rejected_recordings=tuple(each for part in scores for each in part.rejected),

@@ -11,12 +11,7 @@ from components.model_files import MODEL_CARD, version_folder
 from components.published_model import PublishedModel
 from components.terminal import Console
 from pipeline.evaluation.folders import evaluate
-from tests.pipeline.evaluation.support_evaluation import SETTINGS, exit_status, make, write_list
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory):
-    return make(tmp_path_factory.mktemp("evaluation"))
+from tests.pipeline.evaluation.support_evaluation import SETTINGS, exit_status, write_list
 
 
 def without_card(made, tmp_path):

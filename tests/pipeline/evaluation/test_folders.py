@@ -34,20 +34,8 @@ from tests.pipeline.evaluation.support_evaluation import (
     SPEECH,
     WINDOW,
     exit_status,
-    make,
     write_list,
 )
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory):
-    return make(tmp_path_factory.mktemp("evaluation"))
-
-
-@pytest.fixture(scope="module")
-def result(made):
-    quiet = Console(quiet=True)
-    return evaluate(made.model, [str(made.data)], SETTINGS, quiet, only_unseen=False)
 
 
 def selection_of(result, seconds):

@@ -10,20 +10,9 @@ from components.errors import SwarError
 from components.terminal import Console
 from pipeline.evaluation.folders import evaluate
 from pipeline.evaluation.report import write_report
-from tests.pipeline.evaluation.support_evaluation import SETTINGS, SPEAKERS, exit_status, make
+from tests.pipeline.evaluation.support_evaluation import SETTINGS, SPEAKERS, exit_status
 
 OF_A_TRAINING = ("article", "learning", "checks")
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory):
-    return make(tmp_path_factory.mktemp("evaluation"))
-
-
-@pytest.fixture(scope="module")
-def result(made):
-    quiet = Console(quiet=True)
-    return evaluate(made.model, [str(made.data)], SETTINGS, quiet, only_unseen=False)
 
 
 @pytest.fixture(scope="module")
@@ -123,6 +112,17 @@ def test_two_sets_stand_beside_each_other(made, tmp_path):
         path.name for path in (tmp_path / "report").iterdir()
     }
     assert {row["role"] for row in figures["data"]["by_speaker"]} == {"take0, take1"}
+
+
+def test_columns_of_the_data_are_slices_of_the_page(page, figures):
+    own = [part for part in figures["slices"] if part["sliced_by"] == "column_language"]
+    assert {part["value"] for part in own} == {"ne", "en", "mixed", "unknown"}
+    assert "By language, in numbers" in page
+
+
+def test_the_page_says_that_speakers_are_synthetic(page, figures):
+    assert figures["data"]["synthetic_speakers"] == len(SPEAKERS)
+    assert "These speakers are synthetic." in page
 
 
 def test_the_scores_lie_beside_the_page(result, report):
