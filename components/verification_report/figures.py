@@ -12,6 +12,7 @@ from components.conditions import CLEAN
 from components.json_text import without_nan
 from components.settings import ReportSettings
 from components.verification import error_rates
+from components.verification.attacks import AcceptedClaims
 from components.verification.bootstrap import widened_without_errors
 from components.verification.error_rates import ALL_NONTARGETS, EXPECTED_RATES, NEAREST_NONTARGETS
 from components.verification.judge import JudgedMetrics, JudgeSettings
@@ -75,6 +76,7 @@ def report_figures(
         "compared_seconds": compared,
         "comparison": comparison,
         "trained_speakers": trained_on,
+        "attacks": [],
         "settings": settings.model_dump(mode="json"),
     }
     figures: dict[str, Any] = without_nan(common | of_training)
@@ -87,6 +89,7 @@ def evaluation_figures(
     card: Mapping[str, Any],
     used: JudgeSettings,
     settings: ReportSettings,
+    attacks: Sequence[AcceptedClaims],
 ) -> dict[str, Any]:
     """All numbers of a report on other recordings; None for what only a training's run knows.
 
@@ -96,6 +99,7 @@ def evaluation_figures(
         card: what the model says about itself.
         used: by which it was judged.
         settings: what of it is shown.
+        attacks: what became of recordings that claim to be of the speakers.
     """
     data = data_card.evaluation_card(judged.embedded.utterances, rejected)
     of_training = dict.fromkeys(
@@ -104,7 +108,12 @@ def evaluation_figures(
     figures: dict[str, Any] = without_nan(
         _judged_figures(judged, data, card, settings)
         | of_training
-        | {"checks": [], "genders_not_judged": [], "settings": asdict(used)}
+        | {
+            "checks": [],
+            "genders_not_judged": [],
+            "settings": asdict(used),
+            "attacks": [asdict(each) for each in attacks],
+        }
     )
     return figures
 

@@ -12,6 +12,7 @@ import soundfile
 from components.artifacts import REPORT_PAGE
 from components.features import GENDER_PAIR
 from components.settings import ReportSettings
+from components.verification.attacks import AcceptedClaims
 from components.verification.judge import JudgeSettings
 from components.verification.manifest_columns import Columns, with_columns
 from components.verification.results import SCORES_FILE
@@ -66,6 +67,7 @@ def evaluation_files(
     rejected: Sequence[Unused],
     card: Mapping[str, Any],
     used: JudgeSettings,
+    attacks: Sequence[AcceptedClaims],
 ) -> dict[str, bytes]:
     """Contents by name of a report on other recordings, which cannot be heard in it.
 
@@ -74,9 +76,11 @@ def evaluation_files(
         rejected: recordings that gave no utterances.
         card: what the model says about itself.
         used: by which it was judged.
+        attacks: what became of recordings that claim to be of the speakers.
     """
     settings = ReportSettings(resamples=used.resamples, seed=used.seed, sound=False)
-    return _files(judged, evaluation_figures(judged, rejected, card, used, settings), {}, settings)
+    figures = evaluation_figures(judged, rejected, card, used, settings, attacks)
+    return _files(judged, figures, {}, settings)
 
 
 def _files(

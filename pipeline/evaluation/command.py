@@ -27,6 +27,7 @@ def run(
     condition_names: Sequence[str],
     only_unseen: bool,
     follow_links: bool,
+    attacks: str | None,
     output: Path | None,
     report: Path | None,
     as_json: bool,
@@ -41,6 +42,7 @@ def run(
         condition_names: that some utterances are put under, too; none are all of them.
         only_unseen: leave out the speakers that the model was trained on.
         follow_links: also those in the data that lead out of it.
+        attacks: folder or manifest of recordings that claim to be of the data's speakers.
         output: new or empty folder for `metrics.json` and `scores.parquet`.
         report: new or empty folder for the page about it with its plots and numbers, or, named
             *.html, a new file for the page alone.
@@ -51,20 +53,22 @@ def run(
             written; what was measured is then printed all the same.
     """
     whole_files_only = len(data) == 1 and not (
-        duration_seconds or condition_names or only_unseen or report
+        duration_seconds or condition_names or only_unseen or report or attacks
     )
     if trial_list is not None and not whole_files_only:
         raise SwarError(
             "--trials compares whole files of one folder: give one --data, and no --duration, "
-            "--condition or --split, and no --report"
+            "--condition, --split or --attacks, and no --report"
         )
+    if attacks is not None and len(data) > 1:
+        raise SwarError("--attacks are compared with the speakers of one folder: give one --data")
     if not all(0.0 < seconds < math.inf for seconds in duration_seconds):
         raise SwarError("--duration must be a number of seconds above 0, such as 3")
     check_model(model)
     for folder in (output, report):
         if folder is not None:
             _check_output(folder)
-    for each in data:
+    for each in (*data, *([attacks] if attacks else [])):
         check_present(each)
     # The libraries write to the terminal as they please; what goes wrong is raised.
     with libraries_quiet() as stderr:
@@ -91,10 +95,11 @@ def run(
                 progress,
                 only_unseen=only_unseen,
                 follow_links=follow_links,
+                attacks=attacks,
             )
     try:
         if output is not None:
-            write_evaluation(output, result.evaluation, result.trials)
+            write_evaluation(output, result.evaluation, result.trials, result.claims)
         if report is not None:
             from pipeline.evaluation.report import write_report
 

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from components.conditions import CLEAN
 from components.verification import error_rates
+from components.verification.attacks import GENUINE, AcceptedClaims
 from components.verification.bootstrap import Estimate
 from components.verification.identification import ClosedSet
 from components.verification.manifest_columns import column_heading
@@ -76,6 +77,8 @@ def render(evaluation: Evaluation) -> RenderableType:
         if searched:
             most = evaluation.settings["best_match_comparisons"]
             parts += [_open_set(searched), _open_set_notes(searched, most)]
+    if evaluation.attacks:
+        parts.append(_attacks(evaluation.attacks))
     if evaluation.trained_on:
         names = ", ".join(evaluation.trained_on)
         parts.append(
@@ -184,6 +187,25 @@ def _identification(results: Sequence[ClosedSet]) -> RenderableType:
             f"{each.speakers:,}",
             f"{each.queries:,}",
             *(_shown(estimate, True) for estimate in each.figures.values()),
+        )
+    return table
+
+
+def _attacks(results: Sequence[AcceptedClaims]) -> RenderableType:
+    """A row for each kind; genuine recordings last."""
+    table = _table(
+        "Attacks: recordings that claim to be of these speakers, at the stored threshold",
+        "kind",
+        ("claimed speakers", "recordings", "refused", "accepted", "accepted %"),
+    )
+    for each in results:
+        table.add_row(
+            "genuine, for comparison" if each.kind == GENUINE else each.kind,
+            f"{each.speakers:,}",
+            f"{each.recordings:,}",
+            f"{each.refused:,}",
+            f"{each.accepted:,}",
+            _shown(each.rate, True),
         )
     return table
 

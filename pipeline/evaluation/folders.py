@@ -14,6 +14,7 @@ from components.settings import SpectrogramSettings, SpeechSettings
 from components.terminal import Console
 from components.verification.judge import JudgeSettings, judge_set
 from components.verification.utterances import Unused
+from pipeline.evaluation.attacks import score_attacks
 from pipeline.evaluation.scoring import (
     ScoredEvaluation,
     SetScores,
@@ -34,6 +35,7 @@ def evaluate(
     *,
     only_unseen: bool,
     follow_links: bool = False,
+    attacks: str | None = None,
 ) -> ScoredEvaluation:
     """Cuts, embeds and compares every speaker's speech, set by set.
 
@@ -44,6 +46,8 @@ def evaluate(
         console: shows the progress.
         only_unseen: leave out the speakers that the model was trained on.
         follow_links: whether links in the data that lead out of it are followed.
+        attacks: folder or manifest of recordings that claim to be of the speakers of the data,
+            which is one set then; see `score_attacks`.
 
     Raises:
         SwarError: the model or the data is at fault; unseen speakers are asked for of data
@@ -59,10 +63,22 @@ def evaluate(
             name: _without_seen(name, listing, served, is_known=name in trained_on)
             for name, listing in listings.items()
         }
+    claims = None
+    if attacks is not None:
+        (genuine,) = listings.values()
+        claims = score_attacks(served, genuine, attacks, console, follow_links=follow_links)
     scores = [
         _score_set(name, listing, served, settings, console) for name, listing in listings.items()
     ]
-    return conclude(served, sets, settings, scores, trained_on=trained_on, only_unseen=only_unseen)
+    return conclude(
+        served,
+        sets,
+        settings,
+        scores,
+        trained_on=trained_on,
+        only_unseen=only_unseen,
+        claims=claims,
+    )
 
 
 def _without_seen(

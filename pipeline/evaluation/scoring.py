@@ -18,6 +18,7 @@ from components.published_model import PublishedModel
 from components.recordings.sources import Listing, data_digest, list_recordings
 from components.recordings.spans import is_pattern
 from components.terminal import Console
+from components.verification.attacks import CLAIM_COLUMNS, measure_claims
 from components.verification.judge import JudgedMetrics, Judgement, JudgeSettings
 from components.verification.manifest_columns import synthetic_speakers
 from components.verification.results import Evaluation
@@ -43,6 +44,8 @@ class ScoredEvaluation(NamedTuple):
     """What the model says about itself."""
     only_unseen: bool
     """Whether the model was trained on none of the speakers for certain."""
+    claims: pd.DataFrame
+    """CLAIM_COLUMNS; empty where no attacks were tried."""
 
     def knows_speakers(self, name: str) -> bool | None:
         """Whether the model was trained on a set's speakers; None where that is not known."""
@@ -142,6 +145,7 @@ def conclude(
     trial_list: str | None = None,
     trained_on: tuple[str, ...] = (),
     only_unseen: bool = False,
+    claims: tuple[pd.DataFrame, Sequence[Unused]] | None = None,
 ) -> ScoredEvaluation:
     """Measures the trials of all sets.
 
@@ -153,6 +157,7 @@ def conclude(
         trial_list: the file that named the trials, if one did.
         trained_on: sets whose speakers the model knows.
         only_unseen: whether what it knows of these is left out.
+        claims: what `score_attacks` gives, where attacks were tried.
 
     Raises:
         SwarError: there is no trial.
@@ -164,6 +169,7 @@ def conclude(
             "a shorter --duration"
         )
     measured = JudgedMetrics.of(judgement, resamples=settings.resamples, seed=settings.seed)
+    claimed, unused_attacks = claims or (pd.DataFrame(columns=list(CLAIM_COLUMNS)), [])
     evaluation = Evaluation(
         model={"folder": str(served.folder), **{name: served.card[name] for name in CARD_ENTRIES}},
         data=sets,
@@ -172,12 +178,13 @@ def conclude(
         synthetic_speakers=synthetic_speakers(judgement.embedded.utterances),
         settings=asdict(settings),
         selections=tuple(judgement.selections),
-        rejected_recordings=tuple(each for part in scores for each in part.rejected),
+        rejected_recordings=(*(each for part in scores for each in part.rejected), *unused_attacks),
         unusable_utterances=tuple(judgement.embedded.unusable),
         slices=tuple(measured.slices),
         conditions=tuple(measured.conditions),
         nonspeech=tuple(judgement.nonspeech),
         identification=tuple(judgement.identification),
         open_set=tuple(judgement.open_set),
+        attacks=tuple(measure_claims(claimed, resamples=settings.resamples, seed=settings.seed)),
     )
-    return ScoredEvaluation(evaluation, judgement, served.card, only_unseen)
+    return ScoredEvaluation(evaluation, judgement, served.card, only_unseen, claimed)
