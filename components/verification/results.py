@@ -40,6 +40,8 @@ class Evaluation:
     """What bounded and seeded it."""
     selections: tuple[Selection, ...]
     rejected_recordings: tuple[Unused, ...]
+    repeated_recordings: int
+    """With less speech than the model's window, and so repeated to it: single words."""
     unusable_utterances: tuple[Unused, ...]
     slices: tuple[SliceMetrics, ...]
     conditions: tuple[ConditionMetrics, ...]

@@ -44,6 +44,7 @@ def data_card(table: pd.DataFrame, rejects: Sequence[Mapping[str, Any]]) -> dict
         "recordings": int(table["recording"].nunique()),
         "minutes": float(table["minutes"].sum()),
         "synthetic_speakers": synthetic_speakers(table),
+        "repeated": 0,
         "splits": [_of_split(split, table[table["split"] == split]) for split in splits],
         "by_speaker": _by_speaker(table, splits),
         **_rejects(rejects),

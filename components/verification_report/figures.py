@@ -90,6 +90,7 @@ def evaluation_figures(
     used: JudgeSettings,
     settings: ReportSettings,
     attacks: Sequence[AcceptedClaims],
+    repeated: int,
 ) -> dict[str, Any]:
     """All numbers of a report on other recordings; None for what only a training's run knows.
 
@@ -100,8 +101,10 @@ def evaluation_figures(
         used: by which it was judged.
         settings: what of it is shown.
         attacks: what became of recordings that claim to be of the speakers.
+        repeated: recordings that were repeated to a window.
     """
     data = data_card.evaluation_card(judged.embedded.utterances, rejected)
+    data["repeated"] = repeated
     of_training = dict.fromkeys(
         ("blessed", "history", "compared_seconds", "comparison", "trained_speakers")
     )

@@ -16,7 +16,13 @@ from components.verification.judge import Judgement, JudgeSettings, SetPlan, jud
 from components.verification.manifest_columns import Columns
 from components.verification.trials import choose_trials
 from components.verification.utterances import ModelWithCard, Utterance
-from components.verification_report.pieces import Positions, SpeechPiece, cut, positions_of
+from components.verification_report.pieces import (
+    Positions,
+    SpeechPiece,
+    cut,
+    positions_of,
+    repeated_words,
+)
 
 # Of the durations there are, the nearest is what speakers are enrolled with, piece by piece, and
 # what is identified.
@@ -154,7 +160,11 @@ def judge_splits(
     by_split = {
         split: own
         for split in (features.EVAL, features.UNSEEN)
-        if (own := [piece for piece in pieces if piece.split == split])
+        if (
+            own := repeated_words(
+                [piece for piece in pieces if piece.split == split], window_samples
+            )
+        )
     }
     judge_settings = _judge_settings(by_split, window_samples, sample_rate, settings)
     parts = []

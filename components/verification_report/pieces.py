@@ -6,6 +6,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
+import numpy as np
+
 from components import features
 from components.speech_examples import read_examples, samples_of, text
 from components.verification.utterances import (
@@ -84,6 +86,26 @@ def read_pieces(split: str, file: str, sessions: Mapping[str, str | None]) -> It
         )
 
 
+def repeated_words(pieces: Sequence[SpeechPiece], window_samples: int) -> list[SpeechPiece]:
+    """The pieces, those of a speaker of single words as long as a window: `cut` repeats them.
+
+    That is a speaker without a piece of so many samples in the split, as for the training.
+
+    Args:
+        pieces: of one split.
+        window_samples: the model's window.
+    """
+    longest: dict[str, int] = defaultdict(int)
+    for piece in pieces:
+        longest[piece.speaker] = max(longest[piece.speaker], piece.samples)
+    return [
+        piece._replace(samples=max(piece.samples, window_samples))
+        if longest[piece.speaker] < window_samples
+        else piece
+        for piece in pieces
+    ]
+
+
 def positions_of(
     pieces: Iterable[SpeechPiece], plan: UtterancePlan
 ) -> dict[SpeechPiece, list[UtterancePosition]]:
@@ -113,7 +135,7 @@ def cut(positions: Positions, plan: UtterancePlan) -> Iterator[list[Cut]]:
             if number not in wanted:
                 continue
             piece = wanted[number]
-            pcm16 = samples_of(example)
+            pcm16 = np.resize(samples_of(example), piece.samples)
             for position in sorted(positions[piece], key=lambda each: each[1:]):
                 batch.append(plan.cut(piece.segment, position, pcm16))
                 if len(batch) == CUTS_AT_ONCE:

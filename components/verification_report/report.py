@@ -26,7 +26,12 @@ from components.verification_report.figures import (
     report_figures,
 )
 from components.verification_report.judging import ReportedJudgement, has_enough
-from components.verification_report.pieces import SpeechPiece, cut, positions_of
+from components.verification_report.pieces import (
+    SpeechPiece,
+    cut,
+    positions_of,
+    repeated_words,
+)
 from components.verification_report.plots import set_looks
 
 CONDITIONS_FILE: Final = "conditions.parquet"
@@ -68,6 +73,7 @@ def evaluation_files(
     card: Mapping[str, Any],
     used: JudgeSettings,
     attacks: Sequence[AcceptedClaims],
+    repeated: int,
 ) -> dict[str, bytes]:
     """Contents by name of a report on other recordings, which cannot be heard in it.
 
@@ -77,9 +83,10 @@ def evaluation_files(
         card: what the model says about itself.
         used: by which it was judged.
         attacks: what became of recordings that claim to be of the speakers.
+        repeated: recordings that were repeated to a window.
     """
     settings = ReportSettings(resamples=used.resamples, seed=used.seed, sound=False)
-    figures = evaluation_figures(judged, rejected, card, used, settings, attacks)
+    figures = evaluation_figures(judged, rejected, card, used, settings, attacks, repeated)
     return _files(judged, figures, {}, settings)
 
 
@@ -194,6 +201,7 @@ def _sounds(
         condition_samples=0,
     )
     own = [piece for piece in pieces if piece.split == judged.headline]
+    own = repeated_words(own, min(plan.durations))
     positions: dict[SpeechPiece, list[UtterancePosition]] = {}
     for piece, found in positions_of(own, plan).items():
         names = [plan.utterance(piece.segment, each).utterance for each in found]

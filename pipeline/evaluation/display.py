@@ -97,6 +97,14 @@ def render(evaluation: Evaluation) -> RenderableType:
                 "red",
             )
         )
+    if evaluation.repeated_recordings:
+        parts.append(
+            Text(
+                f"{evaluation.repeated_recordings:,} recordings have less speech than the model's "
+                "window and were repeated to it: single words tell less than their duration says",
+                "yellow",
+            )
+        )
     parts += _left_out("recordings", evaluation.rejected_recordings)
     parts += _left_out("utterances", evaluation.unusable_utterances)
     return Group(*parts)

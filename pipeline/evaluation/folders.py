@@ -108,24 +108,25 @@ def _score_set(
     by_speaker: dict[str, list[Recording]] = defaultdict(list)
     for recording in listing.recordings:
         by_speaker[recording.speaker].append(recording)
-    _check_speakers(name, len(by_speaker))
+    _check_speakers(name, len(by_speaker), settings)
     speech, window = front_end(served)
     plan = settings.plan(name, list(by_speaker), window, speech.sample_rate)
-    cutter = Cutter(plan.utterances, speech)
+    cutter = Cutter(plan.utterances, speech, window)
     groups = (cutter.cut(own) for own in by_speaker.values())
     with shown(console, f"{name}: speakers", len(by_speaker)) as track:
         columns = {each.recording: each.columns for each in listing.recordings}
         judgement = judge_set(plan, track(groups), served, settings, columns)
-    _check_speakers(name, judgement.embedded.utterances["speaker"].nunique())
+    _check_speakers(name, judgement.embedded.utterances["speaker"].nunique(), settings)
     listed = [Unused(name, item.file, item.reason, item.detail) for item in listing.rejects]
-    return SetScores(judgement, listed + cutter.rejected)
+    return SetScores(judgement, listed + cutter.rejected, cutter.repeated)
 
 
-def _check_speakers(name: str, speakers: int) -> None:
+def _check_speakers(name: str, speakers: int, settings: JudgeSettings) -> None:
     if speakers < 2:
         raise SwarError(
-            f"{name}: {speakers} speaker(s) with enough speech, verification needs at least 2: "
-            "add recordings"
+            f"{name}: {speakers} speaker(s) with enough speech in a recording for an utterance of "
+            f"{min(settings.duration_seconds):g} s, verification needs at least 2: add recordings, "
+            "or choose a shorter --duration"
         )
 
 

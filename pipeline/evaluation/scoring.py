@@ -33,6 +33,8 @@ class SetScores(NamedTuple):
 
     judgement: Judgement
     rejected: list[Unused]
+    repeated: int = 0
+    """Recordings with less speech than a window, that were repeated to one."""
 
 
 class ScoredEvaluation(NamedTuple):
@@ -179,6 +181,7 @@ def conclude(
         settings=asdict(settings),
         selections=tuple(judgement.selections),
         rejected_recordings=(*(each for part in scores for each in part.rejected), *unused_attacks),
+        repeated_recordings=sum(part.repeated for part in scores),
         unusable_utterances=tuple(judgement.embedded.unusable),
         slices=tuple(measured.slices),
         conditions=tuple(measured.conditions),

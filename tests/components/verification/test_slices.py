@@ -115,6 +115,7 @@ def evaluation(slices):
         settings={"seed": 0},
         selections=(),
         rejected_recordings=(),
+        repeated_recordings=0,
         unusable_utterances=(),
         slices=tuple(slices),
         conditions=(),

@@ -92,7 +92,10 @@ def report_of_a_list(made, tmp_path):
 FAULTS = {
     "report of a list": (report_of_a_list, "--trials compares whole files of one folder"),
     "unknown condition": (unknown_condition, "'helicopter': choose among clean, white_noise_20_db"),
-    "condition of a list": (condition_of_a_list, "no --duration, --condition or --split"),
+    "condition of a list": (
+        condition_of_a_list,
+        "no --duration, --condition, --split or --attacks",
+    ),
     "no model": (lambda m, t: [t / "nope", "--data", m.data], "nope' does not exist"),
     "no version": (lambda m, t: [t, "--data", m.data], "holds no model"),
     "no card": (without_card, "has no readable assets.extra/swar.json"),
