@@ -92,16 +92,16 @@ def estimate(value: float, resampled: npt.ArrayLike) -> Estimate:
 
 
 def widened_without_errors(rate: Estimate, speakers: int) -> Estimate:
-    """An error rate's interval, also where there is no error, so that no resample has one either.
+    """An error rate with its interval, also where there is no error, so that no resample has one.
 
     The upper end is then that of the share of speakers who have any error at all (Clopper and
     Pearson, 1934), which the rate of their trials does not exceed.
 
     Args:
-        rate: of errors, with the percentile interval.
+        rate: of errors, with the percentile interval, if there is one.
         speakers: how many there were, at least one.
     """
-    if rate != Estimate(0.0, 0.0, 0.0):
+    if rate.value != 0.0 or rate.high > 0.0:
         return rate
     interval = binomtest(0, speakers).proportion_ci(COVERAGE, method="exact")
     return Estimate(0.0, 0.0, float(interval.high))

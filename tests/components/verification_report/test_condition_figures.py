@@ -57,7 +57,9 @@ def test_their_intervals_are_over_speakers(either, condition_scores, condition):
             rows = _rows(condition_scores, part)
             drawn = [measured(each) for each in resampled(rows, either)]
             for name in ("eer", "cllr", "false_accept_rate"):
-                bounds = rate_interval(name, rows, [each[name] for each in drawn])
+                bounds = rate_interval(
+                    name, rows, measured(rows)[name], [each[name] for each in drawn]
+                )
                 found = {end: part["figures"][name][end] for end in ("low", "high")}
                 assert_same(found, dict(zip(("low", "high"), bounds, strict=True)))
 

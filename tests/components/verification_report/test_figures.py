@@ -65,10 +65,14 @@ def _slices(scores):
 def _expected(rows, report):
     """A slice's figures, with their intervals."""
     drawn = [measured(each) for each in resampled(rows, report)]
-    bounds = {name: rate_interval(name, rows, [each[name] for each in drawn]) for name in drawn[0]}
+    values = measured(rows)
+    bounds = {
+        name: rate_interval(name, rows, value, [each[name] for each in drawn])
+        for name, value in values.items()
+    }
     return {
         name: dict(zip(("value", "low", "high"), [value, *bounds[name]], strict=True))
-        for name, value in measured(rows).items()
+        for name, value in values.items()
     }
 
 
