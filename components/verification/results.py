@@ -34,6 +34,8 @@ class Evaluation:
     """The file that named the trials; None where they were chosen here."""
     trained_on: tuple[str, ...]
     """Sets that hold speakers whom the model was trained on: no figures of new speakers."""
+    calibrated_on: tuple[str, ...]
+    """Sets that the model was calibrated on: its thresholds fit their speakers."""
     synthetic_speakers: int
     """How many of the speakers the data calls synthetic, see `manifest_columns`."""
     settings: dict[str, Any]

@@ -51,12 +51,15 @@ def data_card(table: pd.DataFrame, rejects: Sequence[Mapping[str, Any]]) -> dict
     }
 
 
-def evaluation_card(utterances: pd.DataFrame, rejected: Sequence[Unused]) -> dict[str, Any]:
+def evaluation_card(
+    utterances: pd.DataFrame, rejected: Sequence[Unused], repeated: int
+) -> dict[str, Any]:
     """Whose utterances were compared, and recordings that gave none; without splits and minutes.
 
     Args:
         utterances: UTTERANCE_COLUMNS, of all sets.
         rejected: recordings.
+        repeated: how many recordings were repeated to a window.
     """
     of_speaker = utterances.groupby("speaker")
     facts = of_speaker.agg(gender=("gender", "first"), recordings=("recording", "nunique"))
@@ -77,6 +80,7 @@ def evaluation_card(utterances: pd.DataFrame, rejected: Sequence[Unused]) -> dic
         "recordings": len(utterances[["set", "recording"]].drop_duplicates()),
         "minutes": None,
         "synthetic_speakers": synthetic_speakers(utterances),
+        "repeated": repeated,
         "splits": [],
         "by_speaker": [{"number": number, **row} for number, row in enumerate(rows, 1)],
         **_rejects(

@@ -12,11 +12,11 @@ from components.conditions import CLEAN
 from components.json_text import without_nan
 from components.settings import ReportSettings
 from components.verification import error_rates
-from components.verification.attacks import AcceptedClaims
 from components.verification.bootstrap import widened_without_errors
 from components.verification.error_rates import ALL_NONTARGETS, EXPECTED_RATES, NEAREST_NONTARGETS
 from components.verification.judge import JudgedMetrics, JudgeSettings
 from components.verification.operating_points import error_rates_at
+from components.verification.results import Evaluation
 from components.verification.searches import BEST_MATCH
 from components.verification.slices import EVERYTHING
 from components.verification.trials import ONE_SIDE
@@ -77,6 +77,7 @@ def report_figures(
         "comparison": comparison,
         "trained_speakers": trained_on,
         "attacks": [],
+        "calibrated_on": [],
         "settings": settings.model_dump(mode="json"),
     }
     figures: dict[str, Any] = without_nan(common | of_training)
@@ -85,38 +86,35 @@ def report_figures(
 
 def evaluation_figures(
     judged: ReportedJudgement,
-    rejected: Sequence[Unused],
+    evaluation: Evaluation,
     card: Mapping[str, Any],
     used: JudgeSettings,
     settings: ReportSettings,
-    attacks: Sequence[AcceptedClaims],
-    repeated: int,
 ) -> dict[str, Any]:
     """All numbers of a report on other recordings; None for what only a training's run knows.
 
     Args:
         judged: every score.
-        rejected: recordings that gave no utterances.
+        evaluation: what was measured on them, and what was left out.
         card: what the model says about itself.
         used: by which it was judged.
         settings: what of it is shown.
-        attacks: what became of recordings that claim to be of the speakers.
-        repeated: recordings that were repeated to a window.
     """
-    data = data_card.evaluation_card(judged.embedded.utterances, rejected)
-    data["repeated"] = repeated
+    data = data_card.evaluation_card(
+        judged.embedded.utterances, evaluation.rejected_recordings, evaluation.repeated_recordings
+    )
     of_training = dict.fromkeys(
         ("blessed", "history", "compared_seconds", "comparison", "trained_speakers")
     )
+    of_evaluation = {
+        "checks": [],
+        "genders_not_judged": [],
+        "settings": asdict(used),
+        "attacks": [asdict(each) for each in evaluation.attacks],
+        "calibrated_on": list(evaluation.calibrated_on),
+    }
     figures: dict[str, Any] = without_nan(
-        _judged_figures(judged, data, card, settings)
-        | of_training
-        | {
-            "checks": [],
-            "genders_not_judged": [],
-            "settings": asdict(used),
-            "attacks": [asdict(each) for each in attacks],
-        }
+        _judged_figures(judged, data, card, settings) | of_training | of_evaluation
     )
     return figures
 

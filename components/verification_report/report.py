@@ -12,12 +12,11 @@ import soundfile
 from components.artifacts import REPORT_PAGE
 from components.features import GENDER_PAIR
 from components.settings import ReportSettings
-from components.verification.attacks import AcceptedClaims
 from components.verification.judge import JudgeSettings
 from components.verification.manifest_columns import Columns, with_columns
-from components.verification.results import SCORES_FILE
+from components.verification.results import SCORES_FILE, Evaluation
 from components.verification.slices import EVERYTHING
-from components.verification.utterances import Cut, Unused, UtterancePlan, UtterancePosition
+from components.verification.utterances import Cut, UtterancePlan, UtterancePosition
 from components.verification_report import maps, page, plots, speaker_plots
 from components.verification_report.data_card import piece_table
 from components.verification_report.figures import (
@@ -69,24 +68,20 @@ def report_files(
 
 def evaluation_files(
     judged: ReportedJudgement,
-    rejected: Sequence[Unused],
+    evaluation: Evaluation,
     card: Mapping[str, Any],
     used: JudgeSettings,
-    attacks: Sequence[AcceptedClaims],
-    repeated: int,
 ) -> dict[str, bytes]:
     """Contents by name of a report on other recordings, which cannot be heard in it.
 
     Args:
         judged: every score.
-        rejected: recordings that gave no utterances.
+        evaluation: what was measured on them, and what was left out.
         card: what the model says about itself.
         used: by which it was judged.
-        attacks: what became of recordings that claim to be of the speakers.
-        repeated: recordings that were repeated to a window.
     """
     settings = ReportSettings(resamples=used.resamples, seed=used.seed, sound=False)
-    figures = evaluation_figures(judged, rejected, card, used, settings, attacks, repeated)
+    figures = evaluation_figures(judged, evaluation, card, used, settings)
     return _files(judged, figures, {}, settings)
 
 

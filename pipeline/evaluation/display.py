@@ -88,6 +88,15 @@ def render(evaluation: Evaluation) -> RenderableType:
                 "red",
             )
         )
+    if evaluation.calibrated_on:
+        names = ", ".join(evaluation.calibrated_on)
+        parts.append(
+            Text(
+                f"the model was calibrated on {names}: its thresholds fit these, others may "
+                "be accepted wrongly more often",
+                "red",
+            )
+        )
     if evaluation.synthetic_speakers:
         number = evaluation.synthetic_speakers
         parts.append(

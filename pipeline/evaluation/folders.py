@@ -21,6 +21,7 @@ from pipeline.evaluation.scoring import (
     conclude,
     list_sets,
     name_sets,
+    sets_calibrated_on,
     sets_trained_on,
     shown,
 )
@@ -58,6 +59,7 @@ def evaluate(
     listings = list_sets(sets, version, console, follow_links=follow_links)
     served = PublishedModel(version)
     trained_on = sets_trained_on(listings, served)
+    calibrated_on = sets_calibrated_on(listings, served)
     if only_unseen:
         listings = {
             name: _without_seen(name, listing, served, is_known=name in trained_on)
@@ -76,6 +78,7 @@ def evaluate(
         settings,
         scores,
         trained_on=trained_on,
+        calibrated_on=calibrated_on,
         only_unseen=only_unseen,
         claims=claims,
     )

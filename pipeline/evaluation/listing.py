@@ -27,6 +27,7 @@ from pipeline.evaluation.scoring import (
     list_sets,
     name_sets,
     remarked,
+    sets_calibrated_on,
     sets_trained_on,
     shown,
 )
@@ -103,6 +104,7 @@ def evaluate_list(
         [SetScores(judgement, rejected)],
         trial_list=str(trial_list.absolute()),
         trained_on=sets_trained_on(listings, served),
+        calibrated_on=sets_calibrated_on(listings, served),
     )
 
 

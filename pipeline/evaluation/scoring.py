@@ -123,6 +123,12 @@ def sets_trained_on(listings: Mapping[str, Listing], served: PublishedModel) -> 
     return tuple(name for name, listing in listings.items() if data_digest(listing) == trained_on)
 
 
+def sets_calibrated_on(listings: Mapping[str, Listing], served: PublishedModel) -> tuple[str, ...]:
+    """Those sets that are the data `swar calibrate` used, as a whole and unchanged."""
+    digest = (served.card.get("calibrated_on") or {}).get("data_digest")
+    return tuple(name for name, listing in listings.items() if data_digest(listing) == digest)
+
+
 @contextlib.contextmanager
 def shown(
     console: Console, title: str, total: int
@@ -146,6 +152,7 @@ def conclude(
     *,
     trial_list: str | None = None,
     trained_on: tuple[str, ...] = (),
+    calibrated_on: tuple[str, ...] = (),
     only_unseen: bool = False,
     claims: tuple[pd.DataFrame, Sequence[Unused]] | None = None,
 ) -> ScoredEvaluation:
@@ -158,6 +165,7 @@ def conclude(
         scores: of each set.
         trial_list: the file that named the trials, if one did.
         trained_on: sets whose speakers the model knows.
+        calibrated_on: sets whose speakers its thresholds were set on.
         only_unseen: whether what it knows of these is left out.
         claims: what `score_attacks` gives, where attacks were tried.
 
@@ -177,6 +185,7 @@ def conclude(
         data=sets,
         trial_list=trial_list,
         trained_on=() if only_unseen else trained_on,
+        calibrated_on=calibrated_on,
         synthetic_speakers=synthetic_speakers(judgement.embedded.utterances),
         settings=asdict(settings),
         selections=tuple(judgement.selections),

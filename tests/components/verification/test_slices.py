@@ -111,6 +111,7 @@ def evaluation(slices):
         data={"made": "/data/made"},
         trial_list=None,
         trained_on=(),
+        calibrated_on=(),
         synthetic_speakers=0,
         settings={"seed": 0},
         selections=(),

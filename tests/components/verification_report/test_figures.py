@@ -27,7 +27,7 @@ def test_no_part_is_without_a_test(either):
     of_scores |= {"operating_points", "highlights"}
     plotted = {"curves", "histograms", "reliability", "speaker_distances", "map", "worst"}
     of_data = {"data", "checks", "genders_not_judged", "unusable", "trained_speakers", "attacks"}
-    on_record = {"blessed", "model", "history", "calibration", "settings", "sets"}
+    on_record = {"blessed", "model", "history", "calibration", "settings", "sets", "calibrated_on"}
     assert set(either.figures) == of_scores | plotted | of_data | on_record
 
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 
 import pandas as pd
 import pytest
@@ -92,6 +93,14 @@ def test_where_that_is_not_known_the_page_says_so(made, tmp_path):
     told = (tmp_path / "part.html").read_text("utf-8")
     assert "Whether the model was trained on some of these people is not known here" in told
     assert "had never heard" not in told
+
+
+def test_data_that_the_model_was_calibrated_on_is_told(result, tmp_path):
+    evaluation = replace(result.evaluation, calibrated_on=("voices",))
+    write_report(tmp_path / "page.html", result._replace(evaluation=evaluation), SETTINGS)
+    assert "The model was calibrated on voices." in (tmp_path / "page.html").read_text("utf-8")
+    write_report(tmp_path / "other.html", result, SETTINGS)
+    assert "was calibrated on" not in (tmp_path / "other.html").read_text("utf-8")
 
 
 def test_two_sets_stand_beside_each_other(made, tmp_path):
