@@ -84,4 +84,3 @@ def test_the_first_page_in_print_is_a_summary(html, tmp_path):
         )
         assert broken_after == "page"
         assert height <= A4[1]
-        _assert_fits(window)
