@@ -17,7 +17,7 @@ from components.settings import ServingSettings
 from components.terminal import Console
 from components.verification.attacks import CLAIM_COLUMNS, GENUINE, UNKNOWN_KIND
 from components.verification.utterances import OK, Unused
-from pipeline.evaluation.scoring import name_sets, shown
+from pipeline.evaluation.scoring import name_sets, remarked, shown
 from pipeline.evaluation.speech import whole_file
 from serving.references import mean_embedding
 
@@ -57,6 +57,8 @@ def score_attacks(
     """
     (name,) = name_sets([attacks])
     listing = list_recordings(attacks, follow_outside_links=follow_links)
+    for remark in listing.remarks:
+        remarked(console, f"{name}: {remark}")
     own, claiming = _by_speaker(genuine), _by_speaker(listing)
     absent = sorted(claiming.keys() - own.keys())
     if absent:

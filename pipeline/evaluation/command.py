@@ -3,12 +3,13 @@
 import math
 import tempfile
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from components.atomic_write import check_new_folder
 from components.errors import SwarError
+from components.json_text import to_json
 from components.model_files import check_model
 from components.paths import check_present
 from components.quiet import libraries_quiet
@@ -51,6 +52,7 @@ def run(
     Raises:
         SwarError: the arguments, the model or the data are at fault, or the output cannot be
             written; what was measured is then printed all the same.
+        SystemExit: the latter, where JSON is printed: it holds the error too.
     """
     whole_files_only = len(data) == 1 and not (
         duration_seconds or condition_names or only_unseen or report or attacks
@@ -104,8 +106,13 @@ def run(
             from pipeline.evaluation.report import write_report
 
             write_report(report, result, settings)
-    finally:  # what took long to measure is shown, whatever becomes of the files
+    except Exception as error:  # what took long to measure is shown, whatever becomes of the files
+        if as_json and isinstance(error, SwarError):  # one document, the error in it
+            say(to_json(asdict(result.evaluation) | {"error": str(error)}))
+            raise SystemExit(2) from error
         _show(result.evaluation, as_json=as_json)
+        raise
+    _show(result.evaluation, as_json=as_json)
 
 
 def _check_output(folder: Path) -> None:

@@ -304,9 +304,14 @@ def test_figures_are_printed_though_they_cannot_be_written(made, tmp_path, monke
     arguments = (made.model, "--data", made.data, *options)
     assert exit_status(monkeypatch, *arguments, "--json") == 2
     shown = capfd.readouterr()
-    assert json.loads(shown.out)["slices"]
+    told = json.loads(shown.out)
+    assert told["slices"]
+    assert "new: No space left on device: choose another folder" in told["error"]
+    assert shown.err == ""
+    assert exit_status(monkeypatch, *arguments) == 2
+    shown = capfd.readouterr()
+    assert "EER %" in shown.out
     assert shown.err.count("\n") == 1
-    assert "new: No space left on device: choose another folder" in shown.err
 
 
 @pytest.mark.parametrize("order", ["{label} {one} {other}", "{one} {other} {label}"])
