@@ -13,7 +13,8 @@ VerificationReport = File
 
 REPORT_PAGE = "index.html"
 REJECTS_FILE = "rejects.jsonl"
-# Rows: recording, path, speaker, gender, the digest of its speech, its seconds by split, measures.
+# Rows: recording, path, speaker, gender, session, the data's other columns, the digest of its
+# speech, its seconds by split, measures.
 RECORDINGS_FILE = "recordings.jsonl"
 # Custom property of `speech`: JSON, the names of the spans that it was made from.
 SPANS = "spans"

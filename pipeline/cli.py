@@ -142,6 +142,14 @@ def evaluate_command(
     follow_links: Annotated[
         bool, typer.Option("--follow-links", help="Also links in DATA that lead out of it.")
     ] = False,
+    attacks: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Replayed, synthetic or converted speech, <claimed speaker>/<kind>/<file>, or a "
+            "manifest with a column attack.",
+        ),
+    ] = None,
     output: Annotated[
         Path | None, typer.Option(help="New or empty folder for every score and figure.")
     ] = None,
@@ -162,6 +170,7 @@ def evaluate_command(
         condition_names=condition or (),
         only_unseen=split is Split.UNSEEN,
         follow_links=follow_links,
+        attacks=attacks,
         output=output,
         report=report,
         as_json=as_json,

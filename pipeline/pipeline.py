@@ -159,6 +159,7 @@ def create_pipeline(
     report = VerificationReport(
         speech=speech_example_gen.outputs["speech"],
         rejects=speech_example_gen.outputs["rejects"],
+        recordings=speech_example_gen.outputs["recordings"],
         model=model,
         blessing=evaluator.outputs["blessing"],
         settings=config.report,

@@ -17,7 +17,8 @@ from components.settings import SpectrogramSettings
 from components.verification.bootstrap import eer_upper_end
 from components.verification.error_rates import EER, TrialHistogram, equal_error_rate
 
-SPLITS: Final = tuple(features.UNDER_CONDITIONS.values())
+SPLITS: Final = (features.UNSEEN, *features.UNDER_CONDITIONS.values())
+"""Of the pairs, what both models are compared on. Not `eval`: one of them knows its speakers."""
 
 _PAIRS_AT_ONCE: Final = 64
 _SIDES: Final = tuple(features.sided(features.SPECTROGRAM, side) for side in features.SIDES)
@@ -32,7 +33,7 @@ class BaseErrorRate(NamedTuple):
 
 
 def base_error_rates(files: Sequence[str]) -> dict[Slice, BaseErrorRate]:
-    """What the base model makes of pairs under conditions, by split and condition.
+    """What the base model makes of pairs, by split and, of the splits with conditions, by these.
 
     It scores single windows as its signature `score_pairs` does. A window of many pairs is embedded
     once; memory holds an embedding for each distinct window and a histogram for each slice.
@@ -61,7 +62,7 @@ def base_error_rates(files: Sequence[str]) -> dict[Slice, BaseErrorRate]:
             strict=True,
         )
         for split, condition, label, apart in trials:
-            part = Slice(split=split.decode(), condition=condition.decode())
+            part = _slice(split.decode(), condition.decode())
             histograms.setdefault(part, TrialHistogram()).add(int(label), float(apart))
     return {
         part: BaseErrorRate(equal_error_rate(histogram), eer_upper_end(histogram))
@@ -116,6 +117,11 @@ class _Embedder:
             embedding = self._tower.predict(windows, batch_size=len(new), verbose=0)
             self._known.update(zip(new, embedding, strict=True))
         return np.stack([self._known[window] for window in packed])
+
+
+def _slice(split: str, condition: str) -> Slice:
+    """As the Evaluator names it: clean pairs have no condition."""
+    return Slice(split) if split in features.SPLITS else Slice(split, condition=condition)
 
 
 def _batches(files: Sequence[str]) -> Iterator[dict[str, npt.NDArray[Any]]]:

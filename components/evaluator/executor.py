@@ -43,7 +43,7 @@ class Executor(executor.Executor):
         if not files:
             return
         evaluation = artifact_utils.get_single_uri(output_dict[constants.EVALUATION_KEY])
-        progress.info("comparing with the base model under the conditions")
+        progress.info("comparing with the base model: unseen speakers, and every condition")
         failures = worse_than_base(
             read_metrics(evaluation),
             base_error_rates(files),
@@ -61,7 +61,7 @@ class Executor(executor.Executor):
 
 
 def _files(examples: list[types.Artifact]) -> list[str]:
-    """The pairs under conditions, of as many splits as there are."""
+    """The pairs of SPLITS, of as many of these as there are."""
     return [
         file
         for artifact in examples

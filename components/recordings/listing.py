@@ -6,8 +6,8 @@ import math
 import os
 import re
 from collections import defaultdict
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
 from itertools import pairwise
 from typing import Final, NamedTuple
 
@@ -35,6 +35,8 @@ class Recording:
     """Seconds since 1970; None where the filesystem does not tell."""
     session: str | None = None
     """What the speaker's recordings of one occasion share; None where that is not known."""
+    columns: Mapping[str, str] = field(default_factory=dict, hash=False)
+    """What else a table says of it, by the column's name; no empty cell."""
 
 
 @dataclass(frozen=True, order=True)
@@ -70,13 +72,14 @@ def data_digest(listing: Listing) -> str:
     """SHA-256 (hex) over every name, size, time, speaker, gender and cut, and every reject.
 
     A path counts only where the name does not end it: a folder that moves with its
-    times keeps its digest. A session does not count: nothing is trained by it.
+    times keeps its digest. Sessions and other columns do not count: nothing is trained by them.
     """
     digest = hashlib.sha256()
     items: list[Recording | Reject] = [*listing.recordings, *listing.rejects]
     for item in items:
         row = asdict(item)
         row.pop("session", None)
+        row.pop("columns", None)
         row.pop("same_as", None)  # known only when the speech is
         fields = list(row.values())
         if isinstance(item, Recording) and item.path.endswith(f"/{item.recording}"):

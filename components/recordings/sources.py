@@ -197,6 +197,7 @@ def _manifest(table: str) -> Iterator[Found]:
             size_bytes=file.size_bytes,
             modified=file.modified,
             session=row.session,
+            columns=row.columns,
         )
         yield row.speaker, recording
 
@@ -243,6 +244,7 @@ def _of(speaker: str, table: SpeakersTable, file: File) -> Recording:
         size_bytes=file.size_bytes,
         modified=file.modified,
         session=_session(file.name),
+        columns=table.columns.get(speaker, {}),
     )
 
 

@@ -3,7 +3,7 @@
 import glob
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -20,7 +20,7 @@ from components.recordings.files import (
     outside_span,
 )
 from components.recordings.listing import Found, NoSpeakerError, Recording, Span, no_speaker
-from components.recordings.tables import SPEAKERS_FILES, Remark
+from components.recordings.tables import SPEAKERS_FILES, Remark, SpeakersTable
 
 _EXAMPLE: Final = "such as DATA/{YYYY}-{MM}-{DD} or DATA/{SPAN}"
 _DATE: Final = {"{YYYY}": r"(?P<year>\d{4})", "{MM}": r"(?P<month>\d\d)", "{DD}": r"(?P<day>\d\d)"}
@@ -233,10 +233,13 @@ def _with_genders(found: list[Found], folder: str) -> list[Found]:
                 f"{item.recording!r}: correct one table"
             )
     items: list[Found] = [
-        (speaker, replace(item, gender=known.get(item.speaker, "unknown")))
-        if isinstance(item, Recording)
-        else (speaker, item)
+        (speaker, _with_facts(item, known, table) if isinstance(item, Recording) else item)
         for speaker, item in found
     ]
     speakers = {speaker for speaker, _ in found if speaker is not None}
     return items + [(None, item) for item in table.conclusions(speakers)]
+
+
+def _with_facts(item: Recording, genders: Mapping[str, str], table: SpeakersTable) -> Recording:
+    columns = {**table.columns.get(item.speaker, {}), **item.columns}
+    return replace(item, gender=genders.get(item.speaker, "unknown"), columns=columns)

@@ -10,7 +10,7 @@ import math
 import unicodedata
 import urllib.parse
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final, NamedTuple
 
@@ -21,6 +21,10 @@ SPEAKERS_FILES: Final = ("SPEAKERS.tsv", "SPEAKERS.csv")
 """Names of a table about the speakers of a folder; one of them at most is there."""
 _MANIFESTS: Final = (".csv", ".tsv")
 _NAMES_IN_A_LINE: Final = 10
+# All others are the data's own, see `Recording.columns`.
+_COLUMNS_WITH_A_MEANING: Final = frozenset(
+    ("path", "speaker", "gender", "session", "recording", "start_seconds", "end_seconds")
+)
 _GENDERS: Final = {
     "f": "female",
     "female": "female",
@@ -97,6 +101,9 @@ class SpeakersTable(NamedTuple):
     """Of the file; none where there is no table."""
     genders: dict[str, str]
     """By the speaker's name, see `speaker_name`."""
+    columns: Mapping[str, Mapping[str, str]]
+    """The speaker's cells of the other columns by name; none that is empty, or that two rows
+    contradict."""
     remarks: list[Remark]
 
     def gender_of(self, speaker: str) -> str:
@@ -124,6 +131,8 @@ class ManifestRow:
     start_seconds: float | None
     end_seconds: float | None
     session: str | None
+    columns: Mapping[str, str]
+    """Cells of the other columns that are not empty."""
 
 
 class Manifest(NamedTuple):
@@ -170,6 +179,14 @@ class _Row:
             raise self.error(column, f"{text!r} is no number of seconds, such as 61.5")
         return seconds
 
+    def others(self) -> dict[str, str]:
+        """The cells of the data's own columns that are not empty."""
+        return {
+            column: cell.strip()
+            for column, cell in self.cells.items()
+            if column and column not in _COLUMNS_WITH_A_MEANING and cell.strip()
+        }
+
     def error(self, column: str, fault: str) -> SwarError:
         return SwarError(f"{self.table} line {self.line}, column {column}: {fault}")
 
@@ -209,7 +226,7 @@ def read_speakers(folder: str, names: Collection[str]) -> SpeakersTable:
     if len(present) > 1:
         raise SwarError(f"{folder!r} has {' and '.join(present)}: remove one")
     if not present:
-        return SpeakersTable("", {}, [])
+        return SpeakersTable("", {}, {}, [])
     path = f"{folder}/{present[0]}"
     return parse_speakers(read_text(path), path)
 
@@ -221,9 +238,18 @@ def parse_speakers(text: str, table: str) -> SpeakersTable:
         SwarError: names `table`, the line and the column.
     """
     genders = _Genders()
+    cells: defaultdict[str, defaultdict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
     for row in _rows(text, table, ("speaker", "gender")):
-        genders.add(row, speaker_name(row.required("speaker")))
-    return SpeakersTable(table.rpartition("/")[2], genders.known, genders.remarks(table))
+        speaker = speaker_name(row.required("speaker"))
+        genders.add(row, speaker)
+        for column, cell in row.others().items():
+            cells[speaker][column].add(cell)
+    columns = {
+        speaker: {column: min(found) for column, found in own.items() if len(found) == 1}
+        for speaker, own in cells.items()
+    }
+    name = table.rpartition("/")[2]
+    return SpeakersTable(name, genders.known, columns, genders.remarks(table))
 
 
 def parse_manifest(text: str, table: str) -> Manifest:
@@ -252,7 +278,8 @@ def parse_manifest(text: str, table: str) -> Manifest:
             raise row.error("recording" if row["recording"].strip() else "path", fault)
         lines[recording] = row.line
         session = row["session"].strip() or None
-        parsed.append(ManifestRow(path, speaker, "", recording, start, end, session))
+        columns = row.others()
+        parsed.append(ManifestRow(path, speaker, "", recording, start, end, session, columns))
     if not parsed:
         raise SwarError(f"{table} lists no recording: add a line for each")
     rows = [replace(row, gender=genders.known[row.speaker]) for row in parsed]

@@ -39,7 +39,13 @@ from components.spectrogram_pair_gen.sampling import (
     WindowPosition,
     WindowRequest,
 )
-from components.spectrogram_pair_gen.shards import WriteShard, pairs_per_shard, shard_of
+from components.spectrogram_pair_gen.shards import (
+    WriteShard,
+    pairs_per_shard,
+    same_speaker,
+    shard_of,
+)
+from components.spectrogram_pair_gen.shortage import split_without_pairs
 from components.spectrogram_pair_gen.windows import Window, WindowCutter, stretches
 
 SplitSpeaker = tuple[str, str]
@@ -186,7 +192,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
 
         Raises:
             SwarError: the folders of recorded sounds are not as they were, or one of these is no
-                audio.
+                audio; or a split has too little speech for a pair.
         """
         pair_settings = PairSettings.model_validate_json(exec_properties["pair_settings"])
         spectrogram_settings = SpectrogramSettings.model_validate_json(
@@ -226,7 +232,14 @@ class Executor(base_beam_executor.BaseBeamExecutor):
                 sounds,
             )
         fileio.rmtree(temporary)
-        self._finish(pairs, splits, counters.counters(pipeline.result, counters.PAIRS))
+        counted = counters.counters(pipeline.result, counters.PAIRS)
+        targets = {split: counted.pop(same_speaker(split), 0) for split in splits}
+        for split in speech_splits:
+            wanted = pair_settings.train if split == features.TRAIN else pair_settings.held_out
+            if wanted.similar_per_speaker and not targets[split]:
+                window = _window(split, spectrogram_settings).window_seconds
+                raise split_without_pairs(split, files, window)
+        self._finish(pairs, splits, counted)
 
     def _finish(
         self, pairs: standard_artifacts.Examples, splits: Sequence[str], counted: Mapping[str, int]

@@ -14,6 +14,13 @@ from components.spectrogram_pair_gen.runs import Run
 from components.spectrogram_pair_gen.windows import Window
 
 MEGABYTE = 1_000_000
+TARGET = 1
+"""The label of two windows of one speaker."""
+
+
+def same_speaker(split: str) -> str:
+    """The name of the counter of a split's same-speaker pairs."""
+    return f"{split}/same_speaker"
 
 
 def pairs_per_shard(settings: SpectrogramSettings, sample_rate: int, shard_megabytes: float) -> int:
@@ -40,6 +47,8 @@ class WriteShard(beam.DoFn):
             for a, b in zip(ordered[::2], ordered[1::2], strict=True):
                 file.write(_example(split, a, b).SerializeToString(deterministic=True))
                 counters.count(counters.PAIRS, split)
+                if a.label == TARGET:
+                    counters.count(counters.PAIRS, same_speaker(split))
 
 
 def shard_of(pair_id: str, shards: int) -> int:

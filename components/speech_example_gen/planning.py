@@ -166,6 +166,8 @@ def rows(
             "path": recording.path,
             "speaker": recording.speaker,
             "gender": recording.gender,
+            "session": recording.session,
+            "columns": dict(recording.columns),
             "digest": found.digest,
             "splits": {split: round(value, 3) for split, value in seconds.items()},
             **asdict(found.acoustics),

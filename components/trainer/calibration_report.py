@@ -21,9 +21,10 @@ from components.verification.error_rates import (
     NONTARGET,
     TARGET,
 )
+from components.verification.manifest_columns import UNKNOWN
 from components.verification.operating_points import operating_points, to_card
 from components.verification.slices import estimate_metrics
-from components.verification.trials import UNKNOWN, Embeddings, choose_trials, compare
+from components.verification.trials import Embeddings, choose_trials, compare
 
 OPERATING_POINTS: Final = "operating_points"
 MAX_TRIALS_PER_CLASS: Final = 100_000

@@ -91,6 +91,22 @@ def estimate(value: float, resampled: npt.ArrayLike) -> Estimate:
     return Estimate(value, float(low), float(high))
 
 
+def widened_without_errors(rate: Estimate, speakers: int) -> Estimate:
+    """An error rate with its interval, also where there is no error, so that no resample has one.
+
+    The upper end is then that of the share of speakers who have any error at all (Clopper and
+    Pearson, 1934), which the rate of their trials does not exceed.
+
+    Args:
+        rate: of errors, with the percentile interval, if there is one.
+        speakers: how many there were, at least one.
+    """
+    if rate.value != 0.0 or rate.high > 0.0:
+        return rate
+    interval = binomtest(0, speakers).proportion_ci(COVERAGE, method="exact")
+    return Estimate(0.0, 0.0, float(interval.high))
+
+
 def eer_upper_end(trials: TrialCounts) -> float:
     """Upper end of the equal error rate's 95 % interval where the trials' speakers are not known.
 

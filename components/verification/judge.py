@@ -13,6 +13,7 @@ import pandas as pd
 
 from components.conditions import CLEAN, CONDITIONS
 from components.verification.identification import ClosedSet, identify
+from components.verification.manifest_columns import Columns, with_columns
 from components.verification.open_set import OpenSet, OpenSetRules
 from components.verification.robustness import (
     ConditionMetrics,
@@ -174,6 +175,7 @@ def judge_set(
     groups: Iterable[Sequence[Cut]],
     model: ModelWithCard,
     settings: JudgeSettings,
+    columns: Columns,
 ) -> Judgement:
     """Embeds and compares the utterances of one set: all with all, or a sample of that.
 
@@ -182,6 +184,7 @@ def judge_set(
         groups: the utterances, made as they are needed, each group embedded at once.
         model: embeds and compares.
         settings: bounds and seed.
+        columns: what the data says of its recordings, for the slices.
     """
     changed: set[str] = set()
 
@@ -191,6 +194,7 @@ def judge_set(
             yield under_conditions(cuts, settings.conditions, settings.seed)
 
     embedded = embed(prepared(), model).in_order()
+    embedded = embedded._replace(utterances=with_columns(embedded.utterances, columns))
     clean = embedded.where(embedded.utterances["condition"] == CLEAN)
     rate, possible = plan.utterances.sample_rate, plan.utterances.possible
     scored = [

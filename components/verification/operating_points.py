@@ -67,28 +67,49 @@ def operating_points(trials: pd.DataFrame, *, resamples: int, seed: int) -> list
     needed = {rate: speakers_needed(rate) for rate in MAX_FALSE_ACCEPT_RATES}
     known = [rate for rate in MAX_FALSE_ACCEPT_RATES if needed[rate] <= speakers and len(nontarget)]
     threshold = np.array([accepting_threshold(nontarget, rate) for rate in known])
-    passing = np.searchsorted(distance, threshold, side="right")
-    rates = _error_rates(label, passing, np.ones(len(trials)))
-    resampled = [
-        _error_rates(label, passing, weights)
-        for weights in (resampled_weights(trials, resamples, seed) if known else ())
-    ]
+    rates = error_rates_at(trials, threshold, resamples=resamples, seed=seed)
     points = []
     for rate in MAX_FALSE_ACCEPT_RATES:
         if rate not in known:
             points.append(OperatingPoint(rate, speakers, needed[rate], None, None, None))
             continue
         at = known.index(rate)
-        false_accept, false_reject = (
-            estimate(float(rates[kind][at]), [draw[kind][at] for draw in resampled])
-            for kind in range(2)
-        )
         points.append(
-            OperatingPoint(
-                rate, speakers, needed[rate], float(threshold[at]), false_accept, false_reject
-            )
+            OperatingPoint(rate, speakers, needed[rate], float(threshold[at]), *rates[at])
         )
     return points
+
+
+def error_rates_at(
+    trials: pd.DataFrame, thresholds: npt.ArrayLike, *, resamples: int, seed: int
+) -> list[tuple[Estimate, Estimate]]:
+    """The false accept rate and the false reject rate at each threshold, with intervals.
+
+    Args:
+        trials: as of `operating_points`.
+        thresholds: [T] distances, accepted up to them.
+        resamples: of the speakers, for the intervals.
+        seed: the same one gives the same intervals.
+    """
+    threshold = np.asarray(thresholds, np.float64)
+    if not len(threshold):
+        return []
+    trials = trials.sort_values("distance", kind="stable")
+    label, distance = trials["label"].to_numpy(), trials["distance"].to_numpy()
+    passing = np.searchsorted(distance, threshold, side="right")
+    rates = _error_rates(label, passing, np.ones(len(trials)))
+    resampled = [
+        _error_rates(label, passing, weights)
+        for weights in resampled_weights(trials, resamples, seed)
+    ]
+    false_accept, false_reject = (
+        [
+            estimate(float(rates[kind][at]), [draw[kind][at] for draw in resampled])
+            for at in range(len(threshold))
+        ]
+        for kind in range(2)
+    )
+    return list(zip(false_accept, false_reject, strict=True))
 
 
 def to_card(point: OperatingPoint) -> Mapping[str, Any]:

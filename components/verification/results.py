@@ -9,6 +9,7 @@ import pandas as pd
 from components.atomic_write import new_folder
 from components.errors import SwarError
 from components.json_text import to_json
+from components.verification.attacks import AcceptedClaims
 from components.verification.identification import ClosedSet
 from components.verification.open_set import OpenSet
 from components.verification.robustness import ConditionMetrics, NonSpeechMetrics
@@ -17,6 +18,7 @@ from components.verification.trials import Selection
 from components.verification.utterances import Unused
 
 SCORES_FILE: Final = "scores.parquet"
+ATTACKS_FILE: Final = "attacks.parquet"
 METRICS_FILE: Final = "metrics.json"
 
 
@@ -32,24 +34,40 @@ class Evaluation:
     """The file that named the trials; None where they were chosen here."""
     trained_on: tuple[str, ...]
     """Sets that hold speakers whom the model was trained on: no figures of new speakers."""
+    calibrated_on: tuple[str, ...]
+    """Sets that the model was calibrated on: its thresholds fit their speakers."""
+    synthetic_speakers: int
+    """How many of the speakers the data calls synthetic, see `manifest_columns`."""
     settings: dict[str, Any]
     """What bounded and seeded it."""
     selections: tuple[Selection, ...]
     rejected_recordings: tuple[Unused, ...]
+    repeated_recordings: int
+    """With less speech than the model's window, and so repeated to it: single words."""
     unusable_utterances: tuple[Unused, ...]
     slices: tuple[SliceMetrics, ...]
     conditions: tuple[ConditionMetrics, ...]
     nonspeech: tuple[NonSpeechMetrics, ...]
     identification: tuple[ClosedSet, ...]
     open_set: tuple[OpenSet, ...]
+    attacks: tuple[AcceptedClaims, ...]
+    """Of recordings that claim to be of the speakers; none where no attacks were tried."""
 
     def to_json(self) -> str:
         """JSON with null for NaN."""
         return to_json(asdict(self)) + "\n"
 
 
-def write_evaluation(folder: Path, evaluation: Evaluation, trials: pd.DataFrame) -> None:
+def write_evaluation(
+    folder: Path, evaluation: Evaluation, trials: pd.DataFrame, claims: pd.DataFrame
+) -> None:
     """Writes `metrics.json` and `scores.parquet`; the folder is complete or absent.
+
+    Args:
+        folder: new or empty.
+        evaluation: what was measured.
+        trials: every one with its score.
+        claims: of attacks; written as `attacks.parquet` where there are any.
 
     Raises:
         SwarError: the folder is not empty or cannot be written.
@@ -57,6 +75,8 @@ def write_evaluation(folder: Path, evaluation: Evaluation, trials: pd.DataFrame)
     try:
         with new_folder(folder) as build:
             trials.to_parquet(build / SCORES_FILE, index=False)
+            if len(claims):
+                claims.to_parquet(build / ATTACKS_FILE, index=False)
             Path(build, METRICS_FILE).write_text(evaluation.to_json(), "utf-8")
     except OSError as error:
         raise SwarError(

@@ -7,12 +7,25 @@ from typing import Final
 import numpy as np
 import pandas as pd
 
-from components.verification.bootstrap import Estimate, estimate, resampled_weights
-from components.verification.error_rates import TARGET, TrialMetrics
+from components.verification.bootstrap import (
+    Estimate,
+    estimate,
+    resampled_weights,
+    widened_without_errors,
+)
+from components.verification.error_rates import (
+    EER,
+    FALSE_ACCEPT_RATE,
+    FALSE_REJECT_RATE,
+    TARGET,
+    TrialMetrics,
+)
+from components.verification.manifest_columns import column_slices
 from components.verification.trials import RELATIONS, SHARED_COLUMNS, SLICED_BY, scores_of
 
 EVERYTHING: Final = "all"
 RELATION: Final = "relation"
+_ERROR_RATES: Final = (EER, FALSE_ACCEPT_RATE, FALSE_REJECT_RATE)
 
 
 @dataclass(frozen=True)
@@ -25,7 +38,7 @@ class SliceMetrics:
     sliced_by: str
     """A column of the trials, or "all"."""
     value: str
-    """Its value, or "all"; of a relation, the different-speaker trials are all of them."""
+    """Its value, or "all"; of a relation and of days, the different-speaker trials are all."""
     speakers: int
     similar: int
     """Number of same-speaker trials."""
@@ -36,7 +49,8 @@ class SliceMetrics:
 
 
 def measure_slices(trials: pd.DataFrame, *, resamples: int, seed: int) -> list[SliceMetrics]:
-    """By set and duration: all trials, then by gender pair, by channel pair and by relation.
+    """By set and duration: all trials, then by gender pair, channel pair, relation and the data's
+    own columns.
 
     Args:
         trials: a table as `trial_table` makes it.
@@ -62,6 +76,7 @@ def _slices(part: pd.DataFrame, resamples: int, seed: int) -> Iterator[SliceMetr
         is_related = part["relation"] == value
         if is_related.any():
             parts.append((RELATION, value, part[is_related | different_speakers]))
+    parts += column_slices(part)
     for column, value, sliced in parts:
         if len(sliced) == len(part):
             yield replace(everything, sliced_by=column, value=value)
@@ -86,7 +101,7 @@ def _measured(
 
 
 def estimate_metrics(trials: pd.DataFrame, *, resamples: int, seed: int) -> dict[str, Estimate]:
-    """Each of TrialMetrics with its interval.
+    """Each of TrialMetrics with its interval; that of an error rate of nought is no point.
 
     Args:
         trials: the columns of Scores, `speaker_a` and `speaker_b`, a row for each.
@@ -96,7 +111,10 @@ def estimate_metrics(trials: pd.DataFrame, *, resamples: int, seed: int) -> dict
     metrics = TrialMetrics(scores_of(trials))
     drawn_weights = resampled_weights(trials, resamples, seed) if len(trials) else ()
     resampled = [metrics.weighted(weights) for weights in drawn_weights]
-    return {
+    estimates = {
         name: estimate(found, [drawn[name] for drawn in resampled])
         for name, found in metrics.weighted(np.ones(len(trials))).items()
     }
+    speakers = len({*trials["speaker_a"], *trials["speaker_b"]})
+    widened = {name: widened_without_errors(estimates[name], speakers) for name in _ERROR_RATES}
+    return estimates | widened

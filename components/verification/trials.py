@@ -10,6 +10,8 @@ Utterances are a table with the columns UTTERANCE_COLUMNS; a table of trials has
     condition: that side b is under, see `components.conditions`.
     changed_sides: how many sides are under it: "one", "both", or "clean" for none.
     gender_pair, channel_pair: what both have in common, "mixed", or "unknown".
+
+What the data itself says of recordings adds columns to both tables, see `manifest_columns`.
 """
 
 from collections.abc import Callable
@@ -23,6 +25,7 @@ import pandas as pd
 from components.conditions import CLEAN
 from components.errors import SwarError
 from components.verification.error_rates import NONTARGET, TARGET, Scores
+from components.verification.manifest_columns import columns_in_common, in_common
 
 Indices = npt.NDArray[np.int64]
 Embeddings = npt.NDArray[np.float32]
@@ -57,9 +60,6 @@ SESSION_UNKNOWN: Final = "session_unknown"
 RELATIONS: Final = (WITHIN_RECORDING, WITHIN_SESSION, ACROSS_SESSIONS, SESSION_UNKNOWN)
 """Of two utterances of one speaker: of one recording; of two recordings in one session, in two, or
 where the session of one of them is not known."""
-
-UNKNOWN: Final = "unknown"
-MIXED: Final = "mixed"
 
 _LABELS: Final = {"1": TARGET, "0": NONTARGET}
 
@@ -243,9 +243,10 @@ def trial_table(
         columns[f"{name}_a"] = one[name].to_numpy()
         columns[f"{name}_b"] = other[name].to_numpy()
     for name in ("gender", "channel"):
-        columns[f"{name}_pair"] = _in_common(columns[f"{name}_a"], columns[f"{name}_b"])
+        columns[f"{name}_pair"] = in_common(columns[f"{name}_a"], columns[f"{name}_b"])
     return pd.DataFrame(
         columns
+        | columns_in_common(one, other)
         | {
             "relation": _relation(one, other),
             "label": label,
@@ -321,8 +322,3 @@ def _changed_sides(one: pd.Series, other: pd.Series) -> npt.NDArray[np.object_]:
     changed = (one != CLEAN).to_numpy().astype(int) + (other != CLEAN).to_numpy()
     names: npt.NDArray[np.object_] = np.array([CLEAN, ONE_SIDE, BOTH_SIDES], object)[changed]
     return names
-
-
-def _in_common(one: npt.NDArray[np.object_], other: npt.NDArray[np.object_]) -> object:
-    shared = np.where(one == other, one, MIXED)
-    return np.where((one == UNKNOWN) | (other == UNKNOWN), UNKNOWN, shared)

@@ -22,6 +22,7 @@ class VerificationReportSpec(ComponentSpec):
     INPUTS = {
         "speech": ChannelParameter(type=standard_artifacts.Examples),
         "rejects": ChannelParameter(type=artifacts.Rejects),
+        "recordings": ChannelParameter(type=artifacts.Recordings),
         "model": ChannelParameter(type=standard_artifacts.Model),
         "blessing": ChannelParameter(type=standard_artifacts.ModelBlessing),
     }
@@ -44,6 +45,7 @@ class VerificationReport(base_component.BaseComponent):
         *,
         speech: types.BaseChannel,
         rejects: types.BaseChannel,
+        recordings: types.BaseChannel,
         model: types.BaseChannel,
         blessing: types.BaseChannel,
         settings: ReportSettings,
@@ -53,7 +55,7 @@ class VerificationReport(base_component.BaseComponent):
 
         Args:
             speech: SpeechExampleGen's output; the split `unseen` may be absent.
-            rejects: its other one.
+            rejects, recordings: its others.
             model: the Trainer's.
             blessing: the Evaluator's; is shown.
             settings: how much to judge on.
@@ -63,6 +65,7 @@ class VerificationReport(base_component.BaseComponent):
             spec=VerificationReportSpec(
                 speech=speech,
                 rejects=rejects,
+                recordings=recordings,
                 model=model,
                 blessing=blessing,
                 settings=settings.model_dump_json(),

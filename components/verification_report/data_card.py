@@ -9,6 +9,7 @@ from typing import Any, Final
 import pandas as pd
 
 from components import features
+from components.verification.manifest_columns import synthetic_speakers
 from components.verification.utterances import Unused
 from components.verification_report.pieces import SpeechPiece
 
@@ -34,7 +35,7 @@ def data_card(table: pd.DataFrame, rejects: Sequence[Mapping[str, Any]]) -> dict
     """Totals, splits, speakers, and recordings that were not used.
 
     Args:
-        table: a `piece_table` of every split.
+        table: a `piece_table` of every split, with the data's own columns.
         rejects: rows `file`, `reason`, `seconds`, `detail`.
     """
     splits = [split for split in features.SPLITS if split in set(table["split"])]
@@ -42,18 +43,23 @@ def data_card(table: pd.DataFrame, rejects: Sequence[Mapping[str, Any]]) -> dict
         "speakers": int(table["speaker"].nunique()),
         "recordings": int(table["recording"].nunique()),
         "minutes": float(table["minutes"].sum()),
+        "synthetic_speakers": synthetic_speakers(table),
+        "repeated": 0,
         "splits": [_of_split(split, table[table["split"] == split]) for split in splits],
         "by_speaker": _by_speaker(table, splits),
         **_rejects(rejects),
     }
 
 
-def evaluation_card(utterances: pd.DataFrame, rejected: Sequence[Unused]) -> dict[str, Any]:
+def evaluation_card(
+    utterances: pd.DataFrame, rejected: Sequence[Unused], repeated: int
+) -> dict[str, Any]:
     """Whose utterances were compared, and recordings that gave none; without splits and minutes.
 
     Args:
         utterances: UTTERANCE_COLUMNS, of all sets.
         rejected: recordings.
+        repeated: how many recordings were repeated to a window.
     """
     of_speaker = utterances.groupby("speaker")
     facts = of_speaker.agg(gender=("gender", "first"), recordings=("recording", "nunique"))
@@ -73,6 +79,8 @@ def evaluation_card(utterances: pd.DataFrame, rejected: Sequence[Unused]) -> dic
         "speakers": len(rows),
         "recordings": len(utterances[["set", "recording"]].drop_duplicates()),
         "minutes": None,
+        "synthetic_speakers": synthetic_speakers(utterances),
+        "repeated": repeated,
         "splits": [],
         "by_speaker": [{"number": number, **row} for number, row in enumerate(rows, 1)],
         **_rejects(

@@ -13,7 +13,7 @@ from tfx.dsl.io import fileio
 from tfx.types import artifact_utils
 from tfx.utils import io_utils, path_utils
 
-from components.artifacts import REJECTS_FILE
+from components.artifacts import RECORDINGS_FILE, REJECTS_FILE
 from components.errors import SwarError
 from components.published_model import PublishedModel
 from components.settings import ReportSettings, SpectrogramSettings
@@ -37,13 +37,17 @@ class Executor(base_executor.BaseExecutor):
             SwarError: there is too little speech to compare, or the model is none of ours.
         """
         settings = ReportSettings.model_validate_json(exec_properties["settings"])
-        pieces = _read_pieces(artifact_utils.get_single_instance(input_dict["speech"]))
-        rejects = _read_rejects(artifact_utils.get_single_uri(input_dict["rejects"]))
+        recordings = _read_rows(input_dict["recordings"], RECORDINGS_FILE)
+        columns = {row["recording"]: row["columns"] for row in recordings}
+        sessions = {row["recording"]: row["session"] for row in recordings}
+        speech = artifact_utils.get_single_instance(input_dict["speech"])
+        pieces = _read_pieces(speech, sessions)
+        rejects = _read_rows(input_dict["rejects"], REJECTS_FILE)
         blessing = artifact_utils.get_single_instance(input_dict["blessing"])
         model = artifact_utils.get_single_instance(input_dict["model"])
         with tempfile.TemporaryDirectory(prefix="swar-report-") as folder:
             served = PublishedModel(_local_copy(model, folder), is_published=False)
-            judged = judge_splits(pieces, served, _window_samples(served), settings)
+            judged = judge_splits(pieces, served, _window_samples(served), settings, columns)
         files = report_files(
             pieces,
             rejects,
@@ -51,11 +55,12 @@ class Executor(base_executor.BaseExecutor):
             judged,
             blessing.get_int_custom_property("blessed") == 1,
             settings,
+            columns,
         )
         _write(artifact_utils.get_single_uri(output_dict["report"]), files)
 
 
-def _read_pieces(speech: types.Artifact) -> list[SpeechPiece]:
+def _read_pieces(speech: types.Artifact, sessions: Mapping[str, str | None]) -> list[SpeechPiece]:
     """Of every split, in the order of their files."""
     return [
         piece
@@ -63,12 +68,12 @@ def _read_pieces(speech: types.Artifact) -> list[SpeechPiece]:
         for file in sorted(
             fileio.glob(os.path.join(artifact_utils.get_split_uri([speech], split), "*"))
         )
-        for piece in read_pieces(split, file)
+        for piece in read_pieces(split, file, sessions)
     ]
 
 
-def _read_rejects(uri: str) -> list[dict[str, Any]]:
-    with fileio.open(os.path.join(uri, REJECTS_FILE)) as file:
+def _read_rows(artifacts: list[types.Artifact], name: str) -> list[dict[str, Any]]:
+    with fileio.open(os.path.join(artifact_utils.get_single_uri(artifacts), name)) as file:
         return [json.loads(line) for line in file.read().splitlines() if line]
 
 

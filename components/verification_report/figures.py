@@ -12,9 +12,14 @@ from components.conditions import CLEAN
 from components.json_text import without_nan
 from components.settings import ReportSettings
 from components.verification import error_rates
+from components.verification.bootstrap import widened_without_errors
 from components.verification.error_rates import ALL_NONTARGETS, EXPECTED_RATES, NEAREST_NONTARGETS
 from components.verification.judge import JudgedMetrics, JudgeSettings
+from components.verification.operating_points import error_rates_at
+from components.verification.results import Evaluation
+from components.verification.searches import BEST_MATCH
 from components.verification.slices import EVERYTHING
+from components.verification.trials import ONE_SIDE
 from components.verification.utterances import Unused
 from components.verification_report import article, curves, data_card, maps
 from components.verification_report.judging import (
@@ -31,6 +36,7 @@ CARD_ENTRIES: Final = (
 )  # fmt: skip
 TRAINER_ENTRIES: Final = ("blocks", "head", "loss", "weights", "epochs", "learning_rate")
 CALIBRATED_ON: Final = ("speakers", "similar", "dissimilar", "seconds", "nearest_false_accept_rate")
+OPERATING_POINT_ENTRIES: Final = ("max_false_accept_rate", "threshold", "speakers_needed")
 NO_PROMISE: Final = {"value": None, "low": None, "high": None}
 KEPT, WORSE, BETTER = "kept", "worse", "better"
 
@@ -58,14 +64,20 @@ def report_figures(
     history = list(card.get("history") or [])
     best = next((row for row in history if row.get("epoch") == card.get("best_epoch")), None)
     trained_on = sum(row["role"] == data_card.TRAINED_ON for row in data["by_speaker"])
+    comparison = None
     compared = _compared_seconds(common["slices"], judged.detail_seconds)
+    if settings.article:
+        comparison = article.comparison(_whole(common["slices"], compared), best, trained_on)
     of_training: dict[str, Any] = {
         "blessed": blessed,
         "checks": data_card.leakage_checks(pieces),
         "genders_not_judged": data_card.genders_not_judged(data, judged.headline),
         "history": history,
         "compared_seconds": compared,
-        "comparison": article.comparison(_whole(common["slices"], compared), best, trained_on),
+        "comparison": comparison,
+        "trained_speakers": trained_on,
+        "attacks": [],
+        "calibrated_on": [],
         "settings": settings.model_dump(mode="json"),
     }
     figures: dict[str, Any] = without_nan(common | of_training)
@@ -74,7 +86,7 @@ def report_figures(
 
 def evaluation_figures(
     judged: ReportedJudgement,
-    rejected: Sequence[Unused],
+    evaluation: Evaluation,
     card: Mapping[str, Any],
     used: JudgeSettings,
     settings: ReportSettings,
@@ -83,17 +95,26 @@ def evaluation_figures(
 
     Args:
         judged: every score.
-        rejected: recordings that gave no utterances.
+        evaluation: what was measured on them, and what was left out.
         card: what the model says about itself.
         used: by which it was judged.
         settings: what of it is shown.
     """
-    data = data_card.evaluation_card(judged.embedded.utterances, rejected)
-    of_training = dict.fromkeys(("blessed", "history", "compared_seconds", "comparison"))
+    data = data_card.evaluation_card(
+        judged.embedded.utterances, evaluation.rejected_recordings, evaluation.repeated_recordings
+    )
+    of_training = dict.fromkeys(
+        ("blessed", "history", "compared_seconds", "comparison", "trained_speakers")
+    )
+    of_evaluation = {
+        "checks": [],
+        "genders_not_judged": [],
+        "settings": asdict(used),
+        "attacks": [asdict(each) for each in evaluation.attacks],
+        "calibrated_on": list(evaluation.calibrated_on),
+    }
     figures: dict[str, Any] = without_nan(
-        _judged_figures(judged, data, card, settings)
-        | of_training
-        | {"checks": [], "genders_not_judged": [], "settings": asdict(used)}
+        _judged_figures(judged, data, card, settings) | of_training | of_evaluation
     )
     return figures
 
@@ -122,6 +143,8 @@ def _judged_figures(
         "data": data,
         "model": _model(card),
         "calibration": _calibration(card, judged.detail_seconds),
+        "operating_points": _operating_points(card, judged, settings),
+        "highlights": _highlights(judged, measured),
         "promises": _promises(_promised(card, judged.detail_seconds), slices, judged),
     }
 
@@ -217,6 +240,65 @@ def _map(
         }
         for (x, y), row in zip(places.astype(np.float64), shown.itertuples(), strict=True)
     ]
+
+
+def _operating_points(
+    card: Mapping[str, Any], judged: ReportedJudgement, settings: ReportSettings
+) -> list[dict[str, Any]]:
+    """The card's, with the rates that the headline's trials have at each threshold."""
+    points = (card.get("calibration") or {}).get("operating_points") or []
+    trials = detail_trials(judged, judged.headline)
+    speakers = len({*trials["speaker_a"], *trials["speaker_b"]})
+    known = [point for point in points if point["threshold"] is not None]
+    rates = error_rates_at(
+        trials,
+        [point["threshold"] for point in known],
+        resamples=settings.resamples,
+        seed=settings.seed,
+    )
+    measured = {
+        point["max_false_accept_rate"]: [
+            asdict(widened_without_errors(rate, speakers)) for rate in pair
+        ]
+        for point, pair in zip(known, rates, strict=True)
+    }
+    rows = []
+    for point in points:
+        false_accept, false_reject = measured.get(
+            point["max_false_accept_rate"], (NO_PROMISE, NO_PROMISE)
+        )
+        rows.append(
+            {
+                **{name: point.get(name) for name in OPERATING_POINT_ENTRIES},
+                error_rates.FALSE_ACCEPT_RATE: false_accept,
+                error_rates.FALSE_REJECT_RATE: false_reject,
+            }
+        )
+    return rows
+
+
+def _highlights(judged: ReportedJudgement, measured: JudgedMetrics) -> dict[str, int | None]:
+    """Places in `conditions` and `open_set` of what the summary shows; None where there is none.
+
+    Of the headline's set: the condition, on one side, with the highest equal error rate of enough
+    trials; and the largest gallery, with the most enrolment.
+    """
+    eer = {
+        place: each.figures[error_rates.EER].value
+        for place, each in enumerate(measured.conditions)
+        if each.set == judged.headline
+        and each.changed_sides == ONE_SIDE
+        and has_enough(each.similar, each.dissimilar)
+    }
+    galleries = {
+        place: (each.gallery_speakers, each.enrolment_seconds)
+        for place, each in enumerate(judged.open_set)
+        if each.set == judged.headline and each.reference != BEST_MATCH
+    }
+    return {
+        "worst_condition": max(eer, key=lambda place: eer[place], default=None),
+        "open_set": max(galleries, key=lambda place: galleries[place], default=None),
+    }
 
 
 def _unusable(unused: Iterable[Unused]) -> list[dict[str, Any]]:

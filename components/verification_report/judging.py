@@ -13,15 +13,24 @@ from components.errors import SwarError
 from components.settings import ReportSettings
 from components.verification.error_rates import TARGET
 from components.verification.judge import Judgement, JudgeSettings, SetPlan, judge_set
+from components.verification.manifest_columns import Columns
 from components.verification.trials import choose_trials
 from components.verification.utterances import ModelWithCard, Utterance
-from components.verification_report.pieces import Positions, SpeechPiece, cut, positions_of
+from components.verification_report.pieces import (
+    Positions,
+    SpeechPiece,
+    cut,
+    positions_of,
+    repeated_words,
+)
 
 # Of the durations there are, the nearest is what speakers are enrolled with, piece by piece, and
 # what is identified.
 IDENTIFIED_SECONDS: Final = 5.0
 # Of each kind: a rate of fewer is a matter of chance.
 ENOUGH_TRIALS: Final = 20
+ENOUGH_SPEAKERS: Final = 10
+"""Of fewer, an error rate says more about who they are than about the model."""
 
 
 class ReportedSet(NamedTuple):
@@ -133,6 +142,7 @@ def judge_splits(
     model: ModelWithCard,
     window_samples: int,
     settings: ReportSettings,
+    columns: Columns,
 ) -> ReportedJudgement:
     """Cuts utterances of the held-out splits, and embeds and compares them, split by split.
 
@@ -141,6 +151,7 @@ def judge_splits(
         model: embeds and compares.
         window_samples: the model's window.
         settings: bounds and seed.
+        columns: what the data says of its recordings.
 
     Raises:
         SwarError: there are no two utterances of one speaker, or of two.
@@ -149,14 +160,19 @@ def judge_splits(
     by_split = {
         split: own
         for split in (features.EVAL, features.UNSEEN)
-        if (own := [piece for piece in pieces if piece.split == split])
+        if (
+            own := repeated_words(
+                [piece for piece in pieces if piece.split == split], window_samples
+            )
+        )
     }
     judge_settings = _judge_settings(by_split, window_samples, sample_rate, settings)
     parts = []
     for split, own in by_split.items():
         plan, positions = _planned(split, own, window_samples, sample_rate, judge_settings)
         if positions:
-            parts.append(judge_set(plan, cut(positions, plan.utterances), model, judge_settings))
+            cuts = cut(positions, plan.utterances)
+            parts.append(judge_set(plan, cuts, model, judge_settings, columns))
     return ReportedJudgement.about(Judgement.of(parts), SPLITS, settings.detail_seconds)
 
 

@@ -9,8 +9,10 @@ from typing import Any, Final
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from components.verification.manifest_columns import column_heading, is_of_data
+from components.verification.slices import RELATION
 from components.verification_report import article
-from components.verification_report.judging import ENOUGH_TRIALS, has_enough
+from components.verification_report.judging import ENOUGH_SPEAKERS, ENOUGH_TRIALS, has_enough
 
 PACKAGE: Final = "components.verification_report"
 TEMPLATES: Final = "templates"
@@ -25,6 +27,7 @@ def _plural(noun: str) -> Callable[[float], str]:
 # How a number looks, by the name that the template uses.
 STYLES: Final[Mapping[str, Callable[[Any], str]]] = {
     "percent": lambda value: f"{100.0 * value:.1f}{NARROW_SPACE}%",
+    "share": lambda value: f"{100.0 * value:g}{NARROW_SPACE}%",
     "points": lambda value: f"{100.0 * value:.1f}",
     "ratio": lambda value: f"{value:.3f}",
     "distance": lambda value: f"{value:.2f}",
@@ -76,11 +79,34 @@ def render(
         article=article,
         has_enough=has_enough,
         enough=ENOUGH_TRIALS,
+        enough_speakers=ENOUGH_SPEAKERS,
+        slicings=_slicings(figures),
         speakers={row["number"]: row for row in figures["data"]["by_speaker"]},
         number_of={row["speaker"]: row["number"] for row in figures["data"]["by_speaker"]},
         nothing=NOTHING,
     )
     return page + "\n"
+
+
+# How the page calls what trials are sliced by, and what the first column of the table holds.
+_SLICINGS: Final[Mapping[str, tuple[str, str]]] = {
+    "gender_pair": ("By gender", "both speakers"),
+    "channel_pair": ("By channel", "both recordings"),
+    RELATION: ("By what two utterances of one person share", "of one person"),
+}
+
+
+def _slicings(figures: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """Column of the trials, heading and heading of its values; the data's own columns last."""
+    present = list(dict.fromkeys(row["sliced_by"] for row in figures["slices"]))
+    return [
+        *((name, *headings) for name, headings in _SLICINGS.items() if name in present),
+        *(
+            (name, f"By {column_heading(name)}", "both recordings")
+            for name in present
+            if is_of_data(name)
+        ),
+    ]
 
 
 class Shown:

@@ -6,6 +6,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
+import numpy as np
+
 from components import features
 from components.speech_examples import read_examples, samples_of, text
 from components.verification.utterances import (
@@ -35,6 +37,8 @@ class SpeechPiece(NamedTuple):
     sample_rate: int
     digest: str
     """sha256 of its samples."""
+    session: str | None
+    """The speaker's occasion of recording; None where that is not known."""
 
     @property
     def segment(self) -> SpeechSegment:
@@ -42,7 +46,7 @@ class SpeechPiece(NamedTuple):
         return SpeechSegment(
             speaker=self.speaker,
             recording=self.recording,
-            session=None,  # speech does not tell
+            session=self.session,
             gender=self.gender,
             channel=self.channel,
             start_seconds=self.start_seconds,
@@ -54,11 +58,18 @@ Positions = Mapping[SpeechPiece, Sequence[UtterancePosition]]
 """Where utterances lie in the pieces of a split."""
 
 
-def read_pieces(split: str, file: str) -> Iterator[SpeechPiece]:
-    """Every piece of a `speech` file; its sound is read and let go."""
+def read_pieces(split: str, file: str, sessions: Mapping[str, str | None]) -> Iterator[SpeechPiece]:
+    """Every piece of a `speech` file; its sound is read and let go.
+
+    Args:
+        split: that the file is of.
+        file: of tf.Examples.
+        sessions: by recording, since `speech` itself does not know them.
+    """
     for number, example in enumerate(read_examples(file)):
         feature = example.features.feature
         pcm16 = feature[features.PCM16].bytes_list.value[0]
+        recording = text(example, features.RECORDING)
         yield SpeechPiece(
             split=split,
             file=file,
@@ -66,12 +77,33 @@ def read_pieces(split: str, file: str) -> Iterator[SpeechPiece]:
             speaker=text(example, features.SPEAKER),
             gender=text(example, features.GENDER),
             channel=text(example, features.CHANNEL),
-            recording=text(example, features.RECORDING),
+            recording=recording,
             start_seconds=feature[features.START_SECONDS].float_list.value[0],
             samples=len(pcm16) // 2,
             sample_rate=feature[features.SAMPLE_RATE].int64_list.value[0],
             digest=hashlib.sha256(pcm16).hexdigest(),
+            session=sessions.get(recording),
         )
+
+
+def repeated_words(pieces: Sequence[SpeechPiece], window_samples: int) -> list[SpeechPiece]:
+    """The pieces, those of a speaker of single words as long as a window: `cut` repeats them.
+
+    That is a speaker without a piece of so many samples in the split, as for the training.
+
+    Args:
+        pieces: of one split.
+        window_samples: the model's window.
+    """
+    longest: dict[str, int] = defaultdict(int)
+    for piece in pieces:
+        longest[piece.speaker] = max(longest[piece.speaker], piece.samples)
+    return [
+        piece._replace(samples=max(piece.samples, window_samples))
+        if longest[piece.speaker] < window_samples
+        else piece
+        for piece in pieces
+    ]
 
 
 def positions_of(
@@ -103,7 +135,7 @@ def cut(positions: Positions, plan: UtterancePlan) -> Iterator[list[Cut]]:
             if number not in wanted:
                 continue
             piece = wanted[number]
-            pcm16 = samples_of(example)
+            pcm16 = np.resize(samples_of(example), piece.samples)
             for position in sorted(positions[piece], key=lambda each: each[1:]):
                 batch.append(plan.cut(piece.segment, position, pcm16))
                 if len(batch) == CUTS_AT_ONCE:

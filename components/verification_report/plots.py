@@ -5,6 +5,7 @@ matplotlib brings.
 """
 
 import io
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Final, NamedTuple
@@ -27,12 +28,17 @@ DET_LOWEST, DET_HIGHEST = 0.0008, 0.7
 INK: Final = "#1c2530"
 QUIET: Final = "#5a6572"
 RULE: Final = "#d9dee4"
-# Told apart with any colour vision (Okabe and Ito, "Color universal design", 2008).
+# Told apart with any colour vision (Okabe and Ito, "Color universal design", 2008), and wine,
+# olive and light grey beside them.
 BLUE, VERMILLION, GREEN, ORANGE = "#0072b2", "#d55e00", "#009e73", "#e69f00"
 SKY, PURPLE, GREY = "#56b4e9", "#cc79a7", "#8a94a0"
+WINE, OLIVE, LIGHT = "#882255", "#8a8a22", "#b4bcc5"
 CYCLE: Final = (BLUE, VERMILLION, GREEN, ORANGE, SKY, PURPLE, GREY, INK)
 MARKERS: Final = ("o", "s", "^", "D", "v", "P", "X")
+# A colour means one thing on the whole page: a class of trials here, a changed side, a gender, or
+# a set. Only the map of speakers has them all, for people.
 TARGET_COLOUR, NONTARGET_COLOUR = BLUE, VERMILLION
+CALIBRATION_COLOUR: Final = WINE
 # Narrow, so that letters stay legible where a phone shows it across its width.
 WIDTH_INCHES: Final = 5.0
 DOTS_PER_INCH: Final = 220
@@ -63,10 +69,11 @@ _STYLE: Final[Mapping[str, Any]] = {
 }
 # Changed sides: their name, colour, marker and place beside the condition's middle.
 _SIDES: Final = (
-    (ONE_SIDE, "one side changed", BLUE, "o", -0.16),
-    (BOTH_SIDES, "both sides changed", VERMILLION, "s", 0.16),
+    (ONE_SIDE, "one side changed", GREEN, "o", -0.16),
+    (BOTH_SIDES, "both sides changed", ORANGE, "s", 0.16),
 )
 _INCHES_OF_A_CONDITION: Final = 0.34
+_LEGEND_WIDTH: Final = 54  # characters
 
 
 class SetLook(NamedTuple):
@@ -81,15 +88,15 @@ class SetLook(NamedTuple):
 
 
 Looks = Mapping[str, SetLook]
-_LOOKS: Final = ((BLUE, "solid", "o"), (GREY, (0, (5, 2)), "s"), (VERMILLION, "solid", "^"),
-                 (GREEN, (0, (5, 2)), "D"), (ORANGE, "solid", "v"))  # fmt: skip
+_LOOKS: Final = ((INK, "solid", "o"), (GREY, (0, (5, 2)), "s"), (OLIVE, "solid", "^"),
+                 (WINE, (0, (5, 2)), "D"))  # fmt: skip
 
 
 def set_looks(sets: Sequence[Values]) -> dict[str, SetLook]:
     """The look of each set by its name, in the order of legends and panels.
 
     Args:
-        sets: `set` and `title`, the more telling first; beyond five the looks are repeated.
+        sets: `set` and `title`, the more telling first; beyond four the looks are repeated.
     """
     looks = {}
     for place, row in enumerate(sets):
@@ -118,6 +125,14 @@ def png(figure: Figure) -> bytes:
     file = io.BytesIO()
     figure.savefig(file, format="png", dpi=DOTS_PER_INCH, metadata={"Software": None})
     return file.getvalue()
+
+
+def add_legend(figure: Figure, axes: Axes) -> None:
+    """Below the axes, whole: long names are broken, and stand below each other."""
+    handles, labels = axes.get_legend_handles_labels()
+    wrapped = [textwrap.fill(label, _LEGEND_WIDTH) for label in labels]
+    columns = 2 if all(len(label) <= _LEGEND_WIDTH // 2 for label in labels) else 1
+    figure.legend(handles, wrapped, loc="outside lower center", ncols=columns)
 
 
 def mark_threshold(axes: Axes, threshold: float, *, vertical: bool) -> None:
@@ -161,7 +176,7 @@ def epochs(history: Sequence[Values], best_epoch: int | None, threshold: float) 
         axes.set(xlabel="epoch", ylabel="mean distance")
         axes.set_ylim(bottom=0.0)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        figure.legend(loc="outside lower center", ncols=2)
+        add_legend(figure, axes)
         return png(figure)
 
 
@@ -171,7 +186,8 @@ def error_by_epoch(history: Sequence[Values], best_epoch: int | None) -> bytes:
         figure = new_figure(3.2)
         axes = figure.subplots()
         epoch = [row["epoch"] for row in history]
-        for part, colour, line in (("calibration", GREEN, "solid"), ("eval", INK, (0, (4, 2)))):
+        parts = (("calibration", CALIBRATION_COLOUR, "solid"), ("eval", GREY, (0, (5, 2))))
+        for part, colour, line in parts:
             axes.plot(
                 epoch, _column(history, f"{part}_eer"), color=colour, linestyle=line,
                 marker="o", markersize=3.5, label=part,
@@ -182,7 +198,7 @@ def error_by_epoch(history: Sequence[Values], best_epoch: int | None) -> bytes:
         axes.set_ylim(bottom=0.0)
         axes.yaxis.set_major_formatter(PercentFormatter(1.0))
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.legend()
+        add_legend(figure, axes)
         return png(figure)
 
 
@@ -210,7 +226,7 @@ def distances(histograms: Mapping[str, Values], threshold: float, looks: Looks) 
             axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
             axes.set_title(looks[name].title, loc="left", fontsize=9.5, color=QUIET)
         panels[-1].set_xlabel("distance between two utterances")
-        panels[0].legend(loc="upper right")
+        add_legend(figure, panels[0])
         return png(figure)
 
 
@@ -238,8 +254,18 @@ def det(curves: Mapping[str, Values], looks: Looks) -> bytes:
             xlim=limits, ylim=limits, aspect="equal",
             xlabel="false acceptances (%)", ylabel="false rejections (%)",
         )  # fmt: skip
-        axes.legend(loc="upper right")
+        if all(_is_on_the_axes(curve) for curve in curves.values()):
+            axes.annotate(
+                "no threshold errs in both ways:\nthe curve lies on the axes", (0.5, 0.5),
+                xycoords="axes fraction", ha="center", va="center", color=QUIET,
+            )  # fmt: skip
+        add_legend(figure, axes)
         return png(figure)
+
+
+def _is_on_the_axes(curve: Values) -> bool:
+    pairs = zip(curve["false_accept"], curve["false_reject"], strict=True)
+    return not any(min(one, other) > DET_LOWEST for one, other in pairs)
 
 
 def _probits(rates: Sequence[float | None]) -> np.ndarray:
@@ -267,7 +293,7 @@ def roc(curves: Mapping[str, Values], looks: Looks) -> bytes:
         )  # fmt: skip
         for axis in (axes.xaxis, axes.yaxis):
             axis.set_major_formatter(PercentFormatter(1.0, decimals=0))
-        axes.legend(loc="lower right")
+        add_legend(figure, axes)
         return png(figure)
 
 
@@ -304,7 +330,7 @@ def reliability(bins: Mapping[str, Sequence[Values]], looks: Looks) -> bytes:
         below.set(xlabel="probability that the model gives", ylabel="trials")
         for axis in (axes.xaxis, axes.yaxis, below.yaxis):
             axis.set_major_formatter(PercentFormatter(1.0, decimals=0))
-        figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2)
+        add_legend(figure, axes)
         return png(figure)
 
 
@@ -326,7 +352,7 @@ def conditions(rows: Sequence[Values], looks: Looks) -> bytes:
         panels[-1].set_xlabel("equal error rate")
         panels[-1].set_xlim(left=-0.01)
         panels[-1].xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
-        figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
+        add_legend(figure, panels[0])
         return png(figure)
 
 
@@ -334,7 +360,9 @@ def _panel(axes: Axes, rows: Sequence[Values], names: Sequence[str]) -> None:
     eer = {(row["condition"], row["changed_sides"]): row["figures"]["eer"] for row in rows}
     clean = eer[CLEAN, CLEAN]["value"]
     if clean is not None:
-        axes.axvline(clean, color=GREY, linewidth=1.4, linestyle=(0, (4, 2)), zorder=1)
+        axes.axvline(
+            clean, color=QUIET, linewidth=1.2, linestyle=(0, (1, 1.5)), zorder=1, label="clean"
+        )
     for sides, label, colour, marker, offset in _SIDES:
         found = [eer[name, sides] for name in names]
         value, low, high = (

@@ -13,9 +13,10 @@ from components.artifacts import REPORT_PAGE
 from components.features import GENDER_PAIR
 from components.settings import ReportSettings
 from components.verification.judge import JudgeSettings
-from components.verification.results import SCORES_FILE
+from components.verification.manifest_columns import Columns, with_columns
+from components.verification.results import SCORES_FILE, Evaluation
 from components.verification.slices import EVERYTHING
-from components.verification.utterances import Cut, Unused, UtterancePlan, UtterancePosition
+from components.verification.utterances import Cut, UtterancePlan, UtterancePosition
 from components.verification_report import maps, page, plots, speaker_plots
 from components.verification_report.data_card import piece_table
 from components.verification_report.figures import (
@@ -24,7 +25,12 @@ from components.verification_report.figures import (
     report_figures,
 )
 from components.verification_report.judging import ReportedJudgement, has_enough
-from components.verification_report.pieces import SpeechPiece, cut, positions_of
+from components.verification_report.pieces import (
+    SpeechPiece,
+    cut,
+    positions_of,
+    repeated_words,
+)
 from components.verification_report.plots import set_looks
 
 CONDITIONS_FILE: Final = "conditions.parquet"
@@ -41,6 +47,7 @@ def report_files(
     judged: ReportedJudgement,
     blessed: bool,
     settings: ReportSettings,
+    columns: Columns,
 ) -> dict[str, bytes]:
     """Contents by name of a report on a run; the page last: where it is, the report is complete.
 
@@ -51,15 +58,17 @@ def report_files(
         judged: every score.
         blessed: whether the Evaluator blessed the model.
         settings: resamples, bounds, seed.
+        columns: what the data says of its recordings.
     """
-    figures = report_figures(piece_table(pieces), rejects, card, judged, blessed, settings)
+    table = with_columns(piece_table(pieces), columns)
+    figures = report_figures(table, rejects, card, judged, blessed, settings)
     sounds = _sounds(pieces, judged, figures, settings) if settings.sound else {}
     return _files(judged, figures, sounds, settings)
 
 
 def evaluation_files(
     judged: ReportedJudgement,
-    rejected: Sequence[Unused],
+    evaluation: Evaluation,
     card: Mapping[str, Any],
     used: JudgeSettings,
 ) -> dict[str, bytes]:
@@ -67,12 +76,13 @@ def evaluation_files(
 
     Args:
         judged: every score.
-        rejected: recordings that gave no utterances.
+        evaluation: what was measured on them, and what was left out.
         card: what the model says about itself.
         used: by which it was judged.
     """
     settings = ReportSettings(resamples=used.resamples, seed=used.seed, sound=False)
-    return _files(judged, evaluation_figures(judged, rejected, card, used, settings), {}, settings)
+    figures = evaluation_figures(judged, evaluation, card, used, settings)
+    return _files(judged, figures, {}, settings)
 
 
 def _files(
@@ -186,6 +196,7 @@ def _sounds(
         condition_samples=0,
     )
     own = [piece for piece in pieces if piece.split == judged.headline]
+    own = repeated_words(own, min(plan.durations))
     positions: dict[SpeechPiece, list[UtterancePosition]] = {}
     for piece, found in positions_of(own, plan).items():
         names = [plan.utterance(piece.segment, each).utterance for each in found]

@@ -11,24 +11,27 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from components.verification_report.plots import (
-    BLUE,
     CYCLE,
-    GREY,
     INK,
+    LIGHT,
     MARKERS,
+    NONTARGET_COLOUR,
+    PURPLE,
     RULE,
-    VERMILLION,
+    SKY,
     WIDTH_INCHES,
     Looks,
+    add_legend,
     new_figure,
     png,
     styled,
 )
 
 Values = Mapping[str, Any]
-GENDER_COLOURS: Final = {"female": VERMILLION, "male": BLUE, "unknown": GREY}
+GENDER_COLOURS: Final = {"female": PURPLE, "male": SKY, "unknown": LIGHT}
 GENDER_MARKERS: Final = {"female": "o", "male": "s", "unknown": "^"}
 DENSE_SPEAKERS: Final = 24
+_LEAST_PERCENT_SHOWN: Final = 1.0  # where all rates are nought, an axis without room says nothing
 
 
 def highest(distances: Values) -> float:
@@ -54,7 +57,7 @@ def heatmap(distances: Values, threshold: float, lightest: float) -> bytes:
         confused = (mean < threshold) & ~np.eye(size, dtype=bool)
         rows, columns = np.nonzero(confused)
         dot = min(12.0, max(2.0, 90.0 / size))
-        axes.plot(columns, rows, "o", markersize=dot, color=VERMILLION, linestyle="none")
+        axes.plot(columns, rows, "o", markersize=dot, color=NONTARGET_COLOUR, linestyle="none")
         font = 9.0 if size <= DENSE_SPEAKERS else 6.5
         labels = [str(number) for number in distances["numbers"]]
         axes.set_xticks(range(size), labels, fontsize=font, rotation=90 if size > 12 else 0)
@@ -67,7 +70,7 @@ def heatmap(distances: Values, threshold: float, lightest: float) -> bytes:
         bar = figure.colorbar(image, ax=axes, shrink=0.75, pad=0.02)
         bar.outline.set_visible(False)
         bar.set_label("mean distance")
-        bar.ax.axhline(threshold, color=VERMILLION, linewidth=2.0)
+        bar.ax.axhline(threshold, color=NONTARGET_COLOUR, linewidth=2.0)
         return png(figure)
 
 
@@ -113,7 +116,7 @@ def map_by_gender(points: Sequence[Values], looks: Looks) -> bytes:
                     label=f"{gender}, {look.title}",
                 )  # fmt: skip
         _without_scale(axes)
-        figure.legend(loc="outside lower center", ncols=2)
+        add_legend(figure, axes)
         return png(figure)
 
 
@@ -154,8 +157,8 @@ def error_rates(rows: Sequence[Values], places: Sequence[str], looks: Looks) -> 
             )  # fmt: skip
         axes.set_yticks(range(len(places)), places, fontsize=9.5, color=INK)
         axes.set_ylim(len(places) - 0.5, -0.5)
-        axes.set_xlim(left=0.0)
+        axes.set_xlim(0.0, max(_LEAST_PERCENT_SHOWN, axes.get_xlim()[1]))
         axes.grid(axis="y", visible=False)
         axes.set_xlabel("equal error rate (%)")
-        figure.legend(loc="outside lower center", ncols=2)
+        add_legend(figure, axes)
         return png(figure)

@@ -3,12 +3,13 @@
 import math
 import tempfile
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from components.atomic_write import check_new_folder
 from components.errors import SwarError
+from components.json_text import to_json
 from components.model_files import check_model
 from components.paths import check_present
 from components.quiet import libraries_quiet
@@ -27,6 +28,7 @@ def run(
     condition_names: Sequence[str],
     only_unseen: bool,
     follow_links: bool,
+    attacks: str | None,
     output: Path | None,
     report: Path | None,
     as_json: bool,
@@ -41,6 +43,7 @@ def run(
         condition_names: that some utterances are put under, too; none are all of them.
         only_unseen: leave out the speakers that the model was trained on.
         follow_links: also those in the data that lead out of it.
+        attacks: folder or manifest of recordings that claim to be of the data's speakers.
         output: new or empty folder for `metrics.json` and `scores.parquet`.
         report: new or empty folder for the page about it with its plots and numbers, or, named
             *.html, a new file for the page alone.
@@ -49,22 +52,25 @@ def run(
     Raises:
         SwarError: the arguments, the model or the data are at fault, or the output cannot be
             written; what was measured is then printed all the same.
+        SystemExit: the latter, where JSON is printed: it holds the error too.
     """
     whole_files_only = len(data) == 1 and not (
-        duration_seconds or condition_names or only_unseen or report
+        duration_seconds or condition_names or only_unseen or report or attacks
     )
     if trial_list is not None and not whole_files_only:
         raise SwarError(
             "--trials compares whole files of one folder: give one --data, and no --duration, "
-            "--condition or --split, and no --report"
+            "--condition, --split or --attacks, and no --report"
         )
+    if attacks is not None and len(data) > 1:
+        raise SwarError("--attacks are compared with the speakers of one folder: give one --data")
     if not all(0.0 < seconds < math.inf for seconds in duration_seconds):
         raise SwarError("--duration must be a number of seconds above 0, such as 3")
     check_model(model)
     for folder in (output, report):
         if folder is not None:
             _check_output(folder)
-    for each in data:
+    for each in (*data, *([attacks] if attacks else [])):
         check_present(each)
     # The libraries write to the terminal as they please; what goes wrong is raised.
     with libraries_quiet() as stderr:
@@ -91,16 +97,22 @@ def run(
                 progress,
                 only_unseen=only_unseen,
                 follow_links=follow_links,
+                attacks=attacks,
             )
     try:
         if output is not None:
-            write_evaluation(output, result.evaluation, result.trials)
+            write_evaluation(output, result.evaluation, result.trials, result.claims)
         if report is not None:
             from pipeline.evaluation.report import write_report
 
             write_report(report, result, settings)
-    finally:  # what took long to measure is shown, whatever becomes of the files
+    except Exception as error:  # what took long to measure is shown, whatever becomes of the files
+        if as_json and isinstance(error, SwarError):  # one document, the error in it
+            say(to_json(asdict(result.evaluation) | {"error": str(error)}))
+            raise SystemExit(2) from error
         _show(result.evaluation, as_json=as_json)
+        raise
+    _show(result.evaluation, as_json=as_json)
 
 
 def _check_output(folder: Path) -> None:

@@ -10,8 +10,10 @@ from rich.text import Text
 
 from components.conditions import CLEAN
 from components.verification import error_rates
+from components.verification.attacks import GENUINE, AcceptedClaims
 from components.verification.bootstrap import Estimate
 from components.verification.identification import ClosedSet
+from components.verification.manifest_columns import column_heading
 from components.verification.open_set import (
     HELD_FPIRS,
     MAX_FALSE_ACCEPT,
@@ -75,6 +77,8 @@ def render(evaluation: Evaluation) -> RenderableType:
         if searched:
             most = evaluation.settings["best_match_comparisons"]
             parts += [_open_set(searched), _open_set_notes(searched, most)]
+    if evaluation.attacks:
+        parts.append(_attacks(evaluation.attacks))
     if evaluation.trained_on:
         names = ", ".join(evaluation.trained_on)
         parts.append(
@@ -82,6 +86,32 @@ def render(evaluation: Evaluation) -> RenderableType:
                 f"the model was trained on {names}: new speakers give higher error rates; "
                 "without a list, --split unseen has some",
                 "red",
+            )
+        )
+    if evaluation.calibrated_on:
+        names = ", ".join(evaluation.calibrated_on)
+        parts.append(
+            Text(
+                f"the model was calibrated on {names}: its thresholds fit these, others may "
+                "be accepted wrongly more often",
+                "red",
+            )
+        )
+    if evaluation.synthetic_speakers:
+        number = evaluation.synthetic_speakers
+        parts.append(
+            Text(
+                f"{number:,} of the speakers are synthetic, as the data says: nothing here tells "
+                "how well the model does on people",
+                "red",
+            )
+        )
+    if evaluation.repeated_recordings:
+        parts.append(
+            Text(
+                f"{evaluation.repeated_recordings:,} recordings have less speech than the model's "
+                "window and were repeated to it: single words tell less than their duration says",
+                "yellow",
             )
         )
     parts += _left_out("recordings", evaluation.rejected_recordings)
@@ -117,8 +147,8 @@ def _by_slice(slices: Sequence[SliceMetrics]) -> RenderableType:
     found = {(s.sliced_by, s.value, _duration(s)): s.figures[error_rates.EER] for s in slices}
     for by, value in sorted({(s.sliced_by, s.value) for s in slices if s.sliced_by != EVERYTHING}):
         figures = (found.get((by, value, _duration(each))) for each in whole)
-        heading = f"{by.removesuffix('_pair')} {value}".replace("_", " ")
-        table.add_row(heading, *(_shown(each, True) if each else "" for each in figures))
+        label = f"{column_heading(by.removesuffix('_pair'))} {value}".replace("_", " ")
+        table.add_row(label, *(_shown(each, True) if each else "" for each in figures))
     return table
 
 
@@ -174,6 +204,25 @@ def _identification(results: Sequence[ClosedSet]) -> RenderableType:
             f"{each.speakers:,}",
             f"{each.queries:,}",
             *(_shown(estimate, True) for estimate in each.figures.values()),
+        )
+    return table
+
+
+def _attacks(results: Sequence[AcceptedClaims]) -> RenderableType:
+    """A row for each kind; genuine recordings last."""
+    table = _table(
+        "Attacks: recordings that claim to be of these speakers, at the stored threshold",
+        "kind",
+        ("claimed speakers", "recordings", "refused", "accepted", "accepted %"),
+    )
+    for each in results:
+        table.add_row(
+            "genuine, for comparison" if each.kind == GENUINE else each.kind,
+            f"{each.speakers:,}",
+            f"{each.recordings:,}",
+            f"{each.refused:,}",
+            f"{each.accepted:,}",
+            _shown(each.rate, True),
         )
     return table
 

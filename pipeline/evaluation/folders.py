@@ -14,12 +14,14 @@ from components.settings import SpectrogramSettings, SpeechSettings
 from components.terminal import Console
 from components.verification.judge import JudgeSettings, judge_set
 from components.verification.utterances import Unused
+from pipeline.evaluation.attacks import score_attacks
 from pipeline.evaluation.scoring import (
     ScoredEvaluation,
     SetScores,
     conclude,
     list_sets,
     name_sets,
+    sets_calibrated_on,
     sets_trained_on,
     shown,
 )
@@ -34,6 +36,7 @@ def evaluate(
     *,
     only_unseen: bool,
     follow_links: bool = False,
+    attacks: str | None = None,
 ) -> ScoredEvaluation:
     """Cuts, embeds and compares every speaker's speech, set by set.
 
@@ -44,6 +47,8 @@ def evaluate(
         console: shows the progress.
         only_unseen: leave out the speakers that the model was trained on.
         follow_links: whether links in the data that lead out of it are followed.
+        attacks: folder or manifest of recordings that claim to be of the speakers of the data,
+            which is one set then; see `score_attacks`.
 
     Raises:
         SwarError: the model or the data is at fault; unseen speakers are asked for of data
@@ -54,15 +59,29 @@ def evaluate(
     listings = list_sets(sets, version, console, follow_links=follow_links)
     served = PublishedModel(version)
     trained_on = sets_trained_on(listings, served)
+    calibrated_on = sets_calibrated_on(listings, served)
     if only_unseen:
         listings = {
             name: _without_seen(name, listing, served, is_known=name in trained_on)
             for name, listing in listings.items()
         }
+    claims = None
+    if attacks is not None:
+        (genuine,) = listings.values()
+        claims = score_attacks(served, genuine, attacks, console, follow_links=follow_links)
     scores = [
         _score_set(name, listing, served, settings, console) for name, listing in listings.items()
     ]
-    return conclude(served, sets, settings, scores, trained_on=trained_on, only_unseen=only_unseen)
+    return conclude(
+        served,
+        sets,
+        settings,
+        scores,
+        trained_on=trained_on,
+        calibrated_on=calibrated_on,
+        only_unseen=only_unseen,
+        claims=claims,
+    )
 
 
 def _without_seen(
@@ -92,23 +111,25 @@ def _score_set(
     by_speaker: dict[str, list[Recording]] = defaultdict(list)
     for recording in listing.recordings:
         by_speaker[recording.speaker].append(recording)
-    _check_speakers(name, len(by_speaker))
+    _check_speakers(name, len(by_speaker), settings)
     speech, window = front_end(served)
     plan = settings.plan(name, list(by_speaker), window, speech.sample_rate)
-    cutter = Cutter(plan.utterances, speech)
+    cutter = Cutter(plan.utterances, speech, window)
     groups = (cutter.cut(own) for own in by_speaker.values())
     with shown(console, f"{name}: speakers", len(by_speaker)) as track:
-        judgement = judge_set(plan, track(groups), served, settings)
-    _check_speakers(name, judgement.embedded.utterances["speaker"].nunique())
+        columns = {each.recording: each.columns for each in listing.recordings}
+        judgement = judge_set(plan, track(groups), served, settings, columns)
+    _check_speakers(name, judgement.embedded.utterances["speaker"].nunique(), settings)
     listed = [Unused(name, item.file, item.reason, item.detail) for item in listing.rejects]
-    return SetScores(judgement, listed + cutter.rejected)
+    return SetScores(judgement, listed + cutter.rejected, cutter.repeated)
 
 
-def _check_speakers(name: str, speakers: int) -> None:
+def _check_speakers(name: str, speakers: int, settings: JudgeSettings) -> None:
     if speakers < 2:
         raise SwarError(
-            f"{name}: {speakers} speaker(s) with enough speech, verification needs at least 2: "
-            "add recordings"
+            f"{name}: {speakers} speaker(s) with enough speech in a recording for an utterance of "
+            f"{min(settings.duration_seconds):g} s, verification needs at least 2: add recordings, "
+            "or choose a shorter --duration"
         )
 
 

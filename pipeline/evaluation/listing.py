@@ -17,6 +17,7 @@ from components.settings import ServingSettings
 from components.terminal import Console
 from components.verification.error_rates import NONTARGET, TARGET
 from components.verification.judge import Judgement, JudgeSettings
+from components.verification.manifest_columns import with_columns
 from components.verification.trials import ChosenTrials, ListedTrial, compare, parse_trial_list
 from components.verification.utterances import Cut, Unused, embed
 from pipeline.evaluation.scoring import (
@@ -26,6 +27,7 @@ from pipeline.evaluation.scoring import (
     list_sets,
     name_sets,
     remarked,
+    sets_calibrated_on,
     sets_trained_on,
     shown,
 )
@@ -82,6 +84,8 @@ def evaluate_list(
     groups = (_decoded(name, batch, served, rejected) for batch in batches)
     with shown(console, f"{name}: files, {FILES_AT_ONCE} at a time", len(batches)) as track:
         embedded = embed(track(groups), served)
+    columns = {each.recording: each.columns for each in listings[name].recordings}
+    embedded = embedded._replace(utterances=with_columns(embedded.utterances, columns))
     chosen = _with_scores(listed.trials, list(embedded.utterances["recording"]))
     trials, selection = compare(
         embedded.utterances,
@@ -100,6 +104,7 @@ def evaluate_list(
         [SetScores(judgement, rejected)],
         trial_list=str(trial_list.absolute()),
         trained_on=sets_trained_on(listings, served),
+        calibrated_on=sets_calibrated_on(listings, served),
     )
 
 

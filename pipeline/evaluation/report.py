@@ -24,8 +24,7 @@ def write_report(target: Path, result: ScoredEvaluation, settings: JudgeSettings
     """
     sets = [ReportedSet(name, name, result.knows_speakers(name)) for name in result.evaluation.data]
     judged = ReportedJudgement.about(result.judgement, sets, settings.condition_seconds)
-    rejected = result.evaluation.rejected_recordings
-    files = evaluation_files(judged, rejected, result.card, settings)
+    files = evaluation_files(judged, result.evaluation, result.card, settings)
     try:
         if target.suffix == ".html":
             with new_file(target) as file:

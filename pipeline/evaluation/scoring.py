@@ -18,7 +18,9 @@ from components.published_model import PublishedModel
 from components.recordings.sources import Listing, data_digest, list_recordings
 from components.recordings.spans import is_pattern
 from components.terminal import Console
+from components.verification.attacks import CLAIM_COLUMNS, measure_claims
 from components.verification.judge import JudgedMetrics, Judgement, JudgeSettings
+from components.verification.manifest_columns import synthetic_speakers
 from components.verification.results import Evaluation
 from components.verification.utterances import Unused
 
@@ -31,6 +33,8 @@ class SetScores(NamedTuple):
 
     judgement: Judgement
     rejected: list[Unused]
+    repeated: int = 0
+    """Recordings with less speech than a window, that were repeated to one."""
 
 
 class ScoredEvaluation(NamedTuple):
@@ -42,6 +46,8 @@ class ScoredEvaluation(NamedTuple):
     """What the model says about itself."""
     only_unseen: bool
     """Whether the model was trained on none of the speakers for certain."""
+    claims: pd.DataFrame
+    """CLAIM_COLUMNS; empty where no attacks were tried."""
 
     def knows_speakers(self, name: str) -> bool | None:
         """Whether the model was trained on a set's speakers; None where that is not known."""
@@ -117,6 +123,12 @@ def sets_trained_on(listings: Mapping[str, Listing], served: PublishedModel) -> 
     return tuple(name for name, listing in listings.items() if data_digest(listing) == trained_on)
 
 
+def sets_calibrated_on(listings: Mapping[str, Listing], served: PublishedModel) -> tuple[str, ...]:
+    """Those sets that are the data `swar calibrate` used, as a whole and unchanged."""
+    digest = (served.card.get("calibrated_on") or {}).get("data_digest")
+    return tuple(name for name, listing in listings.items() if data_digest(listing) == digest)
+
+
 @contextlib.contextmanager
 def shown(
     console: Console, title: str, total: int
@@ -140,7 +152,9 @@ def conclude(
     *,
     trial_list: str | None = None,
     trained_on: tuple[str, ...] = (),
+    calibrated_on: tuple[str, ...] = (),
     only_unseen: bool = False,
+    claims: tuple[pd.DataFrame, Sequence[Unused]] | None = None,
 ) -> ScoredEvaluation:
     """Measures the trials of all sets.
 
@@ -151,7 +165,9 @@ def conclude(
         scores: of each set.
         trial_list: the file that named the trials, if one did.
         trained_on: sets whose speakers the model knows.
+        calibrated_on: sets whose speakers its thresholds were set on.
         only_unseen: whether what it knows of these is left out.
+        claims: what `score_attacks` gives, where attacks were tried.
 
     Raises:
         SwarError: there is no trial.
@@ -163,19 +179,24 @@ def conclude(
             "a shorter --duration"
         )
     measured = JudgedMetrics.of(judgement, resamples=settings.resamples, seed=settings.seed)
+    claimed, unused_attacks = claims or (pd.DataFrame(columns=list(CLAIM_COLUMNS)), [])
     evaluation = Evaluation(
         model={"folder": str(served.folder), **{name: served.card[name] for name in CARD_ENTRIES}},
         data=sets,
         trial_list=trial_list,
         trained_on=() if only_unseen else trained_on,
+        calibrated_on=calibrated_on,
+        synthetic_speakers=synthetic_speakers(judgement.embedded.utterances),
         settings=asdict(settings),
         selections=tuple(judgement.selections),
-        rejected_recordings=tuple(each for part in scores for each in part.rejected),
+        rejected_recordings=(*(each for part in scores for each in part.rejected), *unused_attacks),
+        repeated_recordings=sum(part.repeated for part in scores),
         unusable_utterances=tuple(judgement.embedded.unusable),
         slices=tuple(measured.slices),
         conditions=tuple(measured.conditions),
         nonspeech=tuple(judgement.nonspeech),
         identification=tuple(judgement.identification),
         open_set=tuple(judgement.open_set),
+        attacks=tuple(measure_claims(claimed, resamples=settings.resamples, seed=settings.seed)),
     )
-    return ScoredEvaluation(evaluation, judgement, served.card, only_unseen)
+    return ScoredEvaluation(evaluation, judgement, served.card, only_unseen, claimed)

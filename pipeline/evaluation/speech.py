@@ -32,13 +32,22 @@ class Cutter:
     Args:
         plan: which utterances of the set.
         speech: the model's own removal of silence; edges are not trimmed.
+        window_samples: the model's window, if recordings may be repeated: where the shortest
+            utterances are as long and none of a speaker's recordings has so much speech, each of
+            these is repeated to one, as in training.
 
     Attributes:
         rejected: recordings without utterances.
+        repeated: how many recordings were repeated.
     """
 
-    def __init__(self, plan: UtterancePlan, speech: SpeechSettings) -> None:
+    def __init__(
+        self, plan: UtterancePlan, speech: SpeechSettings, window_samples: int | None = None
+    ) -> None:
         self.rejected: list[Unused] = []
+        self.repeated = 0
+        self._shortest = min(plan.durations)
+        self._may_repeat = window_samples == self._shortest
         self._plan = plan
         untrimmed = {"trim_head_seconds": 0.0, "trim_tail_seconds": 0.0}
         self._cleaner = Cleaner(speech.model_copy(update=untrimmed))
@@ -61,48 +70,66 @@ class Cutter:
         self, recordings: Sequence[Recording]
     ) -> Iterator[tuple[Pcm16, list[int], list[SpeechSegment]]]:
         """The speech of all recordings, mapped from a temporary file, and where each begins."""
-        starts: list[int] = []
-        segments: list[SpeechSegment] = []
+        found: list[tuple[int, SpeechSegment]] = []
+        repeated: list[tuple[int, SpeechSegment, Recording, UnusableRecording]] = []
         with TemporaryFile() as file:
             for recording in recordings:
                 start = file.tell() // 2
                 try:
-                    segments.append(self._append(recording, file))
+                    segment, too_short = self._append(recording, file)
                 except UnusableRecording as error:
-                    self._reject(recording, error.reason, str(error))
+                    self._reject(recording, error)
                     continue
-                starts.append(start)
+                if too_short is None:
+                    found.append((start, segment))
+                else:
+                    repeated.append((start, segment, recording, too_short))
+            if found or not self._may_repeat:
+                for *_, recording, too_short in repeated:
+                    self._reject(recording, too_short)
+            else:
+                found = [(start, segment) for start, segment, *_ in repeated]
+                self.repeated += len(found)
             file.flush()
             mapped = np.memmap(file, np.int16, "r") if file.tell() else np.zeros(0, np.int16)
-            yield mapped, starts, segments
+            yield mapped, [start for start, _ in found], [segment for _, segment in found]
 
-    def _append(self, recording: Recording, file: IO[bytes]) -> SpeechSegment:
-        """Writes a recording's speech behind the others'.
+    def _append(
+        self, recording: Recording, file: IO[bytes]
+    ) -> tuple[SpeechSegment, UnusableRecording | None]:
+        """Writes a recording's speech behind the others'; one that is too short is repeated.
+
+        Returns:
+            Where it lies, and why it is too short, if it is.
 
         Raises:
             UnusableRecording: it has none, or is the same as another one of the speaker.
         """
-        rate = self._plan.sample_rate
-        shortest = min(self._plan.durations)
+        rate, too_short = self._plan.sample_rate, None
         with self._cleaner.clean(recording) as cleaned:
             self._check_new(recording, cleaned.digest(BLOCK_SECONDS * rate))
-            if cleaned.speech_samples < shortest:
-                raise UnusableRecording(
+            samples = max(cleaned.speech_samples, self._shortest)
+            if cleaned.speech_samples < self._shortest:
+                too_short = UnusableRecording(
                     "too_short",
                     f"{cleaned.speech_samples / rate:.2f} s of speech, an utterance has "
-                    f"{shortest / rate:g} s",
+                    f"{self._shortest / rate:g} s",
                 )
-            for start in range(0, cleaned.speech_samples, BLOCK_SECONDS * rate):
-                file.write(cleaned.read(start, start + BLOCK_SECONDS * rate).tobytes())
-            return SpeechSegment(
+                speech = cleaned.read(0, cleaned.speech_samples)
+                file.write(np.resize(speech, self._shortest).tobytes())
+            else:
+                for start in range(0, samples, BLOCK_SECONDS * rate):
+                    file.write(cleaned.read(start, start + BLOCK_SECONDS * rate).tobytes())
+            segment = SpeechSegment(
                 speaker=recording.speaker,
                 recording=recording.recording,
                 session=recording.session,
                 gender=recording.gender,
                 channel=cleaned.channel,
                 start_seconds=0.0,
-                samples=cleaned.speech_samples,
+                samples=samples,
             )
+            return segment, too_short
 
     def _check_new(self, recording: Recording, digest: str) -> None:
         known = self._known.setdefault(digest, recording)
@@ -115,8 +142,10 @@ class Cutter:
             )
         raise UnusableRecording("duplicate", f"the same speech as {known.recording!r}")
 
-    def _reject(self, recording: Recording, reason: str, detail: str) -> None:
-        self.rejected.append(Unused(self._plan.set_name, recording.recording, reason, detail))
+    def _reject(self, recording: Recording, error: UnusableRecording) -> None:
+        self.rejected.append(
+            Unused(self._plan.set_name, recording.recording, error.reason, str(error))
+        )
 
 
 def whole_file(set_name: str, recording: Recording, sample_rate: int, max_seconds: float) -> Cut:

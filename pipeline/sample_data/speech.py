@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from components.atomic_write import new_folder
 from components.errors import SwarError
 from components.pcm16 import INT16_PEAK
-from pipeline.sample_data.espeak import SAMPLE_RATE, Espeak
+from pipeline.sample_data.espeak import SAMPLE_RATE, Espeak, Voice
 from pipeline.sample_data.sentences import endless_sentences
 from pipeline.sample_data.speakers import SampleRecording, SpeakerPlan, plan_speakers
 
@@ -121,8 +121,18 @@ def _write_speaker(plan: SpeakerPlan, build: Path) -> float:
 def _write_speakers_file(plans: tuple[SpeakerPlan, ...], path: Path) -> None:
     with path.open("w", encoding="utf-8", newline="") as file:
         table = csv.writer(file, delimiter="\t", lineterminator="\n")
-        table.writerow(("speaker", "gender", "synthetic", "synthesizer", *plans[0].voice._fields))
-        table.writerows((plan.name, plan.gender, "yes", "espeak-ng", *plan.voice) for plan in plans)
+        table.writerow(("speaker", "gender", "synthetic", "synthesizer", "variant", "voice"))
+        table.writerows(
+            (plan.name, plan.gender, "yes", "espeak-ng", plan.voice.variant, _settings(plan.voice))
+            for plan in plans
+        )
+
+
+def _settings(voice: Voice) -> str:
+    """In one cell: as columns, numbers that two speakers share by chance would be slices."""
+    return (
+        f"pitch {voice.pitch}, range {voice.pitch_range}, {voice.words_per_minute} words a minute"
+    )
 
 
 def render(recording: SampleRecording) -> NDArray[np.float32]:

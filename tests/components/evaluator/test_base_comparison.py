@@ -9,6 +9,7 @@ from scipy.stats import binomtest
 from sklearn.metrics import roc_curve
 
 from components import features, spectrogram_codec
+from components.conditions import CLEAN
 from components.evaluator.base_comparison import (
     BaseErrorRate,
     base_error_rates,
@@ -24,6 +25,7 @@ from tests.components.evaluator.support_base_model import (
 
 TELEPHONE = Slice("eval_conditions", condition="telephone")
 ROOM = Slice("unseen_conditions", condition="room")
+UNSEEN = Slice("unseen")
 
 
 def write(path, trials):
@@ -31,7 +33,7 @@ def write(path, trials):
         for part, label, first, second in trials:
             values = {
                 features.SPLIT: part.split.encode(),
-                features.CONDITION: part.condition.encode(),
+                features.CONDITION: (part.condition or CLEAN).encode(),
                 features.LABEL: label,
                 SIDE_A: spectrogram_codec.encode(first),
                 SIDE_B: spectrogram_codec.encode(second),
@@ -76,6 +78,16 @@ def test_the_interval_is_that_of_as_many_trials_as_the_rarer_class_has(tmp_path,
     (rate,) = base_error_rates([write(tmp_path / "pairs", same + others)]).values()
     assert rate.eer == 0.0
     assert rate.upper_end == pytest.approx(binomtest(0, 8).proportion_ci(method="wilson").high)
+
+
+def test_clean_pairs_of_unseen_speakers_are_a_slice_without_a_condition(tmp_path, monkeypatch):
+    release_small_base_model(tmp_path / "base", monkeypatch)
+    windows = list(random_windows(8))
+    trials = [(UNSEEN, 1, window, window) for window in windows]
+    trials += [(UNSEEN, 0, *windows[index : index + 2]) for index in range(7)]
+    assert base_error_rates([write(tmp_path / "pairs", trials)]).keys() == {UNSEEN}
+    found = worse_than_base({UNSEEN: {"eer": 0.3}}, {UNSEEN: BaseErrorRate(0.1, 0.2)}, 0.02)
+    assert [key.column for key in found[0].slice_key.single_slice_keys] == ["split"]
 
 
 def test_a_slice_of_one_class_says_nothing(tmp_path, monkeypatch):

@@ -447,7 +447,7 @@ def test_digest_follows_every_field() -> None:
     ):
         changed = Listing((dataclasses.replace(item, **change),), (), frozenset("a"))
         assert data_digest(changed) != digest, change
-    another = dataclasses.replace(item, session="monday")
+    another = dataclasses.replace(item, session="monday", columns={"language": "ne"})
     assert data_digest(Listing((another,), (), frozenset("a"))) == digest
 
 
@@ -467,6 +467,17 @@ def test_a_manifest_may_tell_the_session(tmp_path: Path) -> None:
     (tmp_path / "m.csv").write_text(rows)
     listing = list_recordings(str(tmp_path / "m.csv"))
     assert [item.session for item in listing.recordings] == ["monday", None]
+
+
+def test_tables_say_more_of_recordings(tmp_path: Path) -> None:
+    touch(tmp_path, "data/asha/a.wav", "data/bina/b.wav", "m.csv")
+    table = "speaker\tgender\tlanguage\nasha\tF\tne\n"
+    (tmp_path / "data/SPEAKERS.tsv").write_text(table)
+    first, second = list_recordings(str(tmp_path / "data")).recordings
+    assert (first.columns, second.columns) == ({"language": "ne"}, {})
+    (tmp_path / "m.csv").write_text("path,speaker,device\ndata/asha/a.wav,asha,phone\n")
+    (item,) = list_recordings(str(tmp_path / "m.csv")).recordings
+    assert item.columns == {"device": "phone"}
 
 
 def test_digest_follows_the_rejects(tmp_path: Path) -> None:

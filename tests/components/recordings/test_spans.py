@@ -200,6 +200,12 @@ def test_a_gender_is_told_once_for_all_spans(data: Path) -> None:
     (data / "2026-02-01" / "SPEAKERS.tsv").write_text("speaker\tgender\nbina\tM\n")
     found = list_recordings(str(data / DAYS)).recordings
     assert {(item.speaker, item.gender) for item in found} == {("asha", "female"), ("bina", "male")}
+    (data / "SPEAKERS.tsv").write_text("speaker\tgender\tcity\nasha\tF\tPokhara\nbina\t?\t\n")
+    found = list_recordings(str(data / DAYS)).recordings
+    assert {(item.speaker, item.columns.get("city")) for item in found} == {
+        ("asha", "Pokhara"),
+        ("bina", None),
+    }
     (data / "2026-01-30" / "SPEAKERS.tsv").write_text("speaker\tgender\nasha\tM\n")
     with pytest.raises(SwarError, match=r"'asha' is female, and male in '2026-01-30/asha"):
         list_recordings(str(data / DAYS))

@@ -172,3 +172,17 @@ def test_speakers_faults_are_named(text: str, message: str) -> None:
     with pytest.raises(SwarError) as caught:
         parse_speakers(text, "t.tsv")
     assert message in str(caught.value)
+
+
+def test_columns_that_nothing_else_is_read_from_are_the_datas_own() -> None:
+    table = "path,speaker,gender,Language, device ,\na.wav,x,f,ne ,,z\nb.wav,x,f,,phone,\n"
+    assert [row.columns for row in parse_manifest(table, "m.csv").rows] == [
+        {"language": "ne"},
+        {"device": "phone"},
+    ]
+
+
+def test_rows_of_a_speaker_that_contradict_each_other_say_nothing() -> None:
+    rows = "x\tf\tne\tPokhara\nx\tf\ten\t\nx\tf\tne\t\n"
+    text = f"speaker\tgender\tlanguage\tcity\n{rows}"
+    assert parse_speakers(text, "t.tsv").columns == {"x": {"city": "Pokhara"}}

@@ -325,3 +325,20 @@ def test_recorded_sounds_that_changed_since_the_run_was_started_end_it(
     monkeypatch.setattr(recorded_sounds.SoundFiles, "digest", iter(["then", "now"]).__next__)
     with pytest.raises(SwarError, match=r"/noises' is not as it was when the run was started"):
         run_pairs(speech, tmp_path, RATE, WINDOW, in_rooms)
+
+
+def test_too_little_speech_for_a_pair_is_an_error_that_says_how_much_is_needed(tmp_path):
+    for number, speaker in enumerate(SPEAKERS):
+        (tmp_path / "data" / speaker).mkdir(parents=True)
+        path = tmp_path / "data" / speaker / "only.wav"
+        soundfile.write(path, speech_like(number, RATE, 9.0), RATE)
+    settings = SPEECH.model_copy(update={"train_fraction": 0.5, "calibration_fraction": 0.4})
+    (tmp_path / "speech").mkdir()
+    speech = run_speech(str(tmp_path / "data"), tmp_path / "speech", settings)[0]
+    (tmp_path / "pairs").mkdir()
+    message = (
+        r"no speaker has two windows of 1\.52 s in eval: about 30 s of speech a speaker are "
+        r"needed, where the one with most has \d s: add speech, or lower speech\.train_fraction"
+    )
+    with pytest.raises(SwarError, match=message):
+        run_pairs(speech, tmp_path / "pairs", RATE, WINDOW, PAIRS)

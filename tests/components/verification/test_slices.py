@@ -10,11 +10,14 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from components.errors import SwarError
+from components.verification.attacks import CLAIM_COLUMNS
 from components.verification.error_rates import TrialMetrics
 from components.verification.results import Evaluation, read_trials, write_evaluation
 from components.verification.slices import measure_slices
 from components.verification.trials import scores_of
 from tests.components.verification.support_trials import scored_trials, utterances
+
+NO_CLAIMS = pd.DataFrame(columns=list(CLAIM_COLUMNS))
 
 
 @pytest.fixture(scope="module")
@@ -108,21 +111,25 @@ def evaluation(slices):
         data={"made": "/data/made"},
         trial_list=None,
         trained_on=(),
+        calibrated_on=(),
+        synthetic_speakers=0,
         settings={"seed": 0},
         selections=(),
         rejected_recordings=(),
+        repeated_recordings=0,
         unusable_utterances=(),
         slices=tuple(slices),
         conditions=(),
         nonspeech=(),
         identification=(),
         open_set=(),
+        attacks=(),
     )
 
 
 def test_what_is_stored_is_read_again(tmp_path, trials, slices):
     folder = tmp_path / "deep" / "evaluation"
-    write_evaluation(folder, evaluation(slices), trials)
+    write_evaluation(folder, evaluation(slices), trials, NO_CLAIMS)
     pd.testing.assert_frame_equal(read_trials(folder), trials)
     stored = json.loads((folder / "metrics.json").read_text("utf-8"))["slices"]
     assert measure_slices(read_trials(folder), resamples=50, seed=0)[0] == slices[0]
@@ -135,7 +142,7 @@ def test_what_is_stored_is_read_again(tmp_path, trials, slices):
 def test_a_folder_with_something_in_it_is_left_alone(tmp_path, trials, slices):
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(SwarError, match="not an empty folder"):
-        write_evaluation(tmp_path, evaluation(slices), trials)
+        write_evaluation(tmp_path, evaluation(slices), trials, NO_CLAIMS)
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
 
 
@@ -145,5 +152,5 @@ def test_a_broken_write_leaves_nothing(tmp_path, trials, slices, monkeypatch):
 
     monkeypatch.setattr(os, "replace", fails)
     with pytest.raises(SwarError, match="No space left on device"):
-        write_evaluation(tmp_path / "evaluation", evaluation(slices), trials)
+        write_evaluation(tmp_path / "evaluation", evaluation(slices), trials, NO_CLAIMS)
     assert list(tmp_path.iterdir()) == []

@@ -1,9 +1,9 @@
-"""Two reports that the tests share."""
+"""Three reports that the tests share."""
 
 import pytest
 
 from tests.components.verification_report.support_oracle import spoken, table
-from tests.components.verification_report.support_report import report
+from tests.components.verification_report.support_report import report, synthetic_report
 from tests.components.verification_report.support_troubled import troubled_report
 
 
@@ -15,6 +15,11 @@ def made(tmp_path_factory):
 @pytest.fixture(scope="session")
 def troubled(tmp_path_factory):
     return troubled_report(tmp_path_factory.mktemp("troubled") / "speech")
+
+
+@pytest.fixture(scope="session")
+def many(tmp_path_factory):
+    return synthetic_report(tmp_path_factory.mktemp("many") / "speech")
 
 
 @pytest.fixture(params=["made", "troubled"])

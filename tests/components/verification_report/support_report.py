@@ -26,10 +26,18 @@ SETTINGS = ReportSettings(
     condition_utterances=12,
     resamples=40,
     worst_pairs=3,
+    article=True,
 )
 # Names in Devanagari, and one that is HTML.
 SEEN = {"आशा थापा": "female", "bina": "female", "<b>chandra</b> & co": "male", "dev": "male"}
 UNSEEN = {"गीता राई": "female", "esha": "female", "hari": "male", "ram": "unknown"}
+# Two unseen speakers of each language; the recordings of one are of two sessions.
+COLUMNS = {
+    f"{speaker}/{take}.wav": {"language": language}
+    for speaker, language in zip(UNSEEN, ("ne", "en", "ne", "en"), strict=True)
+    for take in range(2)
+}
+SESSIONS = {"esha/0.wav": "monday", "esha/1.wav": "friday"}
 FIRST_WIDEBAND = "f"  # who comes before it in the alphabet speaks on the telephone
 SPLIT_SECONDS = {features.TRAIN: 12.0, features.CALIBRATION: 3.0, features.EVAL: 7.0}
 REJECTS: list[dict[str, Any]] = [
@@ -198,7 +206,7 @@ def pieces_of(folder):
     return [
         found
         for path in sorted(folder.glob("Split-*/*"))
-        for found in read_pieces(path.parent.name.removeprefix("Split-"), str(path))
+        for found in read_pieces(path.parent.name.removeprefix("Split-"), str(path), SESSIONS)
     ]
 
 
@@ -221,10 +229,32 @@ class Report(NamedTuple):
         return self.files["index.html"].decode()
 
 
-def report(folder, *, examples=None, rejects=REJECTS, card=CARD, blessed=True, settings=SETTINGS):
+def report(
+    folder,
+    *,
+    examples=None,
+    rejects=REJECTS,
+    card=CARD,
+    blessed=True,
+    settings=SETTINGS,
+    columns=COLUMNS,
+):
     """Of the made-up speech."""
     examples = examples or speech()
     pieces = pieces_of(write_speech(folder, examples))
-    judged = judge_splits(pieces, PitchModel(card), WINDOW_SAMPLES, settings)
-    files = report_files(pieces, rejects, card, judged, blessed, settings)
+    judged = judge_splits(pieces, PitchModel(card), WINDOW_SAMPLES, settings, columns)
+    files = report_files(pieces, rejects, card, judged, blessed, settings, columns)
     return Report(files, examples, rejects, card, blessed, settings)
+
+
+def synthetic_report(folder):
+    """Of enough unseen people for a headline, all of them synthetic; without the article."""
+    unseen = {f"speaker {number:02d}": ("female", "male")[number % 2] for number in range(10)}
+    recordings = [f"{name}/{take}.wav" for name in unseen for take in range(2)]
+    recordings += [f"{name}/talk.wav" for name in SEEN]
+    return report(
+        folder,
+        examples=speech(unseen),
+        settings=SETTINGS.model_copy(update={"article": False}),
+        columns={name: {"synthetic": "yes"} for name in recordings},
+    )

@@ -9,8 +9,8 @@ from components.pcm16 import pack_wav, to_pcm16
 from components.verification_report import plots
 from tests.components.verification_report.support_oracle import (
     assert_same,
-    interval,
     measured,
+    rate_interval,
     resampled,
     table,
 )
@@ -54,9 +54,12 @@ def test_rates_under_conditions_follow_from_the_scores(either, condition_scores)
 def test_their_intervals_are_over_speakers(either, condition_scores, condition):
     for part in either.figures["conditions"]:
         if part["condition"] == condition:
-            drawn = [measured(rows) for rows in resampled(_rows(condition_scores, part), either)]
+            rows = _rows(condition_scores, part)
+            drawn = [measured(each) for each in resampled(rows, either)]
             for name in ("eer", "cllr", "false_accept_rate"):
-                bounds = interval([each[name] for each in drawn])
+                bounds = rate_interval(
+                    name, rows, measured(rows)[name], [each[name] for each in drawn]
+                )
                 found = {end: part["figures"][name][end] for end in ("low", "high")}
                 assert_same(found, dict(zip(("low", "high"), bounds, strict=True)))
 

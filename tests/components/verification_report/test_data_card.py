@@ -26,6 +26,7 @@ def _piece(split, speaker, recording, start, seconds, digest=None):
         samples=round(seconds * RATE),
         sample_rate=RATE,
         digest=digest or f"{split} {recording} {start}",
+        session=None,
     )
 
 

@@ -35,6 +35,12 @@ def test_the_data_card_counts_the_speech(made):
     assert data["rejects"] == REJECTS
 
 
+def test_synthetic_speakers_and_those_of_the_training_are_counted(made, many):
+    assert made.figures["data"]["synthetic_speakers"] == 0
+    assert many.figures["data"]["synthetic_speakers"] == many.figures["data"]["speakers"]
+    assert made.figures["trained_speakers"] == len(SEEN)
+
+
 def test_totals_are_those_of_the_speech(either, speech):
     data = either.figures["data"]
     told = {name: data[name] for name in ("speakers", "recordings", "minutes")}

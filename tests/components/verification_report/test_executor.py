@@ -1,5 +1,6 @@
 """The component as TFX calls it, with a real SavedModel."""
 
+import json
 from pathlib import Path
 
 import keras
@@ -8,7 +9,7 @@ import pytest
 from tfx.types import artifact_utils, standard_artifacts
 
 from components import features
-from components.artifacts import Rejects, VerificationReport
+from components.artifacts import Recordings, Rejects, VerificationReport
 from components.settings import (
     ServingSettings,
     SpectrogramSettings,
@@ -21,7 +22,9 @@ from components.trainer.recordings import FrontEnd
 from components.trainer.tower import build_tower
 from components.verification_report.executor import Executor
 from tests.components.verification_report.support_report import (
+    COLUMNS,
     RATE,
+    SESSIONS,
     SETTINGS,
     UNSEEN,
     speech,
@@ -57,10 +60,17 @@ def inputs(tmp_path_factory):
     examples.split_names = artifact_utils.encode_split_names(list(features.SPLITS))
     rejects = artifact(Rejects, folder / "rejects")
     (folder / "rejects" / "rejects.jsonl").write_text("")
+    recordings = artifact(Recordings, folder / "recordings")
+    rows = [
+        {"recording": name, "columns": cells, "session": SESSIONS.get(name)}
+        for name, cells in COLUMNS.items()
+    ]
+    (folder / "recordings" / "recordings.jsonl").write_text("\n".join(map(json.dumps, rows)))
     blessing = artifact(standard_artifacts.ModelBlessing, folder / "blessing")
     blessing.set_int_custom_property("blessed", 1)
     return {
-        "speech": [examples], "rejects": [rejects], "model": [model], "blessing": [blessing],
+        "speech": [examples], "rejects": [rejects], "recordings": [recordings],
+        "model": [model], "blessing": [blessing],
     }  # fmt: skip
 
 
@@ -82,4 +92,6 @@ def test_both_held_out_splits_are_judged(inputs, tmp_path):
     assert set(scores["set"]) == {"eval", "unseen"}
     unseen = scores[scores["set"] == "unseen"]
     assert set(unseen["speaker_a"]) | set(unseen["speaker_b"]) == set(UNSEEN)
+    assert {"ne", "en", "mixed"} == set(unseen["column_language"])
+    assert "across_sessions" in set(unseen["relation"])
     assert "✓ blessed" in (tmp_path / "index.html").read_text("utf-8")

@@ -12,9 +12,9 @@ from tests.components.verification_report.support_oracle import (
     ENOUGH,
     assert_same,
     has_both,
-    interval,
     measured,
     part_of,
+    rate_interval,
     resampled,
     utterances,
 )
@@ -24,9 +24,10 @@ from tests.components.verification_report.support_report import UNSEEN
 def test_no_part_is_without_a_test(either):
     of_scores = {"headline", "slices", "promises", "compared_seconds", "comparison", "selections"}
     of_scores |= {"identification", "open_set", "conditions", "nonspeech"}
+    of_scores |= {"operating_points", "highlights"}
     plotted = {"curves", "histograms", "reliability", "speaker_distances", "map", "worst"}
-    of_data = {"data", "checks", "genders_not_judged", "unusable"}
-    on_record = {"blessed", "model", "history", "calibration", "settings", "sets"}
+    of_data = {"data", "checks", "genders_not_judged", "unusable", "trained_speakers", "attacks"}
+    on_record = {"blessed", "model", "history", "calibration", "settings", "sets", "calibrated_on"}
     assert set(either.figures) == of_scores | plotted | of_data | on_record
 
 
@@ -46,9 +47,16 @@ def _slices(scores):
             for column in ("gender_pair", "channel_pair")
             for value in sorted(set(rows[column]))
         ]
-        known = ("within_recording", "session_unknown")  # speech tells no session
+        known = ("within_recording", "within_session", "across_sessions", "session_unknown")
         relations = [("relation", value) for value in known if value in set(rows["relation"])]
-        for sliced_by, value in [("all", "all"), *pairs, *relations]:
+        by_language = rows.groupby("column_language")["label"]
+        languages = [value for value, labels in by_language if labels.nunique() == 2]
+        if languages == ["unknown"]:  # of all of them
+            languages = []
+        elif "mixed" in set(rows["column_language"]):
+            languages.append("mixed")
+        columns = [("column_language", value) for value in languages]
+        for sliced_by, value in [("all", "all"), *pairs, *relations, *columns]:
             yield {
                 "set": name, "duration_seconds": seconds, "sliced_by": sliced_by, "value": value,
             }  # fmt: skip
@@ -57,10 +65,14 @@ def _slices(scores):
 def _expected(rows, report):
     """A slice's figures, with their intervals."""
     drawn = [measured(each) for each in resampled(rows, report)]
-    bounds = {name: interval([each[name] for each in drawn]) for name in drawn[0]}
+    values = measured(rows)
+    bounds = {
+        name: rate_interval(name, rows, value, [each[name] for each in drawn])
+        for name, value in values.items()
+    }
     return {
         name: dict(zip(("value", "low", "high"), [value, *bounds[name]], strict=True))
-        for name, value in measured(rows).items()
+        for name, value in values.items()
     }
 
 
@@ -75,6 +87,13 @@ def test_every_slice_is_that_of_its_scores(either, scores):
         }
         expected.append({**each, **counts, "figures": _expected(rows, either)})
     assert_same(either.figures["slices"], expected)
+
+
+def test_sessions_and_languages_are_those_of_the_data(made):
+    of = {(part["set"], part["sliced_by"], part["value"]) for part in made.figures["slices"]}
+    assert ("unseen", "relation", "across_sessions") in of
+    assert {value for name, by, value in of if by == "column_language"} == {"ne", "en", "mixed"}
+    assert {name for name, by, _ in of if by == "column_language"} == {"unseen"}
 
 
 def test_women_alone_have_an_interval_where_there_are_enough(troubled):
@@ -180,6 +199,41 @@ def _compared_seconds(scores):
 def _column(*values):
     names = ("speakers", "precision", "recall", "eer", "similar", "dissimilar", "ratio")
     return dict(zip(names, values, strict=True))
+
+
+def test_operating_points_have_what_the_headline_has_there(either, scores):
+    rows = part_of(scores, either.figures["headline"])
+    similar, distance = rows["label"] == 1, rows["distance"]
+    points = either.card["calibration"].get("operating_points", [])
+    assert len(either.figures["operating_points"]) == len(points)
+    for told, point in zip(either.figures["operating_points"], points, strict=True):
+        for name in ("max_false_accept_rate", "speakers_needed", "threshold"):
+            assert told[name] == point[name]
+        accept, reject = told["false_accept_rate"]["value"], told["false_reject_rate"]["value"]
+        if point["threshold"] is None:
+            assert accept is reject is None
+        else:
+            accepted = distance <= point["threshold"]
+            assert_same([accept, reject], [accepted[~similar].mean(), 1 - accepted[similar].mean()])
+
+
+def test_the_summary_is_of_the_hardest_condition_and_the_largest_gallery(either):
+    figures, name = either.figures, either.figures["headline"]["set"]
+    conditions = [
+        part
+        for part in figures["conditions"]
+        if (part["set"], part["changed_sides"]) == (name, "one")
+        and min(part["similar"], part["dissimilar"]) >= ENOUGH
+    ]
+    place = figures["highlights"]["worst_condition"]
+    assert (place is None) == (not conditions)
+    if conditions:
+        highest = max(part["figures"]["eer"]["value"] for part in conditions)
+        assert figures["conditions"][place] in conditions
+        assert figures["conditions"][place]["figures"]["eer"]["value"] == highest
+    sizes = [part["gallery_speakers"] for part in figures["open_set"] if part["set"] == name]
+    gallery = figures["open_set"][figures["highlights"]["open_set"]]
+    assert (gallery["set"], gallery["gallery_speakers"]) == (name, max(sizes))
 
 
 def test_the_article_stands_beside_the_model(either, scores):

@@ -19,7 +19,8 @@ from tests.components.verification_report.support_report import (
 
 def _judge(folder, examples, **changed):
     pieces = pieces_of(write_speech(folder, examples))
-    return judge_splits(pieces, PitchModel(), WINDOW_SAMPLES, SETTINGS.model_copy(update=changed))
+    settings = SETTINGS.model_copy(update=changed)
+    return judge_splits(pieces, PitchModel(), WINDOW_SAMPLES, settings, {})
 
 
 @pytest.mark.parametrize(("wanted", "taken"), [(0.1, 0.5), (0.7, 0.5), (0.8, 1.0), (30.0, 1.0)])

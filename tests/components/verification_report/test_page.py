@@ -61,8 +61,8 @@ def test_every_number_on_the_page_is_that_of_the_figures(either):
         assert value == _at(figures, path), path
         digits = re.fullmatch(r"(-?[\d,]*\.?(\d*))(\xa0\S+)?", shown)
         assert digits, shown
-        scale = 100.0 if style in ("percent", "points") else 1.0
-        assert shown.endswith("%") == (style == "percent")
+        scale = 100.0 if style in ("percent", "points", "share") else 1.0
+        assert shown.endswith("%") == (style in ("percent", "share"))
         rounded = float(digits[1].replace(",", ""))
         # Half a unit of the last digit shown; three significant digits of seconds.
         half = 0.5 * 10.0 ** -len(digits[2])
@@ -95,7 +95,30 @@ def test_what_matters_is_on_the_page(made, page):
         assert told <= shown
     assert {f"checks/{place}/found" for place in range(4)} <= shown
     assert {f"promises/{place}/promised/{end}" for place in range(4) for end in BOUNDS} <= shown
-    assert "headline/figures/eer/value" in shown
+    for place, point in enumerate(figures["operating_points"]):
+        is_known = point["threshold"] is not None
+        ends = "false_accept_rate/value" if is_known else "speakers_needed"
+        assert f"operating_points/{place}/{ends}" in shown
+
+
+def test_few_people_have_no_big_number(page, many):
+    big = {"headline/figures/eer/value", "headline/of_100/false_accept_rate"}
+    assert big.isdisjoint(path for path, *_ in page.numbers)
+    assert "Judged on 4\xa0people" in " ".join("".join(page.text).split(" "))
+    assert big <= {path for path, *_ in _Page(many.html).numbers}
+    assert "too few for an error rate" not in many.html
+
+
+def test_synthetic_speakers_are_announced(made, many):
+    assert "These speakers are synthetic." in many.html
+    assert "synthetic." not in made.html
+
+
+def test_the_article_comes_last_and_only_where_it_is_asked_for(made, many):
+    sections = re.findall(r'<section id="([^"]+)"', made.html)
+    assert sections[-2:] == ["method", "article"]
+    assert "article" not in re.findall(r'id="([^"]+)"', many.html)
+    assert many.figures["comparison"] is None
 
 
 def test_the_page_loads_nothing(page):

@@ -7,6 +7,7 @@ from tests.serving.web.support_browser import browser, chromium_and_driver
 pytestmark = pytest.mark.slow
 
 PHONE, DESKTOP = (360, 740), (1280, 900)
+A4 = (680, 1001)  # within the margins, in pixels of a ninety-sixth of an inch
 LABELS, CLOSED = "summary", "details:not([open]) > :not(summary)"
 
 
@@ -71,3 +72,15 @@ def test_a_browser_that_cannot_print_what_is_closed_prints_its_label(html, tmp_p
         _print(window)
         assert not any(_shown(window, CLOSED))
         assert all(_shown(window, LABELS))
+
+
+def test_the_first_page_in_print_is_a_summary(html, tmp_path):
+    with browser(*A4) as window:
+        _open(window, tmp_path, html)
+        _print(window)
+        height, broken_after = window.run(
+            "const part = document.querySelector('header');"
+            "return [part.getBoundingClientRect().height, getComputedStyle(part).breakAfter]"
+        )
+        assert broken_after == "page"
+        assert height <= A4[1]

@@ -9,7 +9,7 @@ import pytest
 from components import features
 from components.verification.utterances import UtterancePlan
 from components.verification_report.judging import utterance_durations
-from components.verification_report.pieces import cut, positions_of
+from components.verification_report.pieces import cut, positions_of, repeated_words
 from tests.components.verification_report.support_report import (
     RATE,
     SETTINGS,
@@ -95,3 +95,17 @@ def test_where_nobody_speaks_long_enough_the_window_is_taken_too(pieces):
     assert possible == {
         0.5: 12, 6.0: 1, 20.0: 0,
     }  # fmt: skip
+
+
+def test_single_words_are_repeated_to_a_window(tmp_path):
+    word, more = voice(1, 0.3), voice(2, 0.4)
+    examples = [
+        piece("asha", "female", "one", 0.0, word),
+        piece("bina", "female", "long", 0.0, voice(3, 1.0)),
+        piece("bina", "female", "short", 0.0, more),
+    ]
+    pieces = pieces_of(write_speech(tmp_path, {features.EVAL: examples}))
+    _, cuts = _cuts(repeated_words(pieces, WINDOW_SAMPLES))
+    of = {each.utterance.recording: each.pcm16 for each in cuts}
+    assert set(of) == {"one", "long"}  # who has a longer one needs no words
+    np.testing.assert_array_equal(of["one"], np.resize(word, WINDOW_SAMPLES))

@@ -31,6 +31,7 @@ SPEECH = SpeechSettings(
     require_voice=False,
 )
 SPEAKERS = {"asha": "F", "bina": "F", "chandra": "M", "dev": "M", "esha": "?"}
+LANGUAGES = {"asha": "ne", "bina": "en", "chandra": "ne", "dev": "en"}
 SETTINGS = JudgeSettings(
     duration_seconds=(0.5, 3.0, 100.0), conditions=("hum", "opus"), resamples=20
 )
@@ -47,8 +48,10 @@ def write_speakers(data):
             soundfile.write(file, speech_like(10 * number + take, rate, 11.0), rate, "PCM_16")
     soundfile.write(data / "asha" / "silent.wav", np.zeros(3 * RATE), RATE)
     (data / "bina" / "broken.wav").write_bytes(b"RIFF and no more")
-    rows = "".join(f"{name}\t{gender}\n" for name, gender in SPEAKERS.items())
-    (data / "SPEAKERS.tsv").write_text(f"speaker\tgender\n{rows}")
+    rows = "".join(
+        f"{name}\t{gender}\t{LANGUAGES.get(name, '')}\tyes\n" for name, gender in SPEAKERS.items()
+    )
+    (data / "SPEAKERS.tsv").write_text(f"speaker\tgender\tlanguage\tsynthetic\n{rows}")
 
 
 def make(folder):

@@ -11,12 +11,7 @@ from components.model_files import MODEL_CARD, version_folder
 from components.published_model import PublishedModel
 from components.terminal import Console
 from pipeline.evaluation.folders import evaluate
-from tests.pipeline.evaluation.support_evaluation import SETTINGS, exit_status, make, write_list
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory):
-    return make(tmp_path_factory.mktemp("evaluation"))
+from tests.pipeline.evaluation.support_evaluation import SETTINGS, exit_status, write_list
 
 
 def without_card(made, tmp_path):
@@ -97,7 +92,10 @@ def report_of_a_list(made, tmp_path):
 FAULTS = {
     "report of a list": (report_of_a_list, "--trials compares whole files of one folder"),
     "unknown condition": (unknown_condition, "'helicopter': choose among clean, white_noise_20_db"),
-    "condition of a list": (condition_of_a_list, "no --duration, --condition or --split"),
+    "condition of a list": (
+        condition_of_a_list,
+        "no --duration, --condition, --split or --attacks",
+    ),
     "no model": (lambda m, t: [t / "nope", "--data", m.data], "nope' does not exist"),
     "no version": (lambda m, t: [t, "--data", m.data], "holds no model"),
     "no card": (without_card, "has no readable assets.extra/swar.json"),

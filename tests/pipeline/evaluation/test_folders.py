@@ -27,6 +27,7 @@ from components.verification.trials import clean
 from pipeline.evaluation.display import render
 from pipeline.evaluation.folders import evaluate
 from pipeline.evaluation.listing import evaluate_list
+from tests.bad_recordings import speech_like
 from tests.pipeline.evaluation.support_evaluation import (
     RATE,
     SETTINGS,
@@ -34,20 +35,8 @@ from tests.pipeline.evaluation.support_evaluation import (
     SPEECH,
     WINDOW,
     exit_status,
-    make,
     write_list,
 )
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory):
-    return make(tmp_path_factory.mktemp("evaluation"))
-
-
-@pytest.fixture(scope="module")
-def result(made):
-    quiet = Console(quiet=True)
-    return evaluate(made.model, [str(made.data)], SETTINGS, quiet, only_unseen=False)
 
 
 def selection_of(result, seconds):
@@ -315,9 +304,14 @@ def test_figures_are_printed_though_they_cannot_be_written(made, tmp_path, monke
     arguments = (made.model, "--data", made.data, *options)
     assert exit_status(monkeypatch, *arguments, "--json") == 2
     shown = capfd.readouterr()
-    assert json.loads(shown.out)["slices"]
+    told = json.loads(shown.out)
+    assert told["slices"]
+    assert "new: No space left on device: choose another folder" in told["error"]
+    assert shown.err == ""
+    assert exit_status(monkeypatch, *arguments) == 2
+    shown = capfd.readouterr()
+    assert "EER %" in shown.out
     assert shown.err.count("\n") == 1
-    assert "new: No space left on device: choose another folder" in shown.err
 
 
 @pytest.mark.parametrize("order", ["{label} {one} {other}", "{one} {other} {label}"])
@@ -439,3 +433,39 @@ def test_conditions_without_trials_of_their_duration_are_told(made):
     with console.capture() as shown:
         console.print(render(found.evaluation))
     assert "no conditions, since there are no trials of about 100 s" in shown.get()
+
+
+def test_single_words_are_repeated_to_a_window_and_that_is_told(made, tmp_path):
+    for number, speaker in enumerate(("asha", "bina")):
+        (tmp_path / "words" / speaker).mkdir(parents=True)
+        for word in range(3):
+            samples = speech_like(10 * number + word, RATE, 0.5)
+            soundfile.write(tmp_path / "words" / speaker / f"{word}.wav", samples, RATE)
+    # bina has a longer recording: her words are too short, as in training.
+    longer = speech_like(40, RATE, 2.0)
+    for take in range(2):
+        soundfile.write(tmp_path / "words" / "bina" / f"long {take}.wav", longer[take:], RATE)
+    data, settings = [str(tmp_path / "words")], replace(SETTINGS, conditions=())
+    quiet = Console(quiet=True)
+    found = evaluate(made.model, data, settings, quiet, only_unseen=False)
+    evaluation = found.evaluation
+    assert evaluation.repeated_recordings == 3
+    assert {each.name for each in evaluation.rejected_recordings} == {
+        f"bina/{word}.wav" for word in range(3)
+    }
+    used = found.judgement.embedded.utterances
+    assert set(used[used["speaker"] == "asha"]["duration_seconds"]) == {WINDOW}
+    console = Console(width=120)
+    with console.capture() as shown:
+        console.print(render(evaluation))
+    assert "3 recordings have less speech than the model's window" in shown.get()
+
+
+def test_words_are_not_repeated_to_more_than_a_window(made, tmp_path, monkeypatch, capfd):
+    for number, speaker in enumerate(("asha", "bina")):
+        (tmp_path / "words" / speaker).mkdir(parents=True)
+        samples = speech_like(number, RATE, 0.5)
+        soundfile.write(tmp_path / "words" / speaker / "1.wav", samples, RATE)
+    options = ("--data", tmp_path / "words", "--duration", "2")
+    assert exit_status(monkeypatch, made.model, *options) == 2
+    assert "for an utterance of 2 s" in capfd.readouterr().err

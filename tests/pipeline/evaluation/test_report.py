@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 
 import pandas as pd
 import pytest
@@ -10,20 +11,9 @@ from components.errors import SwarError
 from components.terminal import Console
 from pipeline.evaluation.folders import evaluate
 from pipeline.evaluation.report import write_report
-from tests.pipeline.evaluation.support_evaluation import SETTINGS, SPEAKERS, exit_status, make
+from tests.pipeline.evaluation.support_evaluation import SETTINGS, SPEAKERS, exit_status
 
 OF_A_TRAINING = ("article", "learning", "checks")
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory):
-    return make(tmp_path_factory.mktemp("evaluation"))
-
-
-@pytest.fixture(scope="module")
-def result(made):
-    quiet = Console(quiet=True)
-    return evaluate(made.model, [str(made.data)], SETTINGS, quiet, only_unseen=False)
 
 
 @pytest.fixture(scope="module")
@@ -105,6 +95,14 @@ def test_where_that_is_not_known_the_page_says_so(made, tmp_path):
     assert "had never heard" not in told
 
 
+def test_data_that_the_model_was_calibrated_on_is_told(result, tmp_path):
+    evaluation = replace(result.evaluation, calibrated_on=("voices",))
+    write_report(tmp_path / "page.html", result._replace(evaluation=evaluation), SETTINGS)
+    assert "The model was calibrated on voices." in (tmp_path / "page.html").read_text("utf-8")
+    write_report(tmp_path / "other.html", result, SETTINGS)
+    assert "was calibrated on" not in (tmp_path / "other.html").read_text("utf-8")
+
+
 def test_two_sets_stand_beside_each_other(made, tmp_path):
     for number in (0, 1):
         for name in SPEAKERS:
@@ -123,6 +121,17 @@ def test_two_sets_stand_beside_each_other(made, tmp_path):
         path.name for path in (tmp_path / "report").iterdir()
     }
     assert {row["role"] for row in figures["data"]["by_speaker"]} == {"take0, take1"}
+
+
+def test_columns_of_the_data_are_slices_of_the_page(page, figures):
+    own = [part for part in figures["slices"] if part["sliced_by"] == "column_language"]
+    assert {part["value"] for part in own} == {"ne", "en", "mixed", "unknown"}
+    assert "By language, in numbers" in page
+
+
+def test_the_page_says_that_speakers_are_synthetic(page, figures):
+    assert figures["data"]["synthetic_speakers"] == len(SPEAKERS)
+    assert "These speakers are synthetic." in page
 
 
 def test_the_scores_lie_beside_the_page(result, report):

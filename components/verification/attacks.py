@@ -1,0 +1,87 @@
+"""Recordings that claim to be of a speaker and are not: replayed, synthetic, converted speech.
+
+The measure is the impostor attack presentation accept rate (IAPAR) of ISO/IEC 30107-3: the share of
+the attacks that the model takes for the claimed speaker.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import pandas as pd
+
+from components.verification.bootstrap import (
+    Estimate,
+    estimate,
+    multiplicities,
+    widened_without_errors,
+)
+from components.verification.slices import EVERYTHING
+
+GENUINE: Final = "genuine"
+UNKNOWN_KIND: Final = "unknown"
+CLAIM_COLUMNS: Final = (
+    "speaker",  # str, who is claimed
+    "recording",  # str
+    "kind",  # str, of an attack: as the data says, or UNKNOWN_KIND; GENUINE of the speaker's own
+    "status",  # str, the model's; with any but "ok" the recording is accepted by none
+    "distance",  # float32, from the speaker's reference; NaN unless the status is "ok"
+    "probability",  # float32, likewise
+    "accepted",  # bool, at the stored threshold
+)
+
+
+@dataclass(frozen=True)
+class AcceptedClaims:
+    """How many recordings that claim to be of a speaker were accepted as that speaker's."""
+
+    kind: str
+    """Of attacks; "all" of them; or "genuine", the speakers' own, each against the others."""
+    speakers: int
+    """Who are claimed."""
+    recordings: int
+    refused: int
+    """Of these by the model, which then compares nothing."""
+    accepted: int
+    rate: Estimate
+    """Accepted of all recordings, with an interval over the claimed speakers."""
+
+
+def measure_claims(claims: pd.DataFrame, *, resamples: int, seed: int) -> list[AcceptedClaims]:
+    """Of all attacks, of each kind where there are several, and of genuine recordings.
+
+    Args:
+        claims: CLAIM_COLUMNS, a row for each recording.
+        resamples: of the claimed speakers, for the intervals.
+        seed: the same one gives the same intervals.
+    """
+    return [_measured(kind, part, resamples, seed) for kind, part in _parts(claims) if len(part)]
+
+
+def _parts(claims: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
+    is_genuine = claims["kind"] == GENUINE
+    attacks = claims[~is_genuine]
+    yield EVERYTHING, attacks
+    if attacks["kind"].nunique() > 1:
+        yield from attacks.groupby("kind")
+    yield GENUINE, claims[is_genuine]
+
+
+def _measured(kind: str, claims: pd.DataFrame, resamples: int, seed: int) -> AcceptedClaims:
+    codes, speakers = pd.factorize(claims["speaker"])
+    accepted = claims["accepted"].to_numpy()
+    drawn = multiplicities(len(speakers), resamples, seed)[:, codes]
+    value = float(accepted.mean())
+    rate = estimate(value, (drawn @ accepted) / drawn.sum(axis=1))
+    if value == 1.0:
+        none = widened_without_errors(Estimate(0.0, 0.0, 0.0), len(speakers))
+        rate = Estimate(1.0, 1.0 - none.high, 1.0)
+    return AcceptedClaims(
+        kind=kind,
+        speakers=len(speakers),
+        recordings=len(claims),
+        refused=int((claims["status"] != "ok").sum()),
+        accepted=int(np.sum(accepted)),
+        rate=widened_without_errors(rate, len(speakers)),
+    )
