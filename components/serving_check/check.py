@@ -32,9 +32,9 @@ def check_served(model: str) -> None:
     if faults := _faults(model):
         more = f"; and {len(faults) - _SHOWN_FAULTS} more" if len(faults) > _SHOWN_FAULTS else ""
         raise SwarError(
-            f"the exported model does not answer as it did when it was trained, and is not "
-            f"published: {'; '.join(faults[:_SHOWN_FAULTS])}{more} ({model}: see whether the disk "
-            "is sound, and train again into another output folder)"
+            f"the exported model does not answer as it did in the process that exported it, and "
+            f"is not published: {'; '.join(faults[:_SHOWN_FAULTS])}{more} ({model}: see whether "
+            "the disk is sound, and start again with another output folder)"
         )
 
 

@@ -112,9 +112,10 @@ def lineage_command(
 @app.command("drift")
 def drift_command(
     model: Annotated[
-        Path | None,
+        str | None,
         typer.Argument(
-            metavar="[MODEL]", help="OUTPUT/published/VERSION, or OUTPUT: the newest; with --data."
+            metavar="[MODEL]",
+            help="OUTPUT or OUTPUT/published: the newest; or a version. With --data.",
         ),
     ] = None,
     data: Annotated[

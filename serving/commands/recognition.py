@@ -104,7 +104,7 @@ def verify_command(
         recordings = on_channel(named, channel)
         rule = client.rule(max_false_accept, prior=prior)
         if enrolled is None:
-            decision = client.verify(*recordings, rule)
+            decision = client.verify(recordings[0], recordings[1], rule)
         else:
             from serving import recognition
 
