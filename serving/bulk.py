@@ -199,7 +199,9 @@ def embed_each(
                 client.show(
                     lambda: recording_row(description.model_digest, NOT_DECODED, None, None)
                 )
-            embedding = _unusable(wav, description) if isinstance(wav, str) else next(embeddings)
+                embedding = _unusable(wav, description)
+            else:
+                embedding = next(embeddings)
             if embedding.model_digest != description.model_digest:
                 raise SwarError(
                     f"another model answers at {client.url} than at first "

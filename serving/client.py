@@ -239,14 +239,15 @@ class Client:
         with self._answer_of("serving_default", inputs) as outputs:
             statuses = answers.statuses(outputs)
             seconds = answers.verified_seconds(outputs)
-            quality_a, quality_b = map(_quality, (wav_a, wav_b), seconds)
-            for status, quality in zip(statuses, (quality_a, quality_b), strict=True):
-                self._check_rate(status)
-                self._show_recording(None, status, quality)
-            for recording, status in zip((recording_a, recording_b), statuses, strict=True):
-                if status != OK:
-                    raise fault(display_name(recording), status)
-            decision = answers.decisions(outputs, 1)[0]
+            decision = answers.decisions(outputs, 1)[0] if statuses == (OK, OK) else None
+        quality_a, quality_b = map(_quality, (wav_a, wav_b), seconds)
+        for status, quality in zip(statuses, (quality_a, quality_b), strict=True):
+            self._check_rate(status)
+            self._show_recording(None, status, quality)
+        for recording, status in zip((recording_a, recording_b), statuses, strict=True):
+            if status != OK:
+                raise fault(display_name(recording), status)
+        assert decision is not None  # both are ok
         return self.decide(VERIFY, self.with_qualities(decision, quality_a, quality_b), rule)
 
     def with_qualities(
