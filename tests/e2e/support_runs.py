@@ -85,7 +85,7 @@ STATISTICS, VALIDATOR, TRAINER = "StatisticsGen", "ExampleValidator", "Trainer"
 BASELINE, EVALUATOR, PUSHER = "Baseline", "Evaluator", "Pusher"
 SERVING_CHECK, REPORT = "ServingCheck", "VerificationReport"
 NODES = (
-    SCHEMA, SPEECH, PAIRS, STATISTICS, VALIDATOR, TRAINER, SERVING_CHECK, BASELINE, EVALUATOR,
+    SCHEMA, SPEECH, PAIRS, STATISTICS, VALIDATOR, TRAINER, BASELINE, SERVING_CHECK, EVALUATOR,
     PUSHER, REPORT,
 )  # fmt: skip
 RESOLVED_AFRESH = {BASELINE: "done"}  # TFX never takes a resolver from the cache
