@@ -115,6 +115,18 @@ def test_a_sample_rate_without_sense_is_a_reason(tmp_path: Path, field: str) -> 
     assert caught.value.reason == audio.UNREADABLE
 
 
+@pytest.mark.parametrize("size", [2**31 - 1, 2**32, 2**62, 2**63 - 1])
+def test_a_chunk_that_ends_behind_every_file_is_a_reason(tmp_path: Path, size: int) -> None:
+    content = encoded(speech_like(1, RATE, 1.0), RATE, "CAF")
+    at = content.index(b"desc") + 4
+    path = tmp_path / "a.caf"
+    path.write_bytes(content[:at] + size.to_bytes(8, "big") + content[at + 8 :])
+    with pytest.raises(audio.AudioError) as caught:
+        audio.decode(path, sample_rate=RATE, max_seconds=5.0)
+    assert caught.value.reason == audio.UNREADABLE
+    assert audio.own_sample_rate(path) is None
+
+
 def test_changed_recordings_are_read_or_refused_within_bounds(tmp_path: Path) -> None:
     """Twenty thousand of them: `python -m benchmarks.fuzz`."""
     numbers = range(0, 3 * len(recordings()), 10)
