@@ -18,6 +18,7 @@ from components.example_validator.component import ExampleValidator
 from components.import_schema_gen.component import ImportSchemaGen
 from components.model_files import BASE
 from components.pusher.component import make_pusher
+from components.serving_check.component import ServingCheck
 from components.spectrogram_pair_gen.component import SpectrogramPairGen
 from components.speech_example_gen.component import SpeechExampleGen
 from components.trainer.component import make_trainer, make_tuner
@@ -140,6 +141,7 @@ def create_pipeline(
     trainer.add_upstream_node(example_validator)
     model = trainer.outputs["model"]
 
+    serving_check = ServingCheck(model, code_digest("components.serving_check"))
     baseline = make_baseline(ways.baseline, candidate=model)
     evaluator = Evaluator(
         examples=pairs,
@@ -150,9 +152,12 @@ def create_pipeline(
         base_digest=parent["parent_digest"] if parent.get("parent") == BASE else None,
         code_digest=code_digest("components.evaluator"),
     )
+    # Before the Evaluator: what no server answers from is neither judged nor a later baseline.
+    evaluator.add_upstream_node(serving_check)
     pusher = make_pusher(
         model=model,
         model_blessing=evaluator.outputs["blessing"],
+        infra_blessing=serving_check.outputs["infra_blessing"],
         base_directory=os.path.join(output, "published"),
         vertex_endpoint=ways.vertex_endpoint,
     )
@@ -179,6 +184,7 @@ def create_pipeline(
             *([tuner] if tuner else []),
             trainer,
             *([baseline] if baseline else []),
+            serving_check,
             evaluator,
             pusher,
             report,

@@ -19,6 +19,7 @@ from serving.answers import OK, Decision, Description, Embedding
 from serving.client import FILES_PER_REQUEST, Client
 from serving.decisions import DecisionRule
 from serving.recordings import SECONDS_MORE, printable
+from serving.watching import NOT_DECODED, VERIFY, recording_row
 
 if TYPE_CHECKING:  # their libraries take half a second to import
     from serving.gallery import Gallery
@@ -113,8 +114,11 @@ def verify_pairs(
         new = [path for path in dict.fromkeys(files) if path not in known]
         known.update(zip(new, _embed_files(client, description, new, channel), strict=True))
         for compared in _compared(client, block, known, description.model_digest):
-            decided = compared.decision
-            yield compared if decided is None else replace(compared, decision=rule.apply(decided))
+            scored = compared.decision
+            if scored is not None:
+                decided = client.decide(VERIFY, scored, rule, compared.model_digest)
+                compared = replace(compared, decision=decided)
+            yield compared
         for path in files:
             uses[path] -= 1
             if not uses[path]:
@@ -191,7 +195,13 @@ def embed_each(
         usable = [wav for wav in batch if isinstance(wav, bytes)]
         embeddings = iter(client.embed_wavs(usable) if usable else ())
         for wav in batch:
-            embedding = _unusable(wav, description) if isinstance(wav, str) else next(embeddings)
+            if isinstance(wav, str):
+                client.show(
+                    lambda: recording_row(description.model_digest, NOT_DECODED, None, None)
+                )
+                embedding = _unusable(wav, description)
+            else:
+                embedding = next(embeddings)
             if embedding.model_digest != description.model_digest:
                 raise SwarError(
                     f"another model answers at {client.url} than at first "

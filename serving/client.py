@@ -9,7 +9,7 @@ with Client("grpc://127.0.0.1:8500") as client:  # imports no TensorFlow
 import contextlib
 import logging
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from types import TracebackType
 from typing import Final, Self
@@ -22,12 +22,13 @@ from components.errors import SwarError
 from components.pcm16 import read_wav
 from components.recording_quality import LEAST_SAMPLE_RATE, RecordingQuality, quality_of
 from serving import answers, defaults
-from serving.answers import OK, Decision, Description, Embedding
+from serving.answers import OK, Decision, Description, Embedding, Vector
 from serving.conditions import CalibratedConditions
 from serving.credentials import Credentials
 from serving.decisions import DecisionRule, decision_rule
 from serving.recordings import AudioInput, display_name, listed, to_wav
 from serving.transport import Transport, Unavailable, connect
+from serving.watching import NOT_DECODED, VERIFY, Row, Watcher, decision_row, recording_row
 from serving.wire import Input, ModelSpec, Tensor, one_line
 
 # What can be wrong with a recording, and what helps; of the statuses that the model gives.
@@ -68,6 +69,7 @@ class Client:
         attempts: how often a request is sent at most; None for no bound but the deadline.
         credentials: what is trusted and shown on an encrypted connection.
         transport: how the model is called, in place of the URL, which then only names it.
+        watchers: get a row of each recording and each decision, see `serving.watching`.
 
     Raises:
         SwarError: of this and of all methods, where the user can mend it; the message says how.
@@ -84,10 +86,12 @@ class Client:
         attempts: int | None = None,
         credentials: Credentials | None = None,
         transport: Transport | None = None,
+        watchers: Sequence[Watcher] = (),
     ) -> None:
         if version is not None and label is not None:
             raise SwarError("a model is asked for by version or by label, not by both")
         self.url = url
+        self.watchers = list(watchers)
         self._description: Description | None = None
         self._deadline_seconds = deadline_seconds
         self._attempts = attempts
@@ -96,11 +100,12 @@ class Client:
         self._transport = transport or connect(url, spec, credentials or Credentials())
 
     @classmethod
-    def in_process(cls, model: str = defaults.MODEL) -> Self:
+    def in_process(cls, model: str = defaults.MODEL, *, watchers: Sequence[Watcher] = ()) -> Self:
         """A client of a model that runs in this process, without a server.
 
         Args:
             model: as `components.model_files.model_folder` takes it: `base`, or a path.
+            watchers: see the class.
 
         Raises:
             SwarError: there is no such model, or a library that it needs is not installed. That
@@ -115,7 +120,7 @@ class Client:
                 f"{error.name} is missing, which a model in this process needs: install "
                 "'swar[pipeline]', or name a server with --url"
             ) from error
-        return cls(model, transport=transport)
+        return cls(model, transport=transport, watchers=watchers)
 
     def __enter__(self) -> Self:
         return self
@@ -144,7 +149,11 @@ class Client:
             SwarError: the recording cannot be decoded, or as said of the class.
         """
         known = self._known_description()
-        return to_wav(recording, known.sample_rate_hz, known.max_seconds)
+        try:
+            return to_wav(recording, known.sample_rate_hz, known.max_seconds)
+        except SwarError:
+            self.show(lambda: recording_row(known.model_digest, NOT_DECODED, None, None))
+            raise
 
     def _known_description(self) -> Description:
         if self._description is None:
@@ -200,28 +209,46 @@ class Client:
             embeddings = answers.embeddings(outputs, len(wavs))
         for embedding in embeddings:
             self._check_rate(embedding.status)
-        return [
+        answered = [
             replace(embedding, quality=_quality(wav, embedding.speech_seconds))
             for embedding, wav in zip(embeddings, wavs, strict=True)
         ]
+        for embedding in answered:
+            self._show_recording(
+                embedding.model_digest, embedding.status, embedding.quality, embedding.vector
+            )
+        return answered
 
-    def verify(self, recording_a: AudioInput, recording_b: AudioInput) -> Decision:
+    def verify(
+        self,
+        recording_a: AudioInput,
+        recording_b: AudioInput,
+        rule: DecisionRule | None = None,
+    ) -> Decision:
         """Whether the same person speaks in two recordings; SwarError where one is not usable.
 
         The decision says how good the recordings are, and warns where the model's expected error
         rates are not of such ones.
+
+        Args:
+            recording_a, recording_b: of one speaker each.
+            rule: decides; by default the model's own threshold.
         """
         wav_a, wav_b = map(self.to_wav, (recording_a, recording_b))
         inputs = {"audio_a": [wav_a], "audio_b": [wav_b]}
         with self._answer_of("serving_default", inputs) as outputs:
             statuses = answers.statuses(outputs)
-            for recording, status in zip((recording_a, recording_b), statuses, strict=True):
-                self._check_rate(status)
-                if status != OK:
-                    raise fault(display_name(recording), status)
-            decision = answers.decisions(outputs, 1)[0]
-            seconds_a, seconds_b = answers.verified_seconds(outputs)
-        return self.with_qualities(decision, _quality(wav_a, seconds_a), _quality(wav_b, seconds_b))
+            seconds = answers.verified_seconds(outputs)
+            decision = answers.decisions(outputs, 1)[0] if statuses == (OK, OK) else None
+        quality_a, quality_b = map(_quality, (wav_a, wav_b), seconds)
+        for status, quality in zip(statuses, (quality_a, quality_b), strict=True):
+            self._check_rate(status)
+            self._show_recording(None, status, quality)
+        for recording, status in zip((recording_a, recording_b), statuses, strict=True):
+            if status != OK:
+                raise fault(display_name(recording), status)
+        assert decision is not None  # both are ok
+        return self.decide(VERIFY, self.with_qualities(decision, quality_a, quality_b), rule)
 
     def with_qualities(
         self,
@@ -251,6 +278,46 @@ class Client:
     def conditions(self) -> CalibratedConditions:
         """What recordings the model's expected error rates are of."""
         return self._known_description().conditions
+
+    def decide(
+        self,
+        kind: str,
+        decision: Decision,
+        rule: DecisionRule | None,
+        model_digest: str | None = None,
+    ) -> Decision:
+        """A score decided by a rule, None for the model's own threshold, and shown to watchers.
+
+        Args:
+            kind: what was asked, see `serving.watching.Row`.
+            decision: what the model scored.
+            rule: decides.
+            model_digest: of the model; None to ask for it, if anybody watches.
+        """
+        decided = decision if rule is None else rule.apply(decision)
+        self.show(
+            lambda: decision_row(
+                model_digest or self.model_digest(), kind, decided.verdict, decided
+            )
+        )
+        return decided
+
+    def show(self, row: Callable[[], Row]) -> None:
+        """Gives a row to the watchers; where there are none, it is not made."""
+        if self.watchers:
+            made = row()
+            for watcher in self.watchers:
+                watcher(made)
+
+    def _show_recording(
+        self,
+        model_digest: str | None,
+        status: str,
+        quality: RecordingQuality | None,
+        vector: Vector | None = None,
+    ) -> None:
+        used = quality if status == OK else None
+        self.show(lambda: recording_row(model_digest or self.model_digest(), status, used, vector))
 
     def score(self, embeddings_a: npt.ArrayLike, embeddings_b: npt.ArrayLike) -> list[Decision]:
         """A decision for each row of two arrays of embeddings, float32 [N, D]."""

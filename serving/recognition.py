@@ -18,6 +18,7 @@ from serving.gallery import Enrolled, Enrolment, Gallery, recording_id
 from serving.recordings import AudioInput, display_name, file_name, listed
 from serving.references import mean_embedding
 from serving.speaker_names import name_to_enrol
+from serving.watching import IDENTIFY, VERIFY_SPEAKER, decision_row
 
 MIN_ENROLMENT_SECONDS: Final = 5.0
 _RECORDINGS_AT_ONCE: Final = 8
@@ -237,6 +238,7 @@ def identify_embedding(
     neighbours = gallery.nearest(query.vector, query.model_digest, max(top, _SCORED))
     not_compared = gallery.speakers_of_other_models(query.model_digest)
     if not neighbours:
+        client.show(lambda: decision_row(query.model_digest, IDENTIFY, DIFFERENT, None))
         return Identification(None, DIFFERENT, (), query.quality, (), not_compared)
     references = np.stack([neighbour.reference for neighbour in neighbours])
     decisions = client.score(np.broadcast_to(query.vector, references.shape), references)
@@ -251,6 +253,11 @@ def identify_embedding(
         )
     )
     nearest = candidates[0]
+    client.show(
+        lambda: decision_row(
+            query.model_digest, IDENTIFY, nearest.decision.verdict, nearest.decision
+        )
+    )
     enrolled_hz = gallery.bandwidths_hz(nearest.speaker)
     return Identification(
         nearest.speaker if nearest.decision.same_speaker else None,
@@ -262,12 +269,29 @@ def identify_embedding(
     )
 
 
-def verify_speaker(client: Client, gallery: Gallery, recording: AudioInput, name: str) -> Decision:
-    """Whether an enrolled speaker speaks in a recording."""
+def verify_speaker(
+    client: Client,
+    gallery: Gallery,
+    recording: AudioInput,
+    name: str,
+    rule: DecisionRule | None = None,
+) -> Decision:
+    """Whether an enrolled speaker speaks in a recording.
+
+    Args:
+        client: of the model.
+        gallery: where the speaker is enrolled.
+        recording: of one speaker.
+        name: the enrolled speaker's.
+        rule: decides; by default the model's own threshold.
+    """
     query = _usable_embedding(client, recording)
     reference = gallery.reference(name, query.model_digest)
     decision = client.score(query.vector[np.newaxis], reference[np.newaxis])[0]
-    return client.with_qualities(decision, query.quality, enrolled_hz=gallery.bandwidths_hz(name))
+    decision = client.with_qualities(
+        decision, query.quality, enrolled_hz=gallery.bandwidths_hz(name)
+    )
+    return client.decide(VERIFY_SPEAKER, decision, rule, query.model_digest)
 
 
 def reenroll(client: Client, gallery: Gallery) -> int:

@@ -8,6 +8,7 @@ model.verify("a.mp3", "b.wav").probability
 
 import importlib
 import os
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from components.errors import SwarError as SwarError
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from serving.recordings import RecordingChannel as RecordingChannel
     from serving.recordings import Waveform as Waveform
     from serving.timeline import timeline as timeline
+    from serving.watching import Watcher
+    from serving.watching import WatchLog as WatchLog
 
 # Imported when they are asked for: each needs its own libraries, which take seconds to import.
 _MODULES: Final = {
@@ -30,6 +33,7 @@ _MODULES: Final = {
     "Credentials": "serving.credentials",
     "Gallery": "serving.gallery",
     "RecordingChannel": "serving.recordings",
+    "WatchLog": "serving.watching",
     "Waveform": "serving.recordings",
     "enroll": "serving.recognition",
     "identify": "serving.recognition",
@@ -44,6 +48,7 @@ __all__ = [
     "Gallery",
     "RecordingChannel",
     "SwarError",
+    "WatchLog",
     "Waveform",
     "enroll",
     "identify",
@@ -54,11 +59,12 @@ __all__ = [
 ]
 
 
-def load(model: str | os.PathLike[str] = "base") -> "Client":
+def load(model: str | os.PathLike[str] = "base", *, watchers: "Sequence[Watcher]" = ()) -> "Client":
     """A model in this process, without a server; the first call loads TensorFlow and the model.
 
     Args:
         model: `base`, the output folder of a run, OUTPUT/published, or a version in it.
+        watchers: get a row of each recording and each decision: a `WatchLog`, or a function.
 
     Returns:
         A client of it, as of a served model.
@@ -68,7 +74,7 @@ def load(model: str | os.PathLike[str] = "base") -> "Client":
     """
     from serving.client import Client
 
-    return Client.in_process(os.fspath(model))
+    return Client.in_process(os.fspath(model), watchers=watchers)
 
 
 def __getattr__(name: str) -> Any:

@@ -36,7 +36,9 @@ class FileBytes:
         self.size = os.fstat(self._descriptor).st_size
 
     def at(self, start: int, size: int) -> bytes:
-        """At most `size` bytes from `start`, none behind the end."""
+        """At most `size` bytes from `start`, none behind the end, whatever a header declares."""
+        if start >= self.size:
+            return b""
         end = start + size
         if not self._start <= start or end > self._start + len(self._part):
             self._start = start

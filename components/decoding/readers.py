@@ -205,7 +205,9 @@ def _sndfile_reader(file: BinaryIO, stack: contextlib.ExitStack) -> Reader | Non
         AudioError: it knows the format not at all (with the library's error as its cause), or the
             file is damaged.
     """
-    reader = _SndfileReader(file, mended_header(file), stack)
+    with decoder_errors(UNREADABLE, "cannot be read"):
+        header = mended_header(file)
+    reader = _SndfileReader(file, header, stack)
     return reader if reader.is_whole else None
 
 

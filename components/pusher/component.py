@@ -12,17 +12,22 @@ from components.pusher.executor import Executor
 
 
 class Pusher(TfxPusher):
-    """TFX's Pusher whose published versions are complete or absent."""
+    """TFX's Pusher whose published versions are complete or absent, and were served before."""
 
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(Executor)
 
     def __init__(
-        self, model: types.BaseChannel, model_blessing: types.BaseChannel, base_directory: str
+        self,
+        model: types.BaseChannel,
+        model_blessing: types.BaseChannel,
+        infra_blessing: types.BaseChannel,
+        base_directory: str,
     ):
-        """Pushes `model` to `base_directory/<version>/` if `model_blessing` allows it."""
+        """Pushes `model` to `base_directory/<version>/` if both blessings allow it."""
         super().__init__(
             model=model,
             model_blessing=model_blessing,
+            infra_blessing=infra_blessing,
             push_destination=pusher_pb2.PushDestination(
                 filesystem=pusher_pb2.PushDestination.Filesystem(base_directory=base_directory)
             ),
@@ -32,6 +37,7 @@ class Pusher(TfxPusher):
 def make_pusher(
     model: types.BaseChannel,
     model_blessing: types.BaseChannel,
+    infra_blessing: types.BaseChannel,
     base_directory: str,
     vertex_endpoint: Mapping[str, Any] | None = None,
 ) -> TfxPusher:
@@ -39,16 +45,20 @@ def make_pusher(
 
     Args:
         model: of this run.
-        model_blessing: whether it may be published.
+        model_blessing: whether it is good enough to be published.
+        infra_blessing: whether a server answers from it.
         base_directory: where it is, as `<version>/`.
         vertex_endpoint: what TFX's Vertex Pusher gets in its custom config, to deploy the
             model there instead.
     """
     if vertex_endpoint is None:
-        return Pusher(model, model_blessing, base_directory)
+        return Pusher(model, model_blessing, infra_blessing, base_directory)
     # Google's libraries take long to import, and only Vertex needs them.
     from tfx.extensions.google_cloud_ai_platform.pusher.component import Pusher as VertexPusher
 
     return VertexPusher(
-        model=model, model_blessing=model_blessing, custom_config=dict(vertex_endpoint)
+        model=model,
+        model_blessing=model_blessing,
+        infra_blessing=infra_blessing,
+        custom_config=dict(vertex_endpoint),
     )

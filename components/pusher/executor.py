@@ -9,8 +9,14 @@ from tfx.proto import pusher_pb2
 from tfx.types import artifact_utils, standard_component_specs
 from tfx.utils import io_utils, proto_utils
 
+from components.errors import SwarError
 from components.pusher.publish import publish
 from components.rolled_back import is_rolled_back
+
+_BLESSINGS = (
+    standard_component_specs.MODEL_BLESSING_KEY,
+    standard_component_specs.INFRA_BLESSING_KEY,
+)
 
 
 class Executor(executor.Executor):
@@ -22,18 +28,22 @@ class Executor(executor.Executor):
         output_dict: dict[str, list[types.Artifact]],
         exec_properties: dict[str, Any],
     ) -> None:
-        """Publishes `model` below the push destination, if all blessings allow it.
+        """Publishes `model` below the push destination, if both blessings allow it.
 
         One that was rolled back is not published again: `swar rollback --to` does that.
 
         The `pushed_model` artifact gets TFX's custom properties `pushed` (1 or 0),
         `pushed_destination`, `pushed_version`, and a copy of the model.
+
+        Raises SwarError where a blessing is missing, which TFX's executor takes for a yes.
         """
         self._log_startup(input_dict, output_dict, exec_properties)
         pushed_model = artifact_utils.get_single_instance(
             output_dict[standard_component_specs.PUSHED_MODEL_KEY]
         )
         model = artifact_utils.get_single_instance(input_dict[standard_component_specs.MODEL_KEY])
+        if missing := [name for name in _BLESSINGS if not input_dict.get(name)]:
+            raise SwarError(f"{model.uri} has no {missing[0]}: run the pipeline again")
         if not self.CheckBlessing(input_dict) or is_rolled_back(model.uri):
             self._MarkNotPushed(pushed_model)
             return

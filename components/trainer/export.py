@@ -16,7 +16,7 @@ from components.trainer.calibration import Calibration
 from components.trainer.normalisation import CohortNormalisation
 from components.trainer.recordings import FrontEnd, Recordings
 from components.trainer.served import ServedModel
-from components.trainer.warmup import write_warmup_requests
+from components.trainer.warmup import write_golden_answers, write_warmup_requests
 
 DIGEST_DIGITS: Final = 16
 
@@ -32,7 +32,7 @@ def export(
     normalisation: CohortNormalisation | None = None,
     digest: str | None = None,
 ) -> None:
-    """Writes the SavedModel, its card, the tower's Keras weights and the warm-up requests.
+    """Writes the SavedModel, its card, the tower's Keras weights, warm-up and golden requests.
 
     Args:
         tower: uint8 windows to embeddings.
@@ -64,13 +64,15 @@ def export(
         unit_norm=unit_norm,
         card=described,
     )
-    tf.saved_model.save(served, folder, signatures=served.signatures())
+    signatures = served.signatures()
+    tf.saved_model.save(served, folder, signatures=signatures)
     path = os.path.join(folder, MODEL_CARD)
     tf.io.gfile.makedirs(os.path.dirname(path))
     with tf.io.gfile.GFile(path, "w") as file:
         file.write(json.dumps(described, indent=2, sort_keys=True) + "\n")
     _save_weights(tower, os.path.join(folder, TOWER_WEIGHTS))
     write_warmup_requests(folder, front_end, tower.output_shape[-1])
+    write_golden_answers(folder, signatures, front_end, tower.output_shape[-1])
 
 
 def _save_weights(tower: keras.Model, path: str) -> None:

@@ -66,17 +66,21 @@ class ServedModel(tf.Module):
         self._embedding_size = int(tower.output_shape[-1])
         windows = tf.TensorSpec([None, self._n_mels, self._frames], tf.uint8, "spectrogram")
         # One traced function inside every signature: the tower's graph is built once.
-        self.embed_windows = tf.function(self._embed_windows, input_signature=[windows])
+        self.embed_windows = tf.function(self._embed_windows).get_concrete_function(windows)
 
     def signatures(self) -> dict[str, Callable[..., Answer]]:
-        """The functions that the SavedModel is called by."""
+        """The functions that the SavedModel is called by, traced.
+
+        What is not traced when it is saved is traced for the file alone, and again to be called.
+        """
 
         def signature(
             function: Callable[..., Answer], *inputs: str, of: tf.TensorSpec
         ) -> Callable[..., Answer]:
             specs = [tf.TensorSpec(of.shape, of.dtype, name) for name in inputs]
-            traceable: Callable[..., Answer] = tf.function(function, input_signature=specs)
-            return traceable
+            traceable = tf.function(function, input_signature=specs)
+            traced: Callable[..., Answer] = traceable.get_concrete_function()
+            return traced
 
         strings = tf.TensorSpec([None], tf.string)
         embeddings = tf.TensorSpec([None, self._embedding_size], tf.float32)

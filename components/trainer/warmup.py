@@ -1,49 +1,139 @@
-"""The requests that TF Serving runs on a model before it answers anybody."""
+"""Requests beside an exported model: to warm it up, and to see that it answers as it did here.
 
+Their recordings are synthetic: nobody's voice travels with a model.
+"""
+
+import contextlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
 from components import features, spectrogram_codec
+from components.model_files import GOLDEN_ANSWERS, WARMUP_REQUESTS
 from components.pcm16 import pack_wav, to_pcm16
 from components.trainer.recordings import FrontEnd
 
-WARMUP_REQUESTS: Final = "assets.extra/tf_serving_warmup_requests"
+_NO_OPTIMIZER: Final = "disable_meta_optimizer"
 _MODEL_NAME: Final = "swar"
 _SOUND_WINDOWS: Final = 2
 _PITCH_HZ: Final = 120.0
+_HIGHER_PITCH_HZ: Final = 210.0
+_SHORTER_TRACT: Final = 1.18
 _OVERTONES: Final = 24
 
 
 def write_warmup_requests(folder: str, front_end: FrontEnd, embedding_size: int) -> None:
-    """Writes one request for each signature, the recordings of synthetic sound.
+    """Writes one request for each signature.
 
     Args:
         folder: of the SavedModel.
         front_end: rate and windows of the sound.
         embedding_size: D.
     """
-    path = os.path.join(folder, WARMUP_REQUESTS)
+    requests = _warmup_requests(front_end, embedding_size)
+    _write(folder, WARMUP_REQUESTS, (_prediction_log(*request) for request in requests))
+
+
+def write_golden_answers(
+    folder: str,
+    signatures: Mapping[str, Callable[..., Mapping[str, tf.Tensor]]],
+    front_end: FrontEnd,
+    embedding_size: int,
+) -> None:
+    """Writes requests with the answers of this process, which whatever serves the model must give.
+
+    Two synthetic speakers, one of them twice, and recordings that are refused; random embeddings
+    and windows.
+
+    Args:
+        folder: of the SavedModel.
+        signatures: of the model that was exported, not of what lies in the folder.
+        front_end: rate and windows of the sound.
+        embedding_size: D.
+    """
+    with _plain_execution():
+        logs = []
+        for signature, inputs in _golden_requests(front_end, embedding_size):
+            log = _prediction_log(signature, inputs)
+            tensors = {name: tf.constant(value) for name, value in inputs.items()}
+            for name, value in signatures[signature](**tensors).items():
+                proto = tf.make_tensor_proto(value.numpy())
+                log.predict_log.response.outputs[name].CopyFrom(proto)
+            logs.append(log)
+    _write(folder, GOLDEN_ANSWERS, logs)
+
+
+@contextlib.contextmanager
+def _plain_execution() -> Iterator[None]:
+    """All digits, and graphs as they are.
+
+    A GPU would multiply with 10 bits of mantissa, and what serves may be a processor. To optimise
+    a graph that runs once takes longer than to run it.
+    """
+    optimizer = tf.config.optimizer
+    enable_fast = tf.config.experimental.enable_tensor_float_32_execution
+    was_fast = tf.config.experimental.tensor_float_32_execution_enabled()
+    options = {_NO_OPTIMIZER: optimizer.get_experimental_options().get(_NO_OPTIMIZER, False)}
+    enable_fast(False)
+    optimizer.set_experimental_options({_NO_OPTIMIZER: True})
+    try:
+        yield
+    finally:
+        enable_fast(was_fast)
+        optimizer.set_experimental_options(options)
+
+
+def _write(folder: str, name: str, logs: Iterable[prediction_log_pb2.PredictionLog]) -> None:
+    path = os.path.join(folder, name)
     tf.io.gfile.makedirs(os.path.dirname(path))
     with tf.io.TFRecordWriter(path) as file:
-        for signature, inputs in _requests(front_end, embedding_size):
-            log = _prediction_log(signature, inputs)
-            # The inputs are a map, whose order is otherwise anybody's guess: the same model must
-            # have the same bytes.
+        for log in logs:
+            # The tensors are a map, whose order is otherwise undefined: the same model must have
+            # the same bytes.
             file.write(log.SerializeToString(deterministic=True))
 
 
-def _requests(front_end: FrontEnd, embedding_size: int) -> Iterator[tuple[str, Mapping[str, Any]]]:
+def _warmup_requests(
+    front_end: FrontEnd, embedding_size: int
+) -> Iterator[tuple[str, Mapping[str, Any]]]:
     sound = np.array([_vowels(front_end)], object)
     embedding = np.zeros([1, embedding_size], np.float32)
     yield "serving_default", {"audio_a": sound, "audio_b": sound}
     yield "embed", {"audio": sound}
     yield "score_embeddings", {"embedding_a": embedding, "embedding_b": embedding}
-    yield "score_pairs", {"examples": np.array([_pair(front_end)], object)}
+    n_mels, frames = _window(front_end)
+    empty = np.zeros([2, n_mels, frames], np.uint8)
+    yield "score_pairs", {"examples": np.array([_pair(empty)], object)}
+    yield "describe", {"query": np.array([b""], object)}
+
+
+def _golden_requests(
+    front_end: FrontEnd, embedding_size: int
+) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    rate = front_end.speech.sample_rate
+    one, other = _vowels(front_end), _vowels(front_end, _HIGHER_PITCH_HZ, _SHORTER_TRACT)
+    same = _vowels(front_end, 1.1 * _PITCH_HZ)
+    silence = pack_wav(np.zeros(rate, np.int16), rate)
+    yield (
+        "serving_default",
+        {
+            "audio_a": np.array([one, one, silence], object),
+            "audio_b": np.array([same, other, one], object),
+        },
+    )
+    yield "embed", {"audio": np.array([one, other, silence, b"RIFF"], object)}
+    rng = np.random.default_rng(0)
+    embedding = rng.standard_normal([2, 4, embedding_size])
+    embedding /= np.linalg.norm(embedding, axis=-1, keepdims=True)
+    sides = ("embedding_a", "embedding_b")
+    yield "score_embeddings", dict(zip(sides, embedding.astype(np.float32), strict=True))
+    windows = rng.integers(0, 256, [2, 2, *_window(front_end)], np.uint8)
+    yield "score_pairs", {"examples": np.array([_pair(each) for each in windows], object)}
     yield "describe", {"query": np.array([b""], object)}
 
 
@@ -58,8 +148,14 @@ def _prediction_log(signature: str, inputs: Mapping[str, Any]) -> prediction_log
     )
 
 
-def _vowels(front_end: FrontEnd) -> bytes:
-    """A WAV of what is most like a voice: a gliding pitch, moving formants, syllables, breath."""
+def _vowels(front_end: FrontEnd, pitch_hz: float = _PITCH_HZ, formants: float = 1.0) -> bytes:
+    """A WAV of what is most like a voice: a gliding pitch, moving formants, syllables, breath.
+
+    Args:
+        front_end: rate, and windows that it fills.
+        pitch_hz: in the mean.
+        formants: their frequencies against those of a long vocal tract.
+    """
     rate = front_end.speech.sample_rate
     seconds = min(
         _SOUND_WINDOWS * front_end.spectrogram.window_seconds, front_end.serving.max_seconds
@@ -70,11 +166,11 @@ def _vowels(front_end: FrontEnd) -> bytes:
         wave: np.ndarray = np.sin(2.0 * np.pi * hertz * time)
         return wave
 
-    pitch = _PITCH_HZ * (1.0 + 0.2 * swing(0.7))
+    pitch = pitch_hz * (1.0 + 0.2 * swing(0.7))
     phase = 2.0 * np.pi * np.cumsum(pitch) / rate
     voice = np.zeros(len(time))
     for number in range(1, _OVERTONES + 1):
-        hertz = number * pitch
+        hertz = number * pitch / formants
         first = np.exp(-np.square((hertz - 500.0 - 250.0 * swing(2.3)) / 150.0))
         second = np.exp(-np.square((hertz - 1_500.0 - 600.0 * swing(1.7)) / 250.0))
         voice += (first + 0.5 * second + 0.02) * np.sin(number * phase)
@@ -84,15 +180,18 @@ def _vowels(front_end: FrontEnd) -> bytes:
     return pack_wav(to_pcm16((0.3 * sound).astype(np.float32)), rate)
 
 
-def _pair(front_end: FrontEnd) -> bytes:
-    """A serialised pair of two empty windows."""
+def _window(front_end: FrontEnd) -> tuple[int, int]:
+    """Height and width: mels, frames."""
     spectrogram = front_end.spectrogram
-    shape = spectrogram.n_mels, spectrogram.frames(front_end.speech.sample_rate)
-    empty = spectrogram_codec.encode(np.zeros(shape, np.uint8))
+    return spectrogram.n_mels, spectrogram.frames(front_end.speech.sample_rate)
+
+
+def _pair(windows: npt.NDArray[np.uint8]) -> bytes:
+    """A serialised pair of windows [2, n_mels, frames]."""
     values: dict[str, bytes | int | float] = {features.LABEL: 1}
-    for side in features.SIDES:
+    for side, window in zip(features.SIDES, windows, strict=True):
         values |= {
-            features.sided(features.SPECTROGRAM, side): empty,
+            features.sided(features.SPECTROGRAM, side): spectrogram_codec.encode(window),
             features.sided(features.SPEAKER, side): b"",
             features.sided(features.RECORDING, side): b"",
             features.sided(features.START_SECONDS, side): 0.0,

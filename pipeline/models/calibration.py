@@ -24,6 +24,7 @@ from components.pusher.publish import publish
 from components.recording_quality import quality_of
 from components.recordings.files import open_locally
 from components.recordings.sources import Listing, Recording, data_digest
+from components.serving_check.check import check_served
 from components.settings import TrainerSettings
 from components.terminal import Console
 from components.trainer.calibration import (
@@ -172,6 +173,7 @@ def _calibrated(
             digest=parts.card["model_digest"],
         )
         _check_embeddings(served, PublishedModel(Path(work), is_published=False), embedded.sample)
+        check_served(work)
         path = publish(work, str(output))
     return CalibratedModel(
         path=path,

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pipeline.models.calibration import CalibratedModel
     from pipeline.models.drift import Drift
     from pipeline.models.lineage import ModelLineage, Sighting
+    from pipeline.models.watched_drift import WatchedDrift
 
 
 def lineage_table(found: "ModelLineage") -> RenderableType:
@@ -85,6 +86,31 @@ def drift_table(found: "Drift") -> RenderableType:
             Text("yes", "red") if each.has_drifted else Text("no", "green"),
         )
     return table
+
+
+def watched_drift_table(found: "WatchedDrift") -> RenderableType:
+    """Each series with its reference, what it is now, and since when it has been other."""
+    table = Table(title=Text(f"{found.log}: {found.rows:,} rows of {found.model}", "bold"))
+    for column in ("kind", "of"):
+        table.add_column(column, no_wrap=True)
+    for column in ("reference", "now", "changed (UTC)"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for each in found.series:
+        table.add_row(
+            each.kind,
+            each.name,
+            _number(each.reference, 3),
+            _number(each.latest, 3),
+            Text("no", "green")
+            if each.changed_at is None
+            else Text(each.changed_at[:16].replace("T", " "), "red"),
+        )
+    notes = {
+        "only the reference yet": ", ".join(found.too_short),
+        "rows of other models": found.rows_of_other_models,
+        "lines that are no rows": found.unreadable_lines,
+    }
+    return Group(table, *(Text(f"{name}: {value}") for name, value in notes.items() if value))
 
 
 def calibration_table(done: "CalibratedModel") -> RenderableType:

@@ -27,3 +27,7 @@ class DriftSettings(Settings):
     max_treble_db: Fraction = 0.2
     max_outcome: Fraction = 0.1
     """Whether a recording is used, and the reason if not."""
+    reference_rows: Annotated[PositiveCount, Field(ge=100)] = 500
+    """Of a watch log: so many recordings, or decisions, at its beginning are what is normal."""
+    requests_per_false_alarm: Annotated[PositiveCount, Field(ge=100)] = 10_000
+    """Of a watch log: without a change, an alarm comes less often than once in so many."""

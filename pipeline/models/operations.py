@@ -11,12 +11,14 @@ from typing import Annotated, Any, TextIO
 import typer
 from rich.progress import Progress
 
+from components.errors import SwarError
 from components.json_text import to_json
 from components.model_files import NAMES_OF_A_MODEL, check_model
 from components.paths import check_folder, check_present
 from components.quiet import libraries_quiet
 from components.terminal import Console, say
 from pipeline.config import load_config
+from pipeline.models.drift_settings import DriftSettings
 from pipeline.output.folder import (
     check_run,
     check_versions_folder,
@@ -109,8 +111,20 @@ def lineage_command(
 
 @app.command("drift")
 def drift_command(
-    model: OfRunArgument,
-    data: Annotated[Path, typer.Option(help="Folder of recordings that were asked about.")],
+    model: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[MODEL]",
+            help="OUTPUT or OUTPUT/published: the newest; or a version. With --data.",
+        ),
+    ] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="Folder of recordings that were asked about.")
+    ] = None,
+    log: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Instead: what --watch-log wrote, with its own start."),
+    ] = None,
     config: Annotated[
         str, typer.Option("--config", metavar="CONFIG", help="Its section drift has the bounds.")
     ] = "default",
@@ -122,11 +136,18 @@ def drift_command(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Compare recordings with those a model was trained on.
+    """Compare recordings with those a model was trained on, or a watch log with its beginning.
 
     Exit status: 0 alike, 1 drift, 2 error.
     """
     bounds = load_config(config, settings or ()).drift
+    if log is not None:
+        if model is not None or data is not None:
+            raise typer.BadParameter("give MODEL and --data FOLDER, or --log FILE alone")
+        _drift_of_log(log, bounds, as_json=as_json)
+        return
+    if model is None or data is None:
+        raise typer.BadParameter("give MODEL and --data FOLDER, or --log FILE")
     output_and_version(model)
     check_folder(data)
     with libraries_quiet() as stderr, _progress(stderr) as progress:
@@ -144,6 +165,21 @@ def drift_command(
         _print_json({"has_drifted": found.has_drifted, **asdict(found)})
     else:
         Console().print(drift_table(found))
+    if found.has_drifted:
+        raise typer.Exit(DRIFTED)
+
+
+def _drift_of_log(log: Path, bounds: DriftSettings, *, as_json: bool) -> None:
+    if not log.is_file():
+        raise SwarError(f"{str(log)!r} is no file: name what --watch-log wrote")
+    from pipeline.models.display import watched_drift_table
+    from pipeline.models.watched_drift import watched_drift
+
+    found = watched_drift(log, bounds)
+    if as_json:
+        _print_json({"has_drifted": found.has_drifted, **asdict(found)})
+    else:
+        Console().print(watched_drift_table(found))
     if found.has_drifted:
         raise typer.Exit(DRIFTED)
 

@@ -4,7 +4,7 @@ import contextlib
 import functools
 import inspect
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, TextIO
 
@@ -18,6 +18,7 @@ from serving.credentials import Credentials
 
 if TYPE_CHECKING:
     from serving.client import Client
+    from serving.watching import Watcher
 
 MODEL_VARIABLE: Final = "SWAR_MODEL"
 URL_VARIABLE: Final = "SWAR_URL"
@@ -68,6 +69,15 @@ TokenFileOption = Annotated[
     Path | None, typer.Option("--token-file", metavar="FILE", help="Holds a bearer token for it.")
 ]
 
+WatchLogOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--watch-log",
+        metavar="FILE",
+        help="Gets a line of every recording and decision, for `swar drift`; no audio, no names.",
+    ),
+]
+
 Connection = contextlib.AbstractContextManager["Client"]
 
 
@@ -101,11 +111,13 @@ def _client(
     certificate: CertificateOption = None,
     key: KeyOption = None,
     token_file: TokenFileOption = None,
+    watch_log: WatchLogOption = None,
 ) -> Connection:
     """The client that the options name; they are checked before anything is imported or opened.
 
     Raises:
-        SwarError: the options exclude one another, or there is no such model.
+        SwarError: the options exclude one another, there is no such model, or the log cannot be
+            written.
     """
     of_server = {
         "--model-name": model_name,
@@ -119,15 +131,21 @@ def _client(
         url, model = _chosen(context, url, model)
     if url is None and (given := [name for name, value in of_server.items() if value is not None]):
         raise SwarError(f"{given[0]} is about a server: name it with --url")
+    watchers: list[Watcher] = []
+    if watch_log is not None:
+        from serving.watching import WatchLog
+
+        watchers.append(WatchLog(watch_log))
     if url is None:
         model = defaults.MODEL if model is None else model
         check_model(model)
-        return _in_process(model)
+        return _in_process(model, watchers)
     return _of_server(
         url,
         defaults.MODEL_NAME if model_name is None else model_name,
         defaults.DEADLINE_SECONDS if deadline is None else deadline,
         Credentials(ca, certificate, key, token_file),
+        watchers,
     )
 
 
@@ -150,23 +168,37 @@ def _is_given(context: typer.Context, name: str) -> bool:
 
 
 @contextlib.contextmanager
-def _in_process(model: str) -> Iterator["Client"]:
+def _in_process(model: str, watchers: Sequence["Watcher"]) -> Iterator["Client"]:
     from serving.client import Client
 
-    with real_stderr() as stderr, progress_shown(stderr), Client.in_process(model) as client:
+    with (
+        real_stderr() as stderr,
+        progress_shown(stderr),
+        Client.in_process(model, watchers=watchers) as client,
+    ):
         yield client
 
 
 @contextlib.contextmanager
 def _of_server(
-    url: str, model_name: str, deadline: float, credentials: Credentials
+    url: str,
+    model_name: str,
+    deadline: float,
+    credentials: Credentials,
+    watchers: Sequence["Watcher"],
 ) -> Iterator["Client"]:
     from serving.client import Client
 
     with (
         real_stderr() as stderr,
         progress_shown(stderr),
-        Client(url, model=model_name, deadline_seconds=deadline, credentials=credentials) as client,
+        Client(
+            url,
+            model=model_name,
+            deadline_seconds=deadline,
+            credentials=credentials,
+            watchers=watchers,
+        ) as client,
     ):
         yield client
 

@@ -104,13 +104,12 @@ def verify_command(
         recordings = on_channel(named, channel)
         rule = client.rule(max_false_accept, prior=prior)
         if enrolled is None:
-            decision = client.verify(*recordings)
+            decision = client.verify(recordings[0], recordings[1], rule)
         else:
             from serving import recognition
 
             assert speaker is not None
-            decision = recognition.verify_speaker(client, enrolled, recordings[0], speaker)
-    decision = rule.apply(decision)
+            decision = recognition.verify_speaker(client, enrolled, recordings[0], speaker, rule)
     display.decision(decision, rule, as_json=as_json)
     if enrolled is not None:
         tell_gallery(enrolled)

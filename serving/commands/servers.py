@@ -156,9 +156,17 @@ def app_command(
         list[str] | None,
         typer.Option(metavar="ADDRESS", help="The proxy's address or network."),
     ] = None,
+    metrics_port: Annotated[
+        int | None,
+        typer.Option(
+            help="Counts decisions and statuses for Prometheus, on 127.0.0.1.", min=0, max=65535
+        ),
+    ] = None,
 ) -> None:
     """Open the web page: record or upload, enrol, verify, identify."""
     check_free(host, port)
+    if metrics_port is not None:
+        check_free("127.0.0.1", metrics_port)
     from serving.web.guard import PageSettings
     from serving.web.page import launch
 
@@ -166,7 +174,13 @@ def app_command(
     login = _login(auth, auth_header, auth_proxy or [])
     settings = PageSettings(host, port, tuple(public_host or ()), login)
     settings.check()
-    with connection as client:
+    with connection as client, contextlib.ExitStack() as stack:
+        if metrics_port is not None:
+            from serving.watch_counters import WatchCounters
+
+            counters = WatchCounters()
+            client.watchers.append(counters)
+            stack.enter_context(counters.served(metrics_port))
         launch(client, enrolled, settings)
 
 

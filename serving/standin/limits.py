@@ -32,6 +32,8 @@ class Limits:
     """gRPC calls at one time; more are refused with RESOURCE_EXHAUSTED."""
     idle_seconds: float = 30.0
     """For a connection without a request, and for the header of one."""
+    rpc_idle_seconds: float = 300.0
+    """For a gRPC connection between calls: clients keep one, and complain when it is closed."""
     body_seconds: float = 60.0
     """For a client to send its request, and for it to read the answer."""
 

@@ -45,7 +45,7 @@ def build(
             ("grpc.max_receive_message_length", limits.max_request_bytes),
             ("grpc.max_send_message_length", -1),
             ("grpc.max_allowed_incoming_connections", limits.affordable_connections()),
-            ("grpc.max_connection_idle_ms", round(1000 * limits.idle_seconds)),
+            ("grpc.max_connection_idle_ms", round(1000 * limits.rpc_idle_seconds)),
             ("grpc.server_handshake_timeout_ms", round(1000 * limits.idle_seconds)),
             ("grpc.so_reuseport", 0),  # else a second server would share the port in silence
         ],

@@ -118,12 +118,12 @@ class Actions:
     def _verdict(self, risk: str, recording: str, other: str | None, speaker: str | None) -> str:
         rule = self._client.rule(RISKS[risk])
         if other is not None:
-            decision = self._client.verify(recording, other)
+            decision = self._client.verify(recording, other, rule)
         else:
             decision = recognition.verify_speaker(
-                self._client, self._gallery, recording, speaker or ""
+                self._client, self._gallery, recording, speaker or "", rule
             )
-        return view.verdict(rule.apply(decision), rule)
+        return view.verdict(decision, rule)
 
     def _identified(self, risk: str, recording: str) -> str:
         if not self._gallery.exists():

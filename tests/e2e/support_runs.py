@@ -83,10 +83,10 @@ UNTRAINED = (
 SPEECH, PAIRS, SCHEMA = "SpeechExampleGen", "SpectrogramPairGen", "ImportSchemaGen"
 STATISTICS, VALIDATOR, TRAINER = "StatisticsGen", "ExampleValidator", "Trainer"
 BASELINE, EVALUATOR, PUSHER = "Baseline", "Evaluator", "Pusher"
-REPORT = "VerificationReport"
+SERVING_CHECK, REPORT = "ServingCheck", "VerificationReport"
 NODES = (
-    SCHEMA, SPEECH, PAIRS, STATISTICS, VALIDATOR, TRAINER, BASELINE, EVALUATOR, PUSHER,
-    REPORT,
+    SCHEMA, SPEECH, PAIRS, STATISTICS, VALIDATOR, TRAINER, BASELINE, SERVING_CHECK, EVALUATOR,
+    PUSHER, REPORT,
 )  # fmt: skip
 RESOLVED_AFRESH = {BASELINE: "done"}  # TFX never takes a resolver from the cache
 

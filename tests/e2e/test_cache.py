@@ -20,6 +20,7 @@ from tests.e2e.support_runs import (
     PUSHER,
     REPORT,
     SCHEMA,
+    SERVING_CHECK,
     STATISTICS,
     TRAINER,
     VALIDATOR,
@@ -78,7 +79,7 @@ def test_edited_code_of_the_trainer_trains_again(
     with (tree / "components" / "trainer" / "losses.py").open("a") as module:
         module.write("# edited\n")
     ended = rerun()
-    assert ended.states() == states(TRAINER, EVALUATOR, PUSHER, REPORT)
+    assert ended.states() == states(TRAINER, SERVING_CHECK, EVALUATOR, PUSHER, REPORT)
     assert ended.status == 0
     first, second = _versions(finished)
     assert first == finished.published.name

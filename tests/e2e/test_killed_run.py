@@ -18,6 +18,7 @@ from tests.e2e.support_runs import (
     PAIRS,
     PUSHER,
     REPORT,
+    SERVING_CHECK,
     SPEECH,
     STATISTICS,
     STEPS_PER_EPOCH,
@@ -46,6 +47,7 @@ POINTS = (
         "components.trainer.monitor.TrialMonitor.on_train_batch_end",
         STEPS_PER_EPOCH + STEPS_PER_EPOCH // 2,
     ),
+    KillPoint(SERVING_CHECK, "tfx.utils.io_utils.write_string_file"),
     KillPoint(EVALUATOR, "tensorflow_model_analysis.load_validation_result"),
     KillPoint(PUSHER, "tfx.utils.io_utils.copy_file"),
     KillPoint(REPORT, "components.verification_report.executor.report_files"),
@@ -117,7 +119,7 @@ def test_the_training_resumes_in_the_epoch_where_it_was(killed: Killed) -> None:
         return [line.split(":")[0] for line in lines if line.startswith("epoch") and "loss" in line]
 
     assert epochs(TRAINER) == [f"epoch 1/{EPOCHS}"]
-    assert epochs(EVALUATOR) == [f"epoch {epoch}/{EPOCHS}" for epoch in range(2, EPOCHS + 1)]
+    assert epochs(SERVING_CHECK) == [f"epoch {epoch}/{EPOCHS}" for epoch in range(2, EPOCHS + 1)]
 
 
 def test_the_last_start_ends_in_a_published_model(killed: Killed, finished: Run) -> None:

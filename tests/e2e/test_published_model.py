@@ -15,8 +15,7 @@ from tensorflow.core.protobuf import saved_model_pb2
 
 from components import audio, features, spectrogram_codec
 from components.model_digest import DIGESTS
-from components.model_files import MODEL_CARD
-from components.trainer.warmup import WARMUP_REQUESTS
+from components.model_files import MODEL_CARD, WARMUP_REQUESTS
 from pipeline.code_digest import code_digest
 from tests.bad_recordings import encoded
 from tests.e2e.conftest import Run

@@ -11,6 +11,7 @@ from tests.e2e.support_runs import (
     EVALUATOR,
     PUSHER,
     REPORT,
+    SERVING_CHECK,
     TRAINER,
     UNTRAINED,
     Ended,
@@ -50,7 +51,7 @@ def test_a_model_worse_than_the_last_blessed_one_is_not_published(
     before = digests(finished.published.parent)
     ended = rerun(*UNTRAINED)
     assert (ended.status, ended.err) == (1, "")
-    assert ended.states() == states(TRAINER, EVALUATOR, PUSHER, REPORT)
+    assert ended.states() == states(TRAINER, SERVING_CHECK, EVALUATOR, PUSHER, REPORT)
     assert digests(finished.published.parent) == before
     told = json.loads((finished.output / "summary.json").read_text())
     rise = told["metrics"]["eval"]["eer"] - finished.summary.metrics["eval"]["eer"]

@@ -33,23 +33,10 @@ from serving.server import ServerSettings, serve
 from serving.standin.batcher import Batcher, Batching
 from serving.standin.limits import Limits, check_host, is_own_name
 from serving.standin.servable import Servable
-from tests.serving.support_standin import call, predict_request, served, write_model
+from tests.serving.support_standin import call, predict_request, served
 
 PREDICT = "/v1/models/swar:predict"
 ROOT = Path(__file__).resolve().parents[2]
-
-
-@pytest.fixture(scope="module")
-def models(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("models")
-    write_model(folder, 1)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def ports(models):
-    with served(models) as ports:
-        yield ports
 
 
 @contextlib.contextmanager
@@ -94,6 +81,40 @@ def test_a_short_request_cannot_declare_rows_without_end(ports, request_):
         assert time.monotonic() - started < 2
     assert code == grpc.StatusCode.INVALID_ARGUMENT
     assert "larger than maximum" in details or "elements" in details
+
+
+def declared(*sizes, unknown_rank=False, content=b""):
+    """A request whose recordings are of that shape, whatever is in it."""
+    request = predict_request()
+    tensor = request.inputs["audio"]
+    tensor.dtype = tf.string.as_datatype_enum
+    tensor.string_val.append(b"")
+    tensor.tensor_content = content
+    tensor.tensor_shape.unknown_rank = unknown_rank
+    for size in sizes:
+        tensor.tensor_shape.dim.add(size=size)
+    return request
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        declared(2**32, 2**32),  # no elements, in 64 bits
+        declared(2**40, 0),
+        declared(-1),
+        declared(*[2] * 62),
+        declared(*[1] * 5_000),
+        declared(unknown_rank=True),
+        declared(2**20, content=b"x" * 10),
+        predict_request("", audio=[b"a"], **{f"x{n}": [b"a"] for n in range(2_000)}),
+    ],
+)
+def test_a_shape_without_sense_is_refused_at_once(ports, request_):
+    with prediction(ports) as stub:
+        started = time.monotonic()
+        code, _ = refusal(stub.Predict, request_)
+        assert time.monotonic() - started < 2
+    assert code == grpc.StatusCode.INVALID_ARGUMENT
 
 
 def test_more_values_than_the_shape_are_refused_before_they_are_read(ports):
@@ -151,6 +172,20 @@ def test_a_silent_grpc_connection_is_closed(models):
         connection.settimeout(15)
         while connection.recv(1000):
             pass
+
+
+def test_a_grpc_connection_between_calls_is_closed_later(models):
+    preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4\0\0\0\0\0"  # empty SETTINGS
+    with (
+        served(models, limits={"idle_seconds": 0.2, "rpc_idle_seconds": 1.5}) as ports,
+        socket.create_connection(("127.0.0.1", ports.grpc), 10) as connection,
+    ):
+        started = time.monotonic()
+        connection.sendall(preface)
+        connection.settimeout(15)
+        while connection.recv(1000):
+            pass
+        assert time.monotonic() - started > 1.0
 
 
 def test_a_grpc_request_that_never_comes_ends(models):

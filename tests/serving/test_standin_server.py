@@ -17,23 +17,10 @@ import pytest
 
 from components.errors import SwarError
 from serving import server
-from tests.serving.support_standin import call, call_raw, served, write_model
+from tests.serving.support_standin import call, call_raw, served
 
 PREDICT = "/v1/models/swar:predict"
 ROOT = Path(__file__).resolve().parents[2]
-
-
-@pytest.fixture(scope="module")
-def models(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("models")
-    write_model(folder, 1)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def ports(models):
-    with served(models) as ports:
-        yield ports
 
 
 async def post(session, ports, body):

@@ -1,5 +1,6 @@
 """Every format that is read, whole and in part, is told or decoded, and never anything else."""
 
+import contextlib
 from pathlib import Path
 
 import numpy as np
@@ -77,6 +78,53 @@ def test_every_flipped_byte_of_a_flac_header_is_read_or_a_reason(tmp_path: Path)
                 reasons.add(error.reason)
                 assert "\n" not in error.message
     assert reasons <= {audio.UNREADABLE, audio.TRUNCATED, audio.NOT_AUDIO, audio.TOO_LONG}
+
+
+@pytest.mark.parametrize(
+    ("container", "subtype"),
+    [
+        ("WAV", "GSM610"), ("WAV", "IMA_ADPCM"), ("AIFF", None), ("CAF", "ALAC_16"), ("W64", None),
+        ("RF64", None), ("OGG", "VORBIS"), ("OGG", "OPUS"), ("AU", "G721_32"), ("MP3", None),
+        ("XI", "DPCM_16"), ("NIST", None), ("VOC", None),
+    ],
+)  # fmt: skip
+def test_flipped_bytes_of_other_headers_are_read_or_a_reason(
+    tmp_path: Path, container: str, subtype: str | None
+) -> None:
+    content = encoded(speech_like(1, RATE, 1.0), RATE, container, subtype)
+    path = tmp_path / "a"
+    for at in range(0, 200, 5):
+        for value in (0xFF, content[at] ^ 1):
+            path.write_bytes(content[:at] + bytes([value]) + content[at + 1 :])
+            with contextlib.suppress(audio.AudioError):
+                assert len(audio.decode(path, sample_rate=RATE, max_seconds=5.0)) <= 5 * RATE
+
+
+@pytest.mark.parametrize(
+    "field", ["7ffff80000000000", "7ff8000000000000", "3ff0000000000000", "0000000000000001",
+              "c0bf400000000000", "41dfffffffc00000", "7fefffffffffffff"],
+)  # fmt: skip
+def test_a_sample_rate_without_sense_is_a_reason(tmp_path: Path, field: str) -> None:
+    """CAF has it as a float: infinite, NaN, 1 Hz, next to nothing, negative, 2 GHz, the largest."""
+    content = encoded(speech_like(1, RATE, 1.0), RATE, "CAF")
+    at = content.index(b"desc") + 12
+    path = tmp_path / "a.caf"
+    path.write_bytes(content[:at] + bytes.fromhex(field) + content[at + 8 :])
+    with pytest.raises(audio.AudioError) as caught:
+        audio.decode(path, sample_rate=RATE, max_seconds=5.0)
+    assert caught.value.reason == audio.UNREADABLE
+
+
+@pytest.mark.parametrize("size", [2**31 - 1, 2**32, 2**62, 2**63 - 1])
+def test_a_chunk_that_ends_behind_every_file_is_a_reason(tmp_path: Path, size: int) -> None:
+    content = encoded(speech_like(1, RATE, 1.0), RATE, "CAF")
+    at = content.index(b"desc") + 4
+    path = tmp_path / "a.caf"
+    path.write_bytes(content[:at] + size.to_bytes(8, "big") + content[at + 8 :])
+    with pytest.raises(audio.AudioError) as caught:
+        audio.decode(path, sample_rate=RATE, max_seconds=5.0)
+    assert caught.value.reason == audio.UNREADABLE
+    assert audio.own_sample_rate(path) is None
 
 
 def test_changed_recordings_are_read_or_refused_within_bounds(tmp_path: Path) -> None:

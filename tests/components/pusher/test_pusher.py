@@ -160,7 +160,7 @@ def test_which_file_systems_rename_directories(path, renames):
     assert publish_module._renames_directories(path) is renames
 
 
-def _push(tmp_path, model_directory, base, blessed):
+def _push(tmp_path, model_directory, base, blessed, infra_blessings=(True,)):
     model = standard_artifacts.Model()
     model.uri = str(model_directory)
     blessing = standard_artifacts.ModelBlessing()
@@ -168,13 +168,16 @@ def _push(tmp_path, model_directory, base, blessed):
     blessing.set_int_custom_property("blessed", int(blessed))
     (tmp_path / "blessing").mkdir(exist_ok=True)
     (tmp_path / "blessing" / ("BLESSED" if blessed else "NOT_BLESSED")).touch()
+    infra = [standard_artifacts.InfraBlessing() for _ in infra_blessings]
+    for artifact, is_blessed in zip(infra, infra_blessings, strict=True):
+        artifact.set_int_custom_property("blessed", int(is_blessed))
     pushed = standard_artifacts.PushedModel()
     pushed.uri = str(tmp_path / "pushed_model")
     destination = pusher_pb2.PushDestination(
         filesystem=pusher_pb2.PushDestination.Filesystem(base_directory=str(base))
     )
     Executor().Do(
-        {"model": [model], "model_blessing": [blessing]},
+        {"model": [model], "model_blessing": [blessing], "infra_blessing": infra},
         {"pushed_model": [pushed]},
         {"push_destination": proto_utils.proto_to_json(destination)},
     )
@@ -211,4 +214,14 @@ def test_executor_does_not_push_without_a_blessing(tmp_path):
     _model(tmp_path / "model" / "Format-Serving")
     pushed = _push(tmp_path, tmp_path / "model", tmp_path / "push", blessed=False)
     assert pushed.get_int_custom_property("pushed") == 0
+    assert not (tmp_path / "push").exists()
+
+
+def test_executor_does_not_push_what_no_server_answers_from(tmp_path):
+    _model(tmp_path / "model" / "Format-Serving")
+    arguments = (tmp_path, tmp_path / "model", tmp_path / "push")
+    pushed = _push(*arguments, blessed=True, infra_blessings=(False,))
+    assert pushed.get_int_custom_property("pushed") == 0
+    with pytest.raises(SwarError, match="no infra_blessing"):
+        _push(*arguments, blessed=True, infra_blessings=())
     assert not (tmp_path / "push").exists()

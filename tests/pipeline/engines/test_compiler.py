@@ -37,7 +37,7 @@ from tests.pipeline.engines.support_engines import (
 
 CONTAINERS = {
     "SpeechExampleGen", "SpectrogramPairGen", "ImportSchemaGen", "StatisticsGen",
-    "ExampleValidator", "Trainer", "Evaluator", "Pusher", "VerificationReport",
+    "ExampleValidator", "Trainer", "ServingCheck", "Evaluator", "Pusher", "VerificationReport",
 }  # fmt: skip
 RESOLVERS = {"Baseline-model-blessing-resolver", "Baseline-model-resolver"}
 CUSTOM_JOB = (*VERTEX, "engine.training.machine_type=n1-standard-16", "engine.training.gpus=4")

@@ -20,6 +20,7 @@ from components.published_model import PublishedModel
 from components.pusher.publish import publish
 from components.recording_quality import quality_of
 from components.recordings.sources import data_digest, list_recordings
+from components.serving_check import check
 from components.settings import (
     ServingSettings,
     SpectrogramSettings,
@@ -245,6 +246,15 @@ def test_a_model_that_embeds_otherwise_today_is_refused(
         lambda self, decibels: tf.cast(tf.zeros_like(decibels), tf.uint8),
     )
     with pytest.raises(SwarError, match="embeds otherwise than this one: calibrate it with that"):
+        calibrate_model(str(made.model), str(made.data), tmp_path / "o", QUIET, follow_links=False)
+    assert not (tmp_path / "o").exists()
+
+
+def test_a_version_that_no_server_answers_from_is_not_published(
+    made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(check, "_PROGRAM", "raise SystemExit('odd')")
+    with pytest.raises(SwarError, match=r"does not answer .*: odd"):
         calibrate_model(str(made.model), str(made.data), tmp_path / "o", QUIET, follow_links=False)
     assert not (tmp_path / "o").exists()
 

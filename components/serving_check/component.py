@@ -1,0 +1,47 @@
+"""The ServingCheck: no model is judged or published that a server would not answer from."""
+
+from tfx import types
+from tfx.dsl.components.base import base_component, executor_spec
+from tfx.types import component_spec, standard_artifacts, standard_component_specs
+
+from components.serving_check.executor import Executor
+
+
+class ServingCheckSpec(component_spec.ComponentSpec):
+    """What it takes and gives."""
+
+    PARAMETERS = {"code_digest": component_spec.ExecutionParameter(type=str)}
+    INPUTS = {
+        standard_component_specs.MODEL_KEY: component_spec.ChannelParameter(
+            type=standard_artifacts.Model
+        )
+    }
+    OUTPUTS = {
+        standard_component_specs.INFRA_BLESSING_KEY: component_spec.ChannelParameter(
+            type=standard_artifacts.InfraBlessing
+        )
+    }
+
+
+class ServingCheck(base_component.BaseComponent):
+    """In the place of TFX's InfraValidator, which needs a Docker daemon and compares no answer."""
+
+    SPEC_CLASS = ServingCheckSpec
+    EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(Executor)
+
+    def __init__(self, model: types.BaseChannel, code_digest: str) -> None:
+        """Connects it.
+
+        Args:
+            model: the Trainer's, with its warm-up and its golden answers.
+            code_digest: of the code behind the check, so that it is run again when edited.
+
+        Output: `infra_blessing`, of type InfraBlessing.
+        """
+        super().__init__(
+            ServingCheckSpec(
+                model=model,
+                code_digest=code_digest,
+                infra_blessing=types.Channel(type=standard_artifacts.InfraBlessing),
+            )
+        )

@@ -1,0 +1,123 @@
+"""What a model answered, for those who watch it: rows without audio, names or embeddings."""
+
+import functools
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from components.errors import SwarError
+from components.json_text import to_json
+from components.recording_quality import RecordingQuality
+from serving.answers import Decision, Vector, Verdict
+
+Row = Mapping[str, Any]
+"""time: UTC, ISO 8601.
+model: its digest.
+kind: `recording`, or of a decision `verify`, `verify_speaker` or `identify`.
+status: of a recording, or the verdict.
+probability: of a decision.
+values: numbers by name, whose drift tells of other recordings or speakers.
+"""
+Watcher = Callable[[Row], None]
+"""Takes each row as it comes, from any thread."""
+
+RECORDING: Final = "recording"
+VERIFY: Final = "verify"
+VERIFY_SPEAKER: Final = "verify_speaker"
+IDENTIFY: Final = "identify"
+NOT_DECODED: Final = "not_decoded"
+"""Status of what is no audio, beside those that a model gives."""
+
+_PROJECTIONS: Final = 4
+_DIGITS: Final = 4
+
+
+def recording_row(
+    model_digest: str, status: str, quality: RecordingQuality | None, vector: Vector | None
+) -> Row:
+    """A row of a recording.
+
+    Args:
+        model_digest: of the model.
+        status: see `Embedding`, or NOT_DECODED.
+        quality: of the recording; None where it has none.
+        vector: its embedding, float32 [D], of which the row has four coordinates in random
+            directions; None where it is not known, or NaN.
+    """
+    values = {} if quality is None else asdict(quality)
+    if vector is not None and np.isfinite(vector).all():
+        projected = _directions(len(vector)) @ vector
+        values |= {f"projection_{n}": float(value) for n, value in enumerate(projected, 1)}
+    return _row(model_digest, RECORDING, status, values)
+
+
+def decision_row(model_digest: str, kind: str, verdict: Verdict, decision: Decision | None) -> Row:
+    """A row of a decision; None where nobody is enrolled who could be compared."""
+    if decision is None:
+        return _row(model_digest, kind, verdict, {})
+    row = _row(model_digest, kind, verdict, {"distance": decision.distance})
+    return {**row, "probability": round(decision.probability, _DIGITS)}
+
+
+def _row(model_digest: str, kind: str, status: str, values: Mapping[str, float | None]) -> Row:
+    return {
+        "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
+        "model": model_digest,
+        "kind": kind,
+        "status": status,
+        "values": {
+            name: round(value, _DIGITS) for name, value in values.items() if value is not None
+        },
+    }
+
+
+@functools.cache
+def _directions(size: int) -> npt.NDArray[np.float64]:
+    """[_PROJECTIONS, size], unit vectors; the same in every process."""
+    directions = np.random.default_rng(0).standard_normal((_PROJECTIONS, size))
+    unit: npt.NDArray[np.float64] = directions / np.linalg.norm(directions, axis=1, keepdims=True)
+    return unit
+
+
+class WatchLog:
+    """A file that gets a line of JSON for each row.
+
+    It may be moved away while it is written: the next line starts a new one.
+    """
+
+    def __init__(self, file: Path) -> None:
+        """Opens it once.
+
+        Args:
+            file: is made with the mode 0600 where it is not there; rows are added at its end.
+
+        Raises:
+            SwarError: it cannot be written; also of a call.
+        """
+        self._file = file
+        self._append(b"")
+
+    def __call__(self, row: Row) -> None:
+        """Adds a row."""
+        self._append(f"{to_json(row, indent=None)}\n".encode())
+
+    def _append(self, line: bytes) -> None:
+        try:
+            descriptor = os.open(
+                self._file, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600
+            )
+            try:
+                os.write(descriptor, line)  # one call: processes may share the file
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            raise SwarError(
+                f"the watch log {str(self._file)!r} cannot be written: {error.strerror}: "
+                "name another file, or make room"
+            ) from error
