@@ -38,6 +38,9 @@ class DecisionRule:
     """The bound that was asked for; None for the model's own threshold."""
     prior: float = defaults.PRIOR
     """Of the same speaker, in (0, 1): what its probabilities take for granted."""
+    false_accepts_of_alike: ExpectedRate | None = None
+    """Of comparisons with those other speakers who sound most alike, as people on one line and of
+    one language do; None where the card has none, as for bounds."""
 
     def apply(self, decision: Decision) -> Decision:
         """What the model scored, decided by this rule."""
@@ -86,8 +89,10 @@ def decision_rule(
     calibration = description.card.get("calibration", {})
     speakers = int(calibration.get("speakers", 0))
     threshold = loosest = description.threshold
+    alike: Mapping[str, Any] = {}
     if max_false_accept is None:
         row: Mapping[str, Any] = next(iter(calibration.get("strangers", ())), {})
+        alike = next(iter(calibration.get("nearest_strangers", ())), {})
     else:
         points = _operating_points(calibration, max_false_accept)
         known = [point for point in points if point["threshold"] is not None]
@@ -103,7 +108,14 @@ def decision_rule(
         _expected(row, name) for name in ("false_accept_rate", "false_reject_rate")
     )
     return DecisionRule(
-        threshold, loosest, false_accepts, false_rejects, speakers, max_false_accept, prior
+        threshold,
+        loosest,
+        false_accepts,
+        false_rejects,
+        speakers,
+        max_false_accept,
+        prior,
+        _expected(alike, "false_accept_rate"),
     )
 
 
@@ -113,6 +125,7 @@ def expectation(rule: DecisionRule) -> str:
         f"{kind} {_rate(rate)}"
         for kind, rate in (
             ("false accepts", rule.false_accepts),
+            ("of people who sound most alike", rule.false_accepts_of_alike),
             ("false rejects", rule.false_rejects),
         )
         if rate is not None

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from components.errors import SwarError
 from serving.answers import Decision, Description
-from serving.decisions import ExpectedRate, decision_rule, percent, posterior
+from serving.decisions import ExpectedRate, decision_rule, expectation, percent, posterior
 
 
 def point(rate, threshold, needed=100):
@@ -58,6 +58,16 @@ def test_without_a_bound_the_models_own_threshold_decides_and_nothing_is_inconcl
     assert rule.false_accepts == ExpectedRate(0.02, 0.01, 0.04)
     assert rule.false_rejects is None
     assert rule.speakers == 120
+
+
+def test_false_accepts_of_people_who_sound_alike_are_said_where_they_are_known():
+    near = {"false_accept_rate": {"value": 0.06, "low": 0.03, "high": 0.09}}
+    known = described({**CALIBRATION, "nearest_strangers": [near]})
+    assert "false accepts 2 % (1 to 4 %), of people who sound most alike 6 % (3 to 9 %), of" in (
+        expectation(decision_rule(known))
+    )
+    assert "alike" not in expectation(decision_rule(known, 0.01))
+    assert "alike" not in expectation(decision_rule(described()))
 
 
 def test_a_bound_takes_its_operating_point_and_what_a_looser_one_allows_is_inconclusive():
