@@ -33,7 +33,7 @@ def write_small_model(folder):
     export(tower, Calibration(0.05, 40.0), front_end, {}, str(folder), unit_norm=True)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_every_answer_is_right_under_mixed_load(tmp_path):
     write_small_model(tmp_path / "1")
     speech = speech_like(1, RATE, 30.0)
