@@ -124,11 +124,13 @@ class Gallery:
 
     def similar_names(self, name: str) -> list[str]:
         """The speakers of another name that a reader may take for this one."""
-        if not self.exists():
-            return []
+        return similar_names(speaker_name(name), set(self.names())) if self.exists() else []
+
+    def names(self) -> list[str]:
+        """The enrolled speakers' names, in order, without reading anything else of them."""
         with self._table.opened() as table:
-            names = set(table.search().select(["speaker"]).to_arrow()["speaker"].to_pylist())
-        return similar_names(speaker_name(name), names)
+            rows = _live(table.search().select(["speaker", "expires_at"]).to_arrow())
+        return sorted(pc.unique(rows["speaker"]).to_pylist())
 
     def enroll(
         self,

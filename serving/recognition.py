@@ -227,7 +227,7 @@ def identification_rule(
     Raises:
         SwarError: the model's calibration cannot hold that share among so many speakers.
     """
-    comparisons = 1 if max_false_accept is None else len(gallery.speakers())
+    comparisons = 1 if max_false_accept is None else len(gallery.names())
     return client.rule(max_false_accept, prior=prior, comparisons=comparisons)
 
 

@@ -63,8 +63,8 @@ class Actions:
 
     def names(self) -> gradio.Dropdown:
         """The enrolled speakers to choose from."""
-        speakers = self._gallery.speakers() if self._gallery.exists() else []
-        return gradio.Dropdown([each.name for each in speakers[:_LISTED_NAMES]])
+        names = self._gallery.names() if self._gallery.exists() else []
+        return gradio.Dropdown(names[:_LISTED_NAMES])
 
     def enrol(
         self,
