@@ -7,7 +7,7 @@ answer as if something was typed. Everything that a command shows goes through h
 import logging
 import sys
 from collections.abc import Iterable
-from typing import Final
+from typing import Final, TextIO
 
 from rich.console import Console as RichConsole
 from rich.console import ConsoleOptions, RenderableType
@@ -29,15 +29,17 @@ def printable(text: str) -> str:
     return text.translate(_ESCAPES)
 
 
-def say(text: str, *, error: bool = False, end: str = "\n") -> None:
+def say(text: str, *, error: bool = False, end: str = "\n", stream: TextIO | None = None) -> None:
     """Prints plain text, at once.
 
     Args:
         text: may hold line breaks.
         error: to stderr.
         end: printed behind it.
+        stream: instead, where stdout and stderr are turned away.
     """
-    print(printable(text), end=end, file=sys.stderr if error else sys.stdout, flush=True)
+    stream = stream or (sys.stderr if error else sys.stdout)
+    print(printable(text), end=end, file=stream, flush=True)
 
 
 class Console(RichConsole):

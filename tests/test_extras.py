@@ -118,6 +118,7 @@ def _versions_served(model: object, cache: Path) -> list[str]:
             ports.append(server.getsockname()[1])
     argv = command("serve", "serve", model, "--rest-port", ports[0], "--grpc-port", ports[1])
     environment = os.environ | {"PYTHONPATH": str(ROOT), "XDG_CACHE_HOME": str(cache)}
+    environment.pop("TF_USE_LEGACY_KERAS", None)  # TFMA sets it, in other tests of this process
     with subprocess.Popen(argv, cwd=ROOT, env=environment) as server:
         try:
             while True:

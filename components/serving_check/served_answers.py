@@ -15,6 +15,7 @@ from tensorflow_serving.apis import prediction_log_pb2
 
 from components.features import PROBABILITY
 from components.model_files import GOLDEN_ANSWERS, MODEL_CARD, WARMUP_REQUESTS
+from components.terminal import say
 
 TOLERANCE: Final = 0.01
 """Of a number, or of a vector's length where that is above 1: what other hardware may make of the
@@ -141,4 +142,4 @@ def _line(error: Exception) -> str:
 
 def main() -> None:
     """Prints the faults of the model in the folder that is the argument, a JSON list of strings."""
-    print(json.dumps(list(faults(sys.argv[1]))))
+    say(json.dumps(list(faults(sys.argv[1]))))

@@ -5,7 +5,7 @@ from pathlib import Path
 from components.errors import SwarError
 from components.paths import check_present
 from components.quiet import libraries_quiet
-from components.terminal import printable
+from components.terminal import say
 from pipeline.config import Config
 from pipeline.engines.settings import check_placeholders
 
@@ -35,7 +35,7 @@ def submit(config: Config, *, data: str) -> str:
     with libraries_quiet() as stderr:
 
         def show(text: str) -> None:
-            print(printable(text), file=stderr, flush=True)
+            say(text, stream=stderr)
 
         match config.engine.name:
             case "vertex":

@@ -73,7 +73,7 @@ def test_every_output_is_recorded_and_lies_where_the_record_says(
 ) -> None:
     assert set(folders) == {
         "speech", "rejects", "recordings", "pairs", "schema", "statistics", "anomalies", "model",
-        "model_run", "evaluation", "blessing", "pushed_model", "report",
+        "model_run", "infra_blessing", "evaluation", "blessing", "pushed_model", "report",
     }  # fmt: skip
     assert [key for key, folder in folders.items() if not any(folder.iterdir())] == []
 

@@ -385,7 +385,7 @@ def test_loopback_needs_none(host):
 
 def test_serve_has_options_for_it(models, monkeypatch):
     settings: list[Any] = []
-    monkeypatch.setattr(server, "serve", settings.append)
+    monkeypatch.setattr(server, "serve", lambda given, **_: settings.append(given))
     options = ["--open-to-network", "--public-host", "swar.corp", "--allow-reload"]
     for given in ([], options):
         ports = ["--rest-port", "0", "--grpc-port", "0"]

@@ -29,7 +29,7 @@ def test_the_examples_of_the_page_run(
     write_pair(pairs, "eval", 1, n_mels=64)
     with ENDPOINTS["grpc"](FakeModel()) as url, swar.Client(url) as client:
         embed_data(client, "calls", Path("embeddings.parquet"), lambda done, of: None)
-        monkeypatch.setattr(swar, "load", lambda: client)
+        monkeypatch.setattr(swar, "load", lambda *names, **options: client)
         namespace: dict[str, Any] = {}
         for example in EXAMPLES:
             exec(compile(example, str(PAGE), "exec"), namespace)
@@ -49,7 +49,7 @@ def test_the_example_of_the_page_about_decisions_runs(
         r"```python\n(.*?)```", (PAGE.parent / "decisions.md").read_text("utf-8"), re.DOTALL
     )
     with ENDPOINTS["grpc"](FakeModel()) as url, swar.Client(url) as client:
-        monkeypatch.setattr(swar, "load", lambda: client)
+        monkeypatch.setattr(swar, "load", lambda *names, **options: client)
         namespace: dict[str, Any] = {}
         exec(compile(example, str(PAGE), "exec"), namespace)
     assert namespace["decision"].verdict == "same"
