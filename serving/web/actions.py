@@ -1,6 +1,6 @@
 """What the page's buttons do: each answers with HTML, also where the user has to mend something."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Final
 
 import gradio
@@ -53,13 +53,20 @@ class Actions:
         )
         return _told(lambda: self._verdict(risk, recording_a, recording_b, speaker), labels)
 
-    def quality(self, recording: Upload) -> str:
-        """How much speech a recording has that the model can use, and how it was recorded."""
-        if recording is None:
-            return ""
-        return _told(
-            lambda: view.quality(self._client.embed([recording])[0]), {recording: "the recording"}
-        )
+    def look(self, recording: Upload) -> Iterator[tuple[str, str]]:
+        """A recording's picture at once, then how much of it the model can use, and how good it is.
+
+        Yields:
+            HTML of both.
+        """
+        picture = view.spectrogram(recording)
+        yield picture, ""
+        if recording is not None:
+            labels = {recording: "the recording"}
+            yield (
+                picture,
+                _told(lambda: view.quality(self._client.embed([recording])[0]), labels),
+            )
 
     def names(self) -> gradio.Dropdown:
         """The enrolled speakers to choose from."""

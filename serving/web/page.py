@@ -17,7 +17,6 @@ from components.errors import SwarError
 from components.terminal import say
 from serving.client import Client
 from serving.gallery import Gallery
-from serving.web import view
 from serving.web.actions import RISKS, Actions
 from serving.web.guard import USER, Guard, PageSettings
 from serving.web.level_meter import LEVEL_METER, NO_MICROPHONE
@@ -200,9 +199,15 @@ def _recording(actions: Actions, label: str) -> gradio.Audio:
             waveform_options=gradio.WaveformOptions(show_recording_waveform=False),
             elem_classes="swar-recording",
         )
-        picture, quality = gradio.HTML(), gradio.HTML()
-    for action, shown in ((view.spectrogram, picture), (actions.quality, quality)):
-        recording.change(action, recording, shown, show_progress="hidden", api_visibility="private")
+        picture, quality = gradio.HTML(), gradio.HTML(elem_classes="swar-look")
+    # One event for both: of two that follow each other closely Gradio's page may lose an answer.
+    recording.change(
+        actions.look,
+        recording,
+        [picture, quality],
+        show_progress="hidden",
+        api_visibility="private",
+    )
     return recording
 
 

@@ -47,6 +47,7 @@ CSS: Final = """
   display: block; padding: 8px 4px 0;
 }
 .swar-no-microphone .swar-recording .controls { display: none; }
+.swar-look { min-height: 3em; }  /* the page must not move when it comes */
 .swar-quality { margin: 0 0 4px; font-size: 0.85rem; }
 .swar-warnings { margin: 8px 0 0; padding: 8px 12px 8px 30px; border-radius: 6px; }
 .swar-warnings { color: #713f12; background: #fef9c3; list-style: "⚠ "; }
