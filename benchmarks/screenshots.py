@@ -25,11 +25,12 @@ from typing import Any, Final
 from PIL import Image
 from websockets.sync.client import connect
 
-WIDTH, HEIGHT = 900, 1_000
+WIDTH, HEIGHT = 900, 1_150
 PORT: Final = 17_860
 BUTTON: Final = "Compare"
 UPLOAD: Final = 'button[aria-label="Upload file"]'
-WORKING: Final = "processing"  # Gradio's word for it
+QUALITY: Final = ".swar-quality"
+ANSWER: Final = ".swar-card"
 DEADLINE_SECONDS: Final = 180
 COLOURS: Final = 96  # of the palette: a page has few
 BROWSERS: Final = ("chromium", "chromium-browser", "google-chrome")
@@ -147,15 +148,10 @@ def page(tab: Tab, gallery: Path, recordings: list[Path], picture: Path) -> None
         tab.value(f"document.querySelectorAll('{UPLOAD}').forEach(b => b.click())")
         tab.wait_for("document.querySelectorAll('input[type=file]').length > 1")
         tab.choose_files(recordings)
-        time.sleep(5)  # the waveforms are drawn
-        before = tab.value("document.body.innerText.length")
+        tab.wait_for(f"document.querySelectorAll('{QUALITY}').length == {len(recordings)}")
         tab.value(f"{button}.click()")
-        tab.wait_for(f"document.body.innerText.includes('{WORKING}')")
-        tab.wait_for(
-            f"!document.body.innerText.includes('{WORKING}') "
-            f"&& document.body.innerText.length > {before}"
-        )
-        time.sleep(1)
+        tab.wait_for(f"document.querySelector('{ANSWER}') !== null")
+        time.sleep(1)  # it fades in
         tab.save(picture)
 
 
