@@ -50,7 +50,7 @@ NO_SPEECH: Final = ""
 
 Samples = npt.NDArray[np.float32]
 Frames = npt.NDArray[np.str_]
-"""Who speaks in each frame; NO_SPEECH where nobody does."""
+"""Who speaks in each frame; NO_SPEECH where no speaker does."""
 
 
 class Turn(NamedTuple):

@@ -5,7 +5,7 @@ first seconds of each, are asked about as they are, and others of it through a c
 more background noise, with the base model in this process and with what a watch log keeps of
 them. Then logs are drawn from these rows with replacement: without a change, also with runs of one
 recording, to count false alarms, and with a change behind the reference to see after how many
-requests it is told. `--rows` keeps what was answered, for another time.
+requests it is detected. `--rows` keeps what was answered, for another time.
 """
 
 import argparse
@@ -125,7 +125,7 @@ def run(rows: Mapping[str, list[Row]], settings: DriftSettings) -> None:
             first[min(late, key=late.__getitem__, default="nothing")] += 1
         middle, most = np.percentile(delays, [50, 95])
         say(
-            f"{kind}: told within 200 requests {np.mean(np.array(delays) <= 200):.1%}, after "
+            f"{kind}: detected within 200 requests {np.mean(np.array(delays) <= 200):.1%}, after "
             f"{middle:.0f} (median), {most:.0f} (95 %); before the change {early} of {CHANGES}; "
             f"by {', '.join(f'{name} {count}' for name, count in first.most_common(3))}"
         )

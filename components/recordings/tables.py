@@ -46,7 +46,7 @@ class Remark(NamedTuple):
 
 
 class NameSpellings:
-    """Which spellings a name has that are told apart by their blanks alone."""
+    """Spellings of a name that differ in their white space alone."""
 
     def __init__(self) -> None:
         self._of: defaultdict[str, set[str]] = defaultdict(set)

@@ -74,9 +74,7 @@ def make_trainer(
         eval_args=EVAL_ARGS,
         custom_config={
             "trainer": trainer.model_dump_json(exclude={"epochs"}),
-            "speech": speech.model_dump_json(),
-            "spectrogram": spectrogram.model_dump_json(),
-            "serving": serving.model_dump_json(),
+            **_front_end(speech, spectrogram, serving),
             "provenance": provenance,
             "checkpoints": checkpoints,
             "gpus": gpus,
@@ -122,14 +120,23 @@ def make_tuner(
         custom_config={
             "tuner": tuner.model_dump_json(),
             "trainer": of_a_trial.model_dump_json(),
-            "speech": speech.model_dump_json(),
-            "spectrogram": spectrogram.model_dump_json(),
-            "serving": serving.model_dump_json(),
+            **_front_end(speech, spectrogram, serving),
             "provenance": provenance,
             "checkpoints": checkpoints,
             "gpus": gpus,
         },
     ).with_id("Tuner")
+
+
+def _front_end(
+    speech: SpeechSettings, spectrogram: SpectrogramSettings, serving: ServingSettings
+) -> dict[str, str]:
+    """The part of a custom config that says how a recording becomes windows."""
+    return {
+        "speech": speech.model_dump_json(),
+        "spectrogram": spectrogram.model_dump_json(),
+        "serving": serving.model_dump_json(),
+    }
 
 
 def _kind(vertex_job: Mapping[str, Any] | None) -> type[TfxTrainer]:

@@ -1,6 +1,6 @@
 """Requests beside an exported model: to warm it up, and to see that it answers as it did here.
 
-Their recordings are synthetic: nobody's voice travels with a model.
+Their recordings are synthetic: no person's voice travels with a model.
 """
 
 import contextlib

@@ -49,7 +49,7 @@ class Series:
     latest: float
     """Of the rows since the change, or of all after the reference."""
     changed_at: str | None
-    """Time of the first row that is other than the reference, as far as can be told."""
+    """Time of the first row that is other than the reference, as far as the rows show."""
     alarm_at: str | None
     """Time of the row by which that is certain; None where nothing has changed."""
     rows_to_alarm: int | None
@@ -79,7 +79,7 @@ class Alarm(NamedTuple):
     """Places in a series, after the reference."""
 
     change: int
-    """The first value that is other than the reference, as far as can be told."""
+    """The first value that is other than the reference, as far as the rows show."""
     alarm: int
 
 

@@ -87,7 +87,7 @@ def open_gallery(uri: str | None, key: str | None) -> "Gallery":
 
 
 def tell_gallery(gallery: "Gallery") -> None:
-    """Says on stderr which gallery was used, which may be one that nobody named."""
+    """Says on stderr which gallery was used, since it may be the default one."""
     say(f"gallery: {gallery.uri}", error=True)
 
 

@@ -48,9 +48,8 @@ class Actions:
             return view.error("two recordings are needed: record or upload both")
         if recording_b and speaker:
             return view.error("recording B and an enrolled speaker are given: clear one of them")
-        labels = {recording_a: "recording A"} | (
-            {recording_b: "recording B"} if recording_b else {}
-        )
+        both = {recording_a: "recording A", recording_b: "recording B"}
+        labels = {path: label for path, label in both.items() if path is not None}
         return _told(lambda: self._verdict(risk, recording_a, recording_b, speaker), labels)
 
     def look(self, recording: Upload) -> Iterator[tuple[str, str]]:
