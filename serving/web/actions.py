@@ -1,6 +1,6 @@
 """What the page's buttons do: each answers with HTML, also where the user has to mend something."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Final
 
 import gradio
@@ -52,20 +52,16 @@ class Actions:
         labels = {path: label for path, label in both.items() if path is not None}
         return _told(lambda: self._verdict(risk, recording_a, recording_b, speaker), labels)
 
-    def look(self, recording: Upload) -> Iterator[tuple[str, str]]:
-        """A recording's picture at once, then how much of it the model can use, and how good it is.
+    def picture(self, recording: Upload) -> str:
+        """What a recording looks like."""
+        return view.spectrogram(recording)
 
-        Yields:
-            HTML of both.
-        """
-        picture = view.spectrogram(recording)
-        yield picture, ""
-        if recording is not None:
-            labels = {recording: "the recording"}
-            yield (
-                picture,
-                _told(lambda: view.quality(self._client.embed([recording])[0]), labels),
-            )
+    def quality(self, recording: Upload) -> str:
+        """How much of a recording the model can use, and how good it is."""
+        if recording is None:
+            return ""
+        labels = {recording: "the recording"}
+        return _told(lambda: view.quality(self._client.embed([recording])[0]), labels)
 
     def names(self) -> gradio.Dropdown:
         """The enrolled speakers to choose from."""

@@ -26,7 +26,7 @@ USER: Final = "swar.user"
 """The key of an ASGI scope under which whoever was let in is named."""
 
 _FILE: Final = "/gradio_api/file="
-_JOIN: Final = "/gradio_api/queue/join"
+_ASK: Final = "/gradio_api/run/predict"
 _UPLOAD: Final = "/gradio_api/upload"
 _FILES_OF_PAGE: Final = re.compile(r"/(static|assets)(/[\w-][\w.-]*)+")
 _ROUTES: Final = {
@@ -35,10 +35,9 @@ _ROUTES: Final = {
         "/manifest.json",
         "/favicon.ico",
         "/theme.css",
-        "/gradio_api/queue/data",
         "/gradio_api/upload_progress",
     ),
-    "POST": (_JOIN, _UPLOAD),
+    "POST": (_ASK, _UPLOAD),
 }
 _MAX_BODY_BYTES: Final = 2**16
 """Of all requests but an upload."""
@@ -144,7 +143,7 @@ class Guard:
         return None
 
     async def _through(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["path"] == _JOIN:
+        if scope["path"] == _ASK:
             body = await Request(scope, receive).body()
             if not self._names_uploads_only(body):
                 await PlainTextResponse("a file that was not given to this page", 403)(

@@ -6,7 +6,7 @@ import signal
 import socket
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 import fastapi
 import gradio
@@ -25,7 +25,6 @@ from serving.web.uploads import KEPT_SECONDS, Uploads, opened_uploads, progress
 
 _ENROLMENT_SLOTS: Final = 2
 _ANSWERS_AT_ONCE: Final = 8
-_WAITING_ANSWERS: Final = 64
 _CONNECTIONS: Final = 256
 _STOP_SECONDS: Final = 5
 
@@ -170,6 +169,11 @@ def _application(page: gradio.Blocks, uploads: Uploads) -> fastapi.FastAPI:
 
 
 def _build(client: Client, gallery: Gallery, *, signs_out: bool) -> gradio.Blocks:
+    """The page; none of its events is queued.
+
+    Gradio sends the answers of its queue through one stream of a browser, which it ends when none
+    is due; an event that comes in that very moment waits for ever. Each of these is a request.
+    """
     actions = Actions(client, gallery)
     page = gradio.Blocks(title="Swar", analytics_enabled=False)
     with page:
@@ -182,14 +186,22 @@ def _build(client: Client, gallery: Gallery, *, signs_out: bool) -> gradio.Block
         gradio.HTML(f'<footer class="swar-footer">{html.escape(_ABOUT)}</footer>')
         if signs_out:
             gradio.HTML(_SIGN_OUT)
-    page.queue(default_concurrency_limit=_ANSWERS_AT_ONCE, max_size=_WAITING_ANSWERS)
+    page.max_threads = _ANSWERS_AT_ONCE
+    page.create_limiter()
     return page
 
 
-def _recording(actions: Actions, label: str) -> gradio.Audio:
+class _Recording(NamedTuple):
     """A recording that can be made or uploaded, heard, and seen."""
+
+    audio: gradio.Audio
+    picture: gradio.HTML
+    quality: gradio.HTML
+
+
+def _recording(label: str) -> _Recording:
     with gradio.Column(min_width=280):
-        recording = gradio.Audio(
+        audio = gradio.Audio(
             sources=["microphone", "upload"],
             type="filepath",
             label=label,
@@ -199,16 +211,7 @@ def _recording(actions: Actions, label: str) -> gradio.Audio:
             waveform_options=gradio.WaveformOptions(show_recording_waveform=False),
             elem_classes="swar-recording",
         )
-        picture, quality = gradio.HTML(), gradio.HTML(elem_classes="swar-look")
-    # One event for both: of two that follow each other closely Gradio's page may lose an answer.
-    recording.change(
-        actions.look,
-        recording,
-        [picture, quality],
-        show_progress="hidden",
-        api_visibility="private",
-    )
-    return recording
+        return _Recording(audio, gradio.HTML(), gradio.HTML(elem_classes="swar-look"))
 
 
 def _risk() -> gradio.Radio:
@@ -217,23 +220,31 @@ def _risk() -> gradio.Radio:
 
 
 def _asked(
+    actions: Actions,
     button: gradio.Button,
     action: Callable[..., str],
-    recordings: list[gradio.Audio],
+    recordings: list[_Recording],
     others: Sequence[gradio.Component] = (),
 ) -> None:
     """A button's answer, which goes away with the recordings that it is about."""
     answer = gradio.HTML()
-    button.click(action, [*others, *recordings], answer, api_name=action.__name__)
-    for recording in recordings:
-        recording.change(None, None, answer, js="() => ''", api_visibility="private")
+    given = [recording.audio for recording in recordings]
+    button.click(action, [*others, *given], answer, queue=False, api_name=action.__name__)
+    for audio, picture, quality in recordings:
+        # Gradio runs what follows a change one by one. What takes an older answer away comes first,
+        # else it takes away the answer to who asks before the quality is known.
+        audio.change(None, None, answer, js="() => ''", queue=False, api_visibility="private")
+        for look, shown in ((actions.picture, picture), (actions.quality, quality)):
+            audio.change(
+                look, audio, shown, show_progress="hidden", queue=False, api_visibility="private"
+            )
 
 
 def _verify_tab(actions: Actions) -> None:
     with gradio.Tab("Verify"):
         gradio.Markdown("Does the same person speak in both recordings?")
         with gradio.Row():
-            recordings = [_recording(actions, f"Recording {side}") for side in "AB"]
+            recordings = [_recording(f"Recording {side}") for side in "AB"]
         enrolled = gradio.Dropdown(
             [],
             label="Or an enrolled speaker, in the place of recording B",
@@ -241,8 +252,10 @@ def _verify_tab(actions: Actions) -> None:
         )
         risk = _risk()
         button = gradio.Button("Compare", variant="primary")
-        _asked(button, actions.verify, recordings, [risk, enrolled])
-    enrolled.focus(actions.names, None, enrolled, show_progress="hidden", api_name="names")
+        _asked(actions, button, actions.verify, recordings, [risk, enrolled])
+    enrolled.focus(
+        actions.names, None, enrolled, show_progress="hidden", queue=False, api_name="names"
+    )
 
 
 def _enrol_tab(actions: Actions) -> None:
@@ -256,23 +269,21 @@ def _enrol_tab(actions: Actions) -> None:
             label="Consent: how and when the speaker gave it", max_lines=1, max_length=200
         )
         with gradio.Row():
-            recordings = [
-                _recording(actions, f"Recording {n + 1}") for n in range(_ENROLMENT_SLOTS)
-            ]
+            recordings = [_recording(f"Recording {n + 1}") for n in range(_ENROLMENT_SLOTS)]
         keep = gradio.Checkbox(
             label="Keep the recordings, to enrol again by itself when the model is replaced"
         )
         button = gradio.Button("Enrol", variant="primary")
-        _asked(button, actions.enrol, recordings, [name, consent, keep])
+        _asked(actions, button, actions.enrol, recordings, [name, consent, keep])
 
 
 def _identify_tab(actions: Actions) -> None:
     with gradio.Tab("Identify"):
         gradio.Markdown("Which of the enrolled speakers is it, if any?")
-        recording = _recording(actions, "Recording")
+        recording = _recording("Recording")
         risk = _risk()
         button = gradio.Button("Identify", variant="primary")
-        _asked(button, actions.identify, [recording], [risk])
+        _asked(actions, button, actions.identify, [recording], [risk])
 
 
 def _speakers_tab(actions: Actions) -> None:
@@ -282,5 +293,5 @@ def _speakers_tab(actions: Actions) -> None:
         name = gradio.Textbox(label="Name of the speaker to forget", max_lines=1)
         button = gradio.Button("Forget", variant="stop")
         answer = gradio.HTML()
-    tab.select(actions.speakers, None, listed, api_name="speakers")
-    button.click(actions.forget, name, [answer, listed], api_name="forget")
+    tab.select(actions.speakers, None, listed, queue=False, api_name="speakers")
+    button.click(actions.forget, name, [answer, listed], queue=False, api_name="forget")

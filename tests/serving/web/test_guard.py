@@ -63,7 +63,6 @@ def test_only_the_routes_that_the_page_uses_are_served(guarded):
         "get /",
         "get /assets/{path:path}",
         "get /favicon.ico",
-        "get /gradio_api/queue/data",
         "get /gradio_api/upload_progress",
         "get /manifest.json",
         "get /static/{path:path}",
@@ -90,6 +89,7 @@ def test_only_the_routes_that_the_page_uses_are_served(guarded):
         "gradio_api/component_server",
         "gradio_api/vibe-edit",
         "gradio_api/run/verify",
+        "gradio_api/queue/join",
         "gradio_api/call/verify",
         "gradio_api/api/verify",
         "gradio_api/stream/x",
@@ -207,12 +207,12 @@ def test_two_names_at_once_are_refused(guarded):
 def test_only_its_own_origin_asks(guarded, host, origin, status):
     headers = {"host": host, "origin": origin}
     client = guarded(public_hosts=(PUBLIC,))
-    for method, path in (("POST", "/gradio_api/upload"), ("GET", "/gradio_api/queue/data")):
+    for method, path in (("POST", "/gradio_api/upload"), ("GET", "/gradio_api/upload_progress")):
         answer = client.request(method, path, headers=headers)
         assert answer.status_code == status
         assert not [name for name in answer.headers if name.startswith("access-control-")]
     preflight = {**headers, "access-control-request-method": "POST"}
-    answer = client.options("/gradio_api/queue/join", headers=preflight)
+    answer = client.options("/gradio_api/run/predict", headers=preflight)
     assert answer.status_code in (403, 404)
     assert not [name for name in answer.headers if name.startswith("access-control-")]
 
@@ -230,12 +230,12 @@ def test_another_site_can_link_to_the_page_and_no_more(guarded, site):
     assert is_reached(client.get("/", headers=headers))
     for dest in ("iframe", "image", "script", "empty"):
         assert client.get("/", headers={**headers, "sec-fetch-dest": dest}).status_code == 403
-    assert client.get("/gradio_api/queue/data", headers=headers).status_code == 403
+    assert client.get("/gradio_api/upload_progress", headers=headers).status_code == 403
     assert client.post("/gradio_api/upload", headers=headers).status_code == 403
 
 
 def test_every_answer_has_the_headers_that_keep_it_apart(user):
-    for path in ("", "theme.css", "nothing-here", "gradio_api/queue/data"):
+    for path in ("", "theme.css", "nothing-here", "gradio_api/upload_progress"):
         headers = user.session.get(user.url + path, timeout=30, stream=True).headers
         assert headers["X-Content-Type-Options"] == "nosniff"
         assert headers["Referrer-Policy"] == "no-referrer"
@@ -282,14 +282,14 @@ def test_a_call_names_no_file_but_uploads(user, name, tmp_path):
 
 @pytest.mark.parametrize("body", [b"", b"[", b"[" * 60_000, b"\xff"])
 def test_a_call_that_is_no_json_is_refused(user, body):
-    answer = user.session.post(f"{user.url}gradio_api/queue/join", data=body, timeout=30)
+    answer = user.session.post(f"{user.url}gradio_api/run/predict", data=body, timeout=30)
     assert answer.status_code == 403
 
 
 def test_a_call_has_a_length_and_it_is_short(guarded):
     client = guarded()
-    assert client.post("/gradio_api/queue/join", content=b"x" * 70_000).status_code == 413
-    assert client.post("/gradio_api/queue/join", content=iter([b"{}"])).status_code == 411
+    assert client.post("/gradio_api/run/predict", content=b"x" * 70_000).status_code == 413
+    assert client.post("/gradio_api/run/predict", content=iter([b"{}"])).status_code == 411
 
 
 @pytest.mark.parametrize(

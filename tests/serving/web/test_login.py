@@ -44,11 +44,11 @@ def test_nothing_is_served_before_the_login(url, tmp_path):
     user = User(url)
     with pytest.raises(requests.HTTPError):
         user.html()
-    for path in ("", "theme.css", "gradio_api/queue/data", "gradio_api/file=/x", "config"):
+    for path in ("", "theme.css", "gradio_api/upload_progress", "gradio_api/file=/x", "config"):
         answer = user.session.get(url + path, timeout=30)
         assert answer.status_code == 401
         assert "gradio" not in answer.text
-    for path in ("gradio_api/upload", "gradio_api/queue/join"):
+    for path in ("gradio_api/upload", "gradio_api/run/predict"):
         assert user.session.post(url + path, data=b"{}", timeout=30).status_code == 401
 
 
