@@ -71,7 +71,9 @@ def measure(config: Config, folder: str) -> None:
     print(f"export {exported - started:.1f} s, load {loaded - exported:.1f} s")
 
     spec = tf.TensorSpec([None], tf.string)
-    hear = tf.function(lambda wavs: Recordings(front_end).hear(wavs).windows.values, [spec])
+    hear = tf.function(
+        lambda wavs: Recordings(front_end).extract_windows(wavs).windows.values, [spec]
+    )
     speech = recordings(rate)
     for seconds, count in BATCHES:
         wavs = batch(speech, rate, seconds, count)

@@ -30,7 +30,7 @@ from components.decoding.errors import (
     decoder_errors,
 )
 from components.decoding.readers import MOST_VALUES_PER_SECOND, Reader, opened, sndfile_rate
-from components.downmix import MOST_CHANNELS, heard_channels
+from components.downmix import MOST_CHANNELS, used_channels
 
 __all__ = [
     "EMPTY_FILE",
@@ -181,17 +181,17 @@ def _mono_blocks(
     if reader.channels > MOST_CHANNELS:
         yield from (block.mean(axis=1) for block in blocks())
         return
-    heard = _heard_channels(blocks())
-    if not heard.all():
-        used = ", ".join(str(channel + 1) for channel in np.flatnonzero(heard))
+    used = _used_channels(blocks())
+    if not used.all():
+        numbers = ", ".join(str(channel + 1) for channel in np.flatnonzero(used))
         logger.warning(
             "%r: of its %d channels %s alone is used: the others are dead or cancel it",
             name,
             reader.channels,
-            used,
+            numbers,
         )
     for block in blocks():
-        yield block[:, heard].mean(axis=1)
+        yield block[:, used].mean(axis=1)
 
 
 class _Longest:
@@ -232,8 +232,8 @@ def _good_blocks(
         raise AudioError(NO_SAMPLES, "holds no samples, or none in the cut")
 
 
-def _heard_channels(blocks: Iterator[Samples]) -> npt.NDArray[np.bool_]:
-    """bool [channels]: whose mean is the recording, see `downmix.heard_channels`."""
+def _used_channels(blocks: Iterator[Samples]) -> npt.NDArray[np.bool_]:
+    """bool [channels]: whose mean is the recording, see `downmix.used_channels`."""
     count, total, products = 0, np.zeros(0), np.zeros((0, 0))
     for block in blocks:
         wide = block.astype(np.float64)
@@ -242,4 +242,4 @@ def _heard_channels(blocks: Iterator[Samples]) -> npt.NDArray[np.bool_]:
         count += len(wide)
         total += wide.sum(axis=0)
         products += wide.T @ wide
-    return heard_channels(products / count - np.outer(total, total) / count**2)
+    return used_channels(products / count - np.outer(total, total) / count**2)

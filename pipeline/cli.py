@@ -51,8 +51,8 @@ class Split(enum.StrEnum):
     UNSEEN = "unseen"
 
 
-def _version(asked: bool) -> None:
-    if asked:
+def _version(is_wanted: bool) -> None:
+    if is_wanted:
         say(f"swar {metadata.version('swar')}")
         raise typer.Exit
 

@@ -31,8 +31,8 @@ PAIR_SCHEMA = Path(__file__).resolve().parents[1] / "schemas" / "spectrogram_pai
 
 
 @dataclass(frozen=True)
-class EngineWays:
-    """Where an engine goes another way than the local runner, whose ways are the defaults."""
+class EngineOptions:
+    """What another engine than the local runner does otherwise; the defaults are that runner's."""
 
     baseline: Baseline = LatestOtherBlessedModelStrategy
     checkpoints: str | None = None
@@ -55,7 +55,7 @@ def create_pipeline(
     output: str,
     beam_pipeline_args: Sequence[str],
     metadata_connection_config: metadata_store_pb2.ConnectionConfig | None = None,
-    ways: EngineWays | None = None,
+    engine: EngineOptions | None = None,
 ) -> Pipeline:
     """Connects the components; runs nothing and writes nothing.
 
@@ -68,9 +68,9 @@ def create_pipeline(
         output: folder, on any filesystem, for artifacts, checkpoints and published models.
         beam_pipeline_args: for the Beam components.
         metadata_connection_config: where runs are recorded; None where the engine does it.
-        ways: of another engine than the local runner.
+        engine: options of another engine than the local runner.
     """
-    ways = ways or EngineWays()
+    engine = engine or EngineOptions()
     speech_example_gen = SpeechExampleGen(
         data=data,
         data_digest=data_digest,
@@ -103,7 +103,7 @@ def create_pipeline(
 
     parent = parent_of(config.trainer, config.spectrogram, config.speech.sample_rate)
     trainer_code = {"code_digest": code_digest("components.trainer")}
-    checkpoints = ways.checkpoints or os.path.join(output, "checkpoints")
+    checkpoints = engine.checkpoints or os.path.join(output, "checkpoints")
     tuner = None
     if config.tuner.trials:
         tuner = make_tuner(
@@ -116,7 +116,7 @@ def create_pipeline(
             serving=config.serving,
             provenance={**trainer_code, **parent},
             checkpoints=checkpoints,
-            gpus=ways.gpus,
+            gpus=engine.gpus,
         )
         tuner.add_upstream_node(example_validator)
     trainer = make_trainer(
@@ -135,14 +135,14 @@ def create_pipeline(
         },
         checkpoints=checkpoints,
         hyperparameters=tuner.outputs["best_hyperparameters"] if tuner else None,
-        gpus=ways.gpus,
-        vertex_job=ways.vertex_job,
+        gpus=engine.gpus,
+        vertex_job=engine.vertex_job,
     )
     trainer.add_upstream_node(example_validator)
     model = trainer.outputs["model"]
 
     serving_check = ServingCheck(model, code_digest("components.serving_check"))
-    baseline = make_baseline(ways.baseline, candidate=model)
+    baseline = make_baseline(engine.baseline, candidate=model)
     evaluator = Evaluator(
         examples=pairs,
         model=model,
@@ -159,7 +159,7 @@ def create_pipeline(
         model_blessing=evaluator.outputs["blessing"],
         infra_blessing=serving_check.outputs["infra_blessing"],
         base_directory=os.path.join(output, "published"),
-        vertex_endpoint=ways.vertex_endpoint,
+        vertex_endpoint=engine.vertex_endpoint,
     )
     report = VerificationReport(
         speech=speech_example_gen.outputs["speech"],

@@ -119,7 +119,7 @@ def drift_command(
         ),
     ] = None,
     data: Annotated[
-        Path | None, typer.Option(help="Folder of recordings that were asked about.")
+        Path | None, typer.Option(help="Folder of recordings that the model got.")
     ] = None,
     log: Annotated[
         Path | None,

@@ -25,7 +25,7 @@ FRONT_END = FrontEnd(
 @functools.cache
 def graph(front_end):
     spec = tf.TensorSpec([None], tf.string)
-    return tf.function(Recordings(front_end).hear, input_signature=[spec])
+    return tf.function(Recordings(front_end).extract_windows, input_signature=[spec])
 
 
 def hear(wavs, front_end=FRONT_END):

@@ -68,7 +68,7 @@ def make_model(rate, require_voice, folder):
     tower = build_tower(trainer, front_end.spectrogram.n_mels, front_end.spectrogram.frames(rate))
     export(tower, Calibration(0.05, 40.0), front_end, {}, folder, unit_norm=True)
     spec = tf.TensorSpec([None], tf.string)
-    hear = tf.function(Recordings(front_end).hear, input_signature=[spec])
+    hear = tf.function(Recordings(front_end).extract_windows, input_signature=[spec])
     return Model(
         front_end,
         Cleaner(front_end.speech),
@@ -154,7 +154,7 @@ def through_beam(path, folder, model):
 
 def check_same(model, paths, wavs, folder):
     """The same bytes, at least 99.99 %, none off by more than 1; then the same distances, 1e-4."""
-    heard = model.hear(tf.constant(wavs))
+    heard = model.extract_windows(tf.constant(wavs))
     windows = [row.numpy() for row in heard.windows]
     trained = [through_beam(path, folder, model) for path in paths]
     assert [len(row) for row in windows] == [len(row) for row, _ in trained]
