@@ -261,7 +261,7 @@ def _sounds(settings: PairSettings, digest: str) -> SoundFiles:
     if sounds.digest() != digest:
         folders = " or ".join(map(repr, settings.augmentation.folders.values()))
         raise SwarError(f"{folders} is not as it was when the run was started: start again")
-    sounds.tell()
+    sounds.log_use()
     return sounds
 
 
