@@ -22,11 +22,11 @@ import numpy.typing as npt
 from rich.table import Table
 
 from components.errors import SwarError
+from components.model.published_parts import PublishedParts
 from components.model_files import model_folder
 from components.published_model import PublishedModel
 from components.recordings.sources import list_recordings
 from components.terminal import Console
-from components.trainer.published_parts import PublishedParts
 from components.trainer.utterances import EmbeddedWindows
 from components.verification.error_rates import FALSE_ACCEPT_RATE
 from pipeline.models.calibration import WindowsOrigins, embed_windows, learn_calibration

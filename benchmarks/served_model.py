@@ -15,10 +15,10 @@ import soundfile
 import tensorflow as tf
 
 from components import audio
-from components.trainer.calibration import Calibration
-from components.trainer.export import export
-from components.trainer.recordings import FrontEnd, Recordings
-from components.trainer.tower import build_tower
+from components.model.calibration import Calibration
+from components.model.export import export
+from components.model.recordings import FrontEnd, Recordings
+from components.model.tower import build_tower
 from pipeline.config import Config
 from pipeline.sample_data.speech import write_sample_speech
 

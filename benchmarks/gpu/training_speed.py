@@ -20,11 +20,11 @@ from tensorflow.python.framework.convert_to_constants import (
     convert_variables_to_constants_v2,
 )
 
+from components.model.tower import build_tower
 from components.settings import TrainerSettings
 from components.trainer import data, devices
 from components.trainer.compiled import compile_training
 from components.trainer.throughput import InputClock, Throughput
-from components.trainer.tower import build_tower
 from pipeline.config import Config, load_config
 
 STEPS: Final = 96

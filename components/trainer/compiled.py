@@ -64,7 +64,7 @@ def compile_training(
     """A model to `fit` the tower by, in the distribution strategy that holds where it is made.
 
     Args:
-        tower: see `components.trainer.tower`.
+        tower: see `components.model.tower`.
         settings: of its training.
         spectrogram: of the windows.
         sample_rate: of their speech, Hz.

@@ -17,6 +17,11 @@ import soundfile
 from components import base_model
 from components.base_model import BaseModel, base_model_folder
 from components.errors import SwarError
+from components.model.calibration import Calibration
+from components.model.export import export
+from components.model.normalisation import CohortNormalisation
+from components.model.recordings import FrontEnd
+from components.model.tower import build_tower
 from components.model_digest import DIGESTS, write_digests
 from components.model_files import model_folder
 from components.settings import (
@@ -25,11 +30,6 @@ from components.settings import (
     SpeechSettings,
     TrainerSettings,
 )
-from components.trainer.calibration import Calibration
-from components.trainer.export import export
-from components.trainer.normalisation import CohortNormalisation
-from components.trainer.recordings import FrontEnd
-from components.trainer.tower import build_tower
 from pipeline import cli
 from serving.client import Client
 from tests.bad_recordings import speech_like

@@ -18,7 +18,7 @@ from components.model_files import GOLDEN_ANSWERS, MODEL_CARD, WARMUP_REQUESTS
 from components.serving_check import check
 from components.serving_check.executor import Executor
 from components.serving_check.served_answers import faults
-from tests.components.trainer.support_exported import FRONT_END, exported
+from tests.components.model.support_exported import FRONT_END, exported
 
 GRAPH = "saved_model.pb"
 HANN = TensorShapeProto.Dim(size=FRONT_END.spectrogram.n_fft)

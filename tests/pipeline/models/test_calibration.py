@@ -14,6 +14,12 @@ import soundfile
 import tensorflow as tf
 
 from components.errors import SwarError
+from components.model.calibration import Calibration
+from components.model.export import export
+from components.model.normalisation import CohortNormalisation
+from components.model.published_parts import PublishedParts
+from components.model.recordings import FrontEnd
+from components.model.tower import served_tower
 from components.model_digest import DIGESTS, check_digests
 from components.model_files import MODEL_CARD, TOWER_WEIGHTS, read_card
 from components.published_model import PublishedModel
@@ -28,12 +34,6 @@ from components.settings import (
     TrainerSettings,
 )
 from components.terminal import Console
-from components.trainer.calibration import Calibration
-from components.trainer.export import export
-from components.trainer.normalisation import CohortNormalisation
-from components.trainer.published_parts import PublishedParts
-from components.trainer.recordings import FrontEnd
-from components.trainer.tower import served_tower
 from components.trainer.utterances import EmbeddedWindows
 from pipeline import cli
 from pipeline.models.calibration import (

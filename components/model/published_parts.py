@@ -11,6 +11,9 @@ import tensorflow as tf
 from pydantic import ValidationError
 
 from components.errors import SwarError
+from components.model.normalisation import CohortNormalisation
+from components.model.recordings import FrontEnd
+from components.model.tower import served_tower
 from components.model_files import TOWER_WEIGHTS, card_settings, read_card
 from components.settings import (
     ServingSettings,
@@ -18,16 +21,13 @@ from components.settings import (
     SpeechSettings,
     TrainerSettings,
 )
-from components.trainer.normalisation import CohortNormalisation
-from components.trainer.recordings import FrontEnd
-from components.trainer.tower import served_tower
 
 _COHORT: Final = "_normalisation/cohort/.ATTRIBUTES/VARIABLE_VALUE"
 
 
 @dataclass(frozen=True)
 class PublishedParts:
-    """The arguments that `components.trainer.export` had."""
+    """The arguments that `components.model.export` had."""
 
     card: dict[str, Any]
     trainer: TrainerSettings

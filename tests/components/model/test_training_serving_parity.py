@@ -10,6 +10,10 @@ import soundfile
 import tensorflow as tf
 
 from components import audio, features, spectrogram_codec
+from components.model.calibration import Calibration
+from components.model.export import export
+from components.model.recordings import FrontEnd, Recordings, window_starts
+from components.model.tower import build_tower
 from components.recordings.cleaning import Cleaner, UnusableRecording
 from components.recordings.sources import Recording
 from components.settings import (
@@ -20,10 +24,6 @@ from components.settings import (
 )
 from components.spectrogram_pair_gen.sampling import TrainSpeaker, WindowPosition
 from components.spectrogram_pair_gen.windows import WindowCutter
-from components.trainer.calibration import Calibration
-from components.trainer.export import export
-from components.trainer.recordings import FrontEnd, Recordings, window_starts
-from components.trainer.tower import build_tower
 from pipeline.sample_data.speech import write_sample_speech
 from tests.bad_recordings import encoded, speech_like
 

@@ -9,10 +9,10 @@ import keras
 import tensorflow as tf
 
 from components import features
-from components.trainer.calibration import Calibration
-from components.trainer.data import parse_pairs
-from components.trainer.normalisation import CohortNormalisation, distances
-from components.trainer.recordings import FrontEndOutput, Recordings
+from components.model.calibration import Calibration
+from components.model.normalisation import CohortNormalisation, distances
+from components.model.recordings import FrontEndOutput, Recordings
+from components.read_pairs import parse_pairs
 
 # A batch of recordings may have thousands of windows, the Evaluator sends a thousand pairs: the
 # tower's activations must not grow with them.
