@@ -160,9 +160,9 @@ def evaluate_command(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
 ) -> None:
     """Measure a published model on other recordings: error rates with intervals, by slice."""
-    from pipeline.evaluation.command import run
+    from pipeline.evaluation.command import EvaluationRequest, run
 
-    run(
+    request = EvaluationRequest(
         model,
         data,
         trial_list=trials,
@@ -173,8 +173,8 @@ def evaluate_command(
         attacks=attacks,
         output=output,
         report=report,
-        as_json=as_json,
     )
+    run(request, as_json=as_json)
 
 
 @app.command("report")

@@ -13,7 +13,7 @@ import math
 import os
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import apache_beam as beam
 from apache_beam.utils.shared import Shared
@@ -29,9 +29,8 @@ from components.artifacts import SPLIT_COUNTS
 from components.conditions import CONDITIONS
 from components.errors import SwarError
 from components.settings import PairCounts, PairSettings, SpectrogramSettings
-from components.spectrogram_pair_gen import runs, sampling
+from components.spectrogram_pair_gen import sampling
 from components.spectrogram_pair_gen.recorded_sounds import RecordedSounds, SoundFiles
-from components.spectrogram_pair_gen.runs import Run
 from components.spectrogram_pair_gen.sampling import (
     SplitSpeakers,
     TimelineSegment,
@@ -40,17 +39,26 @@ from components.spectrogram_pair_gen.sampling import (
     WindowRequest,
 )
 from components.spectrogram_pair_gen.shards import (
+    Run,
     WriteShard,
+    batches,
     pairs_per_shard,
     same_speaker,
     shard_of,
+    write_runs,
 )
-from components.spectrogram_pair_gen.shortage import split_without_pairs
 from components.spectrogram_pair_gen.windows import Window, WindowCutter, segments
+from components.speech_examples import read_examples, text
 
 SplitSpeaker = tuple[str, str]
 # Split, speaker, speed: a key is plain, so that any runner can group by it.
 SplitTrainSpeaker = tuple[str, str, float]
+# Where a split has no same-speaker pair, by its name.
+_REMEDIES: Final = {
+    features.EVAL: "add speech, or lower speech.train_fraction, since eval is the rest of it",
+    features.CALIBRATION: "add speech, or raise speech.calibration_speaker_fraction",
+    features.UNSEEN: "add speech, or raise speech.unseen_speaker_fraction, or set it to 0",
+}
 progress = logging.getLogger("swar.progress")
 
 
@@ -172,12 +180,12 @@ class _Cut(beam.DoFn):
         name = hashlib.sha256(f"{split}/{file}".encode()).hexdigest()
         cutter = self._train_cutter if split == features.TRAIN else self._cutter
         windows = cutter.cut(file, positions)
-        for number, batch in enumerate(runs.batches(windows)):
+        for number, batch in enumerate(batches(windows)):
             by_shard: dict[int, list[Window]] = defaultdict(list)
             for window in batch:
                 by_shard[shard_of(window.pair_id, shards[split])].append(window)
             path = os.path.join(self._folder, f"{name}-{number:05d}")
-            for shard, run in runs.write(path, by_shard):
+            for shard, run in write_runs(path, by_shard):
                 yield (split, shard), run
 
 
@@ -240,7 +248,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
             wanted = pair_settings.train if split == features.TRAIN else pair_settings.held_out
             if wanted.similar_per_speaker and not targets[split]:
                 window = _window(split, spectrogram_settings).window_seconds
-                raise split_without_pairs(split, files, window)
+                raise _split_without_pairs(split, files, window)
         self._finish(pairs, splits, counted)
 
     def _finish(
@@ -263,6 +271,31 @@ def _sounds(settings: PairSettings, digest: str) -> SoundFiles:
         raise SwarError(f"{folders} is not as it was when the run was started: start again")
     sounds.log_use()
     return sounds
+
+
+def _split_without_pairs(
+    split: str, files: Iterable[tuple[str, str]], window_seconds: float
+) -> SwarError:
+    """The error of a split in which no speaker has two windows to compare.
+
+    Args:
+        split: its name.
+        files: (split, `speech` file) of all splits.
+        window_seconds: of the windows of that split.
+    """
+    seconds: dict[str, dict[str, float]] = defaultdict(lambda: defaultdict(float))
+    for name, file in files:
+        for example in read_examples(file):
+            duration = example.features.feature[features.DURATION_SECONDS].float_list.value[0]
+            seconds[text(example, features.SPEAKER)][name] += duration
+    own = [by_split for by_split in seconds.values() if split in by_split]
+    share = sum(by_split[split] for by_split in own) / sum(sum(each.values()) for each in own)
+    most = max(sum(by_split.values()) for by_split in own)
+    return SwarError(
+        f"no speaker has two windows of {window_seconds:g} s in {split}: about "
+        f"{2.0 * window_seconds / share:.0f} s of speech a speaker are needed, where the one with "
+        f"most has {most:.0f} s: {_REMEDIES.get(split, 'add speech')}"
+    )
 
 
 def _window(split: str, settings: SpectrogramSettings) -> SpectrogramSettings:

@@ -9,8 +9,7 @@ from components.settings import SpectrogramSettings, TrainerSettings
 from components.trainer import devices
 from components.trainer.augmentation import BatchAugmentation
 from components.trainer.losses import TeacherLoss, make_loss
-from components.trainer.optimizer import FusedAdam
-from components.trainer.schedule import schedule
+from components.trainer.optimizer import FusedAdam, schedule
 
 
 @keras.saving.register_keras_serializable(package="swar")
