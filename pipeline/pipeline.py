@@ -21,7 +21,7 @@ from components.pusher.component import make_pusher
 from components.serving_check.component import ServingCheck
 from components.spectrogram_pair_gen.component import SpectrogramPairGen
 from components.speech_example_gen.component import SpeechExampleGen
-from components.trainer.component import make_trainer, make_tuner
+from components.trainer.component import TrainingInputs, make_trainer, make_tuner
 from components.trainer.starting_weights import parent_of
 from components.verification_report.component import VerificationReport
 from pipeline.code_digest import code_digest
@@ -90,52 +90,35 @@ def create_pipeline(
     schema_gen = ImportSchemaGen(PAIR_SCHEMA.read_text("utf-8"))
     schema = schema_gen.outputs["schema"]
     statistics_gen = StatisticsGen(examples=pairs, schema=schema)
-    held_out = [features.EVAL]
-    if config.speech.unseen_speaker_fraction:
-        held_out.append(features.UNSEEN)
-    if config.pairs.has_conditions:
-        held_out += [features.UNDER_CONDITIONS[split] for split in held_out]
+    held_out = _held_out_splits(config)
     example_validator = ExampleValidator(
         statistics=statistics_gen.outputs["statistics"],
         schema=schema,
         required_splits=[features.TRAIN, features.CALIBRATION, *held_out],
     )
 
-    parent = parent_of(config.trainer, config.spectrogram, config.speech.sample_rate)
-    trainer_code = {"code_digest": code_digest("components.trainer")}
-    checkpoints = engine.checkpoints or os.path.join(output, "checkpoints")
-    tuner = None
-    if config.tuner.trials:
-        tuner = make_tuner(
-            pairs=pairs,
-            schema=schema,
-            tuner=config.tuner,
-            trainer=config.trainer,
-            speech=config.speech,
-            spectrogram=config.spectrogram,
-            serving=config.serving,
-            provenance={**trainer_code, **parent},
-            checkpoints=checkpoints,
-            gpus=engine.gpus,
-        )
-        tuner.add_upstream_node(example_validator)
-    trainer = make_trainer(
+    training = TrainingInputs(
         pairs=pairs,
         schema=schema,
         trainer=config.trainer,
         speech=config.speech,
         spectrogram=config.spectrogram,
         serving=config.serving,
+        checkpoints=engine.checkpoints or os.path.join(output, "checkpoints"),
+        gpus=engine.gpus,
+    )
+    parent = parent_of(config.trainer, config.spectrogram, config.speech.sample_rate)
+    provenance = {"code_digest": code_digest("components.trainer"), **parent}
+    tuner = None
+    if config.tuner.trials:
+        tuner = make_tuner(training, config.tuner, provenance=provenance)
+        tuner.add_upstream_node(example_validator)
+    trainer = make_trainer(
+        training,
         epochs=epochs,
         data_digest=data_digest,
-        provenance={
-            "config_digest": config.training_digest(),
-            **trainer_code,
-            **parent,
-        },
-        checkpoints=checkpoints,
+        provenance={"config_digest": config.training_digest(), **provenance},
         hyperparameters=tuner.outputs["best_hyperparameters"] if tuner else None,
-        gpus=engine.gpus,
         vertex_job=engine.vertex_job,
     )
     trainer.add_upstream_node(example_validator)
@@ -193,3 +176,13 @@ def create_pipeline(
         beam_pipeline_args=list(beam_pipeline_args),
         metadata_connection_config=metadata_connection_config,
     )
+
+
+def _held_out_splits(config: Config) -> list[str]:
+    """Of the pairs, those that a model is judged on."""
+    splits = [features.EVAL]
+    if config.speech.unseen_speaker_fraction:
+        splits.append(features.UNSEEN)
+    if config.pairs.has_conditions:
+        splits += [features.UNDER_CONDITIONS[split] for split in splits]
+    return splits
