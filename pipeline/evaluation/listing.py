@@ -76,6 +76,7 @@ def evaluate_list(
             console, f"{trial_list}: {listed.repeated:,} of its trials are there again: left out"
         )
     served = PublishedModel(version)
+    possible = len(listed.recordings) + len(listed.missing)
     embedded = _embedded(name, listed, served, console)
     columns = {each.recording: each.columns for each in listings[name].recordings}
     embedded = embedded._replace(utterances=with_columns(embedded.utterances, columns))
@@ -87,7 +88,7 @@ def evaluate_list(
         served.score,
         set_name=name,
         duration_seconds=float("nan"),
-        utterances_possible=len(listed.recordings) + len(listed.missing),
+        utterances_possible=possible,
     )
     judgement = Judgement(trials, [selection], [], [], [], [], embedded)
     return conclude(

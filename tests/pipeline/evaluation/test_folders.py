@@ -410,6 +410,7 @@ def test_tables_for_people(made, tmp_path, monkeypatch, capfd):
     told = ("voices [bold]", "whole files", "EER %", "1 / 1", "1 not_audio", "bina/broken.wav")
     for text in told:
         assert text in shown
+    assert "3 of 4 utterances" in shown
     assert "1 of 2 different-speaker trials" in shown
 
 
