@@ -157,14 +157,7 @@ def _mono_blocks(
 ) -> Iterator[Samples]:
     if channel is not None and not 1 <= channel <= reader.channels:
         raise AudioError(NO_CHANNEL, f"has no channel {channel}: it has {reader.channels} in all")
-    start = round(start_seconds * reader.rate)
-    end = reader.frames
-    if end_seconds is not None:
-        cut_end = round(end_seconds * reader.rate)
-        end = cut_end if end is None else min(end, cut_end)
-    if end is not None and start >= end:
-        seconds = (reader.frames or 0) / reader.rate
-        raise AudioError(NO_SAMPLES, f"no samples in the cut: the recording has {seconds:g} s")
+    start, end = _cut(reader, start_seconds, end_seconds)
     if max_seconds is None and end_seconds is not None:
         max_seconds = end_seconds - start_seconds
     longest = None if max_seconds is None else _Longest(reader, max_seconds)
@@ -192,6 +185,21 @@ def _mono_blocks(
         )
     for block in blocks():
         yield block[:, used].mean(axis=1)
+
+
+def _cut(reader: Reader, start_seconds: float, end_seconds: float | None) -> tuple[int, int | None]:
+    """First frame, and that behind the last; None where the recording does not say how long it is.
+
+    Raises AudioError where nothing lies between them.
+    """
+    start, end = round(start_seconds * reader.rate), reader.frames
+    if end_seconds is not None:
+        cut_end = round(end_seconds * reader.rate)
+        end = cut_end if end is None else min(end, cut_end)
+    if end is not None and start >= end:
+        seconds = (reader.frames or 0) / reader.rate
+        raise AudioError(NO_SAMPLES, f"no samples in the cut: the recording has {seconds:g} s")
+    return start, end
 
 
 class _Longest:
