@@ -22,9 +22,9 @@ import numpy.typing as npt
 from rich.table import Table
 
 from components.errors import SwarError
+from components.model.files import model_folder
+from components.model.published import PublishedModel
 from components.model.published_parts import PublishedParts
-from components.model_files import model_folder
-from components.published_model import PublishedModel
 from components.recordings.sources import list_recordings
 from components.terminal import Console
 from components.trainer.utterances import EmbeddedWindows

@@ -18,7 +18,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from components.json_text import to_json
-from components.model_files import NAMES_OF_A_MODEL
+from components.model.files import NAMES_OF_A_MODEL
 from components.terminal import Console, say
 from components.user_folders import ensure_home
 from pipeline.config import PACKAGED, load_config

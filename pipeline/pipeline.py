@@ -16,7 +16,7 @@ from components.baseline import Baseline, LatestOtherBlessedModelStrategy, make_
 from components.evaluator.component import Evaluator
 from components.example_validator.component import ExampleValidator
 from components.import_schema_gen.component import ImportSchemaGen
-from components.model_files import BASE
+from components.model.files import BASE
 from components.pusher.component import make_pusher
 from components.serving_check.component import ServingCheck
 from components.spectrogram_pair_gen.component import SpectrogramPairGen

@@ -104,7 +104,7 @@ class Client:
         """A client of a model that runs in this process, without a server.
 
         Args:
-            model: as `components.model_files.model_folder` takes it: `base`, or a path.
+            model: as `components.model.files.model_folder` takes it: `base`, or a path.
             watchers: see the class.
 
         Raises:

@@ -16,8 +16,8 @@ WITHOUT_TFX = (
     "serving.commands.gallery",
     "serving.commands.recognition",
     "serving.commands.servers",
-    "components.base_model",
-    "components.published_model",
+    "components.model.base",
+    "components.model.published",
     "components.trainer.run_fn",
     "swar",
 )

@@ -1,4 +1,4 @@
-"""Speakers that a model was trained on, by the last part of their speech, which it was not trained on.
+"""Speakers that a model was trained on, by the last part of their speech, which it does not know.
 
 `python -m benchmarks.quality.closed_set OUTPUT [SECONDS]`: the `eval` split of a finished run, cut
 into utterances of 3 s and compared set by set; a set is the first part of a recording's name.
@@ -12,8 +12,8 @@ import pandas as pd
 from tfx.dsl.io import fileio
 
 from components import features
-from components.model_files import version_folder
-from components.published_model import PublishedModel
+from components.model.files import version_folder
+from components.model.published import PublishedModel
 from components.verification.slices import measure_slices
 from components.verification.trials import choose_trials, trial_table
 from components.verification.utterances import EmbeddedUtterances, UtterancePlan, embed

@@ -21,8 +21,8 @@ from rich.table import Table
 
 from components.conditions import CLEAN, choose_conditions
 from components.errors import SwarError
-from components.model_files import model_folder
-from components.published_model import PublishedModel
+from components.model.files import model_folder
+from components.model.published import PublishedModel
 from components.recordings.sources import Listing
 from components.terminal import Console
 from components.verification.error_rates import DistinctDistances, equal_error_rate

@@ -11,10 +11,10 @@ import tensorflow as tf
 from pydantic import ValidationError
 
 from components.errors import SwarError
+from components.model.files import TOWER_WEIGHTS, card_settings, read_card
 from components.model.normalisation import CohortNormalisation
 from components.model.recordings import FrontEnd
 from components.model.tower import served_tower
-from components.model_files import TOWER_WEIGHTS, card_settings, read_card
 from components.settings import (
     ServingSettings,
     SpectrogramSettings,

@@ -14,7 +14,7 @@ import tensorflow as tf
 from tensorflow_serving.apis import prediction_log_pb2
 
 from components.features import PROBABILITY
-from components.model_files import GOLDEN_ANSWERS, MODEL_CARD, WARMUP_REQUESTS
+from components.model.files import GOLDEN_ANSWERS, MODEL_CARD, WARMUP_REQUESTS
 from components.terminal import say
 
 TOLERANCE: Final = 0.01

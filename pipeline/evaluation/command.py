@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from components.atomic_write import check_new_folder
 from components.errors import SwarError
 from components.json_text import to_json
-from components.model_files import check_model
+from components.model.files import check_model
 from components.paths import check_present
 from components.quiet import libraries_quiet
 from components.terminal import Console, say
@@ -26,7 +26,7 @@ class EvaluationRequest:
     """What is measured on which recordings, and where it is written."""
 
     model: str
-    """As `components.model_files.model_folder` takes it."""
+    """As `components.model.files.model_folder` takes it."""
     data: Sequence[str]
     """Folders of speakers, or manifests."""
     trial_list: Path | None

@@ -10,8 +10,8 @@ import numpy as np
 
 from components.audio import AudioError
 from components.errors import SwarError
-from components.model_files import card_settings, model_folder
-from components.published_model import PublishedModel
+from components.model.files import card_settings, model_folder
+from components.model.published import PublishedModel
 from components.recordings.sources import Listing, Recording
 from components.settings import ServingSettings
 from components.terminal import Console

@@ -19,10 +19,10 @@ from components.errors import SwarError
 from components.keyed_random import keyed_generator
 from components.model.calibration import Calibration
 from components.model.export import export
+from components.model.files import model_folder
+from components.model.published import PublishedModel
 from components.model.published_parts import PublishedParts
-from components.model_files import model_folder
 from components.pcm16 import pack_wav, to_pcm16
-from components.published_model import PublishedModel
 from components.pusher.publish import publish
 from components.recording_quality import quality_of
 from components.recordings.files import open_locally
@@ -105,7 +105,7 @@ def calibrate_model(
     """Publishes a model with the threshold, slope and expected rates of other speakers.
 
     Args:
-        model: as `components.model_files.model_folder` takes it.
+        model: as `components.model.files.model_folder` takes it.
         data: folder of speakers, or manifest.
         output: folder of versions, which gets a new one.
         console: shows the progress.

@@ -10,7 +10,7 @@ import pandas as pd
 
 from components.artifacts import RECORDINGS_FILE
 from components.errors import SwarError
-from components.model_files import PUBLISHED, card_settings, read_card
+from components.model.files import PUBLISHED, card_settings, read_card
 from components.paths import check_folder
 from components.recordings.acoustics import AcousticStatistics, acoustics_of
 from components.recordings.cleaning import Cleaner, UnusableRecording

@@ -14,7 +14,7 @@ from ml_metadata.proto.metadata_store_pb2 import Artifact, Execution
 from components.artifacts import RECORDINGS_FILE, REJECTS_FILE, SPANS
 from components.errors import SwarError
 from components.evaluator.results import read_metrics
-from components.model_files import PUBLISHED
+from components.model.files import PUBLISHED
 from components.rolled_back import rolled_back_at
 from pipeline.models.recording_query import RecordingQuery
 from pipeline.output import results

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from components.errors import SwarError
-from components.model_files import PUBLISHED
+from components.model.files import PUBLISHED
 from components.pusher.publish import publish
 from components.rolled_back import clear_rolled_back, is_rolled_back, mark_rolled_back
 from pipeline.failures import storage_error

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from components.errors import SwarError
-from components.model_files import BASE, NAMES_OF_A_MODEL, check_model, version_folder
+from components.model.files import BASE, NAMES_OF_A_MODEL, check_model, version_folder
 from components.quiet import real_stderr, tensorflow_quiet
 from serving import defaults
 from serving.commands.connection import Connection, progress_shown, with_client
@@ -114,7 +114,7 @@ def _check_free(host: str, *ports: int) -> None:
 def _served_versions(model: str) -> tuple[Path, int | None]:
     """The folder of versions that a name means, and the version if it means one alone."""
     if model == BASE:
-        from components.base_model import base_model_folder
+        from components.model.base import base_model_folder
 
         return base_model_folder().parent, None
     folder = version_folder(Path(model))

@@ -15,8 +15,8 @@ import tensorflow as tf
 from tensorflow_serving.apis import get_model_status_pb2, model_pb2
 
 from components.errors import SwarError
-from components.model_digest import check_digests
-from components.published_model import check_path
+from components.model.digest import check_digests
+from components.model.published import check_path
 from serving.standin.servable import Servable
 from serving.standin.status import as_op_error, invalid
 

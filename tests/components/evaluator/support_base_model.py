@@ -5,7 +5,7 @@ from importlib import resources
 import numpy as np
 
 from components import features, spectrogram_codec
-from components.base_model import BaseModel
+from components.model.base import BaseModel
 from components.model.tower import build_tower
 from components.settings import SpectrogramSettings, TrainerSettings
 

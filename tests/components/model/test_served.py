@@ -11,10 +11,10 @@ from tensorflow.core.protobuf import saved_model_pb2
 from tensorflow_serving.apis import prediction_log_pb2
 
 from components.model.export import model_digest
+from components.model.files import MODEL_CARD, WARMUP_REQUESTS
 from components.model.normalisation import CohortNormalisation, distances
 from components.model.recordings import Recordings
 from components.model.served import WINDOWS_AT_ONCE
-from components.model_files import MODEL_CARD, WARMUP_REQUESTS
 from tests.bad_recordings import encoded, speech_like
 from tests.components.model.support_exported import (
     CALIBRATION,

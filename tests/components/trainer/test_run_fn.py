@@ -13,9 +13,9 @@ from scipy.special import expit
 
 from components import spectrogram_codec
 from components.errors import SwarError
+from components.model.files import TOWER_WEIGHTS
 from components.model.normalisation import CohortNormalisation, distances, speaker_means
 from components.model.tower import build_tower
-from components.model_files import TOWER_WEIGHTS
 from components.settings import (
     AugmentationSettings,
     ServingSettings,

@@ -12,11 +12,11 @@ import soundfile
 import tensorflow as tf
 from sklearn.metrics import roc_auc_score
 
-from components import base_model
-from components.model_files import MODEL_CARD
+from components.model import base as base_model
+from components.model.files import MODEL_CARD
+from components.model.published import PublishedModel
 from components.nonspeech import nonspeech
 from components.pcm16 import pack_wav, to_pcm16
-from components.published_model import PublishedModel
 from components.recordings.sources import data_digest, list_recordings
 from components.recordings.splitting import unseen_speakers
 from components.terminal import Console

@@ -15,14 +15,14 @@ import tensorflow as tf
 
 from components.errors import SwarError
 from components.model.calibration import Calibration
+from components.model.digest import DIGESTS, check_digests
 from components.model.export import export
+from components.model.files import MODEL_CARD, TOWER_WEIGHTS, read_card
 from components.model.normalisation import CohortNormalisation
+from components.model.published import PublishedModel
 from components.model.published_parts import PublishedParts
 from components.model.recordings import FrontEnd
 from components.model.tower import served_tower
-from components.model_digest import DIGESTS, check_digests
-from components.model_files import MODEL_CARD, TOWER_WEIGHTS, read_card
-from components.published_model import PublishedModel
 from components.pusher.publish import publish
 from components.recording_quality import quality_of
 from components.recordings.sources import data_digest, list_recordings

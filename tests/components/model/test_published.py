@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from components import base_model
 from components.errors import SwarError
-from components.model_files import MODEL_CARD, model_folder, version_folder
-from components.published_model import PublishedModel
+from components.model import base as base_model
+from components.model.files import MODEL_CARD, model_folder, version_folder
+from components.model.published import PublishedModel
 
 
 class Toy(tf.Module):

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from components.atomic_write import FolderInUse, new_folder
 from components.errors import SwarError
-from components.model_digest import write_digests
+from components.model.digest import write_digests
 from components.user_folders import is_writable, temporary_cache, user_cache
 
 if TYPE_CHECKING:
@@ -220,7 +220,7 @@ def _unreadable(file: Path) -> SwarError:
 
 def _code_digest() -> str:
     """sha256 of the sources that a SavedModel is made by."""
-    source = Path(__file__).parent
+    source = Path(__file__).parents[1]
     sha = hashlib.sha256()
     for path in sorted(source.rglob("*.py")):
         sha.update(str(path.relative_to(source)).encode())
