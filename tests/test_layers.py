@@ -95,3 +95,15 @@ def test_nothing_in_components_imports_the_inside_of_a_component() -> None:
         and name.split(".")[1] in folders - {path.relative_to(components).parts[0]}
     }
     assert inside == set()
+
+
+def test_no_two_public_classes_of_the_product_have_one_name() -> None:
+    """But Executor, as TFX calls it in every component."""
+    places: dict[str, list[str]] = {}
+    for package in ("components", "pipeline", "serving", "swar"):
+        for path in (ROOT / package).rglob("*.py"):
+            for node in ast.parse(path.read_text("utf-8")).body:
+                if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                    places.setdefault(node.name, []).append(str(path.relative_to(ROOT)))
+    twice = {name: where for name, where in places.items() if len(where) > 1}
+    assert set(twice) <= {"Executor"}, twice

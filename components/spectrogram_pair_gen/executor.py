@@ -39,7 +39,7 @@ from components.spectrogram_pair_gen.sampling import (
     WindowRequest,
 )
 from components.spectrogram_pair_gen.shards import (
-    Run,
+    WindowRun,
     WriteShard,
     batches,
     pairs_per_shard,
@@ -175,7 +175,7 @@ class _Cut(beam.DoFn):
         self,
         item: tuple[tuple[str, str], Iterable[WindowPosition]],
         shards: Mapping[str, int],
-    ) -> Iterator[tuple[tuple[str, int], Run]]:
+    ) -> Iterator[tuple[tuple[str, int], WindowRun]]:
         (split, file), positions = item
         name = hashlib.sha256(f"{split}/{file}".encode()).hexdigest()
         cutter = self._train_cutter if split == features.TRAIN else self._cutter

@@ -38,7 +38,7 @@ def pairs_per_shard(settings: SpectrogramSettings, sample_rate: int, shard_megab
 
 
 @dataclass(frozen=True)
-class Run:
+class WindowRun:
     """Windows that lie together in a file, all of them for one output."""
 
     path: str
@@ -53,7 +53,7 @@ def batches(windows: Iterable[Window]) -> Iterator[list[Window]]:
         yield batch
 
 
-def write_runs(path: str, windows: Mapping[int, Sequence[Window]]) -> list[tuple[int, Run]]:
+def write_runs(path: str, windows: Mapping[int, Sequence[Window]]) -> list[tuple[int, WindowRun]]:
     """Writes the windows of each output next to each other and tells where they lie."""
     written = []
     with fileio.open(path, "wb") as file:
@@ -61,12 +61,12 @@ def write_runs(path: str, windows: Mapping[int, Sequence[Window]]) -> list[tuple
         for output, group in sorted(windows.items()):
             packed = pickle.dumps(group, pickle.HIGHEST_PROTOCOL)
             file.write(packed)
-            written.append((output, Run(path, offset, len(packed))))
+            written.append((output, WindowRun(path, offset, len(packed))))
             offset += len(packed)
     return written
 
 
-def read_run(run: Run) -> list[Window]:
+def read_run(run: WindowRun) -> list[Window]:
     """The windows of a run."""
     with fileio.open(run.path, "rb") as file:
         file.seek(run.offset)
@@ -81,7 +81,7 @@ class WriteShard(beam.DoFn):
         self._folder = folder
 
     def process(
-        self, item: tuple[tuple[str, int], Iterable[Run]], shards: Mapping[str, int]
+        self, item: tuple[tuple[str, int], Iterable[WindowRun]], shards: Mapping[str, int]
     ) -> None:
         (split, shard), written = item
         windows = (window for run in written for window in read_run(run))

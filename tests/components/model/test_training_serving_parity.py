@@ -35,7 +35,7 @@ TOLERANCE = 1e-4
 
 
 @dataclass(frozen=True)
-class Model:
+class ModelUnderTest:
     front_end: FrontEnd
     cleaner: Cleaner
     cutter: WindowCutter
@@ -69,7 +69,7 @@ def make_model(rate, require_voice, folder):
     export(tower, Calibration(0.05, 40.0), front_end, {}, folder, unit_norm=True)
     spec = tf.TensorSpec([None], tf.string)
     hear = tf.function(Recordings(front_end).extract_windows, input_signature=[spec])
-    return Model(
+    return ModelUnderTest(
         front_end,
         Cleaner(front_end.speech),
         WindowCutter(rate, front_end.spectrogram),
