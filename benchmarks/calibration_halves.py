@@ -22,11 +22,11 @@ import numpy.typing as npt
 from rich.table import Table
 
 from components.errors import SwarError
-from components.model_files import model_folder
-from components.published_model import PublishedModel
+from components.model.files import model_folder
+from components.model.published import PublishedModel
+from components.model.published_parts import PublishedParts
 from components.recordings.sources import list_recordings
 from components.terminal import Console
-from components.trainer.published_parts import PublishedParts
 from components.trainer.utterances import EmbeddedWindows
 from components.verification.error_rates import FALSE_ACCEPT_RATE
 from pipeline.models.calibration import WindowsOrigins, embed_windows, learn_calibration
@@ -35,7 +35,7 @@ POINTS = (0.05, 0.01)
 MOST_PAIRS = 300_000
 
 
-class Compared(NamedTuple):
+class ComparedRate(NamedTuple):
     """A rate that one half expects, with its interval, and what the other half has."""
 
     value: float
@@ -80,7 +80,7 @@ def nontarget_distances(windows: EmbeddedWindows, count: int) -> npt.NDArray[np.
 
 def compare_halves(
     one: EmbeddedWindows, other: EmbeddedWindows, parts: PublishedParts
-) -> dict[str, Compared]:
+) -> dict[str, ComparedRate]:
     """What is expected of one half, beside the other half's rates, by name."""
     calibration, report = learn_calibration("one half", one, parts.trainer)
     seconds = [row["seconds"] for row in report["strangers"]]
@@ -90,12 +90,12 @@ def compare_halves(
         expected = row[FALSE_ACCEPT_RATE]
         if expected["low"] is not None and len(distance):
             rate = float(np.mean(distance <= calibration.threshold))
-            compared[f"threshold, {row['seconds']:.3g} s"] = Compared(**expected, other=rate)
+            compared[f"threshold, {row['seconds']:.3g} s"] = ComparedRate(**expected, other=rate)
     for point in report["operating_points"]:
         if point["threshold"] is not None and point["max_false_accept_rate"] in POINTS:
             rate = float(np.mean(np.concatenate(distances) <= point["threshold"]))
             name = f"point of {100 * point['max_false_accept_rate']:g} %"
-            compared[name] = Compared(**point[FALSE_ACCEPT_RATE], other=rate)
+            compared[name] = ComparedRate(**point[FALSE_ACCEPT_RATE], other=rate)
     return compared
 
 
@@ -121,7 +121,7 @@ def main() -> None:
     windows = embed_windows("data", listing, served, parts, console).windows
     names = np.unique(windows.windows.speaker.astype(bytes))
     console.print(f"{len(names)} speakers, {len(windows.embedding)} windows")
-    found: dict[str, list[Compared]] = defaultdict(list)
+    found: dict[str, list[ComparedRate]] = defaultdict(list)
     for seed in range(arguments.halves):
         shuffled = np.random.default_rng(seed).permutation(names)
         half = len(names) // 2

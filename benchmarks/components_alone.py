@@ -19,14 +19,14 @@ from pipeline.local.beam import beam_arguments
 
 
 @dataclass(frozen=True)
-class Made:
+class MadeExamples:
     """What a component wrote, by split, and how long it worked, imports not counted."""
 
     counts: dict[str, int]
     seconds: float
 
 
-def make_speech(data: Path, output: Path, config: Config, beam_workers: int) -> Made:
+def make_speech(data: Path, output: Path, config: Config, beam_workers: int) -> MadeExamples:
     """SpeechExampleGen: `data` to `output/speech`."""
     speech = _artifact(standard_artifacts.Examples, output / "speech")
     started = time.monotonic()
@@ -46,7 +46,7 @@ def make_speech(data: Path, output: Path, config: Config, beam_workers: int) -> 
     return _made(speech, started)
 
 
-def make_pairs(splits: list[str], output: Path, config: Config, beam_workers: int) -> Made:
+def make_pairs(splits: list[str], output: Path, config: Config, beam_workers: int) -> MadeExamples:
     """SpectrogramPairGen: the splits of `output/speech` to `output/pairs`."""
     speech = _artifact(standard_artifacts.Examples, output / "speech")
     speech.split_names = json.dumps(splits)
@@ -65,9 +65,9 @@ def make_pairs(splits: list[str], output: Path, config: Config, beam_workers: in
     return _made(pairs, started)
 
 
-def _made(artifact: Artifact, started: float) -> Made:
+def _made(artifact: Artifact, started: float) -> MadeExamples:
     seconds = time.monotonic() - started
-    return Made(json.loads(artifact.get_string_custom_property(SPLIT_COUNTS)), seconds)
+    return MadeExamples(json.loads(artifact.get_string_custom_property(SPLIT_COUNTS)), seconds)
 
 
 def _artifact(kind: type[Artifact], folder: Path) -> Artifact:

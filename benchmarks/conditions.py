@@ -26,9 +26,9 @@ from components import audio
 from components.conditions import CLEAN, CONDITIONS
 from components.errors import SwarError
 from components.keyed_random import keyed_generator
-from components.model_files import model_folder
+from components.model.files import model_folder
+from components.model.published import PublishedModel
 from components.pcm16 import pack_wav, to_pcm16
-from components.published_model import PublishedModel
 from components.recording_quality import quality_of
 from components.recordings.sources import list_recordings
 from components.terminal import Console

@@ -4,6 +4,7 @@
 memory does not grow with their number is seen by comparing the two.
 """
 
+import os
 import sys
 import tempfile
 from pathlib import Path
@@ -53,8 +54,10 @@ def main(counts: list[int]) -> None:
             done = measured(embed, str(data), str(output))
             print(
                 f"{count} recordings of {SECONDS} s: {done.seconds:.1f} s with the start, "
+                f"{done.processor_seconds:.1f} s of a processor, "
                 f"{count / done.seconds:.2f} recordings/s, peak {done.peak_bytes / GIBIBYTE:.2f} "
-                f"GiB, file of {output.stat().st_size / 2**20:.2f} MiB"
+                f"GiB, file of {output.stat().st_size / 2**20:.2f} MiB, load "
+                f"{os.getloadavg()[2]:.1f}"
             )
 
 

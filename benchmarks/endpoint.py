@@ -24,7 +24,7 @@ import tensorflow as tf
 
 from benchmarks.interfaces import Grpc, Interface, Rest
 from benchmarks.served_model import batch, recordings
-from components.model_files import MODEL_CARD, version_folder
+from components.model.files import MODEL_CARD, version_folder
 from serving.server import Ports, ServerSettings, running
 
 RATE = 16_000

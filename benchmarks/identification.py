@@ -27,7 +27,7 @@ ENROLMENT_SECONDS, UTTERANCE_SECONDS = 10.0, 10.0
 
 
 @dataclass(frozen=True)
-class Speech:
+class SpeakerSpeech:
     """What a speaker is enrolled with and asked about, as WAVs."""
 
     enrolment: list[bytes]
@@ -49,7 +49,7 @@ def utterances(path: str, sample_rate: int) -> list[bytes]:
     return [pack_wav(pcm16[size * part : end], sample_rate) for part, end in enumerate(ends)]
 
 
-def speech_of(client: Client, paths: list[str]) -> Speech:
+def speech_of(client: Client, paths: list[str]) -> SpeakerSpeech:
     """Usable utterances of one speaker, in the order of the files."""
     enrolment: list[bytes] = []
     queries: list[bytes] = []
@@ -64,10 +64,10 @@ def speech_of(client: Client, paths: list[str]) -> Speech:
                 seconds += embedding.speech_seconds
             else:
                 queries.append(wav)
-    return Speech(enrolment, queries)
+    return SpeakerSpeech(enrolment, queries)
 
 
-def ask(client: Client, people: dict[str, Speech], enrolled: list[str]) -> dict[str, float]:
+def ask(client: Client, people: dict[str, SpeakerSpeech], enrolled: list[str]) -> dict[str, float]:
     """Enrols some of the speakers and identifies everybody's queries."""
     with tempfile.TemporaryDirectory() as folder:
         gallery = Gallery(Path(folder, "gallery"))

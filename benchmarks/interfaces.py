@@ -23,7 +23,7 @@ Inputs = Mapping[str, Sequence[bytes]]
 
 
 @dataclass(frozen=True)
-class Answer:
+class Reply:
     """What came back."""
 
     refused: str | None
@@ -40,7 +40,7 @@ class Interface(Protocol):
     def body(self, signature: str, inputs: Inputs) -> bytes:
         """A request as it travels."""
 
-    async def send(self, body: bytes) -> Answer:
+    async def send(self, body: bytes) -> Reply:
         """Asks. Raises ConnectionError where the line breaks before there is an answer."""
 
 
@@ -56,19 +56,19 @@ class Grpc:
         serialised: bytes = wire.predict_request(self._spec, signature, inputs).SerializeToString()
         return serialised
 
-    async def send(self, body: bytes) -> Answer:
+    async def send(self, body: bytes) -> Reply:
         """See Interface."""
         try:
             response = PredictResponse.FromString(await self._call(body))
         except grpc.aio.AioRpcError as error:
             if error.code() == grpc.StatusCode.UNAVAILABLE:
                 raise ConnectionError(error.details()) from error
-            return Answer(error.code().name, {})
+            return Reply(error.code().name, {})
         outputs = {
             name: [_text(value) for value in values.tolist()]
             for name, values in wire.predict_outputs(response).items()
         }
-        return Answer(None, outputs, response.model_spec.version.value)
+        return Reply(None, outputs, response.model_spec.version.value)
 
 
 class Rest:
@@ -90,14 +90,14 @@ class Rest:
         }
         return json.dumps({"signature_name": signature, "inputs": columns}).encode()
 
-    async def send(self, body: bytes) -> Answer:
+    async def send(self, body: bytes) -> Reply:
         """See Interface."""
         try:
             async with self._session.post(self._url, data=body) as response:
                 answer = await response.json(content_type=None)
                 if response.status == 200:
-                    return Answer(None, answer["outputs"])
-                return Answer(str(response.status), {})
+                    return Reply(None, answer["outputs"])
+                return Reply(str(response.status), {})
         except aiohttp.ClientError as error:
             raise ConnectionError(repr(error)) from error
 

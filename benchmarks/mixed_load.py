@@ -30,7 +30,7 @@ from benchmarks.mixed_kinds import Kind, all_kinds
 from benchmarks.mixed_requests import CutOff, Expected, Request, Versions, Wrong, make_recordings
 from benchmarks.process_memory import resident_bytes
 from benchmarks.served_model import recordings
-from components.model_files import MODEL_CARD, version_folder
+from components.model.files import MODEL_CARD, version_folder
 from serving.server import Ports, ServerSettings
 
 DEADLINE_SECONDS: Final = 300.0

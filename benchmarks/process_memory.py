@@ -1,6 +1,7 @@
-"""Peak memory and wall time of work in processes of its own, from plain /proc (Linux)."""
+"""Peak memory, wall and processor time of work in processes of its own (Linux)."""
 
 import os
+import resource
 import time
 from collections import defaultdict
 from collections.abc import Callable
@@ -78,6 +79,9 @@ class Measured(Generic[Result]):
 
     value: Result
     seconds: float
+    """Wall time."""
+    processor_seconds: float
+    """Of all its threads and processes, which other work on the machine hardly changes."""
     peak_bytes: int
 
 
@@ -89,7 +93,7 @@ def measured(function: Callable[..., Result], *arguments: object) -> Measured[Re
         arguments: picklable.
     """
     memory = PeakMemory()
-    started = time.monotonic()
+    started, processor_started = time.monotonic(), _processor_seconds_of_children()
     with ProcessPoolExecutor(max_workers=1, mp_context=get_context("spawn")) as pool:
         future = pool.submit(function, *arguments)
         while not future.done():
@@ -97,4 +101,11 @@ def measured(function: Callable[..., Result], *arguments: object) -> Measured[Re
             time.sleep(SAMPLE_SECONDS)
         value = future.result()
         seconds = time.monotonic() - started
-    return Measured(value, seconds, memory.peak_bytes)
+    processor_seconds = _processor_seconds_of_children() - processor_started
+    return Measured(value, seconds, processor_seconds, memory.peak_bytes)
+
+
+def _processor_seconds_of_children() -> float:
+    """Of those that have ended."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime

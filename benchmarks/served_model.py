@@ -15,10 +15,10 @@ import soundfile
 import tensorflow as tf
 
 from components import audio
-from components.trainer.calibration import Calibration
-from components.trainer.export import export
-from components.trainer.recordings import FrontEnd, Recordings
-from components.trainer.tower import build_tower
+from components.model.calibration import Calibration
+from components.model.export import export
+from components.model.recordings import FrontEnd, Recordings
+from components.model.tower import build_tower
 from pipeline.config import Config
 from pipeline.sample_data.speech import write_sample_speech
 
@@ -71,7 +71,9 @@ def measure(config: Config, folder: str) -> None:
     print(f"export {exported - started:.1f} s, load {loaded - exported:.1f} s")
 
     spec = tf.TensorSpec([None], tf.string)
-    hear = tf.function(lambda wavs: Recordings(front_end).hear(wavs).windows.values, [spec])
+    hear = tf.function(
+        lambda wavs: Recordings(front_end).extract_windows(wavs).windows.values, [spec]
+    )
     speech = recordings(rate)
     for seconds, count in BATCHES:
         wavs = batch(speech, rate, seconds, count)

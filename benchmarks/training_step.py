@@ -19,9 +19,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from components.model import tower as tower_module
+from components.model.densenet import DENSENET121_BLOCKS
 from components.settings import TrainerSettings
-from components.trainer import tower as tower_module
-from components.trainer.densenet import DENSENET121_BLOCKS
 from components.trainer.losses import make_loss
 from components.trainer.optimizer import FusedAdam
 

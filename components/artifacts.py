@@ -14,7 +14,7 @@ VerificationReport = File
 REPORT_PAGE = "index.html"
 REJECTS_FILE = "rejects.jsonl"
 # Rows: recording, path, speaker, gender, session, the data's other columns, the digest of its
-# speech, its seconds by split, measures.
+# speech, its seconds by split, its acoustics.
 RECORDINGS_FILE = "recordings.jsonl"
 # Custom property of `speech`: JSON, the names of the spans that it was made from.
 SPANS = "spans"

@@ -30,7 +30,7 @@ from components.decoding.errors import (
     decoder_errors,
 )
 from components.decoding.readers import MOST_VALUES_PER_SECOND, Reader, opened, sndfile_rate
-from components.downmix import MOST_CHANNELS, heard_channels
+from components.downmix import MOST_CHANNELS, used_channels
 
 __all__ = [
     "EMPTY_FILE",
@@ -157,14 +157,7 @@ def _mono_blocks(
 ) -> Iterator[Samples]:
     if channel is not None and not 1 <= channel <= reader.channels:
         raise AudioError(NO_CHANNEL, f"has no channel {channel}: it has {reader.channels} in all")
-    start = round(start_seconds * reader.rate)
-    end = reader.frames
-    if end_seconds is not None:
-        cut_end = round(end_seconds * reader.rate)
-        end = cut_end if end is None else min(end, cut_end)
-    if end is not None and start >= end:
-        seconds = (reader.frames or 0) / reader.rate
-        raise AudioError(NO_SAMPLES, f"no samples in the cut: the recording has {seconds:g} s")
+    start, end = _cut(reader, start_seconds, end_seconds)
     if max_seconds is None and end_seconds is not None:
         max_seconds = end_seconds - start_seconds
     longest = None if max_seconds is None else _Longest(reader, max_seconds)
@@ -181,17 +174,32 @@ def _mono_blocks(
     if reader.channels > MOST_CHANNELS:
         yield from (block.mean(axis=1) for block in blocks())
         return
-    heard = _heard_channels(blocks())
-    if not heard.all():
-        used = ", ".join(str(channel + 1) for channel in np.flatnonzero(heard))
+    used = _used_channels(blocks())
+    if not used.all():
+        numbers = ", ".join(str(channel + 1) for channel in np.flatnonzero(used))
         logger.warning(
             "%r: of its %d channels %s alone is used: the others are dead or cancel it",
             name,
             reader.channels,
-            used,
+            numbers,
         )
     for block in blocks():
-        yield block[:, heard].mean(axis=1)
+        yield block[:, used].mean(axis=1)
+
+
+def _cut(reader: Reader, start_seconds: float, end_seconds: float | None) -> tuple[int, int | None]:
+    """First frame, and that behind the last; None where the recording does not say how long it is.
+
+    Raises AudioError where nothing lies between them.
+    """
+    start, end = round(start_seconds * reader.rate), reader.frames
+    if end_seconds is not None:
+        cut_end = round(end_seconds * reader.rate)
+        end = cut_end if end is None else min(end, cut_end)
+    if end is not None and start >= end:
+        seconds = (reader.frames or 0) / reader.rate
+        raise AudioError(NO_SAMPLES, f"no samples in the cut: the recording has {seconds:g} s")
+    return start, end
 
 
 class _Longest:
@@ -232,8 +240,8 @@ def _good_blocks(
         raise AudioError(NO_SAMPLES, "holds no samples, or none in the cut")
 
 
-def _heard_channels(blocks: Iterator[Samples]) -> npt.NDArray[np.bool_]:
-    """bool [channels]: whose mean is the recording, see `downmix.heard_channels`."""
+def _used_channels(blocks: Iterator[Samples]) -> npt.NDArray[np.bool_]:
+    """bool [channels]: whose mean is the recording, see `downmix.used_channels`."""
     count, total, products = 0, np.zeros(0), np.zeros((0, 0))
     for block in blocks:
         wide = block.astype(np.float64)
@@ -242,4 +250,4 @@ def _heard_channels(blocks: Iterator[Samples]) -> npt.NDArray[np.bool_]:
         count += len(wide)
         total += wide.sum(axis=0)
         products += wide.T @ wide
-    return heard_channels(products / count - np.outer(total, total) / count**2)
+    return used_channels(products / count - np.outer(total, total) / count**2)

@@ -14,7 +14,7 @@ from tfx.dsl.io import fileio
 from tfx.types import standard_artifacts
 from tfx.utils import path_utils
 
-from components.model_files import MODEL_CARD
+from components.model.files import MODEL_CARD
 from components.rolled_back import is_rolled_back
 
 MODEL: Final = "model"

@@ -1,4 +1,4 @@
-"""The pairs of a run, for notebooks and other trainers."""
+"""Reads pairs: one by one for notebooks and other trainers, or a batch of them in a graph."""
 
 import os
 from pathlib import Path
@@ -9,6 +9,7 @@ import tensorflow as tf
 from components import features, spectrogram_codec
 from components.errors import SwarError
 
+Parsed = dict[str, tf.Tensor]
 _TEXTS: Final = (features.SPLIT, features.CONDITION, features.GENDER_PAIR, features.PAIR_ID)
 _SIDED_TEXTS: Final = (features.SPEAKER, features.GENDER, features.RECORDING)
 _SIDED_NUMBERS: Final = (features.START_SECONDS, features.LEVEL_DBFS)
@@ -40,6 +41,36 @@ def read_pairs(
     )
 
 
+def parse_pairs(records: tf.Tensor, n_mels: int, frames: int) -> Parsed:
+    """Serialised pairs [N] to tensors whose windows interleave: a0, b0, a1, b1, ...
+
+    Returns:
+        `spectrogram` uint8 [2N, n_mels, frames], `speaker` and `recording` string [2N],
+        `start_seconds` float32 [2N], `label` int64 [N].
+    """
+    spec = {features.LABEL: tf.io.FixedLenFeature([], tf.int64)}
+    kinds = {
+        features.SPECTROGRAM: tf.string,
+        features.SPEAKER: tf.string,
+        features.RECORDING: tf.string,
+        features.START_SECONDS: tf.float32,
+    }
+    for key, dtype in kinds.items():
+        for side in features.SIDES:
+            spec[features.sided(key, side)] = tf.io.FixedLenFeature([], dtype)
+    parsed = tf.io.parse_example(records, spec)
+    windows = {
+        key: tf.reshape(
+            tf.stack([parsed[features.sided(key, side)] for side in features.SIDES], axis=1), [-1]
+        )
+        for key in kinds
+    }
+    windows[features.SPECTROGRAM] = spectrogram_codec.decode_batch(
+        windows[features.SPECTROGRAM], n_mels, frames
+    )
+    return windows | {features.LABEL: parsed[features.LABEL]}
+
+
 def _files(folder: Path, split: str | None) -> list[str]:
     artifacts = folder / "artifacts" / "SpectrogramPairGen" / "pairs"
     if artifacts.is_dir():
@@ -55,14 +86,14 @@ def _files(folder: Path, split: str | None) -> list[str]:
     return files
 
 
-def _parse(record: tf.Tensor, n_mels: int) -> dict[str, tf.Tensor]:
+def _parse(record: tf.Tensor, n_mels: int) -> Parsed:
     kinds = dict.fromkeys(_TEXTS, tf.string) | {features.LABEL: tf.int64}
     for side in features.SIDES:
         for key in (*_SIDED_TEXTS, features.SPECTROGRAM):
             kinds[features.sided(key, side)] = tf.string
         for key in _SIDED_NUMBERS:
             kinds[features.sided(key, side)] = tf.float32
-    parsed: dict[str, tf.Tensor] = tf.io.parse_single_example(
+    parsed: Parsed = tf.io.parse_single_example(
         record, {key: tf.io.FixedLenFeature([], kind) for key, kind in kinds.items()}
     )
     for side in features.SIDES:

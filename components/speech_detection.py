@@ -320,10 +320,10 @@ class AdaptiveDetector(SpeechDetector):
         )
         ranges = self._kept_ranges(energy, samples, silent_below)
         full_scale = self._full_scale(_times_db(level, -LEVEL_DBFS), peak)
-        is_heard = (level > 0.0) & ~is_silent
+        has_level = (level > 0.0) & ~is_silent
         return Speech(
-            tf.where(is_heard, full_scale, 1.0),
-            tf.cond(is_heard, lambda: ranges, lambda: ranges[:0]),
+            tf.where(has_level, full_scale, 1.0),
+            tf.cond(has_level, lambda: ranges, lambda: ranges[:0]),
             is_silent,
         )
 

@@ -65,7 +65,7 @@ class SpeechGate(keras.layers.Layer):
             norm=None,
         )
         self._bands = bands.T.astype(np.float32)
-        self._heard = _between(hertz, BAND_HZ[0], highest)
+        self._band = _between(hertz, BAND_HZ[0], highest)
         self._voiced = _between(hertz, *VOICED_HZ)
 
     def get_config(self) -> dict[str, Any]:
@@ -178,8 +178,8 @@ class SpeechGate(keras.layers.Layer):
 
     def _entropy(self, power: tf.Tensor) -> list[tf.Tensor]:
         """Of each frame's spectrum: low for tones, high for noise, both in speech."""
-        heard = power[..., self._heard]
-        share = heard / (tf.reduce_sum(heard, axis=-1, keepdims=True) + _TINY)
+        band = power[..., self._band]
+        share = band / (tf.reduce_sum(band, axis=-1, keepdims=True) + _TINY)
         entropy = -tf.reduce_sum(share * tf.math.log(share + _TINY), axis=-1)
         return [
             tf.reduce_mean(entropy),

@@ -104,7 +104,7 @@ def read_header(wav: tf.Tensor) -> Header:
 
 
 def read_mono(wav: tf.Tensor, header: Header) -> tf.Tensor:
-    """The mean of the channels that are heard, see `downmix.heard_channels`.
+    """The mean of the channels that are used, see `downmix.used_channels`.
 
     Args:
         wav: string scalar.
@@ -122,14 +122,14 @@ def read_mono(wav: tf.Tensor, header: Header) -> tf.Tensor:
         tf.where(header.channels == 1, 0, tf.where(header.channels <= MOST_CHANNELS, 1, 2)),
         [
             lambda: samples,
-            lambda: _mean_of_heard(interleaved),
+            lambda: _mean_of_used(interleaved),
             lambda: tf.reduce_mean(interleaved, axis=1),
         ],
     )
     return mono / INT16_FULL_SCALE
 
 
-def _mean_of_heard(samples: tf.Tensor) -> tf.Tensor:
+def _mean_of_used(samples: tf.Tensor) -> tf.Tensor:
     """float32 [frames] of [frames, channels]."""
     wide = tf.cast(samples, tf.float64)
     count = tf.maximum(tf.cast(tf.shape(wide)[0], tf.float64), 1.0)
@@ -140,8 +140,8 @@ def _mean_of_heard(samples: tf.Tensor) -> tf.Tensor:
     live = tf.cast(power >= FAINT_POWER * tf.reduce_max(power), tf.float64)
     of_mean = tf.tensordot(live, tf.linalg.matvec(covariance, live), 1) / tf.reduce_sum(live)
     cancels = of_mean < FAINT_POWER * tf.tensordot(live, power, 1)
-    heard = tf.cast(tf.where(cancels, loudest, live), tf.float32)
-    return tf.linalg.matvec(samples, heard) / tf.reduce_sum(heard)
+    used = tf.cast(tf.where(cancels, loudest, live), tf.float32)
+    return tf.linalg.matvec(samples, used) / tf.reduce_sum(used)
 
 
 def _walk(wav: tf.Tensor, length: tf.Tensor) -> _Chunks:

@@ -18,7 +18,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from components.json_text import to_json
-from components.model_files import NAMES_OF_A_MODEL
+from components.model.files import NAMES_OF_A_MODEL
 from components.terminal import Console, say
 from components.user_folders import ensure_home
 from pipeline.config import PACKAGED, load_config
@@ -51,8 +51,8 @@ class Split(enum.StrEnum):
     UNSEEN = "unseen"
 
 
-def _version(asked: bool) -> None:
-    if asked:
+def _version(is_wanted: bool) -> None:
+    if is_wanted:
         say(f"swar {metadata.version('swar')}")
         raise typer.Exit
 
@@ -160,9 +160,9 @@ def evaluate_command(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
 ) -> None:
     """Measure a published model on other recordings: error rates with intervals, by slice."""
-    from pipeline.evaluation.command import run
+    from pipeline.evaluation.command import EvaluationRequest, run
 
-    run(
+    request = EvaluationRequest(
         model,
         data,
         trial_list=trials,
@@ -173,8 +173,8 @@ def evaluate_command(
         attacks=attacks,
         output=output,
         report=report,
-        as_json=as_json,
     )
+    run(request, as_json=as_json)
 
 
 @app.command("report")

@@ -16,12 +16,12 @@ from components.baseline import Baseline, LatestOtherBlessedModelStrategy, make_
 from components.evaluator.component import Evaluator
 from components.example_validator.component import ExampleValidator
 from components.import_schema_gen.component import ImportSchemaGen
-from components.model_files import BASE
+from components.model.files import BASE
 from components.pusher.component import make_pusher
 from components.serving_check.component import ServingCheck
 from components.spectrogram_pair_gen.component import SpectrogramPairGen
 from components.speech_example_gen.component import SpeechExampleGen
-from components.trainer.component import make_trainer, make_tuner
+from components.trainer.component import TrainingInputs, make_trainer, make_tuner
 from components.trainer.starting_weights import parent_of
 from components.verification_report.component import VerificationReport
 from pipeline.code_digest import code_digest
@@ -31,8 +31,8 @@ PAIR_SCHEMA = Path(__file__).resolve().parents[1] / "schemas" / "spectrogram_pai
 
 
 @dataclass(frozen=True)
-class EngineWays:
-    """Where an engine goes another way than the local runner, whose ways are the defaults."""
+class EngineOptions:
+    """What another engine than the local runner does otherwise; the defaults are that runner's."""
 
     baseline: Baseline = LatestOtherBlessedModelStrategy
     checkpoints: str | None = None
@@ -55,7 +55,7 @@ def create_pipeline(
     output: str,
     beam_pipeline_args: Sequence[str],
     metadata_connection_config: metadata_store_pb2.ConnectionConfig | None = None,
-    ways: EngineWays | None = None,
+    engine: EngineOptions | None = None,
 ) -> Pipeline:
     """Connects the components; runs nothing and writes nothing.
 
@@ -68,9 +68,9 @@ def create_pipeline(
         output: folder, on any filesystem, for artifacts, checkpoints and published models.
         beam_pipeline_args: for the Beam components.
         metadata_connection_config: where runs are recorded; None where the engine does it.
-        ways: of another engine than the local runner.
+        engine: options of another engine than the local runner.
     """
-    ways = ways or EngineWays()
+    engine = engine or EngineOptions()
     speech_example_gen = SpeechExampleGen(
         data=data,
         data_digest=data_digest,
@@ -90,59 +90,42 @@ def create_pipeline(
     schema_gen = ImportSchemaGen(PAIR_SCHEMA.read_text("utf-8"))
     schema = schema_gen.outputs["schema"]
     statistics_gen = StatisticsGen(examples=pairs, schema=schema)
-    held_out = [features.EVAL]
-    if config.speech.unseen_speaker_fraction:
-        held_out.append(features.UNSEEN)
-    if config.pairs.has_conditions:
-        held_out += [features.UNDER_CONDITIONS[split] for split in held_out]
+    held_out = _held_out_splits(config)
     example_validator = ExampleValidator(
         statistics=statistics_gen.outputs["statistics"],
         schema=schema,
         required_splits=[features.TRAIN, features.CALIBRATION, *held_out],
     )
 
-    parent = parent_of(config.trainer, config.spectrogram, config.speech.sample_rate)
-    trainer_code = {"code_digest": code_digest("components.trainer")}
-    checkpoints = ways.checkpoints or os.path.join(output, "checkpoints")
-    tuner = None
-    if config.tuner.trials:
-        tuner = make_tuner(
-            pairs=pairs,
-            schema=schema,
-            tuner=config.tuner,
-            trainer=config.trainer,
-            speech=config.speech,
-            spectrogram=config.spectrogram,
-            serving=config.serving,
-            provenance={**trainer_code, **parent},
-            checkpoints=checkpoints,
-            gpus=ways.gpus,
-        )
-        tuner.add_upstream_node(example_validator)
-    trainer = make_trainer(
+    training = TrainingInputs(
         pairs=pairs,
         schema=schema,
         trainer=config.trainer,
         speech=config.speech,
         spectrogram=config.spectrogram,
         serving=config.serving,
+        checkpoints=engine.checkpoints or os.path.join(output, "checkpoints"),
+        gpus=engine.gpus,
+    )
+    parent = parent_of(config.trainer, config.spectrogram, config.speech.sample_rate)
+    provenance = {"code_digest": code_digest("components.trainer"), **parent}
+    tuner = None
+    if config.tuner.trials:
+        tuner = make_tuner(training, config.tuner, provenance=provenance)
+        tuner.add_upstream_node(example_validator)
+    trainer = make_trainer(
+        training,
         epochs=epochs,
         data_digest=data_digest,
-        provenance={
-            "config_digest": config.training_digest(),
-            **trainer_code,
-            **parent,
-        },
-        checkpoints=checkpoints,
+        provenance={"config_digest": config.training_digest(), **provenance},
         hyperparameters=tuner.outputs["best_hyperparameters"] if tuner else None,
-        gpus=ways.gpus,
-        vertex_job=ways.vertex_job,
+        vertex_job=engine.vertex_job,
     )
     trainer.add_upstream_node(example_validator)
     model = trainer.outputs["model"]
 
     serving_check = ServingCheck(model, code_digest("components.serving_check"))
-    baseline = make_baseline(ways.baseline, candidate=model)
+    baseline = make_baseline(engine.baseline, candidate=model)
     evaluator = Evaluator(
         examples=pairs,
         model=model,
@@ -159,7 +142,7 @@ def create_pipeline(
         model_blessing=evaluator.outputs["blessing"],
         infra_blessing=serving_check.outputs["infra_blessing"],
         base_directory=os.path.join(output, "published"),
-        vertex_endpoint=ways.vertex_endpoint,
+        vertex_endpoint=engine.vertex_endpoint,
     )
     report = VerificationReport(
         speech=speech_example_gen.outputs["speech"],
@@ -193,3 +176,13 @@ def create_pipeline(
         beam_pipeline_args=list(beam_pipeline_args),
         metadata_connection_config=metadata_connection_config,
     )
+
+
+def _held_out_splits(config: Config) -> list[str]:
+    """Of the pairs, those that a model is judged on."""
+    splits = [features.EVAL]
+    if config.speech.unseen_speaker_fraction:
+        splits.append(features.UNSEEN)
+    if config.pairs.has_conditions:
+        splits += [features.UNDER_CONDITIONS[split] for split in splits]
+    return splits

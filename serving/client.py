@@ -11,7 +11,6 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from types import TracebackType
 from typing import Final, Self
 
 import numpy as np
@@ -95,7 +94,7 @@ class Client:
         self._description: Description | None = None
         self._deadline_seconds = deadline_seconds
         self._attempts = attempts
-        self._is_waiting_told = False
+        self._is_waiting_shown = False
         spec = ModelSpec(model, version, label)
         self._transport = transport or connect(url, spec, credentials or Credentials())
 
@@ -104,7 +103,7 @@ class Client:
         """A client of a model that runs in this process, without a server.
 
         Args:
-            model: as `components.model_files.model_folder` takes it: `base`, or a path.
+            model: as `components.model.files.model_folder` takes it: `base`, or a path.
             watchers: see the class.
 
         Raises:
@@ -125,12 +124,7 @@ class Client:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
@@ -289,7 +283,7 @@ class Client:
         """A score decided by a rule, None for the model's own threshold, and shown to watchers.
 
         Args:
-            kind: what was asked, see `serving.watching.Row`.
+            kind: of the question, see `serving.watching.Row`.
             decision: what the model scored.
             rule: decides.
             model_digest: of the model; None to ask for it, if anybody watches.
@@ -363,7 +357,7 @@ class Client:
             retry=tenacity.retry_if_exception(_is_passing),
             wait=tenacity.wait_random_exponential(_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS),
             stop=stop,
-            before_sleep=self._tell_waiting,
+            before_sleep=self._show_waiting,
             reraise=True,
         )
         try:
@@ -383,10 +377,10 @@ class Client:
             ) from error
         raise AssertionError("tenacity returns or raises")
 
-    def _tell_waiting(self, state: tenacity.RetryCallState) -> None:
+    def _show_waiting(self, state: tenacity.RetryCallState) -> None:
         """Says once why nothing is answered yet, where it takes longer than a busy server's."""
-        if not self._is_waiting_told and (state.seconds_since_start or 0.0) > _QUIET_SECONDS:
-            self._is_waiting_told = True
+        if not self._is_waiting_shown and (state.seconds_since_start or 0.0) > _QUIET_SECONDS:
+            self._is_waiting_shown = True
             progress.info("waiting for %s, for %g s at most", self.url, self._deadline_seconds)
 
 

@@ -1,11 +1,11 @@
 """From a distance to a verdict, for the risk that a user takes."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from components.errors import SwarError
+from components.verification.error_rates import rate_of_comparison
 from serving import defaults
 from serving.answers import DIFFERENT, INCONCLUSIVE, SAME, Decision, Description, Verdict
 
@@ -96,7 +96,7 @@ def decision_rule(
     else:
         points = _operating_points(calibration, max_false_accept)
         known = [point for point in points if point["threshold"] is not None]
-        rate = -math.expm1(math.log1p(-max_false_accept) / max(1, comparisons))
+        rate = rate_of_comparison(max_false_accept, max(1, comparisons))
         holding = [point for point in known if point["max_false_accept_rate"] <= rate]
         if not holding:
             raise SwarError(_too_few(points, rate, max_false_accept, comparisons, speakers))

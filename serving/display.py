@@ -199,7 +199,7 @@ def embedded(data: "EmbeddedData", *, as_json: bool) -> None:
         _say(f"no recordings, left out: {_counts(data.left_out)}")
 
 
-def speakers(everybody: "Sequence[Speaker]", *, as_json: bool) -> None:
+def speakers(enrolled: "Sequence[Speaker]", *, as_json: bool) -> None:
     """The enrolled speakers."""
     if as_json:
         _print_json(
@@ -209,11 +209,11 @@ def speakers(everybody: "Sequence[Speaker]", *, as_json: bool) -> None:
                     "last_enrolled": each.last_enrolled.isoformat(),
                     "expires_at": _iso(each.expires_at),
                 }
-                for each in everybody
+                for each in enrolled
             ]
         )
         return
-    if not everybody:
+    if not enrolled:
         _say("nobody is enrolled")
         return
     _print_table(
@@ -228,7 +228,7 @@ def speakers(everybody: "Sequence[Speaker]", *, as_json: bool) -> None:
                 _day(each.expires_at),
                 each.consent,
             )
-            for each in everybody
+            for each in enrolled
         ),
     )
 

@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -16,7 +16,7 @@ from components.errors import SwarError
 from serving.answers import Embedding, Vector
 from serving.gallery_keys import GalleryKeys
 from serving.gallery_ledger import Ledger
-from serving.gallery_table import SCHEMA, SEALED_COLUMNS, GalleryTable, retried
+from serving.gallery_table import SCHEMA, GalleryTable, retried
 from serving.references import Neighbour, References, mean_embedding
 from serving.speaker_names import name_to_enrol, similar_names, speaker_name
 
@@ -128,8 +128,7 @@ class Gallery:
 
     def names(self) -> list[str]:
         """The enrolled speakers' names, in order, without reading anything else of them."""
-        with self._table.opened() as table:
-            rows = _live(table.search().select(["speaker", "expires_at"]).to_arrow())
+        rows = _live(self._read(["speaker", "expires_at"]))
         return sorted(pc.unique(rows["speaker"]).to_pylist())
 
     def enroll(
@@ -163,23 +162,24 @@ class Gallery:
         if self.exists():
             # Else a recording that has expired would count as one that is there already.
             self.forget_expired(actor=actor)
-        now = datetime.now(UTC)
-        rows = []
-        for each in enrolments:
-            row = {
-                "id": recording_id(name, each.wav),
-                "speaker": name,
-                "vector": each.embedding.vector.astype("<f4").tobytes(),
-                "model_digest": each.embedding.model_digest,
-                "speech_seconds": each.embedding.speech_seconds,
-                "source": each.source.encode(),
-                "consent": consent.encode(),
-                "enrolled_at": now,
-                "expires_at": expires_at,
-                "audio": each.wav if keep_audio else None,
-                "bandwidth_hz": each.embedding.quality and each.embedding.quality.bandwidth_hz,
-            }
-            rows.append(self._sealed(row))
+        of_all = {
+            "speaker": name,
+            "consent": consent.encode(),
+            "enrolled_at": datetime.now(UTC),
+            "expires_at": expires_at,
+        }
+        rows = [
+            self._keys.seal_row(
+                {
+                    **of_all,
+                    "id": recording_id(name, each.wav),
+                    "source": each.source.encode(),
+                    "audio": each.wav if keep_audio else None,
+                    **_columns_of(each.embedding),
+                }
+            )
+            for each in enrolments
+        ]
         with self._table.opened(create=True) as table:
             present = table.search().select(["model_digest"]).to_arrow()
             for each in enrolments:
@@ -223,22 +223,21 @@ class Gallery:
     def _recordings(self, name: str | None = None) -> list[tuple[str, EnrolledRecording]]:
         """With their speakers, by time and id, those that have expired left out."""
         columns = {each: each for each in SCHEMA.names if each not in ("vector", "audio")}
-        with self._table.opened() as table:
-            found = table.search()
-            if name is not None:
-                found = found.where(col("speaker") == lit(name))
-            rows = found.select(columns | {"kept": "audio IS NOT NULL"}).to_arrow()
+        rows = self._read(
+            columns | {"kept": "audio IS NOT NULL"},
+            None if name is None else col("speaker") == lit(name),
+        )
         return [
             (
                 row["speaker"],
                 EnrolledRecording(
                     id=row["id"],
-                    source=self._open(row, "source").decode(),
+                    source=self._keys.open_column(row, "source").decode(),
                     speech_seconds=row["speech_seconds"],
                     enrolled_at=row["enrolled_at"],
                     expires_at=row["expires_at"],
                     audio_kept=row["kept"],
-                    consent=self._open(row, "consent").decode(),
+                    consent=self._keys.open_column(row, "consent").decode(),
                     bandwidth_hz=row["bandwidth_hz"],
                 ),
             )
@@ -251,9 +250,7 @@ class Gallery:
         """A speaker's recordings as `model_digest` sees them; none where the name is new."""
         name = speaker_name(name)
         columns = ["id", "vector", "speech_seconds", "model_digest", "expires_at"]
-        with self._table.opened() as table:
-            found = table.search().where(col("speaker") == lit(name))
-            rows = _live(found.select(columns).to_arrow())
+        rows = _live(self._read(columns, col("speaker") == lit(name)))
         self._check_model(rows, model_digest)
         seconds = float(np.sum(rows["speech_seconds"].to_numpy()))
         return Enrolled(self._matrix(rows), seconds, frozenset(rows["id"].to_pylist()))
@@ -283,9 +280,8 @@ class Gallery:
 
     def bandwidths_hz(self, name: str) -> list[float]:
         """Of a speaker's recordings, as far as they are known; in no order."""
-        with self._table.opened() as table:
-            found = table.search().where(col("speaker") == lit(speaker_name(name)))
-            rows = _live(found.select(["bandwidth_hz", "expires_at"]).to_arrow())
+        own = col("speaker") == lit(speaker_name(name))
+        rows = _live(self._read(["bandwidth_hz", "expires_at"], own))
         return [hertz for hertz in rows["bandwidth_hz"].to_pylist() if hertz is not None]
 
     def _read_references(self, table: Any, model_digest: str) -> "_CachedReferences":
@@ -322,9 +318,7 @@ class Gallery:
             How many recordings were removed.
         """
         name = speaker_name(name)
-        with self._table.opened() as table:
-            found = table.search().where(col("speaker") == lit(name))
-            ids = found.select(["id"]).to_arrow()["id"].to_pylist()
+        ids = self._read(["id"], col("speaker") == lit(name))["id"].to_pylist()
         if not ids:
             raise self._unknown(name)
         if recording is not None:
@@ -339,9 +333,7 @@ class Gallery:
 
     def forget_expired(self, *, actor: str = "") -> int:
         """Removes the recordings that have expired, as `forget` does; returns how many."""
-        columns = ["id", "speaker", "expires_at"]
-        with self._table.opened() as table:
-            rows = table.search().select(columns).to_arrow()
+        rows = self._read(["id", "speaker", "expires_at"])
         expired = rows.filter(pc.invert(_is_live(rows))).to_pylist()
         if expired:
             self._erase([row["id"] for row in expired])
@@ -354,12 +346,8 @@ class Gallery:
         """Forgets a speaker of that name, if there is one, and refuses enrolments under it."""
         name = speaker_name(name)
         self._ledger.opt_out(name, actor=actor)
-        if self.exists():
-            with self._table.opened() as table:
-                found = table.search().where(col("speaker") == lit(name)).select(["id"])
-                is_enrolled = found.limit(1).to_arrow().num_rows > 0
-            if is_enrolled:
-                self.forget(name, actor=actor)
+        if self.exists() and self._read(["id"], col("speaker") == lit(name)).num_rows:
+            self.forget(name, actor=actor)
 
     def _erase(self, ids: list[str]) -> None:
         self._table.erase(ids)
@@ -367,24 +355,16 @@ class Gallery:
 
     def stale(self, model_digest: str) -> Stale:
         """What has to be made again for a model."""
-        columns = {
-            "id": "id",
-            "speaker": "speaker",
-            "expires_at": "expires_at",
-            "kept": "audio IS NOT NULL",
-        }
-        with self._table.opened() as table:
-            found = table.search().where(col("model_digest") != lit(model_digest))
-            rows = _live(found.select(columns).to_arrow())
+        columns = {name: name for name in ("id", "speaker", "expires_at")}
+        columns["kept"] = "audio IS NOT NULL"
+        rows = _live(self._read(columns, col("model_digest") != lit(model_digest)))
         kept, lost = rows.filter(rows["kept"]), rows.filter(pc.invert(rows["kept"]))
         return Stale(kept["id"].to_pylist(), sorted(set(lost["speaker"].to_pylist())))
 
     def kept_audio(self, ids: Sequence[str]) -> list[tuple[str, str, bytes]]:
         """Id, speaker and WAV of recordings whose audio was kept."""
-        with self._table.opened() as table:
-            found = table.search().where(col("id").isin(list(ids)))
-            rows = found.select(["id", "speaker", "audio"]).to_arrow().to_pylist()
-        return [(row["id"], row["speaker"], self._open(row, "audio")) for row in rows]
+        rows = self._read(["id", "speaker", "audio"], col("id").isin(list(ids))).to_pylist()
+        return [(row["id"], row["speaker"], self._keys.open_column(row, "audio")) for row in rows]
 
     def replace(self, embeddings: dict[str, Embedding]) -> None:
         """Writes another model's embeddings of recordings, by id, in one commit."""
@@ -392,12 +372,8 @@ class Gallery:
             found = table.search().where(col("id").isin(list(embeddings)))
             rows = found.select(SCHEMA.names).to_arrow().to_pylist()
             for row in rows:
-                embedding = embeddings[row["id"]]
-                vector = embedding.vector.astype("<f4").tobytes()
-                row["vector"] = self._keys.seal(vector, _place(row, "vector"))
-                row["model_digest"] = embedding.model_digest
-                row["speech_seconds"] = embedding.speech_seconds
-                row["bandwidth_hz"] = embedding.quality and embedding.quality.bandwidth_hz
+                made = {"id": row["id"], **_columns_of(embeddings[row["id"]])}
+                row |= self._keys.seal_row(made)
             self._write(table, rows)
             self._table.compact(table)
 
@@ -415,35 +391,30 @@ class Gallery:
             for first in range(0, len(ids), _ROWS_AT_ONCE):
                 found = table.search().where(col("id").isin(ids[first : first + _ROWS_AT_ONCE]))
                 rows = found.select(SCHEMA.names).to_arrow().to_pylist()
-                for row in rows:
-                    for name in SEALED_COLUMNS:
-                        if row[name] is not None:
-                            row[name] = self._keys.reseal(row[name], _place(row, name))
-                self._write(table, rows)
+                self._write(table, [self._keys.reseal_row(row) for row in rows])
             self._table.clean(table)
         self._references = None
         self._ledger.record("seal", "", len(ids), actor)
         return len(ids)
 
+    def _read(self, columns: Sequence[str] | Mapping[str, str], where: Any = None) -> Any:
+        """Columns of all rows, or of those that a condition holds for."""
+        with self._table.opened() as table:
+            found = table.search() if where is None else table.search().where(where)
+            return found.select(columns).to_arrow()
+
     def _write(self, table: Any, rows: list[dict[str, Any]]) -> None:
         merge = table.merge_insert("id").when_matched_update_all()
         retried(merge.execute)(pa.Table.from_pylist(rows, schema=SCHEMA))
-
-    def _sealed(self, row: dict[str, Any]) -> dict[str, Any]:
-        return row | {
-            name: self._keys.seal(row[name], _place(row, name))
-            for name in SEALED_COLUMNS
-            if row[name] is not None
-        }
-
-    def _open(self, row: dict[str, Any], name: str) -> bytes:
-        return self._keys.open(row[name], _place(row, name))
 
     def _matrix(self, rows: Any) -> Vector:
         """float32 [N, D] of the rows' vectors, which have one length."""
         if not len(rows):
             return np.zeros((0, 0), np.float32)
-        opened = [self._open(row, "vector") for row in rows.select(["id", "vector"]).to_pylist()]
+        opened = [
+            self._keys.open_column(row, "vector")
+            for row in rows.select(["id", "vector"]).to_pylist()
+        ]
         if len(set(map(len, opened))) != 1:
             raise SwarError(f"the gallery {self.uri!r} is damaged: its embeddings differ in length")
         matrix: Vector = np.frombuffer(b"".join(opened), "<f4").reshape(len(opened), -1)
@@ -452,7 +423,7 @@ class Gallery:
     def _check_key(self, table: Any) -> None:
         """Raises SwarError where what is there already was sealed otherwise."""
         for row in table.search().select(["id", "consent"]).limit(1).to_arrow().to_pylist():
-            self._open(row, "consent")
+            self._keys.open_column(row, "consent")
 
     def _check_some_fit(self, rows: Any, model_digest: str) -> None:
         """Raises SwarError where there are recordings, and other models embedded all of them."""
@@ -486,9 +457,14 @@ class _CachedReferences:
     """Whose recordings other models embedded."""
 
 
-def _place(row: dict[str, Any], column: str) -> str:
-    """What a sealed value is bound to: it is opened nowhere else."""
-    return f"{row['id']} {column}"
+def _columns_of(embedding: Embedding) -> dict[str, Any]:
+    """What a row holds of an embedding."""
+    return {
+        "vector": embedding.vector.astype("<f4").tobytes(),
+        "model_digest": embedding.model_digest,
+        "speech_seconds": embedding.speech_seconds,
+        "bandwidth_hz": embedding.quality and embedding.quality.bandwidth_hz,
+    }
 
 
 def _is_live(rows: Any) -> Any:

@@ -2,14 +2,15 @@
 
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 
 from components.errors import SwarError
 
+SEALED_COLUMNS: Final = ("vector", "source", "consent", "audio")
 _PLAIN, _SEALED = b"\x00", b"\x01"
 _ENVIRONMENT: Final = "env:"
 
@@ -33,6 +34,26 @@ class GalleryKeys:
         except ValueError as error:
             raise SwarError("a gallery's key is not one that `swar gallery-key` made") from error
         self._fernet = MultiFernet(fernets) if fernets else None
+
+    def seal_row(self, row: Mapping[str, Any]) -> dict[str, Any]:
+        """A row as it is stored: those of SEALED_COLUMNS sealed that it has."""
+        return {**row} | {
+            name: self.seal(row[name], _place(row, name))
+            for name in SEALED_COLUMNS
+            if row.get(name) is not None
+        }
+
+    def reseal_row(self, row: Mapping[str, Any]) -> dict[str, Any]:
+        """A stored row, sealed with the first key."""
+        return {**row} | {
+            name: self.reseal(row[name], _place(row, name))
+            for name in SEALED_COLUMNS
+            if row[name] is not None
+        }
+
+    def open_column(self, row: Mapping[str, Any], name: str) -> bytes:
+        """The value of one of SEALED_COLUMNS of a stored row; raises as `open` does."""
+        return self.open(row[name], _place(row, name))
 
     def seal(self, value: bytes, place: str) -> bytes:
         """A value as it is stored.
@@ -79,6 +100,11 @@ class GalleryKeys:
         if found != place.encode():
             raise SwarError("the gallery was changed: a sealed value is not in its place")
         return value
+
+
+def _place(row: Mapping[str, Any], column: str) -> str:
+    """What a sealed value is bound to: it is opened nowhere else."""
+    return f"{row['id']} {column}"
 
 
 def read_keys(source: str) -> GalleryKeys:

@@ -41,7 +41,6 @@ SCHEMA: Final = pa.schema(
     ]
 )
 """Of the recordings."""
-SEALED_COLUMNS: Final = ("vector", "source", "consent", "audio")
 ENROLMENTS: Final = "enrolments"
 _LOCK_FILE: Final = ".lock"
 _MAX_FRAGMENTS: Final = 32  # each enrolment adds one

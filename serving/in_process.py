@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from components.errors import SwarError
-from components.model_files import model_folder, read_card
+from components.model.files import model_folder, read_card
 from components.quiet import tensorflow_quiet
 from serving.client import DESCRIBE
 from serving.wire import Input, Tensor
 
 if TYPE_CHECKING:
-    from components.published_model import PublishedModel
+    from components.model.published import PublishedModel
 
 
 class InProcessTransport:
@@ -28,7 +28,7 @@ class InProcessTransport:
         """Finds a model, which the first call loads.
 
         Args:
-            model: as `components.model_files.model_folder` takes it: `base`, or a path.
+            model: as `components.model.files.model_folder` takes it: `base`, or a path.
 
         Raises:
             SwarError: there is no such model.
@@ -67,7 +67,7 @@ class InProcessTransport:
                 with tensorflow_quiet():
                     import tensorflow as tf
 
-                    from components.published_model import PublishedModel
+                    from components.model.published import PublishedModel
 
                     self._loaded = PublishedModel(self.folder)
                     tf.constant(0)  # looks for devices, and says what it found

@@ -129,12 +129,7 @@ def enroll(
     """
     name = name_to_enrol(name)
     gallery.ledger.check_may_enrol(name)
-    wavs = [client.to_wav(recording) for recording in listed(recordings)]
-    given = []
-    for recording, wav, embedding in zip(recordings, wavs, client.embed(wavs), strict=True):
-        if embedding.status != OK:
-            raise fault(display_name(recording), embedding.status)
-        given.append(Enrolment(embedding, file_name(recording), wav))
+    given = _embedded(client, recordings)
     known = Enrolled(np.zeros((0, 0), np.float32), 0.0, frozenset())
     if gallery.exists():
         known = gallery.enrolled(name, given[0].embedding.model_digest)
@@ -151,20 +146,7 @@ def enroll(
         return EnrolmentReport(name, 0, seconds, (), recordings_before=len(known.ids))
     # An enrolled speaker's own name was looked at when the speaker was new.
     similar = [] if known.ids else gallery.similar_names(name)
-    groups = [enrolment_gate.speaker_groups(client, each.wav) for each in new]
-    parts = _parts(client, new, known.vectors)
-    faults = enrolment_gate.faults(
-        two_speakers=[
-            _named(each.source)
-            for each, found in zip(new, groups, strict=True)
-            if found is not None and not found.is_one_speaker
-        ],
-        misfits=[_named(part.source) for part in parts if not part.matches],
-        clipped=[
-            _named(each.source) for each in new if enrolment_gate.is_clipped(each.embedding.quality)
-        ],
-        similar_names=similar,
-    )
+    parts, faults = _gate(client, new, known.vectors, similar)
     if faults and not force:
         raise SwarError(
             f"{name!r} is not enrolled: {'; '.join(faults)}",
@@ -178,13 +160,45 @@ def enroll(
         name,
         added,
         seconds,
-        parts or _passages(new[0].source, groups[0]),
+        parts,
         tuple(similar),
         tuple(each.embedding.quality for each in new),
         tuple(faults),
         warnings,
         len(known.ids),
     )
+
+
+def _embedded(client: Client, recordings: Sequence[AudioInput]) -> list[Enrolment]:
+    """The recordings as they are enrolled; raises SwarError where one is not usable."""
+    wavs = [client.to_wav(recording) for recording in listed(recordings)]
+    embedded = []
+    for recording, wav, embedding in zip(recordings, wavs, client.embed(wavs), strict=True):
+        if embedding.status != OK:
+            raise fault(display_name(recording), embedding.status)
+        embedded.append(Enrolment(embedding, file_name(recording), wav))
+    return embedded
+
+
+def _gate(
+    client: Client, new: Sequence[Enrolment], known: Vector, similar_names: Sequence[str]
+) -> tuple[tuple[Part, ...], list[str]]:
+    """How the recordings fit together, and why they should not be enrolled."""
+    groups = [enrolment_gate.speaker_groups(client, each.wav) for each in new]
+    parts = _parts(client, new, known)
+    faults = enrolment_gate.faults(
+        two_speakers=[
+            _named(each.source)
+            for each, found in zip(new, groups, strict=True)
+            if found is not None and not found.is_one_speaker
+        ],
+        misfits=[_named(part.source) for part in parts if not part.matches],
+        clipped=[
+            _named(each.source) for each in new if enrolment_gate.is_clipped(each.embedding.quality)
+        ],
+        similar_names=similar_names,
+    )
+    return parts or _passages(new[0].source, groups[0]), faults
 
 
 def identify(

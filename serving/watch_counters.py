@@ -21,7 +21,7 @@ class WatchCounters:
         )
         self._decisions = Counter(
             "swar_decisions",
-            "Decisions by what was asked and the verdict.",
+            "Decisions by their kind and the verdict.",
             ["kind", "verdict"],
             registry=self.registry,
         )

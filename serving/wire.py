@@ -42,7 +42,7 @@ _DTYPES: Final[Mapping[int, tuple[str, str]]] = {
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """Which model is asked: the newest version unless a version or a label is named."""
+    """Which model a request is for: the newest version unless a version or a label is named."""
 
     name: str
     version: int | None = None

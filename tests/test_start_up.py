@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from components.model_files import MODEL_CARD
+from components.model.files import MODEL_CARD
 from pipeline.output.folder import METADATA
 
 ROOT = Path(__file__).parents[1]

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
-from components.base_model import WEIGHTS_FILE, BaseModel
 from components.errors import SwarError
-from components.model_files import version_folder
-from components.trainer.published_parts import PublishedParts
+from components.model.base import WEIGHTS_FILE, BaseModel
+from components.model.files import version_folder
+from components.model.published_parts import PublishedParts
 
 MOST_BYTES = 15_000_000
 # Of a matrix or a kernel, not of the statistics and scales of a normalisation.

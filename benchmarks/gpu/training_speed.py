@@ -20,11 +20,11 @@ from tensorflow.python.framework.convert_to_constants import (
     convert_variables_to_constants_v2,
 )
 
+from components.model.tower import build_tower
 from components.settings import TrainerSettings
 from components.trainer import data, devices
 from components.trainer.compiled import compile_training
 from components.trainer.throughput import InputClock, Throughput
-from components.trainer.tower import build_tower
 from pipeline.config import Config, load_config
 
 STEPS: Final = 96
@@ -48,7 +48,7 @@ HEADER: Final = """\
 
 
 @dataclass(frozen=True)
-class Row:
+class TrainingRun:
     """What is measured together."""
 
     precision: str
@@ -83,7 +83,7 @@ def measure(tower: keras.Model, batches: tf.data.Dataset, windows: int, steps: i
 
 
 def measured_line(
-    row: Row,
+    row: TrainingRun,
     config: Config,
     shape: data.TrainShape,
     patterns: list[str],
@@ -144,11 +144,11 @@ def main() -> None:
         f"{'unknown: tell it with --peak-teraflops' if peak is None else f'{peak:g} TFLOP/s'}"
     )
     fast = "mixed_float16" if cards else "float32"
-    rows = [Row(fast, pairs) for pairs in arguments.pairs_per_batch]
+    rows = [TrainingRun(fast, pairs) for pairs in arguments.pairs_per_batch]
     if cards:
-        rows.append(Row("float32", arguments.pairs_per_batch[0]))
+        rows.append(TrainingRun("float32", arguments.pairs_per_batch[0]))
     if arguments.xla:
-        rows.append(Row(fast, arguments.pairs_per_batch[0], xla=True))
+        rows.append(TrainingRun(fast, arguments.pairs_per_batch[0], xla=True))
     print(HEADER, flush=True)
     for row in rows:
         line = measured_line(row, config, shape, [arguments.pairs], arguments.steps, flops_of_peak)

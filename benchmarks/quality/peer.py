@@ -21,8 +21,8 @@ from rich.table import Table
 
 from components.conditions import CLEAN, choose_conditions
 from components.errors import SwarError
-from components.model_files import model_folder
-from components.published_model import PublishedModel
+from components.model.files import model_folder
+from components.model.published import PublishedModel
 from components.recordings.sources import Listing
 from components.terminal import Console
 from components.verification.error_rates import DistinctDistances, equal_error_rate
@@ -45,7 +45,7 @@ SETTINGS = JudgeSettings()
 KEYS = ["condition", "changed_sides", "utterance_a", "utterance_b"]
 
 
-class EmbedOutput(NamedTuple):
+class PeerOutput(NamedTuple):
     """See `components.verification.utterances.EmbedOutput`."""
 
     embedding: Embeddings
@@ -72,11 +72,11 @@ class Resemblyzer:
         self._prepare = resemblyzer.preprocess_wav
         self._encoder = resemblyzer.VoiceEncoder("cpu", verbose=False)
 
-    def embed(self, wavs: Sequence[bytes]) -> EmbedOutput:
+    def embed(self, wavs: Sequence[bytes]) -> PeerOutput:
         """Embeds N WAVs."""
         rows = [self._prepare(*soundfile.read(io.BytesIO(wav), dtype="float32")) for wav in wavs]
         size = self._encoder.linear.out_features
-        return EmbedOutput(
+        return PeerOutput(
             np.stack(
                 [
                     self._encoder.embed_utterance(row) if len(row) else np.full(size, np.nan)
@@ -103,7 +103,7 @@ class Resemblyzer:
         return distance, np.full(len(distance), np.nan, np.float32), np.zeros(len(distance), bool)
 
 
-class Row(NamedTuple):
+class ComparedErrorRates(NamedTuple):
     """What both encoders reach on the same trials."""
 
     set: str
@@ -127,7 +127,7 @@ def compare(
     peer: Model,
     conditions: Sequence[str],
     utterances_per_speaker: int,
-) -> Iterator[Row]:
+) -> Iterator[ComparedErrorRates]:
     """The rows of one set: clean, then each condition on one side and on both."""
     groups, seconds = _sounds(name, listing, served, conditions, utterances_per_speaker)
     ours, theirs = embed(groups, served), embed(groups, peer)
@@ -145,7 +145,7 @@ def compare(
     both = tables[0].merge(tables[1], on=[*KEYS, "label"], suffixes=("_swar", "_peer"))
     for (condition, sides), rows in both.groupby(["condition", "changed_sides"], sort=False):
         rates = (_eer(rows["label"], rows[f"distance_{which}"]) for which in ("swar", "peer"))
-        yield Row(name, condition, sides, len(rows), *rates)
+        yield ComparedErrorRates(name, condition, sides, len(rows), *rates)
 
 
 def _sounds(
@@ -191,7 +191,7 @@ def _eer(label: pd.Series, distance: pd.Series) -> float:
     return equal_error_rate(DistinctDistances(label, distance).weighed(np.ones(len(label))))
 
 
-def shown(rows: Sequence[Row]) -> Table:
+def shown(rows: Sequence[ComparedErrorRates]) -> Table:
     """A line for each row, and the geometric mean of the ratios."""
     headings = ("set", "condition", "sides", "trials", "EER % Swar", "EER % peer", "ratio")
     table = Table(*headings, box=None, pad_edge=False)

@@ -55,7 +55,7 @@ class _StoppableProcess(worker_handlers.SubprocessSdkWorkerHandler):
 
     Beam 2.77 tells only connected workers to stop and then waits for all of them: a pipeline
     whose first element fails, while another worker is still starting, would wait for ever. So
-    would one whose worker is killed: nobody answers what it was asked.
+    would one whose worker is killed: nothing answers its requests.
     """
 
     def start_worker(self) -> None:

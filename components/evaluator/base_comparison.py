@@ -10,9 +10,9 @@ import tensorflow as tf
 from tensorflow_model_analysis.proto import validation_result_pb2
 
 from components import features, spectrogram_codec
-from components.base_model import BaseModel
 from components.evaluator.results import Slice
-from components.model_files import BASE
+from components.model.base import BaseModel
+from components.model.files import BASE
 from components.settings import SpectrogramSettings
 from components.verification.bootstrap import eer_upper_end
 from components.verification.error_rates import EER, TrialHistogram, equal_error_rate

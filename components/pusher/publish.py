@@ -14,7 +14,7 @@ from tfx.dsl.io import fileio
 from tfx.utils import io_utils
 
 from components.errors import SwarError
-from components.model_digest import DIGESTS, as_text, sha256
+from components.model.digest import DIGESTS, as_text, sha256
 
 _STAGING_PREFIX: Final = ".tmp-"
 _COMPLETE: Final = "saved_model.pb"

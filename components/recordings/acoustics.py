@@ -27,13 +27,13 @@ class AcousticStatistics:
     level_dbfs: float
     """RMS. The peak being 0, the nearer to 0 the more compressed or noisy."""
     background_dbfs: float
-    """A tenth of the frames of 32 ms lies below: what is heard between the sounds."""
+    """A tenth of the frames of 32 ms lies below: what lies between the sounds."""
     treble_db: float
     """Power above 3,400 Hz against all of it: a telephone has little."""
 
 
 def acoustics_of(cleaned: CleanedRecording, sample_rate: int) -> AcousticStatistics:
-    """AcousticStatistics a recording block by block, in memory that its length does not change."""
+    """Measures a recording block by block, in memory that its length does not change."""
     size = round(FRAME_SECONDS * sample_rate)
     window = np.hanning(size).astype(np.float32)
     is_treble = np.fft.rfftfreq(size, 1 / sample_rate) > TELEPHONE_HZ

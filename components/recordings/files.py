@@ -88,20 +88,11 @@ def files_below(root: Path, speaker: str, *, within: Path | None) -> Iterator[Fi
     while folders:
         name, above = folders.popleft()
         identity = _identity(root / name)
-        if identity in above:
-            yield Reject(name, "circular_link", None, "a link to a folder that holds it")
-            continue
-        if identity in seen:
-            yield Reject(name, "duplicate", None, "a link to a folder already listed")
-            continue
+        entries = _entries_below(root, name, identity in above, identity in seen)
         seen.add(identity)
-        try:
-            entries = entries_of(root / name)
-        except SwarError as error:
-            yield Reject(name, "unreadable", None, str(error))
+        if isinstance(entries, Reject):
+            yield entries
             continue
-        if not entries:
-            yield Reject(name, "empty_folder", None, "a folder without files")
         for entry in entries:
             child = f"{name}/{entry.name}"
             status = entry_state(entry, child, within)
@@ -113,6 +104,19 @@ def files_below(root: Path, speaker: str, *, within: Path | None) -> Iterator[Fi
                 folders.append((child, above | {identity}))
             else:
                 folders.appendleft((child, above | {identity}))
+
+
+def _entries_below(root: Path, name: str, is_above: bool, is_seen: bool) -> list[Path] | Reject:
+    """What a folder holds, or why it is not listed."""
+    if is_above:
+        return Reject(name, "circular_link", None, "a link to a folder that holds it")
+    if is_seen:
+        return Reject(name, "duplicate", None, "a link to a folder already listed")
+    try:
+        entries = entries_of(root / name)
+    except SwarError as error:
+        return Reject(name, "unreadable", None, str(error))
+    return entries or Reject(name, "empty_folder", None, "a folder without files")
 
 
 def entries_of(folder: Path) -> list[Path]:

@@ -53,7 +53,7 @@ def _faults(model: str) -> list[str]:
     except subprocess.TimeoutExpired:
         return [f"no answer within {_MOST_SECONDS:g} s"]
     if ended.returncode != 0:
-        said = ended.stderr.decode("utf-8", "replace").splitlines() or [""]
-        return [f"the process that served it ended with {ended.returncode}: {said[-1].strip()}"]
+        lines = ended.stderr.decode("utf-8", "replace").splitlines() or [""]
+        return [f"the process that served it ended with {ended.returncode}: {lines[-1].strip()}"]
     faults: list[str] = json.loads(ended.stdout.splitlines()[-1])
     return faults

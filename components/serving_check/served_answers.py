@@ -14,7 +14,7 @@ import tensorflow as tf
 from tensorflow_serving.apis import prediction_log_pb2
 
 from components.features import PROBABILITY
-from components.model_files import GOLDEN_ANSWERS, MODEL_CARD, WARMUP_REQUESTS
+from components.model.files import GOLDEN_ANSWERS, MODEL_CARD, WARMUP_REQUESTS
 from components.terminal import say
 
 TOLERANCE: Final = 0.01
@@ -25,7 +25,7 @@ _DESCRIBE, _CARD, _SAME_SPEAKER = "describe", "card", "same_speaker"
 Answer = dict[str, npt.NDArray[Any]]
 
 
-class ServedModel:
+class LoadedModel:
     """The graph and its variables in a session, which is what TensorFlow Serving makes of them."""
 
     def __init__(self, folder: str) -> None:
@@ -66,7 +66,7 @@ def faults(folder: str) -> Iterator[str]:
         folder: of the SavedModel, wherever TensorFlow reads.
     """
     try:
-        model = ServedModel(folder)
+        model = LoadedModel(folder)
     except (OSError, RuntimeError, ValueError, tf.errors.OpError) as error:
         yield f"it cannot be loaded: {_line(error)}"
         return

@@ -13,7 +13,7 @@ import math
 import os
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import apache_beam as beam
 from apache_beam.utils.shared import Shared
@@ -29,9 +29,8 @@ from components.artifacts import SPLIT_COUNTS
 from components.conditions import CONDITIONS
 from components.errors import SwarError
 from components.settings import PairCounts, PairSettings, SpectrogramSettings
-from components.spectrogram_pair_gen import runs, sampling
+from components.spectrogram_pair_gen import sampling
 from components.spectrogram_pair_gen.recorded_sounds import RecordedSounds, SoundFiles
-from components.spectrogram_pair_gen.runs import Run
 from components.spectrogram_pair_gen.sampling import (
     SplitSpeakers,
     TimelineSegment,
@@ -40,32 +39,41 @@ from components.spectrogram_pair_gen.sampling import (
     WindowRequest,
 )
 from components.spectrogram_pair_gen.shards import (
+    WindowRun,
     WriteShard,
+    batches,
     pairs_per_shard,
     same_speaker,
     shard_of,
+    write_runs,
 )
-from components.spectrogram_pair_gen.shortage import split_without_pairs
-from components.spectrogram_pair_gen.windows import Window, WindowCutter, stretches
+from components.spectrogram_pair_gen.windows import Window, WindowCutter, segments
+from components.speech_examples import read_examples, text
 
 SplitSpeaker = tuple[str, str]
 # Split, speaker, speed: a key is plain, so that any runner can group by it.
-SplitVoice = tuple[str, str, float]
+SplitTrainSpeaker = tuple[str, str, float]
+# Where a split has no same-speaker pair, by its name.
+_REMEDIES: Final = {
+    features.EVAL: "add speech, or lower speech.train_fraction, since eval is the rest of it",
+    features.CALIBRATION: "add speech, or raise speech.calibration_speaker_fraction",
+    features.UNSEEN: "add speech, or raise speech.unseen_speaker_fraction, or set it to 0",
+}
 progress = logging.getLogger("swar.progress")
 
 
-def _stretches(split_file: tuple[str, str]) -> Iterator[tuple[SplitSpeaker, TimelineSegment]]:
+def _segments(split_file: tuple[str, str]) -> Iterator[tuple[SplitSpeaker, TimelineSegment]]:
     split, file = split_file
-    for speaker, stretch in stretches(file):
-        yield (split, speaker), stretch
+    for speaker, segment in segments(file):
+        yield (split, speaker), segment
 
 
 def _timeline(
     item: tuple[SplitSpeaker, Iterable[TimelineSegment]],
     windows: Mapping[str, int],
     settings: PairSettings,
-) -> Iterator[tuple[SplitVoice, list[TimelineSegment]]]:
-    """Sorts a speaker's stretches, for each voice; drops, counted, one without a window."""
+) -> Iterator[tuple[SplitTrainSpeaker, list[TimelineSegment]]]:
+    """Sorts a speaker's segments, for each speed; drops, counted, one without a window."""
     (split, speaker), found = item
     timeline = sorted(found)
     window = windows[split]
@@ -77,51 +85,53 @@ def _timeline(
             counters.count(counters.PAIRS, f"{split}/speakers_too_short")
 
 
-def _voice(
-    key: SplitVoice, timeline: list[TimelineSegment]
+def _train_speaker(
+    key: SplitTrainSpeaker, timeline: list[TimelineSegment]
 ) -> tuple[str, tuple[TrainSpeaker, int]]:
     split, speaker, speed = key
     return split, (TrainSpeaker(speaker, speed), sampling.speech_samples(timeline))
 
 
 def _requests(
-    item: tuple[SplitVoice, list[TimelineSegment]],
-    rosters: Mapping[str, SplitSpeakers],
+    item: tuple[SplitTrainSpeaker, list[TimelineSegment]],
+    split_speakers: Mapping[str, SplitSpeakers],
     settings: PairSettings,
-) -> Iterator[tuple[SplitVoice, WindowRequest]]:
+) -> Iterator[tuple[SplitTrainSpeaker, WindowRequest]]:
     (split, speaker, speed), timeline = item
-    roster = rosters[split]
+    in_split = split_speakers[split]
     counts: PairCounts = settings.train if split == features.TRAIN else settings.held_out
     if split == features.TRAIN and settings.train_balance == "speech":
-        counts = roster.in_proportion(counts, sampling.speech_samples(timeline))
-    voice = TrainSpeaker(speaker, speed)
-    for owner, request in sampling.requests(split, voice, roster.speakers, counts, settings):
+        counts = in_split.in_proportion(counts, sampling.speech_samples(timeline))
+    train_speaker = TrainSpeaker(speaker, speed)
+    for owner, request in sampling.requests(
+        split, train_speaker, in_split.speakers, counts, settings
+    ):
         yield (split, owner.speaker, owner.speed), request
 
 
 def _place(
-    item: tuple[SplitVoice, Mapping[str, Iterable[Any]]],
+    item: tuple[SplitTrainSpeaker, Mapping[str, Iterable[Any]]],
     windows: Mapping[str, int],
     settings: PairSettings,
 ) -> Iterator[tuple[tuple[str, str], WindowPosition]]:
     (split, speaker, speed), joined = item
-    voice = TrainSpeaker(speaker, speed)
-    window = voice.samples(windows[split])
+    train_speaker = TrainSpeaker(speaker, speed)
+    window = train_speaker.samples(windows[split])
     (timeline,) = joined["timeline"]
-    files = {(stretch.recording, stretch.piece): stretch.file for stretch in timeline}
+    files = {(segment.recording, segment.piece): segment.file for segment in timeline}
     for request in joined["requests"]:
-        placements = sampling.place(request, voice, timeline, window, settings)
-        if not placements:
+        positions = sampling.place(request, train_speaker, timeline, window, settings)
+        if not positions:
             counters.count(counters.PAIRS, f"{split}/pairs_without_room")
-        for placement in placements:
-            file = files[placement.recording, placement.piece]
-            yield (split, file), placement
+        for position in positions:
+            file = files[position.recording, position.piece]
+            yield (split, file), position
             if request.is_repeated:
-                for repeated in placement.under_conditions():
+                for repeated in position.under_conditions():
                     yield (features.UNDER_CONDITIONS[split], file), repeated
 
 
-def _splits_of_pair(item: tuple[SplitVoice, WindowRequest]) -> Iterator[str]:
+def _splits_of_pair(item: tuple[SplitTrainSpeaker, WindowRequest]) -> Iterator[str]:
     (split, _, _), request = item
     yield split
     if request.is_repeated:
@@ -129,7 +139,7 @@ def _splits_of_pair(item: tuple[SplitVoice, WindowRequest]) -> Iterator[str]:
 
 
 class _Cut(beam.DoFn):
-    """((split, speech file), placements) -> ((split, output shard), run of windows)."""
+    """((split, speech file), positions) -> ((split, output shard), run of windows)."""
 
     def __init__(
         self,
@@ -165,17 +175,17 @@ class _Cut(beam.DoFn):
         self,
         item: tuple[tuple[str, str], Iterable[WindowPosition]],
         shards: Mapping[str, int],
-    ) -> Iterator[tuple[tuple[str, int], Run]]:
-        (split, file), placements = item
+    ) -> Iterator[tuple[tuple[str, int], WindowRun]]:
+        (split, file), positions = item
         name = hashlib.sha256(f"{split}/{file}".encode()).hexdigest()
         cutter = self._train_cutter if split == features.TRAIN else self._cutter
-        windows = cutter.cut(file, placements)
-        for number, batch in enumerate(runs.batches(windows)):
+        windows = cutter.cut(file, positions)
+        for number, batch in enumerate(batches(windows)):
             by_shard: dict[int, list[Window]] = defaultdict(list)
             for window in batch:
                 by_shard[shard_of(window.pair_id, shards[split])].append(window)
             path = os.path.join(self._folder, f"{name}-{number:05d}")
-            for shard, run in runs.write(path, by_shard):
+            for shard, run in write_runs(path, by_shard):
                 yield (split, shard), run
 
 
@@ -238,7 +248,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
             wanted = pair_settings.train if split == features.TRAIN else pair_settings.held_out
             if wanted.similar_per_speaker and not targets[split]:
                 window = _window(split, spectrogram_settings).window_seconds
-                raise split_without_pairs(split, files, window)
+                raise _split_without_pairs(split, files, window)
         self._finish(pairs, splits, counted)
 
     def _finish(
@@ -259,8 +269,33 @@ def _sounds(settings: PairSettings, digest: str) -> SoundFiles:
     if sounds.digest() != digest:
         folders = " or ".join(map(repr, settings.augmentation.folders.values()))
         raise SwarError(f"{folders} is not as it was when the run was started: start again")
-    sounds.tell()
+    sounds.log_use()
     return sounds
+
+
+def _split_without_pairs(
+    split: str, files: Iterable[tuple[str, str]], window_seconds: float
+) -> SwarError:
+    """The error of a split in which no speaker has two windows to compare.
+
+    Args:
+        split: its name.
+        files: (split, `speech` file) of all splits.
+        window_seconds: of the windows of that split.
+    """
+    seconds: dict[str, dict[str, float]] = defaultdict(lambda: defaultdict(float))
+    for name, file in files:
+        for example in read_examples(file):
+            duration = example.features.feature[features.DURATION_SECONDS].float_list.value[0]
+            seconds[text(example, features.SPEAKER)][name] += duration
+    own = [by_split for by_split in seconds.values() if split in by_split]
+    share = sum(by_split[split] for by_split in own) / sum(sum(each.values()) for each in own)
+    most = max(sum(by_split.values()) for by_split in own)
+    return SwarError(
+        f"no speaker has two windows of {window_seconds:g} s in {split}: about "
+        f"{2.0 * window_seconds / share:.0f} s of speech a speaker are needed, where the one with "
+        f"most has {most:.0f} s: {_REMEDIES.get(split, 'add speech')}"
+    )
 
 
 def _window(split: str, settings: SpectrogramSettings) -> SpectrogramSettings:
@@ -284,19 +319,19 @@ def _write_pairs(
         pipeline
         | "SpeechFiles" >> beam.Create(files)
         | "SpreadFiles" >> beam.Reshuffle()
-        | "Stretches" >> beam.FlatMap(_stretches)
+        | "Segments" >> beam.FlatMap(_segments)
         | "BySpeaker" >> beam.GroupByKey()
         | "Timeline" >> beam.FlatMap(_timeline, windows, pair_settings)
     )
-    roster = (
+    split_speakers = (
         timelines
-        | "Voices" >> beam.MapTuple(_voice)
-        | "VoicesBySplit" >> beam.GroupByKey()
+        | "Speakers" >> beam.MapTuple(_train_speaker)
+        | "SpeakersBySplit" >> beam.GroupByKey()
         | "SplitSpeakers"
         >> beam.MapTuple(lambda split, speakers: (split, SplitSpeakers.of(speakers)))
     )
     requests = timelines | "Requests" >> beam.FlatMap(
-        _requests, beam.pvalue.AsDict(roster), pair_settings
+        _requests, beam.pvalue.AsDict(split_speakers), pair_settings
     )
     shard_pairs = {
         split: pairs_per_shard(

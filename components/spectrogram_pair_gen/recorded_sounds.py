@@ -68,8 +68,8 @@ class SoundFiles:
         """Those that are drawn from: MOST_FILES of a folder, evenly spread."""
         return SoundFiles(_spread(self.rooms), _spread(self.noises))
 
-    def tell(self) -> None:
-        """Tells the user what is drawn from and what is left out."""
+    def log_use(self) -> None:
+        """Logs what is drawn from and what is left out."""
         if self.rooms:
             progress.info("rooms: %d of %d files", len(self.used.rooms), len(self.rooms))
         if self.noises:

@@ -16,14 +16,14 @@ from components.keyed_random import keyed_generator
 from components.settings import PairCounts, PairSettings
 
 NORMAL_SPEED = 1.0
-SHORTEST_STRETCH = 0.25
+SHORTEST_SEGMENT = 0.25
 """Of a window: less speech is not repeated to one."""
 _NO_PAIRS: Final = PairCounts(similar_per_speaker=0, dissimilar=0)
 
 
 @dataclass(frozen=True, order=True)
 class TrainSpeaker:
-    """A speaker as recorded, or played at another speed, which makes somebody else of them.
+    """A speaker as recorded, or played at another speed, which makes another speaker of them.
 
     Source: Yamamoto et al., "Speaker Augmentation and Bandwidth Extension for Deep Speaker
     Embedding", Interspeech 2019.
@@ -74,7 +74,7 @@ class WindowPosition:
     pair_id: str
     label: int
     side: str
-    voice: TrainSpeaker
+    train_speaker: TrainSpeaker
     recording: str
     piece: int
     start: int  # samples, within the piece
@@ -90,21 +90,21 @@ class WindowPosition:
 
 @dataclass(frozen=True)
 class SplitSpeakers:
-    """Everybody who speaks in a split."""
+    """The speakers of a split."""
 
     speakers: tuple[TrainSpeaker, ...]
     """Sorted."""
     mean_samples: float
-    """Of speech that a voice has."""
+    """Of speech of a speaker."""
 
     @classmethod
     def of(cls, found: Iterable[tuple[TrainSpeaker, int]]) -> "SplitSpeakers":
-        """Voices with their samples of speech, in any order."""
+        """Speakers with their samples of speech, in any order."""
         samples = dict(found)
         return cls(tuple(sorted(samples)), sum(samples.values()) / len(samples))
 
     def in_proportion(self, counts: PairCounts, samples: int) -> PairCounts:
-        """The counts of a voice with so many samples, given the mean; at least 1 where not 0."""
+        """The counts of a speaker with so many samples, given the mean; at least 1 where not 0."""
         return PairCounts.model_validate(
             {
                 name: max(1, round(count * samples / self.mean_samples)) if count else 0
@@ -123,51 +123,58 @@ def has_room(timeline: Sequence[TimelineSegment], window: int) -> bool:
 
 
 def speech_samples(timeline: Iterable[TimelineSegment]) -> int:
-    """Of all stretches together."""
-    return sum(stretch.samples for stretch in timeline)
+    """Of all segments together."""
+    return sum(segment.samples for segment in timeline)
 
 
 def requests(
     split: str,
-    voice: TrainSpeaker,
-    roster: Sequence[TrainSpeaker],
+    train_speaker: TrainSpeaker,
+    speakers: Sequence[TrainSpeaker],
     counts: PairCounts,
     settings: PairSettings,
 ) -> Iterator[tuple[TrainSpeaker, WindowRequest]]:
-    """The trials that start from one voice.
+    """The trials that start from one speaker.
 
     Args:
         split: the split's name.
-        voice: side a of every trial, one of the roster.
-        roster: the split's speakers, sorted; side b of different-speaker trials.
+        train_speaker: side a of every trial, one of `speakers`.
+        speakers: the split's speakers, sorted; side b of different-speaker trials.
         counts: how many trials of each kind.
         settings: protocol and seed.
 
     Yields:
-        (voice, request): which voice has to give which sides.
+        (train_speaker, request): which speaker has to give which sides.
     """
-    position = bisect_left(roster, voice)
+    position = bisect_left(speakers, train_speaker)
     repeated = _NO_PAIRS
-    is_among = _is_among(position, len(roster), settings.condition_speakers)
+    is_among = _is_among(position, len(speakers), settings.condition_speakers)
     if split in features.UNDER_CONDITIONS and is_among:
         repeated = settings.condition
     for index in range(counts.similar_per_speaker):
         is_repeated = index < repeated.similar_per_speaker
-        yield voice, WindowRequest(_pair_id(split, voice, voice, index), 1, "ab", is_repeated)
-    others = len(roster) - 1
+        yield (
+            train_speaker,
+            WindowRequest(
+                _pair_id(split, train_speaker, train_speaker, index), 1, "ab", is_repeated
+            ),
+        )
+    others = len(speakers) - 1
     if not others or not counts.dissimilar:
         return
     if settings.protocol == "every_ordered_pair":
         indices = range(counts.dissimilar)
-        trials = [(other, index) for other in roster if other != voice for index in indices]
+        trials = [
+            (other, index) for other in speakers if other != train_speaker for index in indices
+        ]
     else:
-        generator = keyed_generator(settings.seed, split, voice.name, "partners")
+        generator = keyed_generator(settings.seed, split, train_speaker.name, "partners")
         drawn = generator.integers(others, size=counts.dissimilar)
-        # The roster without the voice, which is not copied for every one of thousands.
-        trials = [(roster[at + (at >= position)], index) for index, at in enumerate(drawn)]
+        # The speakers without this one, which is not copied for every one of thousands.
+        trials = [(speakers[at + (at >= position)], index) for index, at in enumerate(drawn)]
     for other, index in trials:
-        pair_id = _pair_id(split, voice, other, index)
-        for owner, side in ((voice, "a"), (other, "b")):
+        pair_id = _pair_id(split, train_speaker, other, index)
+        for owner, side in ((train_speaker, "a"), (other, "b")):
             yield owner, WindowRequest(pair_id, 0, side, index < repeated.dissimilar)
 
 
@@ -178,22 +185,22 @@ def _is_among(position: int, total: int, chosen: int) -> bool:
 
 def place(
     request: WindowRequest,
-    voice: TrainSpeaker,
+    train_speaker: TrainSpeaker,
     timeline: Sequence[TimelineSegment],
     window: int,
     settings: PairSettings,
 ) -> list[WindowPosition]:
-    """Draws the windows that a request asks of a voice.
+    """Draws the windows that a request needs of a speaker.
 
     Args:
         request: one or both sides of a pair.
-        voice: whose windows they are.
+        train_speaker: whose windows they are.
         timeline: the speaker's speech in this split.
-        window: samples that a window takes of the recording, at the voice's speed.
+        window: samples that a window takes of the recording, at the speaker's speed.
         settings: whether a pair's windows may overlap, and the seed.
 
     Returns:
-        One placement for each side; none where two disjoint windows do not fit.
+        One position for each side; none where two disjoint windows do not fit.
     """
     generator = keyed_generator(settings.seed, request.pair_id, request.sides)
     room = _room(timeline, window)
@@ -205,19 +212,25 @@ def place(
         drawn = _draw_disjoint(room, window, generator)
     return [
         WindowPosition(
-            request.pair_id, request.label, side, voice, stretch.recording, stretch.piece, start
+            request.pair_id,
+            request.label,
+            side,
+            train_speaker,
+            segment.recording,
+            segment.piece,
+            start,
         )
-        for side, (stretch, start) in zip(request.sides, drawn, strict=False)
+        for side, (segment, start) in zip(request.sides, drawn, strict=False)
     ]
 
 
 def _room(timeline: Sequence[TimelineSegment], window: int) -> list[_Room]:
-    """Where windows may start: of a speaker of single words, each stretch is one, repeated."""
+    """Where windows may start: of a speaker of single words, each segment is one, repeated."""
     room = [
-        (stretch, 0, stretch.samples - window) for stretch in timeline if stretch.samples >= window
+        (segment, 0, segment.samples - window) for segment in timeline if segment.samples >= window
     ]
     words = [
-        (stretch, 0, 0) for stretch in timeline if stretch.samples >= SHORTEST_STRETCH * window
+        (segment, 0, 0) for segment in timeline if segment.samples >= SHORTEST_SEGMENT * window
     ]
     return room or words
 
@@ -232,8 +245,8 @@ def _draw(room: Sequence[_Room], generator: np.random.Generator) -> tuple[Timeli
     ends = np.cumsum([last - first + 1 for _, first, last in room])
     chosen = int(generator.integers(ends[-1]))
     index = int(np.searchsorted(ends, chosen, side="right"))
-    stretch, _, last = room[index]
-    return stretch, last - (int(ends[index]) - 1 - chosen)
+    segment, _, last = room[index]
+    return segment, last - (int(ends[index]) - 1 - chosen)
 
 
 def _draw_disjoint(
@@ -241,8 +254,8 @@ def _draw_disjoint(
 ) -> list[tuple[TimelineSegment, int]]:
     """Two windows that share no sample, from two recordings if the speaker has them."""
     if len(room) == 1:
-        stretch, _, last = room[0]
-        feasible = _beside(stretch, 0, last, window)
+        segment, _, last = room[0]
+        feasible = _beside(segment, 0, last, window)
     else:
         feasible = list(room)
     if not feasible:
@@ -255,19 +268,19 @@ def _draw_disjoint(
     return [(first, start), _draw(elsewhere, generator)]
 
 
-def _beside(stretch: TimelineSegment, first: int, last: int, window: int) -> list[_Room]:
+def _beside(segment: TimelineSegment, first: int, last: int, window: int) -> list[_Room]:
     """Starts that leave room for a second window before or after them."""
     if last - window >= window - 1:  # the two ranges would touch or overlap
-        return [(stretch, first, last)]
+        return [(segment, first, last)]
     return [
-        (stretch, low, high)
+        (segment, low, high)
         for low, high in ((first, last - window), (first + window, last))
         if low <= high
     ]
 
 
-def _around(stretch: TimelineSegment, start: int, window: int) -> list[_Room]:
-    """Starts in the same stretch that do not overlap the window at `start`."""
-    last = stretch.samples - window
+def _around(segment: TimelineSegment, start: int, window: int) -> list[_Room]:
+    """Starts in the same segment that do not overlap the window at `start`."""
+    last = segment.samples - window
     sides = ((0, start - window), (start + window, last))
-    return [(stretch, low, high) for low, high in sides if low <= high]
+    return [(segment, low, high) for low, high in sides if low <= high]

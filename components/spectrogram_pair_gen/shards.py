@@ -1,18 +1,26 @@
-"""The files of `pairs`: which pair goes to which, and how it is written."""
+"""The files of `pairs`: which pair goes to which, and how it is written.
+
+Between where windows are cut and where pairs are written they lie in temporary files, as runs.
+"""
 
 import hashlib
+import itertools
 import os
-from collections.abc import Iterable, Mapping
+import pickle
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
 
 import apache_beam as beam
 import tensorflow as tf
+from tfx.dsl.io import fileio
 
 from components import counters, features
 from components.settings import SpectrogramSettings
-from components.spectrogram_pair_gen import runs
-from components.spectrogram_pair_gen.runs import Run
 from components.spectrogram_pair_gen.windows import Window
 
+# What a worker holds before it writes a file: 16 to 60 MB of windows.
+WINDOWS_PER_FILE: Final = 4096
 MEGABYTE = 1_000_000
 TARGET = 1
 """The label of two windows of one speaker."""
@@ -29,6 +37,43 @@ def pairs_per_shard(settings: SpectrogramSettings, sample_rate: int, shard_megab
     return max(1, round(shard_megabytes * MEGABYTE / pair_bytes))
 
 
+@dataclass(frozen=True)
+class WindowRun:
+    """Windows that lie together in a file, all of them for one output."""
+
+    path: str
+    offset: int  # bytes
+    length: int  # bytes
+
+
+def batches(windows: Iterable[Window]) -> Iterator[list[Window]]:
+    """As many windows as go into one file, in their order."""
+    iterator = iter(windows)
+    while batch := list(itertools.islice(iterator, WINDOWS_PER_FILE)):
+        yield batch
+
+
+def write_runs(path: str, windows: Mapping[int, Sequence[Window]]) -> list[tuple[int, WindowRun]]:
+    """Writes the windows of each output next to each other and tells where they lie."""
+    written = []
+    with fileio.open(path, "wb") as file:
+        offset = 0
+        for output, group in sorted(windows.items()):
+            packed = pickle.dumps(group, pickle.HIGHEST_PROTOCOL)
+            file.write(packed)
+            written.append((output, WindowRun(path, offset, len(packed))))
+            offset += len(packed)
+    return written
+
+
+def read_run(run: WindowRun) -> list[Window]:
+    """The windows of a run."""
+    with fileio.open(run.path, "rb") as file:
+        file.seek(run.offset)
+        windows: list[Window] = pickle.loads(file.read(run.length))
+    return windows
+
+
 class WriteShard(beam.DoFn):
     """((split, shard), its runs) -> one file of pairs in the order of their identities."""
 
@@ -36,10 +81,10 @@ class WriteShard(beam.DoFn):
         self._folder = folder
 
     def process(
-        self, item: tuple[tuple[str, int], Iterable[Run]], shards: Mapping[str, int]
+        self, item: tuple[tuple[str, int], Iterable[WindowRun]], shards: Mapping[str, int]
     ) -> None:
         (split, shard), written = item
-        windows = (window for run in written for window in runs.read(run))
+        windows = (window for run in written for window in read_run(run))
         ordered = sorted(windows, key=lambda window: (window.pair_id, window.side))
         name = f"data_tfrecord-{shard:05d}-of-{shards[split]:05d}"
         path = os.path.join(self._folder[split], name)

@@ -45,8 +45,8 @@ class Window:
     spectrogram: bytes
 
 
-def stretches(file: str) -> Iterator[tuple[str, TimelineSegment]]:
-    """(speaker, stretch) of every example of a `speech` file."""
+def segments(file: str) -> Iterator[tuple[str, TimelineSegment]]:
+    """(speaker, segment) of every example of a `speech` file."""
     for example in read_examples(file):
         yield (
             text(example, features.SPEAKER),
@@ -83,15 +83,15 @@ class Babble:
     def draw(
         self, speaker: str, samples: int, generator: np.random.Generator
     ) -> npt.NDArray[np.float32] | None:
-        """Others than the speaker, three or as many as there are, a stretch of each.
+        """Others than the speaker, three or as many as there are, a segment of each.
 
         Args:
             speaker: who must not be among them.
-            samples: length of the stretches; who never talks for so long is not among them.
-            generator: draws the people and their stretches.
+            samples: length of the segments; who never talks for so long is not among them.
+            generator: draws the people and their segments.
 
         Returns:
-            float32 [samples], their sum; None where there is nobody.
+            float32 [samples], their sum; None where there are none.
         """
         rooms = (
             [piece for piece in pieces if len(piece) >= samples]
@@ -143,12 +143,12 @@ class WindowCutter:
 
         self._spectrograms = spectrograms
 
-    def cut(self, file: str, placements: Iterable[WindowPosition]) -> Iterator[Window]:
+    def cut(self, file: str, positions: Iterable[WindowPosition]) -> Iterator[Window]:
         """The windows placed in one `speech` file, one piece of it in memory at a time."""
         babble = Babble(file) if self._augmentation else None
         by_piece: dict[tuple[str, int], list[WindowPosition]] = defaultdict(list)
-        for placement in placements:
-            by_piece[placement.recording, placement.piece].append(placement)
+        for position in positions:
+            by_piece[position.recording, position.piece].append(position)
         for example in read_examples(file):
             piece = example.features.feature[features.PIECE].int64_list.value[0]
             wanted = by_piece.get((text(example, features.RECORDING), piece), [])
@@ -156,20 +156,20 @@ class WindowCutter:
             yield from self._of_piece(example, ordered, babble)
 
     def _of_piece(
-        self, example: tf.train.Example, placements: list[WindowPosition], babble: Babble | None
+        self, example: tf.train.Example, positions: list[WindowPosition], babble: Babble | None
     ) -> Iterator[Window]:
-        if not placements:
+        if not positions:
             return
         pcm16 = samples_of(example)
         piece_start = example.features.feature[features.START_SECONDS].float_list.value[0]
-        for first in range(0, len(placements), WINDOWS_PER_CALL):
-            batch = placements[first : first + WINDOWS_PER_CALL]
+        for first in range(0, len(positions), WINDOWS_PER_CALL):
+            batch = positions[first : first + WINDOWS_PER_CALL]
             samples = np.zeros((WINDOWS_PER_CALL, self._samples), np.int16)
             for row, placed in zip(samples, batch, strict=False):
-                needed = placed.voice.samples(self._samples)
+                needed = placed.train_speaker.samples(self._samples)
                 # Less speech than a window is repeated to it, as in the served model.
                 taken = np.resize(pcm16[placed.start : placed.start + needed], needed)
-                played = _played(taken, placed.voice.speed)[: self._samples]
+                played = _played(taken, placed.train_speaker.speed)[: self._samples]
                 if placed.condition != CLEAN and placed.side == "b":
                     row[:] = self._under_condition(played, placed)
                 else:
@@ -180,7 +180,7 @@ class WindowCutter:
                     pair_id=placed.pair_id,
                     label=placed.label,
                     side=placed.side,
-                    speaker=placed.voice.name,
+                    speaker=placed.train_speaker.name,
                     gender=text(example, features.GENDER),
                     recording=placed.recording,
                     start_seconds=piece_start + placed.start / self._sample_rate,
@@ -209,7 +209,7 @@ class WindowCutter:
         generator = keyed_generator(self._seed, placed.pair_id, placed.side, "augmentation")
 
         def others() -> npt.NDArray[np.float32] | None:
-            drawn = babble.draw(placed.voice.speaker, self._samples, generator)
+            drawn = babble.draw(placed.train_speaker.speaker, self._samples, generator)
             if drawn is None:
                 counters.count(counters.PAIRS, f"{features.TRAIN}/windows_with_nobody_to_babble")
             return drawn

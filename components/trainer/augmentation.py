@@ -172,10 +172,10 @@ class BatchAugmentation:
         low, high = _TELEPHONE_HERTZ
         band = self._low_pass(high, _TELEPHONE_ORDER) - self._low_pass(low, _TELEPHONE_ORDER)
         band = tf.where(self._centre_hertz < _TELEPHONE_LIMIT_HERTZ, band, 0.0)
-        heard = power * band
-        level = tf.reduce_sum(heard * self._width, axis=1, keepdims=True)
+        speech = power * band
+        level = tf.reduce_sum(speech * self._width, axis=1, keepdims=True)
         white = self._noises[0][tf.newaxis, :, tf.newaxis] * level
-        return heard + band * _power(-_TELEPHONE_SNR_DB) * self._fluctuating(white, draws)
+        return speech + band * _power(-_TELEPHONE_SNR_DB) * self._fluctuating(white, draws)
 
     def _mixed(self, power: tf.Tensor, noise: tf.Tensor, snr_db: tf.Tensor) -> tf.Tensor:
         """The sum, the noise so much below the power."""

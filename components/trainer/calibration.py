@@ -1,12 +1,12 @@
 """From distance to probability and decision, learnt on the `calibration` split."""
 
-from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from components.errors import SwarError
+from components.model.calibration import Calibration
 from components.trainer.utterances import EmbeddedWindows, Indices
 from components.verification.error_rates import NONTARGET, TARGET
 
@@ -36,20 +36,6 @@ class NoDifference(SwarError):
             "the model has learnt nothing: on the calibration split one speaker's windows are no "
             "nearer than two speakers': train longer (trainer.epochs) or on more speech"
         )
-
-
-@dataclass(frozen=True)
-class Calibration:
-    """`P(same speaker) = sigmoid(slope * (threshold - distance))` at equal priors."""
-
-    threshold: float
-    slope: float
-
-    def probability(self, distance: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
-        """Of the same speaker, for distances of any shape."""
-        odds = self.slope * (self.threshold - distance.astype(np.float64))
-        probability: npt.NDArray[np.float64] = np.exp(-np.logaddexp(0.0, -odds))
-        return probability
 
 
 class CalibrationTrials(NamedTuple):

@@ -12,7 +12,7 @@ import pandas as pd
 from components import features
 from components.conditions import CLEAN
 from components.json_text import without_nan
-from components.trainer.calibration import Calibration
+from components.model.calibration import Calibration
 from components.trainer.utterances import EmbeddedWindows, Utterances
 from components.verification.error_rates import (
     ALL_NONTARGETS,

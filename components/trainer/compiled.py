@@ -9,8 +9,7 @@ from components.settings import SpectrogramSettings, TrainerSettings
 from components.trainer import devices
 from components.trainer.augmentation import BatchAugmentation
 from components.trainer.losses import TeacherLoss, make_loss
-from components.trainer.optimizer import FusedAdam
-from components.trainer.schedule import schedule
+from components.trainer.optimizer import FusedAdam, schedule
 
 
 @keras.saving.register_keras_serializable(package="swar")
@@ -64,7 +63,7 @@ def compile_training(
     """A model to `fit` the tower by, in the distribution strategy that holds where it is made.
 
     Args:
-        tower: see `components.trainer.tower`.
+        tower: see `components.model.tower`.
         settings: of its training.
         spectrogram: of the windows.
         sample_rate: of their speech, Hz.

@@ -1,7 +1,8 @@
 """TFX's Trainer, with the settings of Swar's training."""
 
 from collections.abc import Mapping
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import Any
 
 from tfx import types
 from tfx.components import Trainer as TfxTrainer
@@ -20,9 +21,6 @@ from components.settings import (
 )
 from components.trainer.executor import DATA_DIGEST_KEY, EPOCHS_KEY, Executor
 
-TRAIN_ARGS: Final = trainer_pb2.TrainArgs(splits=[features.TRAIN])
-EVAL_ARGS: Final = trainer_pb2.EvalArgs(splits=[features.CALIBRATION, features.EVAL])
-
 
 class Trainer(TfxTrainer):
     """TFX's Trainer, with Swar's executor."""
@@ -30,56 +28,74 @@ class Trainer(TfxTrainer):
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(Executor)
 
 
+@dataclass(frozen=True)
+class TrainingInputs:
+    """What the Trainer and the Tuner's trials have in common."""
+
+    pairs: types.BaseChannel
+    """SpectrogramPairGen's output."""
+    schema: types.BaseChannel
+    """Of the pairs."""
+    trainer: TrainerSettings
+    """How to train."""
+    speech: SpeechSettings
+    """How the recordings were cleaned; travels with the model."""
+    spectrogram: SpectrogramSettings
+    """The window; gives the tower its shape."""
+    serving: ServingSettings
+    """What the exported model takes."""
+    checkpoints: str
+    """Local folder in which a killed training finds its state again."""
+    gpus: int = 0
+    """That TensorFlow must see where it trains; with fewer the node fails."""
+
+    def of_node(self, **custom_config: Any) -> dict[str, Any]:
+        """Arguments of TFX's nodes; those given here go into the custom config too."""
+        return {
+            "examples": self.pairs,
+            "schema": self.schema,
+            "train_args": trainer_pb2.TrainArgs(splits=[features.TRAIN]),
+            "eval_args": trainer_pb2.EvalArgs(splits=[features.CALIBRATION, features.EVAL]),
+            "custom_config": {
+                "speech": self.speech.model_dump_json(),
+                "spectrogram": self.spectrogram.model_dump_json(),
+                "serving": self.serving.model_dump_json(),
+                "checkpoints": self.checkpoints,
+                "gpus": self.gpus,
+                **custom_config,
+            },
+        }
+
+
 def make_trainer(
+    inputs: TrainingInputs,
     *,
-    pairs: types.BaseChannel,
-    schema: types.BaseChannel,
-    trainer: TrainerSettings,
-    speech: SpeechSettings,
-    spectrogram: SpectrogramSettings,
-    serving: ServingSettings,
     epochs: int | RuntimeParameter,
     data_digest: str | RuntimeParameter,
     provenance: dict[str, str],
-    checkpoints: str,
     hyperparameters: types.BaseChannel | None = None,
-    gpus: int = 0,
     vertex_job: Mapping[str, Any] | None = None,
 ) -> TfxTrainer:
     """The Trainer node.
 
     Args:
-        pairs: SpectrogramPairGen's output.
-        schema: of the pairs.
-        trainer: how to train.
-        speech: how the recordings were cleaned; travels with the model.
-        spectrogram: the window; gives the tower its shape.
-        serving: what the exported model takes.
-        epochs: in place of the trainer's.
+        inputs: pairs and settings.
+        epochs: in place of the settings'.
         data_digest: fingerprint of the recordings, stored in the model.
         provenance: digests of the settings and the code, stored in the model. A change of
             any of them reruns the training.
-        checkpoints: local folder in which a killed training finds its state again.
         hyperparameters: the Tuner's, which replace settings of the trainer.
-        gpus: that TensorFlow must see where it trains; with fewer the node fails.
         vertex_job: what TFX's Vertex Trainer gets in its custom config; None to train in
             the node's own container or process.
     """
     made = _kind(vertex_job)(
         run_fn="components.trainer.run_fn.run_fn",
-        examples=pairs,
-        schema=schema,
         hyperparameters=hyperparameters,
-        train_args=TRAIN_ARGS,
-        eval_args=EVAL_ARGS,
-        custom_config={
-            "trainer": trainer.model_dump_json(exclude={"epochs"}),
-            **_front_end(speech, spectrogram, serving),
-            "provenance": provenance,
-            "checkpoints": checkpoints,
-            "gpus": gpus,
+        **inputs.of_node(
+            trainer=inputs.trainer.model_dump_json(exclude={"epochs"}),
+            provenance=provenance,
             **(vertex_job or {}),
-        },
+        ),
     ).with_id("Trainer")
     # TFX's spec has no such parameters, and the Trainer's constructor takes no other spec.
     made.spec.exec_properties.update({EPOCHS_KEY: epochs, DATA_DIGEST_KEY: data_digest})
@@ -87,56 +103,27 @@ def make_trainer(
 
 
 def make_tuner(
-    *,
-    pairs: types.BaseChannel,
-    schema: types.BaseChannel,
-    tuner: TunerSettings,
-    trainer: TrainerSettings,
-    speech: SpeechSettings,
-    spectrogram: SpectrogramSettings,
-    serving: ServingSettings,
-    provenance: dict[str, str],
-    checkpoints: str,
-    gpus: int = 0,
+    inputs: TrainingInputs, tuner: TunerSettings, *, provenance: dict[str, str]
 ) -> BaseComponent:
     """The Tuner node, which searches before the Trainer takes its `best_hyperparameters`.
 
     Args:
+        inputs: pairs and settings.
         tuner: what is searched, and how often.
         provenance: digests of what a trial depends on beyond the pairs and these settings. A
             change of any of them searches anew.
-
-    The other arguments are those of `make_trainer`.
     """
     from components.trainer.tuning import Tuner  # KerasTuner is imported where it is used
 
-    of_a_trial = trainer.model_copy(update={"epochs": tuner.epochs})
+    of_a_trial = inputs.trainer.model_copy(update={"epochs": tuner.epochs})
     return Tuner(
         tuner_fn="components.trainer.tuning.tuner_fn",
-        examples=pairs,
-        schema=schema,
-        train_args=TRAIN_ARGS,
-        eval_args=EVAL_ARGS,
-        custom_config={
-            "tuner": tuner.model_dump_json(),
-            "trainer": of_a_trial.model_dump_json(),
-            **_front_end(speech, spectrogram, serving),
-            "provenance": provenance,
-            "checkpoints": checkpoints,
-            "gpus": gpus,
-        },
+        **inputs.of_node(
+            tuner=tuner.model_dump_json(),
+            trainer=of_a_trial.model_dump_json(),
+            provenance=provenance,
+        ),
     ).with_id("Tuner")
-
-
-def _front_end(
-    speech: SpeechSettings, spectrogram: SpectrogramSettings, serving: ServingSettings
-) -> dict[str, str]:
-    """The part of a custom config that says how a recording becomes windows."""
-    return {
-        "speech": speech.model_dump_json(),
-        "spectrogram": spectrogram.model_dump_json(),
-        "serving": serving.model_dump_json(),
-    }
 
 
 def _kind(vertex_job: Mapping[str, Any] | None) -> type[TfxTrainer]:

@@ -7,15 +7,15 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from components import features, spectrogram_codec
+from components import features
 from components.errors import SwarError
+from components.read_pairs import parse_pairs
 from components.settings import SpectrogramSettings, TrainerSettings
 from components.trainer.teacher import Teacher
 
 SHUFFLE_PAIRS = 4096
 PARALLEL_READS = 4
 SPEAKER_HASHES = 2**62
-Parsed = dict[str, tf.Tensor]
 _Targets = Any  # a tensor, or one for each loss
 _Change = Callable[[tf.Tensor, _Targets], tuple[tf.Tensor, _Targets]]
 
@@ -62,36 +62,6 @@ def pair_records(patterns: Sequence[str]) -> tf.data.Dataset:
     if not files:
         raise SwarError(f"no pairs in {', '.join(patterns)}: the split has too little speech")
     return tf.data.TFRecordDataset(files, num_parallel_reads=min(PARALLEL_READS, len(files)))
-
-
-def parse_pairs(records: tf.Tensor, n_mels: int, frames: int) -> Parsed:
-    """Serialised pairs [N] to tensors whose windows interleave: a0, b0, a1, b1, ...
-
-    Returns:
-        `spectrogram` uint8 [2N, n_mels, frames], `speaker` and `recording` string [2N],
-        `start_seconds` float32 [2N], `label` int64 [N].
-    """
-    spec = {features.LABEL: tf.io.FixedLenFeature([], tf.int64)}
-    kinds = {
-        features.SPECTROGRAM: tf.string,
-        features.SPEAKER: tf.string,
-        features.RECORDING: tf.string,
-        features.START_SECONDS: tf.float32,
-    }
-    for key, dtype in kinds.items():
-        for side in features.SIDES:
-            spec[features.sided(key, side)] = tf.io.FixedLenFeature([], dtype)
-    parsed = tf.io.parse_example(records, spec)
-    windows = {
-        key: tf.reshape(
-            tf.stack([parsed[features.sided(key, side)] for side in features.SIDES], axis=1), [-1]
-        )
-        for key in kinds
-    }
-    windows[features.SPECTROGRAM] = spectrogram_codec.decode_batch(
-        windows[features.SPECTROGRAM], n_mels, frames
-    )
-    return windows | {features.LABEL: parsed[features.LABEL]}
 
 
 def load_windows(patterns: Sequence[str], n_mels: int, frames: int, pairs: int) -> Windows:

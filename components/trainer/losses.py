@@ -11,8 +11,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from components.model.tower import all_pairs_distance, paired_distance
 from components.settings import TrainerSettings
-from components.trainer.tower import all_pairs_distance, paired_distance
 
 
 def make_loss(settings: TrainerSettings) -> keras.losses.Loss:

@@ -11,8 +11,8 @@ import tensorflow as tf
 
 from components import features
 from components.json_text import without_nan
+from components.model.tower import all_pairs_distance
 from components.trainer.data import Windows
-from components.trainer.tower import all_pairs_distance
 from components.verification.error_rates import (
     EER,
     MEAN_NONTARGET_DISTANCE,

@@ -13,6 +13,11 @@ import tensorflow as tf
 
 from components import features
 from components.errors import SwarError
+from components.model.calibration import Calibration
+from components.model.export import export
+from components.model.normalisation import CohortNormalisation, made_speakers, speaker_means
+from components.model.recordings import FrontEnd
+from components.model.tower import build_tower
 from components.settings import (
     ServingSettings,
     SpectrogramSettings,
@@ -21,18 +26,14 @@ from components.settings import (
 )
 from components.trainer import data, devices
 from components.trainer.augmentation import BatchAugmentation
-from components.trainer.calibration import Calibration, calibrate, calibration_trials
+from components.trainer.calibration import calibrate, calibration_trials
 from components.trainer.calibration_report import calibration_report
 from components.trainer.checkpoints import Checkpoints
 from components.trainer.compiled import compile_training
-from components.trainer.export import export
 from components.trainer.mixed_conditions import half_degraded
 from components.trainer.monitor import TrialMonitor, WindowEmbedder
-from components.trainer.normalisation import CohortNormalisation, made_voices, voice_means
-from components.trainer.recordings import FrontEnd
 from components.trainer.starting_weights import start
 from components.trainer.throughput import InputClock, Throughput
-from components.trainer.tower import build_tower
 from components.trainer.utterances import EmbeddedWindows
 from components.verification.error_rates import (
     ALL_NONTARGETS,
@@ -221,7 +222,7 @@ def _normalisation(embedder: WindowEmbedder, job: Job) -> CohortNormalisation | 
         return None
     windows = job.windows_of(features.TRAIN, COHORT_PAIRS)
     embedding = embedder(windows.spectrogram)
-    cohort = voice_means(embedding, windows.speaker, unit_norm=job.trainer.unit_norm)
+    cohort = speaker_means(embedding, windows.speaker, unit_norm=job.trainer.unit_norm)
     if len(cohort) <= 2:
         raise SwarError(
             f"{len(cohort)} training speakers are too few to normalise by: set "
@@ -230,7 +231,7 @@ def _normalisation(embedder: WindowEmbedder, job: Job) -> CohortNormalisation | 
     if job.trainer.normalisation_made_voices is not None:
         unit_norm = job.trainer.unit_norm
         count = job.trainer.normalisation_made_voices
-        cohort = made_voices(cohort, count, unit_norm=unit_norm)
+        cohort = made_speakers(cohort, count, unit_norm=unit_norm)
     return CohortNormalisation(cohort, nearest)
 
 

@@ -7,11 +7,11 @@ from typing import Any, Final
 import h5py
 import keras
 
-from components.base_model import BaseModel, base_card, base_digest
 from components.errors import SwarError
-from components.model_files import BASE, TOWER_WEIGHTS, read_card, version_folder
+from components.model.base import BaseModel, base_card, base_digest
+from components.model.densenet import DENSENET121_BLOCKS
+from components.model.files import BASE, TOWER_WEIGHTS, read_card, version_folder
 from components.settings import SpectrogramSettings, TrainerSettings
-from components.trainer.densenet import DENSENET121_BLOCKS
 
 NONE: Final = "none"
 IMAGENET: Final = "imagenet"

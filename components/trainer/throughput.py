@@ -152,6 +152,6 @@ class Throughput(keras.callbacks.Callback):
 
 
 def _finish(logs: dict[str, Any] | None) -> None:
-    """Waits for the device: it computes on after the call that asked it to has returned."""
+    """Waits for the device: it computes on after the call that started it has returned."""
     for value in (logs or {}).values():
         float(value)

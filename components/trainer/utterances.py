@@ -7,8 +7,8 @@ from typing import Any, Final, NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from components.trainer.normalisation import CohortNormalisation, distances, voice_means
-from components.trainer.tower import all_pairs_distance
+from components.model.normalisation import CohortNormalisation, distances, speaker_means
+from components.model.tower import all_pairs_distance
 
 # Trials at a time: their embeddings, not their distances, are what takes memory.
 BLOCK: Final = 200_000
@@ -117,7 +117,7 @@ class EmbeddedWindows:
         Args:
             fraction: of the other speakers that count as near, by the means of their windows.
         """
-        means = voice_means(self.embedding, self.windows.speaker, unit_norm=False)
+        means = speaker_means(self.embedding, self.windows.speaker, unit_norm=False)
         distance = all_pairs_distance(means).numpy()
         np.fill_diagonal(distance, np.inf)
         count = max(1, round(fraction * (len(means) - 1)))

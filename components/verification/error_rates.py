@@ -294,3 +294,15 @@ class TrialMetrics:
 
 def _ratio(part: float, whole: float) -> float:
     return part / whole if whole != 0.0 else float("nan")
+
+
+def rate_of_comparison(rate_of_query: float, comparisons: int) -> float:
+    """How much each of N comparisons may err for a rate of the query that they belong to.
+
+    As if they were independent, 1 - (1 - rate)^(1/N), which errs on the safe side.
+
+    Args:
+        rate_of_query: in (0, 1): that one of its comparisons errs.
+        comparisons: N, one at least.
+    """
+    return -math.expm1(math.log1p(-rate_of_query) / comparisons)

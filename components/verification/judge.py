@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from components.conditions import CLEAN, CONDITIONS
-from components.verification.identification import ClosedSet, identify
+from components.verification.identification import ClosedSet, IdentificationMetrics, identify
 from components.verification.manifest_columns import Columns, with_columns
 from components.verification.open_set import OpenSet, OpenSetRules
 from components.verification.robustness import (
@@ -212,23 +212,7 @@ def judge_set(
     ]
     robust = embedded.where(embedded.utterances["utterance"].isin(changed))
     conditions, nonspeech = _robustness(plan, robust, model, settings)
-    identification, open_set = identify(
-        clean.utterances,
-        clean.embeddings,
-        model.score,
-        enrolment_seconds=settings.enrolment_seconds,
-        piece_seconds=plan.piece_seconds,
-        query_seconds=plan.query_seconds,
-        rules=OpenSetRules(
-            settings.gallery_speakers,
-            settings.galleries,
-            settings.best_match_comparisons,
-            float(model.card["threshold"]),
-            (model.card.get("calibration") or {}).get("operating_points"),
-        ),
-        resamples=settings.resamples,
-        seed=settings.seed,
-    )
+    identification, open_set = _identified(plan, clean, model, settings)
     return Judgement(
         _joined([trials for trials, _ in scored]),
         [selection for _, selection in scored],
@@ -237,6 +221,29 @@ def judge_set(
         identification,
         open_set,
         clean,
+    )
+
+
+def _identified(
+    plan: SetPlan, clean: EmbeddedUtterances, model: ModelWithCard, settings: JudgeSettings
+) -> IdentificationMetrics:
+    rules = OpenSetRules(
+        settings.gallery_speakers,
+        settings.galleries,
+        settings.best_match_comparisons,
+        float(model.card["threshold"]),
+        (model.card.get("calibration") or {}).get("operating_points"),
+    )
+    return identify(
+        clean.utterances,
+        clean.embeddings,
+        model.score,
+        enrolment_seconds=settings.enrolment_seconds,
+        piece_seconds=plan.piece_seconds,
+        query_seconds=plan.query_seconds,
+        rules=rules,
+        resamples=settings.resamples,
+        seed=settings.seed,
     )
 
 

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from components.keyed_random import keyed_generator
 from components.verification.bootstrap import Estimate, estimate, multiplicities, trial_weights
-from components.verification.error_rates import NONTARGET
+from components.verification.error_rates import NONTARGET, rate_of_comparison
 from components.verification.operating_points import accepting_threshold
 from components.verification.searches import DistanceBlock, Distances
 from components.verification.trials import Indices
@@ -182,7 +182,7 @@ class OpenSetSearches:
                 is_enrolled[query_speaker],
                 _Outcomes(*map(np.concatenate, zip(*found, strict=True))),
             )
-            comparison_rate = -math.expm1(math.log1p(-MAX_FALSE_ACCEPT) / size)
+            comparison_rate = rate_of_comparison(MAX_FALSE_ACCEPT, size)
             point, missing, speakers_needed = _per_query_threshold(
                 self._rules.operating_points, comparison_rate
             )

@@ -15,7 +15,7 @@ from tfx.utils import io_utils, path_utils
 
 from components.artifacts import RECORDINGS_FILE, REJECTS_FILE
 from components.errors import SwarError
-from components.published_model import PublishedModel
+from components.model.published import PublishedModel
 from components.settings import ReportSettings, SpectrogramSettings
 from components.verification_report.judging import judge_splits
 from components.verification_report.pieces import SpeechPiece, read_pieces

@@ -37,8 +37,8 @@ CARD_ENTRIES: Final = (
 TRAINER_ENTRIES: Final = ("blocks", "head", "loss", "weights", "epochs", "learning_rate")
 CALIBRATED_ON: Final = ("speakers", "similar", "dissimilar", "seconds", "nearest_false_accept_rate")
 OPERATING_POINT_ENTRIES: Final = ("max_false_accept_rate", "threshold", "speakers_needed")
-NO_PROMISE: Final = {"value": None, "low": None, "high": None}
-KEPT, WORSE, BETTER = "kept", "worse", "better"
+NO_RATE: Final = {"value": None, "low": None, "high": None}
+WITHIN, WORSE, BETTER = "kept", "worse", "better"
 
 
 def report_figures(
@@ -145,7 +145,7 @@ def _judged_figures(
         "calibration": _calibration(card, judged.detail_seconds),
         "operating_points": _operating_points(card, judged, settings),
         "highlights": _highlights(judged, measured),
-        "promises": _promises(_promised(card, judged.detail_seconds), slices, judged),
+        "promises": _expected_rates(_expected(card, judged.detail_seconds), slices, judged),
     }
 
 
@@ -265,7 +265,7 @@ def _operating_points(
     rows = []
     for point in points:
         false_accept, false_reject = measured.get(
-            point["max_false_accept_rate"], (NO_PROMISE, NO_PROMISE)
+            point["max_false_accept_rate"], (NO_RATE, NO_RATE)
         )
         rows.append(
             {
@@ -319,8 +319,8 @@ def _model(card: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _promised(card: Mapping[str, Any], seconds: float) -> Mapping[str, Any]:
-    """What the calibration promises of utterances that are nearly so long; empty for nothing.
+def _expected(card: Mapping[str, Any], seconds: float) -> Mapping[str, Any]:
+    """What the calibration expects of utterances that are nearly so long; empty for nothing.
 
     With nontarget trials of all pairs of speakers, as here; the threshold is learnt from near ones.
     """
@@ -340,31 +340,31 @@ def _promised(card: Mapping[str, Any], seconds: float) -> Mapping[str, Any]:
 
 def _calibration(card: Mapping[str, Any], seconds: float) -> dict[str, Any] | None:
     """What the calibration was measured on; None where the model has not recorded it."""
-    promised = _promised(card, seconds)
-    return {name: promised.get(name) for name in CALIBRATED_ON} if promised else None
+    expected = _expected(card, seconds)
+    return {name: expected.get(name) for name in CALIBRATED_ON} if expected else None
 
 
-def _promises(
+def _expected_rates(
     calibration: Mapping[str, Any], slices: Sequence[Mapping[str, Any]], judged: ReportedJudgement
 ) -> list[dict[str, Any]]:
-    """What the calibration promises at the stored threshold, beside what was measured."""
+    """What the calibration expects at the stored threshold, beside what was measured."""
     measured = _headline(slices, judged)["figures"]
-    promises = {name: calibration.get(name, NO_PROMISE) for name in EXPECTED_RATES}
+    expected_rates = {name: calibration.get(name, NO_RATE) for name in EXPECTED_RATES}
     return [
         {
             "figure": name,
-            "promised": promised,
+            "promised": expected,
             "measured": measured[name],
-            "kept": _kept(promised["value"], measured[name]),
+            "kept": _place(expected["value"], measured[name]),
         }
-        for name, promised in promises.items()
+        for name, expected in expected_rates.items()
     ]
 
 
-def _kept(promised: float | None, measured: Mapping[str, float]) -> str | None:
-    """Where a promise lies to the interval of what was measured; None where either is missing."""
-    if promised is None or np.isnan(measured["low"]):
+def _place(expected: float | None, measured: Mapping[str, float]) -> str | None:
+    """Where it lies to the interval of what was measured; None where either is missing."""
+    if expected is None or np.isnan(measured["low"]):
         return None
-    if promised < measured["low"]:
+    if expected < measured["low"]:
         return WORSE
-    return BETTER if promised > measured["high"] else KEPT
+    return BETTER if expected > measured["high"] else WITHIN

@@ -24,7 +24,7 @@ from pipeline.config import Config
 from pipeline.engines import vertex
 from pipeline.engines.beam_options import engine_beam_arguments
 from pipeline.engines.settings import EngineSettings, TaskSettings, TrainingSettings, needed
-from pipeline.pipeline import EngineWays, create_pipeline
+from pipeline.pipeline import EngineOptions, create_pipeline
 
 DATA, DATA_DIGEST, SOUNDS_DIGEST, EPOCHS = "data", "data_digest", "sounds_digest", "epochs"
 KUBEFLOW_GPU: Final = "nvidia.com/gpu"
@@ -52,7 +52,7 @@ def compile_pipeline(config: Config, path: Path) -> None:
         epochs=RuntimeParameter(EPOCHS, ptype=int),
         output=needed(engine, "root"),
         beam_pipeline_args=engine_beam_arguments(engine),
-        ways=_ways(config),
+        engine=_engine_options(config),
     )
     in_containers = [node for node in pipeline.components if isinstance(node, BaseComponent)]
     for component in in_containers:
@@ -131,11 +131,11 @@ def _trains_itself(engine: EngineSettings, node_id: str) -> bool:
     return node_id in TRAINING and not in_custom_job
 
 
-def _ways(config: Config) -> EngineWays:
+def _engine_options(config: Config) -> EngineOptions:
     engine = config.engine
     match engine.name:
         case "vertex":
-            return EngineWays(
+            return EngineOptions(
                 baseline=LatestBlessedModelStrategy,
                 checkpoints=_checkpoints(engine),
                 gpus=engine.training.gpus,
@@ -144,7 +144,7 @@ def _ways(config: Config) -> EngineWays:
             )
         case "kubeflow":
             # Kubeflow's own backend runs containers and importers, but no resolver.
-            return EngineWays(
+            return EngineOptions(
                 baseline=engine.kubeflow.baseline,
                 checkpoints=_checkpoints(engine),
                 gpus=engine.training.gpus,

@@ -9,9 +9,9 @@ import pandas as pd
 
 from components.audio import AudioError
 from components.errors import SwarError
-from components.model_files import card_settings
+from components.model.files import card_settings
+from components.model.published import Embedded, PublishedModel
 from components.pcm16 import pack_wav
-from components.published_model import Embedded, PublishedModel
 from components.recordings.sources import Listing, Recording, list_recordings
 from components.settings import ServingSettings
 from components.terminal import Console

@@ -3,109 +3,67 @@
 import math
 import tempfile
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from components.atomic_write import check_new_folder
 from components.errors import SwarError
 from components.json_text import to_json
-from components.model_files import check_model
+from components.model.files import check_model
 from components.paths import check_present
 from components.quiet import libraries_quiet
 from components.terminal import Console, say
 
 if TYPE_CHECKING:
+    from components.verification.judge import JudgeSettings
     from components.verification.results import Evaluation
+    from pipeline.evaluation.scoring import ScoredEvaluation
 
 
-def run(
-    model: str,
-    data: Sequence[str],
-    *,
-    trial_list: Path | None,
-    duration_seconds: Sequence[float],
-    condition_names: Sequence[str],
-    only_unseen: bool,
-    follow_links: bool,
-    attacks: str | None,
-    output: Path | None,
-    report: Path | None,
-    as_json: bool,
-) -> None:
+@dataclass(frozen=True)
+class EvaluationRequest:
+    """What is measured on which recordings, and where it is written."""
+
+    model: str
+    """As `components.model.files.model_folder` takes it."""
+    data: Sequence[str]
+    """Folders of speakers, or manifests."""
+    trial_list: Path | None
+    """Whole files to compare instead, of one folder."""
+    duration_seconds: Sequence[float]
+    """Of speech in an utterance; none are the usual ones."""
+    condition_names: Sequence[str]
+    """That some utterances are put under, too; none are all of them."""
+    only_unseen: bool
+    """Whether the speakers that the model was trained on are left out."""
+    follow_links: bool
+    """Whether links in the data that lead out of it are followed."""
+    attacks: str | None
+    """Folder or manifest of recordings that claim to be of the data's speakers."""
+    output: Path | None
+    """New or empty folder for `metrics.json` and `scores.parquet`."""
+    report: Path | None
+    """New or empty folder for the page about it with its plots and numbers, or, named *.html, a new
+    file for the page alone."""
+
+
+def run(request: EvaluationRequest, *, as_json: bool) -> None:
     """Evaluates, prints and writes. Progress goes to stderr, results to stdout.
 
     Args:
-        model: as `components.model_files.model_folder` takes it.
-        data: folders of speakers, or manifests.
-        trial_list: whole files to compare instead, of one folder.
-        duration_seconds: of speech in an utterance; none are the usual ones.
-        condition_names: that some utterances are put under, too; none are all of them.
-        only_unseen: leave out the speakers that the model was trained on.
-        follow_links: also those in the data that lead out of it.
-        attacks: folder or manifest of recordings that claim to be of the data's speakers.
-        output: new or empty folder for `metrics.json` and `scores.parquet`.
-        report: new or empty folder for the page about it with its plots and numbers, or, named
-            *.html, a new file for the page alone.
+        request: what to measure.
         as_json: for programs.
 
     Raises:
-        SwarError: the arguments, the model or the data are at fault, or the output cannot be
+        SwarError: the request, the model or the data are at fault, or the output cannot be
             written; what was measured is then printed all the same.
         SystemExit: the latter, where JSON is printed: it holds the error too.
     """
-    whole_files_only = len(data) == 1 and not (
-        duration_seconds or condition_names or only_unseen or report or attacks
-    )
-    if trial_list is not None and not whole_files_only:
-        raise SwarError(
-            "--trials compares whole files of one folder: give one --data, and no --duration, "
-            "--condition, --split or --attacks, and no --report"
-        )
-    if attacks is not None and len(data) > 1:
-        raise SwarError("--attacks are compared with the speakers of one folder: give one --data")
-    if not all(0.0 < seconds < math.inf for seconds in duration_seconds):
-        raise SwarError("--duration must be a number of seconds above 0, such as 3")
-    check_model(model)
-    for folder in (output, report):
-        if folder is not None:
-            _check_output(folder)
-    for each in (*data, *([attacks] if attacks else [])):
-        check_present(each)
-    # The libraries write to the terminal as they please; what goes wrong is raised.
-    with libraries_quiet() as stderr:
-        from components.conditions import choose_conditions
-        from components.verification.judge import JudgeSettings
-        from components.verification.results import write_evaluation
-        from pipeline.evaluation.folders import evaluate
-        from pipeline.evaluation.listing import evaluate_list
-
-        progress = Console(file=stderr)
-        conditions = choose_conditions(condition_names) if trial_list is None else ()
-        settings = JudgeSettings(conditions=conditions)
-        if duration_seconds:
-            settings = replace(settings, duration_seconds=tuple(duration_seconds))
-        if trial_list is not None:
-            result = evaluate_list(
-                model, data[0], trial_list, settings, progress, follow_links=follow_links
-            )
-        else:
-            result = evaluate(
-                model,
-                data,
-                settings,
-                progress,
-                only_unseen=only_unseen,
-                follow_links=follow_links,
-                attacks=attacks,
-            )
+    _check(request)
+    settings, result = _measured(request)
     try:
-        if output is not None:
-            write_evaluation(output, result.evaluation, result.trials, result.claims)
-        if report is not None:
-            from pipeline.evaluation.report import write_report
-
-            write_report(report, result, settings)
+        _write(request, settings, result)
     except Exception as error:  # what took long to measure is shown, whatever becomes of the files
         if as_json and isinstance(error, SwarError):  # one document, the error in it
             say(to_json(asdict(result.evaluation) | {"error": str(error)}))
@@ -113,6 +71,74 @@ def run(
         _show(result.evaluation, as_json=as_json)
         raise
     _show(result.evaluation, as_json=as_json)
+
+
+def _check(request: EvaluationRequest) -> None:
+    """Raises SwarError for what can be seen before the model is loaded."""
+    whole_files_only = len(request.data) == 1 and not (
+        request.duration_seconds
+        or request.condition_names
+        or request.only_unseen
+        or request.report
+        or request.attacks
+    )
+    if request.trial_list is not None and not whole_files_only:
+        raise SwarError(
+            "--trials compares whole files of one folder: give one --data, and no --duration, "
+            "--condition, --split or --attacks, and no --report"
+        )
+    if request.attacks is not None and len(request.data) > 1:
+        raise SwarError("--attacks are compared with the speakers of one folder: give one --data")
+    if not all(0.0 < seconds < math.inf for seconds in request.duration_seconds):
+        raise SwarError("--duration must be a number of seconds above 0, such as 3")
+    check_model(request.model)
+    for folder in (request.output, request.report):
+        if folder is not None:
+            _check_output(folder)
+    for each in (*request.data, *([request.attacks] if request.attacks else [])):
+        check_present(each)
+
+
+def _measured(request: EvaluationRequest) -> "tuple[JudgeSettings, ScoredEvaluation]":
+    # The libraries write to the terminal as they please; what goes wrong is raised.
+    with libraries_quiet() as stderr:
+        from components.conditions import choose_conditions
+        from components.verification.judge import JudgeSettings
+        from pipeline.evaluation.folders import evaluate
+        from pipeline.evaluation.listing import evaluate_list
+
+        model, links, progress = request.model, request.follow_links, Console(file=stderr)
+        if request.trial_list is not None:
+            settings = JudgeSettings(conditions=())
+            (data,) = request.data
+            return settings, evaluate_list(
+                model, data, request.trial_list, settings, progress, follow_links=links
+            )
+        settings = JudgeSettings(conditions=choose_conditions(request.condition_names))
+        if request.duration_seconds:
+            settings = replace(settings, duration_seconds=tuple(request.duration_seconds))
+        return settings, evaluate(
+            model,
+            request.data,
+            settings,
+            progress,
+            only_unseen=request.only_unseen,
+            follow_links=links,
+            attacks=request.attacks,
+        )
+
+
+def _write(
+    request: EvaluationRequest, settings: "JudgeSettings", result: "ScoredEvaluation"
+) -> None:
+    if request.output is not None:
+        from components.verification.results import write_evaluation
+
+        write_evaluation(request.output, result.evaluation, result.trials, result.claims)
+    if request.report is not None:
+        from pipeline.evaluation.report import write_report
+
+        write_report(request.report, result, settings)
 
 
 def _check_output(folder: Path) -> None:

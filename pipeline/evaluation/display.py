@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -52,71 +52,68 @@ def render(evaluation: Evaluation) -> RenderableType:
     """Tables for each set, and what was left out."""
     parts: list[RenderableType] = [_about(evaluation)]
     for name in evaluation.data:
-        slices = [each for each in evaluation.slices if each.set == name]
-        selections = [each for each in evaluation.selections if each.set == name]
-        if slices:
-            parts += [_figures(name, slices), _by_slice(slices)]
-        parts += _notes(name, selections)
-        conditions = [each for each in evaluation.conditions if each.set == name]
-        if conditions:
-            parts.append(_conditions(conditions))
-        elif evaluation.settings["conditions"]:
-            seconds = evaluation.settings["condition_seconds"]
-            parts.append(
-                Text(
-                    f"{name}: no conditions, since there are no trials of about {seconds:g} s: "
-                    "choose another --duration",
-                    "dim",
-                )
-            )
-        parts += [_nonspeech(each) for each in evaluation.nonspeech if each.set == name]
-        identified = [each for each in evaluation.identification if each.set == name]
-        if identified:
-            parts.append(_identification(identified))
-        searched = [each for each in evaluation.open_set if each.set == name]
-        if searched:
-            most = evaluation.settings["best_match_comparisons"]
-            parts += [_open_set(searched), _open_set_notes(searched, most)]
+        parts += _set(evaluation, name)
     if evaluation.attacks:
         parts.append(_attacks(evaluation.attacks))
-    if evaluation.trained_on:
-        names = ", ".join(evaluation.trained_on)
-        parts.append(
-            Text(
-                f"the model was trained on {names}: new speakers give higher error rates; "
-                "without a list, --split unseen has some",
-                "red",
-            )
-        )
-    if evaluation.calibrated_on:
-        names = ", ".join(evaluation.calibrated_on)
-        parts.append(
-            Text(
-                f"the model was calibrated on {names}: its thresholds fit these, others may "
-                "be accepted wrongly more often",
-                "red",
-            )
-        )
-    if evaluation.synthetic_speakers:
-        number = evaluation.synthetic_speakers
-        parts.append(
-            Text(
-                f"{number:,} of the speakers are synthetic, as the data says: nothing here tells "
-                "how well the model does on people",
-                "red",
-            )
-        )
-    if evaluation.repeated_recordings:
-        parts.append(
-            Text(
-                f"{evaluation.repeated_recordings:,} recordings have less speech than the model's "
-                "window and were repeated to it: single words tell less than their duration says",
-                "yellow",
-            )
-        )
+    parts += _warnings(evaluation)
     parts += _left_out("recordings", evaluation.rejected_recordings)
     parts += _left_out("utterances", evaluation.unusable_utterances)
     return Group(*parts)
+
+
+def _set(evaluation: Evaluation, name: str) -> Iterator[RenderableType]:
+    """What was measured on one set."""
+    slices = [each for each in evaluation.slices if each.set == name]
+    if slices:
+        yield _figures(name, slices)
+        yield _by_slice(slices)
+    yield from _notes(name, [each for each in evaluation.selections if each.set == name])
+    conditions = [each for each in evaluation.conditions if each.set == name]
+    if conditions:
+        yield _conditions(conditions)
+    elif evaluation.settings["conditions"]:
+        seconds = evaluation.settings["condition_seconds"]
+        yield Text(
+            f"{name}: no conditions, since there are no trials of about {seconds:g} s: "
+            "choose another --duration",
+            "dim",
+        )
+    yield from (_nonspeech(each) for each in evaluation.nonspeech if each.set == name)
+    identified = [each for each in evaluation.identification if each.set == name]
+    if identified:
+        yield _identification(identified)
+    searched = [each for each in evaluation.open_set if each.set == name]
+    if searched:
+        yield _open_set(searched)
+        yield _open_set_notes(searched, evaluation.settings["best_match_comparisons"])
+
+
+def _warnings(evaluation: Evaluation) -> Iterator[RenderableType]:
+    """Why the figures may not be what a user takes them for."""
+    if evaluation.trained_on:
+        yield Text(
+            f"the model was trained on {', '.join(evaluation.trained_on)}: new speakers give "
+            "higher error rates; without a list, --split unseen has some",
+            "red",
+        )
+    if evaluation.calibrated_on:
+        yield Text(
+            f"the model was calibrated on {', '.join(evaluation.calibrated_on)}: its thresholds "
+            "fit these, others may be accepted wrongly more often",
+            "red",
+        )
+    if evaluation.synthetic_speakers:
+        yield Text(
+            f"{evaluation.synthetic_speakers:,} of the speakers are synthetic, as the data says: "
+            "nothing here tells how well the model does on people",
+            "red",
+        )
+    if evaluation.repeated_recordings:
+        yield Text(
+            f"{evaluation.repeated_recordings:,} recordings have less speech than the model's "
+            "window and were repeated to it: single words tell less than their duration says",
+            "yellow",
+        )
 
 
 def _about(evaluation: Evaluation) -> RenderableType:

@@ -6,8 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from components.errors import SwarError
-from components.model_files import card_settings, model_folder
-from components.published_model import PublishedModel
+from components.model.files import card_settings, model_folder
+from components.model.published import PublishedModel
 from components.recordings.sources import Listing, Recording
 from components.recordings.splitting import unseen_speakers
 from components.settings import SpectrogramSettings, SpeechSettings

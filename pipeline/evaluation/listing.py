@@ -10,8 +10,8 @@ import numpy as np
 
 from components.audio import AudioError
 from components.errors import SwarError
-from components.model_files import card_settings, model_folder
-from components.published_model import PublishedModel
+from components.model.files import card_settings, model_folder
+from components.model.published import PublishedModel
 from components.recordings.sources import Listing, Recording
 from components.settings import ServingSettings
 from components.terminal import Console
@@ -19,7 +19,7 @@ from components.verification.error_rates import NONTARGET, TARGET
 from components.verification.judge import Judgement, JudgeSettings
 from components.verification.manifest_columns import with_columns
 from components.verification.trials import ChosenTrials, ListedTrial, compare, parse_trial_list
-from components.verification.utterances import Cut, Unused, embed
+from components.verification.utterances import Cut, EmbeddedUtterances, Unused, embed
 from pipeline.evaluation.scoring import (
     ScoredEvaluation,
     SetScores,
@@ -76,14 +76,8 @@ def evaluate_list(
             console, f"{trial_list}: {listed.repeated:,} of its trials are there again: left out"
         )
     served = PublishedModel(version)
-    rejected = listed.missing
-    wanted = list(listed.recordings.values())
-    batches = [
-        wanted[start : start + FILES_AT_ONCE] for start in range(0, len(wanted), FILES_AT_ONCE)
-    ]
-    groups = (_decoded(name, batch, served, rejected) for batch in batches)
-    with shown(console, f"{name}: files, {FILES_AT_ONCE} at a time", len(batches)) as track:
-        embedded = embed(track(groups), served)
+    possible = len(listed.recordings) + len(listed.missing)
+    embedded = _embedded(name, listed, served, console)
     columns = {each.recording: each.columns for each in listings[name].recordings}
     embedded = embedded._replace(utterances=with_columns(embedded.utterances, columns))
     chosen = _with_scores(listed.trials, list(embedded.utterances["recording"]))
@@ -94,14 +88,14 @@ def evaluate_list(
         served.score,
         set_name=name,
         duration_seconds=float("nan"),
-        utterances_possible=len(listed.recordings) + len(listed.missing),
+        utterances_possible=possible,
     )
     judgement = Judgement(trials, [selection], [], [], [], [], embedded)
     return conclude(
         served,
         sets,
         settings,
-        [SetScores(judgement, rejected)],
+        [SetScores(judgement, listed.missing)],
         trial_list=str(trial_list.absolute()),
         trained_on=sets_trained_on(listings, served),
         calibrated_on=sets_calibrated_on(listings, served),
@@ -116,7 +110,7 @@ class _ListedTrials(NamedTuple):
     recordings: dict[str, Recording]
     """By that name: of the trials with both sides in the set."""
     missing: list[Unused]
-    """Files that are not in it."""
+    """Files that are not in it, or of no use."""
     repeated: int
     """Trials that are on the list again, perhaps the other way round."""
 
@@ -195,6 +189,19 @@ def _check_label(trial: ListedTrial, one: Recording, other: Recording, source: s
             f"{where}: the label {trial.label} contradicts the speakers {one.speaker!r} and "
             f"{other.speaker!r}: correct it"
         )
+
+
+def _embedded(
+    name: str, listed: _ListedTrials, served: PublishedModel, console: Console
+) -> EmbeddedUtterances:
+    """The files; those that cannot be decoded are added to the missing ones."""
+    wanted = list(listed.recordings.values())
+    batches = [
+        wanted[start : start + FILES_AT_ONCE] for start in range(0, len(wanted), FILES_AT_ONCE)
+    ]
+    groups = (_decoded(name, batch, served, listed.missing) for batch in batches)
+    with shown(console, f"{name}: files, {FILES_AT_ONCE} at a time", len(batches)) as track:
+        return embed(track(groups), served)
 
 
 def _decoded(

@@ -13,8 +13,8 @@ from rich.progress import Progress
 
 from components.conditions import CLEAN
 from components.errors import SwarError
-from components.model_files import read_card
-from components.published_model import PublishedModel
+from components.model.files import read_card
+from components.model.published import PublishedModel
 from components.recordings.sources import Listing, data_digest, list_recordings
 from components.recordings.spans import is_pattern
 from components.terminal import Console

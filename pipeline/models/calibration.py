@@ -17,9 +17,12 @@ import numpy.typing as npt
 from components import audio
 from components.errors import SwarError
 from components.keyed_random import keyed_generator
-from components.model_files import model_folder
+from components.model.calibration import Calibration
+from components.model.export import export
+from components.model.files import model_folder
+from components.model.published import PublishedModel
+from components.model.published_parts import PublishedParts
 from components.pcm16 import pack_wav, to_pcm16
-from components.published_model import PublishedModel
 from components.pusher.publish import publish
 from components.recording_quality import quality_of
 from components.recordings.files import open_locally
@@ -29,15 +32,12 @@ from components.settings import TrainerSettings
 from components.terminal import Console
 from components.trainer.calibration import (
     WINDOWS_OF_UTTERANCE,
-    Calibration,
     NoDifference,
     OneKindOfTrials,
     calibrate,
     calibration_trials,
 )
 from components.trainer.calibration_report import calibration_report
-from components.trainer.export import export
-from components.trainer.published_parts import PublishedParts
 from components.trainer.utterances import EmbeddedWindows
 from components.verification.utterances import Cut, Unused, UtterancePlan, embed
 from pipeline.evaluation.scoring import list_sets, name_sets, sets_trained_on, shown
@@ -105,7 +105,7 @@ def calibrate_model(
     """Publishes a model with the threshold, slope and expected rates of other speakers.
 
     Args:
-        model: as `components.model_files.model_folder` takes it.
+        model: as `components.model.files.model_folder` takes it.
         data: folder of speakers, or manifest.
         output: folder of versions, which gets a new one.
         console: shows the progress.

@@ -1,4 +1,4 @@
-"""Are the recordings that are asked about like those that the model was trained on?"""
+"""Are the recordings that a model gets like those that the model was trained on?"""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
@@ -10,7 +10,7 @@ import pandas as pd
 
 from components.artifacts import RECORDINGS_FILE
 from components.errors import SwarError
-from components.model_files import PUBLISHED, card_settings, read_card
+from components.model.files import PUBLISHED, card_settings, read_card
 from components.paths import check_folder
 from components.recordings.acoustics import AcousticStatistics, acoustics_of
 from components.recordings.cleaning import Cleaner, UnusableRecording
@@ -114,7 +114,7 @@ def compare(
     import tensorflow_data_validation as tfdv
 
     bounds = {name: getattr(settings, f"max_{name}") for name in (*ACOUSTICS, OUTCOME)}
-    known, asked = (
+    known, served = (
         tfdv.generate_statistics_from_dataframe(side, n_jobs=1) for side in (training, serving)
     )
     schema = tfdv.infer_schema(known)
@@ -124,7 +124,7 @@ def compare(
             comparator.infinity_norm if name == OUTCOME else comparator.jensen_shannon_divergence
         )
         measured_by.threshold = bound
-    anomalies = tfdv.validate_statistics(known, schema, serving_statistics=asked)
+    anomalies = tfdv.validate_statistics(known, schema, serving_statistics=served)
     divergence = {
         info.path.step[0]: info.skew_measurements[0].value for info in anomalies.drift_skew_info
     }
@@ -137,7 +137,7 @@ def compare(
 def measured(
     data: Path, settings: SpeechSettings, progress: Callable[[int, int], None]
 ) -> Iterator[dict[str, Any]]:
-    """AcousticStatistics every recording below a folder; without the measures, of what is not used.
+    """Measures every recording below a folder; without acoustics, of what is not used.
 
     Args:
         data: local folder.

@@ -14,9 +14,9 @@ from ml_metadata.proto.metadata_store_pb2 import Artifact, Execution
 from components.artifacts import RECORDINGS_FILE, REJECTS_FILE, SPANS
 from components.errors import SwarError
 from components.evaluator.results import read_metrics
-from components.model_files import PUBLISHED
+from components.model.files import PUBLISHED
 from components.rolled_back import rolled_back_at
-from pipeline.models.asked_recording import AskedRecording
+from pipeline.models.recording_query import RecordingQuery
 from pipeline.output import results
 from pipeline.output.folder import calibrated_on, output_and_version, published_versions
 from pipeline.output.records import Records
@@ -30,7 +30,7 @@ class ModelLineage:
     """Everything that a published model was made from, and what was said of it."""
 
     version: int
-    """The one that was asked about."""
+    """The one in question."""
     published: dict[int, str]
     """All versions of this model and calibration, with the UTC time that their numbers are."""
     is_served: bool
@@ -73,7 +73,7 @@ class Sighting:
     is_served: bool
     trained: str
     recordings: int
-    """More than one where a folder was asked about."""
+    """More than one for a folder."""
     seconds: dict[str, float]
     """Of speech by split: train teaches, calibration sets the threshold, the others only judge."""
 
@@ -146,8 +146,8 @@ def models_that_saw(output: Path, recording: str) -> list[Sighting]:
     Raises:
         SwarError: no run wrote to `output`, or it was moved or copied.
     """
-    asked = AskedRecording(recording)
-    return _sightings(output, asked.among)
+    query = RecordingQuery(recording)
+    return _sightings(output, query.among)
 
 
 def models_of_speaker(output: Path, speaker: str) -> list[Sighting]:

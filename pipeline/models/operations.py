@@ -13,7 +13,7 @@ from rich.progress import Progress
 
 from components.errors import SwarError
 from components.json_text import to_json
-from components.model_files import NAMES_OF_A_MODEL, check_model
+from components.model.files import NAMES_OF_A_MODEL, check_model
 from components.paths import check_folder, check_present
 from components.quiet import libraries_quiet
 from components.terminal import Console, say
@@ -119,7 +119,7 @@ def drift_command(
         ),
     ] = None,
     data: Annotated[
-        Path | None, typer.Option(help="Folder of recordings that were asked about.")
+        Path | None, typer.Option(help="Folder of recordings that the model got.")
     ] = None,
     log: Annotated[
         Path | None,

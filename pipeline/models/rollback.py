@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from components.errors import SwarError
-from components.model_files import PUBLISHED
+from components.model.files import PUBLISHED
 from components.pusher.publish import publish
 from components.rolled_back import clear_rolled_back, is_rolled_back, mark_rolled_back
 from pipeline.failures import storage_error
@@ -69,6 +69,14 @@ def _rolled_back(records: Records, to: int | None) -> Rollback:
     if versions[target] == versions[served]:
         raise SwarError(f"the model of version {target} is served already, as {served}")
     # First the marks: killed in between, the same command finishes the work.
+    _mark(records, versions, target)
+    folder = output / PUBLISHED
+    path = Path(publish(str(folder / str(target)), str(folder)))
+    return Rollback(served, target, int(path.name), str(path))
+
+
+def _mark(records: Records, versions: dict[int, ModelIdentity], target: int) -> None:
+    """The models behind a version are rolled back, its own is not."""
     digest = versions[target].model_digest
     later = {each.model_digest for version, each in versions.items() if version > target}
     now = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
@@ -77,9 +85,6 @@ def _rolled_back(records: Records, to: int | None) -> Rollback:
             mark_rolled_back(model.uri, now)
     if model := records.models_by_digest.get(digest):
         clear_rolled_back(model.uri)
-    folder = output / PUBLISHED
-    path = Path(publish(str(folder / str(target)), str(folder)))
-    return Rollback(served, target, int(path.name), str(path))
 
 
 def _earlier(records: Records, versions: dict[int, ModelIdentity]) -> int:

@@ -1,4 +1,4 @@
-"""Has what a model is asked about changed? Cumulative sums over the rows of a watch log.
+"""Has what a model gets changed? Cumulative sums over the rows of a watch log.
 
 The first rows are the reference. Of every series of numbers later ones are compared with it, one
 after another, by two charts: one for a rise, one for a fall. A chart adds up how much likelier each

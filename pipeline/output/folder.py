@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from components.errors import SwarError
-from components.model_files import BASE, MODEL_CARD, PUBLISHED, version_folder
+from components.model.files import BASE, MODEL_CARD, PUBLISHED, version_folder
 
 METADATA = "metadata.sqlite"
 

@@ -9,7 +9,7 @@ from ml_metadata.proto.metadata_store_pb2 import Artifact, Event, Execution
 from tfx.orchestration.metadata import sqlite_metadata_connection_config
 
 from components.errors import SwarError
-from components.model_files import PUBLISHED
+from components.model.files import PUBLISHED
 from pipeline.output import results
 from pipeline.output.folder import METADATA, check_run, model_digest
 

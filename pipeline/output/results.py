@@ -15,7 +15,7 @@ from components.conditions import CLEAN, CONDITIONS
 from components.evaluator.results import Slice
 from components.features import CONDITION
 from components.json_text import without_nan
-from components.model_files import BASE
+from components.model.files import BASE
 from components.verification.error_rates import EER
 
 

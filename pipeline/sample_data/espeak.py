@@ -4,7 +4,6 @@ import _ctypes
 import ctypes
 import os
 from pathlib import Path
-from types import TracebackType
 from typing import Final, NamedTuple, Self
 
 import espeakng_loader
@@ -129,12 +128,7 @@ class Espeak:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, TextIO
 import typer
 
 from components.errors import SwarError
-from components.model_files import NAMES_OF_A_MODEL, check_model
+from components.model.files import NAMES_OF_A_MODEL, check_model
 from components.quiet import real_stderr
 from serving import defaults
 from serving.credentials import Credentials

@@ -15,7 +15,7 @@ from serving.commands.options import (
     check_recordings,
     on_channel,
     open_gallery,
-    tell_gallery,
+    show_gallery_used,
     with_stdin,
 )
 
@@ -75,7 +75,7 @@ def enroll_command(
             force=force,
         )
     display.enrolment(report, as_json=as_json)
-    tell_gallery(enrolled)
+    show_gallery_used(enrolled)
 
 
 @app.command("speakers")

@@ -86,8 +86,8 @@ def open_gallery(uri: str | None, key: str | None) -> "Gallery":
     return Gallery(uri or default_gallery(), None if key is None else read_keys(key))
 
 
-def tell_gallery(gallery: "Gallery") -> None:
-    """Says on stderr which gallery was used, since it may be the default one."""
+def show_gallery_used(gallery: "Gallery") -> None:
+    """Names the gallery on stderr, since it may be the default one."""
     say(f"gallery: {gallery.uri}", error=True)
 
 

@@ -21,7 +21,7 @@ from serving.commands.options import (
     check_recordings,
     on_channel,
     open_gallery,
-    tell_gallery,
+    show_gallery_used,
     with_stdin,
 )
 
@@ -112,7 +112,7 @@ def verify_command(
             decision = recognition.verify_speaker(client, enrolled, recordings[0], speaker, rule)
     display.decision(decision, rule, as_json=as_json)
     if enrolled is not None:
-        tell_gallery(enrolled)
+        show_gallery_used(enrolled)
     raise typer.Exit(_STATUS_OF_VERDICT[decision.verdict])
 
 
@@ -184,11 +184,11 @@ def identify_command(
                 display.rttm(answer, files[0].stem, channel or 1)
             else:
                 display.timeline(answer, rule, as_json=as_json)
-            tell_gallery(enrolled)
+            show_gallery_used(enrolled)
             return
         identification = recognition.identify(client, enrolled, recording, top=top, rule=rule)
     display.identification(identification, rule, as_json=as_json)
-    tell_gallery(enrolled)
+    show_gallery_used(enrolled)
     raise typer.Exit(_STATUS_OF_VERDICT[identification.verdict])
 
 
@@ -212,7 +212,7 @@ def _identify_each(
         # As it was named: what comes on stdin lies in a file of its own.
         display.answer(replace(answered, recording=printable(file)), as_json=as_json)
         all_usable = all_usable and answered.identification is not None
-    tell_gallery(gallery)
+    show_gallery_used(gallery)
     if not all_usable:
         raise typer.Exit(UNUSABLE)
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import socket
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -10,12 +11,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from components.errors import SwarError
-from components.model_files import BASE, NAMES_OF_A_MODEL, check_model, version_folder
+from components.model.files import BASE, NAMES_OF_A_MODEL, check_model, version_folder
 from components.quiet import real_stderr, tensorflow_quiet
 from serving import defaults
 from serving.commands.connection import Connection, progress_shown, with_client
 from serving.commands.options import GalleryKeyOption, GalleryOption, open_gallery
-from serving.ports import check_free
 
 if TYPE_CHECKING:
     from serving.web.login import Login
@@ -59,7 +59,7 @@ def serve_command(
 ) -> None:
     """Serve a model locally: a stand-in that speaks TF Serving's REST and gRPC."""
     labels = dict(map(_label, label or ()))
-    check_free(host, rest_port, grpc_port)
+    _check_free(host, rest_port, grpc_port)
     check_model(model)
     # Of TensorFlow's C++, for good: what it says while it loads a version that is published later.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
@@ -86,10 +86,35 @@ def serve_command(
         serve(settings, on_ready=starting.close)
 
 
+def _check_free(host: str, *ports: int) -> None:
+    """Listens for a moment, before anything is imported that takes seconds.
+
+    Args:
+        host: address or name to listen on.
+        ports: to listen on there; 0 is any free one.
+
+    Raises:
+        SwarError: another process has a port, or this machine is not the host.
+    """
+    for port in ports:
+        try:
+            family, kind, _, _, address = socket.getaddrinfo(
+                host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+            )[0]
+            with socket.socket(family, kind) as listener:
+                listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                listener.bind(address)
+                listener.listen(1)
+        except OSError as error:
+            raise SwarError(
+                f"cannot listen on {host}:{port} ({error.strerror}); choose another port"
+            ) from error
+
+
 def _served_versions(model: str) -> tuple[Path, int | None]:
     """The folder of versions that a name means, and the version if it means one alone."""
     if model == BASE:
-        from components.base_model import base_model_folder
+        from components.model.base import base_model_folder
 
         return base_model_folder().parent, None
     folder = version_folder(Path(model))
@@ -164,9 +189,9 @@ def app_command(
     ] = None,
 ) -> None:
     """Open the web page: record or upload, enrol, verify, identify."""
-    check_free(host, port)
+    _check_free(host, port)
     if metrics_port is not None:
-        check_free("127.0.0.1", metrics_port)
+        _check_free("127.0.0.1", metrics_port)
     from serving.web.guard import PageSettings
     from serving.web.page import launch
 

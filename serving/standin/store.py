@@ -15,8 +15,8 @@ import tensorflow as tf
 from tensorflow_serving.apis import get_model_status_pb2, model_pb2
 
 from components.errors import SwarError
-from components.model_digest import check_digests
-from components.published_model import check_path
+from components.model.digest import check_digests
+from components.model.published import check_path
 from serving.standin.servable import Servable
 from serving.standin.status import as_op_error, invalid
 
@@ -166,14 +166,14 @@ class ModelStore:
             if max(complete) in self._available:
                 for number in self._available.keys() - wanted:
                     self._retired.append(self._available.pop(number))
-                    self._tell(number, State.UNLOADING)
+                    self._set_status(number, State.UNLOADING)
             for servable in [retired for retired in self._retired if not retired.uses]:
                 self._retired.remove(servable)
-                self._tell(servable.version, State.END)
+                self._set_status(servable.version, State.END)
                 await asyncio.to_thread(servable.close)
 
     async def _load(self, number: int, mtime_ns: int) -> None:
-        self._tell(number, State.LOADING)
+        self._set_status(number, State.LOADING)
         self._failed.pop(number, None)
         try:
             folder = self.model_dir / str(number)
@@ -181,13 +181,13 @@ class ModelStore:
         except Exception as error:
             failure = as_op_error(error)
             self._failed[number] = mtime_ns
-            self._tell(number, State.END, failure.error_code, failure.message)
+            self._set_status(number, State.END, failure.error_code, failure.message)
         else:
             self._available[number] = servable
-            self._tell(number, State.AVAILABLE)
+            self._set_status(number, State.AVAILABLE)
             log.info("version %d ran %d warm-up requests", number, requests)
 
-    def _tell(self, number: int, state: Any, error_code: int = 0, message: str = "") -> None:
+    def _set_status(self, number: int, state: Any, error_code: int = 0, message: str = "") -> None:
         """Notes the state of a version."""
         self._statuses[number] = get_model_status_pb2.ModelVersionStatus(
             version=number, state=state, status={"error_code": error_code, "error_message": message}

@@ -12,7 +12,7 @@ from tfx.orchestration import metadata
 from tfx.types.standard_artifacts import InfraBlessing, Model, ModelBlessing
 
 from components.baseline import LatestOtherBlessedModelStrategy
-from components.model_files import MODEL_CARD
+from components.model.files import MODEL_CARD
 from components.pusher.component import Pusher
 from components.rolled_back import mark_rolled_back
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from components import audio, wav
-from components.downmix import MOST_CHANNELS, heard_channels
+from components.downmix import MOST_CHANNELS, used_channels
 from tests.bad_recordings import encoded, speech_like
 
 RATE = 16_000
@@ -44,6 +44,6 @@ def test_a_file_and_the_served_model_hear_the_same(tmp_path, caplog, name):
 
 def test_a_little_of_the_other_phase_does_not_cancel():
     covariance = np.array([[1.0, -0.9], [-0.9, 1.0]])
-    assert heard_channels(covariance).all()
+    assert used_channels(covariance).all()
     covariance = np.array([[1.0, -0.99], [-0.99, 1.0]])
-    assert list(heard_channels(covariance)) == [True, False]
+    assert list(used_channels(covariance)) == [True, False]

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from components.model_files import MODEL_CARD
+from components.model.files import MODEL_CARD
 from components.verification_report import component
 from pipeline import code_digest, pipeline
 from tests.e2e.conftest import Run

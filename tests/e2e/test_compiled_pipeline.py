@@ -13,7 +13,7 @@ import pytest
 import tensorflow as tf
 
 from components import features
-from components.model_files import MODEL_CARD
+from components.model.files import MODEL_CARD
 from pipeline.config import load_config
 from tests.e2e.conftest import Run
 from tests.e2e.support_runs import (

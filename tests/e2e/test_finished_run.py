@@ -11,7 +11,7 @@ from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
 
 from components import features, spectrogram_codec
 from components.conditions import CONDITIONS
-from components.model_files import MODEL_CARD
+from components.model.files import MODEL_CARD
 from pipeline.output.summary import RunSummary
 from pipeline.pipeline import PAIR_SCHEMA
 from tests.e2e.conftest import Run

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from components.model_digest import DIGESTS
-from components.model_files import MODEL_CARD
+from components.model.digest import DIGESTS
+from components.model.files import MODEL_CARD
 from pipeline.code_digest import SOURCE_ROOT
 from tests.e2e.conftest import Run
 from tests.e2e.support_runs import (

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from components.model_files import MODEL_CARD
+from components.model.files import MODEL_CARD
 from components.recordings.sources import list_recordings
 from components.rolled_back import mark_rolled_back
 from tests.bad_recordings import encoded, speech_like

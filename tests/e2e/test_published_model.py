@@ -14,8 +14,8 @@ from sklearn.metrics import precision_score, recall_score, roc_auc_score, roc_cu
 from tensorflow.core.protobuf import saved_model_pb2
 
 from components import audio, features, spectrogram_codec
-from components.model_digest import DIGESTS
-from components.model_files import MODEL_CARD, WARMUP_REQUESTS
+from components.model.digest import DIGESTS
+from components.model.files import MODEL_CARD, WARMUP_REQUESTS
 from pipeline.code_digest import code_digest
 from tests.bad_recordings import encoded
 from tests.e2e.conftest import Run

@@ -14,22 +14,22 @@ import numpy as np
 import pytest
 import soundfile
 
-from components import base_model
-from components.base_model import BaseModel, base_model_folder
 from components.errors import SwarError
-from components.model_digest import DIGESTS, write_digests
-from components.model_files import model_folder
+from components.model import base as base_model
+from components.model.base import BaseModel, base_model_folder
+from components.model.calibration import Calibration
+from components.model.digest import DIGESTS, write_digests
+from components.model.export import export
+from components.model.files import model_folder
+from components.model.normalisation import CohortNormalisation
+from components.model.recordings import FrontEnd
+from components.model.tower import build_tower
 from components.settings import (
     ServingSettings,
     SpectrogramSettings,
     SpeechSettings,
     TrainerSettings,
 )
-from components.trainer.calibration import Calibration
-from components.trainer.export import export
-from components.trainer.normalisation import CohortNormalisation
-from components.trainer.recordings import FrontEnd
-from components.trainer.tower import build_tower
 from pipeline import cli
 from serving.client import Client
 from tests.bad_recordings import speech_like

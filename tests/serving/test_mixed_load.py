@@ -5,16 +5,16 @@ import asyncio
 import pytest
 
 from benchmarks.mixed_load import load
+from components.model.calibration import Calibration
+from components.model.export import export
+from components.model.recordings import FrontEnd
+from components.model.tower import build_tower
 from components.settings import (
     ServingSettings,
     SpectrogramSettings,
     SpeechSettings,
     TrainerSettings,
 )
-from components.trainer.calibration import Calibration
-from components.trainer.export import export
-from components.trainer.recordings import FrontEnd
-from components.trainer.tower import build_tower
 from tests.bad_recordings import speech_like
 from tests.serving.support_standin import served
 

@@ -11,7 +11,7 @@ import tensorflow as tf
 from serving.standin.batcher import Batcher, Batching
 
 
-class Signature:
+class FakeSignature:
     """Takes `x` [n] or [n, m], whose first values are its rows."""
 
     def __init__(self, name="double"):
@@ -27,7 +27,7 @@ class Signature:
         return rows
 
 
-class Servable:
+class FakeServable:
     """Doubles; writes down its batches; fails for negative values; waits until it may run."""
 
     def __init__(self):
@@ -62,12 +62,12 @@ def in_loop(work):
     return asyncio.run(asyncio.wait_for(work, 10))
 
 
-DOUBLE = Signature()
+DOUBLE = FakeSignature()
 
 
 def test_requests_that_arrive_together_run_together():
     async def work():
-        servable = Servable()
+        servable = FakeServable()
         async with batcher() as run:
             answers = await asyncio.gather(
                 run.run(servable, DOUBLE, x(1)),
@@ -84,7 +84,7 @@ def test_requests_that_arrive_together_run_together():
 
 def test_a_full_batch_does_not_wait():
     async def work():
-        servable = Servable()
+        servable = FakeServable()
         async with batcher(size=2, timeout_ms=60_000) as run:
             await asyncio.gather(*(run.run(servable, DOUBLE, x(i)) for i in range(4)))
         return servable.batches
@@ -94,7 +94,7 @@ def test_a_full_batch_does_not_wait():
 
 def test_one_request_waits_no_longer_than_it_must():
     async def work():
-        servable = Servable()
+        servable = FakeServable()
         async with batcher(size=100, timeout_ms=50) as run:
             loop = asyncio.get_running_loop()
             started = loop.time()
@@ -106,7 +106,7 @@ def test_one_request_waits_no_longer_than_it_must():
 
 def test_a_request_larger_than_a_batch_runs_in_pieces():
     async def work():
-        servable = Servable()
+        servable = FakeServable()
         async with batcher(size=2, timeout_ms=5) as run:
             answers = await asyncio.gather(
                 run.run(servable, DOUBLE, x(*range(5))), run.run(servable, DOUBLE, x(9))
@@ -118,11 +118,11 @@ def test_a_request_larger_than_a_batch_runs_in_pieces():
 
 def test_signatures_models_and_shapes_are_not_mixed():
     async def work():
-        one, other = Servable(), Servable()
+        one, other = FakeServable(), FakeServable()
         async with batcher() as run:
             await asyncio.gather(
                 run.run(one, DOUBLE, x(1)),
-                run.run(one, Signature("other"), x(2)),
+                run.run(one, FakeSignature("other"), x(2)),
                 run.run(one, DOUBLE, x([3, 3])),
                 run.run(other, DOUBLE, x(4)),
             )
@@ -133,7 +133,7 @@ def test_signatures_models_and_shapes_are_not_mixed():
 
 def test_a_bad_request_does_not_fail_its_neighbours():
     async def work():
-        servable = Servable()
+        servable = FakeServable()
         async with batcher() as run:
             return await asyncio.gather(
                 *(run.run(servable, DOUBLE, x(value)) for value in (1, -2, 3)),
@@ -149,7 +149,7 @@ def test_a_bad_request_does_not_fail_its_neighbours():
 def test_an_output_that_is_not_of_rows():
     async def work():
         async with batcher() as run:
-            await run.run(Servable(), Signature("whole"), x(1, 2))
+            await run.run(FakeServable(), FakeSignature("whole"), x(1, 2))
 
     with pytest.raises(tf.errors.FailedPreconditionError, match="0th dimension"):
         in_loop(work())
@@ -157,7 +157,7 @@ def test_an_output_that_is_not_of_rows():
 
 def test_a_cancelled_request_is_dropped_before_it_runs():
     async def work():
-        servable = Servable()
+        servable = FakeServable()
         servable.may_run.clear()
         async with batcher(timeout_ms=1) as run:
             first = asyncio.create_task(run.run(servable, DOUBLE, x(1)))
@@ -177,7 +177,7 @@ def test_a_cancelled_request_is_dropped_before_it_runs():
 
 def test_a_request_that_is_cancelled_while_it_runs_harms_nobody():
     async def work():
-        servable = Servable()
+        servable = FakeServable()
         servable.may_run.clear()
         async with batcher() as run:
             gone = asyncio.create_task(run.run(servable, DOUBLE, x(1)))
@@ -193,7 +193,7 @@ def test_a_request_that_is_cancelled_while_it_runs_harms_nobody():
 
 def test_too_many_requests_are_refused():
     async def work():
-        servable = Servable()
+        servable = FakeServable()
         servable.may_run.clear()
         async with batcher(size=2, timeout_ms=1, enqueued=2) as run:
             tasks = [asyncio.create_task(run.run(servable, DOUBLE, x(0, 0)))]
@@ -211,7 +211,7 @@ def test_too_many_requests_are_refused():
 
 def test_a_request_of_more_rows_than_may_wait_is_refused():
     async def work():
-        servable = Servable()
+        servable = FakeServable()
         async with batcher(size=2, enqueued=2) as run:
             await run.run(servable, DOUBLE, x(*range(5)))
 
@@ -221,7 +221,7 @@ def test_a_request_of_more_rows_than_may_wait_is_refused():
 
 def test_a_busy_signature_does_not_starve_another():
     async def work():
-        servable = Servable()
+        servable = FakeServable()
         async with batcher(size=2, timeout_ms=20) as run:
             done = asyncio.Event()
 
@@ -231,7 +231,7 @@ def test_a_busy_signature_does_not_starve_another():
 
             others = [asyncio.create_task(busy()) for _ in range(8)]
             await asyncio.sleep(0.05)
-            await asyncio.wait_for(run.run(servable, Signature("rare"), x(7)), 2)
+            await asyncio.wait_for(run.run(servable, FakeSignature("rare"), x(7)), 2)
             done.set()
             await asyncio.gather(*others)
 
@@ -240,7 +240,7 @@ def test_a_busy_signature_does_not_starve_another():
 
 def test_the_event_loop_is_free_while_the_model_runs():
     async def work():
-        servable = Servable()
+        servable = FakeServable()
         servable.may_run.clear()
         async with batcher() as run:
             task = asyncio.create_task(run.run(servable, DOUBLE, x(1)))

@@ -17,7 +17,7 @@ from tensorflow_serving.apis import (
 )
 
 from components.errors import SwarError
-from components.model_digest import write_digests
+from components.model.digest import write_digests
 from serving.standin.servable import Servable
 from tests.serving.support_standin import (
     call,

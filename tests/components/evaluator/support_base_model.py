@@ -5,9 +5,9 @@ from importlib import resources
 import numpy as np
 
 from components import features, spectrogram_codec
-from components.base_model import BaseModel
+from components.model.base import BaseModel
+from components.model.tower import build_tower
 from components.settings import SpectrogramSettings, TrainerSettings
-from components.trainer.tower import build_tower
 
 RATE = 16_000
 SPECTROGRAM = SpectrogramSettings(n_mels=32, window_seconds=0.5)

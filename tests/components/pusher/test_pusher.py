@@ -14,7 +14,7 @@ from tfx.types import standard_artifacts
 from tfx.utils import proto_utils
 
 from components.errors import SwarError
-from components.model_digest import DIGESTS, check_digests
+from components.model.digest import DIGESTS, check_digests
 from components.pusher import publish as publish_module
 from components.pusher.executor import Executor
 from components.pusher.publish import publish

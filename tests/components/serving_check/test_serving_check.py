@@ -14,11 +14,11 @@ from tensorflow_serving.apis import prediction_log_pb2
 from tfx.types import standard_artifacts
 
 from components.errors import SwarError
-from components.model_files import GOLDEN_ANSWERS, MODEL_CARD, WARMUP_REQUESTS
+from components.model.files import GOLDEN_ANSWERS, MODEL_CARD, WARMUP_REQUESTS
 from components.serving_check import check
 from components.serving_check.executor import Executor
 from components.serving_check.served_answers import faults
-from tests.components.trainer.support_exported import FRONT_END, exported
+from tests.components.model.support_exported import FRONT_END, exported
 
 GRAPH = "saved_model.pb"
 HANN = TensorShapeProto.Dim(size=FRONT_END.spectrogram.n_fft)

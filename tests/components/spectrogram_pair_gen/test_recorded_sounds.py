@@ -141,7 +141,7 @@ def test_memory_is_bounded_and_the_files_share_it(folder, monkeypatch, caplog):
         whole, _ = soundfile.read(folder / name, dtype="float32")
         np.testing.assert_array_equal(samples, whole[: round(0.4 * RATE)])
     assert len(decoded.rooms) == 2
-    files.tell()
+    files.log_use()
     assert caplog.messages == [
         "rooms: 2 of 3 files",
         "noises: 2 of 3 files, 0.4 s of each at most",

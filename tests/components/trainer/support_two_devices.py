@@ -9,11 +9,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from components.model.tower import build_tower
 from components.settings import TrainerSettings
 from components.trainer import devices, losses
 from components.trainer.optimizer import FusedAdam
 from components.trainer.run_fn import run_fn
-from components.trainer.tower import build_tower
 from tests.components.trainer.test_run_fn import SMALL, arguments
 from tests.support_pairs import FRAMES, MELS
 

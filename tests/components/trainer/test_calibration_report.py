@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_curve
 
-from components.trainer.calibration import Calibration
+from components.model.calibration import Calibration
 from components.trainer.calibration_report import calibration_report
 from components.trainer.utterances import EmbeddedWindows
 from tests.components.trainer.support_windows import windows_of

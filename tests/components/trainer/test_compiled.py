@@ -4,11 +4,11 @@ import keras
 import pytest
 import tensorflow as tf
 
+from components.model.tower import build_tower
 from components.settings import AugmentationSettings, SpectrogramSettings, TrainerSettings
 from components.trainer import devices
 from components.trainer.compiled import TrainingModel, compile_training
 from components.trainer.data import TrainShape
-from components.trainer.tower import build_tower
 
 # Keras' own layers and optimiser make 18,977.
 MOST_OPERATIONS = 4_500

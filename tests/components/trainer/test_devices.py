@@ -10,11 +10,11 @@ import pytest
 import tensorflow as tf
 
 from components.errors import SwarError
+from components.model.tower import build_tower
 from components.settings import TrainerSettings
 from components.trainer import devices
 from components.trainer.losses import make_loss
 from components.trainer.optimizer import FusedAdam
-from components.trainer.tower import build_tower
 from tests.support_pairs import FRAMES, MELS
 
 SMALL = TrainerSettings(blocks=(1, 1, 1, 1), embedding_size=8, pairs_per_batch=4)

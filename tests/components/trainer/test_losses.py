@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from components.model.tower import all_pairs_distance, euclidean_distance, paired_distance
 from components.trainer.losses import (
     BatchContrastiveLoss,
     ListedContrastiveLoss,
     PrototypicalLoss,
     SupervisedContrastiveLoss,
 )
-from components.trainer.tower import all_pairs_distance, euclidean_distance, paired_distance
 
 
 @pytest.fixture

@@ -7,8 +7,7 @@ import tensorflow as tf
 
 from components.settings import TrainerSettings
 from components.trainer import optimizer as optimizer_module
-from components.trainer.optimizer import FusedAdam
-from components.trainer.schedule import schedule
+from components.trainer.optimizer import FusedAdam, schedule
 
 SHAPES = [(3, 4), (5,), ()]
 STEPS = 50

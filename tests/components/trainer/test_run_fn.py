@@ -13,7 +13,9 @@ from scipy.special import expit
 
 from components import spectrogram_codec
 from components.errors import SwarError
-from components.model_files import TOWER_WEIGHTS
+from components.model.files import TOWER_WEIGHTS
+from components.model.normalisation import CohortNormalisation, distances, speaker_means
+from components.model.tower import build_tower
 from components.settings import (
     AugmentationSettings,
     ServingSettings,
@@ -23,9 +25,7 @@ from components.settings import (
 )
 from components.trainer import data, mixed_conditions
 from components.trainer import run_fn as run_fn_module
-from components.trainer.normalisation import CohortNormalisation, distances, voice_means
 from components.trainer.run_fn import run_fn
-from components.trainer.tower import build_tower
 from tests.bad_recordings import encoded, speech_like
 from tests.support_pairs import FRAMES, MELS, write_pairs
 
@@ -254,7 +254,7 @@ def test_distances_are_told_relative_to_the_training_voices(tmp_path):
         embedding_a=embedding[:20], embedding_b=embedding[20:]
     )
     windows = data.load_windows([str(tmp_path / "Split-train/*")], MELS, FRAMES, pairs=3_000)
-    cohort = voice_means(
+    cohort = speaker_means(
         model.embed_windows(windows.spectrogram).numpy(), windows.speaker, unit_norm=True
     )
     normalisation = CohortNormalisation(cohort, 3)

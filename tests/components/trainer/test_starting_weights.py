@@ -8,13 +8,13 @@ import keras
 import numpy as np
 import pytest
 
-from components import base_model
-from components.base_model import BaseModel
 from components.errors import SwarError
-from components.model_files import MODEL_CARD, TOWER_WEIGHTS
+from components.model import base as base_model
+from components.model.base import BaseModel
+from components.model.files import MODEL_CARD, TOWER_WEIGHTS
+from components.model.tower import build_tower
 from components.settings import SpectrogramSettings, TrainerSettings
 from components.trainer.starting_weights import parent_of, start
-from components.trainer.tower import build_tower
 
 MELS, FRAMES, RATE = 32, 32, 16_000
 SMALL = TrainerSettings(blocks=(1, 1), embedding_size=8, weights="none")

@@ -13,23 +13,26 @@ from components.settings import (
     SpeechSettings,
     TrainerSettings,
 )
-from components.trainer.component import make_trainer
+from components.trainer.component import TrainingInputs, make_trainer
 from components.trainer.executor import Executor
 from components.trainer.vertex import VertexExecutor
 
 
 def _exec_properties(vertex_job=None):
-    node = make_trainer(
+    inputs = TrainingInputs(
         pairs=Channel(type=standard_artifacts.Examples),
         schema=Channel(type=standard_artifacts.Schema),
         trainer=TrainerSettings(epochs=3, margin=2.0),
         speech=SpeechSettings(),
         spectrogram=SpectrogramSettings(),
         serving=ServingSettings(),
+        checkpoints="/somewhere",
+    )
+    node = make_trainer(
+        inputs,
         epochs=7,
         data_digest="d",
         provenance={"config_digest": "c", "code_digest": "e"},
-        checkpoints="/somewhere",
         vertex_job=vertex_job,
     )
     assert node.id == "Trainer"

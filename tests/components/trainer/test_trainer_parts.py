@@ -8,11 +8,11 @@ from sklearn.metrics import roc_auc_score
 
 from components.errors import SwarError
 from components.frontend import LogMelSpectrogram, Quantise
+from components.model.tower import build_tower
 from components.settings import SpectrogramSettings, TrainerSettings
 from components.trainer import data
 from components.trainer.monitor import all_trials
-from components.trainer.schedule import WarmupPolynomialDecay
-from components.trainer.tower import build_tower
+from components.trainer.optimizer import WarmupPolynomialDecay
 from components.verification.error_rates import area_under_roc
 from tests.support_pairs import FRAMES, MELS, write_pairs
 

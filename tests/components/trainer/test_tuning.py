@@ -7,7 +7,7 @@ import pytest
 from keras_tuner.errors import FatalError
 from tfx.components.tuner import executor as tfx_executor
 
-from components.model_files import MODEL_CARD
+from components.model.files import MODEL_CARD
 from components.settings import TrainerSettings, TunerSettings
 from components.trainer import tuning
 from components.trainer.run_fn import Job, run_fn

@@ -100,7 +100,7 @@ CARD: dict[str, Any] = {
 }  # fmt: skip
 
 
-class EmbedOutput(NamedTuple):
+class FakeOutput(NamedTuple):
     """What the made-up model says."""
 
     embedding: np.ndarray
@@ -116,7 +116,7 @@ class PitchModel:
 
     def embed(self, wavs):
         rows = [self._embed(soundfile.read(io.BytesIO(wav))[0]) for wav in wavs]
-        return EmbedOutput(
+        return FakeOutput(
             np.stack([row for row, _ in rows]).astype(np.float32),
             np.array([seconds for _, seconds in rows], np.float32),
             ["ok" if np.isfinite(row[0]) else "no_speech" for row, _ in rows],

@@ -10,16 +10,16 @@ from tfx.types import artifact_utils, standard_artifacts
 
 from components import features
 from components.artifacts import Recordings, Rejects, VerificationReport
+from components.model.calibration import Calibration
+from components.model.export import export
+from components.model.recordings import FrontEnd
+from components.model.tower import build_tower
 from components.settings import (
     ServingSettings,
     SpectrogramSettings,
     SpeechSettings,
     TrainerSettings,
 )
-from components.trainer.calibration import Calibration
-from components.trainer.export import export
-from components.trainer.recordings import FrontEnd
-from components.trainer.tower import build_tower
 from components.verification_report.executor import Executor
 from tests.components.verification_report.support_report import (
     COLUMNS,

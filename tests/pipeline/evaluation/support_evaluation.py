@@ -7,6 +7,10 @@ import keras
 import numpy as np
 import soundfile
 
+from components.model.calibration import Calibration
+from components.model.export import export
+from components.model.recordings import FrontEnd
+from components.model.tower import build_tower
 from components.recordings.sources import data_digest, list_recordings
 from components.settings import (
     ServingSettings,
@@ -14,10 +18,6 @@ from components.settings import (
     SpeechSettings,
     TrainerSettings,
 )
-from components.trainer.calibration import Calibration
-from components.trainer.export import export
-from components.trainer.recordings import FrontEnd
-from components.trainer.tower import build_tower
 from components.verification.judge import JudgeSettings
 from pipeline import cli
 from tests.bad_recordings import speech_like

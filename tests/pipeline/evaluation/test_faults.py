@@ -7,8 +7,8 @@ import shutil
 import pytest
 
 from components.errors import SwarError
-from components.model_files import MODEL_CARD, version_folder
-from components.published_model import PublishedModel
+from components.model.files import MODEL_CARD, version_folder
+from components.model.published import PublishedModel
 from components.terminal import Console
 from pipeline.evaluation.folders import evaluate
 from tests.pipeline.evaluation.support_evaluation import SETTINGS, exit_status, write_list

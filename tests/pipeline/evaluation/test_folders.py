@@ -12,11 +12,11 @@ import soundfile
 import tensorflow as tf
 from sklearn.metrics import roc_auc_score
 
-from components import base_model
-from components.model_files import MODEL_CARD
+from components.model import base as base_model
+from components.model.files import MODEL_CARD
+from components.model.published import PublishedModel
 from components.nonspeech import nonspeech
 from components.pcm16 import pack_wav, to_pcm16
-from components.published_model import PublishedModel
 from components.recordings.sources import data_digest, list_recordings
 from components.recordings.splitting import unseen_speakers
 from components.terminal import Console
@@ -410,6 +410,7 @@ def test_tables_for_people(made, tmp_path, monkeypatch, capfd):
     told = ("voices [bold]", "whole files", "EER %", "1 / 1", "1 not_audio", "bina/broken.wav")
     for text in told:
         assert text in shown
+    assert "3 of 4 utterances" in shown
     assert "1 of 2 different-speaker trials" in shown
 
 

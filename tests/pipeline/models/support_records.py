@@ -10,7 +10,7 @@ from ml_metadata.proto import metadata_store_pb2 as mlmd
 from tfx.orchestration.metadata import sqlite_metadata_connection_config
 
 from components.artifacts import RECORDINGS_FILE, REJECTS_FILE, SPANS
-from components.model_files import MODEL_CARD
+from components.model.files import MODEL_CARD
 
 
 class Output:

@@ -14,9 +14,15 @@ import soundfile
 import tensorflow as tf
 
 from components.errors import SwarError
-from components.model_digest import DIGESTS, check_digests
-from components.model_files import MODEL_CARD, TOWER_WEIGHTS, read_card
-from components.published_model import PublishedModel
+from components.model.calibration import Calibration
+from components.model.digest import DIGESTS, check_digests
+from components.model.export import export
+from components.model.files import MODEL_CARD, TOWER_WEIGHTS, read_card
+from components.model.normalisation import CohortNormalisation
+from components.model.published import PublishedModel
+from components.model.published_parts import PublishedParts
+from components.model.recordings import FrontEnd
+from components.model.tower import served_tower
 from components.pusher.publish import publish
 from components.recording_quality import quality_of
 from components.recordings.sources import data_digest, list_recordings
@@ -28,12 +34,6 @@ from components.settings import (
     TrainerSettings,
 )
 from components.terminal import Console
-from components.trainer.calibration import Calibration
-from components.trainer.export import export
-from components.trainer.normalisation import CohortNormalisation
-from components.trainer.published_parts import PublishedParts
-from components.trainer.recordings import FrontEnd
-from components.trainer.tower import served_tower
 from components.trainer.utterances import EmbeddedWindows
 from pipeline import cli
 from pipeline.models.calibration import (
@@ -58,7 +58,7 @@ QUIET = Console(quiet=True)
 
 
 @dataclass(frozen=True)
-class Made:
+class MadeCalibration:
     """A model, speakers whom it does not know, and the version that these give."""
 
     model: Path
@@ -97,13 +97,13 @@ def write_model(folder: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
+def made(tmp_path_factory: pytest.TempPathFactory) -> MadeCalibration:
     folder = tmp_path_factory.mktemp("calibration")
     write_speakers(folder / "calls")
     model = write_model(folder)
     output = folder / "calibrated"
     done = calibrate_model(str(model), str(folder / "calls"), output, QUIET, follow_links=False)
-    return Made(model, folder / "calls", output, done)
+    return MadeCalibration(model, folder / "calls", output, done)
 
 
 def windows_of(embedding: np.ndarray, names: list[str]) -> EmbeddedWindows:
@@ -114,7 +114,7 @@ def windows_of(embedding: np.ndarray, names: list[str]) -> EmbeddedWindows:
     return EmbeddedWindows(embedding.astype(np.float32), origins, 1.0, unit_norm=False)
 
 
-def test_the_card_says_how_good_the_recordings_were(made: Made) -> None:
+def test_the_card_says_how_good_the_recordings_were(made: MadeCalibration) -> None:
     conditions = CalibratedConditions.of_card(read_card(Path(made.done.path)))
     recording = soundfile.read(made.data / "speaker03" / "1.wav", dtype="int16")[0]
     quality = quality_of(recording, RATE, 5.0)
@@ -124,7 +124,7 @@ def test_the_card_says_how_good_the_recordings_were(made: Made) -> None:
     assert len(conditions.warnings({"it": replace(quality, snr_db=0.0)})) == 1
 
 
-def test_the_threshold_is_another_and_the_embeddings_are_the_same(made: Made) -> None:
+def test_the_threshold_is_another_and_the_embeddings_are_the_same(made: MadeCalibration) -> None:
     before, after = PublishedModel(made.model), PublishedModel(Path(made.done.path))
     wavs = [encoded(speech_like(seed, RATE), RATE, subtype="PCM_16") for seed in range(3)]
     one, other = (model.embed(wavs).embedding for model in (before, after))
@@ -143,7 +143,9 @@ def test_the_threshold_is_another_and_the_embeddings_are_the_same(made: Made) ->
     assert made.done.threshold != 0.5 and made.done.slope > 0.0
 
 
-def test_the_new_card_tells_what_it_was_calibrated_on_and_what_to_expect(made: Made) -> None:
+def test_the_new_card_tells_what_it_was_calibrated_on_and_what_to_expect(
+    made: MadeCalibration,
+) -> None:
     version = Path(made.done.path)
     check_digests(version)
     card, former = read_card(version), read_card(made.model)
@@ -174,7 +176,7 @@ def test_the_new_card_tells_what_it_was_calibrated_on_and_what_to_expect(made: M
     ]
 
 
-def test_the_same_recordings_give_the_same_model(made: Made, tmp_path: Path) -> None:
+def test_the_same_recordings_give_the_same_model(made: MadeCalibration, tmp_path: Path) -> None:
     done = calibrate_model(str(made.model), str(made.data), tmp_path, QUIET, follow_links=False)
     assert replace(done, path=made.done.path) == made.done
     one, other = Path(made.done.path), Path(done.path)
@@ -188,7 +190,9 @@ def test_the_same_recordings_give_the_same_model(made: Made, tmp_path: Path) -> 
         np.testing.assert_array_equal(*(reader.get_tensor(name) for reader in readers))
 
 
-def test_a_calibrated_version_is_calibrated_again_beside_it(made: Made, tmp_path: Path) -> None:
+def test_a_calibrated_version_is_calibrated_again_beside_it(
+    made: MadeCalibration, tmp_path: Path
+) -> None:
     versions = tmp_path / "published"
     shutil.copytree(made.model.parent, versions)
     (tmp_path / METADATA).touch()
@@ -205,7 +209,7 @@ def test_a_calibrated_version_is_calibrated_again_beside_it(made: Made, tmp_path
     assert published_versions(tmp_path) == found
 
 
-def test_too_few_speakers_are_refused(made: Made, tmp_path: Path) -> None:
+def test_too_few_speakers_are_refused(made: MadeCalibration, tmp_path: Path) -> None:
     few = tmp_path / "few"
     write_speakers(few, speakers=9)
     message = r"few: 9 speakers with recordings, and from fewer than 10 .* add speakers"
@@ -220,7 +224,7 @@ def test_too_few_speakers_are_refused(made: Made, tmp_path: Path) -> None:
     assert not (tmp_path / "o").exists()
 
 
-def test_speakers_of_the_training_are_refused(made: Made, tmp_path: Path) -> None:
+def test_speakers_of_the_training_are_refused(made: MadeCalibration, tmp_path: Path) -> None:
     model = shutil.copytree(made.model, tmp_path / "1")
     trained_on = {"data_digest": data_digest(list_recordings(str(made.data)))}
     (model / MODEL_CARD).write_text(json.dumps(read_card(model) | trained_on))
@@ -239,7 +243,7 @@ def test_speakers_whom_the_model_does_not_tell_apart_are_refused() -> None:
 
 
 def test_a_model_that_embeds_otherwise_today_is_refused(
-    made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    made: MadeCalibration, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
         "components.frontend.Quantise.call",
@@ -251,7 +255,7 @@ def test_a_model_that_embeds_otherwise_today_is_refused(
 
 
 def test_a_version_that_no_server_answers_from_is_not_published(
-    made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    made: MadeCalibration, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(check, "_PROGRAM", "raise SystemExit('odd')")
     with pytest.raises(SwarError, match=r"does not answer .*: odd"):
@@ -260,7 +264,7 @@ def test_a_version_that_no_server_answers_from_is_not_published(
 
 
 def test_a_version_is_read_without_the_settings_that_there_are_no_more(
-    made: Made, tmp_path: Path
+    made: MadeCalibration, tmp_path: Path
 ) -> None:
     model = shutil.copytree(made.model, tmp_path / "1")
     card = read_card(model)
@@ -283,7 +287,7 @@ def exit_status(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
 
 
 def test_the_command_shows_what_was_published(
-    made: Made,
+    made: MadeCalibration,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
@@ -316,7 +320,7 @@ def test_the_command_shows_what_was_published(
 
 
 def test_a_folder_of_speakers_is_no_folder_of_versions(
-    made: Made,
+    made: MadeCalibration,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from components.errors import SwarError
-from components.model_files import MODEL_CARD
+from components.model.files import MODEL_CARD
 from components.settings import SpeechSettings
 from pipeline.models.drift import ACOUSTICS, USED, Compared, Drift, compare, drift, measured
 from pipeline.models.drift_settings import OUTCOME, DriftSettings

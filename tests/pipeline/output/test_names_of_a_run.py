@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from components.errors import SwarError
-from components.model_files import MODEL_CARD, check_model, version_folder
+from components.model.files import MODEL_CARD, check_model, version_folder
 from pipeline.output.folder import METADATA, check_run, output_and_version, run_folder
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from components import base_model
+from components.model import base as base_model
 from pipeline import cli
 from serving import server
 from serving.commands import servers

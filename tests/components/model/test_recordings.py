@@ -9,9 +9,9 @@ import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
 
+from components.model import recordings
+from components.model.recordings import FrontEnd, Recordings, window_starts
 from components.settings import ServingSettings, SpectrogramSettings, SpeechSettings
-from components.trainer import recordings
-from components.trainer.recordings import FrontEnd, Recordings, window_starts
 from tests.bad_recordings import encoded, speech_like
 
 RATE = 16_000
@@ -25,7 +25,7 @@ FRONT_END = FrontEnd(
 @functools.cache
 def graph(front_end):
     spec = tf.TensorSpec([None], tf.string)
-    return tf.function(Recordings(front_end).hear, input_signature=[spec])
+    return tf.function(Recordings(front_end).extract_windows, input_signature=[spec])
 
 
 def hear(wavs, front_end=FRONT_END):

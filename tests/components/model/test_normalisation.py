@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from components.errors import SwarError
-from components.trainer.normalisation import (
+from components.model.normalisation import (
     CohortNormalisation,
     distances,
-    made_voices,
-    voice_means,
+    made_speakers,
+    speaker_means,
 )
 
 
@@ -69,7 +69,7 @@ def test_a_voice_is_the_mean_of_its_windows(unit_norm):
     rng = np.random.default_rng(3)
     embedding = rng.normal(size=(9, 4)).astype(np.float32)
     speaker = np.array([b"b", b"a", b"c"] * 3)
-    told = voice_means(embedding, speaker, unit_norm=unit_norm)
+    told = speaker_means(embedding, speaker, unit_norm=unit_norm)
     for row, name in zip(told, (b"a", b"b", b"c"), strict=True):
         mean = embedding[speaker == name].mean(axis=0)
         expected = mean / np.linalg.norm(mean) if unit_norm else mean
@@ -87,9 +87,9 @@ def test_made_voices_are_as_far_from_who_was_heard_as_from_who_was_not():
     everybody = (rng.normal(size=(1_400, 32)) @ mixing + 1.0).astype(np.float32)
     everybody /= np.linalg.norm(everybody, axis=1, keepdims=True)
     heard, unheard = everybody[:700], everybody[700:]
-    made = made_voices(heard, 200, unit_norm=True)
+    made = made_speakers(heard, 200, unit_norm=True)
     np.testing.assert_allclose(np.linalg.norm(made, axis=1), 1.0, rtol=1e-5)
-    np.testing.assert_array_equal(made, made_voices(heard, 200, unit_norm=True))
+    np.testing.assert_array_equal(made, made_speakers(heard, 200, unit_norm=True))
     nearer = np.mean(nearest(made, heard) < nearest(made, unheard))
     assert 0.4 < nearer < 0.6  # chance, of 200
     means = (heard[:200] + heard[200:400]) / 2.0
@@ -108,7 +108,7 @@ def test_made_voices_stand_for_each_kind_of_people():
     places = np.repeat(kinds, [600, 200], axis=0)
     people = (places + 0.1 * rng.normal(size=(800, 16))).astype(np.float32)
     people /= np.linalg.norm(people, axis=1, keepdims=True)
-    made = made_voices(people, 400, unit_norm=True)
+    made = made_speakers(people, 400, unit_norm=True)
     kind = np.argmin(np.linalg.norm(made[:, np.newaxis] - kinds, axis=2), axis=1)
     assert np.mean(kind == 0) == pytest.approx(0.75, abs=0.08)
     for number, own in enumerate((people[:600], people[600:])):
@@ -119,4 +119,4 @@ def test_made_voices_stand_for_each_kind_of_people():
 def test_too_few_voices_make_none():
     few = unit(np.random.default_rng(0), 40, 8)
     with pytest.raises(SwarError, match="40 training speakers are too few to make speakers by"):
-        made_voices(few, 200, unit_norm=True)
+        made_speakers(few, 200, unit_norm=True)

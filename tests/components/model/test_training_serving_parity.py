@@ -10,6 +10,10 @@ import soundfile
 import tensorflow as tf
 
 from components import audio, features, spectrogram_codec
+from components.model.calibration import Calibration
+from components.model.export import export
+from components.model.recordings import FrontEnd, Recordings, window_starts
+from components.model.tower import build_tower
 from components.recordings.cleaning import Cleaner, UnusableRecording
 from components.recordings.sources import Recording
 from components.settings import (
@@ -20,10 +24,6 @@ from components.settings import (
 )
 from components.spectrogram_pair_gen.sampling import TrainSpeaker, WindowPosition
 from components.spectrogram_pair_gen.windows import WindowCutter
-from components.trainer.calibration import Calibration
-from components.trainer.export import export
-from components.trainer.recordings import FrontEnd, Recordings, window_starts
-from components.trainer.tower import build_tower
 from pipeline.sample_data.speech import write_sample_speech
 from tests.bad_recordings import encoded, speech_like
 
@@ -35,7 +35,7 @@ TOLERANCE = 1e-4
 
 
 @dataclass(frozen=True)
-class Model:
+class ModelUnderTest:
     front_end: FrontEnd
     cleaner: Cleaner
     cutter: WindowCutter
@@ -68,8 +68,8 @@ def make_model(rate, require_voice, folder):
     tower = build_tower(trainer, front_end.spectrogram.n_mels, front_end.spectrogram.frames(rate))
     export(tower, Calibration(0.05, 40.0), front_end, {}, folder, unit_norm=True)
     spec = tf.TensorSpec([None], tf.string)
-    hear = tf.function(Recordings(front_end).hear, input_signature=[spec])
-    return Model(
+    hear = tf.function(Recordings(front_end).extract_windows, input_signature=[spec])
+    return ModelUnderTest(
         front_end,
         Cleaner(front_end.speech),
         WindowCutter(rate, front_end.spectrogram),
@@ -154,7 +154,7 @@ def through_beam(path, folder, model):
 
 def check_same(model, paths, wavs, folder):
     """The same bytes, at least 99.99 %, none off by more than 1; then the same distances, 1e-4."""
-    heard = model.hear(tf.constant(wavs))
+    heard = model.extract_windows(tf.constant(wavs))
     windows = [row.numpy() for row in heard.windows]
     trained = [through_beam(path, folder, model) for path in paths]
     assert [len(row) for row in windows] == [len(row) for row, _ in trained]

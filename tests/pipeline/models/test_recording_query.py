@@ -10,7 +10,7 @@ from components.errors import SwarError
 from components.recordings.acoustics import AcousticStatistics
 from components.recordings.listing import Recording
 from components.speech_example_gen.planning import RecordingSummary, without_duplicates
-from pipeline.models.asked_recording import AskedRecording
+from pipeline.models.recording_query import RecordingQuery
 
 ACOUSTICS = AcousticStatistics(*[0.0] * len(AcousticStatistics.__dataclass_fields__))
 
@@ -24,7 +24,7 @@ def _rows(*named: tuple[str, str]) -> list[dict[str, Any]]:
 
 
 def _found(asked: str | Path, *named: tuple[str, str]) -> list[str]:
-    return [row["recording"] for row in AskedRecording(str(asked)).among(_rows(*named), [])]
+    return [row["recording"] for row in RecordingQuery(str(asked)).among(_rows(*named), [])]
 
 
 def _kept_of(asked: str, *same_speech: tuple[str, str]) -> list[str]:
@@ -32,7 +32,7 @@ def _kept_of(asked: str, *same_speech: tuple[str, str]) -> list[str]:
     surveyed = [RecordingSummary(_recording(*each), 9, "digest", ACOUSTICS) for each in same_speech]
     kept, rejects = without_duplicates(surveyed)
     rows = _rows(*((item.recording.recording, item.recording.path) for item in kept))
-    found = AskedRecording(asked).among(rows, [asdict(reject) for reject in rejects])
+    found = RecordingQuery(asked).among(rows, [asdict(reject) for reject in rejects])
     return [row["recording"] for row in found]
 
 
@@ -102,14 +102,14 @@ def test_other_rejects_were_not_trained_on() -> None:
         "detail": "the same speech as 'asha/1.wav'",
         "same_as": None,
     }
-    asked = AskedRecording("/d/asha/2.wav")
+    asked = RecordingQuery("/d/asha/2.wav")
     assert asked.among(_rows(("asha/1.wav", "/d/asha/1.wav")), [reject]) == []
 
 
 def test_rejects_of_an_earlier_version_do_not_say_it() -> None:
     reject = {"file": "asha/2.wav", "reason": "duplicate", "detail": "the same speech as 'asha/1'"}
     with pytest.raises(SwarError, match="written by another version of swar"):
-        AskedRecording("/d/asha/2.wav").among(_rows(("asha/1", "/d/asha/1.wav")), [reject])
+        RecordingQuery("/d/asha/2.wav").among(_rows(("asha/1", "/d/asha/1.wav")), [reject])
 
 
 @pytest.mark.parametrize("asked", ["/d/Th\u0101pa", "/d/Tha\u0304pa/1.wav", "Th\u0101pa/1.wav"])

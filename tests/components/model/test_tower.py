@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from components.trainer.tower import StatisticsPooling
+from components.model.tower import StatisticsPooling
 
 
 def test_statistics_are_the_mean_and_the_deviation_over_time_of_the_mean_over_frequency():

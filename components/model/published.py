@@ -9,8 +9,8 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from components.errors import SwarError
-from components.model_digest import check_digests
-from components.model_files import read_card
+from components.model.digest import check_digests
+from components.model.files import read_card
 
 _SIGNATURES: Final = ("embed", "score_embeddings")
 _WAVS_AT_ONCE: Final = 32

@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from components.model.densenet import DENSENET121_BLOCKS, EPSILON, BatchNormalization, densenet
+from components.model.tower import build_tower
 from components.settings import SpectrogramSettings, TrainerSettings
-from components.trainer.densenet import DENSENET121_BLOCKS, EPSILON, BatchNormalization, densenet
 from components.trainer.starting_weights import start
-from components.trainer.tower import build_tower
 
 MOMENTUM = 0.9
 CHANNELS = 5

@@ -31,7 +31,7 @@ class FrontEnd:
     serving: ServingSettings
 
 
-class Heard(NamedTuple):
+class FrontEndOutput(NamedTuple):
     """What a batch of N recordings holds."""
 
     windows: tf.RaggedTensor
@@ -46,7 +46,7 @@ class Heard(NamedTuple):
     wrong_sample_rate: the model has another one.
     too_long: more than `max_seconds`.
     too_short: less than `min_speech_seconds`.
-    silent: not even noise is to be heard.
+    silent: not even noise is in it.
     no_speech: less than `min_speech_seconds` is left without the silence, or nobody speaks.
     """
 
@@ -74,27 +74,27 @@ class Recordings:
         self._log_mel = frontend.LogMelSpectrogram.of(speech.sample_rate, spectrogram)
         self._quantise = frontend.Quantise(spectrogram.top_db)
 
-    def hear(self, audio: tf.Tensor) -> Heard:
+    def extract_windows(self, audio: tf.Tensor) -> FrontEndOutput:
         """The windows of every recording, and what is wrong with it.
 
         Args:
             audio: string [N], WAVs.
         """
-        heard: Heard = tf.map_fn(
-            self._hear_one,
+        output: FrontEndOutput = tf.map_fn(
+            self._extract_one,
             audio,
             parallel_iterations=RECORDINGS_AT_ONCE,
-            fn_output_signature=Heard(
+            fn_output_signature=FrontEndOutput(
                 windows=tf.RaggedTensorSpec([None, *self.shape], tf.uint8, ragged_rank=0),
                 speech_seconds=tf.TensorSpec([], tf.float32),
                 status=tf.TensorSpec([], tf.string),
             ),
         )
         # Of no recordings, the windows come without their shape.
-        flat = tf.reshape(heard.windows.values, [-1, *self.shape])
-        return heard._replace(windows=heard.windows.with_values(flat))
+        flat = tf.reshape(output.windows.values, [-1, *self.shape])
+        return output._replace(windows=output.windows.with_values(flat))
 
-    def _hear_one(self, audio: tf.Tensor) -> Heard:
+    def _extract_one(self, audio: tf.Tensor) -> FrontEndOutput:
         header = wav.read_header(audio)
         refusals = {
             NOT_WAV: ~header.is_pcm16,
@@ -110,9 +110,9 @@ class Recordings:
         status = _first_true(
             refusals | {SILENT: is_silent, NO_SPEECH: ~self._is_spoken(speech, samples)}
         )
-        heard = tf.where(status == OK, samples, tf.zeros_like(samples))
-        return Heard(
-            windows=self._windows(speech[:heard]),
+        used = tf.where(status == OK, samples, tf.zeros_like(samples))
+        return FrontEndOutput(
+            windows=self._windows(speech[:used]),
             speech_seconds=tf.cast(samples / self._rate, tf.float32),
             status=status,
         )

@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 from tensorflow.core.protobuf import saved_model_pb2
 from tensorflow_serving.apis import prediction_log_pb2
 
-from components.model_files import MODEL_CARD, WARMUP_REQUESTS
-from components.trainer.export import model_digest
-from components.trainer.normalisation import CohortNormalisation, distances
-from components.trainer.recordings import Recordings
-from components.trainer.served import WINDOWS_AT_ONCE
+from components.model.export import model_digest
+from components.model.files import MODEL_CARD, WARMUP_REQUESTS
+from components.model.normalisation import CohortNormalisation, distances
+from components.model.recordings import Recordings
+from components.model.served import WINDOWS_AT_ONCE
 from tests.bad_recordings import encoded, speech_like
-from tests.components.trainer.support_exported import (
+from tests.components.model.support_exported import (
     CALIBRATION,
     FRONT_END,
     RATE,
@@ -117,7 +117,7 @@ def test_an_embedding_is_the_mean_over_the_recordings_windows(head, request):
     served = request.getfixturevalue(head)
     audio = [recording(seed, seconds) for seed, seconds in ((1, 0.7), (2, 3.0), (3, 9.0))]
     answer = ask(served, "embed", audio=audio)
-    windows = Recordings(FRONT_END).hear(tf.constant(audio)).windows
+    windows = Recordings(FRONT_END).extract_windows(tf.constant(audio)).windows
     assert windows.row_lengths().numpy().tolist() == [2, 5, 8]
     for row, embedding in zip(windows, answer["embedding"], strict=True):
         mean = served.model.embed_windows(row).numpy().mean(axis=0)
@@ -185,7 +185,7 @@ def test_what_is_bad_has_a_status_and_leaves_its_neighbours_alone(pooled):
 def test_many_recordings_are_more_than_one_call_of_the_tower(pooled):
     audio = [recording(seed) for seed in range(16)]
     together = ask(pooled, "embed", audio=audio)["embedding"]
-    windows = len(Recordings(FRONT_END).hear(tf.constant(audio)).windows.values)
+    windows = len(Recordings(FRONT_END).extract_windows(tf.constant(audio)).windows.values)
     assert WINDOWS_AT_ONCE < windows < 2 * WINDOWS_AT_ONCE
     alone = [ask(pooled, "embed", audio=[item])["embedding"][0] for item in audio[::5]]
     np.testing.assert_allclose(together[::5], alone, atol=1e-5)

@@ -14,9 +14,9 @@ import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
 from components import features, spectrogram_codec
-from components.model_files import GOLDEN_ANSWERS, WARMUP_REQUESTS
+from components.model.files import GOLDEN_ANSWERS, WARMUP_REQUESTS
+from components.model.recordings import FrontEnd
 from components.pcm16 import pack_wav, to_pcm16
-from components.trainer.recordings import FrontEnd
 
 _NO_OPTIMIZER: Final = "disable_meta_optimizer"
 _MODEL_NAME: Final = "swar"

@@ -1,4 +1,4 @@
-"""Which recordings of a training are meant by a path, as somebody writes it."""
+"""Which recordings of a training are meant by a path, as a user writes it."""
 
 import functools
 import os
@@ -13,7 +13,7 @@ from components.errors import SwarError
 _CUT = re.compile(r"#[\d.]*-[\d.]*$")
 
 
-class AskedRecording:
+class RecordingQuery:
     """A recording, or everything in a folder.
 
     Paths are compared as they are written and with their links followed, URIs as they are
@@ -26,7 +26,7 @@ class AskedRecording:
     def __init__(self, name: str) -> None:
         self._name = _composed(name)
         self._places_of = functools.cache(_places)
-        self._asked = _places(name)
+        self._own_places = _places(name)
 
     def among(
         self, recordings: Iterable[dict[str, Any]], rejects: Iterable[dict[str, Any]]
@@ -59,9 +59,9 @@ class AskedRecording:
             return True
         places = frozenset() if path is None else self._places_of(path)
         return any(
-            place == asked or place.startswith(f"{asked.rstrip('/')}/")
+            place == own or place.startswith(f"{own.rstrip('/')}/")
             for place in places
-            for asked in self._asked
+            for own in self._own_places
         )
 
 

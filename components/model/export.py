@@ -11,12 +11,12 @@ import keras
 import tensorflow as tf
 
 from components import spectrogram_codec
-from components.model_files import MODEL_CARD, TOWER_WEIGHTS
-from components.trainer.calibration import Calibration
-from components.trainer.normalisation import CohortNormalisation
-from components.trainer.recordings import FrontEnd, Recordings
-from components.trainer.served import ServedModel
-from components.trainer.warmup import write_golden_answers, write_warmup_requests
+from components.model.calibration import Calibration
+from components.model.files import MODEL_CARD, TOWER_WEIGHTS
+from components.model.normalisation import CohortNormalisation
+from components.model.recordings import FrontEnd, Recordings
+from components.model.served import ServedModel
+from components.model.warmup import write_golden_answers, write_warmup_requests
 
 DIGEST_DIGITS: Final = 16
 

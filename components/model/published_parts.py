@@ -11,23 +11,23 @@ import tensorflow as tf
 from pydantic import ValidationError
 
 from components.errors import SwarError
-from components.model_files import TOWER_WEIGHTS, card_settings, read_card
+from components.model.files import TOWER_WEIGHTS, card_settings, read_card
+from components.model.normalisation import CohortNormalisation
+from components.model.recordings import FrontEnd
+from components.model.tower import served_tower
 from components.settings import (
     ServingSettings,
     SpectrogramSettings,
     SpeechSettings,
     TrainerSettings,
 )
-from components.trainer.normalisation import CohortNormalisation
-from components.trainer.recordings import FrontEnd
-from components.trainer.tower import served_tower
 
 _COHORT: Final = "_normalisation/cohort/.ATTRIBUTES/VARIABLE_VALUE"
 
 
 @dataclass(frozen=True)
 class PublishedParts:
-    """The arguments that `components.trainer.export` had."""
+    """The arguments that `components.model.export` had."""
 
     card: dict[str, Any]
     trainer: TrainerSettings

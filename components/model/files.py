@@ -79,7 +79,7 @@ def model_folder(model: str | Path) -> Path:
         SwarError: there is no such model.
     """
     if model == BASE:
-        from components.base_model import base_model_folder
+        from components.model.base import base_model_folder
 
         return base_model_folder()
     return version_folder(Path(model))

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from components import base_model
 from components.errors import SwarError
-from components.model_files import MODEL_CARD, model_folder, version_folder
-from components.published_model import PublishedModel
+from components.model import base as base_model
+from components.model.files import MODEL_CARD, model_folder, version_folder
+from components.model.published import PublishedModel
 
 
-class Toy(tf.Module):
+class ToySavedModel(tf.Module):
     """An embedding is the audio's length, which is "ok" above two bytes."""
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, "audio")])
@@ -41,7 +41,7 @@ class Toy(tf.Module):
 
 
 def write_model(folder, *names):
-    toy = Toy()
+    toy = ToySavedModel()
     tf.saved_model.save(toy, str(folder), signatures={name: getattr(toy, name) for name in names})
     card = folder / MODEL_CARD
     card.parent.mkdir()

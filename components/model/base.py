@@ -17,14 +17,14 @@ import numpy.typing as npt
 
 from components.atomic_write import FolderInUse, new_folder
 from components.errors import SwarError
-from components.model_digest import write_digests
+from components.model.digest import write_digests
 from components.user_folders import is_writable, temporary_cache, user_cache
 
 if TYPE_CHECKING:
     import keras
 
+    from components.model.normalisation import CohortNormalisation
     from components.settings import TrainerSettings
-    from components.trainer.normalisation import CohortNormalisation
 
 WEIGHTS_FILE: Final = "base.npz"
 CARD_FILE: Final = "base.json"
@@ -38,7 +38,7 @@ class BaseModel:
     """What `pretrained/` holds of it.
 
     card: of the published model that was released, with threshold and slope; see
-        `components.trainer.export`.
+        `components.model.export`.
     weights: of the tower, in the tower's order; float16, and float32 of what keeps statistics.
     cohort: float32 [C, D], to normalise distances by.
     """
@@ -81,8 +81,8 @@ class BaseModel:
 
     def tower(self) -> "keras.Model":
         """uint8 windows to embeddings, with the released weights."""
+        from components.model.tower import served_tower
         from components.settings import SpectrogramSettings
-        from components.trainer.tower import served_tower
 
         spectrogram = SpectrogramSettings.model_validate(self.card["spectrogram"])
         sample_rate = int(self.card["sample_rate"])
@@ -102,7 +102,7 @@ class BaseModel:
             embedding: float32 [utterances, D], of `tower`.
             first, second: [N], which utterances are compared.
         """
-        from components.trainer.normalisation import distances
+        from components.model.normalisation import distances
 
         apart: npt.NDArray[np.float32] = distances(
             embedding, first, second, self.normalisation
@@ -112,7 +112,7 @@ class BaseModel:
     @functools.cached_property
     def normalisation(self) -> "CohortNormalisation":
         """Of distances, by the cohort."""
-        from components.trainer.normalisation import CohortNormalisation
+        from components.model.normalisation import CohortNormalisation
 
         return CohortNormalisation(self.cohort, self.trainer_settings().normalisation_nearest)
 
@@ -187,10 +187,10 @@ def _is_there(folder: Path) -> bool:
 
 
 def _export(folder: Path) -> None:
+    from components.model.calibration import Calibration
+    from components.model.export import export
+    from components.model.recordings import FrontEnd
     from components.settings import ServingSettings, SpectrogramSettings, SpeechSettings
-    from components.trainer.calibration import Calibration
-    from components.trainer.export import export
-    from components.trainer.recordings import FrontEnd
 
     base = BaseModel.read()
     card = base.card
@@ -220,7 +220,7 @@ def _unreadable(file: Path) -> SwarError:
 
 def _code_digest() -> str:
     """sha256 of the sources that a SavedModel is made by."""
-    source = Path(__file__).parent
+    source = Path(__file__).parents[1]
     sha = hashlib.sha256()
     for path in sorted(source.rglob("*.py")):
         sha.update(str(path.relative_to(source)).encode())

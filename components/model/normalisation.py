@@ -11,15 +11,15 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from components.errors import SwarError
-from components.trainer.tower import all_pairs_distance, paired_distance
+from components.model.tower import all_pairs_distance, paired_distance
 
 Floats = npt.NDArray[np.float32]
 
 # Of a standard deviation: speakers that are all equally far away say nothing about a spread.
 _LEAST_DEVIATION: Final = 1e-3
-LEAST_VOICES: Final = 500
+LEAST_SPEAKERS: Final = 500
 """To make others by."""
-VOICES_OF_CLUSTER: Final = 40
+SPEAKERS_OF_CLUSTER: Final = 40
 """In the mean, of those that others are made by."""
 LEAST_OF_CLUSTER: Final = 20
 """Whose mean others are made around."""
@@ -39,13 +39,13 @@ class CohortNormalisation(tf.Module):
         """Measures the cohort itself.
 
         Args:
-            cohort: float32 [C, D], C > 2, an embedding for each voice.
-            nearest: how many of them count; C - 1 at most, whatever is said.
+            cohort: float32 [C, D], C > 2, an embedding for each speaker.
+            nearest: how many of them count; C - 1 at most.
         """
         super().__init__(name="cohort_normalisation")
         self.nearest = min(nearest, len(cohort) - 1)
         self.cohort = tf.Variable(cohort, trainable=False, dtype=tf.float32)
-        # Without the nearest one, which is the voice itself.
+        # Without the nearest one, which is the speaker's own.
         own = -tf.math.top_k(-all_pairs_distance(cohort), self.nearest + 1).values[:, 1:]
         mean, deviation = _moments(own)
         self.mean = tf.Variable(tf.reduce_mean(mean), trainable=False)
@@ -68,8 +68,8 @@ def _moments(distance: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     return tf.reduce_mean(distance, axis=1), tf.maximum(deviation, _LEAST_DEVIATION)
 
 
-def voice_means(embedding: Floats, speaker: npt.NDArray[np.bytes_], *, unit_norm: bool) -> Floats:
-    """Every voice's mean embedding, in the order of their names.
+def speaker_means(embedding: Floats, speaker: npt.NDArray[np.bytes_], *, unit_norm: bool) -> Floats:
+    """Every speaker's mean embedding, in the order of their names.
 
     Args:
         embedding: [windows, D].
@@ -88,7 +88,7 @@ def voice_means(embedding: Floats, speaker: npt.NDArray[np.bytes_], *, unit_norm
     return mean
 
 
-def made_voices(cohort: Floats, count: int, *, unit_norm: bool) -> Floats:
+def made_speakers(cohort: Floats, count: int, *, unit_norm: bool) -> Floats:
     """Made speakers, drawn from a mixture of normal distributions that is fitted to a cohort.
 
     The mixture has as many places as k-means finds clusters, and one covariance, so that what is
@@ -107,14 +107,14 @@ def made_voices(cohort: Floats, count: int, *, unit_norm: bool) -> Floats:
     Raises:
         SwarError: of so few speakers, what is drawn would be mixtures of a few of them.
     """
-    if len(cohort) < LEAST_VOICES:
+    if len(cohort) < LEAST_SPEAKERS:
         raise SwarError(
             f"{len(cohort)} training speakers are too few to make speakers by, which takes "
-            f"{LEAST_VOICES}: set trainer.normalisation_made_voices to null"
+            f"{LEAST_SPEAKERS}: set trainer.normalisation_made_voices to null"
         )
     from sklearn.cluster import KMeans  # a server makes the base model without it
 
-    clusters = KMeans(len(cohort) // VOICES_OF_CLUSTER, n_init=3, random_state=0).fit(cohort)
+    clusters = KMeans(len(cohort) // SPEAKERS_OF_CLUSTER, n_init=3, random_state=0).fit(cohort)
     cluster, members = clusters.labels_, np.bincount(clusters.labels_)
     centre = clusters.cluster_centers_.astype(np.float64)
     covariance = np.cov(cohort - centre[cluster], rowvar=False)

@@ -4,8 +4,8 @@ import keras
 import tensorflow as tf
 
 from components.errors import SwarError
+from components.model.densenet import densenet
 from components.settings import SpectrogramSettings, TrainerSettings
-from components.trainer.densenet import densenet
 
 # keras.applications.densenet.preprocess_input for pixels in [0, 255]: ImageNet's mean and
 # standard deviation of each channel.

@@ -3,7 +3,7 @@
 import pytest
 
 from components.errors import SwarError
-from components.model_digest import DIGESTS, check_digests, write_digests
+from components.model.digest import DIGESTS, check_digests, write_digests
 
 
 @pytest.fixture

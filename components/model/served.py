@@ -9,10 +9,10 @@ import keras
 import tensorflow as tf
 
 from components import features
-from components.trainer.calibration import Calibration
-from components.trainer.data import parse_pairs
-from components.trainer.normalisation import CohortNormalisation, distances
-from components.trainer.recordings import Heard, Recordings
+from components.model.calibration import Calibration
+from components.model.normalisation import CohortNormalisation, distances
+from components.model.recordings import FrontEndOutput, Recordings
+from components.read_pairs import parse_pairs
 
 # A batch of recordings may have thousands of windows, the Evaluator sends a thousand pairs: the
 # tower's activations must not grow with them.
@@ -100,20 +100,20 @@ class ServedModel(tf.Module):
         # Before anything else that fails then, with a message that says less.
         with tf.control_dependencies([check]):
             audio = tf.concat([audio_a, audio_b], axis=0)
-        embedding, heard = self._embed_recordings(audio)
+        embedding, output = self._embed_recordings(audio)
         return self._score(embedding[:recordings], embedding[recordings:]) | {
-            "speech_seconds_a": heard.speech_seconds[:recordings],
-            "speech_seconds_b": heard.speech_seconds[recordings:],
-            "status_a": heard.status[:recordings],
-            "status_b": heard.status[recordings:],
+            "speech_seconds_a": output.speech_seconds[:recordings],
+            "speech_seconds_b": output.speech_seconds[recordings:],
+            "status_a": output.status[:recordings],
+            "status_b": output.status[recordings:],
         }
 
     def _embed(self, audio: tf.Tensor) -> Answer:
-        embedding, heard = self._embed_recordings(audio)
+        embedding, output = self._embed_recordings(audio)
         return {
             "embedding": embedding,
-            "speech_seconds": heard.speech_seconds,
-            "status": heard.status,
+            "speech_seconds": output.speech_seconds,
+            "status": output.status,
             "model_digest": tf.fill(tf.shape(audio), self._digest),
         }
 
@@ -166,15 +166,15 @@ class ServedModel(tf.Module):
     def _probability(self, distance: tf.Tensor) -> tf.Tensor:
         return tf.sigmoid(self.slope * (self.threshold - distance))
 
-    def _embed_recordings(self, audio: tf.Tensor) -> tuple[tf.Tensor, Heard]:
+    def _embed_recordings(self, audio: tf.Tensor) -> tuple[tf.Tensor, FrontEndOutput]:
         """float32 [N, D]: the mean over each recording's windows, NaN without any."""
-        heard = self._recordings.hear(audio)
-        windows = heard.windows
+        output = self._recordings.extract_windows(audio)
+        windows = output.windows
         total = tf.math.unsorted_segment_sum(
             self.embed_windows(windows.values), windows.value_rowids(), tf.size(audio)
         )
         mean = total / tf.cast(windows.row_lengths(), tf.float32)[:, tf.newaxis]
-        return (tf.math.l2_normalize(mean, axis=1) if self._unit_norm else mean), heard
+        return (tf.math.l2_normalize(mean, axis=1) if self._unit_norm else mean), output
 
     def _embed_windows(self, spectrogram: tf.Tensor) -> tf.Tensor:
         windows = tf.shape(spectrogram)[0]
