@@ -8,7 +8,7 @@ from typing import Any, Final
 import aiohttp
 import numpy as np
 
-from benchmarks.interfaces import HOST, MODEL, Answer, Inputs, Interface
+from benchmarks.interfaces import HOST, MODEL, Inputs, Interface, Reply
 from components.pcm16 import pack_wav
 
 OK: Final = "ok"
@@ -41,7 +41,7 @@ class Versions:
             self.newest = available
             self.newer.set()
 
-    def check(self, answer: Answer, at_least: int) -> None:
+    def check(self, answer: Reply, at_least: int) -> None:
         """Raises Wrong where another version answered, or two of them."""
         told = {self.of_digest.get(digest) for digest in answer.outputs.get("model_digest", [])}
         if answer.version is not None:
@@ -143,7 +143,7 @@ class Expected:
             raise Wrong(f"no version is available: {json.dumps(told)}")
         self.versions.seen(max(available))
 
-    def check_embeddings(self, answer: Answer, names: Sequence[str]) -> None:
+    def check_embeddings(self, answer: Reply, names: Sequence[str]) -> None:
         """Raises Wrong."""
         outputs = _answered(answer)
         _check_equal("status", outputs["status"], self._statuses(names))
@@ -154,10 +154,10 @@ class Expected:
     def _statuses(self, names: Sequence[str]) -> list[str]:
         return [OK if name in self.good else name for name in names]
 
-    async def _ask(self, interface: Interface, signature: str, inputs: Inputs) -> Answer:
+    async def _ask(self, interface: Interface, signature: str, inputs: Inputs) -> Reply:
         return await self._send(interface, interface.body(signature, inputs))
 
-    async def _send(self, interface: Interface, body: bytes) -> Answer:
+    async def _send(self, interface: Interface, body: bytes) -> Reply:
         at_least = self.versions.newest
         answer = await interface.send(body)
         self.versions.check(answer, at_least)
@@ -173,7 +173,7 @@ async def cut_off(request: Request, after_seconds: float) -> None:
         raise CutOff from error
 
 
-def _answered(answer: Answer) -> dict[str, list[Any]]:
+def _answered(answer: Reply) -> dict[str, list[Any]]:
     if answer.refused is not None:
         raise Wrong(f"refused with {answer.refused}")
     return answer.outputs

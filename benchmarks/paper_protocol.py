@@ -14,7 +14,7 @@ import numpy as np
 import soundfile
 
 from benchmarks.article_recipe import RecipeTimes, run_recipe
-from benchmarks.components_alone import Made, make_pairs, make_speech
+from benchmarks.components_alone import MadeExamples, make_pairs, make_speech
 from benchmarks.process_memory import GIBIBYTE, Measured, measured
 from components import audio, features
 from pipeline.config import Config, load_config
@@ -44,7 +44,7 @@ def write_data(folder: Path) -> list[Path]:
     return recordings
 
 
-def report_ours(made: dict[str, Measured[Made]], pairs: Path, image_bytes: int) -> float:
+def report_ours(made: dict[str, Measured[MadeExamples]], pairs: Path, image_bytes: int) -> float:
     """Prints what the two components did; gives the seconds of both together."""
     for name, done in made.items():
         print(
