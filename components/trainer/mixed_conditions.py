@@ -1,4 +1,4 @@
-"""Half of what speakers say, degraded as in training: a threshold must hold on a telephone too."""
+"""What speakers say, degraded as in training: a threshold must hold on a telephone too."""
 
 from dataclasses import replace
 from typing import Final
@@ -11,6 +11,31 @@ from components.trainer.augmentation import BatchAugmentation
 from components.trainer.data import Windows
 
 DEGRADED: Final = b" degraded"
+_AT_ONCE: Final = 1_024  # windows: memory
+
+
+def degraded(windows: Windows, augmentation: BatchAugmentation, seed: int) -> Windows:
+    """The same windows, as another room, line or company would have left them.
+
+    All windows of a recording are degraded alike, but for the one recording in a thousand windows
+    where a batch ends.
+
+    Args:
+        windows: clean.
+        augmentation: what may happen to them.
+        seed: of the draws.
+    """
+    changed = windows.spectrogram.copy()
+    order = np.argsort(windows.recording, kind="stable")
+    for start in range(0, len(order), _AT_ONCE):
+        rows = order[start : start + _AT_ONCE]
+        _, group = np.unique(windows.recording[rows], return_inverse=True)
+        changed[rows] = augmentation(
+            tf.constant(windows.spectrogram[rows]),
+            tf.constant(seed + start),
+            tf.constant(group, tf.int32),
+        ).numpy()
+    return replace(windows, spectrogram=changed)
 
 
 def half_degraded(windows: Windows, augmentation: BatchAugmentation, seed: int) -> Windows:

@@ -12,10 +12,9 @@ import keras
 import tensorflow as tf
 
 from components import features
-from components.errors import SwarError
 from components.model.calibration import Calibration
 from components.model.export import export
-from components.model.normalisation import CohortNormalisation, made_speakers, speaker_means
+from components.model.normalisation import CohortNormalisation
 from components.model.recordings import FrontEnd
 from components.model.tower import build_tower
 from components.settings import (
@@ -26,15 +25,12 @@ from components.settings import (
 )
 from components.trainer import data, devices
 from components.trainer.augmentation import BatchAugmentation
-from components.trainer.calibration import calibrate, calibration_trials
-from components.trainer.calibration_report import calibration_report
 from components.trainer.checkpoints import Checkpoints
 from components.trainer.compiled import compile_training
-from components.trainer.mixed_conditions import half_degraded
+from components.trainer.decisions import learn_calibration, learn_normalisation
 from components.trainer.monitor import TrialMonitor, WindowEmbedder
 from components.trainer.starting_weights import start
 from components.trainer.throughput import InputClock, Throughput
-from components.trainer.utterances import EmbeddedWindows
 from components.verification.error_rates import (
     ALL_NONTARGETS,
     FALSE_ACCEPT_RATE,
@@ -130,9 +126,7 @@ def run_fn(fn_args: "FnArgs") -> None:
     with devices.precision("float32"):
         tower = build_tower(job.trainer, job.train_shape.n_mels, job.train_shape.only_frames)
     tower.set_weights(trained.get_weights())
-    embedder = WindowEmbedder(tower)
-    normalisation = _normalisation(embedder, job)
-    calibration, expected = _calibrate(embedder, normalisation, job)
+    normalisation, calibration, expected = _learn_decisions(tower, job)
     among_all, among_nearest = expected[ALL_NONTARGETS][0], expected[NEAREST_NONTARGETS][0]
     progress.info(
         "threshold %.3f, from %d speakers: of utterances of %.1f s false accepts %.1f %% "
@@ -215,48 +209,28 @@ def _monitored(job: Job) -> dict[str, data.Windows]:
     return {split: job.windows_of(split, count // 2) for split, count in windows.items()}
 
 
-def _normalisation(embedder: WindowEmbedder, job: Job) -> CohortNormalisation | None:
-    """By the speakers of `train`, where the settings ask for it."""
-    nearest = job.trainer.normalisation_nearest
-    if not nearest:
-        return None
-    windows = job.windows_of(features.TRAIN, COHORT_PAIRS)
-    embedding = embedder(windows.spectrogram)
-    cohort = speaker_means(embedding, windows.speaker, unit_norm=job.trainer.unit_norm)
-    if len(cohort) <= 2:
-        raise SwarError(
-            f"{len(cohort)} training speakers are too few to normalise by: set "
-            "trainer.normalisation_nearest to 0"
-        )
-    if job.trainer.normalisation_made_voices is not None:
-        unit_norm = job.trainer.unit_norm
-        count = job.trainer.normalisation_made_voices
-        cohort = made_speakers(cohort, count, unit_norm=unit_norm)
-    return CohortNormalisation(cohort, nearest)
-
-
-def _calibrate(
-    embedder: WindowEmbedder, normalisation: CohortNormalisation | None, job: Job
-) -> tuple[Calibration, dict[str, Any]]:
-    """Threshold and slope, and the error rates to expect."""
-    windows = job.windows_of(features.CALIBRATION, CALIBRATION_PAIRS)
-    if job.trainer.augmentation.is_on:
-        spectrogram, sample_rate = job.front_end.spectrogram, job.front_end.speech.sample_rate
-        augmentation = BatchAugmentation(job.trainer.augmentation, spectrogram, sample_rate)
-        windows = half_degraded(windows, augmentation, job.trainer.seed)
-    embedded = EmbeddedWindows(
-        embedder(windows.spectrogram),
-        windows,
-        job.front_end.spectrogram.window_seconds,
-        job.trainer.unit_norm,
+def _learn_decisions(
+    tower: keras.Model, job: Job
+) -> tuple[CohortNormalisation | None, Calibration, dict[str, Any]]:
+    """What distances are relative to, their threshold and slope, and the error rates to expect."""
+    embedder, settings, augmentation = WindowEmbedder(tower), job.trainer, None
+    spectrogram = job.front_end.spectrogram
+    if settings.augmentation.is_on:
+        sample_rate = job.front_end.speech.sample_rate
+        augmentation = BatchAugmentation(settings.augmentation, spectrogram, sample_rate)
+    normalisation = None
+    if settings.normalisation_nearest:
+        windows = job.windows_of(features.TRAIN, COHORT_PAIRS)
+        normalisation = learn_normalisation(windows, embedder, settings, augmentation)
+    calibration, expected = learn_calibration(
+        job.windows_of(features.CALIBRATION, CALIBRATION_PAIRS),
+        embedder,
         normalisation,
+        settings,
+        augmentation,
+        spectrogram.window_seconds,
     )
-    nearest_fraction = job.trainer.calibration_nearest_fraction
-    trials = calibration_trials(embedded, nearest_fraction)
-    calibration = calibrate(trials)
-    counts = sorted(set(trials.windows.tolist()))
-    report = calibration_report(embedded, calibration, nearest_fraction, counts, job.trainer.seed)
-    return calibration, report
+    return normalisation, calibration, expected
 
 
 def _card(job: Job) -> dict[str, Any]:

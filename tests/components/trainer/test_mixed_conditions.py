@@ -5,7 +5,7 @@ import numpy as np
 from components.settings import AugmentationSettings, SpectrogramSettings
 from components.trainer.augmentation import BatchAugmentation
 from components.trainer.data import Windows
-from components.trainer.mixed_conditions import half_degraded
+from components.trainer.mixed_conditions import degraded, half_degraded
 
 SPECTROGRAM = SpectrogramSettings(n_mels=32, window_seconds=0.5)
 TILTED = BatchAugmentation(
@@ -48,3 +48,12 @@ def test_a_recording_is_on_one_line_and_the_seed_says_on_which():
     np.testing.assert_array_equal(one[2], one[3])
     np.testing.assert_array_equal(one[8], one[9])
     assert np.any(one[2] != one[8])
+
+
+def test_all_of_it_can_be_degraded_recording_by_recording():
+    before = windows()
+    after = degraded(before, TILTED, seed=1)
+    assert np.all(np.any(before.spectrogram != after.spectrogram, axis=(1, 2)))
+    np.testing.assert_array_equal(after.spectrogram[0], after.spectrogram[1])
+    assert np.any(after.spectrogram[0] != after.spectrogram[2])
+    np.testing.assert_array_equal(after.recording, before.recording)

@@ -23,8 +23,7 @@ from components.settings import (
     SpeechSettings,
     TrainerSettings,
 )
-from components.trainer import data, mixed_conditions
-from components.trainer import run_fn as run_fn_module
+from components.trainer import data, decisions, mixed_conditions
 from components.trainer.run_fn import run_fn
 from tests.bad_recordings import encoded, speech_like
 from tests.support_pairs import FRAMES, MELS, write_pairs
@@ -91,7 +90,7 @@ def test_where_batches_are_degraded_so_is_half_of_the_calibration_speech(tmp_pat
         asked.append(np.mean(np.any(degraded.spectrogram != windows.spectrogram, axis=(1, 2))))
         return windows  # these know speakers by their level, which is what is lost
 
-    monkeypatch.setattr(run_fn_module, "half_degraded", watch)
+    monkeypatch.setattr(decisions, "half_degraded", watch)
     tilted = AugmentationSettings(tilt_probability=1.0)
     run_fn(arguments(tmp_path, SMALL.model_copy(update={"augmentation": tilted})))
     assert len(asked) == 1 and 0.2 < asked[0] < 0.8

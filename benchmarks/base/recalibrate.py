@@ -1,0 +1,171 @@
+"""Gives the released base model another cohort and calibration, without training.
+
+`python -m benchmarks.base.recalibrate MANIFEST RECORDINGS [FOLDER]`: MANIFEST is what the model was
+trained on, RECORDINGS the `recordings.jsonl` that its run's SpeechExampleGen wrote: in which split
+whose speech lies. FOLDER, by default `pretrained`, holds `base.npz` and `base.json`, which are
+written anew: the cohort by the speakers of `train`, threshold, slope and expected rates by those of
+`calibration` and `unseen` together, all with the settings of `base.yaml`. A training that was
+restarted from the base learns both by itself; this is for a release whose weights stay.
+"""
+
+import argparse
+import json
+from collections import defaultdict
+from collections.abc import Collection, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+from rich.progress import track
+
+from components import features
+from components.errors import SwarError
+from components.model.base import BaseModel
+from components.model.recordings import OK, FrontEnd, Recordings
+from components.pcm16 import pack_wav
+from components.recordings.sources import Recording, list_recordings
+from components.settings import ServingSettings, SpectrogramSettings, SpeechSettings
+from components.trainer.augmentation import BatchAugmentation
+from components.trainer.data import Windows
+from components.trainer.decisions import learn_calibration, learn_normalisation
+from components.trainer.monitor import WindowEmbedder
+from components.verification.utterances import UtterancePlan
+from pipeline.config import load_config
+from pipeline.evaluation.speech import Cutter
+
+COHORT_WINDOWS, CALIBRATION_WINDOWS = 3, 20  # of a speaker
+_AT_ONCE = 32
+# What is learnt after the training, of the settings that the card has.
+_SETTINGS = ("normalisation_nearest", "normalisation_made_voices", "calibration_nearest_fraction")
+
+
+def speakers_of(recordings: Path) -> dict[str, set[str]]:
+    """The speakers of each split."""
+    splits = defaultdict(set)
+    for line in recordings.read_text("utf-8").splitlines():
+        row = json.loads(line)
+        for split in row["splits"]:
+            splits[split].add(row["speaker"])
+    return splits
+
+
+class WindowMaker:
+    """Cuts speakers' speech end to end into windows, as the served model does."""
+
+    def __init__(self, front_end: FrontEnd) -> None:
+        self._front_end = front_end
+        spec = tf.TensorSpec([None], tf.string)
+        self._extract = tf.function(Recordings(front_end).extract_windows, input_signature=[spec])
+
+    def windows(self, speakers: Collection[list[Recording]], per_speaker: int) -> Windows:
+        """Those that the model takes, at most so many of each speaker."""
+        found = [
+            (*row, window)
+            for recordings in track(speakers, "speakers")
+            for row, window in self._of_one(recordings, per_speaker)
+        ]
+        speaker, recording, start, window = zip(*found, strict=True)
+        return Windows(
+            spectrogram=np.stack(window),
+            label=np.zeros(0, np.int64),
+            speaker=np.char.encode(np.array(speaker), "utf-8"),
+            recording=np.char.encode(np.array(recording), "utf-8"),
+            start_seconds=np.array(start, np.float32),
+        )
+
+    def _of_one(
+        self, recordings: list[Recording], per_speaker: int
+    ) -> Iterator[tuple[tuple[str, str, float], np.ndarray]]:
+        speech = self._front_end.speech
+        window = self._front_end.spectrogram.window_samples(speech.sample_rate)
+        plan = UtterancePlan(
+            features.CALIBRATION,
+            {window},
+            speech.sample_rate,
+            per_speaker=per_speaker,
+            seed=speech.seed,
+            condition_samples=window,
+            under_conditions={},
+        )
+        cuts = Cutter(plan, speech).cut(recordings)
+        for first in range(0, len(cuts), _AT_ONCE):
+            part = cuts[first : first + _AT_ONCE]
+            wavs = [pack_wav(cut.pcm16, cut.sample_rate) for cut in part]
+            output = self._extract(tf.constant(wavs))
+            for cut, status, windows in zip(
+                part, output.status.numpy(), output.windows, strict=True
+            ):
+                if status.decode() == OK:
+                    said = cut.utterance
+                    yield (said.speaker, said.recording, said.start_seconds), windows[0].numpy()
+
+
+def recalibrated(base: BaseModel, manifest: str, recordings: Path) -> BaseModel:
+    """The same weights with another cohort, threshold, slope and expected rates.
+
+    Raises:
+        SwarError: the manifest cannot be read, or its speakers are too few.
+    """
+    card = base.card
+    front_end = FrontEnd(
+        SpeechSettings.model_validate(card["speech"]),
+        SpectrogramSettings.model_validate(card["spectrogram"]),
+        ServingSettings.model_validate(card["serving"]),
+    )
+    newest = load_config("base").trainer
+    learnt = {name: getattr(newest, name) for name in _SETTINGS}
+    settings = base.trainer_settings().model_copy(update=learnt)
+    augmentation = BatchAugmentation(
+        settings.augmentation, front_end.spectrogram, front_end.speech.sample_rate
+    )
+    splits = speakers_of(recordings)
+    held_out = splits[features.CALIBRATION] | splits[features.UNSEEN]
+    by_speaker = defaultdict(list)
+    for recording in list_recordings(manifest).recordings:
+        by_speaker[recording.speaker].append(recording)
+    maker, embedder = WindowMaker(front_end), WindowEmbedder(base.tower())
+    trained_on = [by_speaker[name] for name in sorted(splits[features.TRAIN] - held_out)]
+    normalisation = learn_normalisation(
+        maker.windows(trained_on, COHORT_WINDOWS), embedder, settings, augmentation
+    )
+    calibration, expected = learn_calibration(
+        maker.windows([by_speaker[name] for name in sorted(held_out)], CALIBRATION_WINDOWS),
+        embedder,
+        normalisation,
+        settings,
+        augmentation,
+        front_end.spectrogram.window_seconds,
+    )
+    return replace(
+        base,
+        card=card
+        | {
+            "trainer": card["trainer"] | learnt,
+            "threshold": calibration.threshold,
+            "slope": calibration.slope,
+            "calibration": expected,
+        },
+        cohort=normalisation.cohort.numpy(),
+    )
+
+
+def main() -> None:
+    """Reads the arguments, says what it wrote."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.base.recalibrate")
+    parser.add_argument("manifest", metavar="MANIFEST")
+    parser.add_argument("recordings", type=Path, metavar="RECORDINGS")
+    parser.add_argument("folder", type=Path, nargs="?", default=Path("pretrained"))
+    arguments = parser.parse_args()
+    try:
+        base = recalibrated(
+            BaseModel.read(arguments.folder), arguments.manifest, arguments.recordings
+        )
+        base.write(arguments.folder)
+    except SwarError as error:
+        parser.exit(2, f"{parser.prog}: error: {error}\n")
+    print(f"{arguments.folder}: threshold {base.card['threshold']:.3f}")
+
+
+if __name__ == "__main__":
+    main()

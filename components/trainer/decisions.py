@@ -1,0 +1,91 @@
+"""What a trained tower's distances are relative to, and the threshold they are decided by."""
+
+from typing import Any
+
+import numpy as np
+
+from components.errors import SwarError
+from components.model.calibration import Calibration
+from components.model.normalisation import CohortNormalisation, made_speakers, speaker_means
+from components.settings import TrainerSettings
+from components.trainer.augmentation import BatchAugmentation
+from components.trainer.calibration import calibrate, calibration_trials
+from components.trainer.calibration_report import calibration_report
+from components.trainer.data import Windows
+from components.trainer.mixed_conditions import degraded, half_degraded
+from components.trainer.monitor import WindowEmbedder
+from components.trainer.utterances import EmbeddedWindows
+
+
+def learn_normalisation(
+    windows: Windows,
+    embedder: WindowEmbedder,
+    settings: TrainerSettings,
+    augmentation: BatchAugmentation | None,
+) -> CohortNormalisation:
+    """By the speakers of `train`, or by made ones in their place.
+
+    Half of the made speakers are made by what the speakers sound like under the augmentation: an
+    utterance over a telephone is then measured by others over a telephone.
+
+    Args:
+        windows: of `train`, clean.
+        embedder: the trained tower.
+        settings: how many count, and how many are made.
+        augmentation: what may happen to windows; None for nothing.
+
+    Raises:
+        SwarError: there are too few speakers.
+    """
+    unit_norm = settings.unit_norm
+    cohort = speaker_means(embedder(windows.spectrogram), windows.speaker, unit_norm=unit_norm)
+    if len(cohort) <= 2:
+        raise SwarError(
+            f"{len(cohort)} training speakers are too few to normalise by: set "
+            "trainer.normalisation_nearest to 0"
+        )
+    if (count := settings.normalisation_made_voices) is not None:
+        cohorts = [cohort]
+        if augmentation is not None:
+            changed = degraded(windows, augmentation, settings.seed)
+            embedding = embedder(changed.spectrogram)
+            cohorts.append(speaker_means(embedding, changed.speaker, unit_norm=unit_norm))
+        counts = [len(part) for part in np.array_split(np.arange(count), len(cohorts))]
+        cohort = np.concatenate(
+            [
+                made_speakers(each, made, unit_norm=unit_norm)
+                for each, made in zip(cohorts, counts, strict=True)
+            ]
+        )
+    return CohortNormalisation(cohort, settings.normalisation_nearest)
+
+
+def learn_calibration(
+    windows: Windows,
+    embedder: WindowEmbedder,
+    normalisation: CohortNormalisation | None,
+    settings: TrainerSettings,
+    augmentation: BatchAugmentation | None,
+    window_seconds: float,
+) -> tuple[Calibration, dict[str, Any]]:
+    """Threshold and slope, and the error rates to expect, see `calibration_report`.
+
+    Args:
+        windows: of `calibration`, clean.
+        embedder: the trained tower.
+        normalisation: of distances; None for Euclidean ones.
+        settings: which speakers count as near.
+        augmentation: what happens to half of the windows; None for nothing.
+        window_seconds: length of a window.
+    """
+    if augmentation is not None:
+        windows = half_degraded(windows, augmentation, settings.seed)
+    embedded = EmbeddedWindows(
+        embedder(windows.spectrogram), windows, window_seconds, settings.unit_norm, normalisation
+    )
+    nearest_fraction = settings.calibration_nearest_fraction
+    trials = calibration_trials(embedded, nearest_fraction)
+    calibration = calibrate(trials)
+    counts = sorted(set(trials.windows.tolist()))
+    report = calibration_report(embedded, calibration, nearest_fraction, counts, settings.seed)
+    return calibration, report
