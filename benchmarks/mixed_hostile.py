@@ -136,8 +136,8 @@ def halves(lines: Lines, limits: Limits) -> Iterator[Request]:
 async def flood(lines: Lines, limits: Limits) -> None:
     """More of everything than there may be at one time.
 
-    Bodies that never end, messages of gRPC that take many times their length, and connections
-    without a request. Raises Wrong unless all is refused or closed in time.
+    Bodies that never end, long messages of gRPC that would take many times their length, and
+    connections without a request. Raises Wrong unless all is refused or closed in time.
     """
     size = limits.max_request_bytes - 1_000
     half = _head({"Content-Length": size + 1}) + b" " * size

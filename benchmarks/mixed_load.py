@@ -53,8 +53,6 @@ SENT_SECONDS: Final = 0.5
 JSON_BYTES: Final = 200 * MEBIBYTE
 """Of one body that is being parsed, as docs/serving.md states it."""
 MESSAGES_READ_AT_ONCE: Final = 8
-UNPACKED_TIMES: Final = 16
-"""Length of a message of empty strings in memory, likewise."""
 
 
 @dataclass
@@ -163,10 +161,10 @@ async def _try(request: Request, tally: Tally) -> None:
         async with asyncio.timeout(DEADLINE_SECONDS):
             await request()
         tally.latencies.append(time.monotonic() - started)
-    except CutOff:
+    except* CutOff:
         tally.cut_off += 1
-    except (Wrong, ConnectionError, TimeoutError) as error:
-        tally.wrong.append(f"{type(error).__name__} {error}")
+    except* (Wrong, ConnectionError, TimeoutError) as errors:
+        tally.wrong.extend(f"{type(error).__name__} {error}" for error in errors.exceptions)
 
 
 def publish_again(published: Path, versions: Versions) -> None:
@@ -345,8 +343,8 @@ async def run(published: Path, minutes: float) -> bool:
 
 def budget_bytes(limits: Limits) -> int:
     """What requests may take beside the model and its batches, as docs/serving.md states it."""
-    unpacking = (MESSAGES_READ_AT_ONCE + UNPACKED_TIMES) * limits.max_request_bytes
-    return limits.max_bytes_in_flight + unpacking + JSON_BYTES
+    being_read = MESSAGES_READ_AT_ONCE * limits.max_request_bytes
+    return limits.max_bytes_in_flight + being_read + JSON_BYTES
 
 
 def print_tallies(tallies: Mapping[str, Tally]) -> None:

@@ -119,13 +119,57 @@ def test_a_shape_without_sense_is_refused_at_once(ports, request_):
 
 def test_more_values_than_the_shape_are_refused_before_they_are_read(ports):
     request = predict_request("", audio=[b"abc"])
-    request.inputs["audio"].string_val.extend([b""] * 400_000)
+    request.inputs["audio"].string_val.extend([b""] * 40_000)
     with prediction(ports) as stub:
         code, details = refusal(stub.Predict, request)
     assert (code, "more values than its shape" in details) == (
         grpc.StatusCode.INVALID_ARGUMENT,
         True,
     )
+
+
+def sized(tag, content):
+    """A field of protobuf that is a string, a message or packed numbers."""
+    length, size = len(content), []
+    while length >= 0x80:
+        size.append(length & 0x7F | 0x80)
+        length >>= 7
+    return bytes([tag, *size, length]) + content
+
+
+def of_tensor(content):
+    """A PredictRequest whose `audio` is a tensor of these bytes."""
+    entry = sized(0x0A, b"audio") + sized(0x12, content)
+    return predict_request().SerializeToString() + sized(0x12, entry)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        of_tensor(b"\x42\x00" * 400_000),  # empty strings
+        of_tensor(b"\x72\x00" * 400_000),  # empty messages
+        of_tensor(b"\x7a\x00" * 400_000),
+        of_tensor(sized(0x12, b"\x12\x00" * 400_000)),  # axes of the shape
+        of_tensor(sized(0x52, b"\x01" * 5_000_000)),  # packed int64
+        of_tensor(sized(0x2A, bytes(20_000_000))),  # packed floats
+        of_tensor(b"\x50\x01" * 400_000),  # int64, each by itself
+        b"\x1a\x00" * 400_000,  # filters of outputs
+        b"\x12\x00" * 400_000,  # inputs
+        b"\xfa\x01\x00" * 400_000,  # unknown
+        b"\x0b" * 400_000,  # groups
+        b"\x80" * 30_000_000,  # a number that does not end
+    ],
+    ids=range(12),
+)
+def test_a_message_of_very_many_fields_is_refused_before_it_is_unpacked(models, message):
+    with (
+        served(models, limits={"max_request_bytes": 2**25}) as ports,
+        grpc.insecure_channel(f"127.0.0.1:{ports.grpc}") as channel,
+    ):
+        call = channel.unary_unary("/tensorflow.serving.PredictionService/Predict")
+        code, details = refusal(call, message)
+    assert code == grpc.StatusCode.INVALID_ARGUMENT
+    assert "fields" in details or "is no message" in details
 
 
 def half_plus(values):
@@ -481,7 +525,6 @@ def test_it_stops_within_its_grace_period_whatever_runs(models):
     assert not any("Traceback" in line for line in lines)
 
 
-@pytest.mark.slow
 def _answers_within_seconds(port, seconds):
     """Whether it answers; while it has not noticed that others have gone, it may refuse."""
     ends_at = time.monotonic() + seconds
@@ -494,6 +537,7 @@ def _answers_within_seconds(port, seconds):
     return False
 
 
+@pytest.mark.slow
 def test_more_connections_than_files_neither_stop_it_nor_fill_its_log(models):
     with process(models, files=256) as (_, rest, lines):
         held = []
