@@ -17,7 +17,16 @@ from benchmarks.interfaces import (
     grpc_connection,
     send_half,
 )
+from benchmarks.mixed_hostile import (
+    bombs,
+    damaged_recordings,
+    halves,
+    requests_over_grpc,
+    requests_over_rest,
+    silent_connections,
+)
 from benchmarks.mixed_requests import CutOff, Expected, Request, cut_off
+from serving.standin.limits import Limits
 
 CUT_SECONDS: Final = (0.001, 0.3)
 UNKNOWN: Final = {
@@ -38,14 +47,16 @@ class Kind:
     pause_seconds: float
 
 
-def all_kinds(lines: Lines, expected: Expected, max_request_bytes: int) -> list[Kind]:
-    """The whole mix: some 20 clients, half of them busy all the time."""
+def all_kinds(lines: Lines, expected: Expected, limits: Limits) -> list[Kind]:
+    """The whole mix: some 25 clients, half of them busy all the time, and 66 that hardly send."""
+    longest = limits.max_request_bytes
     slow: list[Request] = [
         partial(expected.embed, line, name) for line in lines.slow for name in expected.good
     ]
     status = partial(expected.status, lines.session, lines.ports.rest)
-    huge = list(_huge(lines, expected, max_request_bytes))
-    cut = list(_cut_off(lines, expected, max_request_bytes))
+    huge = list(_huge(lines, expected, longest))
+    cut = list(_cut_off(lines, expected, longest))
+    over_rest, over_grpc = requests_over_rest(lines, expected), requests_over_grpc(lines, expected)
     return [
         Kind("good, gRPC", list(_good(lines.grpc, expected)), 3, 0.0),
         Kind("good, REST", list(_good(lines.rest, expected)), 3, 0.0),
@@ -55,6 +66,11 @@ def all_kinds(lines: Lines, expected: Expected, max_request_bytes: int) -> list[
         Kind("drop by drop", slow, 4, 0.0),
         Kind("cut off", cut, 2, 0.2),
         Kind("status", [status], 1, 0.2),
+        Kind("hostile", [*over_rest, *over_grpc], 2, 0.2),
+        Kind("bomb", list(bombs(lines, longest)), 1, 2.0),
+        Kind("damaged", list(damaged_recordings(lines, expected)), 2, 0.2),
+        Kind("silent", list(silent_connections(lines, limits)), 60, 0.0),
+        Kind("never whole", list(halves(lines, limits)), 6, 0.0),
     ]
 
 

@@ -1,9 +1,12 @@
-"""Minutes of mixed load on the stand-in: good, bad, huge, slow and cut-off requests, a new version.
+"""Minutes of mixed load on the stand-in: good, bad, slow and hostile requests, a new version.
 
-`python -m benchmarks.mixed_load PUBLISHED [MINUTES]`: serves a copy of the newest version in a
-process of its own, and publishes it twice more, under other digests: in the first quarter, after
-which memory must be level since two versions have been in it at once, and in the middle. Every
-answer is compared with what it must be. Exit status 1 where one was wrong or lost, or memory grew.
+`python -m benchmarks.mixed_load PUBLISHED [MINUTES]`: serves a copy of the newest version of a
+folder, or of `base`, in a process of its own, and publishes it twice more, under other digests: in
+the first quarter, after which memory must be level since two versions have been in it at once, and
+in the middle. Then comes a flood of more of everything than there may be, and the end while good
+requests are answered and hostile connections stand open. Every answer is compared with what it
+must be. Exit status 1 where one was wrong or lost, memory grew or went beyond its bound, or the
+end took longer than the grace period.
 """
 
 import asyncio
@@ -16,7 +19,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -26,15 +29,18 @@ import numpy as np
 from scipy import stats
 
 from benchmarks.interfaces import HOST, MODEL, Lines, lines
+from benchmarks.mixed_hostile import flood, halves, silent_connections
 from benchmarks.mixed_kinds import Kind, all_kinds
 from benchmarks.mixed_requests import CutOff, Expected, Request, Versions, Wrong, make_recordings
 from benchmarks.process_memory import resident_bytes
 from benchmarks.served_model import recordings
-from components.model.files import MODEL_CARD, version_folder
+from components.model.base import base_model_folder
+from components.model.files import BASE, MODEL_CARD, version_folder
 from serving.server import Ports, ServerSettings
+from serving.standin.limits import Limits
 
 DEADLINE_SECONDS: Final = 300.0
-SAMPLE_SECONDS: Final = 2.0
+SAMPLE_SECONDS, FLOOD_SAMPLE_SECONDS = 2.0, 0.05
 MEBIBYTE: Final = 2**20
 QUARTERS: Final = 4
 PUBLISHED_AT: Final = (0.125, 0.5)
@@ -42,6 +48,11 @@ PUBLISHED_AT: Final = (0.125, 0.5)
 FLAT: Final = 0.05
 """So much of the median may memory have grown, beyond doubt, from the first quarter to the end."""
 TOLD_CHARACTERS: Final = 500
+SENT_SECONDS: Final = 0.5
+"""Until requests have reached the endpoint."""
+JSON_BYTES: Final = 200 * MEBIBYTE
+"""Of one body that is being parsed, as docs/serving.md states it."""
+MESSAGES_READ_AT_ONCE: Final = 8
 
 
 @dataclass
@@ -55,42 +66,84 @@ class Tally:
     """Answers that were wrong and requests that were lost, in words."""
 
 
+@contextlib.asynccontextmanager
+async def asking(
+    ports: Ports, published: Path, speech: np.ndarray
+) -> AsyncIterator[tuple[Lines, Expected]]:
+    """Connects to a running endpoint, and learns what it must answer.
+
+    Args:
+        ports: of the endpoint.
+        published: the folder that it serves.
+        speech: float [samples] at the model's rate, half a minute or more.
+    """
+    card = _card(published, newest := int(version_folder(published).name))
+    expected = Expected(make_recordings(speech, card), Versions({card["model_digest"]: newest}))
+    async with lines(ports) as connected:
+        await expected.learn(connected.grpc)
+        yield connected, expected
+
+
 async def load(
-    ports: Ports, published: Path, speech: np.ndarray, seconds: float, max_request_bytes: int
+    connected: Lines, expected: Expected, published: Path, seconds: float, limits: Limits
 ) -> dict[str, Tally]:
     """Sends the whole mix, and publishes new versions meanwhile.
 
     Args:
-        ports: of a running endpoint.
+        connected: to a running endpoint.
+        expected: what it must answer.
         published: the folder that it serves.
-        speech: float [samples] at the model's rate, half a minute or more.
         seconds: without those until a version that was published is available.
-        max_request_bytes: the endpoint's limit.
+        limits: the endpoint's.
     """
-    card = _card(published, newest := int(version_folder(published).name))
-    versions = Versions({card["model_digest"]: newest})
-    expected = Expected(make_recordings(speech, card), versions)
+    versions, first = expected.versions, expected.versions.newest
     tallies: dict[str, Tally] = {}
-    async with lines(ports) as connected:
-        await expected.learn(connected.grpc)
-        kinds = all_kinds(connected, expected, max_request_bytes)
-        over = asyncio.Event()
-        async with asyncio.TaskGroup() as clients:
-            for kind in kinds:
-                tally = tallies[kind.name] = Tally()
-                for number in range(kind.clients):
-                    clients.create_task(_client(kind, number, tally, over))
-            for start, end in itertools.pairwise((0.0, *PUBLISHED_AT)):
-                await asyncio.sleep((end - start) * seconds)
-                versions.newer.clear()
-                await asyncio.to_thread(publish_again, published, versions)
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(DEADLINE_SECONDS):
-                        await versions.newer.wait()
-            await asyncio.sleep((1.0 - PUBLISHED_AT[-1]) * seconds)
-            over.set()
-        tallies["new version"] = await _after(connected, expected, newest + len(PUBLISHED_AT) - 1)
+    over = asyncio.Event()
+    async with asyncio.TaskGroup() as clients:
+        for kind in all_kinds(connected, expected, limits):
+            tally = tallies[kind.name] = Tally()
+            for number in range(kind.clients):
+                clients.create_task(_client(kind, number, tally, over))
+        for start, end in itertools.pairwise((0.0, *PUBLISHED_AT)):
+            await asyncio.sleep((end - start) * seconds)
+            versions.newer.clear()
+            await asyncio.to_thread(publish_again, published, versions)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(DEADLINE_SECONDS):
+                    await versions.newer.wait()
+        await asyncio.sleep((1.0 - PUBLISHED_AT[-1]) * seconds)
+        over.set()
+    tallies["new version"] = await _after(connected, expected, first + len(PUBLISHED_AT) - 1)
     return tallies
+
+
+async def flooded(connected: Lines, expected: Expected, limits: Limits) -> Tally:
+    """A flood, and good requests behind it."""
+    tally = Tally()
+    await _try(partial(flood, connected, limits), tally)
+    for interface in (connected.grpc, connected.rest):
+        await _try(partial(expected.embed, interface, *expected.good), tally)
+    return tally
+
+
+async def ended(
+    connected: Lines, expected: Expected, limits: Limits, stop: Callable[[], Awaitable[None]]
+) -> Tally:
+    """The end while good requests are answered, and others stand open that would never end."""
+    tally = Tally()
+    hostile = [*silent_connections(connected, limits), *halves(connected, limits)]
+    standing = [asyncio.create_task(_try(request, Tally())) for request in hostile]
+    good = [
+        asyncio.create_task(_try(partial(expected.embed, interface, *expected.good), tally))
+        for interface in (connected.grpc, connected.rest)
+    ]
+    await asyncio.sleep(SENT_SECONDS)
+    await stop()
+    await asyncio.gather(*good)
+    for task in standing:
+        task.cancel()
+    await asyncio.gather(*standing, return_exceptions=True)
+    return tally
 
 
 async def _client(kind: Kind, number: int, tally: Tally, over: asyncio.Event) -> None:
@@ -108,10 +161,10 @@ async def _try(request: Request, tally: Tally) -> None:
         async with asyncio.timeout(DEADLINE_SECONDS):
             await request()
         tally.latencies.append(time.monotonic() - started)
-    except CutOff:
+    except* CutOff:
         tally.cut_off += 1
-    except (Wrong, ConnectionError, TimeoutError) as error:
-        tally.wrong.append(f"{type(error).__name__} {error}")
+    except* (Wrong, ConnectionError, TimeoutError) as errors:
+        tally.wrong.extend(f"{type(error).__name__} {error}" for error in errors.exceptions)
 
 
 def publish_again(published: Path, versions: Versions) -> None:
@@ -156,11 +209,11 @@ class Memory:
         self._mebibytes: list[float] = []
         self._open_files: list[int] = []
 
-    async def watch(self) -> None:
+    async def watch(self, every_seconds: float) -> None:
         """Looks until it is cancelled."""
         while True:
             self.look()
-            await asyncio.sleep(SAMPLE_SECONDS)
+            await asyncio.sleep(every_seconds)
 
     def look(self) -> None:
         """Looks once."""
@@ -188,10 +241,52 @@ class Memory:
         grown = low * (minutes[-1] - minutes[0])
         return bool(grown <= FLAT * np.median(mebibytes))
 
+    def is_below(self, most: float) -> bool:
+        """Prints what a flood took; whether it was at most so many MiB, and given back."""
+        print(
+            f"flood: {self._mebibytes[0]:.0f} MiB before, highest {max(self._mebibytes):.0f} "
+            f"(at most {most:.0f} more), {self._mebibytes[-1]:.0f} behind it; most open files "
+            f"{max(self._open_files)}"
+        )
+        return max(self._mebibytes) - self._mebibytes[0] <= most
+
 
 @contextlib.asynccontextmanager
-async def stand_in(published: Path, log: Path) -> AsyncIterator[tuple[int, Ports]]:
-    """`swar serve` in a process of its own, on free ports: its process and ports."""
+async def watched(pid: int, every_seconds: float = SAMPLE_SECONDS) -> AsyncIterator[Memory]:
+    """A process's memory while the context lasts."""
+    memory = Memory(pid)
+    watching = asyncio.create_task(memory.watch(every_seconds))
+    try:
+        yield memory
+    finally:
+        watching.cancel()
+        memory.look()
+
+
+class StandIn:
+    """`swar serve` in a process of its own."""
+
+    def __init__(self, process: asyncio.subprocess.Process, ports: Ports, log: Path) -> None:
+        self.ports = ports
+        self.pid = process.pid
+        self.seconds_to_end = float("nan")
+        self._process = process
+        self._log = log
+
+    async def stop(self) -> None:
+        """Ends it with SIGTERM. Raises RuntimeError where it failed."""
+        started = time.monotonic()
+        if self._process.returncode is None:
+            self._process.terminate()
+        if await self._process.wait():
+            code = self._process.returncode
+            raise RuntimeError(f"the stand-in ended with {code}: {self._log.read_text()}")
+        self.seconds_to_end = time.monotonic() - started
+
+
+@contextlib.asynccontextmanager
+async def stand_in(published: Path, log: Path) -> AsyncIterator[StandIn]:
+    """Serves a folder on free ports as long as the context lasts."""
     swar = Path(sys.executable).with_name("swar")
     free_ports = ("--rest-port", "0", "--grpc-port", "0")
     with log.open("wb") as file:
@@ -204,12 +299,11 @@ async def stand_in(published: Path, log: Path) -> AsyncIterator[tuple[int, Ports
             if process.returncode is not None:
                 raise RuntimeError(log.read_text())
             await asyncio.sleep(0.1)
-        yield process.pid, Ports(int(told[1]), int(told[2]))
+        yield StandIn(process, Ports(int(told[1]), int(told[2])), log)
     finally:
-        with contextlib.suppress(ProcessLookupError):
-            process.terminate()
-        if await process.wait():
-            raise RuntimeError(f"the stand-in ended with {process.returncode}: {log.read_text()}")
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
 
 
 async def run(published: Path, minutes: float) -> bool:
@@ -219,23 +313,38 @@ async def run(published: Path, minutes: float) -> bool:
         served, log = Path(folder, "published"), Path(folder, "log")
         shutil.copytree(published / str(newest), served / str(newest))
         speech = recordings(int(_card(served, newest)["sample_rate"]))
-        limit = ServerSettings(served).limits.max_request_bytes
-        async with stand_in(served, log) as (pid, ports):
-            memory = Memory(pid)
-            watching = asyncio.create_task(memory.watch())
-            tallies = await load(ports, served, speech, 60 * minutes, limit)
-            watching.cancel()
-            memory.look()
+        settings = ServerSettings(served, MODEL.name)
+        limits = settings.limits
+        async with (
+            stand_in(served, log) as server,
+            asking(server.ports, served, speech) as (connected, expected),
+        ):
+            async with watched(server.pid) as memory:
+                tallies = await load(connected, expected, served, 60 * minutes, limits)
+            async with watched(server.pid, FLOOD_SAMPLE_SECONDS) as flood_memory:
+                tallies["flood"] = await flooded(connected, expected, limits)
+            tallies["the end"] = await ended(connected, expected, limits, server.stop)
         _, traceback, told_by_log = log.read_text().partition("Traceback")
     print_tallies(tallies)
-    if not (flat := memory.is_flat()):
-        print("WRONG: memory grew")
     wrong = [told for tally in tallies.values() for told in tally.wrong]
+    if not memory.is_flat():
+        wrong.append("memory grew")
+    if not flood_memory.is_below(budget_bytes(limits) / MEBIBYTE):
+        wrong.append("the flood took more memory than it may")
+    print(f"ended {server.seconds_to_end:.1f} s after SIGTERM")
+    if not server.seconds_to_end <= settings.grace_seconds:
+        wrong.append(f"the grace period is {settings.grace_seconds:g} s")
     if traceback:
         wrong.append(f"the log holds a traceback {told_by_log}")
     for told in wrong:
         print(f"WRONG: {told[:TOLD_CHARACTERS]}")
-    return flat and not wrong
+    return not wrong
+
+
+def budget_bytes(limits: Limits) -> int:
+    """What requests may take beside the model and its batches, as docs/serving.md states it."""
+    being_read = MESSAGES_READ_AT_ONCE * limits.max_request_bytes
+    return limits.max_bytes_in_flight + being_read + JSON_BYTES
 
 
 def print_tallies(tallies: Mapping[str, Tally]) -> None:
@@ -253,4 +362,5 @@ def print_tallies(tallies: Mapping[str, Tally]) -> None:
 
 if __name__ == "__main__":
     minutes = float(sys.argv[2]) if len(sys.argv) > 2 else 10.0
-    sys.exit(not asyncio.run(run(Path(sys.argv[1]), minutes)))
+    folder = base_model_folder().parent if sys.argv[1] == BASE else Path(sys.argv[1])
+    sys.exit(not asyncio.run(run(folder, minutes)))

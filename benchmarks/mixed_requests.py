@@ -11,11 +11,11 @@ import numpy as np
 from benchmarks.interfaces import HOST, MODEL, Inputs, Interface, Reply
 from components.pcm16 import pack_wav
 
-OK: Final = "ok"
+OK, NO_SPEECH = "ok", "no_speech"
 GOOD_SECONDS, GOOD_OF_EACH = (3.0, 10.0), 4
 TOLERANCE: Final = 1e-4
 
-Request = Callable[[], Awaitable[None]]
+Request = Callable[[], Awaitable[object]]
 
 
 class Wrong(Exception):
@@ -114,6 +114,20 @@ class Expected:
     async def send_embed(self, interface: Interface, body: bytes, *names: str) -> None:
         """The same of a body that stands for these recordings."""
         self.check_embeddings(await self._send(interface, body), names)
+
+    async def embed_between(self, interface: Interface, recording: bytes) -> None:
+        """Embeds a recording of which nothing is known between two good ones."""
+        before, after = self.good[:2]
+        (first,), (last,) = (self.audio(name)["audio"] for name in (before, after))
+        answer = await self._ask(interface, "embed", {"audio": [first, recording, last]})
+        outputs = _answered(answer)
+        _, status, _ = outputs["status"]
+        if status not in (OK, NO_SPEECH, *self.bad):
+            raise Wrong(f"status: {status!r}")
+        if (status == OK) != np.isfinite(outputs["embedding"].pop(1)).all():
+            raise Wrong(f"a recording that is {status} has numbers, or one that is ok has none")
+        outputs["status"].pop(1)
+        self.check_embeddings(answer, [before, after])
 
     async def verify(self, interface: Interface, name_a: str, name_b: str) -> None:
         """Compares a good recording with the one before it, or with a bad one."""

@@ -39,6 +39,10 @@ _BACKLOG: Final = 128
 # Of aiohttp, which writes a traceback for every request that is no HTTP.
 _http_log = logging.getLogger("swar.serving.http")
 _http_log.setLevel(logging.CRITICAL)
+# Likewise of grpc, for every client that goes while its answer is sent.
+logging.getLogger("grpc._cython.cygrpc").addFilter(
+    lambda record: "ExecuteBatchError" not in record.getMessage()
+)
 
 
 @dataclass(frozen=True)

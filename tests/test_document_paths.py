@@ -1,4 +1,4 @@
-"""The documents name files that exist."""
+"""The documents name files, and tests, that exist."""
 
 import re
 from pathlib import Path
@@ -22,3 +22,12 @@ def test_every_file_that_a_page_names_is_there(page: Path) -> None:
 def test_every_relative_link_leads_to_a_file(page: Path) -> None:
     links = re.findall(r"\]\((?!https?://|#|mailto:)([^)#\s]+)", page.read_text("utf-8"))
     assert sorted(link for link in links if not (page.parent / link).exists()) == []
+
+
+def test_every_test_that_a_page_names_is_there() -> None:
+    tests = "".join(path.read_text("utf-8") for path in ROOT.glob("tests/**/*.py"))
+    there = set(re.findall(r"^def (test_\w+)\(", tests, re.MULTILINE))
+    pages = "".join(page.read_text("utf-8") for page in PAGES)
+    named = set(re.findall(r"`(test_\w+)`", pages))
+    assert len(named) > 50
+    assert sorted(named - there) == []

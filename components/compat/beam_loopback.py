@@ -1,11 +1,15 @@
-"""Beam's servers for worker processes listen on this machine only.
+"""Beam's servers for worker processes listen on this machine only, and answer their workers alone.
 
 Beam 2.77 binds them to all interfaces (`[::]:0`), without a login: who connects first is taken for
 a worker, gets code and data, and answers with pickled values. Workers on this machine call
-`localhost`.
+`localhost`, where other users of the machine can connect too: so each has a word of this process
+in its id, which it sends with every call and gets by its environment.
 Until Beam has a setting for the address: tests/components/compat/test_beam_loopback.py says when.
 """
 
+import hmac
+import secrets
+from collections.abc import Sequence
 from typing import Any, Final
 
 import grpc
@@ -14,17 +18,37 @@ from apache_beam.runners.portability.fn_api_runner import worker_handlers
 
 _ALL_INTERFACES: Final = "[::]:"
 _LOOPBACK: Final = "localhost:"
+_WORKER_ID: Final = "worker_id"
+WORD: Final = secrets.token_hex(16)
+"""The end of every worker's id."""
+
+
+class _WorkersAlone(grpc.ServerInterceptor):
+    """Calls without the word are refused."""
+
+    def intercept_service(self, continuation: Any, details: grpc.HandlerCallDetails) -> Any:
+        sent = dict(details.invocation_metadata).get(_WORKER_ID, "")
+        if hmac.compare_digest(str(sent)[-len(WORD) :].encode(), WORD.encode()):
+            return continuation(details)
+        return grpc.stream_stream_rpc_method_handler(_refuse)
+
+
+def _refuse(_: object, context: grpc.ServicerContext) -> None:
+    context.abort(grpc.StatusCode.UNAUTHENTICATED, "not a worker of this pipeline")
 
 
 class _LoopbackGrpc:
     """The module `grpc`, whose servers take no address of all interfaces."""
+
+    def __init__(self, interceptors: Sequence[grpc.ServerInterceptor]) -> None:
+        self._interceptors = interceptors
 
     def __getattr__(self, name: str) -> Any:
         return getattr(grpc, name)
 
     def server(self, *arguments: Any, **options: Any) -> grpc.Server:
         """As `grpc.server`."""
-        server = grpc.server(*arguments, **options)
+        server = grpc.server(*arguments, interceptors=self._interceptors, **options)
         add_port = server.add_insecure_port
         server.add_insecure_port = lambda address: add_port(
             address.replace(_ALL_INTERFACES, _LOOPBACK)
@@ -32,7 +56,12 @@ class _LoopbackGrpc:
         return server
 
 
-def listen_on_loopback() -> None:
-    """From now on, for the servers that Beam's runners on this machine start."""
+def listen_on_loopback(*, workers_alone: bool = False) -> None:
+    """From now on, for the servers that Beam's runners on this machine start.
+
+    Args:
+        workers_alone: whether they refuse callers whose `worker_id` does not end with WORD, as a
+            job service must not.
+    """
     for module in (worker_handlers, local_job_service, abstract_job_service):
-        module.grpc = _LoopbackGrpc()
+        module.grpc = _LoopbackGrpc([_WorkersAlone()] if workers_alone else [])

@@ -21,7 +21,7 @@ from apache_beam.runners.portability.fn_api_runner.fn_runner import (
 from apache_beam.runners.portability.portable_runner import JobServiceHandle
 from apache_beam.runners.runner import PipelineRunner
 
-from components.compat.beam_loopback import listen_on_loopback
+from components.compat.beam_loopback import WORD, listen_on_loopback
 from components.errors import SwarError
 
 _POLL_SECONDS: Final = 0.2
@@ -41,7 +41,7 @@ class ProcessesRunner(PipelineRunner):
 
     def run_pipeline(self, pipeline: Pipeline, options: PipelineOptions) -> RunnerResult:
         """Runs a pipeline; `--direct_num_workers` says with how many processes."""
-        listen_on_loopback()
+        listen_on_loopback(workers_alone=True)
         encoded = JobServiceHandle.encode_pipeline_options(options.get_all_options())
         provision = ExtendedProvisionInfo(
             beam_provision_api_pb2.ProvisionInfo(pipeline_options=encoded)
@@ -57,6 +57,15 @@ class _StoppableProcess(worker_handlers.SubprocessSdkWorkerHandler):
     whose first element fails, while another worker is still starting, would wait for ever. So
     would one whose worker is killed: nothing answers its requests.
     """
+
+    @property
+    def worker_id(self) -> str:
+        """As Beam counts, with the word by which its servers know their workers."""
+        return self._worker_id
+
+    @worker_id.setter
+    def worker_id(self, counted: str) -> None:
+        self._worker_id = f"{counted}_{WORD}"
 
     def start_worker(self) -> None:
         super().start_worker()

@@ -1,5 +1,6 @@
 """What a trained tower's distances are relative to, and the threshold they are decided by."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -13,13 +14,15 @@ from components.trainer.calibration import calibrate, calibration_trials
 from components.trainer.calibration_report import calibration_report
 from components.trainer.data import Windows
 from components.trainer.mixed_conditions import degraded, half_degraded
-from components.trainer.monitor import WindowEmbedder
 from components.trainer.utterances import EmbeddedWindows
+
+Embedder = Callable[[np.ndarray], np.ndarray]
+"""From uint8 windows [N, n_mels, frames] to embeddings, float32 [N, D]."""
 
 
 def learn_normalisation(
     windows: Windows,
-    embedder: WindowEmbedder,
+    embedder: Embedder,
     settings: TrainerSettings,
     augmentation: BatchAugmentation | None,
 ) -> CohortNormalisation:
@@ -62,7 +65,7 @@ def learn_normalisation(
 
 def learn_calibration(
     windows: Windows,
-    embedder: WindowEmbedder,
+    embedder: Embedder,
     normalisation: CohortNormalisation | None,
     settings: TrainerSettings,
     augmentation: BatchAugmentation | None,

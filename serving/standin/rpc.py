@@ -19,6 +19,7 @@ from tensorflow_serving.apis import (
 
 from serving.standin.batcher import Batcher
 from serving.standin.limits import Budget, Limits
+from serving.standin.message_fields import check_fields
 from serving.standin.servable import Signature
 from serving.standin.status import Metrics, invalid, outcome
 from serving.standin.store import ModelStore
@@ -81,6 +82,7 @@ class _Bounds(grpc.aio.ServerInterceptor):
                     async with asyncio.timeout(self._seconds), self._reading:
                         message = await anext(aiter(messages))
                     take(len(message))
+                    check_fields(message, handler.request_deserializer.__self__.DESCRIPTOR)
                     request = handler.request_deserializer(message)
                 except (TimeoutError, StopAsyncIteration):
                     await context.abort(grpc.StatusCode.CANCELLED, "The request never came")

@@ -1,10 +1,11 @@
 """Seconds of the mixed load that `benchmarks.mixed_load` keeps up for minutes."""
 
 import asyncio
+from dataclasses import asdict
 
 import pytest
 
-from benchmarks.mixed_load import load
+from benchmarks.mixed_load import asking, flooded, load
 from components.model.calibration import Calibration
 from components.model.export import export
 from components.model.recordings import FrontEnd
@@ -15,11 +16,14 @@ from components.settings import (
     SpeechSettings,
     TrainerSettings,
 )
+from serving.standin.limits import Limits
 from tests.bad_recordings import speech_like
 from tests.serving.support_standin import served
 
 RATE = 8_000
-LIMIT = 2**21
+LIMITS = Limits(
+    max_request_bytes=2**21, max_bytes_in_flight=2**24, idle_seconds=5.0, body_seconds=15.0
+)
 SECONDS = 6.0
 
 
@@ -34,11 +38,17 @@ def write_small_model(folder):
 
 
 @pytest.mark.long
-def test_every_answer_is_right_under_mixed_load(tmp_path):
+def test_every_answer_is_right_under_mixed_and_hostile_load(tmp_path):
     write_small_model(tmp_path / "1")
     speech = speech_like(1, RATE, 30.0)
-    with served(tmp_path, limits={"max_request_bytes": LIMIT}) as ports:
-        tallies = asyncio.run(load(ports, tmp_path, speech, SECONDS, LIMIT))
+
+    async def work(ports):
+        async with asking(ports, tmp_path, speech) as (connected, expected):
+            tallies = await load(connected, expected, tmp_path, SECONDS, LIMITS)
+            return tallies | {"flood": await flooded(connected, expected, LIMITS)}
+
+    with served(tmp_path, limits=asdict(LIMITS)) as ports:
+        tallies = asyncio.run(work(ports))
     assert {name: tally.wrong for name, tally in tallies.items() if tally.wrong} == {}
     answered = {name for name, tally in tallies.items() if tally.latencies}
     assert answered >= tallies.keys() - {"cut off"}

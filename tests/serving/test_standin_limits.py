@@ -32,10 +32,12 @@ from serving import server
 from serving.server import ServerSettings, serve
 from serving.standin.batcher import Batcher, Batching
 from serving.standin.limits import Limits, check_host, is_own_name
+from serving.standin.message_fields import check_fields
 from serving.standin.servable import Servable
 from tests.serving.support_standin import call, predict_request, served
 
 PREDICT = "/v1/models/swar:predict"
+PREDICT_METHOD = "/tensorflow.serving.PredictionService/Predict"
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -119,13 +121,77 @@ def test_a_shape_without_sense_is_refused_at_once(ports, request_):
 
 def test_more_values_than_the_shape_are_refused_before_they_are_read(ports):
     request = predict_request("", audio=[b"abc"])
-    request.inputs["audio"].string_val.extend([b""] * 400_000)
+    request.inputs["audio"].string_val.extend([b""] * 40_000)
     with prediction(ports) as stub:
         code, details = refusal(stub.Predict, request)
     assert (code, "more values than its shape" in details) == (
         grpc.StatusCode.INVALID_ARGUMENT,
         True,
     )
+
+
+def sized(tag, content):
+    """A field of protobuf that is a string, a message or packed numbers."""
+    length, size = len(content), []
+    while length >= 0x80:
+        size.append(length & 0x7F | 0x80)
+        length >>= 7
+    return bytes([tag, *size, length]) + content
+
+
+def of_tensor(content):
+    """A PredictRequest whose `audio` is a tensor of these bytes."""
+    entry = sized(0x0A, b"audio") + sized(0x12, content)
+    return predict_request().SerializeToString() + sized(0x12, entry)
+
+
+MANY = 400_000
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        of_tensor(b"\x42\x00" * MANY),  # empty strings
+        of_tensor(b"\x72\x00" * MANY),  # empty messages
+        of_tensor(b"\x7a\x00" * MANY),
+        of_tensor(sized(0x12, b"\x12\x00" * MANY)),  # axes of the shape
+        of_tensor(b"\x50\x01" * MANY),  # int64, each by itself
+        b"\x1a\x00" * MANY,  # filters of outputs
+        b"\x12\x00" * MANY,  # inputs
+        b"\x78\x01" * MANY,  # unknown
+        b"\x0b" * MANY,  # groups
+        b"\x80" * MANY,  # a number that does not end
+    ],
+    ids=range(10),
+)
+def test_a_message_of_very_many_fields_is_refused(ports, message):
+    with grpc.insecure_channel(f"127.0.0.1:{ports.grpc}") as channel:
+        code, _ = refusal(channel.unary_unary(PREDICT_METHOD), message)
+    assert code == grpc.StatusCode.INVALID_ARGUMENT
+
+
+@pytest.mark.parametrize(
+    "tensor",
+    [
+        b"\x42\x00" * MANY,
+        sized(0x12, b"\x12\x00" * MANY),
+        sized(0x52, b"\x01" * 5_000_000),  # packed int64
+        sized(0x5A, b"\x01" * 5_000_000),  # packed bool
+        sized(0x2A, bytes(20_000_000)),  # packed floats
+        sized(0x32, bytes(40_000_000)),  # packed doubles
+    ],
+    ids=range(6),
+)
+def test_fields_and_numbers_are_counted_before_a_message_is_unpacked(tensor):
+    with pytest.raises(tf.errors.InvalidArgumentError, match="more than 65536 fields or 4194304"):
+        check_fields(of_tensor(tensor), predict_pb2.PredictRequest.DESCRIPTOR)
+
+
+def test_a_message_of_many_recordings_or_numbers_is_unpacked():
+    rows = predict_request("", audio=[b"abc"] * 1_024)
+    numbers = predict_request("half_plus", x=np.zeros(2**20, np.float32))
+    for request in (rows, numbers):
+        check_fields(request.SerializeToString(), predict_pb2.PredictRequest.DESCRIPTOR)
 
 
 def half_plus(values):
@@ -194,7 +260,7 @@ def test_a_grpc_request_that_never_comes_ends(models):
         grpc.insecure_channel(f"127.0.0.1:{ports.grpc}") as channel,
     ):
         silent = channel.stream_unary(
-            "/tensorflow.serving.PredictionService/Predict",
+            PREDICT_METHOD,
             response_deserializer=predict_pb2.PredictResponse.FromString,
         )
         never = threading.Event()
@@ -481,7 +547,6 @@ def test_it_stops_within_its_grace_period_whatever_runs(models):
     assert not any("Traceback" in line for line in lines)
 
 
-@pytest.mark.slow
 def _answers_within_seconds(port, seconds):
     """Whether it answers; while it has not noticed that others have gone, it may refuse."""
     ends_at = time.monotonic() + seconds
@@ -494,6 +559,7 @@ def _answers_within_seconds(port, seconds):
     return False
 
 
+@pytest.mark.slow
 def test_more_connections_than_files_neither_stop_it_nor_fill_its_log(models):
     with process(models, files=256) as (_, rest, lines):
         held = []
