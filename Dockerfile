@@ -35,6 +35,7 @@ COPY pipeline pipeline
 COPY pretrained pretrained
 COPY schemas schemas
 COPY serving serving
+COPY swar swar
 RUN pip wheel --no-cache-dir --no-deps --no-build-isolation --wheel-dir /wheels .
 
 FROM ${BASE} AS swar

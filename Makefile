@@ -85,10 +85,18 @@ lock: $(TOOLS)/.installed
 protos: $(TOOLS)/.installed
 	$(TOOLS)/bin/python -m grpc_tools.protoc --proto_path=. --python_out=. --pyi_out=. serving/predict.proto
 
+# What draws the site's diagrams: the theme would ask another host for it.
+MERMAID := build/mermaid-11.17.2
+$(MERMAID).tgz:
+	mkdir -p build
+	cd build && npm pack --silent $(subst build/mermaid-,mermaid@,$(MERMAID))
+	echo "6ad2f42c3fc26bbf9e45cbb6d11898972573ea52b33a5f4ff51952899f950ffd  $@" | sha256sum --check --quiet
+
 # The documents and what they link to, as a site in build/site; a broken link is an error.
-docs: $(TOOLS)/.installed
+docs: $(TOOLS)/.installed $(MERMAID).tgz
 	rm -rf build/site-source && mkdir -p build/site-source
 	git ls-files -z -- ':!*.lock' ':!*.npz' | xargs -0 cp --parents --target-directory=build/site-source
+	tar --extract --file=$(MERMAID).tgz --directory=build/site-source --strip-components=2 package/dist/mermaid.min.js
 	NO_MKDOCS_2_WARNING=1 $(TOOLS)/bin/mkdocs build --strict
 	@echo build/site/index.html
 

@@ -1,7 +1,8 @@
 """The pictures of README.md: the page with an answer, and the report.
 
 `python -m benchmarks.screenshots A B REPORT FOLDER` writes FOLDER/page.png and FOLDER/report.png.
-A and B are two recordings to compare on the page, REPORT is a report's index.html. It needs
+A and B are two recordings to compare on the page, REPORT is a report's index.html. With `--width`,
+again for more, the whole of both in windows of these widths: FOLDER/page-360.png. It needs
 Chromium, which is driven over its DevTools protocol.
 """
 
@@ -18,7 +19,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,6 +27,8 @@ from PIL import Image
 from websockets.sync.client import connect
 
 WIDTH, HEIGHT = 900, 1_150
+PHONE_WIDTH: Final = 600
+"""Below it a window is a phone's."""
 PORT: Final = 17_860
 BUTTON: Final = "Compare"
 UPLOAD: Final = 'button[aria-label="Upload file"]'
@@ -70,10 +73,16 @@ class Tab:
 
     def open(self, url: str) -> None:
         """Loads a page in a window of `WIDTH` x `HEIGHT`."""
-        size = {"width": WIDTH, "height": HEIGHT, "deviceScaleFactor": 1, "mobile": False}
-        self.call("Emulation.setDeviceMetricsOverride", **size)
+        self.resize(WIDTH)
         self.call("Page.navigate", url=url)
         self.wait_for("document.readyState == 'complete'")
+
+    def resize(self, width: int) -> None:
+        """Gives the window another width."""
+        size = {"width": width, "height": HEIGHT, "deviceScaleFactor": 1}
+        is_phone = width < PHONE_WIDTH
+        self.call("Emulation.setDeviceMetricsOverride", **size, mobile=is_phone)
+        time.sleep(1)
 
     def choose_files(self, files: list[Path]) -> None:
         """Gives each of the first file inputs a file."""
@@ -82,12 +91,35 @@ class Tab:
         for node, file in zip(found["nodeIds"], files, strict=False):
             self.call("DOM.setFileInputFiles", nodeId=node, files=[str(file.absolute())])
 
-    def save(self, path: Path) -> None:
-        """Writes what the window shows, as a PNG with a palette."""
-        picture = base64.b64decode(self.call("Page.captureScreenshot", format="png")["data"])
+    def save_each(self, path: Path, widths: Sequence[int]) -> None:
+        """Writes what the window shows, and where widths are given the whole page at each."""
+        if not widths:
+            self.save(path)
+        for width in widths:
+            self.resize(width)
+            self.save(path.with_stem(f"{path.stem}-{width}"), is_whole=True)
+            beyond = self.value("document.documentElement.scrollWidth - window.innerWidth")
+            if beyond > 0:
+                print(f"{path.stem}: {beyond} px lie beyond a window of {width}")
+
+    def save(self, path: Path, *, is_whole: bool = False) -> None:
+        """Writes what the window shows, or the whole page, as a PNG with a palette."""
+        answer = self.call(
+            "Page.captureScreenshot",
+            format="png",
+            captureBeyondViewport=is_whole,
+            **self._clip(is_whole),
+        )
+        picture = base64.b64decode(answer["data"])
         image = Image.open(io.BytesIO(picture)).convert("RGB").quantize(COLOURS)
         image.save(path, optimize=True)
         print(f"{path}: {path.stat().st_size / 1_000:.0f} kB")
+
+    def _clip(self, is_whole: bool) -> dict[str, Any]:
+        if not is_whole:
+            return {}
+        whole = self.call("Page.getLayoutMetrics")["cssContentSize"]
+        return {"clip": {**whole, "scale": 1}}
 
 
 @contextlib.contextmanager
@@ -136,7 +168,9 @@ def is_up(url: str) -> bool:
         return False
 
 
-def page(tab: Tab, gallery: Path, recordings: list[Path], picture: Path) -> None:
+def page(
+    tab: Tab, gallery: Path, recordings: list[Path], picture: Path, widths: Sequence[int]
+) -> None:
     """Compares two recordings on `swar app` and takes a picture of the answer."""
     swar = [sys.executable, "-c", "from pipeline.cli import main; main()"]
     with started([*swar, "app", "--port", str(PORT), "--gallery", str(gallery)]):
@@ -152,13 +186,14 @@ def page(tab: Tab, gallery: Path, recordings: list[Path], picture: Path) -> None
         tab.value(f"{button}.click()")
         tab.wait_for(f"document.querySelector('{ANSWER}') !== null")
         time.sleep(1)  # it fades in
-        tab.save(picture)
+        tab.save_each(picture, widths)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     for name in ("a", "b", "report", "folder"):
         parser.add_argument(name, type=Path)
+    parser.add_argument("--width", type=int, action="append", default=[], metavar="PIXELS")
     given = parser.parse_args()
     given.folder.mkdir(parents=True, exist_ok=True)
     with (
@@ -167,9 +202,9 @@ def main() -> None:
     ):
         tab.open(given.report.absolute().as_uri())
         time.sleep(2)
-        tab.save(given.folder / "report.png")
+        tab.save_each(given.folder / "report.png", given.width)
         gallery = Path(folder, "gallery")
-        page(tab, gallery, [given.a, given.b], given.folder / "page.png")
+        page(tab, gallery, [given.a, given.b], given.folder / "page.png", given.width)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ import errno
 import os
 import re
 import tempfile
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -55,6 +56,17 @@ def user_error(error: BaseException) -> str | None:
             "all of it is pip install 'swar[pipeline,client,serve,app]'"
         )
     return None
+
+
+def executor_error(error: Exception) -> Exception:
+    """The error that ended an executor, also where TFX could not remove what was written.
+
+    TFX removes the outputs of an executor that failed, and an error in that would hide the first.
+    """
+    steps = traceback.extract_tb(error.__traceback__)
+    is_removal = any(step.name == "remove_output_dirs" for step in steps)
+    first = error.__context__
+    return first if is_removal and isinstance(first, Exception) else error
 
 
 def storage_error(error: BaseException, output: Path) -> SwarError | None:

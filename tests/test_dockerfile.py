@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,13 @@ def test_what_it_copies_is_let_through():
     ignore = (ROOT / ".dockerignore").read_text().splitlines()
     assert copied == {line[1:] for line in ignore if line.startswith("!")}
     assert "*" in ignore
+
+
+def test_every_package_is_copied():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    include = project["tool"]["setuptools"]["packages"]["find"]["include"]
+    packages = {name.rstrip("*") for name in include}
+    assert packages <= set(re.findall(r"^COPY (\w+) \1$", DOCKERFILE, re.M))
 
 
 def test_it_does_not_run_as_root():

@@ -2,8 +2,6 @@
 
 import importlib.util
 import re
-import shlex
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,37 +11,22 @@ import typer
 from components.errors import SwarError
 from pipeline.cli import app
 from pipeline.config import load_config
+from tests.support_documents import (
+    CLIENT,
+    ELSEWHERE,
+    NOT_RUN,
+    OF_A_RUN,
+    PAGES,
+    ROOT,
+    command_lines,
+    of_page,
+)
 
-ROOT = Path(__file__).parents[1]
-PAGES = sorted([*ROOT.glob("docs/*.md"), *ROOT.glob("*/README.md"), *ROOT.glob("*.md")])
 SCRIPTS = sorted([*ROOT.glob(".github/workflows/*.yaml"), *ROOT.glob("deploy/ci/*")])
 # Of the Click that is Typer's own.
 USAGE_ERROR: Any = typer.BadParameter.__base__
 SWAR: Any = typer.main.get_command(app)
 TARGETS = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
-CONTROL = frozenset({"&&", "||", "|", ";", "&", ">", "2>", ">>"})
-
-
-def command_lines(text: str) -> Iterator[list[str]]:
-    """The words of each command in a shell text, without comments, prompts and assignments."""
-    for line in text.replace("\\\n", " ").splitlines():
-        words: list[str] = []
-        lexer = shlex.shlex(line, posix=True, punctuation_chars="|&;>")
-        lexer.whitespace_split = True
-        for word in [*lexer, ";"]:
-            if word not in CONTROL:
-                words.append(word)
-                continue
-            while words and (words[0] == "$" or re.fullmatch(r"[A-Z_]+=.*", words[0])):
-                del words[0]
-            if words:
-                yield words
-            words = []
-
-
-def of_page(page: Path) -> Iterator[list[str]]:
-    for block in re.findall(r"```console\n(.*?)```", page.read_text("utf-8"), re.DOTALL):
-        yield from command_lines(block)
 
 
 def check(words: list[str]) -> None:
@@ -86,6 +69,21 @@ def check_swar(arguments: list[str]) -> None:
 def test_every_command_of_a_page_is_one(page: Path) -> None:
     for words in of_page(page):
         check(words)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_command_of_a_page_is_run_or_named_with_the_reason(page: Path) -> None:
+    commands = list(of_page(page))
+    of_swar = {words[1] for words in commands if words[0] == "swar"}
+    assert of_swar <= CLIENT | OF_A_RUN | set(ELSEWHERE)
+    assert {words[0] for words in commands} <= {"swar", *NOT_RUN}
+
+
+def test_what_is_named_is_on_a_page() -> None:
+    commands = [words for page in PAGES for words in of_page(page)]
+    of_swar = {words[1] for words in commands if words[0] == "swar"}
+    assert CLIENT | OF_A_RUN | set(ELSEWHERE) <= of_swar
+    assert set(NOT_RUN) <= {words[0] for words in commands}
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: str(path.relative_to(ROOT)))

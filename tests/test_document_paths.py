@@ -7,7 +7,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("docs/*.md"), *ROOT.glob("*/README.md"), *ROOT.glob("*.md")])
-PACKAGES = "benchmarks|components|deploy|pipeline|pretrained|schemas|serving|swar|tests"
+PACKAGES = "benchmarks|components|deploy|examples|pipeline|pretrained|schemas|serving|swar|tests"
 # In backquotes and in links; a pattern or a placeholder is no file.
 NAMED = re.compile(rf"(?:`|\]\((?:\.\./)?)((?:{PACKAGES})/[\w./-]+\.\w+)(?=[`)#])")
 

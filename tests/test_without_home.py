@@ -8,6 +8,8 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -28,16 +30,20 @@ USER = 54_321
 
 
 @pytest.fixture
-def work(tmp_path: Path) -> Path:
-    """A folder that is the user's, below some that are not."""
-    for folder in (tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(0o755)
-    place = tmp_path / "work"
-    (place / "tmp").mkdir(parents=True)
-    if os.getuid() == 0:
-        for path in (place, place / "tmp"):
-            os.chown(path, USER, USER)
-    return place
+def work() -> Iterator[Path]:
+    """A folder that is the user's, in one that all can enter.
+
+    Not one of pytest's: each pytest that starts closes them to others, and TensorFlow asks by
+    access(2), which knows no right to read, whether what it has written is there.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        place = Path(folder, "work")
+        (place / "tmp").mkdir(parents=True)
+        if os.getuid() == 0:
+            for path in (place, place / "tmp"):
+                os.chown(path, USER, USER)
+        yield place
 
 
 def run_python(

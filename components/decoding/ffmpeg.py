@@ -88,7 +88,7 @@ def audio_tracks(file: BinaryIO) -> list[Track]:
         AudioError: there is none, or ffmpeg does not know the format.
     """
     with tempfile.TemporaryFile() as messages:
-        process = _started(file, [], messages, stdout=subprocess.DEVNULL)
+        process = _started(file, [], messages, subprocess.DEVNULL)
         try:
             process.wait(WAIT_SECONDS)
         except subprocess.TimeoutExpired as error:
@@ -180,13 +180,14 @@ class DecodedTrack:
 
 @contextlib.contextmanager
 def decoded_track(
-    file: BinaryIO, track: int, *, most_seconds: float, most_bytes: int
+    file: BinaryIO, track: int, *, is_trimmed: bool, most_seconds: float, most_bytes: int
 ) -> Iterator[DecodedTrack]:
     """One audio track, decoded as it is read, at its own rate and with its own channels.
 
     Args:
         file: a local file; it is read from its beginning.
         track: the index among the audio tracks.
+        is_trimmed: whether the encoder's padding, which the file tells the place of, is left out.
         most_seconds: what lies behind is not decoded.
         most_bytes: of float32 samples; likewise.
 
@@ -196,7 +197,7 @@ def decoded_track(
     options = ["-map", f"0:a:{track}", "-t", f"{most_seconds:.3f}", "-fs", str(most_bytes)]
     options += ["-c:a", "pcm_f32be", "-f", "au", "pipe:1"]
     with tempfile.TemporaryFile() as messages:
-        process = _started(file, options, messages, stdout=subprocess.PIPE)
+        process = _started(file, options, messages, subprocess.PIPE, is_trimmed=is_trimmed)
         try:
             yield DecodedTrack(process, messages)
         finally:
@@ -207,13 +208,19 @@ def decoded_track(
 
 
 def _started(
-    file: BinaryIO, output: Sequence[str], messages: IO[bytes], stdout: int
+    file: BinaryIO,
+    output: Sequence[str],
+    messages: IO[bytes],
+    stdout: int,
+    *,
+    is_trimmed: bool = True,
 ) -> "subprocess.Popen[bytes]":
     command = [imageio_ffmpeg.get_ffmpeg_exe(), "-nostdin", "-hide_banner", "-nostats"]
     command += ["-v", "level+error" if output else "level+info"]
     # As an open file and nothing else: a playlist named .wav can then open no other.
     command += ["-protocol_whitelist", "fd", "-format_whitelist", _FORMATS]
     command += ["-codec_whitelist", _CODECS, "-vn", "-sn", "-dn", "-threads", "1"]
+    command += [] if is_trimmed else ["-flags2", "+skip_manual"]
     command += ["-fd", "0", "-i", "fd:", *output]
     os.lseek(file.fileno(), 0, os.SEEK_SET)
     # Python ignores SIGXFSZ, and so does the child: messages beyond their bound are lost, no more.

@@ -10,7 +10,7 @@ import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO, Final, Protocol
+from typing import BinaryIO, Final, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -103,16 +103,21 @@ def opened(path: Path, *, most_seconds: float | None = None) -> Iterator[Reader]
     """
     with open_regular(path) as file, contextlib.ExitStack() as stack:
         refusal: AudioError | None = None
-        reader: Reader | None = None
+        known: _SndfileReader | None = None
         try:
-            reader = _sndfile_reader(file, stack)
+            known = _sndfile_reader(file, stack)
         except AudioError as error:
             refusal = error
             # ffmpeg takes the samples of RIFX for RIFF's, and gives noise.
             if error.reason != UNREADABLE or os.pread(file.fileno(), 4, 0) == b"RIFX":
                 raise
-        if reader is None:
-            reader = _ffmpeg_reader(file, path, refusal, most_seconds or _UNBOUNDED_SECONDS)
+        if known is not None and known.is_whole:
+            reader: Reader = known
+        else:
+            # Of an MP3 whose header is wrong, ffmpeg would leave out what lies at its end.
+            is_trimmed = known is None or known.container != "MP3"
+            ffmpeg_bounds = _FfmpegBounds(most_seconds or _UNBOUNDED_SECONDS, is_trimmed)
+            reader = _ffmpeg_reader(file, path, refusal, ffmpeg_bounds)
         lowest, highest = _SOURCE_RATES_HZ
         if not lowest <= reader.rate <= highest:
             message = f"its sample rate of {reader.rate} Hz is not that of a recording"
@@ -154,6 +159,7 @@ class _SndfileReader:
             with _sound(file, header) as sound:
                 self.rate = int(sound.samplerate)
                 self.channels = int(sound.channels)
+                self.container: str = sound.format
                 self.frames: int | None = int(sound.frames)
                 self.is_whole = header is not None or reads_whole(file, sound)
                 if self.is_whole or sound.format == "OGG":
@@ -198,8 +204,8 @@ def _is_sought_in(sound: soundfile.SoundFile) -> bool:
     return True
 
 
-def _sndfile_reader(file: BinaryIO, stack: contextlib.ExitStack) -> Reader | None:
-    """A reader; None of what libsndfile would read the beginning of alone.
+def _sndfile_reader(file: BinaryIO, stack: contextlib.ExitStack) -> _SndfileReader:
+    """A reader, perhaps of the beginning alone.
 
     Raises:
         AudioError: it knows the format not at all (with the library's error as its cause), or the
@@ -207,8 +213,7 @@ def _sndfile_reader(file: BinaryIO, stack: contextlib.ExitStack) -> Reader | Non
     """
     with decoder_errors(UNREADABLE, "cannot be read"):
         header = mended_header(file)
-    reader = _SndfileReader(file, header, stack)
-    return reader if reader.is_whole else None
+    return _SndfileReader(file, header, stack)
 
 
 def _is_unknown_format(refusal: AudioError) -> bool:
@@ -241,13 +246,21 @@ def _sound(
         yield sound
 
 
+class _FfmpegBounds(NamedTuple):
+    """What of a file's tracks is decoded."""
+
+    most_seconds: float
+    is_trimmed: bool
+    """Whether the encoder's padding is left out."""
+
+
 class _FfmpegReader:
     """One track of what only ffmpeg reads, decoded anew each time."""
 
-    def __init__(self, file: BinaryIO, track: int, most_seconds: float) -> None:
+    def __init__(self, file: BinaryIO, track: int, bounds: _FfmpegBounds) -> None:
         self._file = file
         self._track = track
-        self._most_seconds = most_seconds
+        self._bounds = bounds
         self.frames: int | None = None
         with self._decoded() as decoded:
             self.rate, self.channels = decoded.rate, decoded.channels
@@ -255,7 +268,7 @@ class _FfmpegReader:
     def blocks(self, start: int, end: int | None, block_frames: int) -> Iterator[Frames]:
         """As of a Reader."""
         at = 0
-        most_frames = self._most_seconds * MOST_VALUES_PER_SECOND / self.channels
+        most_frames = self._bounds.most_seconds * MOST_VALUES_PER_SECOND / self.channels
         with self._decoded() as decoded:
             while end is None or at < end:
                 wanted = block_frames
@@ -274,17 +287,18 @@ class _FfmpegReader:
 
     def _decoded(self) -> contextlib.AbstractContextManager[ffmpeg.DecodedTrack]:
         # A second more, so that a recording that is longer than its bound is seen to be.
-        seconds = self._most_seconds + 1.0
+        seconds = self._bounds.most_seconds + 1.0
         return ffmpeg.decoded_track(
             self._file,
             self._track,
+            is_trimmed=self._bounds.is_trimmed,
             most_seconds=seconds,
             most_bytes=round(4 * seconds * MOST_VALUES_PER_SECOND),
         )
 
 
 def _ffmpeg_reader(
-    file: BinaryIO, path: Path, refusal: AudioError | None, most_seconds: float
+    file: BinaryIO, path: Path, refusal: AudioError | None, bounds: _FfmpegBounds
 ) -> Reader:
     """A reader of the track that is marked as the default one, unless it is silent."""
     try:
@@ -296,17 +310,17 @@ def _ffmpeg_reader(
         raise refusal or AudioError(UNREADABLE, error.message) from error
     tracks.sort(key=lambda track: (not track.is_default, track.index))
     if len(tracks) == 1:
-        return _FfmpegReader(file, tracks[0].index, most_seconds)
+        return _FfmpegReader(file, tracks[0].index, bounds)
     for track in tracks:
         try:
-            reader = _FfmpegReader(file, track.index, most_seconds)
+            reader = _FfmpegReader(file, track.index, bounds)
             blocks = reader.blocks(0, None, reader.rate)
             if any(np.max(np.abs(block)) > _SILENT_PEAK for block in blocks):
                 break
         except AudioError as error:
             logger.warning("%r: audio track %d: %s", os.fspath(path), track.index + 1, error)
     else:
-        reader = _FfmpegReader(file, tracks[0].index, most_seconds)
+        reader = _FfmpegReader(file, tracks[0].index, bounds)
         track = tracks[0]
     logger.warning(
         "%r: of its %d audio tracks number %d is used: the one to play that is not silent",

@@ -289,7 +289,8 @@ def parse_manifest(text: str, table: str) -> Manifest:
 def _rows(text: str, table: str, required: tuple[str, ...]) -> Iterator[_Row]:
     """The rows with a cell that is not empty."""
     lines = io.StringIO(text, newline="")
-    if table.lower().endswith(".tsv"):
+    separators = "tabs" if table.lower().endswith(".tsv") else "commas"
+    if separators == "tabs":
         reader = csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
     else:
         reader = csv.reader(lines, strict=True)
@@ -299,7 +300,7 @@ def _rows(text: str, table: str, required: tuple[str, ...]) -> Iterator[_Row]:
             if columns.count(column) != 1:
                 raise SwarError(
                     f"{table} line 1: column {column} must be there once, found "
-                    f"{', '.join(columns) or 'nothing'}"
+                    f"{', '.join(columns) or 'nothing'}: write a header, separated by {separators}"
                 )
         for cells in reader:
             if any(cell.strip() for cell in cells):

@@ -175,7 +175,7 @@ def epochs(history: Sequence[Values], best_epoch: int | None, threshold: float) 
         mark_threshold(axes, threshold, vertical=False)
         axes.set(xlabel="epoch", ylabel="mean distance")
         axes.set_ylim(bottom=0.0)
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         add_legend(figure, axes)
         return png(figure)
 
@@ -197,7 +197,7 @@ def error_by_epoch(history: Sequence[Values], best_epoch: int | None) -> bytes:
         axes.set(xlabel="epoch", ylabel="equal error rate")
         axes.set_ylim(bottom=0.0)
         axes.yaxis.set_major_formatter(PercentFormatter(1.0))
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         add_legend(figure, axes)
         return png(figure)
 

@@ -116,8 +116,8 @@ def draw(figures: Mapping[str, Any]) -> dict[str, bytes]:
         "roc": plots.roc(figures["curves"], looks),
         "reliability": plots.reliability(figures["reliability"], looks),
     }
-    if figures["conditions"]:
-        drawn["conditions"] = plots.conditions(figures["conditions"], looks)
+    if conditions := _rated_conditions(figures["conditions"]):
+        drawn["conditions"] = plots.conditions(conditions, looks)
     distances = figures["speaker_distances"]
     highest = max(speaker_plots.highest(each) for each in distances.values())
     for name, each in distances.items():
@@ -129,6 +129,12 @@ def draw(figures: Mapping[str, Any]) -> dict[str, bytes]:
         drawn["map_speakers"] = speaker_plots.map_by_speaker(figures["map"])
         drawn["map_genders"] = speaker_plots.map_by_gender(figures["map"], looks)
     return drawn
+
+
+def _rated_conditions(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Those of sets with a rate under any of them: the others would be empty axes."""
+    rated = {row["set"] for row in rows if row["figures"]["eer"]["value"] is not None}
+    return [row for row in rows if row["set"] in rated]
 
 
 def _by_duration(figures: Mapping[str, Any]) -> tuple[list[dict[str, Any]], list[str]]:

@@ -33,7 +33,7 @@ fi
 "${run[@]}" "$image" swar --version
 "${run[@]}" "$image" pip check
 # Only the tests and the files that they are about: the code is the image's own.
-for part in tests schemas deploy docs benchmarks compose.yaml pyproject.toml requirements.lock requirements-gpu.lock Dockerfile .dockerignore Makefile README.md; do
+for part in tests schemas deploy docs examples benchmarks compose.yaml pyproject.toml requirements.lock requirements-gpu.lock Dockerfile .dockerignore Makefile README.md; do
     run+=(--volume="$PWD/$part:/repository/$part:ro")
 done
 time "${run[@]}" --workdir=/repository --env=PYTHONDONTWRITEBYTECODE=1 "$image" \

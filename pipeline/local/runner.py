@@ -12,7 +12,7 @@ from components.quiet import output_to
 from components.terminal import Console
 from pipeline.config import Config
 from pipeline.console import Progress
-from pipeline.failures import RunFailed, storage_error, user_error
+from pipeline.failures import RunFailed, executor_error, storage_error, user_error
 from pipeline.output.folder import METADATA, check_records, claimed
 from pipeline.output.summary import RunSummary
 
@@ -97,8 +97,9 @@ def _logged(job: _Job, console: Console) -> RunSummary:
         if passed_over := progress.without_inputs():
             raise RuntimeError(f"inputs were missing for {', '.join(passed_over)}")
         return _summarise(job, progress)
-    except Exception as error:
+    except Exception as raised:
         _log.exception("the run failed")
+        error = executor_error(raised)
         if user_error(error) is None and (fault := storage_error(error, job.output)) is not None:
             raise fault from error
         raise RunFailed(progress.failed() or "the run", error, job.log) from error

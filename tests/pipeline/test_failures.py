@@ -3,9 +3,12 @@ from pathlib import Path
 import apache_beam as beam
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
+from tfx.dsl.io import fileio
+from tfx.orchestration.portable.outputs_utils import remove_output_dirs
+from tfx.types.standard_artifacts import Model
 
 from components.errors import SwarError
-from pipeline.failures import RunFailed, file_error, storage_error, user_error
+from pipeline.failures import RunFailed, executor_error, file_error, storage_error, user_error
 from pipeline.local.beam import beam_arguments
 
 
@@ -73,6 +76,27 @@ def test_an_unexpected_error_names_component_error_and_log() -> None:
         str(error) == "Trainer failed (ValueError: bad shape); the traceback is in /out/logs/a.log"
     )
     assert user_error(error) is None
+
+
+def test_the_executors_error_is_told_where_its_outputs_cannot_be_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # What access(2) does not reach is no folder to TensorFlow: it is removed as a file.
+    monkeypatch.setattr(fileio, "isdir", lambda path: False)
+    model = Model()
+    model.uri = str(tmp_path)
+    try:
+        try:
+            raise ValueError("no such window")
+        except ValueError:
+            remove_output_dirs({"model": [model]})
+    except Exception as error:
+        assert "Is a directory" in str(error)
+        assert str(executor_error(error)) == "no such window"
+        other = _raised(error)
+        assert executor_error(other) is other
+    else:
+        pytest.fail("nothing was raised")
 
 
 def test_a_library_that_is_not_installed_is_named_with_the_remedy() -> None:

@@ -1,12 +1,15 @@
 """The report's numbers under conditions, from the scores beside them and the model."""
 
+import io
+
 import numpy as np
 import pytest
+from PIL import Image
 
 from components.conditions import CLEAN, CONDITIONS
 from components.nonspeech import nonspeech
 from components.pcm16 import pack_wav, to_pcm16
-from components.verification_report import plots
+from components.verification_report import report
 from tests.components.verification_report.support_oracle import (
     assert_same,
     measured,
@@ -97,7 +100,17 @@ def test_sounds_without_speech_are_counted(either):
         assert (part["pairs"], part["same_speaker_pairs"]) == (len(first), same.sum())
 
 
-def test_conditions_without_a_rate_or_an_interval_are_drawn(made):
-    rows = [row | {"figures": {"eer": {"value": None, "low": None, "high": None}}}
-            for row in made.figures["conditions"]]  # fmt: skip
-    assert plots.conditions(rows, plots.set_looks(made.figures["sets"])).startswith(b"\x89PNG")
+def test_conditions_without_an_interval_are_drawn_and_sets_without_a_rate_are_not(made):
+    def height(rates):
+        rows = [
+            row | {"figures": {"eer": {"value": rates[row["set"]], "low": None, "high": None}}}
+            for row in made.figures["conditions"]
+        ]
+        drawn = report.draw(made.figures | {"conditions": rows}).get("conditions")
+        return 0 if drawn is None else Image.open(io.BytesIO(drawn)).height
+
+    both, one, none = (
+        height({"unseen": unseen, "eval": known})
+        for unseen, known in ((0.0, 0.1), (0.0, None), (None, None))
+    )
+    assert both > 1.5 * one > none == 0

@@ -1,8 +1,6 @@
 """verify, identify and embed: answers, exit statuses, many files."""
 
-import glob
 import json
-import shlex
 from pathlib import Path
 from typing import Any
 
@@ -207,24 +205,6 @@ def test_many_recordings_are_identified(swar: Swar, recording: Any) -> None:
     assert "query.wav: Low (probability 9" in first
     assert second == "gone.wav: not usable: unreadable"
     assert "stranger.wav: unknown; warning: the recording has an SNR of" in third
-
-
-def test_the_commands_of_the_page_about_many_files_run(
-    swar: Swar, recording: Any, tmp_path: Path
-) -> None:
-    page = (Path(__file__).parents[3] / "docs" / "enrol.md").read_text("utf-8")
-    section = page.partition("## Many files\n")[2]
-    commands = section.partition("```console\n")[2].partition("```")[0].splitlines()
-    swar("enroll", "Low", recording("a.wav", LOW))
-    for folder in ("DATA/low", "calls"):
-        (tmp_path / folder).mkdir(parents=True)
-        recording(f"{folder}/b.wav", LOW)
-        recording(f"{folder}/c.wav", HIGH)
-    Path("pairs.tsv").write_text("calls/b.wav\tcalls/c.wav\n")
-    for command in commands:
-        _, *words = shlex.split(command, comments=True)
-        assert swar(*(path for word in words for path in glob.glob(word) or [word]))[0] == 0
-    assert len(commands) == 3
 
 
 def test_embed_says_what_became_of_the_recordings(
