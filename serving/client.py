@@ -44,6 +44,8 @@ FILES_PER_REQUEST: Final = 8
 """Bounds a request's bytes and the model's batch."""
 _FIRST_PAUSE_SECONDS: Final = 0.1
 _LONGEST_PAUSE_SECONDS: Final = 2.0
+_SCORED_AT_ONCE: Final = 1024
+"""Rows of a request: servers have a bound."""
 _QUIET_SECONDS: Final = 1.0
 progress = logging.getLogger("swar.progress")
 
@@ -314,13 +316,17 @@ class Client:
         self.show(lambda: recording_row(model_digest or self.model_digest(), status, used, vector))
 
     def score(self, embeddings_a: npt.ArrayLike, embeddings_b: npt.ArrayLike) -> list[Decision]:
-        """A decision for each row of two arrays of embeddings, float32 [N, D]."""
+        """A decision for each row of two arrays of embeddings, float32 [N, D], however many."""
         rows_a, rows_b = (np.asarray(rows, np.float32) for rows in (embeddings_a, embeddings_b))
         if rows_a.shape != rows_b.shape or rows_a.ndim != 2:
             raise ValueError(f"embeddings of shapes {rows_a.shape} and {rows_b.shape}")
-        inputs = {"embedding_a": rows_a, "embedding_b": rows_b}
-        with self._answer_of("score_embeddings", inputs) as outputs:
-            return answers.decisions(outputs, len(rows_a))
+        decisions: list[Decision] = []
+        for start in range(0, len(rows_a), _SCORED_AT_ONCE):
+            part = slice(start, start + _SCORED_AT_ONCE)
+            inputs = {"embedding_a": rows_a[part], "embedding_b": rows_b[part]}
+            with self._answer_of("score_embeddings", inputs) as outputs:
+                decisions += answers.decisions(outputs, len(rows_a[part]))
+        return decisions
 
     def model_digest(self) -> str:
         """Names the model that answers now: the digest that its embeddings carry."""

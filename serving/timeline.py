@@ -44,7 +44,6 @@ LONGEST_PAUSE_SECONDS: Final = 1.0
 LEAST_SPEECH_SECONDS: Final = 4.5
 """Of a speaker: someone who speaks less is taken for one of the others."""
 HOPS_PER_WINDOW: Final = 3
-_SCORED_AT_ONCE: Final = 1024
 
 
 @dataclass(frozen=True)
@@ -285,16 +284,7 @@ def _not_described(error: Exception) -> SwarError:
 
 
 def _distances(client: Client, a: Vector, b: Vector) -> npt.NDArray[np.float64]:
-    return np.array(
-        [
-            decision.distance
-            for first in range(0, len(a), _SCORED_AT_ONCE)
-            for decision in client.score(
-                a[first : first + _SCORED_AT_ONCE], b[first : first + _SCORED_AT_ONCE]
-            )
-        ],
-        np.float64,
-    )
+    return np.array([decision.distance for decision in client.score(a, b)], np.float64)
 
 
 def _names(identified: Sequence[Identification]) -> list[str]:

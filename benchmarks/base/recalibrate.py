@@ -11,7 +11,7 @@ restarted from the base learns both by itself; this is for a release whose weigh
 import argparse
 import json
 from collections import defaultdict
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -30,7 +30,7 @@ from components.trainer.augmentation import BatchAugmentation
 from components.trainer.data import Windows
 from components.trainer.decisions import learn_calibration, learn_normalisation
 from components.trainer.monitor import WindowEmbedder
-from components.verification.utterances import UtterancePlan
+from components.verification.utterances import Cut, UtterancePlan
 from pipeline.config import load_config
 from pipeline.evaluation.speech import Cutter
 
@@ -60,23 +60,6 @@ class WindowMaker:
 
     def windows(self, speakers: Collection[list[Recording]], per_speaker: int) -> Windows:
         """Those that the model takes, at most so many of each speaker."""
-        found = [
-            (*row, window)
-            for recordings in track(speakers, "speakers")
-            for row, window in self._of_one(recordings, per_speaker)
-        ]
-        speaker, recording, start, window = zip(*found, strict=True)
-        return Windows(
-            spectrogram=np.stack(window),
-            label=np.zeros(0, np.int64),
-            speaker=np.char.encode(np.array(speaker), "utf-8"),
-            recording=np.char.encode(np.array(recording), "utf-8"),
-            start_seconds=np.array(start, np.float32),
-        )
-
-    def _of_one(
-        self, recordings: list[Recording], per_speaker: int
-    ) -> Iterator[tuple[tuple[str, str, float], np.ndarray]]:
         speech = self._front_end.speech
         window = self._front_end.spectrogram.window_samples(speech.sample_rate)
         plan = UtterancePlan(
@@ -88,17 +71,31 @@ class WindowMaker:
             condition_samples=window,
             under_conditions={},
         )
-        cuts = Cutter(plan, speech).cut(recordings)
+        cutter = Cutter(plan, speech)
+        found = [
+            found for each in track(speakers, "speakers") for found in self._taken(cutter.cut(each))
+        ]
+        cuts, spectrograms = zip(*found, strict=True)
+        said = [cut.utterance for cut in cuts]
+        return Windows(
+            spectrogram=np.stack(spectrograms),
+            label=np.zeros(0, np.int64),
+            speaker=np.char.encode(np.array([each.speaker for each in said]), "utf-8"),
+            recording=np.char.encode(np.array([each.recording for each in said]), "utf-8"),
+            start_seconds=np.array([each.start_seconds for each in said], np.float32),
+        )
+
+    def _taken(self, cuts: Sequence[Cut]) -> Iterator[tuple[Cut, np.ndarray]]:
+        """The cuts that the model takes, with their spectrograms."""
         for first in range(0, len(cuts), _AT_ONCE):
             part = cuts[first : first + _AT_ONCE]
-            wavs = [pack_wav(cut.pcm16, cut.sample_rate) for cut in part]
-            output = self._extract(tf.constant(wavs))
-            for cut, status, windows in zip(
-                part, output.status.numpy(), output.windows, strict=True
-            ):
+            output = self._extract(
+                tf.constant([pack_wav(cut.pcm16, cut.sample_rate) for cut in part])
+            )
+            statuses = output.status.numpy()
+            for cut, status, windows in zip(part, statuses, output.windows, strict=True):
                 if status.decode() == OK:
-                    said = cut.utterance
-                    yield (said.speaker, said.recording, said.start_seconds), windows[0].numpy()
+                    yield cut, windows[0].numpy()
 
 
 def recalibrated(base: BaseModel, manifest: str, recordings: Path) -> BaseModel:

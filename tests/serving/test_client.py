@@ -81,6 +81,15 @@ def test_scores_are_the_models(client: Client) -> None:
     assert not different.same_speaker
 
 
+def test_more_scores_than_a_server_takes_at_once(client: Client, model: FakeModel) -> None:
+    rows = np.tile(np.eye(4, dtype=np.float32), (625, 1))
+    other = np.roll(rows, 1, axis=0)
+    other[1_100] = rows[1_100]
+    decisions = client.score(rows, other)
+    assert [at for at, each in enumerate(decisions) if each.same_speaker] == [1_100]
+    assert len(decisions) == 2_500 and client.score(rows[:0], rows[:0]) == []
+
+
 @pytest.mark.parametrize("peak", [1e-4, 0.3, 1.0, 3.0])
 def test_the_model_gets_the_level_of_the_recording(tmp_path: Path, peak: float) -> None:
     samples = voice(150.0, 1.0)
