@@ -35,6 +35,7 @@ from pipeline.config import load_config
 from pipeline.evaluation.speech import Cutter
 
 COHORT_WINDOWS, CALIBRATION_WINDOWS = 3, 20  # of a speaker
+DRAWS = 4  # of the conditions that the calibration speakers' windows are under
 _AT_ONCE = 32
 # What is learnt after the training, of the settings that the card has.
 _SETTINGS = ("normalisation_nearest", "normalisation_made_voices", "calibration_nearest_fraction")
@@ -133,6 +134,7 @@ def recalibrated(base: BaseModel, manifest: str, recordings: Path) -> BaseModel:
         settings,
         augmentation,
         front_end.spectrogram.window_seconds,
+        draws=DRAWS,
     )
     return replace(
         base,

@@ -10,7 +10,7 @@ from components.model.calibration import Calibration
 from components.model.normalisation import CohortNormalisation, made_speakers, speaker_means
 from components.settings import TrainerSettings
 from components.trainer.augmentation import BatchAugmentation
-from components.trainer.calibration import calibrate, calibration_trials
+from components.trainer.calibration import CalibrationTrials, calibrate, calibration_trials
 from components.trainer.calibration_report import calibration_report
 from components.trainer.data import Windows
 from components.trainer.mixed_conditions import degraded, half_degraded
@@ -70,6 +70,8 @@ def learn_calibration(
     settings: TrainerSettings,
     augmentation: BatchAugmentation | None,
     window_seconds: float,
+    *,
+    draws: int = 1,
 ) -> tuple[Calibration, dict[str, Any]]:
     """Threshold and slope, and the error rates to expect, see `calibration_report`.
 
@@ -80,15 +82,22 @@ def learn_calibration(
         settings: which speakers count as near.
         augmentation: what happens to half of the windows; None for nothing.
         window_seconds: length of a window.
+        draws: how often the windows are degraded anew; the threshold depends the less on chance,
+            and the report is of the first.
     """
-    if augmentation is not None:
-        windows = half_degraded(windows, augmentation, settings.seed)
-    embedded = EmbeddedWindows(
-        embedder(windows.spectrogram), windows, window_seconds, settings.unit_norm, normalisation
-    )
+    given = [
+        half_degraded(windows, augmentation, settings.seed + draw) if augmentation else windows
+        for draw in range(draws)
+    ]
+    drawn = [
+        EmbeddedWindows(
+            embedder(each.spectrogram), each, window_seconds, settings.unit_norm, normalisation
+        )
+        for each in given
+    ]
     nearest_fraction = settings.calibration_nearest_fraction
-    trials = calibration_trials(embedded, nearest_fraction)
-    calibration = calibrate(trials)
-    counts = sorted(set(trials.windows.tolist()))
-    report = calibration_report(embedded, calibration, nearest_fraction, counts, settings.seed)
+    trials = [calibration_trials(each, nearest_fraction) for each in drawn]
+    calibration = calibrate(CalibrationTrials(*map(np.concatenate, zip(*trials, strict=True))))
+    counts = sorted(set(trials[0].windows.tolist()))
+    report = calibration_report(drawn[0], calibration, nearest_fraction, counts, settings.seed)
     return calibration, report
