@@ -13,11 +13,14 @@ CLIENT: Final = frozenset(
     {"embed", "enroll", "forget", "gallery-key", "identify", "seal", "speakers", "verify"}
 )
 """Commands that tests/serving/commands/test_documents.py runs."""
-OF_A_RUN: Final = frozenset(
-    {"calibrate", "compile", "config", "drift", "erase-speaker", "evaluate", "lineage", "report"}
-)
-"""Commands that tests/e2e/test_documents.py runs."""
+OF_A_CONFIG: Final = frozenset({"compile", "config"})
+"""Commands that tests/pipeline/test_documents.py runs."""
+OF_A_RUN: Final = frozenset({"drift", "lineage", "report"})
+"""Commands that tests/e2e/test_documents.py runs, all but `drift --log`."""
 ELSEWHERE: Final = {
+    "calibrate": "needs ten speakers or more: tests/pipeline/models/test_calibration.py",
+    "erase-speaker": "changes the run: tests/pipeline/models/test_erasure.py",
+    "evaluate": "takes minutes in all these forms: tests/pipeline/evaluation/ has them",
     "run": "takes hours with these settings: tests/e2e/ runs it with a small tower",
     "rollback": "needs two versions: tests/pipeline/models/test_rollback.py",
     "sample-data": "tests/e2e/conftest.py, tests/pipeline/sample_data/",

@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.e2e.support_runs import SECONDS, SPEAKERS, arguments
+
 ROOT = Path(__file__).parents[1]
 RUN = "import sys; sys.argv[0] = 'swar'; from pipeline.cli import main; main()"
 # What compiles functions, or looks for a home, at its import.
@@ -87,16 +89,18 @@ def test_what_needs_no_library_needs_no_home(
 @pytest.mark.long
 @pytest.mark.parametrize("home", [None, "/nonexistent"])
 def test_every_command_runs_without_a_home(work: Path, home: str | None) -> None:
-    ended = run_python(work, home, RUN, "sample-data", "data", "--speakers", 8, "--seconds", 30)
+    size = ("--speakers", SPEAKERS, "--seconds", SECONDS)
+    ended = run_python(work, home, RUN, "sample-data", "data", *size)
     assert ended.returncode == 0, ended.stderr
     one, other, *_ = sorted((work / "data").glob("*/*"))
-    run = ("run", "--config", "demo", "--data", "data", "--output", "out")
+    image = f"engine.image=registry/swar@sha256:{64 * '0'}"
+    engine = ("--set", "engine.root=gs://bucket/swar", "--set", image)
     lines: list[tuple[object, ...]] = [
-        (*run, "--set", "trainer.epochs=1"),
+        tuple(arguments(Path("data"), Path("out"))),
         ("evaluate", "out/published", "--data", "data", "--report", "page.html"),
         ("lineage", "out"),
         ("report", "out", "--no-open"),
-        ("compile", "--config", "demo", "p.yaml", "--set", "engine.root=gs://bucket/swar"),
+        ("compile", "--config", "demo", "p.yaml", *engine),
         ("verify", one, other),
         ("enroll", "asha", one, "--gallery", "gallery"),
         ("identify", other, "--gallery", "gallery"),
