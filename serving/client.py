@@ -181,8 +181,15 @@ class Client:
             self._known_description(), max_false_accept, prior=prior, comparisons=comparisons
         )
 
-    def embed(self, recordings: Sequence[AudioInput]) -> list[Embedding]:
+    def embed(
+        self, recordings: Sequence[AudioInput], *, is_watched: bool = True
+    ) -> list[Embedding]:
         """An embedding of each recording; one that is not usable has its status and NaNs.
+
+        Args:
+            recordings: of one speaker each.
+            is_watched: whether the watchers get a row of each; not where the same recordings are
+                asked about again.
 
         Raises:
             SwarError: a recording cannot be decoded, or as said of the class.
@@ -192,14 +199,16 @@ class Client:
         recordings = listed(recordings)
         for first in range(0, len(recordings), FILES_PER_REQUEST):
             batch = recordings[first : first + FILES_PER_REQUEST]
-            embeddings += self.embed_wavs([self.to_wav(each) for each in batch])
+            wavs = [self.to_wav(each) for each in batch]
+            embeddings += self.embed_wavs(wavs, is_watched=is_watched)
         return embeddings
 
-    def embed_wavs(self, wavs: Sequence[bytes]) -> list[Embedding]:
+    def embed_wavs(self, wavs: Sequence[bytes], *, is_watched: bool = True) -> list[Embedding]:
         """As `embed`, of one request's WAVs, which go to the model as they are.
 
         Args:
             wavs: mono, 16-bit PCM at the model's rate, as `to_wav` makes them.
+            is_watched: see `embed`.
         """
         with self._answer_of("embed", {"audio": wavs}) as outputs:
             embeddings = answers.embeddings(outputs, len(wavs))
@@ -209,7 +218,7 @@ class Client:
             replace(embedding, quality=_quality(wav, embedding.speech_seconds))
             for embedding, wav in zip(embeddings, wavs, strict=True)
         ]
-        for embedding in answered:
+        for embedding in answered if is_watched else ():
             self._show_recording(
                 embedding.model_digest, embedding.status, embedding.quality, embedding.vector
             )

@@ -1,6 +1,7 @@
 """What the page's buttons do: each answers with HTML, also where the user has to mend something."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 import gradio
@@ -61,7 +62,9 @@ class Actions:
         if recording is None:
             return ""
         labels = {recording: "the recording"}
-        return _told(lambda: view.quality(self._client.embed([recording])[0]), labels)
+        # Not for the watchers, who get a row of it when it is asked about.
+        ask = partial(self._client.embed, [recording], is_watched=False)
+        return _told(lambda: view.quality(ask()[0]), labels)
 
     def names(self) -> gradio.Dropdown:
         """The enrolled speakers to choose from."""

@@ -214,6 +214,14 @@ def _recording(label: str) -> _Recording:
         return _Recording(audio, gradio.HTML(), gradio.HTML(elem_classes="swar-look"))
 
 
+def _line(label: str, *, max_length: int | None = None) -> gradio.Textbox:
+    """A field for what the browser is not to keep for another time, or to send to a spell check."""
+    attributes = gradio.InputHTMLAttributes(autocomplete="off", spellcheck=False)
+    return gradio.Textbox(
+        label=label, max_lines=1, max_length=max_length, html_attributes=attributes
+    )
+
+
 def _risk() -> gradio.Radio:
     choices = list(RISKS)
     return gradio.Radio(choices, value=choices[0], label="Accept by")
@@ -264,10 +272,8 @@ def _enrol_tab(actions: Actions) -> None:
             "Give a name and 5 to 30 seconds of speech. To add recordings, of another day or "
             "another room, enrol them under the same name."
         )
-        name = gradio.Textbox(label="Name", max_lines=1)
-        consent = gradio.Textbox(
-            label="Consent: how and when the speaker gave it", max_lines=1, max_length=200
-        )
+        name = _line("Name")
+        consent = _line("Consent: how and when the speaker gave it", max_length=200)
         with gradio.Row():
             recordings = [_recording(f"Recording {n + 1}") for n in range(_ENROLMENT_SLOTS)]
         keep = gradio.Checkbox(
@@ -290,7 +296,7 @@ def _speakers_tab(actions: Actions) -> None:
     with gradio.Tab("Speakers") as tab:
         listed = gradio.HTML()
         gradio.Markdown("## Forget a speaker\nRemoves the speaker's recordings and voice for good.")
-        name = gradio.Textbox(label="Name of the speaker to forget", max_lines=1)
+        name = _line("Name of the speaker to forget")
         button = gradio.Button("Forget", variant="stop")
         answer = gradio.HTML()
     tab.select(actions.speakers, None, listed, queue=False, api_name="speakers")

@@ -83,6 +83,18 @@ def test_verify_with_files(page, voices):
     assert asked and all(url.startswith(page) for url in asked)
 
 
+KEPT_BY_THE_BROWSER = """return (async () => [
+    localStorage.length,
+    sessionStorage.length,
+    document.cookie,
+    (await indexedDB.databases()).length,
+    (await caches.keys()).length,
+    (await navigator.serviceWorker.getRegistrations()).length,
+    location.search + location.hash,
+    [...document.querySelectorAll("input[data-testid=textbox]")].map(field => field.autocomplete),
+])()"""
+
+
 def test_enrol_identify_and_forget_on_a_phone(page, voices):
     with browser(*PHONE) as window:
         window.open(page)
@@ -116,7 +128,7 @@ def test_enrol_identify_and_forget_on_a_phone(page, voices):
         window.type("//label[contains(.,'Name of the speaker to forget')]//input", "Sita")
         window.click(button("Forget"))
         window.find(f"{ANSWER}[contains(.,'Sita is forgotten')]")
-        assert window.run("return [localStorage.length, sessionStorage.length]") == [0, 0]
+        assert window.run(KEPT_BY_THE_BROWSER) == [0, 0, "", 0, 0, 0, "", ["off"] * 3]
 
 
 def test_an_error_is_a_sentence(page):

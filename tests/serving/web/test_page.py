@@ -14,8 +14,10 @@ from gradio import networking
 from components.errors import SwarError
 from serving.client import Client
 from serving.gallery import Gallery
+from serving.web.actions import Actions
 from serving.web.guard import PageSettings
 from serving.web.page import launch
+from tests.serving.support_endpoint import FakeModel, grpc_endpoint
 from tests.serving.web.support_page import (
     User,
     free_port,
@@ -143,6 +145,17 @@ def test_how_a_recording_was_recorded_is_said(page, voices):
     assert page.ask("quality", voices["sita 1"]).endswith("For an enrolment give 5 s or more.")
     refused = page.ask("quality", voices["silence"])
     assert ERROR + "The recording has too little speech" in refused
+
+
+def test_a_recording_that_is_looked_at_and_then_asked_about_is_watched_once(voices, tmp_path):
+    rows = []
+    with grpc_endpoint(FakeModel()) as url, Client(url, watchers=[rows.append]) as client:
+        actions = Actions(client, Gallery(tmp_path / "gallery"))
+        given = str(voices["ram"]), str(voices["hari"])
+        assert all("speech" in actions.quality(recording) for recording in given)
+        assert rows == []
+        actions.verify(OWN, None, *given)
+    assert [row["kind"] for row in rows] == ["recording", "recording", "verify"]
 
 
 def test_a_file_that_is_no_audio_is_said(page, voices, tmp_path):
