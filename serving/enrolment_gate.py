@@ -1,10 +1,10 @@
 """What must not be enrolled: recordings of two people, clipped ones, names that look like others.
 
-Whether two people speak in a recording is seen from passages of a second and a half of its speech,
-each of which overlaps the next by half: so some lie within every turn of that length. They are
-divided into the two groups that differ most. Passages are compared by their embeddings alone, not
-by the model's calibrated distance: how much one person's passages differ is a matter of the
-embeddings, and stays the same where a threshold is learnt anew for other speakers.
+Whether two people speak in a recording is seen from its passages of a second and a half, each of
+which overlaps the next by half: so some lie within every turn of that length. The model compares
+each with each, and they are divided into the two groups that differ most. How much one person's
+passages differ is a matter of the embeddings: it has nothing to do with the model's threshold,
+which may be learnt anew for other speakers.
 """
 
 import math
@@ -17,20 +17,14 @@ import numpy.typing as npt
 
 from components.pcm16 import pack_wav, read_wav
 from components.recording_quality import RecordingQuality
-from serving.answers import OK
-from serving.client import Client
+from serving.answers import OK, Vector
+from serving.client import FILES_PER_REQUEST, Client
 from serving.conditions import MOST_CLIPPED
 from serving.references import mean_embedding
 
 PASSAGE_SECONDS: Final = 1.5
 HOP_SECONDS: Final = 0.75
 """From the begin of a passage to that of the next one."""
-FRAME_SECONDS: Final = 0.02
-LOUD_PERCENT: Final = 90
-PAUSE_DB: Final = 25.0
-"""Below the power that LOUD_PERCENT of the frames do not exceed, a frame is of a pause."""
-EDGE_FRAMES: Final = 3
-"""Of a pause, that are kept beside speech: it begins and ends softly."""
 MOST_PASSAGES: Final = 40
 """Of a longer recording so many are compared, spread over it: pairs grow with their square."""
 LEAST_PASSAGES: Final = 5
@@ -38,7 +32,7 @@ LEAST_PASSAGES: Final = 5
 WITHIN_SHARE: Final = 0.25
 """Of the mean distance within the groups, that is taken from the one between them: passages of
 noisy or short speech differ from each other, whoever speaks."""
-LARGEST_CONTRAST: Final = 0.435
+LARGEST_CONTRAST: Final = 0.484
 """Of one person: `python -m benchmarks.enrolment_gate` measures what share of recordings of one and
 of two people is beyond it."""
 
@@ -50,8 +44,8 @@ class SpeakerGroups:
     distance: float
     """The model's, of the means of the two groups."""
     contrast: float
-    """Euclidean distance between passages of the two, less WITHIN_SHARE of that within them, the
-    smaller the less even the groups are."""
+    """Mean of the model's distances between passages of the two, less WITHIN_SHARE of that within
+    them; the smaller the less even the groups are."""
     starts_seconds: tuple[tuple[float, ...], tuple[float, ...]]
     """Of the passages of each, the earlier group first."""
 
@@ -71,23 +65,27 @@ def speaker_groups(client: Client, wav: bytes) -> SpeakerGroups | None:
     read = read_wav(wav)
     assert read is not None  # of to_wav
     samples, rate = read
-    loud = _loud(samples, rate)
     length = round(PASSAGE_SECONDS * rate)
-    count = 1 + (len(loud) - length) // round(HOP_SECONDS * rate)
+    count = 1 + (len(samples) - length) // round(HOP_SECONDS * rate)
     if count < LEAST_PASSAGES:
         return None
-    starts = np.linspace(0, len(loud) - length, min(count, MOST_PASSAGES)).astype(int)
-    passages = client.embed(
-        [pack_wav(samples[loud[start : start + length]], rate) for start in starts.tolist()]
-    )
+    starts = np.linspace(0, len(samples) - length, min(count, MOST_PASSAGES)).astype(int)
+    wavs = [pack_wav(samples[start : start + length], rate) for start in starts.tolist()]
+    passages = [
+        passage
+        for first in range(0, len(wavs), FILES_PER_REQUEST)
+        for passage in client.embed_wavs(
+            wavs[first : first + FILES_PER_REQUEST], with_quality=False
+        )
+    ]
     usable = [at for at, passage in enumerate(passages) if passage.status == OK]
     if len(usable) < LEAST_PASSAGES:
         return None
     vectors = np.stack([passages[at].vector for at in usable])
-    distances = _distances(vectors)
+    distances = _distances(client, vectors)
     group = _most_different(distances)
     one, other = (mean_embedding(vectors[part])[np.newaxis] for part in (group, ~group))
-    seconds = loud[starts[usable]] / rate
+    seconds = starts[usable] / rate
     groups = sorted(tuple(seconds[part].tolist()) for part in (group, ~group))
     return SpeakerGroups(
         client.score(one, other)[0].distance,
@@ -96,27 +94,14 @@ def speaker_groups(client: Client, wav: bytes) -> SpeakerGroups | None:
     )
 
 
-def _loud(samples: npt.NDArray[np.int16], rate: int) -> npt.NDArray[np.int64]:
-    """Where the samples are that are not in pauses, which would leave a passage little speech.
-
-    It need not be exact: the model finds the speech of every passage by its own rule.
-    """
-    frame = round(FRAME_SECONDS * rate)
-    frames = samples[: len(samples) // frame * frame].reshape(-1, frame).astype(np.float64)
-    power = np.var(frames, axis=1)
-    if not len(power):
-        return np.zeros(0, np.int64)
-    is_loud = power > np.percentile(power, LOUD_PERCENT) * 10.0 ** (-PAUSE_DB / 10.0)
-    is_loud = np.convolve(is_loud, np.ones(2 * EDGE_FRAMES + 1), "same") > 0.0
-    return np.flatnonzero(np.repeat(is_loud, frame))
-
-
-def _distances(vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
-    """float64 [n, n]: Euclidean, of vectors [n, D] brought to the length 1."""
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True).astype(np.float64)
-    unit = vectors / np.maximum(lengths, np.finfo(np.float32).tiny)
-    distances: npt.NDArray[np.float64] = np.sqrt(np.maximum(2.0 - 2.0 * unit @ unit.T, 0.0))
-    np.fill_diagonal(distances, 0.0)
+def _distances(client: Client, vectors: Vector) -> npt.NDArray[np.float64]:
+    """float64 [n, n]: the model's, of embeddings [n, D]."""
+    first, second = np.triu_indices(len(vectors), 1)
+    distances = np.zeros((len(vectors), len(vectors)))
+    distances[first, second] = [
+        decision.distance for decision in client.score(vectors[first], vectors[second])
+    ]
+    distances += distances.T
     return distances
 
 

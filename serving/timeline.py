@@ -225,7 +225,8 @@ def _speech(client: Client, description: Description, recording: AudioInput) -> 
             for island in spoken
             for start, end in island.windows
         )
-        return _Speech(spoken, list(embed_each(client, description, wavs)), len(waveform))
+        embeddings = list(embed_each(client, description, wavs, with_quality=False))
+        return _Speech(spoken, embeddings, len(waveform))
 
 
 def _detector(settings: "SpeechSettings") -> "BlockDetector":
