@@ -1,9 +1,10 @@
 """Who speaks when in made conversations: the timeline beside each segment between pauses alone.
 
-`python -m benchmarks.timeline DATA [CONVERSATIONS]`, both named by one rule: the base model on conversations of two
+`python -m benchmarks.timeline DATA [CONVERSATIONS]`: the base model on conversations of two
 minutes, always the same ones, made of turns of two to four people of DATA (a folder of speakers or
 a manifest). Every other one of them is enrolled, with 10 s of recordings that are in no
-conversation, and eight people who are in none. Then a conversation of ten minutes is timed.
+conversation, and eight people who are in none; one rule names both. Then a conversation of ten
+minutes is timed.
 """
 
 import resource
