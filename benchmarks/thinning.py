@@ -23,11 +23,11 @@ from rich.table import Table
 
 from benchmarks.calibration_halves import of_speakers
 from components.errors import SwarError
-from components.model_files import model_folder
-from components.published_model import PublishedModel
+from components.model.files import model_folder
+from components.model.published import PublishedModel
+from components.model.published_parts import PublishedParts
 from components.recordings.sources import list_recordings
 from components.terminal import Console
-from components.trainer.published_parts import PublishedParts
 from components.trainer.utterances import EmbeddedWindows, Indices, Utterances
 from components.verification.bootstrap import Estimate, estimate, resampled_weights
 from components.verification.error_rates import (
