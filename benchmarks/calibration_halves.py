@@ -5,14 +5,9 @@ windows of a folder of speakers once. Then, again and again, calibrates on a ran
 speakers, as `swar calibrate` does, and counts how often the false accept rate of the other half
 lies within the 95 % interval that was expected: at the threshold, for each length of utterance,
 and at the operating points of 5 and 1 % where the speakers are enough for these.
-
-The other half has a rate by chance too, so that it is within the interval less often than in 95 %
-of the times, were the interval perfect: the last column compares it with the interval of the
-difference of two halves, whose logarithms of the rates are taken for normal.
 """
 
 import argparse
-import math
 from collections import defaultdict
 from dataclasses import replace
 from typing import NamedTuple
@@ -47,15 +42,6 @@ class ComparedRate(NamedTuple):
     def is_within(self) -> bool:
         """Whether the other half's rate lies within the interval."""
         return self.low <= self.other <= self.high
-
-    @property
-    def is_within_difference(self) -> bool:
-        """Whether both rates differ by no more than two such halves do by chance."""
-        if min(self) <= 0.0:
-            return self.is_within
-        standard_error = math.log(self.high / self.low) / (2.0 * 1.96)
-        apart = abs(math.log(self.other / self.value))
-        return apart <= 1.96 * math.sqrt(2.0) * standard_error
 
 
 def of_speakers(windows: EmbeddedWindows, speakers: npt.NDArray[np.bytes_]) -> EmbeddedWindows:
@@ -138,7 +124,6 @@ def main() -> None:
         "expected %",
         "other half %",
         "within the interval",
-        "of the difference",
     ):
         table.add_column(column, justify="right")
     for name, halves in found.items():
@@ -147,7 +132,6 @@ def main() -> None:
             f"{100 * np.mean([each.value for each in halves]):.2f}",
             f"{100 * np.mean([each.other for each in halves]):.2f}",
             f"{sum(each.is_within for each in halves)} of {len(halves)}",
-            f"{sum(each.is_within_difference for each in halves)} of {len(halves)}",
         )
     console.print(table)
 

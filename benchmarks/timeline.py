@@ -3,7 +3,8 @@
 `python -m benchmarks.timeline DATA [CONVERSATIONS]`: the base model on conversations of two
 minutes, always the same ones, made of turns of two to four people of DATA (a folder of speakers or
 a manifest). Every other one of them is enrolled, with 10 s of recordings that are in no
-conversation, and eight people who are in none. Then a conversation of ten minutes is timed.
+conversation, and eight people who are in none; one rule names both. Then a conversation of ten
+minutes is timed.
 """
 
 import resource
@@ -29,7 +30,7 @@ from serving.answers import OK
 from serving.client import Client
 from serving.decisions import DecisionRule
 from serving.gallery import Enrolment, Gallery
-from serving.recognition import identify_embedding
+from serving.recognition import identification_rule, identify_embedding
 from serving.timeline import timeline
 
 ENROLMENT_SECONDS: Final = 10.0
@@ -186,7 +187,6 @@ class Judge:
 
     def __init__(self, client: Client, known: Mapping[str, Person], folder: Path) -> None:
         self._client, self._known, self._folder = client, known, folder
-        self._rule = client.rule()
         speech = SpeechSettings.model_validate(client.describe().card["speech"])
         self._cleaner = Cleaner(speech)
         wavs = [
@@ -220,7 +220,8 @@ class Judge:
         soundfile.write(file, samples, rate)
         seconds = len(samples) / rate
         reference = frames_of(turns, seconds)
-        paused = list(between_pauses(self._client, gallery, file, self._cleaner, self._rule))
+        rule = identification_rule(self._client, gallery)
+        paused = list(between_pauses(self._client, gallery, file, self._cleaner, rule))
         wall, processor = time.monotonic(), time.process_time()
         recorded = timeline(self._client, gallery, file)
         took = (

@@ -178,7 +178,11 @@ def decode(
 
 
 def embed_each(
-    client: Client, description: Description, wavs: Iterable[bytes | str]
+    client: Client,
+    description: Description,
+    wavs: Iterable[bytes | str],
+    *,
+    with_quality: bool = True,
 ) -> Iterator[Embedding]:
     """An embedding for each of what `decode` gives, in order.
 
@@ -187,13 +191,14 @@ def embed_each(
         description: what the model said of itself at first.
         wavs: read as the answers are taken. In place of a WAV a status, which the embedding then
             has, with NaNs.
+        with_quality: see `Client.embed_wavs`.
 
     Raises:
         SwarError: as the client's methods, or another model answers than the one described.
     """
     for batch in _batches(wavs):
         usable = [wav for wav in batch if isinstance(wav, bytes)]
-        embeddings = iter(client.embed_wavs(usable) if usable else ())
+        embeddings = iter(client.embed_wavs(usable, with_quality=with_quality) if usable else ())
         for wav in batch:
             if isinstance(wav, str):
                 client.show(

@@ -203,21 +203,27 @@ class Client:
             embeddings += self.embed_wavs(wavs, is_watched=is_watched)
         return embeddings
 
-    def embed_wavs(self, wavs: Sequence[bytes], *, is_watched: bool = True) -> list[Embedding]:
+    def embed_wavs(
+        self, wavs: Sequence[bytes], *, is_watched: bool = True, with_quality: bool = True
+    ) -> list[Embedding]:
         """As `embed`, of one request's WAVs, which go to the model as they are.
 
         Args:
             wavs: mono, 16-bit PCM at the model's rate, as `to_wav` makes them.
             is_watched: see `embed`.
+            with_quality: whether they are measured. Of a second of speech that takes about as long
+                as the embedding: parts of a recording do without.
         """
         with self._answer_of("embed", {"audio": wavs}) as outputs:
             embeddings = answers.embeddings(outputs, len(wavs))
         for embedding in embeddings:
             self._check_rate(embedding.status)
-        answered = [
-            replace(embedding, quality=_quality(wav, embedding.speech_seconds))
-            for embedding, wav in zip(embeddings, wavs, strict=True)
-        ]
+        answered = embeddings
+        if with_quality:
+            answered = [
+                replace(embedding, quality=_quality(wav, embedding.speech_seconds))
+                for embedding, wav in zip(embeddings, wavs, strict=True)
+            ]
         for embedding in answered if is_watched else ():
             self._show_recording(
                 embedding.model_digest, embedding.status, embedding.quality, embedding.vector

@@ -6,6 +6,7 @@ from typing import Any
 
 from components.errors import SwarError
 from components.verification.error_rates import rate_of_comparison
+from components.verification.gallery_threshold import gallery_threshold
 from serving import defaults
 from serving.answers import DIFFERENT, INCONCLUSIVE, SAME, Decision, Description, Verdict
 
@@ -29,9 +30,10 @@ class DecisionRule:
     different_beyond: float
     """Distance, at least `accept_up_to`: what lies between the two is inconclusive."""
     false_accepts: ExpectedRate | None
-    """Of single comparisons with another speaker; None where the model's card has none."""
+    """Of single comparisons with another speaker; without a bound, of queries among `comparisons`
+    speakers. None where the model's card has none."""
     false_rejects: ExpectedRate | None
-    """Of comparisons of a speaker with himself or herself."""
+    """Of comparisons of a speaker with himself or herself; None where they are not known."""
     speakers: int
     """Calibration speakers, whose rates these are."""
     max_false_accept: float | None = None
@@ -41,6 +43,13 @@ class DecisionRule:
     false_accepts_of_alike: ExpectedRate | None = None
     """Of comparisons with those other speakers who sound most alike, as people on one line and of
     one language do; None where the card has none, as for bounds."""
+    comparisons: int = 1
+    """Enrolled speakers whom a query is compared with."""
+
+    @property
+    def is_of_model(self) -> bool:
+        """Whether the model's own threshold decides."""
+        return self.max_false_accept is None and self.comparisons <= 1
 
     def apply(self, decision: Decision) -> Decision:
         """What the model scored, decided by this rule."""
@@ -53,7 +62,7 @@ class DecisionRule:
         )
 
     def _verdict(self, decision: Decision) -> Verdict:
-        if self.max_false_accept is None:
+        if self.is_of_model:
             return decision.verdict
         if decision.distance <= self.accept_up_to:
             return SAME
@@ -70,12 +79,15 @@ def decision_rule(
     """The rule for a bounded share of false accepts, or the model's own threshold.
 
     With a bound there is a third verdict: a distance that this risk does not allow, but the
-    loosest operating point of the model does, is inconclusive.
+    loosest operating point of the model does, is inconclusive. Among several speakers there is one
+    without a bound too: near enough for one comparison, and not for the best of so many.
 
     Args:
         description: of the model that scores.
         max_false_accept: share in (0, 1) of queries by other speakers that are accepted at most;
-            None for the model's threshold, which weighs both kinds of error alike.
+            None for the model's threshold, which weighs both kinds of error alike, and among
+            several speakers for that of `gallery_threshold`, which accepts the same share of
+            queries as the model's threshold does of single comparisons.
         prior: of the same speaker, in (0, 1), for the probabilities; the verdict is the bound's.
         comparisons: that one query is compared in, as many as speakers are enrolled. The best of
             many comparisons is accepted more often than a single one: as if they were independent,
@@ -92,7 +104,11 @@ def decision_rule(
     alike: Mapping[str, Any] = {}
     if max_false_accept is None:
         row: Mapping[str, Any] = next(iter(calibration.get("strangers", ())), {})
-        alike = next(iter(calibration.get("nearest_strangers", ())), {})
+        if comparisons <= 1:
+            alike = next(iter(calibration.get("nearest_strangers", ())), {})
+        else:
+            threshold = gallery_threshold(description.card, threshold, comparisons)
+            row = {name: row[name] for name in ("speakers", "false_accept_rate") if name in row}
     else:
         points = _operating_points(calibration, max_false_accept)
         known = [point for point in points if point["threshold"] is not None]
@@ -116,6 +132,7 @@ def decision_rule(
         max_false_accept,
         prior,
         _expected(alike, "false_accept_rate"),
+        max(1, comparisons),
     )
 
 
@@ -132,7 +149,12 @@ def expectation(rule: DecisionRule) -> str:
     ]
     speakers = f"{rule.speakers} calibration speaker{'' if rule.speakers == 1 else 's'}"
     measured = f"{', '.join(rates)}, of {speakers}" if rates else "no error rates are known"
-    return f"up to distance {rule.accept_up_to:.3f}: {measured}; prior {rule.prior:g}"
+    nearest = ""
+    if rule.comparisons > 1:
+        nearest = f" from the nearest of {rule.comparisons:,}"
+        if rule.max_false_accept is None:
+            measured += ", if their rare errors go on as the frequent ones do"
+    return f"up to distance {rule.accept_up_to:.3f}{nearest}: {measured}; prior {rule.prior:g}"
 
 
 def percent(probability: float) -> str:

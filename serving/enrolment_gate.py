@@ -1,7 +1,10 @@
 """What must not be enrolled: recordings of two people, clipped ones, names that look like others.
 
 Whether two people speak in a recording is seen from its passages of a second and a half, each of
-which the model compares with each other. They are divided into the two groups that differ most.
+which overlaps the next by half: so some lie within every turn of that length. The model compares
+each with each, and they are divided into the two groups that differ most. How much one person's
+passages differ is a matter of the embeddings: it has nothing to do with the model's threshold,
+which may be learnt anew for other speakers.
 """
 
 import math
@@ -14,18 +17,26 @@ import numpy.typing as npt
 
 from components.pcm16 import pack_wav, read_wav
 from components.recording_quality import RecordingQuality
-from serving.answers import OK
-from serving.client import Client
+from serving.answers import OK, Vector
+from serving.client import FILES_PER_REQUEST, Client
 from serving.conditions import MOST_CLIPPED
+from serving.references import mean_embedding
 
 PASSAGE_SECONDS: Final = 1.5
-MOST_PASSAGES: Final = 24
+HOP_SECONDS: Final = 0.75
+"""From the begin of a passage to that of the next one."""
+MOST_PASSAGES: Final = 40
 """Of a longer recording so many are compared, spread over it: pairs grow with their square."""
-LEAST_PASSAGES: Final = 4
+LEAST_PASSAGES: Final = 5
 """With speech. Fewer differ too much by chance."""
-LARGEST_CONTRAST: Final = 0.67
-"""Of one person, in thresholds of the model: `python -m benchmarks.enrolment_gate` measures what
-share of recordings of one and of two people is beyond it."""
+WITHIN_SHARE: Final = 0.25
+"""Of the mean distance within the groups, that is taken from the one between them: passages of
+noisy or short speech differ from each other, whoever speaks."""
+LARGEST_CONTRAST: Final = 0.5
+"""Of one person, of the base model and those that are fine-tuned from it.
+
+`python -m benchmarks.enrolment_gate` measures what share of recordings of one and of two people is
+beyond it."""
 
 
 @dataclass(frozen=True)
@@ -33,9 +44,10 @@ class SpeakerGroups:
     """The passages of a recording, in the two groups that differ most."""
 
     distance: float
-    """Mean of the model's distances between passages of the two."""
+    """The model's, of the means of the two groups."""
     contrast: float
-    """The distance, the smaller the less even the groups are, in thresholds of the model."""
+    """Mean of the model's distances between passages of the two, less WITHIN_SHARE of that within
+    them, in lengths of an embedding; the smaller the less even the groups are."""
     starts_seconds: tuple[tuple[float, ...], tuple[float, ...]]
     """Of the passages of each, the earlier group first."""
 
@@ -55,32 +67,45 @@ def speaker_groups(client: Client, wav: bytes) -> SpeakerGroups | None:
     read = read_wav(wav)
     assert read is not None  # of to_wav
     samples, rate = read
-    count = int(len(samples) // (PASSAGE_SECONDS * rate))
+    length = round(PASSAGE_SECONDS * rate)
+    count = 1 + (len(samples) - length) // round(HOP_SECONDS * rate)
     if count < LEAST_PASSAGES:
         return None
-    edges = np.linspace(0, len(samples), count + 1).astype(int)
-    chosen = np.unique(np.linspace(0, count - 1, min(count, MOST_PASSAGES)).astype(int))
-    passages = client.embed(
-        [pack_wav(samples[edges[at] : edges[at + 1]], rate) for at in chosen.tolist()]
-    )
+    starts = np.linspace(0, len(samples) - length, min(count, MOST_PASSAGES)).astype(int)
+    wavs = [pack_wav(samples[start : start + length], rate) for start in starts.tolist()]
+    passages = [
+        passage
+        for first in range(0, len(wavs), FILES_PER_REQUEST)
+        for passage in client.embed_wavs(
+            wavs[first : first + FILES_PER_REQUEST], with_quality=False
+        )
+    ]
     usable = [at for at, passage in enumerate(passages) if passage.status == OK]
     if len(usable) < LEAST_PASSAGES:
         return None
     vectors = np.stack([passages[at].vector for at in usable])
+    distances = _distances(client, vectors)
+    group = _most_different(distances)
+    one, other = (mean_embedding(vectors[part])[np.newaxis] for part in (group, ~group))
+    seconds = starts[usable] / rate
+    groups = sorted(tuple(seconds[part].tolist()) for part in (group, ~group))
+    contrast = _contrast(distances, group) - WITHIN_SHARE * _within(distances, group)
+    return SpeakerGroups(
+        client.score(one, other)[0].distance,
+        contrast / max(float(np.mean(np.linalg.norm(vectors, axis=1))), np.finfo(np.float32).tiny),
+        (groups[0], groups[1]),
+    )
+
+
+def _distances(client: Client, vectors: Vector) -> npt.NDArray[np.float64]:
+    """float64 [n, n]: the model's, of embeddings [n, D]."""
     first, second = np.triu_indices(len(vectors), 1)
     distances = np.zeros((len(vectors), len(vectors)))
     distances[first, second] = [
         decision.distance for decision in client.score(vectors[first], vectors[second])
     ]
     distances += distances.T
-    group = _most_different(distances)
-    starts = edges[chosen[usable]] / rate
-    groups = sorted(tuple(starts[part].tolist()) for part in (group, ~group))
-    return SpeakerGroups(
-        float(np.mean(distances[np.ix_(group, ~group)])),
-        _contrast(distances, group) / client.rule().accept_up_to,
-        (groups[0], groups[1]),
-    )
+    return distances
 
 
 def _most_different(distances: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
@@ -109,6 +134,14 @@ def _contrast(distances: npt.NDArray[np.float64], group: npt.NDArray[np.bool_]) 
         return 0.0
     between = float(np.mean(distances[np.ix_(group, ~group)]))
     return between * math.sqrt(share * (1.0 - share))
+
+
+def _within(distances: npt.NDArray[np.float64], group: npt.NDArray[np.bool_]) -> float:
+    """Mean distance of two passages of one group, times the deviation of a passage's group."""
+    share = float(np.mean(group))
+    is_pair = np.triu(group[:, np.newaxis] == group, k=1)
+    within = float(np.mean(distances[is_pair])) if is_pair.any() else 0.0
+    return within * math.sqrt(share * (1.0 - share))
 
 
 def is_clipped(quality: RecordingQuality | None) -> bool:

@@ -216,10 +216,11 @@ def identify(
         gallery: the enrolled speakers.
         recording: of one speaker.
         top: how many of the nearest to tell.
-        rule: see `identification_rule`; by default the model's own threshold.
+        rule: see `identification_rule`; by default that without a bound.
     """
     query = _usable_embedding(client, recording)
-    return identify_embedding(client, gallery, query, top=top, rule=rule or client.rule())
+    rule = rule or identification_rule(client, gallery)
+    return identify_embedding(client, gallery, query, top=top, rule=rule)
 
 
 def identification_rule(
@@ -235,14 +236,13 @@ def identification_rule(
         client: of the model.
         gallery: the enrolled speakers: the more there are, the stricter each comparison.
         max_false_accept: share of queries by unknown speakers that get a name at most; None for
-            the model's own threshold, whatever the gallery's size.
+            the share that the model's own threshold accepts of single comparisons.
         prior: of the same speaker in one comparison, for the probabilities.
 
     Raises:
         SwarError: the model's calibration cannot hold that share among so many speakers.
     """
-    comparisons = 1 if max_false_accept is None else len(gallery.names())
-    return client.rule(max_false_accept, prior=prior, comparisons=comparisons)
+    return client.rule(max_false_accept, prior=prior, comparisons=len(gallery.names()))
 
 
 def identify_embedding(

@@ -31,7 +31,7 @@ from serving.diarization import (
     window_positions,
 )
 from serving.gallery import Gallery
-from serving.recognition import Identification, identify_embedding
+from serving.recognition import Identification, identification_rule, identify_embedding
 from serving.recordings import AudioInput, LocalRecording, display_name, local_recording
 from serving.references import mean_embedding
 
@@ -120,7 +120,7 @@ def timeline(
         recording: of any length up to the `speech.max_recording_seconds` of the model.
         top: how many of the nearest to tell of each speaker.
         rule: see `serving.recognition.identification_rule`; each speaker of the recording is a
-            query. By default the model's own threshold.
+            query. By default that without a bound.
 
     Raises:
         SwarError: the recording is not usable, the model does not say how it finds speech, or a
@@ -145,13 +145,12 @@ def timeline(
         for turn in turns_of(island.ranges, island.windows, of_island)
     ]
     identified = []
+    rule = rule or identification_rule(client, gallery)
     for number in range(int(group.max()) + 1):
         members = usable[group[usable] == number]
         seconds = sum(turn.speech for turn in turns if turn.group == number) / rate
         query = Embedding(mean_embedding(vectors[members]), seconds, OK, description.model_digest)
-        identified.append(
-            identify_embedding(client, gallery, query, top=top, rule=rule or client.rule())
-        )
+        identified.append(identify_embedding(client, gallery, query, top=top, rule=rule))
     named = _named_turns(turns, _names(identified), rate)
     return Timeline(
         named,
@@ -225,7 +224,8 @@ def _speech(client: Client, description: Description, recording: AudioInput) -> 
             for island in spoken
             for start, end in island.windows
         )
-        return _Speech(spoken, list(embed_each(client, description, wavs)), len(waveform))
+        embeddings = list(embed_each(client, description, wavs, with_quality=False))
+        return _Speech(spoken, embeddings, len(waveform))
 
 
 def _detector(settings: "SpeechSettings") -> "BlockDetector":

@@ -1,7 +1,7 @@
 """The error rates to expect of other speakers, measured on those of `calibration`."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from typing import Any, Final
 
@@ -14,15 +14,21 @@ from components.conditions import CLEAN
 from components.json_text import without_nan
 from components.model.calibration import Calibration
 from components.trainer.utterances import EmbeddedWindows, Utterances
+from components.verification.bootstrap import Estimate, of_other_speakers
 from components.verification.error_rates import (
     ALL_NONTARGETS,
+    CLLR,
     EXPECTED_RATES,
     NEAREST_NONTARGETS,
     NONTARGET,
     TARGET,
 )
 from components.verification.manifest_columns import UNKNOWN
-from components.verification.operating_points import operating_points, to_card
+from components.verification.operating_points import (
+    OperatingPoint,
+    operating_points,
+    to_card,
+)
 from components.verification.slices import estimate_metrics
 from components.verification.trials import Embeddings, choose_trials, compare
 
@@ -54,7 +60,8 @@ def calibration_report(
     Returns:
         `speakers`, how many, and rows by length, each with `seconds`, the `speakers` who have
         utterances that long, `similar`, `dissimilar` and
-        for every one of EXPECTED_RATES `value`, `low` and `high`, None where they are too few for
+        for every one of EXPECTED_RATES `value`, and `low` and `high`, between which that of as many
+        other speakers is to be expected in 95 % of the times, None where they are too few for
         an interval: `strangers`, with nontarget trials of all pairs of speakers, and
         `nearest_strangers`, of those pairs alone of which one speaker is among the nearest of the
         other; and `operating_points`, the thresholds for several shares of false accepts among all
@@ -84,7 +91,27 @@ def calibration_report(
         for kind, part in ((ALL_NONTARGETS, trials), (NEAREST_NONTARGETS, trials[is_near])):
             rows[kind].append({"seconds": seconds, **_rates(part, seed)})
     points = operating_points(pd.concat(tables), resamples=RESAMPLES, seed=seed)
-    return {"speakers": len(near), **rows, OPERATING_POINTS: list(map(to_card, points))}
+    return {
+        "speakers": len(near),
+        **rows,
+        OPERATING_POINTS: [to_card(_of_other_speakers(point)) for point in points],
+    }
+
+
+def _of_other_speakers(point: OperatingPoint) -> OperatingPoint:
+    if point.false_accept_rate is None or point.false_reject_rate is None:
+        return point
+    return replace(
+        point,
+        false_accept_rate=_expected_rate(point.false_accept_rate),
+        false_reject_rate=_expected_rate(point.false_reject_rate),
+    )
+
+
+def _expected_rate(rate: Estimate) -> Estimate:
+    """Of other speakers; a rate is 1 at most."""
+    expected = of_other_speakers(rate)
+    return replace(expected, high=np.minimum(expected.high, 1.0).item())
 
 
 def _table(embedded: EmbeddedWindows, utterances: Utterances, seconds: float) -> pd.DataFrame:
@@ -135,5 +162,14 @@ def _rates(trials: pd.DataFrame, seed: int) -> Mapping[str, Any]:
         "speakers": len({*trials["speaker_a"], *trials["speaker_b"]}),
         "similar": int(np.sum(label == TARGET)),
         "dissimilar": int(np.sum(label == NONTARGET)),
-        **{name: without_nan(asdict(metrics[name])) for name in EXPECTED_RATES},
+        **{
+            name: without_nan(
+                asdict(
+                    of_other_speakers(metrics[name])
+                    if name == CLLR
+                    else _expected_rate(metrics[name])
+                )
+            )
+            for name in EXPECTED_RATES
+        },
     }

@@ -4,6 +4,7 @@ Source: Poh and Bengio, "Estimating the confidence interval of expected performa
 biometric authentication using joint bootstrap", ICASSP 2007 (subject-based bootstrap).
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
@@ -89,6 +90,23 @@ def estimate(value: float, resampled: npt.ArrayLike) -> Estimate:
         return Estimate(value, float("nan"), float("nan"))
     low, high = np.quantile(valid, [(1.0 - COVERAGE) / 2.0, (1.0 + COVERAGE) / 2.0])
     return Estimate(value, float(low), float(high))
+
+
+def of_other_speakers(estimated: Estimate) -> Estimate:
+    """A positive metric with the interval in which that of as many other speakers is expected.
+
+    An estimate's own interval is about the speakers in general, and other speakers have a metric by
+    chance too: two groups of equal size differ by the square root of 2 times the standard error of
+    one. Bounds move on the scale of the logarithm, so that none is below 0.
+
+    Args:
+        estimated: with the interval of its own speakers; without bounds, or at 0, it stays so.
+    """
+    value, low, high = estimated.value, estimated.low, estimated.high
+    if not value > 0.0 or not math.isfinite(high):
+        return estimated
+    wider_low, wider_high = (value * (bound / value) ** math.sqrt(2.0) for bound in (low, high))
+    return Estimate(value, wider_low, wider_high)
 
 
 def widened_without_errors(rate: Estimate, speakers: int) -> Estimate:

@@ -231,8 +231,7 @@ def _identified(
         settings.gallery_speakers,
         settings.galleries,
         settings.best_match_comparisons,
-        float(model.card["threshold"]),
-        (model.card.get("calibration") or {}).get("operating_points"),
+        model.card,
     )
     return identify(
         clean.utterances,

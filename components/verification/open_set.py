@@ -17,11 +17,13 @@ import numpy.typing as npt
 from components.keyed_random import keyed_generator
 from components.verification.bootstrap import Estimate, estimate, multiplicities, trial_weights
 from components.verification.error_rates import NONTARGET, rate_of_comparison
+from components.verification.gallery_threshold import gallery_threshold
 from components.verification.operating_points import accepting_threshold
 from components.verification.searches import DistanceBlock, Distances
 from components.verification.trials import Indices
 
-OWN_THRESHOLD: Final = "own_threshold"
+DEFAULT: Final = "default"
+"""The rates of what `swar identify` decides without an option."""
 HELD_FPIRS: Final = (0.05, 0.01)
 MAX_FALSE_ACCEPT: Final = 0.05
 """Share of a query, for the rule that a user states: each of N comparisons may accept less."""
@@ -48,10 +50,20 @@ class OpenSetRules:
     """Of each size."""
     best_match_comparisons: int
     """Of queries with single embeddings: the best match is left out where it takes more."""
-    threshold: float
-    """Distance: the model's own threshold."""
-    operating_points: Sequence[Mapping[str, Any]] | None
-    """Of the model's card, see `operating_points.to_card`; None where it has none."""
+    card: Mapping[str, Any]
+    """Of the model, whose `threshold` and `calibration` it has."""
+
+    def threshold(self, speakers: int) -> float:
+        """Distance up to which one of so many enrolled speakers is named without an option."""
+        return gallery_threshold(self.card, float(self.card["threshold"]), speakers)
+
+    @property
+    def operating_points(self) -> Sequence[Mapping[str, Any]] | None:
+        """See `operating_points.to_card`; None where the card has none."""
+        points: Sequence[Mapping[str, Any]] | None = (self.card.get("calibration") or {}).get(
+            "operating_points"
+        )
+        return points
 
 
 @dataclass(frozen=True)
@@ -85,10 +97,10 @@ class OpenSet:
     nonmated_searches: int
     """By speakers who are not enrolled, over all galleries."""
     rates: dict[str, SearchRates]
-    """At `own_threshold`, the model's; at `fpir_0.05` and `fpir_0.01`, thresholds that hold these
-    rates on the same searches, and so a little too good; and at `per_query_0.05`, the loosest
-    operating point of the model's card that lets each comparison accept no more than
-    `comparison_rate`."""
+    """At `default`, of `swar identify` without an option; at `fpir_0.05` and `fpir_0.01`,
+    thresholds that hold these rates on the same searches, and so a little too good; and at
+    `per_query_0.05`, the loosest operating point of the model's card that lets each comparison
+    accept no more than `comparison_rate`."""
     comparison_rate: float
     """1 - (1 - 0.05)^(1/N): so much of each of N independent comparisons is 5 % of a query."""
     missing: str | None
@@ -187,7 +199,7 @@ class OpenSetSearches:
                 self._rules.operating_points, comparison_rate
             )
             thresholds = {
-                OWN_THRESHOLD: self._rules.threshold,
+                DEFAULT: self._rules.threshold(size),
                 **{
                     held_fpir_name(fpir): accepting_threshold(searches.nonmated_distances, fpir)
                     for fpir in HELD_FPIRS

@@ -15,9 +15,9 @@ from components.verification.bootstrap import Estimate
 from components.verification.identification import ClosedSet
 from components.verification.manifest_columns import column_heading
 from components.verification.open_set import (
+    DEFAULT,
     HELD_FPIRS,
     MAX_FALSE_ACCEPT,
-    OWN_THRESHOLD,
     PER_QUERY,
     TOO_FEW_CALIBRATION_SPEAKERS,
     OpenSet,
@@ -238,12 +238,12 @@ def _open_set(results: Sequence[OpenSet]) -> RenderableType:
         ),
     )
     for each in results:
-        own, per_query = each.rates[OWN_THRESHOLD], each.rates[PER_QUERY]
+        default, per_query = each.rates[DEFAULT], each.rates[PER_QUERY]
         table.add_row(
             f"{each.enrolment_seconds:g} s, {each.reference.replace('_', ' ')}",
             f"{each.gallery_speakers:,}",
-            _shown(own.fpir, True),
-            _shown(own.fnir, True),
+            _shown(default.fpir, True),
+            _shown(default.fnir, True),
             *(_value(each.rates[held_fpir_name(fpir)].fnir, True) for fpir in HELD_FPIRS),
             ""
             if per_query.threshold is None
@@ -256,7 +256,7 @@ def _open_set_notes(results: Sequence[OpenSet], best_match_comparisons: int) -> 
     """What the columns are, and why cells or rows of them may be missing."""
     lines = [
         "FPIR: unknown speakers who get a name. FNIR: enrolled ones who do not get theirs. First "
-        "at the stored threshold, then at those that hold an FPIR on these same searches"
+        "as `swar identify` decides among N, then where an FPIR is held on these same searches"
     ]
     missing = {each.gallery_speakers: each for each in results if each.missing}
     for size, each in missing.items():

@@ -69,8 +69,8 @@ def quality(embedding: Embedding) -> str:
 
 def verdict(decision: Decision, rule: DecisionRule) -> str:
     """Same, different or inconclusive, with the probability, and what to expect of such answers."""
-    # The threshold of a bound lies elsewhere.
-    middle = "50 %<br>threshold" if rule.max_false_accept is None else "50 %"
+    # Other rules' thresholds lie elsewhere.
+    middle = "50 %<br>threshold" if rule.is_of_model else "50 %"
     scale = (
         '<div class="swar-scale"><span>0 %<br>different</span>'
         f"<span>{middle}</span><span>100 %<br>same</span></div>"
@@ -121,7 +121,7 @@ def _candidates(candidates: Sequence[Candidate], rule: DecisionRule) -> str:
         f'<td class="swar-bar">{_track(each.decision)}</td></tr>'
         for each in candidates
     )
-    middle = "Threshold" if rule.max_false_accept is None else "50 %"
+    middle = "Threshold" if rule.is_of_model else "50 %"
     return _table(("Speaker", "Probability", "Distance", f"{middle} at the middle"), rows)
 
 

@@ -94,6 +94,23 @@ def test_a_query_among_many_asks_more_of_each_comparison():
         decision_rule(described(), 0.05, comparisons=50)
 
 
+def test_without_a_bound_the_nearest_of_many_has_to_be_nearer_than_a_single_one():
+    # From 1.1, which 5 % reach, to 0.9, which 1 % do, and the model's own threshold between.
+    scale = 0.2 / math.log(5.0)
+    rule = decision_rule(described(), comparisons=10)
+    assert rule.accept_up_to == pytest.approx(1.0 - scale * math.log(10.0))
+    verdicts = [verdict(rule, rule.accept_up_to + more) for more in (-0.01, 0.01)]
+    assert verdicts == ["same", "inconclusive"]
+    assert verdict(rule, 1.01) == "different"
+    assert (rule.false_accepts, rule.false_rejects) == (ExpectedRate(0.02, 0.01, 0.04), None)
+    assert expectation(rule) == (
+        f"up to distance {rule.accept_up_to:.3f} from the nearest of 10: false accepts 2 % (1 to "
+        "4 %), of 120 calibration speakers, if their rare errors go on as the frequent ones do; "
+        "prior 0.5"
+    )
+    assert decision_rule(described(), comparisons=0) == decision_rule(described(), comparisons=1)
+
+
 def test_what_the_calibration_cannot_hold_is_refused_with_the_speakers_that_would_do():
     message = (
         "the model cannot hold 0.1 % false accepts: it was calibrated on 120 speakers and it can "

@@ -82,6 +82,7 @@ def test_a_promise_has_the_interval_of_its_speakers():
     told = calibration_report(heard(), CALIBRATION, 1.0, (2,), seed=0)
     (row,) = told["strangers"]
     assert told["speakers"] == 4
+    assert max(row[name]["high"] for name in ("eer", "false_accept_rate")) <= 1.0
     for name in ("eer", "cllr", "false_accept_rate", "false_reject_rate"):
         assert row[name]["low"] <= row[name]["value"] <= row[name]["high"]
     assert row["cllr"]["low"] < row["cllr"]["high"]

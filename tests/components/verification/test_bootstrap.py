@@ -6,7 +6,13 @@ import math
 import numpy as np
 import pytest
 
-from components.verification.bootstrap import estimate, multiplicities, trial_weights
+from components.verification.bootstrap import (
+    Estimate,
+    estimate,
+    multiplicities,
+    of_other_speakers,
+    trial_weights,
+)
 
 
 def test_every_resample_has_as_many_speakers():
@@ -73,3 +79,25 @@ def test_the_interval_is_as_wide_as_the_figure_varies_with_other_speakers():
     assert np.mean(widths) == pytest.approx(spread, rel=0.15)
     of_trials = 2 * 1.96 * math.sqrt(0.8 * 0.2 / (30 * 200))
     assert np.mean(widths) > 5 * of_trials
+
+
+def test_as_many_other_speakers_are_within_the_interval_nineteen_times_of_twenty():
+    generator = np.random.default_rng(0)
+    # The logarithm of a rate of one group is normal around that of all speakers.
+    rates = 0.02 * np.exp(0.3 * generator.standard_normal((4_000, 2)))
+    reach = math.exp(1.96 * 0.3)
+    within, within_own = [], []
+    for one, other in rates:
+        own = Estimate(one, one / reach, one * reach)
+        expected = of_other_speakers(own)
+        within.append(expected.low <= other <= expected.high)
+        within_own.append(own.low <= other <= own.high)
+    assert np.mean(within) == pytest.approx(0.95, abs=0.01)
+    assert np.mean(within_own) < 0.86
+
+
+def test_what_has_no_interval_gets_none():
+    for known in (Estimate(0.0, 0.0, 0.2), Estimate(0.1, 0.0, 0.1)):
+        assert of_other_speakers(known) == known
+    nothing = of_other_speakers(Estimate(0.1, math.nan, math.nan))
+    assert (nothing.value, math.isnan(nothing.low), math.isnan(nothing.high)) == (0.1, True, True)

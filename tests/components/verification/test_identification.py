@@ -11,7 +11,7 @@ from components.verification.open_set import OpenSetRules
 from tests.components.verification.support_trials import THRESHOLD, embeddings, score, utterances
 
 PIECE, QUERY = 2.5, 5.0
-RULES = OpenSetRules((2, 10), 8, 10**9, THRESHOLD, None)
+RULES = OpenSetRules((2, 10), 8, 10**9, {"threshold": THRESHOLD, "slope": math.inf})
 
 
 def both_kinds(speakers, recordings=3):
@@ -154,7 +154,7 @@ def test_who_is_nearest_of_all_is_found_in_every_gallery():
     closed_set, open_set = measured(table, embeddings(table, noise=0.05))
     assert closed_set[0].figures["top_1"].value == 1.0
     for each in open_set:
-        assert each.rates["own_threshold"].fnir.value == 0.0
+        assert each.rates["default"].fnir.value == 0.0
 
 
 def test_no_enrolment_is_no_open_set():

@@ -27,7 +27,8 @@ POINTS: list[dict[str, float | None]] = [
 
 
 def rules(*sizes, threshold=0.5, points=None, galleries=GALLERIES):
-    return OpenSetRules(sizes, galleries, 10**9, threshold, points)
+    card = {"threshold": threshold, "slope": math.inf, "calibration": {"operating_points": points}}
+    return OpenSetRules(sizes, galleries, 10**9, card)
 
 
 def measured(distance, query_speaker, given, *, best_match=None, seed=SEED, block=10**9):
@@ -84,8 +85,8 @@ def test_of_three_speakers_at_their_own_places_the_threshold_decides(threshold, 
     distance = np.full((3, 3), 0.4) - 0.3 * np.eye(3)  # 0.1 from themselves
     row = measured(distance, [0, 1, 2], rules(2, threshold=threshold))["mean", 2]
     assert (row.mated_searches, row.nonmated_searches) == (2 * GALLERIES, GALLERIES)
-    own = row.rates["own_threshold"]
-    assert (own.threshold, own.fpir.value, own.fnir.value) == (threshold, fpir, fnir)
+    default = row.rates["default"]
+    assert (default.threshold, default.fpir.value, default.fnir.value) == (threshold, fpir, fnir)
 
 
 def test_another_speaker_who_is_nearer_is_an_error_only_where_enrolled():
@@ -95,14 +96,14 @@ def test_another_speaker_who_is_nearer_is_an_error_only_where_enrolled():
     missed, named = galleries.count({0, 1}), galleries.count({1, 2})
     assert 0 < missed < GALLERIES
     assert 0 < named < GALLERIES
-    assert row.rates["own_threshold"].fnir.value == missed / (2 * GALLERIES)
-    assert row.rates["own_threshold"].fpir.value == named / GALLERIES
+    assert row.rates["default"].fnir.value == missed / (2 * GALLERIES)
+    assert row.rates["default"].fpir.value == named / GALLERIES
 
 
 def test_as_near_as_another_is_not_found():
     distance = np.array([[0.1, 0.1, 0.1]] * 3)
     row = measured(distance, [0, 1, 2], rules(2))["mean", 2]
-    assert (row.rates["own_threshold"].fpir.value, row.rates["own_threshold"].fnir.value) == (1, 1)
+    assert (row.rates["default"].fpir.value, row.rates["default"].fnir.value) == (1, 1)
 
 
 @pytest.mark.parametrize("size", [2, 5, 11])
@@ -171,7 +172,7 @@ def test_an_unknown_speaker_gets_a_name_more_often_the_more_are_enrolled():
         assert named == sorted(named)
         assert named[0] < named[-1]
     rows = measured(distance, query_speaker, rules(2, 5, 10, 20))
-    fpir = [rows["mean", size].rates["own_threshold"].fpir.value for size in (2, 5, 10, 20)]
+    fpir = [rows["mean", size].rates["default"].fpir.value for size in (2, 5, 10, 20)]
     assert fpir == sorted(fpir)
     assert fpir[0] < fpir[-1]
 

@@ -8,6 +8,7 @@ import pytest
 
 from components.keyed_random import keyed_generator
 from components.pcm16 import pack_wav
+from components.verification.gallery_threshold import gallery_threshold
 from tests.components.verification_report.support_oracle import (
     assert_same,
     interval,
@@ -208,7 +209,7 @@ def test_galleries_of_two_are_searched_again(either, scores):
             half_way = [_half_way(nonmated, fpir) for fpir in (0.05, 0.01)]
             assert list(held.values()) == pytest.approx(half_way, abs=1e-4)
             thresholds = held | {
-                "own_threshold": either.card["threshold"],
+                "default": gallery_threshold(either.card, either.card["threshold"], 2),
                 "per_query_0.05": points[1]["threshold"] if points else None,  # 2 % of 2.53 %
             }
             nothing = dict.fromkeys(
@@ -240,6 +241,6 @@ def test_galleries_of_two_are_searched_again(either, scores):
 def test_some_unknown_speakers_get_a_name_and_some_enrolled_ones_do_not(made, troubled):
     rows = [row for report in (made, troubled) for row in report.figures["open_set"]]
     for kind in ("fpir", "fnir"):
-        shares = {row["rates"]["own_threshold"][kind]["value"] for row in rows}
+        shares = {row["rates"]["default"][kind]["value"] for row in rows}
         assert max(shares) > 0.0
         assert len(shares) > 1

@@ -82,7 +82,7 @@ def test_what_matters_is_on_the_page(made, page):
         assert {f"{at}/refused", f"{at}/figures/eer/value", f"{at}/figures/cllr/value"} <= shown
     for place in range(len(figures["open_set"])):
         at = f"open_set/{place}"
-        rates = ("own_threshold/fpir", "own_threshold/fnir", "fpir_0.05/fnir", "fpir_0.01/fnir")
+        rates = ("default/fpir", "default/fnir", "fpir_0.05/fnir", "fpir_0.01/fnir")
         rule = ("per_query_0.05/fpir", "per_query_0.05/fnir")
         assert {f"{at}/rates/{rate}/value" for rate in (*rates, *rule)} <= shown
         assert {f"{at}/mated_searches", f"{at}/nonmated_searches"} <= shown
