@@ -77,7 +77,7 @@ def speaker_groups(client: Client, wav: bytes) -> SpeakerGroups | None:
         passage
         for first in range(0, len(wavs), FILES_PER_REQUEST)
         for passage in client.embed_wavs(
-            wavs[first : first + FILES_PER_REQUEST], with_quality=False
+            wavs[first : first + FILES_PER_REQUEST], is_watched=False, with_quality=False
         )
     ]
     usable = [at for at, passage in enumerate(passages) if passage.status == OK]
