@@ -111,7 +111,9 @@ def enrolments(data: Sequence[str], rate: int, clean: int, of_two: int) -> list[
         drawn = generator.permutation(sorted(sounds)).tolist()
         for half, speakers in zip(HALVES, (drawn[::2], drawn[1::2]), strict=True):
             share = 2 * len(data)
-            single = [(sound,) for each in speakers for sound in long[each]]
+            single: list[tuple[np.ndarray, ...]] = [
+                (sound,) for each in speakers for sound in long[each]
+            ]
             several = [
                 tuple(sounds[each][:MOST_FILES]) for each in speakers if len(sounds[each]) > 1
             ]
@@ -122,8 +124,8 @@ def enrolments(data: Sequence[str], rate: int, clean: int, of_two: int) -> list[
             for at in range(of_two // share):
                 one, other = generator.choice(whole, 2, replace=False).tolist()
                 kind = MIXED[at % len(MIXED)]
-                files = mixed(kind, long[one][0], long[other][0], rate)
-                made.append(Enrolment(name, half, kind, files))
+                of_both = mixed(kind, long[one][0], long[other][0], rate)
+                made.append(Enrolment(name, half, kind, of_both))
     return made
 
 

@@ -133,9 +133,12 @@ def with_references(windows: EmbeddedWindows, count: int) -> Iterator[tuple[int,
         if windows.unit_norm:
             means /= np.linalg.norm(means, axis=1, keepdims=True)
         rows = [rows[0] for rows in able.values()] + queries
-        compared = Utterances(*(each[rows] for each in utterances))
-        compared = compared._replace(
-            embedding=np.concatenate([means, utterances.embedding[queries]])
+        compared = Utterances(
+            np.concatenate([means, utterances.embedding[queries]]),
+            utterances.speaker[rows],
+            utterances.recording[rows],
+            utterances.start_seconds[rows],
+            utterances.end_seconds[rows],
         )
         first, second = (each.ravel() for each in np.indices((len(able), len(queries))))
         rate = trials_of(windows, compared, first, second + len(able)).eer()

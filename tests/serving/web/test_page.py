@@ -14,6 +14,7 @@ from gradio import networking
 from components.errors import SwarError
 from serving.client import Client
 from serving.gallery import Gallery
+from serving.watching import Row
 from serving.web.actions import Actions
 from serving.web.guard import PageSettings
 from serving.web.page import launch
@@ -148,7 +149,7 @@ def test_how_a_recording_was_recorded_is_said(page, voices):
 
 
 def test_a_recording_that_is_looked_at_and_then_asked_about_is_watched_once(voices, tmp_path):
-    rows = []
+    rows: list[Row] = []
     with grpc_endpoint(FakeModel()) as url, Client(url, watchers=[rows.append]) as client:
         actions = Actions(client, Gallery(tmp_path / "gallery"))
         given = str(voices["ram"]), str(voices["hari"])
