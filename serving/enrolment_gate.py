@@ -90,10 +90,10 @@ def speaker_groups(client: Client, wav: bytes) -> SpeakerGroups | None:
     seconds = starts[usable] / rate
     groups = sorted(tuple(seconds[part].tolist()) for part in (group, ~group))
     contrast = _contrast(distances, group) - WITHIN_SHARE * _within(distances, group)
-    length = float(np.mean(np.linalg.norm(vectors, axis=1)))
+    norm = float(np.mean(np.linalg.norm(vectors, axis=1)))
     return SpeakerGroups(
         client.score(one, other)[0].distance,
-        contrast / length if length else 0.0,
+        contrast / norm if norm else 0.0,
         (groups[0], groups[1]),
     )
 
