@@ -24,7 +24,7 @@ from serving import answers, defaults
 from serving.answers import OK, Decision, Description, Embedding, Vector
 from serving.conditions import CalibratedConditions
 from serving.credentials import Credentials
-from serving.decisions import DecisionRule, decision_rule
+from serving.decisions import DecisionRule, decision_rule, loosest_threshold
 from serving.recordings import AudioInput, display_name, listed, to_wav
 from serving.transport import Transport, Unavailable, connect
 from serving.watching import NOT_DECODED, VERIFY, Row, Watcher, decision_row, recording_row
@@ -168,6 +168,10 @@ class Client:
                 f"the model at {self.url} is of an older version of swar, which does not describe "
                 f"itself: publish it again ({error})"
             ) from error
+
+    def loosest_threshold(self) -> float:
+        """See `serving.decisions.loosest_threshold`."""
+        return loosest_threshold(self._known_description())
 
     def rule(
         self,

@@ -118,7 +118,7 @@ def decision_rule(
             raise SwarError(_too_few(points, rate, max_false_accept, comparisons, speakers))
         row = max(holding, key=lambda point: point["threshold"])
         threshold = float(row["threshold"])
-        loosest = max(loosest, *(float(point["threshold"]) for point in known))
+        loosest = loosest_threshold(description)
     speakers = int(row.get("speakers", speakers))  # who speak for so long
     false_accepts, false_rejects = (
         _expected(row, name) for name in ("false_accept_rate", "false_reject_rate")
@@ -134,6 +134,13 @@ def decision_rule(
         _expected(alike, "false_accept_rate"),
         max(1, comparisons),
     )
+
+
+def loosest_threshold(description: Description) -> float:
+    """The farthest distance at which some point of a model still says that it is one speaker."""
+    points = description.card.get("calibration", {}).get("operating_points") or ()
+    known = [float(point["threshold"]) for point in points if point["threshold"] is not None]
+    return max(description.threshold, *known) if known else description.threshold
 
 
 def expectation(rule: DecisionRule) -> str:

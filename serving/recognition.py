@@ -34,7 +34,7 @@ class Part:
     distance: float
     """From the mean of the others; of passages, the mean distance from the other passages."""
     matches: bool
-    """Whether the model hears the same person in it as in the others."""
+    """Whether some operating point of the model takes it for the same person as the others."""
 
 
 @dataclass(frozen=True)
@@ -364,7 +364,7 @@ def _parts(client: Client, enrolments: Sequence[Enrolment], known: Vector) -> tu
     others = [mean_embedding(np.delete(everything, at, axis=0)) for at in range(len(new))]
     decisions = client.score(new, np.stack(others))
     return tuple(
-        Part(each.source, decision.distance, decision.same_speaker)
+        Part(each.source, decision.distance, decision.distance <= client.loosest_threshold())
         for each, decision in zip(enrolments, decisions, strict=True)
     )
 

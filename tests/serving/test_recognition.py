@@ -2,6 +2,7 @@ import math
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from components.errors import SwarError
 from serving import recognition
 from serving.client import Client
 from serving.gallery import Gallery
-from tests.serving.support_endpoint import RATE, FakeModel, grpc_endpoint, voice
+from tests.serving.support_endpoint import CARD, RATE, FakeModel, grpc_endpoint, voice
 
 LOW, MIDDLE, HIGH = 110.0, 190.0, 320.0
 
@@ -126,6 +127,18 @@ def test_the_file_of_another_voice_is_told(client: Client, gallery: Gallery, fol
     }
     assert report.largest_distance == max(part.distance for part in report.parts)
     assert report.mean_distance < report.largest_distance
+
+
+def test_what_the_loosest_point_accepts_fits(
+    client: Client, gallery: Gallery, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another day and microphone may lie beyond the threshold, which weighs both errors."""
+    low, high = (_recording(folder, f"{pitch:g}.wav", (pitch, 6)) for pitch in (LOW, HIGH))
+    card: Any = CARD
+    monkeypatch.setitem(card["calibration"]["operating_points"][0], "threshold", 1.9)
+    report = recognition.enroll(client, gallery, "Asha", [low, high])
+    assert all(part.matches and part.distance > client.rule().accept_up_to for part in report.parts)
+    assert len(report.parts) == 2
 
 
 @pytest.mark.parametrize(
