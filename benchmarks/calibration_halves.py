@@ -68,7 +68,7 @@ def compare_halves(
     one: EmbeddedWindows, other: EmbeddedWindows, parts: PublishedParts
 ) -> dict[str, ComparedRate]:
     """What is expected of one half, beside the other half's rates, by name."""
-    calibration, report = learn_calibration("one half", one, parts.trainer)
+    calibration, report = learn_calibration("one half", one, parts.trainer.seed)
     seconds = [row["seconds"] for row in report["strangers"]]
     distances = [nontarget_distances(other, round(each / one.window_seconds)) for each in seconds]
     compared = {}

@@ -57,6 +57,7 @@ MOST_MEASURED: Final = 200
 """Recordings whose quality is measured, drawn from all."""
 _COMPARED_WINDOWS: Final = 16
 _RARE_PERCENT: Final = 5  # below it a quality is that of a few odd recordings
+NEAREST_FRACTION: Final = TrainerSettings.model_fields["calibration_nearest_fraction"].default
 # What windows and resampling make of one microphone's recordings.
 _LEAST_BANDWIDTH_RATIO: Final = 1.5
 
@@ -146,7 +147,7 @@ def _calibrated(
         )
     parts = PublishedParts.read(folder)
     embedded = embed_windows(name, listing, served, parts, console)
-    calibration, report = learn_calibration(name, embedded.windows, parts.trainer)
+    calibration, report = learn_calibration(name, embedded.windows, parts.trainer.seed)
     used = set(embedded.windows.windows.recording.tolist())
     report["conditions"] = measure_conditions(
         [each for each in listing.recordings if each.recording.encode() in used],
@@ -284,21 +285,23 @@ def measure_conditions(
 
 
 def learn_calibration(
-    name: str, windows: EmbeddedWindows, trainer: TrainerSettings
+    name: str, windows: EmbeddedWindows, seed: int
 ) -> tuple[Calibration, dict[str, Any]]:
-    """Threshold and slope as a training learns them, and the error rates to expect.
+    """Threshold and slope as a training learns them by default, and the error rates to expect.
+
+    Which of the other speakers count as near is not the model's setting: one that was trained on
+    people of several kinds takes few, so that they are of one kind, as the speakers here are.
 
     Args:
         name: of the set, for messages.
         windows: of its speakers.
-        trainer: settings of the model.
+        seed: of the intervals.
 
     Raises:
         SwarError: the speakers are too few, or the model does not tell them apart.
     """
     _check_utterances(name, windows, 1)
-    nearest_fraction = trainer.calibration_nearest_fraction
-    trials = calibration_trials(windows, nearest_fraction)
+    trials = calibration_trials(windows, NEAREST_FRACTION)
     counts = sorted(set(trials.windows.tolist()))
     try:
         calibration = calibrate(trials)
@@ -313,9 +316,7 @@ def learn_calibration(
             "nearer than of two: look whether each folder holds one person, or train on such speech"
         ) from error
     _check_utterances(name, windows, counts[0])
-    return calibration, calibration_report(
-        windows, calibration, nearest_fraction, counts, trainer.seed
-    )
+    return calibration, calibration_report(windows, calibration, NEAREST_FRACTION, counts, seed)
 
 
 def _check_utterances(name: str, windows: EmbeddedWindows, count: int) -> None:

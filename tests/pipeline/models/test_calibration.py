@@ -239,7 +239,7 @@ def test_speakers_whom_the_model_does_not_tell_apart_are_refused() -> None:
     sides = np.where(np.arange(40) % 2, 1.0, -1.0)[:, np.newaxis]
     near = np.random.default_rng(0).normal(size=(40, 3)) * 0.01
     with pytest.raises(SwarError, match=r"calls apart: .* no nearer than of two"):
-        learn_calibration("calls", windows_of(sides + near, names), TRAINER)
+        learn_calibration("calls", windows_of(sides + near, names), TRAINER.seed)
 
 
 def test_a_model_that_embeds_otherwise_today_is_refused(
