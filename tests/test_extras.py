@@ -92,7 +92,7 @@ def test_a_server_is_called_with_the_client_alone(
         ended = subprocess.run(
             command("client", *argv, "2.wav", "--url", url),
             cwd=tmp_path,
-            env=os.environ | {"PYTHONPATH": str(ROOT)},
+            env=os.environ | {"PYTHONPATH": str(ROOT), "XDG_DATA_HOME": str(tmp_path)},
             capture_output=True,
             text=True,
         )

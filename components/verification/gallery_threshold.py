@@ -57,8 +57,9 @@ def tail_scale(card: Mapping[str, Any], threshold: float) -> float:
         if point["threshold"] is not None
     }
     for shortest in (calibration.get("strangers") or [])[:1]:
-        if own := shortest["false_accept_rate"]["value"]:
-            rate_of[threshold] = float(own)
+        own = shortest.get("false_accept_rate")
+        if own is not None and own["value"]:
+            rate_of[threshold] = float(own["value"])
     loosest, strictest = max(rate_of, default=0.0), min(rate_of, default=0.0)
     if strictest < loosest and rate_of[strictest] < rate_of[loosest]:
         return (loosest - strictest) / math.log(rate_of[loosest] / rate_of[strictest])

@@ -136,7 +136,9 @@ def test_ffmpeg_has_a_bound_of_processor_time(
 def test_ffmpeg_writes_no_file_but_a_mebibyte_of_messages(
     aac: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    instead_of_ffmpeg(tmp_path, monkeypatch, f"dd if=/dev/zero of={tmp_path}/big bs=4M count=2")
+    # The bounds come when the process runs: a real ffmpeg reads its input first.
+    script = f"sleep 1; dd if=/dev/zero of={tmp_path}/big bs=4M count=2"
+    instead_of_ffmpeg(tmp_path, monkeypatch, script)
     with pytest.raises(audio.AudioError):
         audio.decode(aac, sample_rate=RATE)
     assert (tmp_path / "big").stat().st_size <= 2**20

@@ -55,7 +55,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (tmp_path / name / "1").mkdir(parents=True)
         (tmp_path / name / "1" / "saved_model.pb").touch()
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(servers, "check_free", lambda *_: None)
+    monkeypatch.setattr(servers, "_check_free", lambda *_: None)
 
 
 @pytest.mark.usefixtures("here")
