@@ -362,9 +362,9 @@ def _parts(client: Client, enrolments: Sequence[Enrolment], known: Vector) -> tu
     new = np.stack([each.embedding.vector for each in enrolments])
     everything = np.concatenate([new, known]) if len(known) else new
     others = [mean_embedding(np.delete(everything, at, axis=0)) for at in range(len(new))]
-    decisions = client.score(new, np.stack(others))
+    decisions, farthest = client.score(new, np.stack(others)), client.loosest_threshold()
     return tuple(
-        Part(each.source, decision.distance, decision.distance <= client.loosest_threshold())
+        Part(each.source, decision.distance, decision.distance <= farthest)
         for each, decision in zip(enrolments, decisions, strict=True)
     )
 

@@ -25,7 +25,6 @@ from components.model.base import BaseModel
 from components.model.recordings import OK, FrontEnd, Recordings
 from components.pcm16 import pack_wav
 from components.recordings.sources import Recording, list_recordings
-from components.settings import ServingSettings, SpectrogramSettings, SpeechSettings
 from components.trainer.augmentation import BatchAugmentation
 from components.trainer.data import Windows
 from components.trainer.decisions import learn_calibration, learn_normalisation
@@ -106,11 +105,7 @@ def recalibrated(base: BaseModel, manifest: str, recordings: Path) -> BaseModel:
         SwarError: the manifest cannot be read, or its speakers are too few.
     """
     card = base.card
-    front_end = FrontEnd(
-        SpeechSettings.model_validate(card["speech"]),
-        SpectrogramSettings.model_validate(card["spectrogram"]),
-        ServingSettings.model_validate(card["serving"]),
-    )
+    front_end = base.front_end()
     newest = load_config("base").trainer
     learnt = {name: getattr(newest, name) for name in _SETTINGS}
     settings = base.trainer_settings().model_copy(update=learnt)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import keras
 
     from components.model.normalisation import CohortNormalisation
+    from components.model.recordings import FrontEnd
     from components.settings import TrainerSettings
 
 WEIGHTS_FILE: Final = "base.npz"
@@ -78,6 +79,17 @@ class BaseModel:
         from components.settings import TrainerSettings
 
         return TrainerSettings.known(self.card["trainer"])
+
+    def front_end(self) -> "FrontEnd":
+        """How recordings become its windows."""
+        from components.model.recordings import FrontEnd
+        from components.settings import ServingSettings, SpectrogramSettings, SpeechSettings
+
+        return FrontEnd(
+            SpeechSettings.model_validate(self.card["speech"]),
+            SpectrogramSettings.model_validate(self.card["spectrogram"]),
+            ServingSettings.model_validate(self.card["serving"]),
+        )
 
     def tower(self) -> "keras.Model":
         """uint8 windows to embeddings, with the released weights."""
@@ -189,19 +201,13 @@ def _is_there(folder: Path) -> bool:
 def _export(folder: Path) -> None:
     from components.model.calibration import Calibration
     from components.model.export import export
-    from components.model.recordings import FrontEnd
-    from components.settings import ServingSettings, SpectrogramSettings, SpeechSettings
 
     base = BaseModel.read()
     card = base.card
     export(
         base.tower(),
         Calibration(card["threshold"], card["slope"]),
-        FrontEnd(
-            SpeechSettings.model_validate(card["speech"]),
-            SpectrogramSettings.model_validate(card["spectrogram"]),
-            ServingSettings.model_validate(card["serving"]),
-        ),
+        base.front_end(),
         card,
         str(folder),
         unit_norm=base.trainer_settings().unit_norm,
