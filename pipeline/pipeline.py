@@ -4,12 +4,14 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ml_metadata.proto import metadata_store_pb2
 from tfx.components import StatisticsGen
+from tfx.dsl.components.base.base_component import BaseComponent
 from tfx.orchestration.data_types import RuntimeParameter
 from tfx.orchestration.pipeline import Pipeline
+from tfx.types.channel import OutputChannel
 
 from components import features
 from components.baseline import Baseline, LatestOtherBlessedModelStrategy, make_baseline
@@ -71,6 +73,56 @@ def create_pipeline(
         engine: options of another engine than the local runner.
     """
     engine = engine or EngineOptions()
+    prepared = _prepare(config, data, data_digest, sounds_digest)
+    training = TrainingInputs(
+        pairs=prepared.pairs,
+        schema=prepared.schema,
+        trainer=config.trainer,
+        speech=config.speech,
+        spectrogram=config.spectrogram,
+        serving=config.serving,
+        checkpoints=engine.checkpoints or os.path.join(output, "checkpoints"),
+        gpus=engine.gpus,
+    )
+    trained = _train(config, training, epochs, data_digest, engine.vertex_job)
+    for component in trained:
+        component.add_upstream_node(prepared.example_validator)
+    published = os.path.join(output, "published")
+    return Pipeline(
+        pipeline_name=config.name,
+        pipeline_root=os.path.join(output, "artifacts"),
+        components=[*prepared, *trained, *_judge(config, prepared, trained[-1], published, engine)],
+        enable_cache=True,
+        beam_pipeline_args=list(beam_pipeline_args),
+        metadata_connection_config=metadata_connection_config,
+    )
+
+
+class _Prepared(NamedTuple):
+    """The components that make what is trained on, in their order."""
+
+    speech_example_gen: BaseComponent
+    spectrogram_pair_gen: BaseComponent
+    schema_gen: BaseComponent
+    statistics_gen: BaseComponent
+    example_validator: BaseComponent
+
+    @property
+    def pairs(self) -> OutputChannel:
+        return self.spectrogram_pair_gen.outputs["pairs"]
+
+    @property
+    def schema(self) -> OutputChannel:
+        return self.schema_gen.outputs["schema"]
+
+
+def _prepare(
+    config: Config,
+    data: str | RuntimeParameter,
+    data_digest: str | RuntimeParameter,
+    sounds_digest: str | RuntimeParameter,
+) -> _Prepared:
+    """Recordings to pairs that fit their schema."""
     speech_example_gen = SpeechExampleGen(
         data=data,
         data_digest=data_digest,
@@ -85,53 +137,60 @@ def create_pipeline(
         sounds_digest=sounds_digest,
         code_digest=code_digest("components.spectrogram_pair_gen"),
     )
-    pairs = spectrogram_pair_gen.outputs["pairs"]
-
     schema_gen = ImportSchemaGen(PAIR_SCHEMA.read_text("utf-8"))
     schema = schema_gen.outputs["schema"]
-    statistics_gen = StatisticsGen(examples=pairs, schema=schema)
-    held_out = _held_out_splits(config)
+    statistics_gen = StatisticsGen(examples=spectrogram_pair_gen.outputs["pairs"], schema=schema)
     example_validator = ExampleValidator(
         statistics=statistics_gen.outputs["statistics"],
         schema=schema,
-        required_splits=[features.TRAIN, features.CALIBRATION, *held_out],
+        required_splits=[features.TRAIN, features.CALIBRATION, *_held_out_splits(config)],
+    )
+    return _Prepared(
+        speech_example_gen, spectrogram_pair_gen, schema_gen, statistics_gen, example_validator
     )
 
-    training = TrainingInputs(
-        pairs=pairs,
-        schema=schema,
-        trainer=config.trainer,
-        speech=config.speech,
-        spectrogram=config.spectrogram,
-        serving=config.serving,
-        checkpoints=engine.checkpoints or os.path.join(output, "checkpoints"),
-        gpus=engine.gpus,
-    )
-    parent = parent_of(config.trainer, config.spectrogram, config.speech.sample_rate)
-    provenance = {"code_digest": code_digest("components.trainer"), **parent}
-    tuner = None
+
+def _train(
+    config: Config,
+    training: TrainingInputs,
+    epochs: int | RuntimeParameter,
+    data_digest: str | RuntimeParameter,
+    vertex_job: Mapping[str, Any] | None,
+) -> list[BaseComponent]:
+    """The Tuner, if there are trials, and the Trainer."""
+    provenance = {"code_digest": code_digest("components.trainer"), **_parent(config)}
+    tuners = []
     if config.tuner.trials:
-        tuner = make_tuner(training, config.tuner, provenance=provenance)
-        tuner.add_upstream_node(example_validator)
+        tuners = [make_tuner(training, config.tuner, provenance=provenance)]
     trainer = make_trainer(
         training,
         epochs=epochs,
         data_digest=data_digest,
         provenance={"config_digest": config.training_digest(), **provenance},
-        hyperparameters=tuner.outputs["best_hyperparameters"] if tuner else None,
-        vertex_job=engine.vertex_job,
+        hyperparameters=tuners[0].outputs["best_hyperparameters"] if tuners else None,
+        vertex_job=vertex_job,
     )
-    trainer.add_upstream_node(example_validator)
-    model = trainer.outputs["model"]
+    return [*tuners, trainer]
 
+
+def _judge(
+    config: Config,
+    prepared: _Prepared,
+    trainer: BaseComponent,
+    published: str,
+    engine: EngineOptions,
+) -> list[BaseComponent]:
+    """From a trained model to a published one and its report."""
+    model = trainer.outputs["model"]
     serving_check = ServingCheck(model, code_digest("components.serving_check"))
     baseline = make_baseline(engine.baseline, candidate=model)
+    parent = _parent(config)
     evaluator = Evaluator(
-        examples=pairs,
+        examples=prepared.pairs,
         model=model,
         baseline_model=baseline.outputs["model"] if baseline else None,
         settings=config.evaluator,
-        splits=held_out,
+        splits=_held_out_splits(config),
         base_digest=parent["parent_digest"] if parent.get("parent") == BASE else None,
         code_digest=code_digest("components.evaluator"),
     )
@@ -141,13 +200,14 @@ def create_pipeline(
         model=model,
         model_blessing=evaluator.outputs["blessing"],
         infra_blessing=serving_check.outputs["infra_blessing"],
-        base_directory=os.path.join(output, "published"),
+        base_directory=published,
         vertex_endpoint=engine.vertex_endpoint,
     )
+    speech = prepared.speech_example_gen.outputs
     report = VerificationReport(
-        speech=speech_example_gen.outputs["speech"],
-        rejects=speech_example_gen.outputs["rejects"],
-        recordings=speech_example_gen.outputs["recordings"],
+        speech=speech["speech"],
+        rejects=speech["rejects"],
+        recordings=speech["recordings"],
         model=model,
         blessing=evaluator.outputs["blessing"],
         settings=config.report,
@@ -155,27 +215,12 @@ def create_pipeline(
     )
     # Behind the Pusher: a good model neither waits for its report nor fails with it.
     report.add_upstream_node(pusher)
-    return Pipeline(
-        pipeline_name=config.name,
-        pipeline_root=os.path.join(output, "artifacts"),
-        components=[
-            speech_example_gen,
-            spectrogram_pair_gen,
-            schema_gen,
-            statistics_gen,
-            example_validator,
-            *([tuner] if tuner else []),
-            trainer,
-            *([baseline] if baseline else []),
-            serving_check,
-            evaluator,
-            pusher,
-            report,
-        ],
-        enable_cache=True,
-        beam_pipeline_args=list(beam_pipeline_args),
-        metadata_connection_config=metadata_connection_config,
-    )
+    return [*([baseline] if baseline else []), serving_check, evaluator, pusher, report]
+
+
+def _parent(config: Config) -> dict[str, str]:
+    """See `parent_of`."""
+    return parent_of(config.trainer, config.spectrogram, config.speech.sample_rate)
 
 
 def _held_out_splits(config: Config) -> list[str]:

@@ -1,10 +1,11 @@
 """What must not be enrolled: recordings of two people, clipped ones, names that look like others.
 
-Whether two people speak in a recording is seen from its passages of a second and a half, each of
-which overlaps the next by half: so some lie within every turn of that length. The model compares
-each with each, and they are divided into the two groups that differ most. How much one person's
-passages differ is a matter of the embeddings: it has nothing to do with the model's threshold,
-which may be learnt anew for other speakers.
+Whether two people speak in a recording is seen from its passages of a second and a half, which
+begin at every fourth part of one: so some lie within every turn of that length. Two people who
+follow each other are seen from the mean of all passages before a moment beside that of all behind
+it; two who take turns from the two groups of passages that differ most, whichever way these follow
+each other. How much one person's passages differ is a matter of the embeddings: it has nothing to
+do with the model's threshold, which may be learnt anew for other speakers.
 """
 
 import math
@@ -23,38 +24,40 @@ from serving.conditions import MOST_CLIPPED
 from serving.references import mean_embedding
 
 PASSAGE_SECONDS: Final = 1.5
-HOP_SECONDS: Final = 0.75
+HOP_SECONDS: Final = 0.375
 """From the begin of a passage to that of the next one."""
 MOST_PASSAGES: Final = 40
 """Of a longer recording so many are compared, spread over it: pairs grow with their square."""
-LEAST_PASSAGES: Final = 5
-"""With speech. Fewer differ too much by chance."""
-WITHIN_SHARE: Final = 0.25
-"""Of the mean distance within the groups, that is taken from the one between them: passages of
-noisy or short speech differ from each other, whoever speaks."""
-LARGEST_CONTRAST: Final = 0.5
-"""Of one person, of the base model and those that are fine-tuned from it.
+LEAST_PASSAGES: Final = 9
+"""With speech, of 4.5 s. Fewer differ too much by chance."""
+LEAST_OF_PART: Final = 2
+"""Passages before a moment, and behind it."""
+LARGEST_DIFFERENCE: Final = 0.50
+LARGEST_CHANGE: Final = 0.47
+"""Both of one person, of the base model and those that are fine-tuned from it.
 
 `python -m benchmarks.enrolment_gate` measures what share of recordings of one and of two people is
-beyond it."""
+beyond them."""
 
 
 @dataclass(frozen=True)
 class SpeakerGroups:
-    """The passages of a recording, in the two groups that differ most."""
+    """The passages of a recording, in the two groups that are more likely of two people."""
 
     distance: float
     """The model's, of the means of the two groups."""
-    contrast: float
-    """Mean of the model's distances between passages of the two, less WITHIN_SHARE of that within
-    them, in lengths of an embedding; the smaller the less even the groups are."""
+    difference: float
+    """Of the two groups that differ most, the model's distance between their means, in lengths of
+    an embedding; the smaller the less even the groups are."""
+    change: float
+    """The same of all passages before and behind a moment, of that where it is largest."""
     starts_seconds: tuple[tuple[float, ...], tuple[float, ...]]
     """Of the passages of each, the earlier group first."""
 
     @property
     def is_one_speaker(self) -> bool:
         """Whether they differ no more than one person's do."""
-        return self.contrast <= LARGEST_CONTRAST
+        return self.difference <= LARGEST_DIFFERENCE and self.change <= LARGEST_CHANGE
 
 
 def speaker_groups(client: Client, wav: bytes) -> SpeakerGroups | None:
@@ -84,18 +87,24 @@ def speaker_groups(client: Client, wav: bytes) -> SpeakerGroups | None:
     if len(usable) < LEAST_PASSAGES:
         return None
     vectors = np.stack([passages[at].vector for at in usable])
-    distances = _distances(client, vectors)
-    group = _most_different(distances)
+    seconds = np.array([passages[at].speech_seconds for at in usable])
+    norm = float(np.mean(np.linalg.norm(vectors, axis=1))) or 1.0
+    group = _most_different(_distances(client, vectors))
+    distance = _distance_of_means(client, vectors, group)
+    difference = distance * _deviation(float(np.mean(group))) / norm
+    change, before = _largest_change(client, vectors, seconds)
+    change /= norm
+    if change / LARGEST_CHANGE > difference / LARGEST_DIFFERENCE:
+        group, distance = before, _distance_of_means(client, vectors, before)
+    starts_seconds = starts[usable] / rate
+    groups = sorted(tuple(starts_seconds[part].tolist()) for part in (group, ~group))
+    return SpeakerGroups(distance, difference, change, (groups[0], groups[1]))
+
+
+def _distance_of_means(client: Client, vectors: Vector, group: npt.NDArray[np.bool_]) -> float:
+    """The model's, of a group's mean and that of the others."""
     one, other = (mean_embedding(vectors[part])[np.newaxis] for part in (group, ~group))
-    seconds = starts[usable] / rate
-    groups = sorted(tuple(seconds[part].tolist()) for part in (group, ~group))
-    contrast = _contrast(distances, group) - WITHIN_SHARE * _within(distances, group)
-    norm = float(np.mean(np.linalg.norm(vectors, axis=1)))
-    return SpeakerGroups(
-        client.score(one, other)[0].distance,
-        contrast / norm if norm else 0.0,
-        (groups[0], groups[1]),
-    )
+    return client.score(one, other)[0].distance
 
 
 def _distances(client: Client, vectors: Vector) -> npt.NDArray[np.float64]:
@@ -129,20 +138,35 @@ def _most_different(distances: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]
 
 
 def _contrast(distances: npt.NDArray[np.float64], group: npt.NDArray[np.bool_]) -> float:
-    """Mean distance between the groups times the deviation of a passage's group: 0.5 at most."""
+    """Mean distance between the groups times the deviation of a passage's group."""
     share = float(np.mean(group))
     if not 0.0 < share < 1.0:
         return 0.0
-    between = float(np.mean(distances[np.ix_(group, ~group)]))
-    return between * math.sqrt(share * (1.0 - share))
+    return float(np.mean(distances[np.ix_(group, ~group)])) * _deviation(share)
 
 
-def _within(distances: npt.NDArray[np.float64], group: npt.NDArray[np.bool_]) -> float:
-    """Mean distance of two passages of one group, times the deviation of a passage's group."""
-    share = float(np.mean(group))
-    is_pair = np.triu(group[:, np.newaxis] == group, k=1)
-    within = float(np.mean(distances[is_pair])) if is_pair.any() else 0.0
-    return within * math.sqrt(share * (1.0 - share))
+def _largest_change(
+    client: Client, vectors: Vector, seconds: npt.NDArray[np.float64]
+) -> tuple[float, npt.NDArray[np.bool_]]:
+    """The largest distance of the means before and behind a moment, and bool [n]: what is before.
+
+    Passages count as they have `seconds` of speech, and the distance as the parts are even.
+    """
+    counts = np.arange(LEAST_OF_PART, len(vectors) - LEAST_OF_PART + 1)
+    before = np.stack([mean_embedding(vectors[:at], seconds[:at]) for at in counts])
+    behind = np.stack([mean_embedding(vectors[at:], seconds[at:]) for at in counts])
+    shares = np.cumsum(seconds)[counts - 1] / np.sum(seconds)
+    changes = [
+        each.distance * _deviation(share)
+        for each, share in zip(client.score(before, behind), shares.tolist(), strict=True)
+    ]
+    largest = int(np.argmax(changes))
+    return changes[largest], np.arange(len(vectors)) < counts[largest]
+
+
+def _deviation(share: float) -> float:
+    """The standard deviation of what is 1 in such a share of cases, else 0: 0.5 at most."""
+    return math.sqrt(share * (1.0 - share))
 
 
 def is_clipped(quality: RecordingQuality | None) -> bool:

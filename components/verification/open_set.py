@@ -101,6 +101,9 @@ class OpenSet:
     thresholds that hold these rates on the same searches, and so a little too good; and at
     `per_query_0.05`, the loosest operating point of the model's card that lets each comparison
     accept no more than `comparison_rate`."""
+    held_rate: float
+    """The least share that both FPIR and FNIR stay within at one threshold, found on the same
+    searches, and so a little too good."""
     comparison_rate: float
     """1 - (1 - 0.05)^(1/N): so much of each of N independent comparisons is 5 % of a query."""
     missing: str | None
@@ -218,6 +221,7 @@ class OpenSetSearches:
                     mated_searches=len(searches.mated_distances),
                     nonmated_searches=len(searches.nonmated_distances),
                     rates=searches.rates(thresholds, drawn),
+                    held_rate=searches.held_rate(),
                     comparison_rate=comparison_rate,
                     missing=missing,
                     speakers_needed=speakers_needed,
@@ -305,6 +309,16 @@ class _Searched:
             else SearchRates(threshold, *next(found))
             for name, threshold in thresholds.items()
         }
+
+    def held_rate(self) -> float:
+        """The least of the larger of FPIR and FNIR, over all thresholds."""
+        thresholds = np.unique(self.nonmated_distances)
+        accepted = np.searchsorted(self.nonmated_distances, thresholds, side="left")
+        # Just below each distance of a non-mated search, and beyond the last one.
+        fpir = np.append(accepted, len(self.nonmated_distances)) / len(self.nonmated_distances)
+        found = np.searchsorted(np.sort(self.mated_distances), np.append(thresholds, np.inf))
+        fnir = 1.0 - found / len(self.mated_distances)
+        return float(np.min(np.maximum(fpir, fnir)))
 
     def _fnirs(self, thresholds: Sequence[float], drawn: npt.NDArray[np.int64]) -> list[Estimate]:
         speakers = drawn.shape[1]

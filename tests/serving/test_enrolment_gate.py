@@ -5,7 +5,7 @@ import pytest
 
 from components.pcm16 import pack_wav, to_pcm16
 from serving.client import Client
-from serving.enrolment_gate import MOST_PASSAGES, SpeakerGroups, speaker_groups
+from serving.enrolment_gate import LEAST_OF_PART, MOST_PASSAGES, SpeakerGroups, speaker_groups
 from tests.serving.support_endpoint import RATE, THRESHOLD, FakeModel, grpc_endpoint, voice
 
 LOW, HIGH = 110.0, 320.0
@@ -14,7 +14,7 @@ LOW, HIGH = 110.0, 320.0
 @pytest.fixture(autouse=True)
 def limit_of_the_fake_model(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its voices are nearer to each other than those of the model that the limit is of."""
-    monkeypatch.setattr("serving.enrolment_gate.LARGEST_CONTRAST", 0.3)
+    monkeypatch.setattr("serving.enrolment_gate.LARGEST_DIFFERENCE", 0.3)
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def _groups(client: Client, wav: bytes) -> SpeakerGroups:
 @pytest.mark.parametrize(
     ("turns", "one", "other"),
     [
-        ([(LOW, 3.0), (HIGH, 3.0)], (0.0, 0.75, 1.5), (3.0, 3.75, 4.5)),
+        ([(LOW, 3.0), (HIGH, 3.0)], (0.0, 0.375, 0.75, 1.125, 1.5), (3.0, 3.375, 3.75, 4.125, 4.5)),
         ([(LOW, 1.5), (HIGH, 3.0), (LOW, 3.0)], (0.0, 4.5, 5.25, 6.0), (1.5, 2.25, 3.0)),
         ([(HIGH, 4.5), (LOW, 2.25)], (0.0, 0.75, 1.5, 2.25, 3.0), (4.5, 5.25)),
     ],
@@ -53,22 +53,23 @@ def test_passages_within_the_turns_of_two_speakers_are_in_two_groups(
     first, second = groups.starts_seconds
     assert set(one) <= set(first)
     assert set(other) <= set(second)
-    assert len(first) + len(second) == 1 + (sum(each for _, each in turns) - 1.5) / 0.75
+    assert len(first) + len(second) == 1 + (sum(each for _, each in turns) - 1.5) / 0.375
     assert groups.distance > THRESHOLD
     assert not groups.is_one_speaker
 
 
-def test_one_speaker_has_little_contrast(client: Client) -> None:
+def test_one_speaker_has_little_difference(client: Client) -> None:
     groups = _groups(client, _wav((LOW, 9.0)))
-    assert groups.contrast < 0.1
+    assert groups.difference < 0.1
+    assert groups.change < 0.1
     assert groups.is_one_speaker
 
 
 def test_passages_that_are_all_alike_are_of_one_speaker(client: Client) -> None:
     one = to_pcm16(voice(LOW, 1.5))
     groups = _groups(client, pack_wav(np.tile(one, 4), RATE))
-    assert groups.contrast == pytest.approx(0.0, abs=1e-3)
-    assert sum(map(len, groups.starts_seconds)) == 7
+    assert groups.difference == pytest.approx(0.0, abs=1e-3)
+    assert sum(map(len, groups.starts_seconds)) == 13
 
 
 def test_too_few_passages_with_speech_say_nothing(client: Client) -> None:
@@ -84,4 +85,19 @@ def test_of_a_long_recording_some_passages_are_compared(client: Client, model: F
     assert sum(map(len, groups.starts_seconds)) == MOST_PASSAGES
     assert max(groups.starts_seconds[0]) < 40.0 < min(groups.starts_seconds[1]) + 1.5
     pairs = MOST_PASSAGES * (MOST_PASSAGES - 1) // 2
-    assert [count for name, count in model.calls if name == "score_embeddings"] == [pairs, 1]
+    moments = MOST_PASSAGES - 2 * LEAST_OF_PART + 1
+    scored = [count for name, count in model.calls if name == "score_embeddings"]
+    assert scored == [pairs, 1, moments]
+
+
+def test_a_change_of_speaker_is_seen_where_every_passage_differs(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("serving.enrolment_gate.LARGEST_DIFFERENCE", 1.0)
+    monkeypatch.setattr("serving.enrolment_gate.LARGEST_CHANGE", 0.3)
+    groups = _groups(client, _wav((LOW, 6.0), (HIGH, 3.0)))
+    assert not groups.is_one_speaker
+    first, second = groups.starts_seconds
+    assert max(first) < min(second)
+    assert min(second) == pytest.approx(6.0, abs=1.5)
+    assert _groups(client, _wav((LOW, 9.0))).is_one_speaker

@@ -21,7 +21,7 @@ LOW, MIDDLE, HIGH = 110.0, 190.0, 320.0
 @pytest.fixture(autouse=True)
 def limit_of_the_fake_model(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its voices are nearer to each other than those of the model that the limit is of."""
-    monkeypatch.setattr("serving.enrolment_gate.LARGEST_CONTRAST", 0.3)
+    monkeypatch.setattr("serving.enrolment_gate.LARGEST_DIFFERENCE", 0.3)
 
 
 @pytest.fixture

@@ -128,6 +128,8 @@ def test_rates_are_those_of_one_search_after_the_other(size):
             assert (rates.fpir.high, rates.fnir.high) == pytest.approx(tuple(high))
         compared += 1
     assert compared >= 3
+    thresholds = {0.0, *(each[2] for each in searches)}
+    assert row.held_rate == pytest.approx(min(max(rates_of(searches, at)) for at in thresholds))
 
 
 @pytest.mark.parametrize("fpir", [0.05, 0.01])
