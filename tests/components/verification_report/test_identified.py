@@ -173,6 +173,13 @@ def _rates(outcomes, threshold, times):
         return counts[:, 1] / counts.sum(axis=1)
 
 
+def _held_rate(outcomes, names):
+    """The least of the larger of FPIR and FNIR, with the threshold at every distance."""
+    once = dict.fromkeys(names, 1)
+    thresholds = {0.0, *(distance for *_, distance in outcomes)}
+    return min(max(_rates(outcomes, threshold, once)) for threshold in thresholds)
+
+
 def _estimates(outcomes, names, threshold, report):
     """FPIR and FNIR with their intervals."""
     rng = np.random.default_rng(report.settings.seed)
@@ -230,6 +237,7 @@ def test_galleries_of_two_are_searched_again(either, scores):
                     "reference": reference, "gallery_speakers": 2, "speakers": len(speakers),
                     "galleries": 50, "mated_searches": len(outcomes) - len(nonmated),
                     "nonmated_searches": len(nonmated), "rates": rates,
+                    "held_rate": _held_rate(outcomes, list(speakers)),
                     "comparison_rate": 1.0 - 0.95**0.5, "speakers_needed": None,
                     "missing": None if points else "no_operating_points",
                 }
