@@ -5,8 +5,8 @@ or manifests of them, makes enrolments of a recording of 6 to 16 s (several of a
 where there is none so long) with 5 s of speech or more: of one person, and of two people
 of the same set, half of each, a third of one, in turns of 1.5 s, and two files of one person each;
 and of one person in up to three files. Prints the share that is refused: of the speakers that
-the limits of `serving.enrolment_gate` may be chosen by, one half of each set, and of the others,
-who judge them.
+`serving.enrolment_gate.LARGEST_DIFFERENCE` may be chosen by, one half of each set, and of the
+others, who judge it.
 
 That recordings of a folder are of one person is taken for granted. Where an account may have
 several users, as in Common Voice, single recordings are the clean ones, and what is refused of
@@ -30,7 +30,7 @@ from components.recordings.sources import list_recordings
 from components.terminal import Console
 from serving.answers import OK
 from serving.client import Client
-from serving.enrolment_gate import LARGEST_CHANGE, LARGEST_DIFFERENCE, is_clipped, speaker_groups
+from serving.enrolment_gate import LARGEST_DIFFERENCE, is_clipped, speaker_groups
 from serving.recognition import MIN_ENROLMENT_SECONDS
 from serving.references import mean_embedding
 
@@ -129,8 +129,8 @@ def enrolments(data: Sequence[str], rate: int, clean: int, of_two: int) -> list[
     return made
 
 
-def judge(client: Client, enrolment: Enrolment, rate: int) -> tuple[float, float, bool] | None:
-    """The largest difference and change, and whether the enrolment is refused.
+def judge(client: Client, enrolment: Enrolment, rate: int) -> tuple[float, bool] | None:
+    """The largest difference, and whether the enrolment is refused.
 
     None of an enrolment that has too little speech for any rule.
     """
@@ -140,7 +140,11 @@ def judge(client: Client, enrolment: Enrolment, rate: int) -> tuple[float, float
         return None
     if sum(each.speech_seconds for each in embeddings) < MIN_ENROLMENT_SECONDS:
         return None
-    groups = [found for wav in wavs if (found := speaker_groups(client, wav)) is not None]
+    groups = [
+        found
+        for wav, each in zip(wavs, embeddings, strict=True)
+        if (found := speaker_groups(client, wav, each.speech_seconds)) is not None
+    ]
     refused = not all(group.is_one_speaker for group in groups) or any(
         is_clipped(each.quality) for each in embeddings
     )
@@ -150,8 +154,7 @@ def judge(client: Client, enrolment: Enrolment, rate: int) -> tuple[float, float
         decisions = client.score(vectors, np.stack(others))
         farthest = client.loosest_threshold()
         refused = refused or any(each.distance > farthest for each in decisions)
-    difference = max((group.difference for group in groups), default=0.0)
-    return difference, max((group.change for group in groups), default=0.0), refused
+    return max((group.difference for group in groups), default=0.0), refused
 
 
 def main() -> None:
@@ -175,11 +178,9 @@ def main() -> None:
     except SwarError as error:
         parser.exit(2, f"{parser.prog}: error: {error}\n")
     console = Console()
-    table = Table(
-        "of", "set", "speakers", "enrolments", "refused %", "median difference", "change", box=None
-    )
+    table = Table("of", "set", "speakers", "enrolments", "refused %", "median difference", box=None)
     for (kind, name, half), rows in sorted(judged.items()):
-        difference, change, refused = np.transpose(rows)
+        difference, refused = np.transpose(rows)
         table.add_row(
             kind,
             name,
@@ -187,19 +188,14 @@ def main() -> None:
             str(len(rows)),
             f"{100 * np.mean(refused):.1f}",
             f"{np.median(difference):.2f}",
-            f"{np.median(change):.2f}",
         )
     console.print(table)
-    chosen = np.transpose(judged[CLEAN, "all", HALVES[0]])
-    for name, values, limit in (
-        ("difference", chosen[0], LARGEST_DIFFERENCE),
-        ("change", chosen[1], LARGEST_CHANGE),
-    ):
-        for share in (0.01, 0.02, 0.05):
-            console.print(
-                f"{name} that {100 * share:.0f} % of one person's files, {HALVES[0]}, are beyond: "
-                f"{np.quantile(values, 1.0 - share):.3f} (in use: {limit})"
-            )
+    chosen = [row[0] for row in judged[CLEAN, "all", HALVES[0]]]
+    for share in (0.01, 0.02, 0.05):
+        console.print(
+            f"difference that {100 * share:.0f} % of one person's files, {HALVES[0]}, are beyond: "
+            f"{np.quantile(chosen, 1.0 - share):.3f} (in use: {LARGEST_DIFFERENCE})"
+        )
 
 
 if __name__ == "__main__":

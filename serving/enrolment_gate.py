@@ -8,7 +8,6 @@ each other. How much one person's passages differ is a matter of the embeddings:
 do with the model's threshold, which may be learnt anew for other speakers.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -29,15 +28,16 @@ HOP_SECONDS: Final = 0.375
 MOST_PASSAGES: Final = 40
 """Of a longer recording so many are compared, spread over it: pairs grow with their square."""
 LEAST_PASSAGES: Final = 9
-"""With speech, of 4.5 s. Fewer differ too much by chance."""
+LEAST_SPEECH_SECONDS: Final = 5.0
+"""Less differs too much by chance: of three seconds of one person's words a third would be taken
+for two people's."""
 LEAST_OF_PART: Final = 2
 """Passages before a moment, and behind it."""
-LARGEST_DIFFERENCE: Final = 0.50
-LARGEST_CHANGE: Final = 0.47
-"""Both of one person, of the base model and those that are fine-tuned from it.
+LARGEST_DIFFERENCE: Final = 0.51
+"""Of one person, of the base model and those that are fine-tuned from it.
 
 `python -m benchmarks.enrolment_gate` measures what share of recordings of one and of two people is
-beyond them."""
+beyond it."""
 
 
 @dataclass(frozen=True)
@@ -47,26 +47,27 @@ class SpeakerGroups:
     distance: float
     """The model's, of the means of the two groups."""
     difference: float
-    """Of the two groups that differ most, the model's distance between their means, in lengths of
-    an embedding; the smaller the less even the groups are."""
-    change: float
-    """The same of all passages before and behind a moment, of that where it is largest."""
+    """The distance in lengths of an embedding, times the deviation of a passage's group: the
+    smaller the less even the groups are."""
     starts_seconds: tuple[tuple[float, ...], tuple[float, ...]]
     """Of the passages of each, the earlier group first."""
 
     @property
     def is_one_speaker(self) -> bool:
         """Whether they differ no more than one person's do."""
-        return self.difference <= LARGEST_DIFFERENCE and self.change <= LARGEST_CHANGE
+        return self.difference <= LARGEST_DIFFERENCE
 
 
-def speaker_groups(client: Client, wav: bytes) -> SpeakerGroups | None:
-    """Divides a recording; None where too few passages hold speech.
+def speaker_groups(client: Client, wav: bytes, speech_seconds: float) -> SpeakerGroups | None:
+    """Divides a recording; None where there is too little speech to tell.
 
     Args:
         client: of the model.
         wav: as `Client.to_wav` makes it.
+        speech_seconds: that the model finds in it.
     """
+    if speech_seconds < LEAST_SPEECH_SECONDS:
+        return None
     read = read_wav(wav)
     assert read is not None  # of to_wav
     samples, rate = read
@@ -87,24 +88,32 @@ def speaker_groups(client: Client, wav: bytes) -> SpeakerGroups | None:
     if len(usable) < LEAST_PASSAGES:
         return None
     vectors = np.stack([passages[at].vector for at in usable])
-    seconds = np.array([passages[at].speech_seconds for at in usable])
+    distance, group = _most_likely_two(client, vectors)
     norm = float(np.mean(np.linalg.norm(vectors, axis=1))) or 1.0
-    group = _most_different(_distances(client, vectors))
-    distance = _distance_of_means(client, vectors, group)
-    difference = distance * _deviation(float(np.mean(group))) / norm
-    change, before = _largest_change(client, vectors, seconds)
-    change /= norm
-    if change / LARGEST_CHANGE > difference / LARGEST_DIFFERENCE:
-        group, distance = before, _distance_of_means(client, vectors, before)
     starts_seconds = starts[usable] / rate
     groups = sorted(tuple(starts_seconds[part].tolist()) for part in (group, ~group))
-    return SpeakerGroups(distance, difference, change, (groups[0], groups[1]))
+    return SpeakerGroups(distance, distance * _deviation(group) / norm, (groups[0], groups[1]))
 
 
-def _distance_of_means(client: Client, vectors: Vector, group: npt.NDArray[np.bool_]) -> float:
-    """The model's, of a group's mean and that of the others."""
-    one, other = (mean_embedding(vectors[part])[np.newaxis] for part in (group, ~group))
-    return client.score(one, other)[0].distance
+def _most_likely_two(client: Client, vectors: Vector) -> tuple[float, npt.NDArray[np.bool_]]:
+    """The division of the largest difference: the distance of the means, and one group, bool [n].
+
+    It is that before and behind a moment, or that of the passages which differ most.
+    """
+    count = len(vectors)
+    moments = range(LEAST_OF_PART, count - LEAST_OF_PART + 1)
+    divisions = [np.arange(count) < at for at in moments]
+    divisions.append(_most_different(_distances(client, vectors)))
+    one, other = (
+        np.stack([mean_embedding(vectors[part]) for part in parts])
+        for parts in (divisions, [~group for group in divisions])
+    )
+    distances = [decision.distance for decision in client.score(one, other)]
+    differences = [
+        distance * _deviation(group) for distance, group in zip(distances, divisions, strict=True)
+    ]
+    largest = int(np.argmax(differences))
+    return distances[largest], divisions[largest]
 
 
 def _distances(client: Client, vectors: Vector) -> npt.NDArray[np.float64]:
@@ -139,34 +148,14 @@ def _most_different(distances: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]
 
 def _contrast(distances: npt.NDArray[np.float64], group: npt.NDArray[np.bool_]) -> float:
     """Mean distance between the groups times the deviation of a passage's group."""
-    share = float(np.mean(group))
-    if not 0.0 < share < 1.0:
+    if group.all() or not group.any():
         return 0.0
-    return float(np.mean(distances[np.ix_(group, ~group)])) * _deviation(share)
+    return float(np.mean(distances[np.ix_(group, ~group)])) * _deviation(group)
 
 
-def _largest_change(
-    client: Client, vectors: Vector, seconds: npt.NDArray[np.float64]
-) -> tuple[float, npt.NDArray[np.bool_]]:
-    """The largest distance of the means before and behind a moment, and bool [n]: what is before.
-
-    Passages count as they have `seconds` of speech, and the distance as the parts are even.
-    """
-    counts = np.arange(LEAST_OF_PART, len(vectors) - LEAST_OF_PART + 1)
-    before = np.stack([mean_embedding(vectors[:at], seconds[:at]) for at in counts])
-    behind = np.stack([mean_embedding(vectors[at:], seconds[at:]) for at in counts])
-    shares = np.cumsum(seconds)[counts - 1] / np.sum(seconds)
-    changes = [
-        each.distance * _deviation(share)
-        for each, share in zip(client.score(before, behind), shares.tolist(), strict=True)
-    ]
-    largest = int(np.argmax(changes))
-    return changes[largest], np.arange(len(vectors)) < counts[largest]
-
-
-def _deviation(share: float) -> float:
-    """The standard deviation of what is 1 in such a share of cases, else 0: 0.5 at most."""
-    return math.sqrt(share * (1.0 - share))
+def _deviation(group: npt.NDArray[np.bool_]) -> float:
+    """The standard deviation of whether a passage is in the group: 0.5 at most."""
+    return float(np.std(group))
 
 
 def is_clipped(quality: RecordingQuality | None) -> bool:

@@ -184,7 +184,10 @@ def _gate(
     client: Client, new: Sequence[Enrolment], known: Vector, similar_names: Sequence[str]
 ) -> tuple[tuple[Part, ...], list[str]]:
     """How the recordings fit together, and why they should not be enrolled."""
-    groups = [enrolment_gate.speaker_groups(client, each.wav) for each in new]
+    groups = [
+        enrolment_gate.speaker_groups(client, each.wav, each.embedding.speech_seconds)
+        for each in new
+    ]
     parts = _parts(client, new, known)
     faults = enrolment_gate.faults(
         two_speakers=[

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -29,15 +28,12 @@ class Neighbour:
     """float32 [D]."""
 
 
-def mean_embedding(vectors: Vector, weights: npt.NDArray[np.floating[Any]] | None = None) -> Vector:
+def mean_embedding(vectors: Vector) -> Vector:
     """float32 [D]: the mean of embeddings [N, D], of norm 1 where all of theirs are.
-
-    Weights, [N] and positive, say how much each counts; without them all count alike.
 
     A model with a pooled head gives unit vectors; one with a flattened head does not.
     """
-    mean = np.average(vectors, axis=0, weights=weights).astype(np.float32)[np.newaxis]
-    reference: Vector = _normalised_like(vectors, mean)[0]
+    reference: Vector = _normalised_like(vectors, vectors.mean(axis=0, keepdims=True))[0]
     return reference
 
 

@@ -18,12 +18,6 @@ from tests.serving.support_endpoint import CARD, RATE, FakeModel, grpc_endpoint,
 LOW, MIDDLE, HIGH = 110.0, 190.0, 320.0
 
 
-@pytest.fixture(autouse=True)
-def limit_of_the_fake_model(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its voices are nearer to each other than those of the model that the limit is of."""
-    monkeypatch.setattr("serving.enrolment_gate.LARGEST_DIFFERENCE", 0.3)
-
-
 @pytest.fixture
 def client(model: FakeModel) -> Iterator[Client]:
     with grpc_endpoint(model) as url, Client(url) as client:
