@@ -35,7 +35,10 @@ _FAULTS: Final[Mapping[str, str]] = {
     "not_wav": "reached the model damaged; try again, and if it stays so report it",
     "too_short": "is too short: record a few seconds of speech",
     "silent": "is silent: see that the microphone is on, and record it again",
-    "no_speech": "has too little speech in it: record a few seconds, closer to the microphone",
+    "no_speech": (
+        "has too little speech in it, or only noise, tones or music: record a few seconds of "
+        "somebody who speaks"
+    ),
     "too_long": "is longer than the model accepts: cut it into shorter files",
 }
 DESCRIBE: Final = "describe"

@@ -264,6 +264,20 @@ def test_only_clients_and_prometheus_reach_the_server(deployment, container):
     assert with_grpc == [str({"podSelector": {"matchLabels": {"swar-client": "true"}}})]
 
 
+def test_the_pods_of_kserve_are_as_closed(predictor):
+    service = load(ROOT / "deploy" / "kserve" / "inference_service.yaml")
+    policy = load(ROOT / "deploy" / "kserve" / "network_policy.yaml")["spec"]
+    assert policy["podSelector"]["matchLabels"] == {
+        "serving.kserve.io/inferenceservice": service["metadata"]["name"],
+        "component": "predictor",
+    }
+    own = load(KUBERNETES / "network_policy.yaml")["spec"]
+    assert [rule["from"] for rule in policy["ingress"]] == [rule["from"] for rule in own["ingress"]]
+    rest = predictor["model"]["readinessProbe"]["httpGet"]["port"]
+    assert all(rule["ports"] == [{"port": rest}] for rule in policy["ingress"])
+    assert (policy["policyTypes"], policy["egress"]) == (own["policyTypes"], own["egress"])
+
+
 def test_disks_and_processes_have_bounds(compose, deployment, container, predictor):
     for volumes in (deployment["template"]["spec"]["volumes"], predictor["volumes"]):
         assert [v["emptyDir"]["sizeLimit"] for v in volumes if "emptyDir" in v] == ["64Mi"]

@@ -130,7 +130,10 @@ ERROR = "That did not work "
     ("second", "told"),
     [
         (None, "Two recordings are needed: record or upload both"),
-        ("silence", "Recording B has too little speech in it: record a few seconds"),
+        (
+            "silence",
+            "Recording B has too little speech in it, or only noise, tones or music: record a few",
+        ),
         ("short", "Recording B is too short: record a few seconds of speech"),
     ],
 )
