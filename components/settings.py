@@ -295,8 +295,8 @@ class TrainerSettings(Settings):
     warmup_steps: Count = 20
     batch_norm_momentum: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.9
     calibration_nearest_fraction: Annotated[float, Field(gt=0.0, le=1.0)] = 0.1
-    """Strangers to set the threshold on: of each speaker's others, so many of the nearest, one at
-    least. People of another sex or on another line are kept apart by any threshold."""
+    """Whom the threshold is set to keep apart: of each speaker's others, the share that is nearest,
+    one at least. People of another sex or on another line are kept apart by any threshold."""
     normalisation_nearest: Annotated[int, Field(ge=0)] = 20
     """Adaptive score normalisation (AS-norm): a distance is relative to both utterances'
     distances from so many nearest speakers of `train`, or from all where these are fewer; 0 is
