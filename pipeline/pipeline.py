@@ -84,14 +84,19 @@ def create_pipeline(
         checkpoints=engine.checkpoints or os.path.join(output, "checkpoints"),
         gpus=engine.gpus,
     )
-    trained = _train(config, training, epochs, data_digest, engine.vertex_job)
+    parent = parent_of(config.trainer, config.spectrogram, config.speech.sample_rate)
+    trained = _train(config, training, parent, epochs, data_digest, engine.vertex_job)
     for component in trained:
         component.add_upstream_node(prepared.example_validator)
     published = os.path.join(output, "published")
     return Pipeline(
         pipeline_name=config.name,
         pipeline_root=os.path.join(output, "artifacts"),
-        components=[*prepared, *trained, *_judge(config, prepared, trained[-1], published, engine)],
+        components=[
+            *prepared,
+            *trained,
+            *_judge(config, prepared, parent, trained[-1], published, engine),
+        ],
         enable_cache=True,
         beam_pipeline_args=list(beam_pipeline_args),
         metadata_connection_config=metadata_connection_config,
@@ -153,12 +158,13 @@ def _prepare(
 def _train(
     config: Config,
     training: TrainingInputs,
+    parent: Mapping[str, str],
     epochs: int | RuntimeParameter,
     data_digest: str | RuntimeParameter,
     vertex_job: Mapping[str, Any] | None,
 ) -> list[BaseComponent]:
     """The Tuner, if there are trials, and the Trainer."""
-    provenance = {"code_digest": code_digest("components.trainer"), **_parent(config)}
+    provenance = {"code_digest": code_digest("components.trainer"), **parent}
     tuners = []
     if config.tuner.trials:
         tuners = [make_tuner(training, config.tuner, provenance=provenance)]
@@ -176,6 +182,7 @@ def _train(
 def _judge(
     config: Config,
     prepared: _Prepared,
+    parent: Mapping[str, str],
     trainer: BaseComponent,
     published: str,
     engine: EngineOptions,
@@ -184,7 +191,6 @@ def _judge(
     model = trainer.outputs["model"]
     serving_check = ServingCheck(model, code_digest("components.serving_check"))
     baseline = make_baseline(engine.baseline, candidate=model)
-    parent = _parent(config)
     evaluator = Evaluator(
         examples=prepared.pairs,
         model=model,
@@ -216,11 +222,6 @@ def _judge(
     # Behind the Pusher: a good model neither waits for its report nor fails with it.
     report.add_upstream_node(pusher)
     return [*([baseline] if baseline else []), serving_check, evaluator, pusher, report]
-
-
-def _parent(config: Config) -> dict[str, str]:
-    """See `parent_of`."""
-    return parent_of(config.trainer, config.spectrogram, config.speech.sample_rate)
 
 
 def _held_out_splits(config: Config) -> list[str]:
