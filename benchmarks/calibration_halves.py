@@ -69,10 +69,10 @@ def compare_halves(
 ) -> dict[str, ComparedRate]:
     """What is expected of one half, beside the other half's rates, by name."""
     calibration, report = learn_calibration("one half", one, parts.trainer.seed)
-    seconds = [row["seconds"] for row in report["strangers"]]
+    seconds = [row["seconds"] for row in report["nontargets"]]
     distances = [nontarget_distances(other, round(each / one.window_seconds)) for each in seconds]
     compared = {}
-    for row, distance in zip(report["strangers"], distances, strict=True):
+    for row, distance in zip(report["nontargets"], distances, strict=True):
         expected = row[FALSE_ACCEPT_RATE]
         if expected["low"] is not None and len(distance):
             rate = float(np.mean(distance <= calibration.threshold))

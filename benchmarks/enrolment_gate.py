@@ -28,11 +28,11 @@ from components.keyed_random import keyed_generator
 from components.pcm16 import pack_wav, to_pcm16
 from components.recordings.sources import list_recordings
 from components.terminal import Console
+from serving import gallery
 from serving.answers import OK
 from serving.client import Client
-from serving.enrolment_gate import LARGEST_DIFFERENCE, is_clipped, speaker_groups
+from serving.enrolment_gate import LARGEST_DIFFERENCE, check
 from serving.recognition import MIN_ENROLMENT_SECONDS
-from serving.references import mean_embedding
 
 SEED = 0
 LONGEST_SECONDS = 16.0
@@ -140,21 +140,15 @@ def judge(client: Client, enrolment: Enrolment, rate: int) -> tuple[float, bool]
         return None
     if sum(each.speech_seconds for each in embeddings) < MIN_ENROLMENT_SECONDS:
         return None
-    groups = [
-        found
-        for wav, each in zip(wavs, embeddings, strict=True)
-        if (found := speaker_groups(client, wav, each.speech_seconds)) is not None
-    ]
-    refused = not all(group.is_one_speaker for group in groups) or any(
-        is_clipped(each.quality) for each in embeddings
+    report = check(
+        client,
+        [
+            gallery.Enrolment(each, f"{at}", wav)
+            for at, (wav, each) in enumerate(zip(wavs, embeddings, strict=True))
+        ],
     )
-    if len(wavs) > 1:
-        vectors = np.stack([each.vector for each in embeddings])
-        others = [mean_embedding(np.delete(vectors, at, axis=0)) for at in range(len(vectors))]
-        decisions = client.score(vectors, np.stack(others))
-        farthest = client.loosest_threshold()
-        refused = refused or any(each.distance > farthest for each in decisions)
-    return max((group.difference for group in groups), default=0.0), refused
+    differences = [group.difference for group in report.groups if group is not None]
+    return max(differences, default=0.0), bool(report.faults)
 
 
 def main() -> None:

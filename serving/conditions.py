@@ -37,7 +37,7 @@ class CalibratedConditions:
         docs/decisions.md.
         """
         calibration = card.get("calibration", {})
-        rows = calibration.get("strangers", ())
+        rows = calibration.get("nontargets", ())
         conditions = calibration.get("conditions", {})
         # A model of telephone calls takes no wider recordings.
         least_hz = min(LEAST_BANDWIDTH_HZ, _NARROWEST_SHARE * card.get("sample_rate", math.inf))

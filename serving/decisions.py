@@ -103,9 +103,9 @@ def decision_rule(
     threshold = loosest = description.threshold
     alike: Mapping[str, Any] = {}
     if max_false_accept is None:
-        row: Mapping[str, Any] = next(iter(calibration.get("strangers", ())), {})
+        row: Mapping[str, Any] = next(iter(calibration.get("nontargets", ())), {})
         if comparisons <= 1:
-            alike = next(iter(calibration.get("nearest_strangers", ())), {})
+            alike = next(iter(calibration.get("nearest_nontargets", ())), {})
         else:
             threshold = gallery_threshold(description.card, threshold, comparisons)
             row = {name: row[name] for name in ("speakers", "false_accept_rate") if name in row}

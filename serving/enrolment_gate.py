@@ -20,6 +20,7 @@ from components.recording_quality import RecordingQuality
 from serving.answers import OK, Vector
 from serving.client import FILES_PER_REQUEST, Client
 from serving.conditions import MOST_CLIPPED
+from serving.gallery import Enrolment
 from serving.references import mean_embedding
 
 PASSAGE_SECONDS: Final = 1.5
@@ -56,6 +57,58 @@ class SpeakerGroups:
     def is_one_speaker(self) -> bool:
         """Whether they differ no more than one person's do."""
         return self.difference <= LARGEST_DIFFERENCE
+
+
+@dataclass(frozen=True)
+class Part:
+    """A recording of an enrolment beside all the others, or passages of a single one."""
+
+    source: str
+    distance: float
+    """From the mean of the others; of passages, the mean distance from the other passages."""
+    matches: bool
+    """Whether some operating point of the model takes it for the same person as the others."""
+
+
+@dataclass(frozen=True)
+class GateReport:
+    """How the recordings of an enrolment fit together, and whether they should be enrolled."""
+
+    groups: tuple[SpeakerGroups | None, ...]
+    """Of each new recording; None where it has too little speech to tell."""
+    parts: tuple[Part, ...]
+    """Each new recording beside all others; of a speaker's only one, its two groups of passages."""
+    faults: tuple[str, ...]
+    """Why it should not be enrolled, a sentence each, with what helps."""
+
+
+def check(
+    client: Client,
+    new: Sequence[Enrolment],
+    known: Vector | None = None,
+    similar_names: Sequence[str] = (),
+) -> GateReport:
+    """What `swar enroll` refuses.
+
+    Args:
+        client: of the model.
+        new: recordings to be enrolled for one speaker, one at least.
+        known: float32 [n, D], of the speaker's recordings that are enrolled already.
+        similar_names: of other speakers, which a reader may take for this one.
+    """
+    groups = tuple(speaker_groups(client, each.wav, each.embedding.speech_seconds) for each in new)
+    parts = _parts(client, new, known)
+    faults = _faults(
+        two_speakers=[
+            _named(each.source)
+            for each, found in zip(new, groups, strict=True)
+            if found is not None and not found.is_one_speaker
+        ],
+        misfits=[_named(part.source) for part in parts if not part.matches],
+        clipped=[_named(each.source) for each in new if _is_clipped(each.embedding.quality)],
+        similar_names=similar_names,
+    )
+    return GateReport(groups, parts or _passages(new[0].source, groups[0]), tuple(faults))
 
 
 def speaker_groups(client: Client, wav: bytes, speech_seconds: float) -> SpeakerGroups | None:
@@ -158,12 +211,12 @@ def _deviation(group: npt.NDArray[np.bool_]) -> float:
     return float(np.std(group))
 
 
-def is_clipped(quality: RecordingQuality | None) -> bool:
+def _is_clipped(quality: RecordingQuality | None) -> bool:
     """Whether a recording is cut off at the top too often to be enrolled."""
     return quality is not None and quality.clipped_fraction > MOST_CLIPPED
 
 
-def faults(
+def _faults(
     *,
     two_speakers: Sequence[str],
     misfits: Sequence[str],
@@ -175,7 +228,7 @@ def faults(
     Args:
         two_speakers: recordings in which two people seem to speak.
         misfits: recordings that do not sound like the rest.
-        clipped: recordings, see `is_clipped`.
+        clipped: recordings, see `_is_clipped`.
         similar_names: of other speakers, which a reader may take for this one.
     """
     found = []
@@ -196,3 +249,37 @@ def faults(
             f"the name looks like {similar_names[0]!r}, who is enrolled: give that name or another"
         )
     return found
+
+
+def _named(source: str) -> str:
+    return source or "the recording"
+
+
+def _parts(
+    client: Client, enrolments: Sequence[Enrolment], known: Vector | None
+) -> tuple[Part, ...]:
+    """Each new recording beside the others; nothing of a speaker's only recording."""
+    new = np.stack([each.embedding.vector for each in enrolments])
+    everything = new if known is None or not len(known) else np.concatenate([new, known])
+    if len(everything) < 2:
+        return ()
+    others = [mean_embedding(np.delete(everything, at, axis=0)) for at in range(len(new))]
+    decisions, farthest = client.score(new, np.stack(others)), client.loosest_threshold()
+    return tuple(
+        Part(each.source, decision.distance, decision.distance <= farthest)
+        for each, decision in zip(enrolments, decisions, strict=True)
+    )
+
+
+def _passages(source: str, groups: SpeakerGroups | None) -> tuple[Part, ...]:
+    """The two groups of passages of a speaker's only recording."""
+    if groups is None:
+        return ()
+    return tuple(
+        Part(
+            f"{_named(source)} at {', '.join(f'{start:.3g}' for start in starts)} s",
+            groups.distance,
+            groups.is_one_speaker,
+        )
+        for starts in groups.starts_seconds
+    )

@@ -10,10 +10,10 @@ import numpy as np
 from components.errors import SwarError
 from components.recording_quality import RecordingQuality
 from serving import defaults, enrolment_gate
-from serving.answers import DIFFERENT, OK, Decision, Embedding, Vector, Verdict
+from serving.answers import DIFFERENT, OK, Decision, Embedding, Verdict
 from serving.client import Client, fault
 from serving.decisions import DecisionRule
-from serving.enrolment_gate import SpeakerGroups
+from serving.enrolment_gate import Part
 from serving.gallery import Enrolled, Enrolment, Gallery, recording_id
 from serving.recordings import AudioInput, display_name, file_name, listed
 from serving.references import mean_embedding
@@ -24,17 +24,6 @@ MIN_ENROLMENT_SECONDS: Final = 5.0
 _RECORDINGS_AT_ONCE: Final = 8
 # Of the gallery, nearest to a query: which of them the model finds nearest, it says itself.
 _SCORED: Final = 20
-
-
-@dataclass(frozen=True)
-class Part:
-    """A recording of an enrolment beside all the others, or passages of a single one."""
-
-    source: str
-    distance: float
-    """From the mean of the others; of passages, the mean distance from the other passages."""
-    matches: bool
-    """Whether some operating point of the model takes it for the same person as the others."""
 
 
 @dataclass(frozen=True)
@@ -146,10 +135,10 @@ def enroll(
         return EnrolmentReport(name, 0, seconds, (), recordings_before=len(known.ids))
     # An enrolled speaker's own name was looked at when the speaker was new.
     similar = [] if known.ids else gallery.similar_names(name)
-    parts, faults = _gate(client, new, known.vectors, similar)
-    if faults and not force:
+    gate = enrolment_gate.check(client, new, known.vectors, similar)
+    if gate.faults and not force:
         raise SwarError(
-            f"{name!r} is not enrolled: {'; '.join(faults)}",
+            f"{name!r} is not enrolled: {'; '.join(gate.faults)}",
             "`swar enroll --force` enrols all the same",
         )
     warnings = _enrolment_warnings(client, gallery, name, new)
@@ -160,10 +149,10 @@ def enroll(
         name,
         added,
         seconds,
-        parts,
+        gate.parts,
         tuple(similar),
         tuple(each.embedding.quality for each in new),
-        tuple(faults),
+        gate.faults,
         warnings,
         len(known.ids),
     )
@@ -178,30 +167,6 @@ def _embedded(client: Client, recordings: Sequence[AudioInput]) -> list[Enrolmen
             raise fault(display_name(recording), embedding.status)
         embedded.append(Enrolment(embedding, file_name(recording), wav))
     return embedded
-
-
-def _gate(
-    client: Client, new: Sequence[Enrolment], known: Vector, similar_names: Sequence[str]
-) -> tuple[tuple[Part, ...], list[str]]:
-    """How the recordings fit together, and why they should not be enrolled."""
-    groups = [
-        enrolment_gate.speaker_groups(client, each.wav, each.embedding.speech_seconds)
-        for each in new
-    ]
-    parts = _parts(client, new, known)
-    faults = enrolment_gate.faults(
-        two_speakers=[
-            _named(each.source)
-            for each, found in zip(new, groups, strict=True)
-            if found is not None and not found.is_one_speaker
-        ],
-        misfits=[_named(part.source) for part in parts if not part.matches],
-        clipped=[
-            _named(each.source) for each in new if enrolment_gate.is_clipped(each.embedding.quality)
-        ],
-        similar_names=similar_names,
-    )
-    return parts or _passages(new[0].source, groups[0]), faults
 
 
 def identify(
@@ -352,38 +317,6 @@ def _usable_embedding(client: Client, recording: AudioInput) -> Embedding:
     if embedding.status != OK:
         raise fault(display_name(recording), embedding.status)
     return embedding
-
-
-def _named(source: str) -> str:
-    return source or "the recording"
-
-
-def _parts(client: Client, enrolments: Sequence[Enrolment], known: Vector) -> tuple[Part, ...]:
-    """Each new recording beside the others; nothing of a speaker's only recording."""
-    if len(enrolments) + len(known) < 2:
-        return ()
-    new = np.stack([each.embedding.vector for each in enrolments])
-    everything = np.concatenate([new, known]) if len(known) else new
-    others = [mean_embedding(np.delete(everything, at, axis=0)) for at in range(len(new))]
-    decisions, farthest = client.score(new, np.stack(others)), client.loosest_threshold()
-    return tuple(
-        Part(each.source, decision.distance, decision.distance <= farthest)
-        for each, decision in zip(enrolments, decisions, strict=True)
-    )
-
-
-def _passages(source: str, groups: SpeakerGroups | None) -> tuple[Part, ...]:
-    """The two groups of passages of a speaker's only recording."""
-    if groups is None:
-        return ()
-    return tuple(
-        Part(
-            f"{_named(source)} at {', '.join(f'{start:.3g}' for start in starts)} s",
-            groups.distance,
-            groups.is_one_speaker,
-        )
-        for starts in groups.starts_seconds
-    )
 
 
 def _enrolment_warnings(

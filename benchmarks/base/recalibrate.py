@@ -37,7 +37,7 @@ COHORT_WINDOWS, CALIBRATION_WINDOWS = 3, 20  # of a speaker
 DRAWS = 4  # of the conditions that the calibration speakers' windows are under
 _AT_ONCE = 32
 # What is learnt after the training, of the settings that the card has.
-_SETTINGS = ("normalisation_nearest", "normalisation_made_voices", "calibration_nearest_fraction")
+_SETTINGS = ("normalisation_nearest", "normalisation_made_speakers", "calibration_nearest_fraction")
 
 
 def speakers_of(recordings: Path) -> dict[str, set[str]]:

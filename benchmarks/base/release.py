@@ -29,10 +29,10 @@ def released(version: Path) -> BaseModel:
     """
     parts = PublishedParts.read(version)
     card, settings = parts.card, parts.trainer
-    if settings.normalisation_made_voices is None or parts.cohort is None:
+    if settings.normalisation_made_speakers is None or parts.cohort is None:
         raise SwarError(
             f"{version} normalises by its speakers' own voices, which are not to be released: "
-            "set trainer.normalisation_made_voices"
+            "set trainer.normalisation_made_speakers"
         )
     weights = [
         weight.astype(np.float16) if weight.ndim >= LEAST_RANK else weight

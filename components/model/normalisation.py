@@ -110,7 +110,7 @@ def made_speakers(cohort: Floats, count: int, *, unit_norm: bool) -> Floats:
     if len(cohort) < LEAST_SPEAKERS:
         raise SwarError(
             f"{len(cohort)} training speakers are too few to make speakers by, which takes "
-            f"{LEAST_SPEAKERS}: set trainer.normalisation_made_voices to null"
+            f"{LEAST_SPEAKERS}: set trainer.normalisation_made_speakers to null"
         )
     from sklearn.cluster import KMeans  # a server makes the base model without it
 

@@ -62,8 +62,8 @@ def calibration_report(
         utterances that long, `similar`, `dissimilar` and
         for every one of EXPECTED_RATES `value`, and `low` and `high`, between which that of as many
         other speakers is to be expected in 95 % of the times, None where they are too few for
-        an interval: `strangers`, with nontarget trials of all pairs of speakers, and
-        `nearest_strangers`, of those pairs alone of which one speaker is among the nearest of the
+        an interval: `nontargets`, with nontarget trials of all pairs of speakers, and
+        `nearest_nontargets`, of those pairs alone of which one speaker is among the nearest of the
         other; and `operating_points`, the thresholds for several shares of false accepts among all
         nontarget trials, whatever the length of their utterances.
     """

@@ -47,7 +47,7 @@ def learn_normalisation(
             f"{len(cohort)} training speakers are too few to normalise by: set "
             "trainer.normalisation_nearest to 0"
         )
-    if (count := settings.normalisation_made_voices) is not None:
+    if (count := settings.normalisation_made_speakers) is not None:
         cohorts = [cohort]
         if augmentation is not None:
             changed = degraded(windows, augmentation, settings.seed)

@@ -38,8 +38,8 @@ MEAN_NONTARGET_DISTANCE: Final = "mean_dissimilar_distance"
 
 EXPECTED_RATES: Final = (EER, CLLR, FALSE_ACCEPT_RATE, FALSE_REJECT_RATE)
 """What a model's card says, under `calibration`, of the speakers that it was calibrated on."""
-ALL_NONTARGETS: Final = "strangers"
-NEAREST_NONTARGETS: Final = "nearest_strangers"
+ALL_NONTARGETS: Final = "nontargets"
+NEAREST_NONTARGETS: Final = "nearest_nontargets"
 """In the card, with nontarget trials of all pairs of speakers, or of the nearest alone."""
 
 # A float32 sigmoid tells no probability nearer to 1, or to 0, from it.

@@ -56,7 +56,7 @@ def tail_scale(card: Mapping[str, Any], threshold: float) -> float:
         for point in calibration.get("operating_points") or ()
         if point["threshold"] is not None
     }
-    for shortest in (calibration.get("strangers") or [])[:1]:
+    for shortest in (calibration.get("nontargets") or [])[:1]:
         own = shortest.get("false_accept_rate")
         if own is not None and own["value"]:
             rate_of[threshold] = float(own["value"])

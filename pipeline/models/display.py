@@ -119,7 +119,7 @@ def calibration_table(done: "CalibratedModel") -> RenderableType:
     rates = Table()
     for column in ("distance up to", "of trials of", "false accepts", "false rejects"):
         rates.add_column(column, justify="right")
-    for row in report["strangers"]:
+    for row in report["nontargets"]:
         rates.add_row(f"{done.threshold:.3f}", f"{row['seconds']:.3g} s", *_error_rates(row))
     for point in report["operating_points"]:
         share = f"{100 * point['max_false_accept_rate']:g} %"

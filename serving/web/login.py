@@ -52,10 +52,10 @@ class Login(Protocol):
         """The answer to what is the login's own; None for everything else."""
 
     def user(self, request: Request) -> str | None:
-        """Who asks; None for a stranger."""
+        """Who asks; None for somebody who is not logged in."""
 
     def ask(self, request: Request) -> Response:
-        """What a stranger is answered."""
+        """What somebody who is not logged in is answered."""
 
 
 @dataclass

@@ -6,7 +6,7 @@ from components.recording_quality import RecordingQuality
 from serving.conditions import CalibratedConditions, describe_quality
 
 GOOD = RecordingQuality(speech_seconds=6.0, snr_db=35.0, bandwidth_hz=8_000.0, clipped_fraction=0.0)
-CARD = {"calibration": {"strangers": [{"seconds": 3.04}, {"seconds": 6.08}]}}
+CARD = {"calibration": {"nontargets": [{"seconds": 3.04}, {"seconds": 6.08}]}}
 
 
 def test_a_card_says_its_conditions_and_what_it_does_not_say_is_the_base_models() -> None:

@@ -25,7 +25,7 @@ def point(rate, threshold, needed=100):
 
 POINTS = [point(0.05, 1.1), point(0.01, 0.9), point(0.001, None, 246)]
 ROW = {"false_accept_rate": {"value": 0.02, "low": 0.01, "high": 0.04}}
-CALIBRATION = {"speakers": 120, "strangers": [ROW], "operating_points": POINTS}
+CALIBRATION = {"speakers": 120, "nontargets": [ROW], "operating_points": POINTS}
 
 
 def described(calibration=None, threshold=1.0):
@@ -62,7 +62,7 @@ def test_without_a_bound_the_models_own_threshold_decides_and_nothing_is_inconcl
 
 def test_false_accepts_of_people_who_sound_alike_are_said_where_they_are_known():
     near = {"false_accept_rate": {"value": 0.06, "low": 0.03, "high": 0.09}}
-    known = described({**CALIBRATION, "nearest_strangers": [near]})
+    known = described({**CALIBRATION, "nearest_nontargets": [near]})
     assert "false accepts 2 % (1 to 4 %), of people who sound most alike 6 % (3 to 9 %), of" in (
         expectation(decision_rule(known))
     )

@@ -139,7 +139,7 @@ def test_what_a_description_says_is_checked() -> None:
         {"embedding_size": np.array([np.nan])},
         {"card": np.array([b"5"], object)},
         {"card": np.array([b'{"calibration": 5}'], object)},
-        {"card": np.array([b'{"calibration": {"strangers": [{"seconds": {}}]}}'], object)},
+        {"card": np.array([b'{"calibration": {"nontargets": [{"seconds": {}}]}}'], object)},
         {"card": np.array([b'{"calibration": {"conditions": {"least_snr_db": "x"}}}'], object)},
         {"card": np.array([b"[" * 100_000], object)},
         {"model_digest": np.array([b"\xff"], object)},

@@ -80,7 +80,7 @@ def nearest(made, voices):
     return np.linalg.norm(made[:, np.newaxis] - voices[np.newaxis], axis=2).min(axis=1)
 
 
-def test_made_voices_are_as_far_from_who_was_heard_as_from_who_was_not():
+def test_made_speakers_are_as_far_from_who_was_heard_as_from_who_was_not():
     """Which a mean of voices is not: half of them are the voice that it is compared with."""
     rng = np.random.default_rng(3)
     mixing = rng.normal(size=(32, 32)) * np.linspace(2.0, 0.1, 32)
@@ -101,8 +101,8 @@ def test_made_voices_are_as_far_from_who_was_heard_as_from_who_was_not():
     assert from_made.std() == pytest.approx(others.std(), rel=0.1)
 
 
-def test_made_voices_stand_for_each_kind_of_people():
-    """Of two kinds that lie apart, each has strangers nearby, and between them there are none."""
+def test_made_speakers_stand_for_each_kind_of_people():
+    """Of two kinds that lie apart, each has others nearby, and between them there are none."""
     rng = np.random.default_rng(1)
     kinds = unit(rng, 2, 16)
     places = np.repeat(kinds, [600, 200], axis=0)

@@ -100,7 +100,7 @@ def test_calibration_weighs_utterances_of_every_length_alike():
             assert np.sum(trials.weight[part]) == pytest.approx(len(trials.label) / 4)
 
 
-def test_calibration_compares_the_nearest_strangers():
+def test_calibration_compares_the_nearest_nontargets():
     names = [b"a", b"b", b"far", b"farther"]
     windows = windows_of(*((name, name, float(start)) for name in names for start in (0, 1)))
     place = {b"a": 0.0, b"b": 1.0, b"far": 10.0, b"farther": 100.0}

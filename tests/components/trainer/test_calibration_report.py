@@ -58,7 +58,7 @@ def trials_by_hand(voices, count):
 @pytest.mark.parametrize("place", [0, 1])
 def test_a_promise_is_what_an_evaluation_of_its_speakers_finds(place):
     voices, count = heard(), (2, 4)[place]
-    row = calibration_report(voices, CALIBRATION, 1.0, (2, 4), seed=0)["strangers"][place]
+    row = calibration_report(voices, CALIBRATION, 1.0, (2, 4), seed=0)["nontargets"][place]
     same, different = trials_by_hand(voices, count)
     assert (row["seconds"], row["similar"], row["dissimilar"]) == (count, len(same), len(different))
     told = {name: row[name]["value"] for name in ("false_accept_rate", "false_reject_rate")}
@@ -80,7 +80,7 @@ def test_a_promise_is_what_an_evaluation_of_its_speakers_finds(place):
 
 def test_a_promise_has_the_interval_of_its_speakers():
     told = calibration_report(heard(), CALIBRATION, 1.0, (2,), seed=0)
-    (row,) = told["strangers"]
+    (row,) = told["nontargets"]
     assert told["speakers"] == 4
     assert max(row[name]["high"] for name in ("eer", "false_accept_rate")) <= 1.0
     for name in ("eer", "cllr", "false_accept_rate", "false_reject_rate"):
@@ -91,13 +91,13 @@ def test_a_promise_has_the_interval_of_its_speakers():
 
 def test_too_few_speakers_have_no_interval_that_json_could_not_hold():
     told = calibration_report(heard({"a/1": 4, "b/1": 4}), CALIBRATION, 1.0, (2,), seed=0)
-    assert told["strangers"][0]["eer"]["low"] is None
+    assert told["nontargets"][0]["eer"]["low"] is None
     json.dumps(told, allow_nan=False)
 
 
-def test_nearest_strangers_are_some_of_all():
+def test_nearest_nontargets_are_some_of_all():
     told = calibration_report(heard(), CALIBRATION, 0.1, (2,), seed=0)
-    (among_all,), (among_near,) = told["strangers"], told["nearest_strangers"]
+    (among_all,), (among_near,) = told["nontargets"], told["nearest_nontargets"]
     assert 0 < among_near["dissimilar"] < among_all["dissimilar"]
     assert among_near["similar"] == among_all["similar"]
     assert among_near["false_accept_rate"]["value"] > among_all["false_accept_rate"]["value"]
@@ -105,7 +105,7 @@ def test_nearest_strangers_are_some_of_all():
 
 def test_a_promise_takes_a_sample_of_too_many_trials(monkeypatch):
     monkeypatch.setattr("components.trainer.calibration_report.MAX_TRIALS_PER_CLASS", 5)
-    (row,) = calibration_report(heard(), CALIBRATION, 1.0, (2,), seed=0)["strangers"]
+    (row,) = calibration_report(heard(), CALIBRATION, 1.0, (2,), seed=0)["nontargets"]
     assert (row["similar"], row["dissimilar"]) == (5, 5)
 
 

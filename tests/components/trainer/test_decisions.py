@@ -32,7 +32,7 @@ def settings(**changed):
 
 
 def test_half_of_the_made_speakers_are_made_under_the_augmentation():
-    made = settings(normalisation_made_voices=101)
+    made = settings(normalisation_made_speakers=101)
     cohort = learn_normalisation(windows(600), high_bands, made, ON_THE_TELEPHONE).cohort.numpy()
     assert cohort.shape == (101, 8)
     clean, telephone = cohort[:51, -1], cohort[51:, -1]

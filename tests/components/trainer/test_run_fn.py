@@ -148,7 +148,7 @@ def test_a_training_leaves_a_calibrated_float32_model(tmp_path, update, caplog):
         assert card["history"][-1][f"{split}_mean_dissimilar_distance"] > 0.0
     assert card["calibration"]["speakers"] > 1
     for among_all, among_nearest in zip(
-        *(card["calibration"][name] for name in ("strangers", "nearest_strangers")), strict=True
+        *(card["calibration"][name] for name in ("nontargets", "nearest_nontargets")), strict=True
     ):
         assert among_all["false_reject_rate"] == among_nearest["false_reject_rate"]
         assert among_all["dissimilar"] >= among_nearest["dissimilar"] > 0
@@ -242,6 +242,11 @@ def test_the_mean_of_the_starting_and_the_trained_weights_is_published(tmp_path)
 def test_weights_that_know_no_voices_are_not_kept(weights):
     with pytest.raises(ValueError, match=r"starting_share 0\.5 would keep weights that know no"):
         TrainerSettings(weights=weights, starting_share=0.5)
+
+
+def test_one_line_without_an_augmentation_is_none():
+    with pytest.raises(ValueError, match=r"same_line_fraction 0\.5 degrades nothing: set it to 0"):
+        TrainerSettings(same_line_fraction=0.5, augmentation=AugmentationSettings())
 
 
 def test_distances_are_told_relative_to_the_training_voices(tmp_path):

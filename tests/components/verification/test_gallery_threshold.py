@@ -15,7 +15,7 @@ def card(*points, own=None, slope=20.0):
     return {
         "slope": slope,
         "calibration": {
-            "strangers": [own_rate],
+            "nontargets": [own_rate],
             "operating_points": [
                 {"max_false_accept_rate": rate, "threshold": threshold}
                 for rate, threshold in points

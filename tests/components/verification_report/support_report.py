@@ -83,11 +83,11 @@ CARD: dict[str, Any] = {
     ],
     "calibration": {
         "speakers": 4,
-        "strangers": [
+        "nontargets": [
             {"seconds": 0.1, "similar": 50, "dissimilar": 120, **rates(0.09, 0.31, 0.08, 0.09)},
             {"seconds": 0.8, "similar": 120, "dissimilar": 300, **rates(0.06, 0.21, 0.05, 0.07)},
         ],
-        "nearest_strangers": [
+        "nearest_nontargets": [
             {"seconds": 0.1, "similar": 50, "dissimilar": 30, **rates(0.19, 0.51, 0.18, 0.09)},
             {"seconds": 0.8, "similar": 120, "dissimilar": 80, **rates(0.12, 0.41, 0.15, 0.07)},
         ],

@@ -45,8 +45,8 @@ TROUBLED_CARD = CARD | {
     "best_epoch": 3,
     "calibration": {
         "speakers": 3,
-        "strangers": _promise("strangers", eer=UNDERCUT),
-        "nearest_strangers": _promise("nearest_strangers"),
+        "nontargets": _promise("nontargets", eer=UNDERCUT),
+        "nearest_nontargets": _promise("nearest_nontargets"),
     },
 }
 

@@ -153,7 +153,7 @@ def test_the_headline_is_a_slice_in_words(either, scores):
     assert head == part | extra
 
 
-def _nearest_promise(report, kind="strangers"):
+def _nearest_promise(report, kind="nontargets"):
     """What the card promises of utterances nearly as long as those judged."""
     seconds = report.figures["headline"]["duration_seconds"]
     promised = report.card["calibration"][kind]
@@ -161,8 +161,8 @@ def _nearest_promise(report, kind="strangers"):
 
 
 def test_the_nearest_promise_is_looked_at(made, troubled):
-    assert _nearest_promise(made) == made.card["calibration"]["strangers"][1]
-    assert _nearest_promise(troubled) == troubled.card["calibration"]["strangers"][0]
+    assert _nearest_promise(made) == made.card["calibration"]["nontargets"][1]
+    assert _nearest_promise(troubled) == troubled.card["calibration"]["nontargets"][0]
 
 
 def test_promises_stand_beside_what_was_measured(either, scores):
@@ -185,7 +185,7 @@ def test_the_calibration_is_that_of_the_promise(either):
     nearest = _nearest_promise(either)
     told = {name: nearest[name] for name in ("similar", "dissimilar", "seconds")}
     told["speakers"] = either.card["calibration"]["speakers"]
-    alike = _nearest_promise(either, "nearest_strangers")
+    alike = _nearest_promise(either, "nearest_nontargets")
     told["nearest_false_accept_rate"] = alike["false_accept_rate"]["value"]
     assert either.figures["calibration"] == told
 

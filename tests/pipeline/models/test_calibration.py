@@ -167,10 +167,10 @@ def test_the_new_card_tells_what_it_was_calibrated_on_and_what_to_expect(
     }
     report = card["calibration"]
     assert report["speakers"] == SPEAKERS
-    assert report["strangers"][0]["false_accept_rate"]["high"] is not None
+    assert report["nontargets"][0]["false_accept_rate"]["high"] is not None
     assert [point["speakers_needed"] for point in report["operating_points"]][:1] == [36]
     # 8 windows of 0.624 s fit into 5 s: of two of them 4 utterances in each recording.
-    assert report["strangers"][0]["dissimilar"] == SPEAKERS * (SPEAKERS - 1) // 2 * 8 * 8
+    assert report["nontargets"][0]["dissimilar"] == SPEAKERS * (SPEAKERS - 1) // 2 * 8 * 8
     assert [(each.name, each.reason) for each in made.done.unused] == [
         ("speaker00/broken.wav", "not_audio")
     ]
