@@ -52,7 +52,9 @@ CARD = {
     "spectrogram": {"window_seconds": 1.6},
     "calibration": {
         "speakers": 120,
-        "nontargets": [{"false_accept_rate": _RATE_OF_ERRORS, "false_reject_rate": _RATE_OF_ERRORS}],
+        "nontargets": [
+            {"false_accept_rate": _RATE_OF_ERRORS, "false_reject_rate": _RATE_OF_ERRORS}
+        ],
         "operating_points": [
             operating_point(0.05, 0.6, 36),
             operating_point(0.01, 1e-4, 78),

@@ -3,18 +3,28 @@
 import asyncio
 import concurrent.futures
 import contextlib
+import http.client
 import json
 import threading
 import urllib.error
 import urllib.request
 
+import grpc
 import numpy as np
+import pytest
 import tensorflow as tf
-from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
+from tensorflow_serving.apis import (
+    predict_pb2,
+    prediction_log_pb2,
+    prediction_service_pb2_grpc,
+)
 
 from serving.server import Ports, ServerSettings, running
 from serving.standin.batcher import Batching
 from serving.standin.limits import Limits
+
+PREDICT = "/v1/models/swar:predict"
+PREDICT_METHOD = "/tensorflow.serving.PredictionService/Predict"
 
 
 class Toy(tf.Module):
@@ -181,3 +191,23 @@ def call_raw(ports, path, body=None, method=None):
     except urllib.error.HTTPError as error:
         with error:
             return error.code, error.read(), error.headers
+
+
+@contextlib.contextmanager
+def prediction(ports):
+    with grpc.insecure_channel(f"127.0.0.1:{ports.grpc}") as channel:
+        yield prediction_service_pb2_grpc.PredictionServiceStub(channel)
+
+
+def refusal(method, request):
+    with pytest.raises(grpc.RpcError) as caught:
+        method(request, timeout=30)
+    return caught.value.code(), caught.value.details()
+
+
+def post(ports, body, headers, path=PREDICT):
+    connection = http.client.HTTPConnection("127.0.0.1", ports.rest, timeout=30)
+    with contextlib.closing(connection):
+        connection.request("POST", path, body, headers)
+        answer = connection.getresponse()
+        return answer.status, json.loads(answer.read())
