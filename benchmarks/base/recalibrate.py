@@ -68,8 +68,6 @@ class WindowMaker:
             speech.sample_rate,
             per_speaker=per_speaker,
             seed=speech.seed,
-            condition_samples=window,
-            under_conditions={},
         )
         cutter = Cutter(plan, speech)
         found = [

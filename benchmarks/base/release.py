@@ -25,13 +25,13 @@ def released(version: Path) -> BaseModel:
     """The base model of a published one.
 
     Raises:
-        SwarError: it keeps the voices of its speakers, or lacks what is released.
+        SwarError: it keeps embeddings of its speakers, or lacks what is released.
     """
     parts = PublishedParts.read(version)
     card, settings = parts.card, parts.trainer
     if settings.normalisation_made_speakers is None or parts.cohort is None:
         raise SwarError(
-            f"{version} normalises by its speakers' own voices, which are not to be released: "
+            f"{version} normalises by embeddings of its speakers, which are not to be released: "
             "set trainer.normalisation_made_speakers"
         )
     weights = [

@@ -38,7 +38,6 @@ def embedded_speech(speech: str, seconds: float, served: PublishedModel) -> Embe
         served.sample_rate,
         per_speaker=sys.maxsize,
         seed=0,
-        condition_samples=0,
     )
     embedded = embed(cut(positions_of(pieces, plan), plan), served).in_order()
     own = embedded.utterances["recording"].str.partition("/")[0]

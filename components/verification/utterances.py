@@ -150,7 +150,8 @@ class UtterancePlan:
         sample_rate: of the speech, Hz.
         per_speaker: utterances of each duration at most; a seeded sample of more.
         seed: the same one gives the same utterances.
-        condition_samples: duration of the utterances that are put under conditions.
+        condition_samples: duration of the utterances that are put under conditions; None: none
+            are.
         under_conditions: how many of these at most, by speaker, of all recordings in turn; None for
             all of every speaker.
 
@@ -168,7 +169,7 @@ class UtterancePlan:
         *,
         per_speaker: int,
         seed: int,
-        condition_samples: int,
+        condition_samples: int | None = None,
         under_conditions: Mapping[str, int] | None = None,
     ) -> None:
         self.possible: Counter[int] = Counter()

@@ -199,7 +199,6 @@ def _sounds(
         sample_rate,
         per_speaker=sys.maxsize,
         seed=settings.seed,
-        condition_samples=0,
     )
     own = [piece for piece in pieces if piece.split == judged.headline]
     own = repeated_words(own, min(plan.durations))

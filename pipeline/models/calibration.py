@@ -216,8 +216,6 @@ def embed_windows(
         speech.sample_rate,
         per_speaker=of_each,
         seed=seed,
-        condition_samples=window,
-        under_conditions={},
     )
     cutter = Cutter(plan, speech)
     sample: list[Cut] = []

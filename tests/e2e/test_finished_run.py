@@ -130,9 +130,9 @@ def test_unseen_speakers_are_in_no_other_split(speech: Examples, pairs: Examples
     }.items():
         assert _texts(speech[split], "speaker") == speakers
         slower_and_faster = {f"{name} at speed {x}" for name in speakers for x in (0.9, 1.1)}
-        voices = speakers | slower_and_faster if split == "train" else speakers
-        assert _texts(pairs[split], "speaker_a") == voices
-        assert _texts(pairs[split], "speaker_b") == voices
+        named = speakers | slower_and_faster if split == "train" else speakers
+        assert _texts(pairs[split], "speaker_a") == named
+        assert _texts(pairs[split], "speaker_b") == named
         assert _texts(pairs[split], "split") == {split}
 
 

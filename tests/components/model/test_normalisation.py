@@ -76,12 +76,12 @@ def test_a_voice_is_the_mean_of_its_windows(unit_norm):
         np.testing.assert_allclose(row, expected, rtol=1e-5)
 
 
-def nearest(made, voices):
-    return np.linalg.norm(made[:, np.newaxis] - voices[np.newaxis], axis=2).min(axis=1)
+def nearest(made, speakers):
+    return np.linalg.norm(made[:, np.newaxis] - speakers[np.newaxis], axis=2).min(axis=1)
 
 
 def test_made_speakers_are_as_far_from_who_was_heard_as_from_who_was_not():
-    """Which a mean of voices is not: half of them are the voice that it is compared with."""
+    """Which a mean of speakers is not: half of them are the speaker that it is compared with."""
     rng = np.random.default_rng(3)
     mixing = rng.normal(size=(32, 32)) * np.linspace(2.0, 0.1, 32)
     everybody = (rng.normal(size=(1_400, 32)) @ mixing + 1.0).astype(np.float32)
@@ -94,7 +94,7 @@ def test_made_speakers_are_as_far_from_who_was_heard_as_from_who_was_not():
     assert 0.4 < nearer < 0.6  # chance, of 200
     means = (heard[:200] + heard[200:400]) / 2.0
     assert np.mean(nearest(means, heard) < nearest(means, unheard)) > 0.6
-    # They stand for those voices: as far from each other, and from people.
+    # They stand for those speakers: as far from each other, and from people.
     others = np.linalg.norm(unheard[:200, np.newaxis] - heard[np.newaxis], axis=2)
     from_made = np.linalg.norm(unheard[:200, np.newaxis] - made[np.newaxis], axis=2)
     assert from_made.mean() == pytest.approx(others.mean(), rel=0.03)

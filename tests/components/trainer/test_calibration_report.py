@@ -32,12 +32,15 @@ def heard(recordings=RECORDINGS):
     return EmbeddedWindows(embedding, windows_of(*rows), 1.0, unit_norm=False)
 
 
-def trials_by_hand(voices, count):
+def trials_by_hand(embedded, count):
     """Distances of (same, different) speakers, utterances end to end in every recording."""
     found = {
         (recording.decode(), start): vector
         for recording, start, vector in zip(
-            voices.windows.recording, voices.windows.start_seconds, voices.embedding, strict=True
+            embedded.windows.recording,
+            embedded.windows.start_seconds,
+            embedded.embedding,
+            strict=True,
         )
     }
     utterances = [
@@ -57,9 +60,9 @@ def trials_by_hand(voices, count):
 
 @pytest.mark.parametrize("place", [0, 1])
 def test_a_promise_is_what_an_evaluation_of_its_speakers_finds(place):
-    voices, count = heard(), (2, 4)[place]
-    row = calibration_report(voices, CALIBRATION, 1.0, (2, 4), seed=0)["nontargets"][place]
-    same, different = trials_by_hand(voices, count)
+    embedded, count = heard(), (2, 4)[place]
+    row = calibration_report(embedded, CALIBRATION, 1.0, (2, 4), seed=0)["nontargets"][place]
+    same, different = trials_by_hand(embedded, count)
     assert (row["seconds"], row["similar"], row["dissimilar"]) == (count, len(same), len(different))
     told = {name: row[name]["value"] for name in ("false_accept_rate", "false_reject_rate")}
     assert told["false_accept_rate"] == pytest.approx(np.mean(different <= 1.0))

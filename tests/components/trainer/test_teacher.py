@@ -42,11 +42,11 @@ def test_a_recording_that_the_teacher_did_not_hear_is_named(tmp_path):
 
 
 def test_a_recording_at_another_speed_has_an_embedding_of_its_own(tmp_path):
-    voices = [TrainSpeaker("s0"), TrainSpeaker("s0", 0.9)]
+    speakers = [TrainSpeaker("s0"), TrainSpeaker("s0", 0.9)]
     rows = np.eye(2, 8, dtype=np.float32)
-    write(tmp_path / "teacher.npz", [voice.name for voice in voices], ["r0", "r0"], rows)
+    write(tmp_path / "teacher.npz", [speaker.name for speaker in speakers], ["r0", "r0"], rows)
     teacher = Teacher(SMALL.model_copy(update={"teacher": str(tmp_path / "teacher.npz")}))
-    names = tf.constant([voice.name for voice in voices])
+    names = tf.constant([speaker.name for speaker in speakers])
     found = teacher(names, tf.constant(["r0", "r0"])).numpy()
     around = rows - rows.mean(axis=0)
     np.testing.assert_allclose(found, around / np.linalg.norm(around, axis=1)[:, None], atol=2e-3)

@@ -73,7 +73,7 @@ def test_without_a_bound_all_of_that_duration_are_put_under_conditions():
 
 
 def test_utterances_are_named_by_their_seconds_in_the_recording():
-    plan = UtterancePlan("made", [3 * RATE], RATE, per_speaker=9, seed=0, condition_samples=0)
+    plan = UtterancePlan("made", [3 * RATE], RATE, per_speaker=9, seed=0)
     segment = segments("asha")[0]._replace(start_seconds=61.5)
     second = plan.positions([segment])[1]
     utterance = plan.utterance(segment, second)
@@ -84,9 +84,7 @@ def test_utterances_are_named_by_their_seconds_in_the_recording():
 @pytest.mark.parametrize("per_speaker", [1, 5, 12])
 def test_a_bound_takes_a_sample_and_counts_all(per_speaker):
     def positions(seed):
-        plan = UtterancePlan(
-            "made", [3 * RATE], RATE, per_speaker=per_speaker, seed=seed, condition_samples=0
-        )
+        plan = UtterancePlan("made", [3 * RATE], RATE, per_speaker=per_speaker, seed=seed)
         return plan.positions(segments("asha")), plan.possible
 
     found, possible = positions(0)

@@ -43,7 +43,6 @@ def _cuts(pieces, settings=SETTINGS):
         RATE,
         per_speaker=settings.utterances_per_speaker,
         seed=settings.seed,
-        condition_samples=0,
     )
     batches = cut(positions_of(pieces, plan), plan)
     cuts = [each for batch in batches for each in batch]
