@@ -307,9 +307,6 @@ class TrainerSettings(Settings):
     augmentation: AugmentationSettings = LINES_AND_NOISE
     """Of the spectrograms of every batch, drawn anew for each, on the device. No codec and no
     recorded noise or rooms: they work on samples."""
-    same_line_fraction: Fraction = 0.0
-    """Of a batch's windows, the share that the augmentation degrades alike, as if recorded in one
-    room and over one line: there the line does not tell a speaker from the others."""
     teacher: str | None = None
     """File of another encoder's embeddings of the recordings of `train` (`embedding` float [N,
     embedding_size] and `recording` string [N], NumPy's .npz), which the tower also learns."""
@@ -346,15 +343,6 @@ class TrainerSettings(Settings):
             raise ValueError(
                 f"trainer.augmentation.{name}_folder must be null: recorded sounds are added to "
                 f"samples, see pairs.augmentation.{name}_folder"
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _one_line_is_of_an_augmentation(self) -> Self:
-        if self.same_line_fraction and not self.augmentation.is_on:
-            raise ValueError(
-                f"same_line_fraction {self.same_line_fraction:g} degrades nothing: set it to 0, or "
-                "a probability of trainer.augmentation above 0"
             )
         return self
 

@@ -190,22 +190,6 @@ class BatchAugmentation:
         return 1.0 / (1.0 + (self._centre_hertz / hertz) ** (2 * order))
 
 
-def some_alike(windows: tf.Tensor, fraction: float, seed: tf.Tensor) -> tf.Tensor:
-    """Which windows of a batch BatchAugmentation is to degrade alike: some; the others each alone.
-
-    Args:
-        windows: int32 scalar, how many there are.
-        fraction: the probability of a window to be among those of one group.
-        seed: int64 scalar, that of the augmentation.
-
-    Returns:
-        int32 [windows], the groups.
-    """
-    # BatchAugmentation numbers its draws from 1 on.
-    drawn = tf.random.stateless_uniform([windows], tf.stack([tf.cast(seed, tf.int64), 0]))
-    return tf.where(drawn < fraction, 0, tf.range(windows))
-
-
 class _Draws:
     """Random numbers that depend on a seed and on how many were drawn before."""
 

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from components.settings import SpectrogramSettings, TrainerSettings
 from components.trainer import devices
-from components.trainer.augmentation import BatchAugmentation, some_alike
+from components.trainer.augmentation import BatchAugmentation
 from components.trainer.losses import TeacherLoss, make_loss
 from components.trainer.optimizer import FusedAdam, schedule
 
@@ -20,12 +20,7 @@ class TrainingModel(keras.Model):
     """
 
     def __init__(
-        self,
-        tower: keras.Model,
-        losses: int,
-        augmentation: BatchAugmentation | None,
-        same_line_fraction: float,
-        seed: int,
+        self, tower: keras.Model, losses: int, augmentation: BatchAugmentation | None, seed: int
     ) -> None:
         """Wraps a tower.
 
@@ -33,22 +28,18 @@ class TrainingModel(keras.Model):
             tower: uint8 windows to embeddings.
             losses: how many there are.
             augmentation: of the windows of each step; None for none.
-            same_line_fraction: of the windows of a step, those that it degrades alike.
             seed: of the augmentation, with the number of the step.
         """
         outputs = tower.outputs[0] if losses == 1 else tower.outputs * losses
         super().__init__(tower.inputs[0], outputs, name="training")
         self._augmentation = augmentation
-        self._same_line_fraction = same_line_fraction
         self._seed = seed
 
     def train_step(self, data: tuple[tf.Tensor, Any]) -> dict[str, Any]:
         """Keras' step, of degraded windows."""
         windows, targets = data
         if self._augmentation is not None:
-            seed = self._step_seed()
-            group = some_alike(tf.shape(windows)[0], self._same_line_fraction, seed)
-            windows = self._augmentation(windows, seed, group)
+            windows = self._augmentation(windows, self._step_seed())
         logs: dict[str, Any] = super().train_step((windows, targets))
         return logs
 
@@ -89,7 +80,6 @@ def compile_training(
         tower,
         len(losses),
         BatchAugmentation(augmentation, spectrogram, sample_rate) if augmentation.is_on else None,
-        settings.same_line_fraction,
         settings.seed,
     )
     optimizer = FusedAdam(

@@ -7,7 +7,7 @@ import tensorflow as tf
 from components import degradation, frontend
 from components.settings import LINES_AND_NOISE, AugmentationSettings, SpectrogramSettings
 from components.trainer import augmentation
-from components.trainer.augmentation import BatchAugmentation, some_alike
+from components.trainer.augmentation import BatchAugmentation
 from tests.bad_recordings import speech_like
 
 RATE = 16_000
@@ -98,28 +98,6 @@ def test_the_same_seed_draws_the_same_and_another_another():
     assert np.any(one != other)
     assert one.dtype == np.uint8 and one.shape == windows.shape
     assert np.all(one.max(axis=(1, 2)) == 255)
-
-
-@pytest.mark.parametrize("fraction", [0.0, 0.3, 1.0])
-def test_so_many_windows_of_a_batch_are_on_one_line(fraction):
-    windows, drawn = 400, range(25)
-    alike = 0
-    for seed in drawn:
-        group = some_alike(tf.constant(windows), fraction, tf.constant(seed)).numpy()
-        assert np.all((group == 0) | (group == np.arange(windows)))
-        alike += int(np.count_nonzero(group[1:] == 0))
-    assert alike / (len(drawn) * (windows - 1)) == pytest.approx(fraction, abs=0.02)
-
-
-def test_windows_on_one_line_are_degraded_alike_and_the_others_each_alone():
-    same = tf.constant(np.repeat(spectrograms(sounds()[:1]), 64, axis=0))
-    seed = tf.constant(3)
-    group = some_alike(tf.constant(64), 0.5, seed)
-    after = augmenting(tilt_probability=1.0)(same, seed, group).numpy()
-    together = group.numpy() == 0
-    assert 10 < np.count_nonzero(together) < 54
-    assert len(np.unique(after[together], axis=0)) == 1
-    assert len(np.unique(after, axis=0)) == 1 + np.count_nonzero(~together)
 
 
 def test_nothing_happens_where_nothing_is_probable():

@@ -244,11 +244,6 @@ def test_weights_that_know_no_voices_are_not_kept(weights):
         TrainerSettings(weights=weights, starting_share=0.5)
 
 
-def test_one_line_without_an_augmentation_is_none():
-    with pytest.raises(ValueError, match=r"same_line_fraction 0\.5 degrades nothing: set it to 0"):
-        TrainerSettings(same_line_fraction=0.5, augmentation=AugmentationSettings())
-
-
 def test_distances_are_told_relative_to_the_training_voices(tmp_path):
     settings = SMALL.model_copy(update={"epochs": 1, "normalisation_nearest": 3})
     run_fn(arguments(tmp_path, settings))
