@@ -35,6 +35,7 @@ from benchmarks.mixed_requests import CutOff, Expected, Request, Versions, Wrong
 from benchmarks.process_memory import resident_bytes
 from benchmarks.served_model import recordings
 from components.model.base import base_model_folder
+from components.model.digest import write_digests
 from components.model.files import BASE, MODEL_CARD, version_folder
 from serving.server import Ports, ServerSettings
 from serving.standin.limits import Limits
@@ -177,6 +178,7 @@ def publish_again(published: Path, versions: Versions) -> None:
     for file in (staging / MODEL_CARD, staging / "saved_model.pb"):
         # Of the same length, so that the graph stays what it is.
         file.write_bytes(file.read_bytes().replace(digest.encode(), other.encode()))
+    write_digests(staging)
     versions.of_digest[other] = newest + 1
     staging.rename(published / str(newest + 1))
 

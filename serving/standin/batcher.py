@@ -140,6 +140,8 @@ def _run(
     """The outputs of each request, or what it fails with."""
     try:
         return list(_run_together(servable, signature, requests)) if requests else []
+    except tf.errors.CancelledError as error:  # the model was closed: none can run alone either
+        return [error] * len(requests)
     except Exception as error:
         if len(requests) > 1:
             return [_run(servable, signature, [request])[0] for request in requests]

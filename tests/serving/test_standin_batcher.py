@@ -82,6 +82,25 @@ def test_requests_that_arrive_together_run_together():
     assert answers == [[2], [4, 6], [8], [10]]
 
 
+def test_what_was_cancelled_with_its_model_is_not_run_again_alone(caplog):
+    class Closed(FakeServable):
+        def run(self, signature, inputs):
+            self.batches.append(inputs["x"].tolist())
+            raise tf.errors.CancelledError(None, None, "closed")
+
+    async def work():
+        servable = Closed()
+        async with batcher() as run:
+            requests = (run.run(servable, DOUBLE, x(value)) for value in (1, 2))
+            answers = await asyncio.gather(*requests, return_exceptions=True)
+        return servable.batches, answers
+
+    batches, answers = in_loop(work())
+    assert batches == [[1, 2]]
+    assert [type(answer) for answer in answers] == [tf.errors.CancelledError] * 2
+    assert caplog.records == []
+
+
 def test_a_full_batch_does_not_wait():
     async def work():
         servable = FakeServable()
