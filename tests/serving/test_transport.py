@@ -80,9 +80,10 @@ def test_nobody_there_names_the_url_and_the_remedy(scheme: str) -> None:
 def test_a_server_that_is_still_not_there_at_the_deadline_is_an_error(url: str) -> None:
     nobody = f"{url.rpartition(':')[0]}:9"
     started = time.monotonic()
-    with Client(nobody, deadline_seconds=0.5) as client, pytest.raises(SwarError) as raised:
+    # Of half a second one pause, which is drawn, may be more than is left behind the first attempt.
+    with Client(nobody, deadline_seconds=2.0) as client, pytest.raises(SwarError) as raised:
         client.model_digest()
-    assert 0.2 < time.monotonic() - started < 3.0
+    assert 0.2 < time.monotonic() - started < 5.0
     assert str(raised.value).startswith(f"no endpoint answers at {nobody}")
 
 
