@@ -23,7 +23,7 @@ from components.model.published_parts import PublishedParts
 from components.recordings.sources import list_recordings
 from components.terminal import Console
 from components.trainer.utterances import EmbeddedWindows
-from components.verification.error_rates import FALSE_ACCEPT_RATE
+from components.verification.error_rates import ALL_NONTARGETS, FALSE_ACCEPT_RATE
 from pipeline.models.calibration import WindowsOrigins, embed_windows, learn_calibration
 
 POINTS = (0.05, 0.01)
@@ -69,10 +69,10 @@ def compare_halves(
 ) -> dict[str, ComparedRate]:
     """What is expected of one half, beside the other half's rates, by name."""
     calibration, report = learn_calibration("one half", one, parts.trainer.seed)
-    seconds = [row["seconds"] for row in report["nontargets"]]
+    seconds = [row["seconds"] for row in report[ALL_NONTARGETS]]
     distances = [nontarget_distances(other, round(each / one.window_seconds)) for each in seconds]
     compared = {}
-    for row, distance in zip(report["nontargets"], distances, strict=True):
+    for row, distance in zip(report[ALL_NONTARGETS], distances, strict=True):
         expected = row[FALSE_ACCEPT_RATE]
         if expected["low"] is not None and len(distance):
             rate = float(np.mean(distance <= calibration.threshold))

@@ -143,7 +143,7 @@ def judge(client: Client, enrolment: Enrolment, rate: int) -> tuple[float, bool]
     report = check(
         client,
         [
-            gallery.Enrolment(each, f"{at}", wav)
+            gallery.Enrolment(each, str(at), wav)
             for at, (wav, each) in enumerate(zip(wavs, embeddings, strict=True))
         ],
     )

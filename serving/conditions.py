@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Self
 
 from components.recording_quality import RecordingQuality
+from components.verification.error_rates import ALL_NONTARGETS
 
 LEAST_SNR_DB: Final = 12.0
 LEAST_BANDWIDTH_HZ: Final = 4_250.0
@@ -37,7 +38,7 @@ class CalibratedConditions:
         docs/decisions.md.
         """
         calibration = card.get("calibration", {})
-        rows = calibration.get("nontargets", ())
+        rows = calibration.get(ALL_NONTARGETS, ())
         conditions = calibration.get("conditions", {})
         # A model of telephone calls takes no wider recordings.
         least_hz = min(LEAST_BANDWIDTH_HZ, _NARROWEST_SHARE * card.get("sample_rate", math.inf))

@@ -5,7 +5,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from components.errors import SwarError
-from components.verification.error_rates import rate_of_comparison
+from components.verification.error_rates import (
+    ALL_NONTARGETS,
+    NEAREST_NONTARGETS,
+    rate_of_comparison,
+)
 from components.verification.gallery_threshold import gallery_threshold
 from serving import defaults
 from serving.answers import DIFFERENT, INCONCLUSIVE, SAME, Decision, Description, Verdict
@@ -103,9 +107,9 @@ def decision_rule(
     threshold = loosest = description.threshold
     alike: Mapping[str, Any] = {}
     if max_false_accept is None:
-        row: Mapping[str, Any] = next(iter(calibration.get("nontargets", ())), {})
+        row: Mapping[str, Any] = next(iter(calibration.get(ALL_NONTARGETS, ())), {})
         if comparisons <= 1:
-            alike = next(iter(calibration.get("nearest_nontargets", ())), {})
+            alike = next(iter(calibration.get(NEAREST_NONTARGETS, ())), {})
         else:
             threshold = gallery_threshold(description.card, threshold, comparisons)
             row = {name: row[name] for name in ("speakers", "false_accept_rate") if name in row}

@@ -8,7 +8,7 @@ each other. How much one person's passages differ is a matter of the embeddings:
 do with the model's threshold, which may be learnt anew for other speakers.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -85,7 +85,7 @@ class GateReport:
 def check(
     client: Client,
     new: Sequence[Enrolment],
-    known: Vector | None = None,
+    known: Iterable[Vector] = (),
     similar_names: Sequence[str] = (),
 ) -> GateReport:
     """What `swar enroll` refuses.
@@ -93,7 +93,7 @@ def check(
     Args:
         client: of the model.
         new: recordings to be enrolled for one speaker, one at least.
-        known: float32 [n, D], of the speaker's recordings that are enrolled already.
+        known: float32 [D] each, of the speaker's recordings that are enrolled already.
         similar_names: of other speakers, which a reader may take for this one.
     """
     groups = tuple(speaker_groups(client, each.wav, each.embedding.speech_seconds) for each in new)
@@ -256,11 +256,11 @@ def _named(source: str) -> str:
 
 
 def _parts(
-    client: Client, enrolments: Sequence[Enrolment], known: Vector | None
+    client: Client, enrolments: Sequence[Enrolment], known: Iterable[Vector]
 ) -> tuple[Part, ...]:
     """Each new recording beside the others; nothing of a speaker's only recording."""
     new = np.stack([each.embedding.vector for each in enrolments])
-    everything = new if known is None or not len(known) else np.concatenate([new, known])
+    everything = np.stack([*new, *known])
     if len(everything) < 2:
         return ()
     others = [mean_embedding(np.delete(everything, at, axis=0)) for at in range(len(new))]

@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from components.errors import SwarError
+from components.verification.error_rates import ALL_NONTARGETS
 
 
 def gallery_threshold(card: Mapping[str, Any], threshold: float, speakers: int) -> float:
@@ -56,7 +57,7 @@ def tail_scale(card: Mapping[str, Any], threshold: float) -> float:
         for point in calibration.get("operating_points") or ()
         if point["threshold"] is not None
     }
-    for shortest in (calibration.get("nontargets") or [])[:1]:
+    for shortest in (calibration.get(ALL_NONTARGETS) or [])[:1]:
         own = shortest.get("false_accept_rate")
         if own is not None and own["value"]:
             rate_of[threshold] = float(own["value"])

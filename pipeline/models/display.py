@@ -8,7 +8,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from components.verification.error_rates import FALSE_ACCEPT_RATE, FALSE_REJECT_RATE
+from components.verification.error_rates import ALL_NONTARGETS, FALSE_ACCEPT_RATE, FALSE_REJECT_RATE
 from pipeline.models.drift_settings import OUTCOME
 from pipeline.output.summary import SHOWN_METRICS
 
@@ -119,7 +119,7 @@ def calibration_table(done: "CalibratedModel") -> RenderableType:
     rates = Table()
     for column in ("distance up to", "of trials of", "false accepts", "false rejects"):
         rates.add_column(column, justify="right")
-    for row in report["nontargets"]:
+    for row in report[ALL_NONTARGETS]:
         rates.add_row(f"{done.threshold:.3f}", f"{row['seconds']:.3g} s", *_error_rates(row))
     for point in report["operating_points"]:
         share = f"{100 * point['max_false_accept_rate']:g} %"
