@@ -1,18 +1,17 @@
-"""Minutes of mixed load on the stand-in: good, bad, slow and hostile requests, a new version.
+"""Minutes of mixed load on the stand-in: good, bad, slow and hostile requests, new versions.
 
 `python -m benchmarks.mixed_load PUBLISHED [MINUTES]`: serves a copy of the newest version of a
-folder, or of `base`, in a process of its own, and publishes it twice more, under other digests: in
-the first quarter, after which memory must be level since two versions have been in it at once, and
-in the middle. Then comes a flood of more of everything than there may be, and the end while good
-requests are answered and hostile connections stand open. Every answer is compared with what it
-must be. Exit status 1 where one was wrong or lost, memory grew or went beyond its bound, or the
-end took longer than the grace period.
+folder, or of `base`, in a process of its own, and publishes it eight times more, under other
+digests. While one version takes the other's place both are in memory; the holes that this leaves
+are filled by the next ones, so that memory must be level in the second half. Then comes a flood of
+more of everything than there may be, and the end while good requests are answered and hostile
+connections stand open. Every answer is compared with what it must be. Exit status 1 where one was
+wrong or lost, memory grew or went beyond its bound, or the end took longer than the grace period.
 """
 
 import asyncio
 import contextlib
 import hashlib
-import itertools
 import json
 import re
 import shutil
@@ -44,10 +43,10 @@ DEADLINE_SECONDS: Final = 300.0
 SAMPLE_SECONDS, FLOOD_SAMPLE_SECONDS = 2.0, 0.05
 MEBIBYTE: Final = 2**20
 QUARTERS: Final = 4
-PUBLISHED_AT: Final = (0.125, 0.5)
-"""The new versions, in shares of the time."""
+NEW_VERSIONS: Final = 8
+"""Published one after another, at equal distances."""
 FLAT: Final = 0.05
-"""So much of the median may memory have grown, beyond doubt, from the first quarter to the end."""
+"""So much of the median may memory have grown, beyond doubt, from the middle to the end."""
 TOLD_CHARACTERS: Final = 500
 SENT_SECONDS: Final = 0.5
 """Until requests have reached the endpoint."""
@@ -105,16 +104,16 @@ async def load(
             tally = tallies[kind.name] = Tally()
             for number in range(kind.clients):
                 clients.create_task(_client(kind, number, tally, over))
-        for start, end in itertools.pairwise((0.0, *PUBLISHED_AT)):
-            await asyncio.sleep((end - start) * seconds)
+        for _ in range(NEW_VERSIONS):
+            await asyncio.sleep(seconds / (NEW_VERSIONS + 1))
             versions.newer.clear()
             await asyncio.to_thread(publish_again, published, versions)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(DEADLINE_SECONDS):
                     await versions.newer.wait()
-        await asyncio.sleep((1.0 - PUBLISHED_AT[-1]) * seconds)
+        await asyncio.sleep(seconds / (NEW_VERSIONS + 1))
         over.set()
-    tallies["new version"] = await _after(connected, expected, first + len(PUBLISHED_AT) - 1)
+    tallies["new version"] = await _after(connected, expected, first + NEW_VERSIONS - 1)
     return tallies
 
 
@@ -224,7 +223,7 @@ class Memory:
         self._open_files.append(sum(1 for _ in Path(f"/proc/{self._pid}/fd").iterdir()))
 
     def is_flat(self) -> bool:
-        """Prints what was seen in each quarter of the time; whether the last three were level."""
+        """Prints what was seen in each quarter of the time; whether the last two were level."""
         print(
             f"memory at the start: {self._mebibytes[0]:.0f} MiB, {self._open_files[0]} open files"
         )
@@ -235,11 +234,11 @@ class Memory:
                 f"at the end {memory[-1]:.0f} MiB, median {np.median(memory):.0f}, "
                 f"highest {memory.max():.0f}; {files[-1]} open files, most {files.max()}"
             )
-        warm = len(self._minutes) // QUARTERS
+        warm = len(self._minutes) // 2
         minutes, mebibytes = self._minutes[warm:], self._mebibytes[warm:]
         slope, _, low, high = stats.theilslopes(mebibytes, minutes)
         interval = f"95 % from {low:+.1f} to {high:+.1f}"
-        print(f"after the first quarter {slope:+.1f} MiB a minute, {interval}")
+        print(f"in the second half {slope:+.1f} MiB a minute, {interval}")
         grown = low * (minutes[-1] - minutes[0])
         return bool(grown <= FLAT * np.median(mebibytes))
 
