@@ -2,7 +2,8 @@
 
 import hashlib
 import os
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -20,7 +21,7 @@ from serving.gallery_table import SCHEMA, GalleryTable, retried
 from serving.references import Neighbour, References, mean_embedding
 from serving.speaker_names import name_to_enrol, similar_names, speaker_name
 
-_ROWS_AT_ONCE: Final = 256
+_ROWS_AT_ONCE: Final = 8  # kept audio may be many megabytes
 _SHORTEST_ID: Final = 8
 
 
@@ -155,13 +156,14 @@ class Gallery:
             How many were added.
 
         Raises:
-            SwarError: the speaker has opted out, or the name is one of an answer.
+            SwarError: the speaker has opted out, if only meanwhile, or the name is one of an
+                answer.
         """
         name = name_to_enrol(name)
         self._ledger.check_may_enrol(name)
         if self.exists():
             # Else a recording that has expired would count as one that is there already.
-            self.forget_expired(actor=actor)
+            self._forget_expired(actor)
         of_all = {
             "speaker": name,
             "consent": consent.encode(),
@@ -181,13 +183,21 @@ class Gallery:
             for each in enrolments
         ]
         with self._table.opened(create=True) as table:
-            present = table.search().select(["model_digest"]).to_arrow()
+            present = table.search().select(["id", "model_digest"]).to_arrow()
             for each in enrolments:
                 self._check_some_fit(present, each.embedding.model_digest)
             self._check_key(table)
             merge = table.merge_insert("id").when_not_matched_insert_all()
             done = retried(merge.execute)(pa.Table.from_pylist(rows, schema=SCHEMA))
             self._table.compact(table)
+        try:
+            # `opt_out` refuses before it forgets: where it overtook the check above, it may have
+            # looked for the speaker's recordings before these were there.
+            self._ledger.check_may_enrol(name)
+        except SwarError:
+            before = set(present["id"].to_pylist())
+            self._erase([row["id"] for row in rows if row["id"] not in before])
+            raise
         added = int(done.num_inserted_rows)
         self._ledger.record("enrol", name, added, actor)
         return added
@@ -262,16 +272,36 @@ class Gallery:
             raise self._unknown(name)
         return mean_embedding(vectors)
 
-    def nearest(self, vector: Vector, model_digest: str, top: int) -> list[Neighbour]:
+    def nearest(
+        self,
+        vector: Vector,
+        model_digest: str,
+        top: int,
+        among: Collection[str] | None = None,
+    ) -> list[Neighbour]:
         """The `top` speakers nearest to an embedding float32 [D], nearest first.
 
         Recordings that another model embedded are left out, see `speakers_of_other_models`.
 
+        Args:
+            vector: of the query.
+            model_digest: of the model that embedded it.
+            top: how many speakers at most.
+            among: names, as `speaker_name` gives them, of the only speakers to compare with; None
+                for all.
+
         Raises:
             SwarError: another model embedded all of them.
         """
-        with self._table.opened() as table:
-            return self._read_references(table, model_digest).references.nearest(vector, top)
+        if among is None:
+            with self._table.opened() as table:
+                return self._read_references(table, model_digest).references.nearest(vector, top)
+        columns = ["id", "speaker", "vector", "model_digest", "expires_at"]
+        rows = _live(self._read(columns, col("speaker").isin(list(among))))
+        self._check_some_fit(rows, model_digest)
+        fitting = rows.filter(pc.equal(rows["model_digest"], model_digest))
+        references = References(fitting["speaker"].combine_chunks(), self._matrix(fitting))
+        return references.nearest(vector, top)
 
     def speakers_of_other_models(self, model_digest: str) -> tuple[str, ...]:
         """Who cannot be compared, by name: speakers without a recording that the model embedded."""
@@ -316,14 +346,19 @@ class Gallery:
 
         Returns:
             How many recordings were removed.
+
+        Raises:
+            SwarError: there is none; what a call that was broken off has left is removed even so.
         """
         name = speaker_name(name)
         ids = self._read(["id"], col("speaker") == lit(name))["id"].to_pylist()
         if not ids:
+            self._erase([])
             raise self._unknown(name)
         if recording is not None:
             ids = [each for each in ids if each.startswith(recording.lower())]
             if len(recording) < _SHORTEST_ID or len(ids) != 1:
+                self._erase([])
                 raise SwarError(
                     f"{recording!r} is no recording of {name!r}: `swar speakers NAME` lists them"
                 )
@@ -333,23 +368,45 @@ class Gallery:
 
     def forget_expired(self, *, actor: str = "") -> int:
         """Removes the recordings that have expired, as `forget` does; returns how many."""
+        removed = self._forget_expired(actor)
+        if not removed:
+            self._erase([])  # what a call that was broken off has left
+        return removed
+
+    def _forget_expired(self, actor: str) -> int:
         rows = self._read(["id", "speaker", "expires_at"])
-        expired = rows.filter(pc.invert(_is_live(rows))).to_pylist()
-        if expired:
-            self._erase([row["id"] for row in expired])
-        for name in sorted({row["speaker"] for row in expired}):
-            count = sum(row["speaker"] == name for row in expired)
+        expired = rows.filter(pc.invert(_is_live(rows)))
+        if len(expired):
+            self._erase(expired["id"].to_pylist())
+        for name, count in sorted(Counter(expired["speaker"].to_pylist()).items()):
             self._ledger.record("expire", name, count, actor)
         return len(expired)
 
-    def opt_out(self, name: str, *, actor: str = "") -> None:
-        """Forgets a speaker of that name, if there is one, and refuses enrolments under it."""
+    def opt_out(self, name: str, *, actor: str = "") -> list[str]:
+        """Refuses enrolments under a name, and forgets who has it or one that looks like it.
+
+        Args:
+            name: the speaker's.
+            actor: who does it, for the ledger.
+
+        Returns:
+            The names of the speakers who were forgotten, in order.
+        """
         name = speaker_name(name)
         self._ledger.opt_out(name, actor=actor)
-        if self.exists() and self._read(["id"], col("speaker") == lit(name)).num_rows:
-            self.forget(name, actor=actor)
+        if not self.exists():
+            return []
+        rows = self._read(["id", "speaker"])
+        names = [name, *similar_names(name, set(rows["speaker"].to_pylist()))]
+        rows = rows.filter(pc.is_in(rows["speaker"], pa.array(names)))
+        self._erase(rows["id"].to_pylist())
+        forgotten = sorted(Counter(rows["speaker"].to_pylist()).items())
+        for speaker, count in forgotten:
+            self._ledger.record("forget", speaker, count, actor)
+        return [speaker for speaker, _ in forgotten]
 
     def _erase(self, ids: list[str]) -> None:
+        """Removes recordings, possibly none, and what a call that was broken off has left."""
         self._table.erase(ids)
         self._references = None
 

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 
+from components.atomic_write import new_file
 from components.errors import SwarError
 
 SEALED_COLUMNS: Final = ("vector", "source", "consent", "audio")
@@ -138,13 +139,8 @@ def write_new_key(file: Path) -> int:
     keys = _read(file).split() if file.exists() else []
     GalleryKeys(keys)
     keys.insert(0, Fernet.generate_key().decode())
-    new = file.with_name(f"{file.name}.new")
-    with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as to:
-        os.fchmod(to.fileno(), 0o600)
-        to.writelines(f"{key}\n" for key in keys)
-        to.flush()
-        os.fsync(to.fileno())
-    os.replace(new, file)
+    with new_file(file, private=True) as to:
+        to.writelines(f"{key}\n".encode() for key in keys)
     return len(keys)
 
 

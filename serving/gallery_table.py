@@ -45,7 +45,6 @@ ENROLMENTS: Final = "enrolments"
 _LOCK_FILE: Final = ".lock"
 _MAX_FRAGMENTS: Final = 32  # each enrolment adds one
 _OLDEST_READER: Final = timedelta(hours=1)
-_ROWS_OF_A_FRAGMENT: Final = 2**32  # a row's address is its fragment's number times this, and more
 _RUST_SOURCE: Final = re.compile(r", /\S+\.rs:\d+:\d+")
 
 retried = tenacity.retry(
@@ -174,26 +173,33 @@ class GalleryTable:
             retried(table.optimize)(cleanup_older_than=_OLDEST_READER)
 
     def erase(self, ids: list[str]) -> None:
-        """Removes rows, and every file that holds a byte of them.
+        """Removes rows, possibly none, and every file that holds a byte of them.
 
-        On object storage, files of writes that never ended stay for the seven days after which
-        Lance believes that: there is no lock that would tell.
+        What an erasure that was broken off has left is removed too. On object storage, files of
+        writes that never ended stay for the seven days after which Lance believes that: there is
+        no lock that would tell.
         """
         with self.opened(alone=True) as table:
-            found = table.search().where(col("id").isin(ids)).select(["id"]).with_row_id(True)
-            addresses = found.to_arrow()["_rowid"].to_pylist()
-            # By id, not by name: a commit's own file holds its condition.
-            retried(table.delete)(col("id").isin(ids))
-            # LanceDB compacts a file only when a tenth of its rows are deleted. An update writes
-            # all of its rows anew.
-            for fragment in sorted({address // _ROWS_OF_A_FRAGMENT for address in addresses}):
-                first = fragment * _ROWS_OF_A_FRAGMENT
-                rows = f"_rowid >= {first} AND _rowid < {first + _ROWS_OF_A_FRAGMENT}"
-                retried(table.update)(where=rows, values_sql={"id": "id"})
+            if ids:
+                # By id, not by name: a commit's own file holds its condition.
+                retried(table.delete)(col("id").isin(ids))
             self.clean(table)
 
     def clean(self, table: Any) -> None:
-        """Removes every file of earlier versions, of a table that is opened alone."""
+        """Removes every file of earlier versions, of a table that is opened alone.
+
+        No byte stays of a row that was deleted or written anew, whenever that was.
+        """
+        self._optimize(table)
+        # LanceDB joins files, but a lone one keeps the rows that were deleted, or written anew to
+        # another file, while they are less than a tenth.
+        files = table.stats()["fragment_stats"]
+        with_deleted_rows = files["num_fragments"] * files["lengths"]["mean"]
+        if files["num_fragments"] > 1 or with_deleted_rows > table.count_rows():
+            retried(table.update)(values_sql={"id": "id"})  # writes all rows to new files
+            self._optimize(table)
+
+    def _optimize(self, table: Any) -> None:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "optimize", UserWarning)  # of what it is to do
             retried(table.optimize)(

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from components.errors import SwarError
 from serving.commands.connection import Connection, with_client
 from serving.commands.options import (
     ChannelOption,
@@ -61,8 +62,13 @@ def enroll_command(
     check_recordings(*files)
     from serving import display, recognition
 
-    enrolled = open_gallery(gallery, gallery_key)
     expires_at = None if expires is None else expires.replace(tzinfo=UTC)
+    if expires_at is not None and expires_at <= datetime.now(UTC):
+        raise SwarError(
+            f"--expires {expires_at:%Y-%m-%d} is no later day than today (UTC): the recordings "
+            "would never be used; name a later one"
+        )
+    enrolled = open_gallery(gallery, gallery_key)
     with with_stdin(files) as recordings, connection as client:
         report = recognition.enroll(
             client,
@@ -95,6 +101,7 @@ def speakers_command(
         display.speakers(enrolled.speakers(), as_json=as_json)
     else:
         display.recordings(enrolled.recordings(name), as_json=as_json)
+    show_gallery_used(enrolled)
 
 
 @app.command("forget")
@@ -121,7 +128,9 @@ def forget_command(
     if name is None:
         display.expired(enrolled.forget_expired(), as_json=as_json)
     else:
-        display.forgotten(name, enrolled.forget(name, recording=recording), as_json=as_json)
+        removed = enrolled.forget(name, recording=recording)
+        display.forgotten(name, removed, one_recording=recording is not None, as_json=as_json)
+    show_gallery_used(enrolled)
 
 
 @app.command("opt-out")
@@ -133,15 +142,16 @@ def opt_out_command(
     gallery: GalleryOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Forget a speaker, and refuse to enrol anyone under that name or one that looks like it."""
+    """Forget who has that name or one that looks like it, and refuse to enrol them."""
     from serving import display
 
     enrolled = open_gallery(gallery, None)
     if undo:
         enrolled.ledger.opt_in(name)
+        display.opted_in(name, as_json=as_json)
     else:
-        enrolled.opt_out(name)
-    display.opted_out(name, undone=undo, as_json=as_json)
+        display.opted_out(name, enrolled.opt_out(name), as_json=as_json)
+    show_gallery_used(enrolled)
 
 
 @app.command("ledger")
@@ -155,7 +165,9 @@ def ledger_command(
     """List what was done to a gallery, by whom and when; without names and embeddings."""
     from serving import display
 
-    display.events(open_gallery(gallery, None).ledger.events(name), as_json=as_json)
+    enrolled = open_gallery(gallery, None)
+    display.events(enrolled.ledger.events(name), as_json=as_json)
+    show_gallery_used(enrolled)
 
 
 @app.command("gallery-key")
@@ -183,7 +195,9 @@ def seal_command(
     """Seal the embeddings and recordings of a gallery with a key, or with a new one."""
     from serving import display
 
-    display.sealed(open_gallery(gallery, gallery_key).seal(), as_json=as_json)
+    enrolled = open_gallery(gallery, gallery_key)
+    display.sealed(enrolled.seal(), as_json=as_json)
+    show_gallery_used(enrolled)
 
 
 @app.command("reenrol", hidden=True)
@@ -202,3 +216,4 @@ def reenroll_command(
     with connection as client:
         done = recognition.reenroll(client, enrolled)
     display.reenrolled(done, as_json=as_json)
+    show_gallery_used(enrolled)

@@ -1,6 +1,8 @@
 import dataclasses
 import multiprocessing
 import shutil
+from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ import pytest
 from components.errors import SwarError
 from serving import gallery_table
 from serving.answers import Embedding, Vector
-from serving.gallery import Gallery
+from serving.gallery import Enrolment, Gallery
 from serving.speaker_names import speaker_name
 from tests.serving.support_gallery import MODEL, OTHER_MODEL, enrolment, fill, unit
 
@@ -150,6 +152,91 @@ def test_one_of_many_in_a_single_file_is_gone_from_the_disk(gallery: Gallery) ->
     secrets = [b"Gone Girl", gone.wav[100:200], gone.embedding.vector.tobytes()]
     assert [_files_with(Path(gallery.uri), secret) for secret in secrets] == [[], [], []]
     assert [(each.name, each.recordings) for each in gallery.speakers()] == [("crowd", 40)]
+
+
+class _KilledError(Exception):
+    pass
+
+
+def _secrets_of(gone: Enrolment, name: str = "Gone Girl") -> list[bytes]:
+    return [name.encode(), gone.wav[100:200], gone.embedding.vector.tobytes()]
+
+
+def _enroll_crowd_and_one(gallery: Gallery, gone: Enrolment) -> None:
+    """Into one file, of which the first row is less than a tenth."""
+    gallery.enroll("Gone Girl", [gone], keep_audio=True)
+    gallery.enroll("crowd", [enrolment(n) for n in range(40)], keep_audio=False)
+    gallery.enroll("zz", [enrolment(51)], keep_audio=False)
+    gallery.forget("zz")  # joins all files
+
+
+def _replace(gallery: Gallery) -> None:
+    (recording,) = gallery.recordings("Gone Girl")
+    gallery.replace({recording.id: enrolment(50, model=OTHER_MODEL).embedding})
+
+
+def _seal_broken_off(gallery: Gallery) -> None:
+    write = gallery._write
+
+    def write_or_break_off(table: Any, rows: list[dict[str, Any]]) -> None:
+        if rows[0]["speaker"] != "Gone Girl":
+            raise _KilledError
+        write(table, rows)
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(_KilledError):
+        patch.setattr(gallery, "_write", write_or_break_off)
+        patch.setattr("serving.gallery._ROWS_AT_ONCE", 1)
+        gallery.seal()
+
+
+@pytest.mark.parametrize("rewrite", [_replace, _seal_broken_off])
+def test_what_was_written_anew_is_forgotten_in_its_former_file_too(
+    gallery: Gallery, rewrite: Callable[[Gallery], None]
+) -> None:
+    gone = enrolment(50)
+    _enroll_crowd_and_one(gallery, gone)
+    rewrite(gallery)
+    again = Gallery(gallery.uri)
+    assert again.forget("Gone Girl") == 1
+    assert [_files_with(Path(gallery.uri), each) for each in _secrets_of(gone)] == [[], [], []]
+    assert [(each.name, each.recordings) for each in again.speakers()] == [("crowd", 40)]
+
+
+def _killed(*_: object) -> None:
+    raise _KilledError
+
+
+@pytest.mark.parametrize("way", ["name", "recording", "expired", "opt-out"])
+def test_forgetting_that_was_broken_off_is_finished_by_the_next(
+    gallery: Gallery, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    gone = enrolment(50)
+    _enroll_crowd_and_one(gallery, gone)
+    (recording,) = gallery.recordings("Gone Girl")
+    if way == "recording":
+        gallery.enroll("Gone Girl", [enrolment(52)], keep_audio=False)
+    elif way == "expired":
+        gallery.forget("Gone Girl")
+        past = datetime(2020, 1, 1, tzinfo=UTC)
+        gallery.enroll("Gone Girl", [gone], keep_audio=True, expires_at=past)
+    forget: Callable[[], object] = {
+        "name": lambda: gallery.forget("Gone Girl"),
+        "recording": lambda: gallery.forget("Gone Girl", recording=recording.id),
+        "expired": gallery.forget_expired,
+        "opt-out": lambda: gallery.opt_out("Gone Girl"),
+    }[way]
+    with monkeypatch.context() as patch, pytest.raises(_KilledError):
+        patch.setattr(gallery_table.GalleryTable, "clean", _killed)
+        forget()
+    wav, vector = _secrets_of(gone)[1:]
+    assert _files_with(Path(gallery.uri), wav)
+    if way in ("name", "recording"):
+        with pytest.raises(SwarError, match="Gone Girl"):
+            forget()
+    else:
+        assert not forget()
+    assert [_files_with(Path(gallery.uri), each) for each in (wav, vector)] == [[], []]
+    assert gallery.speakers()[-1].recordings == 40
 
 
 def test_what_a_broken_off_write_left_goes_too(gallery: Gallery) -> None:

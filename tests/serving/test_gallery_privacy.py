@@ -3,6 +3,7 @@
 import stat
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -200,6 +201,71 @@ def test_who_opted_out_is_not_enrolled(place: Path, name: str) -> None:
     assert gallery.enroll(name, [enrolment(2)], keep_audio=False) == 1
     with pytest.raises(SwarError, match="nobody named 'Hari' has opted out"):
         gallery.ledger.opt_in("Hari")
+
+
+@pytest.mark.parametrize("name", ["asha rai", "\u0410sha Rai", "Asha Rai"])
+def test_who_opts_out_in_another_spelling_is_forgotten(place: Path, name: str) -> None:
+    gallery = Gallery(place)
+    for at, each in enumerate(["Asha Rai", "asha Rai", "Ram"]):
+        gallery.enroll(each, [enrolment(at)], keep_audio=True)
+    assert gallery.opt_out(name) == ["Asha Rai", "asha Rai"]
+    assert [each.speaker for each in gallery.nearest(unit(0), MODEL, top=5)] == ["Ram"]
+    assert enrolment(0).wav[100:200] not in _bytes(place)
+    assert [each.action for each in gallery.ledger.events("Asha Rai")].count("forget") == 2
+    assert gallery.opt_out("Hari") == []
+
+
+def test_who_opts_out_during_the_enrolment_is_not_enrolled(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gallery = Gallery(place)
+    gallery.enroll("Ram", [enrolment(1)], keep_audio=True)
+    check = gallery._check_key
+
+    def opt_out_and_check(table: Any) -> None:
+        with monkeypatch.context() as patch:
+            # It finds nothing to forget, as the recordings are not there yet.
+            patch.setattr(Gallery, "_erase", lambda *_: None)
+            Gallery(place).opt_out("asha rai")
+        check(table)
+
+    monkeypatch.setattr(gallery, "_check_key", opt_out_and_check)
+    with pytest.raises(SwarError, match="'Asha Rai' has opted out"):
+        gallery.enroll("Asha Rai", [enrolment(2)], keep_audio=True)
+    assert [each.name for each in gallery.speakers()] == ["Ram"]
+    assert enrolment(2).wav[100:200] not in _bytes(place)
+    assert enrolment(1).wav[100:200] in _bytes(place)
+
+
+def test_sealing_holds_few_recordings_at_once(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gallery = Gallery(place, GalleryKeys([OLD]))
+    gallery.enroll("crowd", [enrolment(n) for n in range(20)], keep_audio=True)
+    write = gallery._write
+    sizes: list[int] = []
+
+    def count_and_write(table: Any, rows: list[dict[str, Any]]) -> None:
+        sizes.append(len(rows))
+        write(table, rows)
+
+    monkeypatch.setattr(gallery, "_write", count_and_write)
+    assert gallery.seal() == 20
+    assert sum(sizes) == 20 and max(sizes) <= 8
+
+
+def test_a_key_file_that_cannot_be_written_stays_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "key"
+    write_new_key(file)
+    before = file.read_text()
+
+    def full(_: int) -> None:
+        raise OSError("no room")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(OSError, match="no room"):
+        write_new_key(file)
+    assert [(each.name, each.read_text()) for each in tmp_path.iterdir()] == [("key", before)]
 
 
 def test_who_was_never_enrolled_can_opt_out(place: Path) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -81,13 +82,24 @@ def test_one_recording_is_listed_and_forgotten(swar: Swar, recording: Any) -> No
     first, second = json.loads(swar("speakers", "Low", "--json")[1])
     assert (first["source"], first["consent"]) == ("a.wav", "form 12")
     assert first["expires_at"] == "2099-01-31T00:00:00+00:00"
-    assert swar("forget", "Low", "--recording", first["id"][:12])[0] == 0
+    status, out, _ = swar("forget", "Low", "--recording", first["id"][:12])
+    assert (status, out.splitlines()[0]) == (0, "1 recording of Low is removed")
+    assert "is forgotten" not in out
     assert [each["id"] for each in json.loads(swar("speakers", "Low", "--json")[1])] == [
         second["id"]
     ]
     assert swar("forget", "--expired")[:2] == (0, "0 recordings had expired: removed\n")
     for wrong in ((), ("Low", "--expired"), ("--expired", "--recording", "x")):
         assert swar("forget", *wrong)[0] == 2
+
+
+def test_recordings_that_would_never_be_used_are_not_enrolled(swar: Swar, recording: Any) -> None:
+    file = recording("a.wav", LOW)
+    for day in ("2020-01-31", f"{datetime.now(UTC):%Y-%m-%d}"):
+        status, out, err = swar("enroll", "Low", file, "--expires", day)
+        assert (status, out, err.count("\n")) == (2, "", 1)
+        assert f"--expires {day} is no later day than today (UTC)" in err
+    assert not GALLERY.exists()
 
 
 def test_a_name_that_looks_like_another_needs_force(swar: Swar, recording: Any) -> None:
@@ -120,7 +132,16 @@ def test_a_gallery_is_sealed(swar: Swar, recording: Any) -> None:
 def test_who_opted_out_is_refused_and_the_ledger_tells_it(swar: Swar, recording: Any) -> None:
     file = recording("a.wav", LOW)
     swar("enroll", "Low", file)
-    assert swar("opt-out", "Low")[:2] == (0, "Low is not enrolled from now on\n")
+    assert swar("opt-out", "lOW")[:2] == (
+        0,
+        "lOW is not enrolled from now on\nLow is forgotten\n",
+    )
+    assert swar("speakers")[:2] == (0, "nobody is enrolled\n")
+    assert json.loads(swar("opt-out", "High", "--json")[1]) == {
+        "speaker": "High",
+        "opted_out": True,
+        "forgotten": [],
+    }
     status, _, err = swar("enroll", "low", file)
     assert status == 2
     assert "'low' has opted out" in err
