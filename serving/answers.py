@@ -22,6 +22,7 @@ INCONCLUSIVE: Final = "inconclusive"
 """Too far apart for the risk that was asked for, and nearer than a looser one allows."""
 _MAX_SECONDS: Final = 120.0  # of a model that does not say
 _SAMPLE_RATES_HZ: Final = (1_000, 384_000)
+_LARGEST_EMBEDDING: Final = 2**16
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,8 @@ def description(outputs: Mapping[str, Tensor]) -> Description:
     lowest, highest = _SAMPLE_RATES_HZ
     if not lowest <= rate <= highest:  # recordings are converted to it
         raise ValueError(f"a sample rate of {rate} Hz")
+    if not 1 <= size <= _LARGEST_EMBEDDING:  # memory is taken for it
+        raise ValueError(f"embeddings of {size} values")
     if not isinstance(content := parse_json(card.encode()), dict):
         raise ValueError("output 'card' holds no object")
     try:

@@ -45,10 +45,10 @@ DESCRIBE: Final = "describe"
 """The signature that every model has."""
 FILES_PER_REQUEST: Final = 8
 """Bounds a request's bytes and the model's batch."""
+PAIRS_PER_REQUEST: Final = 128
+"""TF Serving refuses a request of more rows than its `max_batch_size`."""
 _FIRST_PAUSE_SECONDS: Final = 0.1
 _LONGEST_PAUSE_SECONDS: Final = 2.0
-_SCORED_AT_ONCE: Final = 1024
-"""Rows of a request: servers have a bound."""
 _QUIET_SECONDS: Final = 1.0
 progress = logging.getLogger("swar.progress")
 
@@ -141,8 +141,12 @@ class Client:
         """Of the WAVs that the model takes, in Hz; it is asked once."""
         return self._known_description().sample_rate_hz
 
-    def to_wav(self, recording: AudioInput) -> bytes:
+    def to_wav(self, recording: AudioInput, *, is_watched: bool = True) -> bytes:
         """A recording as the model takes it; how it does, it is asked once.
+
+        Args:
+            recording: of any format.
+            is_watched: whether the watchers get a row of one that cannot be decoded.
 
         Raises:
             SwarError: the recording cannot be decoded, or as said of the class.
@@ -151,7 +155,8 @@ class Client:
         try:
             return to_wav(recording, known.sample_rate_hz, known.max_seconds)
         except SwarError:
-            self.show(lambda: recording_row(known.model_digest, NOT_DECODED, None, None))
+            if is_watched:
+                self.show(lambda: recording_row(known.model_digest, NOT_DECODED, None, None))
             raise
 
     def _known_description(self) -> Description:
@@ -183,9 +188,13 @@ class Client:
         prior: float = defaults.PRIOR,
         comparisons: int = 1,
     ) -> DecisionRule:
-        """A rule for verdicts of this model, see `serving.decisions.decision_rule`."""
+        """A rule for verdicts of the model that answers now, see `serving.decisions.decision_rule`.
+
+        The model is asked anew: a version with another calibration may have taken its place.
+        """
+        self._description = self.describe()
         return decision_rule(
-            self._known_description(), max_false_accept, prior=prior, comparisons=comparisons
+            self._description, max_false_accept, prior=prior, comparisons=comparisons
         )
 
     def embed(
@@ -206,7 +215,7 @@ class Client:
         recordings = listed(recordings)
         for first in range(0, len(recordings), FILES_PER_REQUEST):
             batch = recordings[first : first + FILES_PER_REQUEST]
-            wavs = [self.to_wav(each) for each in batch]
+            wavs = [self.to_wav(each, is_watched=is_watched) for each in batch]
             embeddings += self.embed_wavs(wavs, is_watched=is_watched)
         return embeddings
 
@@ -343,8 +352,8 @@ class Client:
         if rows_a.shape != rows_b.shape or rows_a.ndim != 2:
             raise ValueError(f"embeddings of shapes {rows_a.shape} and {rows_b.shape}")
         decisions: list[Decision] = []
-        for start in range(0, len(rows_a), _SCORED_AT_ONCE):
-            part = slice(start, start + _SCORED_AT_ONCE)
+        for start in range(0, len(rows_a), PAIRS_PER_REQUEST):
+            part = slice(start, start + PAIRS_PER_REQUEST)
             inputs = {"embedding_a": rows_a[part], "embedding_b": rows_b[part]}
             with self._answer_of("score_embeddings", inputs) as outputs:
                 decisions += answers.decisions(outputs, len(rows_a[part]))

@@ -6,7 +6,6 @@ clients need not know which of the two they talk to.
 
 import asyncio
 import contextlib
-import errno
 import logging
 import os
 import signal
@@ -16,14 +15,16 @@ import weakref
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import grpc
 from aiohttp import web
 
 from components.errors import SwarError
 from components.quiet import real_stderr, tensorflow_quiet
+from components.terminal import PrintableFormatter
 from serving import defaults
+from serving.open_files import quiet_where_files_run_out
 from serving.standin import rpc
 from serving.standin.batcher import Batcher, Batching
 from serving.standin.limits import Budget, Limits, check_host
@@ -95,7 +96,7 @@ def serve(settings: ServerSettings, *, on_ready: Callable[[], None] = lambda: No
     """
     check_host(settings.host, settings.open_to_network)
     handler = logging.StreamHandler(real_stderr())
-    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+    handler.setFormatter(PrintableFormatter("%(asctime)s %(message)s"))
     log.addHandler(handler)
     log.setLevel(logging.WARNING)
     log.propagate = False
@@ -148,8 +149,8 @@ async def running(settings: ServerSettings) -> AsyncIterator[Ports]:
     budget = Budget(limits.max_bytes_in_flight)
     batcher = Batcher(settings.batching)
     grace_seconds = max(0.0, settings.grace_seconds - _ENDING_SECONDS)
-    public_hosts = {settings.host, *settings.public_hosts}
-    asyncio.get_running_loop().set_exception_handler(_quiet_where_files_run_out)
+    public_hosts = {name.lower() for name in (settings.host, *settings.public_hosts)}
+    asyncio.get_running_loop().set_exception_handler(quiet_where_files_run_out)
     async with ModelStore(
         settings.model_dir,
         settings.model_name,
@@ -241,12 +242,3 @@ async def _listen_grpc(server: grpc.aio.Server, host: str, port: int) -> int:
         raise SwarError(f"cannot listen on {address} for gRPC; choose another port") from error
     await server.start()
     return int(bound)
-
-
-def _quiet_where_files_run_out(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """asyncio accepts no connection for a second then, and tells of each in its backlog."""
-    error = context.get("exception")
-    if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
-        log.debug("no connection can be accepted: %s", error)
-    else:
-        loop.default_exception_handler(context)

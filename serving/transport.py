@@ -76,7 +76,10 @@ def connect(url: str, spec: ModelSpec, credentials: Credentials) -> Transport:
         SwarError: the URL is none of them, or has a password in it, which messages and the page
             would show; or the credentials cannot be used with it.
     """
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError as error:  # such as a bracket without its other one
+        raise SwarError(f"--url {one_line(url)!r} is not an endpoint: {error}") from error
     if "@" in parts.netloc or parts.query or parts.fragment:
         raise SwarError(
             "--url has more in it than scheme, host, port and path: leave out user, password, "

@@ -113,6 +113,8 @@ class WatchLog:
                 self._file, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600
             )
             try:
+                if os.fstat(descriptor).st_uid == os.geteuid():
+                    os.fchmod(descriptor, 0o600)  # also of a file that was there
                 os.write(descriptor, line)  # one call: processes may share the file
             finally:
                 os.close(descriptor)

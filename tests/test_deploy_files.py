@@ -2,6 +2,7 @@
 
 import http.server
 import re
+import shutil
 import subprocess
 import threading
 from contextlib import contextmanager
@@ -17,6 +18,8 @@ from google.protobuf import (
 )
 from ruamel.yaml import YAML
 from tensorflow_serving.config import model_server_config_pb2
+
+from serving.client import FILES_PER_REQUEST, PAIRS_PER_REQUEST
 
 ROOT = Path(__file__).parents[1]
 CONFIGS = ROOT / "deploy" / "tf_serving"
@@ -187,6 +190,7 @@ def parsed(name, message):
 def test_batches():
     batching = parsed("batching.config", "BatchingParameters")
     assert batching.enable_large_batch_splitting.value is True
+    assert max(FILES_PER_REQUEST, PAIRS_PER_REQUEST) <= batching.max_batch_size.value
     # Without splitting a request of more recordings than this would be refused.
     assert 0 < batching.max_execution_batch_size.value <= batching.max_batch_size.value
     assert 0 < batching.batch_timeout_micros.value <= 20_000
@@ -334,6 +338,20 @@ def test_health_check_tells_available_from_loading_and_from_nobody_there(compose
     assert not check_health(compose, port)
     with model_server("LOADING") as port:
         assert not check_health(compose, port)
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
+@pytest.mark.parametrize(
+    ("variables", "passed"),
+    [
+        (["PYTHON_3_12=/opt/python"], 'BASE="" BEAM="" BUILD="" PYTHON_3_12="/opt/python"'),
+        (["BASE=one", "BEAM=other"], 'BASE="one" BEAM="other" BUILD="" PYTHON_3_12=""'),
+    ],
+)
+def test_make_hands_the_container_test_what_it_was_given(variables, passed):
+    command = ["make", "--dry-run", "--assume-old=venv", "container-test", *variables]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert f"{passed} deploy/container/test.sh" in done.stdout
 
 
 def test_ci_runs_the_same_check_everywhere():

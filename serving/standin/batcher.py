@@ -10,6 +10,7 @@ import logging
 from collections.abc import Hashable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 import tensorflow as tf
@@ -23,23 +24,20 @@ log = logging.getLogger("swar.serving")
 
 @dataclass(frozen=True)
 class Batching:
-    """How requests are batched; the names are those of TF Serving's batching parameters."""
+    """How requests are batched; the first three are named as TF Serving's batching parameters."""
 
     max_batch_size: int = defaults.MAX_BATCH_SIZE
     batch_timeout_micros: int = defaults.BATCH_TIMEOUT_MICROS
     num_batch_threads: int = 2
-    max_enqueued_batches: int = 64
-
-    @property
-    def max_rows(self) -> int:
-        """Rows that may wait, and that one request may have."""
-        return self.max_batch_size * self.max_enqueued_batches
+    max_rows: int = 1_024
+    """Rows that may wait, and that one request may have."""
 
 
 @dataclass(eq=False)
 class _Batch:
     rows: int = 0
-    requests: list[tuple[Arrays, "asyncio.Future[Arrays]"]] = field(default_factory=list)
+    requests: dict["asyncio.Future[Arrays]", Arrays] = field(default_factory=dict)
+    """The inputs by the answer to come."""
     full: asyncio.Event = field(default_factory=asyncio.Event)
 
 
@@ -101,13 +99,21 @@ class Batcher:
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
         answer: asyncio.Future[Arrays] = asyncio.get_running_loop().create_future()
-        batch.requests.append((inputs, answer))
+        batch.requests[answer] = inputs
+        answer.add_done_callback(partial(self._forget, batch))
         batch.rows += rows
         self._waiting_rows += rows
         if batch.rows >= self._batching.max_batch_size:
             batch.full.set()
             del self._open[key]
         return answer
+
+    def _forget(self, batch: _Batch, answer: "asyncio.Future[Arrays]") -> None:
+        """Lets go of the inputs of a request that was cancelled while it waited."""
+        if (inputs := batch.requests.pop(answer, None)) is not None:
+            rows = len(next(iter(inputs.values())))
+            batch.rows -= rows
+            self._waiting_rows -= rows
 
     async def _answer(
         self, key: Hashable, batch: _Batch, servable: Servable, signature: Signature
@@ -118,12 +124,14 @@ class Batcher:
             if self._open.get(key) is batch:
                 del self._open[key]
             self._waiting_rows -= batch.rows
-            requests = [(inputs, answer) for inputs, answer in batch.requests if not answer.done()]
+            requests, batch.requests = batch.requests, {}
+            if not requests:  # all were cancelled
+                return
             with servable.in_use():
                 results = await asyncio.get_running_loop().run_in_executor(
-                    self._threads, _run, servable, signature, [inputs for inputs, _ in requests]
+                    self._threads, _run, servable, signature, list(requests.values())
                 )
-        for (_, answer), result in zip(requests, results, strict=True):
+        for answer, result in zip(requests, results, strict=True):
             if not answer.done() and isinstance(result, Exception):
                 answer.set_exception(result)
             elif not answer.done():
@@ -139,7 +147,7 @@ def _run(
 ) -> list[Arrays | tf.errors.OpError]:
     """The outputs of each request, or what it fails with."""
     try:
-        return list(_run_together(servable, signature, requests)) if requests else []
+        return list(_run_together(servable, signature, requests))
     except tf.errors.CancelledError as error:  # the model was closed: none can run alone either
         return [error] * len(requests)
     except Exception as error:

@@ -2,7 +2,6 @@
 
 import contextlib
 import ipaddress
-import resource
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from typing import Final
@@ -11,9 +10,8 @@ from urllib.parse import urlsplit
 import tensorflow as tf
 
 from components.errors import SwarError
+from serving.open_files import affordable_connections
 
-_OTHER_FILES: Final = 128
-"""Descriptors that are left for the model, the log and the libraries."""
 _INTERFACES: Final = 2
 _LOCALHOST: Final = "localhost"
 
@@ -42,13 +40,7 @@ class Limits:
 
         The process takes as many files as it needs, where it is let.
         """
-        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        wanted = _INTERFACES * self.max_connections + _OTHER_FILES
-        if resource.RLIM_INFINITY != soft < wanted:
-            soft = wanted if hard == resource.RLIM_INFINITY else min(hard, wanted)
-            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-        files = wanted if soft == resource.RLIM_INFINITY else soft
-        return max(1, min(self.max_connections, (files - _OTHER_FILES) // _INTERFACES))
+        return affordable_connections(self.max_connections, _INTERFACES)
 
 
 class Budget:

@@ -55,7 +55,7 @@ class ModelStore:
         self._retired: list[Servable] = []
         self._statuses: dict[int, get_model_status_pb2.ModelVersionStatus] = {}
         self._failed: dict[int, int] = {}
-        """Version to the time of the file that failed: the same one is not tried again."""
+        """Version to when its files last changed: what failed is tried again once they change."""
         self._refreshing = asyncio.Lock()
 
     async def __aenter__(self) -> Self:
@@ -158,11 +158,12 @@ class ModelStore:
             complete = await asyncio.to_thread(self._complete_versions)
             if not complete:
                 return  # as a folder that is being replaced looks for a moment
-            wanted = {max(complete), *self._labels.values(), *new_labels.values()} & complete.keys()
+            wanted = {max(complete), *self._labels.values(), *new_labels.values()} & complete
             leaving = {servable.version for servable in self._retired}
             for number in sorted(wanted - self._available.keys() - leaving):
-                if self._failed.get(number) != complete[number]:
-                    await self._load(number, complete[number])
+                changed = await asyncio.to_thread(_last_changed_ns, self.model_dir / str(number))
+                if self._failed.get(number) != changed:
+                    await self._load(number, changed)
             if max(complete) in self._available:
                 for number in self._available.keys() - wanted:
                     self._retired.append(self._available.pop(number))
@@ -172,7 +173,7 @@ class ModelStore:
                 self._set_status(servable.version, State.END)
                 await asyncio.to_thread(servable.close)
 
-    async def _load(self, number: int, mtime_ns: int) -> None:
+    async def _load(self, number: int, changed_ns: int) -> None:
         self._set_status(number, State.LOADING)
         self._failed.pop(number, None)
         try:
@@ -180,7 +181,7 @@ class ModelStore:
             servable, requests = await asyncio.to_thread(_load_warm, number, folder)
         except Exception as error:
             failure = as_op_error(error)
-            self._failed[number] = mtime_ns
+            self._failed[number] = changed_ns
             self._set_status(number, State.END, failure.error_code, failure.message)
         else:
             self._available[number] = servable
@@ -194,12 +195,10 @@ class ModelStore:
         )
         log.info("version %d: %s %s", number, State.Name(state), message)
 
-    def _complete_versions(self) -> dict[int, int]:
-        """Those that may be served, and when their graphs were last written, in ns."""
+    def _complete_versions(self) -> set[int]:
+        """Those that may be served."""
         complete = _complete_versions(self.model_dir)
-        if self._version is None:
-            return complete
-        return {number: time for number, time in complete.items() if number == self._version}
+        return complete if self._version is None else complete & {self._version}
 
 
 def _load_warm(number: int, folder: Path) -> tuple[Servable, int]:
@@ -212,12 +211,21 @@ def _load_warm(number: int, folder: Path) -> tuple[Servable, int]:
         raise
 
 
-def _complete_versions(model_dir: Path) -> dict[int, int]:
-    """Complete versions, and when their graph was last written, in ns."""
-    complete = {}
+def _complete_versions(model_dir: Path) -> set[int]:
+    """The versions that have a graph."""
+    complete = set()
     with contextlib.suppress(FileNotFoundError, NotADirectoryError):
         for folder in model_dir.iterdir():
-            if folder.name.isascii() and folder.name.isdigit() and folder.name[0] != "0":
-                with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-                    complete[int(folder.name)] = (folder / "saved_model.pb").stat().st_mtime_ns
+            is_number = folder.name.isascii() and folder.name.isdigit() and folder.name[0] != "0"
+            if is_number and (folder / "saved_model.pb").exists():
+                complete.add(int(folder.name))
     return complete
+
+
+def _last_changed_ns(folder: Path) -> int:
+    """When a file of a version last came or changed: it may still be being copied."""
+    try:
+        # Not the time of writing, which `cp -p` and `rsync -t` bring along.
+        return max((file.lstat().st_ctime_ns for file in folder.rglob("*")), default=0)
+    except FileNotFoundError:  # removed meanwhile
+        return 0

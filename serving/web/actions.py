@@ -68,7 +68,10 @@ class Actions:
 
     def names(self) -> gradio.Dropdown:
         """The enrolled speakers to choose from."""
-        names = self._gallery.names() if self._gallery.exists() else []
+        try:
+            names = self._gallery.names() if self._gallery.exists() else []
+        except SwarError:  # of which every question says why
+            names = []
         return gradio.Dropdown(names[:_LISTED_NAMES])
 
     def enrol(

@@ -4,7 +4,9 @@ Gradio serves far more than this page needs: files, a screen recorder's ffmpeg, 
 list here is of what is let through, and it stands before gradio and before the login.
 """
 
+import asyncio
 import base64
+import contextlib
 import hashlib
 import ipaddress
 import json
@@ -14,7 +16,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.requests import Request
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -41,6 +44,8 @@ _ROUTES: Final = {
 }
 _MAX_BODY_BYTES: Final = 2**16
 """Of all requests but an upload."""
+_BODY_SECONDS: Final = 60.0
+"""For a client to send the body of any request but an upload, which has a time of its own."""
 _LOCAL_HOSTS: Final = frozenset({"127.0.0.1", "localhost", "[::1]"})
 _HOST: Final = re.compile(r"(\[[0-9a-f:.]+\]|[^:\[\]/@\s]+)(:\d{1,5})?")
 _INLINE_SCRIPT: Final = re.compile(rb"<script(?![^>]*\ssrc=)[^>]*>(.*?)</script>", re.S | re.I)
@@ -118,7 +123,10 @@ class Guard:
             await self._app(scope, receive, send)
         elif scope["type"] == "http":
             send = _Answer(scope["path"], self._script_hashes, send)
-            await (await self._let_in(scope, receive) or self._through)(scope, receive, send)
+            if scope["path"] != _UPLOAD:
+                receive = _in_time(receive)
+            with contextlib.suppress(ClientDisconnect):  # no one is left to answer
+                await (await self._let_in(scope, receive) or self._through)(scope, receive, send)
         else:
             await send({"type": "websocket.close", "code": 1008})
 
@@ -144,7 +152,11 @@ class Guard:
 
     async def _through(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["path"] == _ASK:
-            body = await Request(scope, receive).body()
+            try:
+                body = await Request(scope, receive).body()
+            except HTTPException as refused:
+                await PlainTextResponse(refused.detail, refused.status_code)(scope, receive, send)
+                return
             if not self._names_uploads_only(body):
                 await PlainTextResponse("a file that was not given to this page", 403)(
                     scope, receive, send
@@ -220,6 +232,26 @@ def _kept_headers(scope: Scope) -> list[tuple[bytes, bytes]]:
     return [(name, value) for name, value in scope["headers"] if name not in dropped]
 
 
+def _in_time(receive: Receive) -> Receive:
+    """Receives a body, and raises HTTPException 408 where it is not whole in time."""
+    ends_at = asyncio.get_running_loop().time() + _BODY_SECONDS
+    is_whole = False
+
+    async def receive_in_time() -> Message:
+        nonlocal is_whole
+        if is_whole:
+            return await receive()  # that the client has gone, which may take any time
+        try:
+            async with asyncio.timeout_at(ends_at):
+                message = await receive()
+        except TimeoutError:
+            raise HTTPException(408, "the request took too long to arrive") from None
+        is_whole = not message.get("more_body", False)
+        return message
+
+    return receive_in_time
+
+
 def _replayed(body: bytes, receive: Receive) -> Receive:
     waiting: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 
@@ -261,6 +293,8 @@ class _Answer:
         for name in [name for name in headers if name.startswith("access-control-")]:
             del headers[name]
         headers.update(_HEADERS)
+        if self._start["status"] == 408:
+            headers["Connection"] = "close"  # else the rest of the body is waited for
         headers["Content-Security-Policy"] = self._policy()
         if not _FILES_OF_PAGE.fullmatch(self._path):
             headers["Cache-Control"] = "no-store"

@@ -25,6 +25,8 @@ from components.errors import SwarError
 
 MIN_PASSWORD_CHARACTERS: Final = 12
 _NAME: Final = re.compile(r"[\w.@-]{1,64}")
+_NAME_OF_PROXY: Final = re.compile(r"[!-+\--~]{1,256}")
+"""Such as "auth0|5f7c8e": visible ASCII but the comma, which joins headers that came twice."""
 _COOKIE: Final = "swar-session"
 _SESSION_SECONDS: Final = 3600.0  # without a request
 _MAX_SESSIONS: Final = 1000
@@ -196,7 +198,7 @@ class ProxyLogin:
     def user(self, request: Request) -> str | None:
         """See Login."""
         named = request.headers.getlist(self._header)
-        if request.client is None or len(named) != 1 or not _NAME.fullmatch(named[0]):
+        if request.client is None or len(named) != 1 or not _NAME_OF_PROXY.fullmatch(named[0]):
             return None
         try:
             peer = ipaddress.ip_address(request.client.host)
@@ -206,7 +208,10 @@ class ProxyLogin:
 
     def ask(self, request: Request) -> Response:
         """See Login."""
-        return PlainTextResponse("come through the proxy, which asks who you are", 403)
+        message = "come through the proxy, which asks who you are"
+        if any(request.headers.getlist(self._header)):
+            message += "; the name that came is none, comes from elsewhere, or is longer than 256"
+        return PlainTextResponse(message, 403)
 
 
 def write_password(file: Path, name: str, password: str) -> None:

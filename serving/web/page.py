@@ -1,5 +1,6 @@
 """The web page: verify, enrol and identify with a microphone or with files."""
 
+import asyncio
 import contextlib
 import html
 import signal
@@ -17,7 +18,10 @@ from components.errors import SwarError
 from components.terminal import say
 from serving.client import Client
 from serving.gallery import Gallery
+from serving.open_files import affordable_connections, quiet_where_files_run_out
+from serving.web import connections
 from serving.web.actions import RISKS, Actions
+from serving.web.connections import BoundedConnection
 from serving.web.guard import USER, Guard, PageSettings
 from serving.web.level_meter import LEVEL_METER, NO_MICROPHONE
 from serving.web.style import CSS
@@ -25,7 +29,7 @@ from serving.web.uploads import KEPT_SECONDS, Uploads, opened_uploads, progress
 
 _ENROLMENT_SLOTS: Final = 2
 _ANSWERS_AT_ONCE: Final = 8
-_CONNECTIONS: Final = 256
+_BACKLOG: Final = 128
 _STOP_SECONDS: Final = 5
 
 _ABOUT: Final = (
@@ -105,15 +109,20 @@ def served(client: Client, gallery: Gallery, settings: PageSettings) -> Iterator
         server = uvicorn.Server(
             uvicorn.Config(
                 Guard(_application(page, uploads), settings, uploads, list(_SCRIPTS)),
-                log_level="warning",
+                http=BoundedConnection,
+                ws="none",  # the page has none, and they would have no bounds
+                log_level="error",  # a warning is what any client that speaks no HTTP can cause
                 access_log=False,
                 server_header=False,
                 proxy_headers=False,  # a login by a proxy's header looks at the peer's own address
-                limit_concurrency=_CONNECTIONS,
+                backlog=_BACKLOG,  # asyncio accepts a whole one before it counts the first of it
+                limit_concurrency=affordable_connections(connections.MAX_CONNECTIONS) + 1,
                 timeout_graceful_shutdown=_STOP_SECONDS,
             )
         )
-        thread = threading.Thread(target=server.run, args=([listening],), name="page", daemon=True)
+        thread = threading.Thread(
+            target=lambda: asyncio.run(_serve(server, listening)), name="page", daemon=True
+        )
         thread.start()
         try:
             while not server.started:
@@ -124,6 +133,11 @@ def served(client: Client, gallery: Gallery, settings: PageSettings) -> Iterator
         finally:
             server.should_exit = True
             thread.join()
+
+
+async def _serve(server: uvicorn.Server, listening: socket.socket) -> None:
+    asyncio.get_running_loop().set_exception_handler(quiet_where_files_run_out)
+    await server.serve([listening])
 
 
 @contextlib.contextmanager

@@ -59,7 +59,8 @@ class Uploads:
                 for a file over MAX_FILE_BYTES, 507 where the folder would exceed QUOTA_BYTES.
         """
         declared = request.headers.get("content-length", "")
-        if not declared.isdecimal():
+        # Of both, servers believe the encoding: what is declared would bound nothing.
+        if not declared.isdecimal() or "transfer-encoding" in request.headers:
             raise HTTPException(411, "an upload says how long it is")
         if int(declared) > MAX_FILE_BYTES + _FORM_BYTES:
             raise HTTPException(413, f"a recording has at most {MAX_FILE_BYTES // 2**20} MiB")

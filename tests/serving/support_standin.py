@@ -137,7 +137,7 @@ def served(model_dir, *, labels=None, limits=None, batching=None, **others):
                     "max_batch_size": 8,
                     "batch_timeout_micros": 1_000,
                     "num_batch_threads": 2,
-                    "max_enqueued_batches": 100,
+                    "max_rows": 800,
                     **(batching or {}),
                 }
             ),

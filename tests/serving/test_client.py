@@ -15,6 +15,7 @@ from components.errors import SwarError
 from components.pcm16 import pack_wav
 from serving.client import Client
 from serving.recordings import to_wav
+from tests.serving import support_endpoint
 from tests.serving.support_endpoint import CARD, RATE, FakeModel, voice
 
 MAX_SECONDS = 120.0
@@ -153,6 +154,17 @@ def test_a_new_model_of_another_rate_is_called_at_it_from_the_next_call_on(
     with pytest.raises(SwarError, match=r"takes another sample rate: call it again"):
         client.embed([path])
     assert client.embed([path])[0].status == "ok"
+
+
+@pytest.mark.usefixtures("model")
+def test_a_rule_is_of_the_model_that_answers_now(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = client.rule()
+    monkeypatch.setattr(support_endpoint, "THRESHOLD", 0.3)
+    now = client.rule()
+    assert before.accept_up_to == pytest.approx(0.5)
+    assert now.accept_up_to == pytest.approx(0.3)
 
 
 def test_a_model_that_does_not_describe_itself_is_of_an_older_version(

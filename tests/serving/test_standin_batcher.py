@@ -2,7 +2,9 @@
 
 import asyncio
 import contextlib
+import gc
 import threading
+import weakref
 
 import numpy as np
 import pytest
@@ -49,8 +51,8 @@ class FakeServable:
 
 
 @contextlib.asynccontextmanager
-async def batcher(size=4, timeout_ms=20, threads=1, enqueued=100):
-    with contextlib.closing(Batcher(Batching(size, timeout_ms * 1_000, threads, enqueued))) as run:
+async def batcher(size=4, timeout_ms=20, threads=1, rows=400):
+    with contextlib.closing(Batcher(Batching(size, timeout_ms * 1_000, threads, rows))) as run:
         yield run
 
 
@@ -210,11 +212,36 @@ def test_a_request_that_is_cancelled_while_it_runs_harms_nobody():
     assert in_loop(work()) == ([4], [[1, 2]])
 
 
+def test_what_was_cancelled_while_it_waited_takes_no_memory_and_no_room():
+    async def work():
+        servable = FakeServable()
+        servable.may_run.clear()
+        async with batcher(size=2, timeout_ms=1, rows=4) as run:
+            running = asyncio.create_task(run.run(servable, DOUBLE, x(1, 1)))
+            await asyncio.sleep(0.05)  # the only thread has it
+            for _ in range(2):
+                inputs = x(*range(4))
+                held = weakref.ref(inputs["x"])
+                gone = asyncio.create_task(run.run(servable, DOUBLE, inputs))
+                del inputs
+                await asyncio.sleep(0.02)
+                gone.cancel()
+                await asyncio.gather(gone, return_exceptions=True)
+                del gone
+                await asyncio.sleep(0)
+                gc.collect()
+                assert held() is None
+            servable.may_run.set()
+            return (await running)["y"].tolist(), servable.batches
+
+    assert in_loop(work()) == ([2, 2], [[1, 1]])
+
+
 def test_too_many_requests_are_refused():
     async def work():
         servable = FakeServable()
         servable.may_run.clear()
-        async with batcher(size=2, timeout_ms=1, enqueued=2) as run:
+        async with batcher(size=2, timeout_ms=1, rows=4) as run:
             tasks = [asyncio.create_task(run.run(servable, DOUBLE, x(0, 0)))]
             await asyncio.sleep(0.05)
             tasks += [asyncio.create_task(run.run(servable, DOUBLE, x(i))) for i in range(5)]
@@ -231,7 +258,7 @@ def test_too_many_requests_are_refused():
 def test_a_request_of_more_rows_than_may_wait_is_refused():
     async def work():
         servable = FakeServable()
-        async with batcher(size=2, enqueued=2) as run:
+        async with batcher(size=2, rows=4) as run:
             await run.run(servable, DOUBLE, x(*range(5)))
 
     with pytest.raises(tf.errors.InvalidArgumentError, match=r"size 5 is larger .* 4"):

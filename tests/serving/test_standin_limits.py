@@ -50,7 +50,7 @@ def test_an_empty_queue_has_the_bound_too(models):
     async def work():
         servable = Servable(1, models / "1")
         signature = servable.signature("half_plus")
-        with contextlib.closing(servable), contextlib.closing(Batcher(Batching(4, 0, 1, 2))) as run:
+        with contextlib.closing(servable), contextlib.closing(Batcher(Batching(4, 0, 1, 8))) as run:
             await run.run(servable, signature, {"x": np.zeros(9, np.float32)})
 
     with pytest.raises(tf.errors.InvalidArgumentError, match=r"size 9 is larger .* 8"):
@@ -210,7 +210,7 @@ def test_calls_at_one_time_have_a_limit(models):
     ],
 )
 def test_other_hosts_and_web_sites_are_refused(models, headers, status):
-    with served(models, public_hosts=["swar.corp"]) as ports:
+    with served(models, public_hosts=["Swar.Corp"]) as ports:
         assert post(ports, b'{"instances": ["abc"]}', headers)[0] == status
 
 

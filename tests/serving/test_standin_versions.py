@@ -178,6 +178,15 @@ def test_a_version_that_is_not_what_was_published_is_not_served(ready, published
         assert answering_version(ports) == 1
 
 
+def test_a_version_that_is_still_being_copied_is_served_once_it_is_whole(ready, published):
+    with served(published) as ports:
+        variables = shutil.ignore_patterns("variables")
+        shutil.copytree(ready / "2", published / "2", ignore=variables)
+        eventually(lambda: states(ports).get(2) == "END")
+        shutil.copytree(ready / "2" / "variables", published / "2" / "variables")
+        eventually(lambda: answering_version(ports) == 2)
+
+
 def test_removing_the_latest_version_rolls_back(ready, published):
     publish(ready, published, 2)
     with served(published) as ports:

@@ -142,6 +142,7 @@ def test_where_nobody_watches_nothing_more_is_asked(model: FakeModel) -> None:
 
 def test_a_log_is_appended_to_and_for_its_user_alone(tmp_path: Path) -> None:
     file = tmp_path / "watch.jsonl"
+    file.touch(0o644)
     for number in range(2):
         WatchLog(file)({"n": number})
     assert [json.loads(line) for line in file.read_text().splitlines()] == [{"n": 0}, {"n": 1}]

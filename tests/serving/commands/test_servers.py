@@ -90,7 +90,6 @@ def test_serve_batches_as_the_batcher_does_by_itself(
     monkeypatch.setattr(server, "serve", lambda settings, on_ready: told.append(settings))
     assert swar("serve", "published")[0] == 0
     assert told[0].batching == Batching()
-    assert Batching().max_batch_size * Batching().max_enqueued_batches == 1_024
 
 
 @pytest.mark.usefixtures("here")

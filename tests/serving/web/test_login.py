@@ -148,6 +148,7 @@ def test_a_file_that_will_not_do_is_said(passwords, tmp_path):
     [
         (["127.0.0.0/8"], "asha@corp.example", 200),
         (["127.0.0.1", "::1"], "asha", 200),
+        (["127.0.0.1"], "auth0|5f7c8e+test", 200),
         (["127.0.0.1"], None, 403),
         (["127.0.0.1"], "", 403),
         (["127.0.0.1"], "asha, ram", 403),

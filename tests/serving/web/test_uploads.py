@@ -95,6 +95,8 @@ def test_a_body_that_is_no_form_is_refused(user, place):
     assert user.session.post(url, data=b"x" * 100, timeout=30).status_code == 400
     assert user.session.post(url, data=b"--y", headers=broken, timeout=30).status_code == 400
     assert user.session.post(url, data=iter([b"x"]), timeout=30).status_code == 411
+    both = {"content-length": "10", "transfer-encoding": "chunked"}
+    assert user.session.post(url, data=iter([b"x"]), headers=both, timeout=30).status_code == 411
     assert left(place) == []
 
 
