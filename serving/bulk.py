@@ -5,7 +5,7 @@ later pairs need.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -133,21 +133,34 @@ def identify_each(
     top: int,
     rule: DecisionRule,
     channel: int | None = None,
+    among: Collection[str] | None = None,
 ) -> Iterator[Answer]:
-    """An answer for each recording by a rule, in order; of one channel, or the mean of all.
+    """An answer for each recording by a rule, in order.
+
+    Args:
+        client: of the model.
+        gallery: the enrolled speakers.
+        recordings: of one speaker each.
+        top: how many of the nearest to tell of each.
+        rule: see `serving.recognition.identification_rule`.
+        channel: of the recordings, from 1 on; None for the mean of all.
+        among: names of the only speakers who are candidates; None for all who are enrolled.
 
     Raises:
         SwarError: as the client's and the gallery's methods, or another model answers than at
             first.
     """
-    from serving.recognition import identify_embedding
+    from serving.recognition import enrolled_names, identify_embedding
 
+    among = enrolled_names(gallery, among)
     description = client.describe()
     embeddings = _embed_files(client, description, recordings, channel)
     for recording, embedding in zip(recordings, embeddings, strict=True):
         identification = None
         if embedding.status == OK:
-            identification = identify_embedding(client, gallery, embedding, top=top, rule=rule)
+            identification = identify_embedding(
+                client, gallery, embedding, top=top, rule=rule, among=among
+            )
         yield Answer(printable(recording), embedding.status, identification, embedding.model_digest)
 
 

@@ -5,12 +5,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from components.errors import SwarError
-from components.verification.error_rates import (
-    ALL_NONTARGETS,
-    NEAREST_NONTARGETS,
-    rate_of_comparison,
+from components.verification.error_rates import ALL_NONTARGETS, NEAREST_NONTARGETS
+from components.verification.gallery_threshold import (
+    PointForQuery,
+    gallery_threshold,
+    point_for_query,
 )
-from components.verification.gallery_threshold import gallery_threshold
 from serving import defaults
 from serving.answers import DIFFERENT, INCONCLUSIVE, SAME, Decision, Description, Verdict
 
@@ -83,8 +83,10 @@ def decision_rule(
     """The rule for a bounded share of false accepts, or the model's own threshold.
 
     With a bound there is a third verdict: a distance that this risk does not allow, but the
-    loosest operating point of the model does, is inconclusive. Among several speakers there is one
-    without a bound too: near enough for one comparison, and not for the best of so many.
+    loosest operating point of the model does, is inconclusive; among several speakers that point
+    is held to its share of queries, as `gallery_threshold` does it. Among several speakers there is
+    a third verdict without a bound too: near enough for one comparison, and not for the best of so
+    many.
 
     Args:
         description: of the model that scores.
@@ -115,14 +117,12 @@ def decision_rule(
             row = {name: row[name] for name in ("speakers", "false_accept_rate") if name in row}
     else:
         points = _operating_points(calibration, max_false_accept)
-        known = [point for point in points if point["threshold"] is not None]
-        rate = rate_of_comparison(max_false_accept, max(1, comparisons))
-        holding = [point for point in known if point["max_false_accept_rate"] <= rate]
-        if not holding:
-            raise SwarError(_too_few(points, rate, max_false_accept, comparisons, speakers))
-        row = max(holding, key=lambda point: point["threshold"])
+        chosen = point_for_query(points, max_false_accept, comparisons)
+        if chosen.point is None:
+            raise SwarError(_too_few(points, chosen, max_false_accept, comparisons, speakers))
+        row = chosen.point
         threshold = float(row["threshold"])
-        loosest = loosest_threshold(description)
+        loosest = max(threshold, _loosest_threshold_of_query(description, comparisons))
     speakers = int(row.get("speakers", speakers))  # who speak for so long
     false_accepts, false_rejects = (
         _expected(row, name) for name in ("false_accept_rate", "false_reject_rate")
@@ -147,12 +147,27 @@ def loosest_threshold(description: Description) -> float:
     return max(description.threshold, *known) if known else description.threshold
 
 
+def _loosest_threshold_of_query(description: Description, comparisons: int) -> float:
+    """As `loosest_threshold`, for the nearest of so many."""
+    return gallery_threshold(
+        description.card,
+        description.threshold,
+        comparisons,
+        of_comparison=loosest_threshold(description),
+    )
+
+
 def expectation(rule: DecisionRule) -> str:
-    """What a rule did with the calibration speakers, and what its probabilities suppose."""
+    """What a rule did with the calibration speakers, and what its probabilities suppose.
+
+    Among several speakers it says which rates are of comparisons and which of queries.
+    """
+    is_bounded = rule.max_false_accept is not None
+    of_what = "" if rule.comparisons <= 1 else f" of a {'comparison' if is_bounded else 'query'}"
     rates = [
         f"{kind} {_rate(rate)}"
         for kind, rate in (
-            ("false accepts", rule.false_accepts),
+            (f"false accepts{of_what}", rule.false_accepts),
             ("of people who sound most alike", rule.false_accepts_of_alike),
             ("false rejects", rule.false_rejects),
         )
@@ -165,6 +180,8 @@ def expectation(rule: DecisionRule) -> str:
         nearest = f" from the nearest of {rule.comparisons:,}"
         if rule.max_false_accept is None:
             measured += ", if their rare errors go on as the frequent ones do"
+        else:
+            measured += f"; false accepts of a query at most {100.0 * rule.max_false_accept:g} %"
     return f"up to distance {rule.accept_up_to:.3f}{nearest}: {measured}; prior {rule.prior:g}"
 
 
@@ -217,7 +234,7 @@ def _expected(row: Mapping[str, Any], name: str) -> ExpectedRate | None:
 
 def _too_few(
     points: list[Mapping[str, Any]],
-    rate: float,
+    chosen: PointForQuery,
     max_false_accept: float,
     comparisons: int,
     speakers: int,
@@ -227,8 +244,7 @@ def _too_few(
     wanted = f"{100.0 * max_false_accept:g} % false accepts"
     if comparisons > 1:
         wanted += f" of a query among {comparisons} speakers"
-    strict_enough = [point for point in points if point["max_false_accept_rate"] <= rate]
-    needed = min((int(point["speakers_needed"]) for point in strict_enough), default=None)
+    needed = chosen.speakers_needed
     known = [p["max_false_accept_rate"] for p in points if p["threshold"] is not None]
     can = f"it can hold {100.0 * min(known):g} % of a comparison" if known else "it can hold none"
     more = "a larger share" if needed is None else f"{needed} calibration speakers"

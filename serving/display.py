@@ -99,7 +99,7 @@ def identification(identified: "Identification", rule: "DecisionRule", *, as_jso
         )
         _say(expectation(rule), "dim")
     _say_quality("recording", identified.quality)
-    _warn((*identified.warnings, *_not_compared(identified)))
+    _warn((*identified.warnings, *_not_compared(identified.not_compared)))
 
 
 def timeline(recorded: "Timeline", rule: "DecisionRule", *, as_json: bool) -> None:
@@ -110,6 +110,7 @@ def timeline(recorded: "Timeline", rule: "DecisionRule", *, as_json: bool) -> No
                 "turns": [dataclasses.asdict(turn) for turn in recorded.turns],
                 "speakers": [_timeline_speaker_json(each) for each in recorded.speakers],
                 "recording_seconds": recorded.recording_seconds,
+                "not_compared": _not_compared_by_timeline(recorded),
                 "model_digest": recorded.model_digest,
                 "rule": dataclasses.asdict(rule),
             }
@@ -128,6 +129,9 @@ def timeline(recorded: "Timeline", rule: "DecisionRule", *, as_json: bool) -> No
         map(_timeline_speaker, recorded.speakers),
     )
     _say(expectation(rule), "dim")
+    for each in recorded.speakers:
+        _warn(f"{each.speaker}: {warning}" for warning in each.identification.warnings)
+    _warn(_not_compared(_not_compared_by_timeline(recorded)))
 
 
 def rttm(recorded: "Timeline", name: str, channel: int) -> None:
@@ -137,7 +141,13 @@ def rttm(recorded: "Timeline", name: str, channel: int) -> None:
     say(rttm_of(recorded, name, channel).removesuffix("\n"))
 
 
-def comparison(compared: "Comparison", *, as_json: bool) -> None:
+def expected(rule: "DecisionRule", *, as_json: bool) -> None:
+    """What to expect of many answers, on stderr, behind them; in JSON it stands in each row."""
+    if not as_json:
+        say(expectation(rule), error=True)
+
+
+def comparison(compared: "Comparison", rule: "DecisionRule", *, as_json: bool) -> None:
     """One of many pairs, in a line."""
     a, b = str(compared.pair.a), str(compared.pair.b)
     decided = compared.decision
@@ -151,6 +161,7 @@ def comparison(compared: "Comparison", *, as_json: bool) -> None:
                 "status_b": compared.status_b,
                 **(nothing if decided is None else dataclasses.asdict(decided)),
                 "model_digest": compared.model_digest,
+                "rule": dataclasses.asdict(rule),
             }
         )
     elif decided is None:
@@ -161,7 +172,7 @@ def comparison(compared: "Comparison", *, as_json: bool) -> None:
         _say(f"{a} {b}: {_verdict(decided)}{_warned(decided.warnings)}", _style(decided))
 
 
-def answer(answered: "Answer", *, as_json: bool) -> None:
+def answer(answered: "Answer", rule: "DecisionRule", *, as_json: bool) -> None:
     """Who speaks in one of many recordings, in a line."""
     name, identified = answered.recording, answered.identification
     if as_json:
@@ -175,6 +186,7 @@ def answer(answered: "Answer", *, as_json: bool) -> None:
                 "candidates": [_candidate_json(each) for each in candidates],
                 **_conditions_json(identified),
                 "model_digest": answered.model_digest,
+                "rule": dataclasses.asdict(rule),
             }
         )
     elif identified is None:
@@ -264,12 +276,15 @@ def recordings(enrolled: "Sequence[EnrolledRecording]", *, as_json: bool) -> Non
     )
 
 
-def forgotten(name: str, recordings: int, *, as_json: bool) -> None:
+def forgotten(name: str, recordings: int, *, one_recording: bool, as_json: bool) -> None:
     """That a speaker, or one of the recordings, is gone, and what else may know the person."""
     if as_json:
         _print_json({"speaker": name, "recordings": recordings})
         return
-    _say(f"{name} is forgotten: {_count(recordings, 'recording')} removed")
+    if one_recording:
+        _say(f"{_count(recordings, 'recording')} of {name} is removed")
+    else:
+        _say(f"{name} is forgotten: {_count(recordings, 'recording')} removed")
     _say(
         "not touched: the files that were enrolled, backups, `swar embed` files, and what was "
         "trained on the person (docs/security.md)"
@@ -284,12 +299,22 @@ def expired(recordings: int, *, as_json: bool) -> None:
         _say(f"{_count(recordings, 'recording')} had expired: removed")
 
 
-def opted_out(name: str, *, undone: bool, as_json: bool) -> None:
-    """That a speaker is not enrolled any more, or may be."""
+def opted_out(name: str, forgotten: "Sequence[str]", *, as_json: bool) -> None:
+    """That a speaker is not enrolled from now on, and who was forgotten."""
     if as_json:
-        _print_json({"speaker": name, "opted_out": not undone})
+        _print_json({"speaker": name, "opted_out": True, "forgotten": list(forgotten)})
+        return
+    _say(f"{name} is not enrolled from now on")
+    for each in forgotten:
+        _say(f"{each} is forgotten")
+
+
+def opted_in(name: str, *, as_json: bool) -> None:
+    """That a speaker who had opted out may be enrolled again."""
+    if as_json:
+        _print_json({"speaker": name, "opted_out": False})
     else:
-        _say(f"{name} {'may be enrolled again' if undone else 'is not enrolled from now on'}")
+        _say(f"{name} may be enrolled again")
 
 
 def sealed(recordings: int, *, as_json: bool) -> None:
@@ -365,9 +390,15 @@ def _conditions_json(identified: "Identification | None") -> dict[str, Any]:
     }
 
 
-def _not_compared(identified: "Identification") -> list[str]:
-    names = ", ".join(identified.not_compared)
-    return [f"not compared: {names}: another model embedded their recordings"] if names else []
+def _not_compared(names: Iterable[str]) -> list[str]:
+    listed = ", ".join(names)
+    return [f"not compared: {listed}: another model embedded their recordings"] if listed else []
+
+
+def _not_compared_by_timeline(recorded: "Timeline") -> list[str]:
+    """Enrolled speakers whom none of the recording's speakers was compared with."""
+    every = (name for each in recorded.speakers for name in each.identification.not_compared)
+    return list(dict.fromkeys(every))
 
 
 def _say_quality(name: str, quality: RecordingQuality | None) -> None:
@@ -393,12 +424,15 @@ def _timeline_speaker(each: "TimelineSpeaker") -> tuple[str, ...]:
 
 
 def _timeline_speaker_json(each: "TimelineSpeaker") -> dict[str, Any]:
+    quality = each.identification.quality
     return {
         "speaker": each.speaker,
         "is_enrolled": each.is_enrolled,
         "speech_seconds": each.speech_seconds,
         "verdict": each.identification.verdict,
         "candidates": [_candidate_json(one) for one in each.identification.candidates],
+        "quality": quality and dataclasses.asdict(quality),
+        "warnings": each.identification.warnings,
     }
 
 

@@ -1,6 +1,6 @@
 """What people ask of a client and a gallery: enrol, verify, identify, enrol again."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -17,7 +17,7 @@ from serving.enrolment_gate import Part
 from serving.gallery import Enrolled, Enrolment, Gallery, recording_id
 from serving.recordings import AudioInput, display_name, file_name, listed
 from serving.references import mean_embedding
-from serving.speaker_names import name_to_enrol
+from serving.speaker_names import name_to_enrol, speaker_name
 from serving.watching import IDENTIFY, VERIFY_SPEAKER, decision_row
 
 MIN_ENROLMENT_SECONDS: Final = 5.0
@@ -176,6 +176,7 @@ def identify(
     *,
     top: int = 5,
     rule: DecisionRule | None = None,
+    among: Collection[str] | None = None,
 ) -> Identification:
     """Who of the gallery speaks; a rule decides, not the ranking.
 
@@ -185,10 +186,33 @@ def identify(
         recording: of one speaker.
         top: how many of the nearest to tell.
         rule: see `identification_rule`; by default that without a bound.
+        among: names of the only speakers who are candidates; None for all who are enrolled.
     """
+    among = enrolled_names(gallery, among)
     query = _usable_embedding(client, recording)
-    rule = rule or identification_rule(client, gallery)
-    return identify_embedding(client, gallery, query, top=top, rule=rule)
+    rule = rule or identification_rule(client, gallery, among=among)
+    return identify_embedding(client, gallery, query, top=top, rule=rule, among=among)
+
+
+def enrolled_names(gallery: Gallery, names: Collection[str] | None) -> tuple[str, ...] | None:
+    """Names as the gallery writes them, each once; None, which stands for all, stays None.
+
+    Raises:
+        SwarError: nobody is enrolled under one of them, or none is given.
+    """
+    if names is None:
+        return None
+    written = tuple(dict.fromkeys(map(speaker_name, names)))
+    if not written:
+        raise SwarError("no candidate is named: name one enrolled speaker at least")
+    enrolled = set(gallery.names())
+    unknown = [repr(name) for name in written if name not in enrolled]
+    if unknown:
+        raise SwarError(
+            f"nobody named {' or '.join(unknown)} is in the gallery {gallery.uri!r}",
+            "`swar speakers` lists who is",
+        )
+    return written
 
 
 def identification_rule(
@@ -197,8 +221,9 @@ def identification_rule(
     max_false_accept: float | None = None,
     *,
     prior: float = defaults.PRIOR,
+    among: Collection[str] | None = None,
 ) -> DecisionRule:
-    """A rule for queries that are compared with every enrolled speaker.
+    """A rule for queries that are compared with every enrolled speaker, or with those named.
 
     Args:
         client: of the model.
@@ -206,19 +231,43 @@ def identification_rule(
         max_false_accept: share of queries by unknown speakers that get a name at most; None for
             the share that the model's own threshold accepts of single comparisons.
         prior: of the same speaker in one comparison, for the probabilities.
+        among: names of the only candidates; None for all who are enrolled.
 
     Raises:
-        SwarError: the model's calibration cannot hold that share among so many speakers.
+        SwarError: the model's calibration cannot hold that share among so many speakers, or
+            nobody is enrolled under one of the names.
     """
-    return client.rule(max_false_accept, prior=prior, comparisons=len(gallery.names()))
+    candidates = enrolled_names(gallery, among) or gallery.names()
+    return client.rule(max_false_accept, prior=prior, comparisons=len(candidates))
 
 
 def identify_embedding(
-    client: Client, gallery: Gallery, query: Embedding, *, top: int, rule: DecisionRule
+    client: Client,
+    gallery: Gallery,
+    query: Embedding,
+    *,
+    top: int,
+    rule: DecisionRule,
+    among: Collection[str] | None = None,
+    subject: str = "the recording",
 ) -> Identification:
-    """As `identify`, of the embedding of a recording whose status is ok."""
-    neighbours = gallery.nearest(query.vector, query.model_digest, max(top, _SCORED))
-    not_compared = gallery.speakers_of_other_models(query.model_digest)
+    """As `identify`, of the embedding of a recording whose status is ok.
+
+    Args:
+        client: of the model.
+        gallery: the enrolled speakers.
+        query: whose speaker is asked for.
+        top: how many of the nearest to tell.
+        rule: see `identification_rule`.
+        among: names as `enrolled_names` gives them; None for all.
+        subject: what a warning calls that which was embedded.
+    """
+    neighbours = gallery.nearest(query.vector, query.model_digest, max(top, _SCORED), among)
+    not_compared = tuple(
+        name
+        for name in gallery.speakers_of_other_models(query.model_digest)
+        if among is None or name in among
+    )
     if not neighbours:
         client.show(lambda: decision_row(query.model_digest, IDENTIFY, DIFFERENT, None))
         return Identification(None, DIFFERENT, (), query.quality, (), not_compared)
@@ -246,7 +295,7 @@ def identify_embedding(
         nearest.decision.verdict,
         candidates[:top],
         query.quality,
-        client.conditions().warnings({"the recording": query.quality}, enrolled_hz),
+        client.conditions().warnings({subject: query.quality}, enrolled_hz),
         not_compared,
     )
 

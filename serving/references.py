@@ -6,15 +6,14 @@ place, would lag behind each enrolment, and would hold copies of vectors that `f
 """
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from components.mean_embedding import have_unit_norm, like_embeddings
 from serving.answers import Vector
-
-_UNIT_NORM_TOLERANCE: Final = 1e-3
 
 
 @dataclass(frozen=True)
@@ -29,11 +28,9 @@ class Neighbour:
 
 
 def mean_embedding(vectors: Vector) -> Vector:
-    """float32 [D]: the mean of embeddings [N, D], of norm 1 where all of theirs are.
-
-    A model with a pooled head gives unit vectors; one with a flattened head does not.
-    """
-    reference: Vector = _normalised_like(vectors, vectors.mean(axis=0, keepdims=True))[0]
+    """float32 [D]: the mean of embeddings [N, D], of norm 1 where all of theirs are."""
+    mean = vectors.mean(axis=0, keepdims=True)
+    reference: Vector = like_embeddings(mean, unit_norm=have_unit_norm(vectors))[0]
     return reference
 
 
@@ -50,8 +47,9 @@ class References:
         self._names = coded.dictionary
         self._vectors = vectors
         if len(self._names) < len(vectors):
-            self._vectors = _normalised_like(
-                vectors, _grouped_means(vectors, coded.indices.to_numpy())
+            self._vectors = like_embeddings(
+                _grouped_means(vectors, coded.indices.to_numpy()),
+                unit_norm=have_unit_norm(vectors),
             )
         self._squared_norms = np.einsum("sd,sd->s", self._vectors, self._vectors)
 
@@ -83,12 +81,3 @@ def _grouped_means(vectors: Vector, groups: np.ndarray) -> Vector:
     sums = np.add.reduceat(vectors[order], starts, axis=0)
     counts = np.bincount(groups)[:, np.newaxis]
     return np.divide(sums, counts, dtype=np.float32)
-
-
-def _normalised_like(vectors: Vector, means: Vector) -> Vector:
-    norms = np.sqrt(np.einsum("nd,nd->n", vectors, vectors))
-    if not np.allclose(norms, 1.0, rtol=0.0, atol=_UNIT_NORM_TOLERANCE):
-        return means
-    lengths = np.linalg.norm(means, axis=1, keepdims=True)
-    unit: Vector = means / np.maximum(lengths, np.finfo(np.float32).tiny)
-    return unit

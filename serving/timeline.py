@@ -6,7 +6,7 @@ once is not separated: it is one speaker's.
 """
 
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -16,6 +16,7 @@ import numpy.typing as npt
 from components import audio
 from components.errors import SwarError
 from components.pcm16 import pack_wav, to_pcm16
+from components.recording_quality import quality_of
 from serving.answers import OK, Description, Embedding, Vector
 from serving.bulk import embed_each
 from serving.client import Client, fault
@@ -31,7 +32,12 @@ from serving.diarization import (
     window_positions,
 )
 from serving.gallery import Gallery
-from serving.recognition import Identification, identification_rule, identify_embedding
+from serving.recognition import (
+    Identification,
+    enrolled_names,
+    identification_rule,
+    identify_embedding,
+)
 from serving.recordings import AudioInput, LocalRecording, display_name, local_recording
 from serving.references import mean_embedding
 
@@ -44,6 +50,9 @@ LONGEST_PAUSE_SECONDS: Final = 1.0
 LEAST_SPEECH_SECONDS: Final = 4.5
 """Of a speaker: someone who speaks less is taken for one of the others."""
 HOPS_PER_WINDOW: Final = 3
+MEASURED_SECONDS: Final = 60.0
+"""Of a speaker's longest turn, at most: it is measured for the warnings."""
+_SUBJECT: Final = "the speaker's part"
 
 
 @dataclass(frozen=True)
@@ -98,7 +107,8 @@ class _Speech(NamedTuple):
     islands: list[_Island]
     embeddings: list[Embedding]
     """Of all islands' windows."""
-    recording_samples: int
+    waveform: audio.Samples
+    """float32 [samples] of the whole recording, in a temporary file."""
 
 
 def timeline(
@@ -108,6 +118,7 @@ def timeline(
     *,
     top: int = 5,
     rule: DecisionRule | None = None,
+    among: Collection[str] | None = None,
 ) -> Timeline:
     """Who of the gallery speaks when, and who else.
 
@@ -121,11 +132,13 @@ def timeline(
         top: how many of the nearest to tell of each speaker.
         rule: see `serving.recognition.identification_rule`; each speaker of the recording is a
             query. By default that without a bound.
+        among: names of the only speakers who are candidates; None for all who are enrolled.
 
     Raises:
         SwarError: the recording is not usable, the model does not say how it finds speech, or a
             library is missing.
     """
+    among = enrolled_names(gallery, among)
     description = client.describe()
     rate = description.sample_rate_hz
     speech = _speech(client, description, recording)
@@ -145,17 +158,21 @@ def timeline(
         for turn in turns_of(island.ranges, island.windows, of_island)
     ]
     identified = []
-    rule = rule or identification_rule(client, gallery)
+    rule = rule or identification_rule(client, gallery, among=among)
     for number in range(int(group.max()) + 1):
-        members = usable[group[usable] == number]
-        seconds = sum(turn.speech for turn in turns if turn.group == number) / rate
-        query = Embedding(mean_embedding(vectors[members]), seconds, OK, description.model_digest)
-        identified.append(identify_embedding(client, gallery, query, top=top, rule=rule))
+        own_vectors = vectors[usable[group[usable] == number]]
+        own_turns = [turn for turn in turns if turn.group == number]
+        query = _query(description, own_vectors, own_turns, speech.waveform)
+        identified.append(
+            identify_embedding(
+                client, gallery, query, top=top, rule=rule, among=among, subject=_SUBJECT
+            )
+        )
     named = _named_turns(turns, _names(identified), rate)
     return Timeline(
         named,
         _speakers(named, identified),
-        speech.recording_samples / rate,
+        len(speech.waveform) / rate,
         description.model_digest,
     )
 
@@ -225,7 +242,32 @@ def _speech(client: Client, description: Description, recording: AudioInput) -> 
             for start, end in island.windows
         )
         embeddings = list(embed_each(client, description, wavs, with_quality=False))
-        return _Speech(spoken, embeddings, len(waveform))
+        # The mapping outlives the file that it is of.
+        return _Speech(spoken, embeddings, waveform)
+
+
+def _query(
+    description: Description,
+    vectors: Vector,
+    own_turns: Sequence[Turn],
+    waveform: audio.Samples,
+) -> Embedding:
+    """What the gallery is asked about one speaker of a recording.
+
+    Args:
+        description: of the model.
+        vectors: float32 [N, D] of the speaker's windows.
+        own_turns: the speaker's; the longest one says how well the speaker was recorded.
+        waveform: float32 [samples] of the whole recording.
+    """
+    rate = description.sample_rate_hz
+    seconds = sum(turn.speech for turn in own_turns) / rate
+    quality = None
+    if own_turns:
+        longest = max(own_turns, key=lambda turn: turn.end - turn.start)
+        end = min(longest.end, longest.start + round(MEASURED_SECONDS * rate))
+        quality = quality_of(to_pcm16(waveform[longest.start : end]), rate, seconds)
+    return Embedding(mean_embedding(vectors), seconds, OK, description.model_digest, quality)
 
 
 def _detector(settings: "SpeechSettings") -> "BlockDetector":

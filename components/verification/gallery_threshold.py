@@ -1,4 +1,4 @@
-"""The threshold for the nearest of many enrolled speakers, from a model's calibration.
+"""The thresholds for the nearest of many enrolled speakers, from a model's calibration.
 
 A query by a person who is not enrolled is compared with each of N speakers, and the best of N
 comparisons is near more often than one. Where one comparison accepts a share p of other people, a
@@ -11,20 +11,61 @@ Source: Pickands, "Statistical inference using extreme order statistics", Annals
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from components.errors import SwarError
-from components.verification.error_rates import ALL_NONTARGETS
+from components.verification.error_rates import ALL_NONTARGETS, rate_of_comparison
 
 
-def gallery_threshold(card: Mapping[str, Any], threshold: float, speakers: int) -> float:
-    """The distance up to which the nearest of so many enrolled speakers is named.
+@dataclass(frozen=True)
+class PointForQuery:
+    """The operating point of a model that holds a share of false accepts of a query."""
+
+    comparison_rate: float
+    """Share of false accepts that each of the query's comparisons is held to."""
+    point: Mapping[str, Any] | None
+    """The loosest that holds it, as in the model's card; None where none with a threshold does."""
+    speakers_needed: int | None
+    """Calibration speakers with whom there would be one; None where there is one, or where the
+    card has no point that is strict enough."""
+
+
+def point_for_query(
+    points: Sequence[Mapping[str, Any]], max_false_accept: float, speakers: int
+) -> PointForQuery:
+    """The loosest operating point for a query that is compared with so many speakers.
+
+    Args:
+        points: of the model's card, see `operating_points.to_card`.
+        max_false_accept: share in (0, 1) of queries by other speakers that are accepted at most.
+        speakers: that a query is compared with; none counts as one.
+    """
+    rate = rate_of_comparison(max_false_accept, max(1, speakers))
+    strict_enough = [point for point in points if point["max_false_accept_rate"] <= rate]
+    holding = [point for point in strict_enough if point["threshold"] is not None]
+    if holding:
+        return PointForQuery(rate, max(holding, key=lambda point: point["threshold"]), None)
+    needed = min((int(point["speakers_needed"]) for point in strict_enough), default=None)
+    return PointForQuery(rate, None, needed)
+
+
+def gallery_threshold(
+    card: Mapping[str, Any],
+    threshold: float,
+    speakers: int,
+    *,
+    of_comparison: float | None = None,
+) -> float:
+    """The distance up to which the nearest of so many enrolled speakers is accepted.
 
     Args:
         card: of the model.
         threshold: the model's own, for one comparison.
-        speakers: enrolled; of one or none it is the model's own threshold.
+        speakers: enrolled; of one or none it is the threshold of one comparison.
+        of_comparison: distance up to which one comparison is accepted, such as the threshold of
+            an operating point; None for the model's own threshold.
 
     Returns:
         At least 0, the distance of a recording from itself.
@@ -32,9 +73,10 @@ def gallery_threshold(card: Mapping[str, Any], threshold: float, speakers: int) 
     Raises:
         SwarError: the card has neither operating points nor a slope.
     """
+    single = threshold if of_comparison is None else of_comparison
     if speakers <= 1:
-        return threshold
-    return max(0.0, threshold - tail_scale(card, threshold) * math.log(speakers))
+        return single
+    return max(0.0, single - tail_scale(card, threshold) * math.log(speakers))
 
 
 def tail_scale(card: Mapping[str, Any], threshold: float) -> float:

@@ -15,9 +15,19 @@ import numpy as np
 import numpy.typing as npt
 
 from components.keyed_random import keyed_generator
-from components.verification.bootstrap import Estimate, estimate, multiplicities, trial_weights
-from components.verification.error_rates import NONTARGET, rate_of_comparison
-from components.verification.gallery_threshold import gallery_threshold
+from components.verification.bootstrap import (
+    Estimate,
+    estimate,
+    multiplicities,
+    trial_weights,
+    widened_without_errors,
+)
+from components.verification.error_rates import NONTARGET
+from components.verification.gallery_threshold import (
+    PointForQuery,
+    gallery_threshold,
+    point_for_query,
+)
 from components.verification.operating_points import accepting_threshold
 from components.verification.searches import DistanceBlock, Distances
 from components.verification.trials import Indices
@@ -197,17 +207,14 @@ class OpenSetSearches:
                 is_enrolled[query_speaker],
                 _Outcomes(*map(np.concatenate, zip(*found, strict=True))),
             )
-            comparison_rate = rate_of_comparison(MAX_FALSE_ACCEPT, size)
-            point, missing, speakers_needed = _per_query_threshold(
-                self._rules.operating_points, comparison_rate
-            )
+            chosen = point_for_query(self._rules.operating_points or (), MAX_FALSE_ACCEPT, size)
             thresholds = {
                 DEFAULT: self._rules.threshold(size),
                 **{
                     held_fpir_name(fpir): accepting_threshold(searches.nonmated_distances, fpir)
                     for fpir in HELD_FPIRS
                 },
-                PER_QUERY: point,
+                PER_QUERY: None if chosen.point is None else float(chosen.point["threshold"]),
             }
             measured.append(
                 OpenSet(
@@ -222,9 +229,9 @@ class OpenSetSearches:
                     nonmated_searches=len(searches.nonmated_distances),
                     rates=searches.rates(thresholds, drawn),
                     held_rate=searches.held_rate(),
-                    comparison_rate=comparison_rate,
-                    missing=missing,
-                    speakers_needed=speakers_needed,
+                    comparison_rate=chosen.comparison_rate,
+                    missing=_why_missing(chosen),
+                    speakers_needed=chosen.speakers_needed,
                 )
             )
         return measured
@@ -251,20 +258,11 @@ def _search(distance: Distances, query_speaker: Indices, galleries: Indices) -> 
     )
 
 
-def _per_query_threshold(
-    points: Sequence[Mapping[str, Any]] | None, comparison_rate: float
-) -> tuple[float | None, str | None, int | None]:
-    """The loosest point that holds the rate; else why there is none, and what would do."""
-    strict_enough = [
-        point for point in points or () if point["max_false_accept_rate"] <= comparison_rate
-    ]
-    if not strict_enough:
-        return None, NO_OPERATING_POINTS, None
-    known = [point["threshold"] for point in strict_enough if point["threshold"] is not None]
-    if not known:
-        needed = min(int(point["speakers_needed"]) for point in strict_enough)
-        return None, TOO_FEW_CALIBRATION_SPEAKERS, needed
-    return float(max(known)), None, None
+def _why_missing(chosen: PointForQuery) -> str | None:
+    """Why there is no operating point for a query; None where there is one."""
+    if chosen.point is not None:
+        return None
+    return NO_OPERATING_POINTS if chosen.speakers_needed is None else TOO_FEW_CALIBRATION_SPEAKERS
 
 
 class _Searched:
@@ -327,7 +325,8 @@ class _Searched:
         for threshold in thresholds:
             is_missed = self.mated_distances > threshold
             missed = np.bincount(self._mated_asker, weights=is_missed, minlength=speakers)
-            rates.append(estimate(float(is_missed.mean()), _ratio(drawn @ missed, searched)))
+            rate = estimate(float(is_missed.mean()), _ratio(drawn @ missed, searched))
+            rates.append(widened_without_errors(rate, len(np.unique(self._mated_asker))))
         return rates
 
     def _fpirs(self, thresholds: Sequence[float], drawn: npt.NDArray[np.int64]) -> list[Estimate]:
@@ -343,7 +342,10 @@ class _Searched:
             [counts @ trial_weights(each, asker, nearest, label) for each in drawn], axis=1
         )
         return [
-            estimate(float(named.mean()), _ratio(resampled, weighted[0]))
+            widened_without_errors(
+                estimate(float(named.mean()), _ratio(resampled, weighted[0])),
+                len(np.unique(self._asker)),
+            )
             for named, resampled in zip(is_named, weighted[1:], strict=True)
         ]
 

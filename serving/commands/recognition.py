@@ -1,7 +1,7 @@
 """The commands that ask a model about recordings: verify, identify, embed."""
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
@@ -26,7 +26,7 @@ from serving.commands.options import (
 )
 
 if TYPE_CHECKING:
-    from serving.client import Client
+    from serving.bulk import Answer
     from serving.decisions import DecisionRule
     from serving.gallery import Gallery
 
@@ -132,8 +132,9 @@ def _verify_pairs(
     with connection as client:
         rule = client.rule(max_false_accept, prior=prior)
         for compared in bulk.verify_pairs(client, parsed, rule, channel):
-            display.comparison(compared, as_json=as_json)
+            display.comparison(compared, rule, as_json=as_json)
             all_usable = all_usable and compared.decision is not None
+    display.expected(rule, as_json=as_json)
     if not all_usable:
         raise typer.Exit(UNUSABLE)
 
@@ -150,6 +151,16 @@ def identify_command(
     as_rttm: Annotated[
         bool, typer.Option("--rttm", help="Print the timeline as RTTM, for diarisation tools.")
     ] = False,
+    among: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--among",
+            metavar="NAME",
+            help="An enrolled speaker who may be speaking, repeated for each; nobody else is "
+            "compared. The fewer there are, the less near the nearest has to be.",
+            show_default="all who are enrolled",
+        ),
+    ] = None,
     max_false_accept: MaxFalseAcceptOption = None,
     prior: PriorOption = defaults.PRIOR,
     channel: ChannelOption = None,
@@ -167,51 +178,56 @@ def identify_command(
     if (as_rttm and not timeline) or (as_rttm and as_json) or (timeline and len(files) > 1):
         raise typer.BadParameter("--timeline takes one recording, and --rttm or --json besides")
     check_recordings(*(files if len(files) == 1 else [each for each in files if each == STDIN]))
-    from serving import display, recognition
+    from serving import bulk, display, recognition
 
     enrolled = open_gallery(gallery, gallery_key)
+    candidates = recognition.enrolled_names(enrolled, among or None)
     with with_stdin(files) as recordings, connection as client:
-        rule = recognition.identification_rule(client, enrolled, max_false_accept, prior=prior)
+        rule = recognition.identification_rule(
+            client, enrolled, max_false_accept, prior=prior, among=candidates
+        )
         if len(recordings) > 1:
-            _identify_each(files, recordings, enrolled, top, client, rule, channel, as_json=as_json)
+            answers = bulk.identify_each(
+                client, enrolled, recordings, top=top, rule=rule, channel=channel, among=candidates
+            )
+            _show_each(files, answers, enrolled, rule, as_json=as_json)
             return
         (recording,) = on_channel(recordings, channel)
         if timeline:
             from serving.timeline import timeline as timeline_of
 
-            answer = timeline_of(client, enrolled, recording, top=top, rule=rule)
+            answer = timeline_of(client, enrolled, recording, top=top, rule=rule, among=candidates)
             if as_rttm:
                 display.rttm(answer, files[0].stem, channel or 1)
             else:
                 display.timeline(answer, rule, as_json=as_json)
             show_gallery_used(enrolled)
             return
-        identification = recognition.identify(client, enrolled, recording, top=top, rule=rule)
+        identification = recognition.identify(
+            client, enrolled, recording, top=top, rule=rule, among=candidates
+        )
     display.identification(identification, rule, as_json=as_json)
     show_gallery_used(enrolled)
     raise typer.Exit(_STATUS_OF_VERDICT[identification.verdict])
 
 
-def _identify_each(
+def _show_each(
     files: Sequence[Path],
-    recordings: Sequence[Path],
+    answers: "Iterable[Answer]",
     gallery: "Gallery",
-    top: int,
-    client: "Client",
     rule: "DecisionRule",
-    channel: int | None,
     *,
     as_json: bool,
 ) -> None:
-    from serving import bulk, display
+    from serving import display
     from serving.recordings import printable
 
     all_usable = True
-    answers = bulk.identify_each(client, gallery, recordings, top=top, rule=rule, channel=channel)
     for file, answered in zip(files, answers, strict=True):
         # As it was named: what comes on stdin lies in a file of its own.
-        display.answer(replace(answered, recording=printable(file)), as_json=as_json)
+        display.answer(replace(answered, recording=printable(file)), rule, as_json=as_json)
         all_usable = all_usable and answered.identification is not None
+    display.expected(rule, as_json=as_json)
     show_gallery_used(gallery)
     if not all_usable:
         raise typer.Exit(UNUSABLE)

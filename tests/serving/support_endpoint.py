@@ -265,12 +265,7 @@ def rest_endpoint(model: FakeModel, tls: "Certificates | None" = None) -> Iterat
             version = int(which[2]) if which[1:2] == ["versions"] else None
             label = which[2] if which[1:2] == ["labels"] else None
             model.asked_for.append((which[0], version, label))
-            inputs = {
-                name: [base64.b64decode(value["b64"]) for value in values]
-                if isinstance(values[0], dict)
-                else np.array(values, np.float32)
-                for name, values in body["inputs"].items()
-            }
+            inputs = {name: _array(values) for name, values in body["inputs"].items()}
             try:
                 outputs = model.predict(body.get("signature_name", "serving_default"), inputs)
             except Refusal as refusal:
@@ -306,6 +301,14 @@ def rest_endpoint(model: FakeModel, tls: "Certificates | None" = None) -> Iterat
         server.shutdown()
         thread.join()
         server.server_close()
+
+
+def _array(values: list[Any]) -> Any:
+    if isinstance(values[0], dict):
+        return [base64.b64decode(value["b64"]) for value in values]
+    if isinstance(values[0], str):
+        return [value.encode() for value in values]
+    return np.array(values, np.float32)
 
 
 def _json(value: Any) -> Any:

@@ -104,11 +104,43 @@ def test_without_a_bound_the_nearest_of_many_has_to_be_nearer_than_a_single_one(
     assert verdict(rule, 1.01) == "different"
     assert (rule.false_accepts, rule.false_rejects) == (ExpectedRate(0.02, 0.01, 0.04), None)
     assert expectation(rule) == (
-        f"up to distance {rule.accept_up_to:.3f} from the nearest of 10: false accepts 2 % (1 to "
-        "4 %), of 120 calibration speakers, if their rare errors go on as the frequent ones do; "
-        "prior 0.5"
+        f"up to distance {rule.accept_up_to:.3f} from the nearest of 10: false accepts of a query "
+        "2 % (1 to 4 %), of 120 calibration speakers, if their rare errors go on as the frequent "
+        "ones do; prior 0.5"
     )
     assert decision_rule(described(), comparisons=0) == decision_rule(described(), comparisons=1)
+
+
+def test_among_many_the_rates_of_a_bound_are_of_comparisons_and_the_bound_is_of_queries():
+    assert expectation(decision_rule(described(), 0.05, comparisons=5)) == (
+        "up to distance 0.900 from the nearest of 5: false accepts of a comparison 1 % (0.5 to "
+        "2 %), false rejects 10 %, of 120 calibration speakers; false accepts of a query at most "
+        "5 %; prior 0.5"
+    )
+    assert expectation(decision_rule(described(), 0.05)) == (
+        "up to distance 1.100: false accepts 5 % (2.5 to 10 %), false rejects 10 %, of 120 "
+        "calibration speakers; prior 0.5"
+    )
+
+
+def test_what_is_inconclusive_among_many_is_near_enough_for_the_loosest_point_of_so_many():
+    points = [point(0.05, 1.1), point(0.01, 0.9), point(0.001, 0.6)]
+    known = described({**CALIBRATION, "operating_points": points})
+    scale = 0.5 / math.log(50.0)  # from 1.1, which 5 % reach, to 0.6, which 0.1 % do
+    rule = decision_rule(known, 0.04, comparisons=40)
+    assert rule.accept_up_to == 0.6
+    assert rule.different_beyond == pytest.approx(1.1 - scale * math.log(40.0))
+    verdicts = [verdict(rule, rule.different_beyond + more) for more in (-0.001, 0.001)]
+    assert verdicts == ["inconclusive", "different"]
+    assert decision_rule(known, 0.04, comparisons=1).different_beyond == 1.1
+
+
+def test_no_distance_that_is_accepted_is_beyond_what_is_inconclusive():
+    points = [point(0.05, 1.1), point(0.01, 0.9), point(0.001, 0.89)]
+    known = described({**CALIBRATION, "operating_points": points}, threshold=0.9)
+    rule = decision_rule(known, 0.05, comparisons=50)
+    assert rule.accept_up_to == rule.different_beyond == 0.89
+    assert [verdict(rule, distance) for distance in (0.89, 0.9)] == ["same", "different"]
 
 
 def test_what_the_calibration_cannot_hold_is_refused_with_the_speakers_that_would_do():

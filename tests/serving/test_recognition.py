@@ -66,6 +66,52 @@ def test_who_is_not_enrolled_is_unknown(client: Client, gallery: Gallery, folder
     assert recognition.identify(client, gallery, folder / "q.wav").candidates == ()
 
 
+def test_only_those_named_are_candidates(client: Client, gallery: Gallery, folder: Path) -> None:
+    for name, pitch in (("Low", LOW), ("Zoë Rai", MIDDLE), ("High", HIGH)):
+        recognition.enroll(client, gallery, name, [_recording(folder, f"{name}.wav", (pitch, 6))])
+    query = _recording(folder, "query.wav", (LOW, 3))
+    assert recognition.identify(client, gallery, query).speaker == "Low"
+    # As the gallery writes names: NFC, single blanks, each once.
+    among = [" Zoe\u0308  Rai ", "High", "High"]
+    found = recognition.identify(client, gallery, query, among=among)
+    assert found.speaker is None
+    assert {each.speaker for each in found.candidates} == {"Zoë Rai", "High"}
+    assert recognition.identification_rule(client, gallery).comparisons == 3
+    assert recognition.identification_rule(client, gallery, among=among).comparisons == 2
+    only = recognition.identification_rule(client, gallery, among=["Low"])
+    assert only == client.rule()
+    assert recognition.identify(client, gallery, query, among=["Low"]).speaker == "Low"
+
+
+def test_a_candidate_who_is_not_enrolled_is_an_error(
+    client: Client, gallery: Gallery, folder: Path
+) -> None:
+    query = _recording(folder, "a.wav", (LOW, 6))
+    recognition.enroll(client, gallery, "Low", [query])
+    with pytest.raises(SwarError, match=r"nobody named 'Lo' or 'x' is in the gallery .*: `swar sp"):
+        recognition.identify(client, gallery, query, among=["Low", "Lo", "x"])
+    with pytest.raises(SwarError, match="nobody named 'x' is in the gallery"):
+        recognition.identification_rule(client, gallery, among=["x"])
+    with pytest.raises(SwarError, match="name one enrolled speaker at least"):
+        recognition.identify(client, gallery, query, among=[])
+
+
+def test_of_those_named_only_who_fits_the_model_is_compared(
+    client: Client, model: FakeModel, gallery: Gallery, folder: Path
+) -> None:
+    low, high = (_recording(folder, f"{pitch:.0f}.wav", (pitch, 6)) for pitch in (LOW, HIGH))
+    recognition.enroll(client, gallery, "High", [high], keep_audio=True)
+    for name in ("Low", "Other"):
+        recognition.enroll(client, gallery, name, [low])
+    model.digest = "model-2"
+    with pytest.raises(SwarError, match="not those of Low, Other"):
+        recognition.reenroll(client, gallery)
+    found = recognition.identify(client, gallery, high, among=["High", "Low"])
+    assert (found.speaker, found.not_compared) == ("High", ("Low",))
+    with pytest.raises(SwarError, match="swar reenroll"):
+        recognition.identify(client, gallery, high, among=["Low"])
+
+
 def test_only_the_top_are_shown(client: Client, gallery: Gallery, folder: Path) -> None:
     for name, pitch in (("Low", LOW), ("Middle", MIDDLE), ("High", HIGH)):
         recognition.enroll(client, gallery, name, [_recording(folder, f"{name}.wav", (pitch, 6))])

@@ -12,6 +12,7 @@ import soundfile
 
 from benchmarks.timeline import Turn, errors, frames_of
 from benchmarks.timeline import conversation as made_conversation
+from components.degradation import telephone
 from components.errors import SwarError
 from serving import recognition
 from serving.client import Client
@@ -169,10 +170,64 @@ def test_an_answer_for_programs_is_json(
 
     display.timeline(timeline(client, gallery, CALL), client.rule(), as_json=True)
     answer = json.loads(capsys.readouterr().out)
-    assert set(answer) == {"turns", "speakers", "recording_seconds", "model_digest", "rule"}
+    assert set(answer) == {
+        "turns",
+        "speakers",
+        "recording_seconds",
+        "not_compared",
+        "model_digest",
+        "rule",
+    }
+    assert {"quality", "warnings"} <= set(answer["speakers"][0])
     assert set(answer["turns"][0]) == {"start_seconds", "end_seconds", "speech_seconds", "speaker"}
     assert [each["speaker"] for each in answer["speakers"]] == ["Low", "speaker 1", "speaker 2"]
     assert [each["verdict"] for each in answer["speakers"]] == ["same", "different", "different"]
+
+
+def test_each_speaker_is_warned_of_as_a_recording_is(client: Client, gallery: Gallery) -> None:
+    """The second of them is over a telephone."""
+    low, pause, high = voice(LOW, 8), np.zeros(RATE, np.float32), voice(HIGH, 8)
+    line = telephone(voice(MIDDLE, 8), RATE)[: 8 * RATE]
+    recorded = timeline(client, gallery, np.concatenate([high, pause, line, pause, low]))
+    by_name = {each.speaker: each.identification for each in recorded.speakers}
+    high_found, line_found = (by_name[f"speaker {number}"] for number in (1, 2))
+    assert high_found.quality is not None and line_found.quality is not None
+    assert high_found.quality.bandwidth_hz > 7_000.0 > 4_300.0 > line_found.quality.bandwidth_hz
+    assert high_found.quality.speech_seconds == pytest.approx(8.0, abs=0.5)
+    assert not any("bandwidth" in each for each in high_found.warnings)
+    assert any("the speaker's part 4.0 kHz" in each for each in line_found.warnings)
+
+
+def test_who_was_enrolled_with_another_model_is_said_not_to_be_compared(
+    client: Client, gallery: Gallery, model: FakeModel, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from serving import display
+
+    kept = [Waveform(voice(HIGH, 6.0), RATE)]
+    recognition.enroll(client, gallery, "High", kept, keep_audio=True)
+    model.digest = "model-2"
+    with pytest.raises(SwarError, match="not those of Low"):
+        recognition.reenroll(client, gallery)
+    recorded = timeline(client, gallery, CALL)
+    display.timeline(recorded, client.rule(), as_json=True)
+    assert json.loads(capsys.readouterr().out)["not_compared"] == ["Low"]
+    display.timeline(recorded, client.rule(), as_json=False)
+    out = capsys.readouterr().out
+    assert "warning: not compared: Low: another model embedded their recordings" in out
+
+
+def test_only_named_candidates_are_found_in_a_timeline(client: Client, gallery: Gallery) -> None:
+    recognition.enroll(client, gallery, "High", [Waveform(voice(HIGH, 6.0), RATE)])
+    recorded = timeline(client, gallery, CALL, among=["High"])
+    assert [each.speaker for each in recorded.speakers] == ["speaker 1", "High", "speaker 2"]
+    candidates = {
+        candidate.speaker
+        for each in recorded.speakers
+        for candidate in each.identification.candidates
+    }
+    assert candidates == {"High"}
+    with pytest.raises(SwarError, match="nobody named 'Nobody' is in the gallery"):
+        timeline(client, gallery, CALL, among=["Nobody"])
 
 
 def test_errors_of_hand_made_conversations() -> None:

@@ -126,6 +126,56 @@ def test_identify_for_programs(swar: Swar, recording: Any) -> None:
     assert "no gallery at 'nobody'" in err
 
 
+def test_candidates_are_named(swar: Swar, recording: Any) -> None:
+    swar("enroll", "Low", recording("a.wav", LOW))
+    swar("enroll", "High", recording("h.wav", HIGH))
+    query, other = recording("query.wav", LOW, 3.0), recording("other.wav", HIGH, 3.0)
+    assert swar("identify", query, "--max-false-accept", 0.05)[0] == 4  # the nearest of two
+    status, out, _ = swar("identify", query, "--max-false-accept", 0.05, "--among", "Low", "--json")
+    answer = json.loads(out)
+    assert (status, answer["speaker"], answer["rule"]["comparisons"]) == (0, "Low", 1)
+    assert [each["speaker"] for each in answer["candidates"]] == ["Low"]
+    out = swar("identify", query, other, "--among", "High", "--json")[1]
+    assert [json.loads(line)["speaker"] for line in out.splitlines()] == [None, "High"]
+    both = ("--among", "High", "--among", " Low")
+    assert json.loads(swar("identify", query, *both, "--json")[1])["rule"]["comparisons"] == 2
+    assert "speaker 1" in swar("identify", query, "--timeline", "--among", "High")[1]
+
+
+@pytest.mark.parametrize("more", [(), ("b.wav",), ("--timeline",)])
+def test_a_candidate_who_is_not_enrolled_is_one_line(
+    swar: Swar, recording: Any, model: FakeModel, more: tuple[str, ...]
+) -> None:
+    swar("enroll", "Low", recording("a.wav", LOW))
+    calls = len(model.calls)
+    arguments = ("identify", "a.wav", *more, "--among", "Low", "--among", "Nobody")
+    status, out, err = swar(*arguments)
+    assert (status, out, err.count("\n")) == (2, "", 1)
+    assert "nobody named 'Nobody' is in the gallery" in err
+    assert len(model.calls) == calls
+
+
+def test_many_answers_end_with_what_to_expect_of_them(
+    swar: Swar, recording: Any, pairs: Path
+) -> None:
+    pairs.write_text("../a.wav\t../c.wav\n")
+    _, out, err = swar("verify", "--pairs", pairs, "--prior", 0.1)
+    assert err == (
+        "up to distance 0.500: false accepts 2 % (1 to 4 %), false rejects 2 % (1 to 4 %), of 120 "
+        "calibration speakers; prior 0.1\n"
+    )
+    assert len(out.splitlines()) == 1
+    _, out, err = swar("verify", "--pairs", pairs, "--prior", 0.1, "--json")
+    assert json.loads(out)["rule"]["prior"] == 0.1
+    assert err == ""
+    swar("enroll", "Low", "a.wav")
+    _, out, err = swar("identify", "a.wav", "c.wav")
+    assert err.startswith("up to distance 0.500: false accepts 2 % (1 to 4 %)")
+    assert err.count("\n") == 2  # and the gallery
+    rows = swar("identify", "a.wav", "c.wav", "--json")[1].splitlines()
+    assert [json.loads(row)["rule"]["accept_up_to"] for row in rows] == [THRESHOLD] * 2
+
+
 def test_verify_with_a_speaker(swar: Swar, recording: Any) -> None:
     swar("enroll", "Low", recording("a.wav", LOW))
     assert swar("verify", recording("b.wav", LOW, 3.0), "--speaker", "Low")[0] == 0

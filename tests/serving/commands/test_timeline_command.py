@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from components.degradation import telephone
 from tests.serving.commands.support_commands import HIGH, LOW, Swar
 from tests.serving.support_endpoint import RATE, voice
 
@@ -53,6 +54,16 @@ def test_a_timeline_is_a_table_or_rttm(swar: Swar, recording: Any) -> None:
     assert status == 0
     assert [line.split()[:3] for line in out.splitlines()] == [["SPEAKER", "the_call", "1"]] * 2
     assert [line.split()[7] for line in out.splitlines()] == ["Low_Voice", "speaker_1"]
+
+
+def test_a_timeline_warns_of_who_is_on_another_line(swar: Swar, recording: Any) -> None:
+    swar("enroll", "Low", recording("a.wav", LOW))
+    soundfile.write("line.wav", telephone(voice(HIGH, 8.0), RATE), RATE)
+    out = swar("identify", "--timeline", "line.wav", "--json")[1]
+    (one,) = json.loads(out)["speakers"]
+    assert any("bandwidths differ: the speaker's part 4.0 kHz" in each for each in one["warnings"])
+    shown = swar("identify", "--timeline", "line.wav")[1].splitlines()
+    assert {f"warning: {one['speaker']}: {each}" for each in one["warnings"]} <= set(shown)
 
 
 @pytest.mark.parametrize(
