@@ -137,11 +137,11 @@ def _has_second_ogg(content: FileBytes) -> bool:
 def _has_second_flac(content: FileBytes) -> bool:
     """Whether a marker and a STREAMINFO block stand behind the first ones."""
     part_bytes, overlap = 2**20, len(_FLAC_STARTS[0]) - 1
-    for start in range(1, content.size, part_bytes):
+    first = _behind_tags(content, 0)
+    for start in range(first + 1, content.size, part_bytes):
         part = content.at(start, part_bytes + overlap)
         if any(marker in part for marker in _FLAC_STARTS):
-            # Tags in front may hold a picture of anything, but no second marker and block.
-            return content.at(0, 4) == b"fLaC"
+            return content.at(first, 4) == b"fLaC"
     return False
 
 

@@ -320,8 +320,8 @@ def _ffmpeg_reader(
         except AudioError as error:
             logger.warning("%r: audio track %d: %s", os.fspath(path), track.index + 1, error)
     else:
-        reader = _FfmpegReader(file, tracks[0].index, bounds)
-        track = tracks[0]
+        logger.warning("%r: all its %d audio tracks are silent", os.fspath(path), len(tracks))
+        return _FfmpegReader(file, tracks[0].index, bounds)
     logger.warning(
         "%r: of its %d audio tracks number %d is used: the one to play that is not silent",
         os.fspath(path),

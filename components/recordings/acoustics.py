@@ -19,13 +19,13 @@ FLOOR_DB: Final = -96.0
 
 @dataclass(frozen=True)
 class AcousticStatistics:
-    """Of one recording, after normalising to the peak and without the silence."""
+    """Of one recording, at the level that it is normalised to and without the silence."""
 
     speech_seconds: float
     kept_fraction: float
     """Share of the recording that is speech."""
     level_dbfs: float
-    """RMS. The peak being 0, the nearer to 0 the more compressed or noisy."""
+    """RMS. With the article's rule the peak is 0: the nearer to 0 the more compressed or noisy."""
     background_dbfs: float
     """A tenth of the frames of 32 ms lies below: what lies between the sounds."""
     treble_db: float

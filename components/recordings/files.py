@@ -153,7 +153,12 @@ def entry_state(path: Path, name: str, within: Path | None) -> os.stat_result | 
 
 def leads_out(path: Path, folder: Path) -> bool:
     """Whether a path is a link to something that is not below the folder."""
-    return path.is_symlink() and not path.resolve().is_relative_to(folder.resolve())
+    return path.is_symlink() and not is_below(path, folder)
+
+
+def is_below(path: Path, folder: Path) -> bool:
+    """Whether a path, behind every link on its way, is below a folder."""
+    return path.resolve().is_relative_to(folder.resolve())
 
 
 def hidden(name: str) -> Reject:

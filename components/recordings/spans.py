@@ -16,6 +16,7 @@ from components.recordings.files import (
     OUTSIDE_LINK,
     Reject,
     entries_of,
+    is_below,
     leads_out,
     outside_span,
 )
@@ -151,11 +152,9 @@ def spans_of(
     paths = _matched(pattern)
     spans = rolling_window(pattern.spans(paths), data, rolling_spans)
     found: list[Found] = []
-    is_remote = FileSystems.get_scheme(data) is not None
+    links_are_checked = FileSystems.get_scheme(data) is None and not follow_outside_links
     for span in spans:
-        if not (is_remote or follow_outside_links) and leads_out(
-            Path(span.path), Path(pattern.base)
-        ):
+        if links_are_checked and not is_below(Path(span.path), Path(pattern.base)):
             detail = "a link out of the folder of the spans"
             found.append((None, Reject(span.name, OUTSIDE_LINK, None, detail)))
             continue
@@ -170,7 +169,13 @@ def spans_of(
     odd = [path for path in paths if pattern.span(path) is None and path not in beside]
     found += [(None, outside_span(pattern.name(path))) for path in odd]
     found += [(None, reject) for reject in _beside(pattern, paths)]
-    return _with_genders(found, pattern.base), spans
+    present = [
+        name
+        for name in SPEAKERS_FILES
+        if FileSystems.exists(f"{pattern.base}/{name}")
+        and not (links_are_checked and leads_out(Path(pattern.base, name), Path(pattern.base)))
+    ]
+    return _with_genders(found, pattern.base, present), spans
 
 
 def _matched(pattern: SpanPattern) -> list[str]:
@@ -219,9 +224,8 @@ def _within(span: Span, item: Recording | Reject | Remark) -> Recording | Reject
     return replace(item, recording=f"{span.name}/{item.recording}", session=session)
 
 
-def _with_genders(found: list[Found], folder: str) -> list[Found]:
+def _with_genders(found: list[Found], folder: str, present: Sequence[str]) -> list[Found]:
     """A gender that one span tells, or the table beside the spans, is the speaker's in all."""
-    present = [name for name in SPEAKERS_FILES if FileSystems.exists(f"{folder}/{name}")]
     table = tables.read_speakers(folder, present)
     known = {speaker: gender for speaker, gender in table.genders.items() if gender != "unknown"}
     recordings = [item for _, item in found if isinstance(item, Recording)]

@@ -303,6 +303,11 @@ def _rows(text: str, table: str, required: tuple[str, ...]) -> Iterator[_Row]:
                     f"{', '.join(columns) or 'nothing'}: write a header, separated by {separators}"
                 )
         for cells in reader:
+            if any(cell.strip() for cell in cells[len(columns) :]):
+                raise SwarError(
+                    f"{table} line {reader.line_num}: has {len(cells)} cells, the header "
+                    f"{len(columns)}: quote cells with {separators} in them"
+                )
             if any(cell.strip() for cell in cells):
                 yield _Row(table, reader.line_num, dict(zip(columns, cells, strict=False)))
     except csv.Error as error:

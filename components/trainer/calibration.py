@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from components.errors import SwarError
 from components.model.calibration import Calibration
-from components.trainer.utterances import EmbeddedWindows, Indices
+from components.trainer.utterances import DEGRADED, ROUNDING_SECONDS, EmbeddedWindows, Indices
 from components.verification.error_rates import NONTARGET, TARGET
 
 # Hardly any regularisation: just enough for a finite slope where the classes do not overlap.
@@ -104,8 +104,11 @@ def _trials(
     recordings = {one: len(set(recording[speaker == one])) for one in set(speaker.tolist())}
     several = np.array([recordings[one] > 1 for one in speaker.tolist()], bool)
     within = recording[first] == recording[second]
-    share_sound = (start[first] < end[second]) & (start[second] < end[first])
-    left_out = within & (several[first] | share_sound)
+    # What was degraded of a recording counts as another one, and may begin within a window.
+    whole = np.array([name.removesuffix(DEGRADED) for name in recording.tolist()], object)
+    overlap_seconds = np.minimum(end[first], end[second]) - np.maximum(start[first], start[second])
+    share_sound = (whole[first] == whole[second]) & (overlap_seconds > ROUNDING_SECONDS)
+    left_out = (within & several[first]) | share_sound
     first, second, same = first[~left_out], second[~left_out], same[~left_out]
     return CalibrationTrials(
         embedded.distances(utterances, first, second),

@@ -9,8 +9,8 @@ import tensorflow as tf
 
 from components.trainer.augmentation import BatchAugmentation
 from components.trainer.data import Windows
+from components.trainer.utterances import DEGRADED
 
-DEGRADED: Final = b" degraded"
 _AT_ONCE: Final = 1_024  # windows: memory
 
 

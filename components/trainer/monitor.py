@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
@@ -151,7 +152,7 @@ class TrialMonitor(keras.callbacks.Callback):
                 logs[f"{split}_{MEAN_TARGET_DISTANCE}"] = mean_distance(trials, TARGET)
                 logs[f"{split}_{MEAN_NONTARGET_DISTANCE}"] = mean_distance(trials, NONTARGET)
             eer = logs[f"{features.CALIBRATION}_{EER}"]
-            if self.best is None or not self.best.eer < eer:
+            if self.best is None or math.isnan(self.best.eer) or eer <= self.best.eer:
                 self.best = BestEpoch(epoch, eer, self.model.get_weights())
         row = without_nan({name: float(value) for name, value in logs.items()})
         self.history.append({"epoch": epoch + 1, **row})

@@ -56,6 +56,8 @@ def parent_of(
         SwarError: they are of another network or another window, or of no published model.
     """
     name, path = settings.weights, Path(settings.weights)
+    if name in (NONE, IMAGENET):
+        return {}
     if name == BASE:
         _check_fits("the base model", base_card(), settings, spectrogram, sample_rate)
         return {"parent": BASE, "parent_digest": base_digest()}

@@ -40,10 +40,12 @@ class Teacher:
                 f"trainer.teacher {self._path!r} cannot be read: name a file of embeddings "
                 f"({SPEAKER}, {RECORDING}, {EMBEDDING}), or null"
             ) from error
-        if embedding.shape != (len(recording), settings.embedding_size):
+        rows = len(recording)
+        if len(speaker) != rows or embedding.shape != (rows, settings.embedding_size):
             raise SwarError(
-                f"trainer.teacher {self._path!r} holds {len(recording)} recordings and embeddings "
-                f"of {list(embedding.shape)}: set trainer.embedding_size to the teacher's"
+                f"trainer.teacher {self._path!r} holds {rows} recordings, {len(speaker)} speakers "
+                f"and embeddings of {list(embedding.shape)}: give a row of each for a recording, "
+                "and set trainer.embedding_size to the teacher's"
             )
         names = [_SEPARATOR.join(pair).encode() for pair in zip(speaker, recording, strict=True)]
         # Around their own mean: an encoder whose values are never negative, as the usual ones' are,

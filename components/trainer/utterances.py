@@ -7,11 +7,16 @@ from typing import Any, Final, NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from components.mean_embedding import like_embeddings
 from components.model.normalisation import CohortNormalisation, distances, speaker_means
 from components.model.tower import all_pairs_distance
 
 # Trials at a time: their embeddings, not their distances, are what takes memory.
 BLOCK: Final = 200_000
+DEGRADED: Final = b" degraded"
+"""Behind the name of a recording: of what another line would have left of it."""
+ROUNDING_SECONDS: Final = 1e-3
+"""Starts are float32: of windows end to end, one may begin as much before the other's end."""
 
 Indices = npt.NDArray[np.int64]
 
@@ -84,9 +89,7 @@ class EmbeddedWindows:
                 if len(chosen) == count:
                     found.append(rows[chosen])
         rows = np.array(found, np.int64).reshape(-1, count)
-        mean = self.embedding[rows].mean(axis=1)
-        if self.unit_norm:
-            mean /= np.linalg.norm(mean, axis=1, keepdims=True)
+        mean = like_embeddings(self.embedding[rows].mean(axis=1), unit_norm=self.unit_norm)
         _, speaker = np.unique(windows.speaker, return_inverse=True)
         return Utterances(
             mean,
@@ -131,7 +134,8 @@ def _apart(start_seconds: npt.NDArray[np.float32], seconds: float) -> Indices:
     """The first of sorted starts, and every next that is so many seconds after the one before."""
     kept = [0]
     while True:
-        after = int(np.searchsorted(start_seconds, start_seconds[kept[-1]] + seconds))
+        least = start_seconds[kept[-1]] + seconds - ROUNDING_SECONDS
+        after = int(np.searchsorted(start_seconds, least))
         if after == len(start_seconds):
             return np.array(kept)
         kept.append(after)

@@ -70,6 +70,20 @@ def test_joined_recordings_are_read_to_the_last(
     assert best / (np.linalg.norm(end[:8_000]) * np.linalg.norm(SPEECH[-RATE:])) > 0.3
 
 
+def test_joined_flacs_behind_a_tag_are_read_to_the_last(tmp_path: Path) -> None:
+    tag = b"ID3\x04\x00\x00\x00\x00\x00\x0a" + bytes(10)
+    assert 3.95 <= len(decoded(tmp_path, tag + joined("flac"))) / RATE <= 4.05
+
+
+def test_of_tracks_that_are_all_silent_it_is_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    silent = encoded(np.zeros(len(SPEECH)), RATE)
+    content = by_ffmpeg(silent, "matroska", "-map", "0:a", "-map", "0:a", "-c:a", "flac")
+    assert not decoded(tmp_path, content).any()
+    assert "all its 2 audio tracks are silent" in caplog.text
+
+
 def test_joined_recordings_that_ffmpeg_cannot_go_on_with_are_truncated(tmp_path: Path) -> None:
     parts = [encoded(SPEECH, RATE, "FLAC", kind) for kind in ("PCM_24", "PCM_16")]
     with pytest.raises(audio.AudioError, match="switching bps mid-stream") as caught:

@@ -1,13 +1,24 @@
 """Every format that is read, whole and in part, is told or decoded, and never anything else."""
 
 import contextlib
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
 
-from benchmarks.fuzz import check_reader, decoded, recordings
+from benchmarks.fuzz import (
+    MAX_SECONDS,
+    MOST_GROWN_BYTES,
+    MOST_SECONDS,
+    Outcome,
+    check_decoder,
+    check_reader,
+    decoded,
+    recordings,
+)
 from components import audio
 from tests.bad_recordings import encoded, speech_like
 
@@ -133,6 +144,26 @@ def test_changed_recordings_are_read_or_refused_within_bounds(tmp_path: Path) ->
     outcomes = [decoded(number, 0, tmp_path / "a") for number in numbers]
     assert len({outcome.name for outcome in outcomes}) >= 30
     assert [outcome for outcome in outcomes if not outcome.is_within_bounds] == []
+
+
+@pytest.mark.long
+def test_thousands_of_changed_recordings_are_read_or_refused_within_bounds() -> None:
+    """In processes that a crash ends and whose address space is bounded."""
+    outcomes = list(check_decoder(3_000, 1))
+    assert len(outcomes) == 3_000
+    assert {outcome.name for outcome in outcomes} == recordings().keys()
+    assert [outcome for outcome in outcomes if not outcome.is_within_bounds] == []
+
+
+@pytest.mark.parametrize(
+    "beyond",
+    [{"reason": "MemoryError: no memory"}, {"seconds": MOST_SECONDS},
+     {"samples": int((MAX_SECONDS + 2.0) * RATE)}, {"grown_bytes": MOST_GROWN_BYTES + 1}],
+)  # fmt: skip
+def test_what_went_beyond_a_bound_is_told(beyond: dict[str, Any]) -> None:
+    outcome = Outcome("WAV PCM_16", "ok", 0.1, RATE, 2**33, 2**20)
+    assert outcome.is_within_bounds
+    assert not replace(outcome, **beyond).is_within_bounds
 
 
 def test_changed_wavs_are_read_or_refused_by_the_model() -> None:

@@ -42,6 +42,18 @@ def test_a_speaker_is_one_in_all_spans(data: Path) -> None:
     assert listing.rejects == ()
 
 
+def test_a_link_on_the_way_to_a_span_leads_nowhere_else(tmp_path: Path) -> None:
+    _write(tmp_path / "elsewhere" / "01" / "02" / "asha" / "a.wav")
+    _write(tmp_path / "data" / "2025" / "01" / "02" / "bina" / "b.wav")
+    (tmp_path / "data" / "2026").symlink_to(tmp_path / "elsewhere")
+    pattern = str(tmp_path / "data" / "{YYYY}" / "{MM}" / "{DD}")
+    listing = list_recordings(pattern)
+    assert listing.speakers == {"bina"}
+    assert [item.reason for item in listing.rejects] == ["outside_link"]
+    followed = list_recordings(pattern, follow_outside_links=True)
+    assert followed.speakers == {"asha", "bina"}
+
+
 def test_the_window_rolls_over_the_spans_that_are_there(data: Path) -> None:
     newest, before = ("2026-02-01", "2026-01-30")
     for last, days in ((1, [newest]), (2, [before, newest])):

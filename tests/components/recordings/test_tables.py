@@ -91,6 +91,7 @@ def test_manifest_round_trip(
         ("path,speaker\nfile://host/a,x\n", "line 2, column path: 'file://host/a' names another"),
         ("path,speaker\n,,,\n", "m.csv lists no recording"),
         ("path,speaker\na,x\na ,x\n", "line 3, column path: 'a' is on line 2 too"),
+        ("path,speaker\na, b.wav,x\n", "line 2: has 3 cells, the header 2: quote cells with"),
     ],
 )
 def test_manifest_faults_are_named(text: str, message: str) -> None:

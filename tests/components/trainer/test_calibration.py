@@ -11,7 +11,7 @@ from components.trainer.calibration import (
     calibrate,
     calibration_trials,
 )
-from components.trainer.utterances import EmbeddedWindows
+from components.trainer.utterances import DEGRADED, EmbeddedWindows
 from tests.components.trainer.support_windows import windows_of
 
 
@@ -53,6 +53,22 @@ def test_calibration_compares_utterances_that_share_no_sound():
     assert set(trials.windows) == {2}
     for label in (0, 1):
         assert np.sum(trials.weight[trials.label == label]) == pytest.approx(1.5)
+
+
+def test_windows_end_to_end_are_all_used_whatever_their_length_rounds_to():
+    # float32(10 * 1.52) is before the end of the window that begins at 9 * 1.52.
+    rows = [(b"a", b"a/1", at * 1.52) for at in range(40)]
+    embedded = EmbeddedWindows(np.eye(40, dtype=np.float32), windows_of(*rows), 1.52, False)
+    assert len(embedded.utterances(1, 1.52).start_seconds) == 40
+    assert len(embedded.utterances(2, 2 * 1.52).start_seconds) == 20
+
+
+def test_no_sound_is_compared_with_itself_degraded():
+    rows = [(b"a", b"a/1", 0.0), (b"a", b"a/1", 4.0), (b"a", b"a/1" + DEGRADED, 4.5)]
+    rows += [(b"b", b"b/1", 0.0), (b"b", b"b/2", 0.0)]
+    embedded = EmbeddedWindows(np.eye(5, dtype=np.float32), windows_of(*rows), 1.0, False)
+    # The first of a with what was degraded, but not the second, whose sound that is; one of b.
+    assert np.sum(calibration_trials(embedded, 1.0).label == 1) == 2
 
 
 def test_calibration_compares_overlapping_utterances_with_others_only():

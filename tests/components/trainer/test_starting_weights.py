@@ -175,7 +175,10 @@ def test_weights_that_cannot_be_downloaded_are_named(monkeypatch):
         start(build_tower(settings, 64, 96), settings, SpectrogramSettings(), RATE)
 
 
-def test_random_weights_have_no_parent():
+def test_random_weights_have_no_parent(tmp_path, monkeypatch):
+    for name in ("none", "imagenet"):  # folders of these names are no models
+        (tmp_path / name).mkdir()
+    monkeypatch.chdir(tmp_path)
     before = small_tower()
     weights = before.get_weights()
     start(before, SMALL, SPECTROGRAM, RATE)

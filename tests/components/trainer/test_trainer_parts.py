@@ -11,9 +11,11 @@ from components.frontend import LogMelSpectrogram, Quantise
 from components.model.tower import build_tower
 from components.settings import SpectrogramSettings, TrainerSettings
 from components.trainer import data
-from components.trainer.monitor import all_trials
+from components.trainer import monitor as monitor_module
+from components.trainer.monitor import TrialMonitor, WindowEmbedder, all_trials
 from components.trainer.optimizer import WarmupPolynomialDecay
 from components.verification.error_rates import area_under_roc
+from tests.components.trainer.support_windows import windows_of
 from tests.support_pairs import FRAMES, MELS, write_pairs
 
 SMALL = TrainerSettings(blocks=(1, 1, 1, 1), embedding_size=8, pairs_per_batch=6)
@@ -182,3 +184,19 @@ def test_monitored_trials_leave_out_windows_that_share_samples():
     distance = np.linalg.norm(embedding[first] - embedding[second], axis=1)[used]
     label = (speaker[first] == speaker[second])[used]
     assert area_under_roc(trials) == pytest.approx(roc_auc_score(label, -distance), abs=1e-3)
+
+
+def test_an_epoch_that_diverged_does_not_take_the_place_of_the_best(monkeypatch):
+    eers = iter([np.nan, np.nan, 0.2, 0.2, 0.1, 0.1, np.nan, np.nan, 0.1, 0.1, 0.3, 0.3])
+    monkeypatch.setattr(monitor_module, "equal_error_rate", lambda _: next(eers))
+    windows = windows_of((b"a", b"a/1", 0.0), (b"a", b"a/2", 0.0), (b"b", b"b/1", 0.0))
+    watched = {"calibration": windows, "eval": windows}
+    tower = build_tower(SMALL, MELS, FRAMES)
+    monitor = TrialMonitor(watched, WindowEmbedder(tower), 1.0, epochs=6)
+    monitor.set_model(tower)
+    best = []
+    for epoch in range(6):
+        monitor.on_epoch_end(epoch, {"loss": 0.0})
+        assert monitor.best is not None
+        best.append(monitor.best.epoch)
+    assert best == [0, 1, 2, 2, 4, 4]
