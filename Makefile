@@ -40,14 +40,14 @@ demo: venv $(DEMO_DATA)/SPEAKERS.tsv
 	$(VENV)/bin/swar run --config demo --data $(DEMO_DATA) --output $(DEMO)
 
 # The base model anew, see docs/base-model.md: SPEECH is a folder of sets. Killed, it goes on where it was.
-BASE := output/base
+BASE_MODEL := output/base
 base: venv
 	@test -d "$(SPEECH)" || { echo "make base SPEECH=FOLDER: a folder of sets of speech, see docs/base-model.md" >&2; exit 2; }
 	$(VENV)/bin/pip install --quiet --no-build-isolation --editable '.[peer]'
-	test -e $(BASE)/manifests || $(VENV)/bin/python -m benchmarks.quality.manifests $(SPEECH) $(BASE)/manifests --judge-only hyke --unseen 0.1
-	test -e $(BASE)/teacher.npz || $(VENV)/bin/python -m benchmarks.base.teacher $(BASE)/manifests/train.csv $(BASE)/teacher.npz
-	$(VENV)/bin/swar run --config base --data $(BASE)/manifests/train.csv --output $(BASE)/run --set trainer.teacher=$(BASE)/teacher.npz
-	$(VENV)/bin/python -m benchmarks.base.release $(BASE)/run/published
+	test -e $(BASE_MODEL)/manifests || $(VENV)/bin/python -m benchmarks.quality.manifests $(SPEECH) $(BASE_MODEL)/manifests --judge-only hyke --unseen 0.1
+	test -e $(BASE_MODEL)/teacher.npz || $(VENV)/bin/python -m benchmarks.base.teacher $(BASE_MODEL)/manifests/train.csv $(BASE_MODEL)/teacher.npz
+	$(VENV)/bin/swar run --config base --data $(BASE_MODEL)/manifests/train.csv --output $(BASE_MODEL)/run --set trainer.teacher=$(BASE_MODEL)/teacher.npz
+	$(VENV)/bin/python -m benchmarks.base.release $(BASE_MODEL)/run/published
 
 # Beam's portable protocol and the compiled pipeline's second run are long.
 PYTEST := $(VENV)/bin/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder

@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple, Self
 
 import imageio_ffmpeg
 import numpy as np
@@ -34,6 +34,8 @@ MAX_SECONDS: Final = 30.0
 """Bound of what is decoded of a recording."""
 MOST_SECONDS: Final = 10.0
 """Of processor time, until one counts as hanging."""
+MOST_GROWN_BYTES: Final = 64 * 2**20
+"""Of memory that a recording may make a process hold more than it ever did, libraries with it."""
 MEMORY_BYTES: Final = 2 * 2**30
 """Address space of a process that decodes."""
 IN_A_PROCESS: Final = 500
@@ -80,13 +82,16 @@ class Outcome:
     samples: int
     peak_bytes: int
     """Resident memory of the process at most so far."""
+    grown_bytes: int
+    """By how much the recording raised that."""
 
     @property
     def is_within_bounds(self) -> bool:
-        """Whether it is good or a reject, in time, and no longer than asked for."""
+        """Whether it is good or a reject, in time and memory, and no longer than asked for."""
         is_reason = self.reason == self.reason.lower() and " " not in self.reason
         is_short = self.samples <= (MAX_SECONDS + 1.0) * RATE
-        return is_reason and is_short and self.seconds < MOST_SECONDS
+        is_small = self.grown_bytes <= MOST_GROWN_BYTES
+        return is_reason and is_short and is_small and self.seconds < MOST_SECONDS
 
 
 @cache
@@ -137,7 +142,7 @@ def decoded(number: int, seed: int, path: Path) -> Outcome:
     made = recordings()
     name = list(made)[number % len(made)]
     path.write_bytes(changed(made[name], np.random.default_rng([seed, number])))
-    began, samples = _processor_seconds(), 0
+    used, samples = _Usage.now(), 0
     try:
         for block in audio.decode_blocks(path, sample_rate=RATE, max_seconds=MAX_SECONDS):
             samples += len(block)
@@ -146,9 +151,7 @@ def decoded(number: int, seed: int, path: Path) -> Outcome:
         reason = error.reason
     except Exception as error:
         reason = f"{type(error).__name__}: {error}"
-    seconds = _processor_seconds() - began
-    peak_bytes = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return Outcome(name, reason, seconds, samples, peak_bytes)
+    return used.outcome(name, reason, samples)
 
 
 def check_reader(count: int, seed: int) -> Iterator[Outcome]:
@@ -166,21 +169,34 @@ def check_reader(count: int, seed: int) -> Iterator[Outcome]:
     for number in range(count):
         name = names[number % len(names)] if number % 2 else "WAV PCM_16"
         content = changed(recordings()[name], np.random.default_rng([seed, number]))
-        began = _processor_seconds()
+        used = _Usage.now()
         try:
             samples, frames, channels = (each.numpy() for each in read(content))
             is_there = len(samples) == frames <= len(content) // (2 * channels)
             reason = "ok" if is_there else f"{frames} frames of {channels} channels"
         except tf.errors.OpError as error:
             samples, reason = np.zeros(0), f"{type(error).__name__}: {error.message}"
-        seconds = _processor_seconds() - began
-        peak_bytes = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        yield Outcome(name, reason, seconds, len(samples), peak_bytes)
+        yield used.outcome(name, reason, len(samples))
 
 
-def _processor_seconds() -> float:
-    usages = map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
+class _Usage(NamedTuple):
+    """What the process has used so far."""
+
+    processor_seconds: float
+    peak_bytes: int
+
+    @classmethod
+    def now(cls) -> Self:
+        own, children = map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+        seconds = sum(each.ru_utime + each.ru_stime for each in (own, children))
+        return cls(seconds, 1024 * own.ru_maxrss)
+
+    def outcome(self, name: str, reason: str, samples: int) -> Outcome:
+        """Of a recording that was begun at this usage and is done now."""
+        now = self.now()
+        seconds = now.processor_seconds - self.processor_seconds
+        grown_bytes = now.peak_bytes - self.peak_bytes
+        return Outcome(name, reason, seconds, samples, now.peak_bytes, grown_bytes)
 
 
 def _work(first: int, count: int, seed: int, folder: Path) -> None:
@@ -191,7 +207,8 @@ def _work(first: int, count: int, seed: int, folder: Path) -> None:
             file.write(json.dumps(asdict(decoded(number, seed, folder / "recording"))) + "\n")
 
 
-def _outcomes(count: int, seed: int) -> Iterator[Outcome]:
+def check_decoder(count: int, seed: int) -> Iterator[Outcome]:
+    """Changed recordings through the decoder, in processes of bounded memory that may crash."""
     first = 0
     while first < count:
         wanted = min(IN_A_PROCESS, count - first)
@@ -206,7 +223,7 @@ def _outcomes(count: int, seed: int) -> Iterator[Outcome]:
         if len(outcomes) < wanted:
             made = list(recordings())
             name = made[first % len(made)]
-            yield Outcome(name, f"CRASH {done.returncode} at {first}", 0.0, 0, 0)
+            yield Outcome(name, f"CRASH {done.returncode} at {first}", 0.0, 0, 0, 0)
             first += 1
 
 
@@ -214,7 +231,7 @@ def _show(title: str, outcomes: Iterator[Outcome]) -> bool:
     """Prints the figures; gives whether all went well."""
     reasons: Counter[str] = Counter()
     bad: list[Outcome] = []
-    slowest = largest = Outcome("", "", 0.0, 0, 0)
+    slowest = largest = hungriest = Outcome("", "", 0.0, 0, 0, 0)
     began = time.monotonic()
     with contextlib.suppress(KeyboardInterrupt):
         for outcome in outcomes:
@@ -222,10 +239,12 @@ def _show(title: str, outcomes: Iterator[Outcome]) -> bool:
             bad += [] if outcome.is_within_bounds else [outcome]
             slowest = max(slowest, outcome, key=lambda each: each.seconds)
             largest = max(largest, outcome, key=lambda each: each.peak_bytes)
+            hungriest = max(hungriest, outcome, key=lambda each: each.grown_bytes)
     counts = ", ".join(f"{count:,} {reason}" for reason, count in reasons.most_common())
     print(f"{title}: {reasons.total():,} in {time.monotonic() - began:,.0f} s: {counts}")
     print(f"  slowest {slowest.seconds:.2f} s ({slowest.name}, {slowest.reason})")
     print(f"  peak memory {largest.peak_bytes / 1e6:,.0f} MB")
+    print(f"  most memory added {hungriest.grown_bytes / 1e6:,.0f} MB ({hungriest.name})")
     for outcome in bad[:20]:
         print(f"  BAD {outcome}")
     return not bad
@@ -240,7 +259,7 @@ def main() -> None:
     given = [int(each) for each in sys.argv[1:3]]
     count, seed = [*given, *(COUNT, 0)[len(given) :]]
     print(f"{len(recordings())} formats, seed {seed}")
-    is_good = _show("decode", _outcomes(count, seed))
+    is_good = _show("decode", check_decoder(count, seed))
     is_good &= _show("served reader", check_reader(count, seed))
     sys.exit(not is_good)
 

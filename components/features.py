@@ -26,7 +26,7 @@ SAMPLE_RATE: Final = "sample_rate"  # int64, Hz
 PIECE: Final = "piece"  # int64, counts within the recording
 DURATION_SECONDS: Final = "duration_seconds"  # float
 KEPT_FRACTION: Final = "kept_fraction"  # float, of the trimmed recording
-CHANNEL: Final = "channel"  # bytes, one of channels.CHANNELS
+CHANNEL: Final = "channel"  # bytes, one of recordings.cleaning.CHANNELS
 
 # `speech`, and with a suffix `_a` or `_b` in `pairs`.
 SPEAKER: Final = "speaker"  # bytes

@@ -309,7 +309,8 @@ class TrainerSettings(Settings):
     recorded noise or rooms: they work on samples."""
     teacher: str | None = None
     """File of another encoder's embeddings of the recordings of `train` (`embedding` float [N,
-    embedding_size] and `recording` string [N], NumPy's .npz), which the tower also learns."""
+    embedding_size], `speaker` and `recording` string [N], NumPy's .npz), which the tower also
+    learns."""
     teacher_weight: Annotated[float, Field(gt=0.0)] = 1.0
     """Of the cosine distance from the teacher, beside the loss."""
     precision: Literal["auto", "float32", "mixed_float16", "mixed_bfloat16"] = "auto"

@@ -25,8 +25,6 @@ from components.verification import error_rates
 from components.verification.error_rates import TrialHistogram
 
 # Other names than those of `error_rates`: TFMA's own.
-PRECISION: Final = "precision"
-EXAMPLE_COUNT: Final = "example_count"
 
 SAME_SPEAKER_ABOVE: Final = float(np.nextafter(np.float32(0.5), np.float32(0.0)))
 """TFMA accepts strictly above a threshold, the model at `probability` >= 0.5 (float32)."""

@@ -25,7 +25,8 @@ PUBLISHED: Final = "published"
 """The folder of versions in the output folder of a run."""
 NAMES_OF_A_MODEL: Final = "OUTPUT (the folder of a run), OUTPUT/published, a version in it, or base"
 """What every command takes that takes a model."""
-_GRAPH: Final = "saved_model.pb"
+GRAPH: Final = "saved_model.pb"
+"""Without it a version is none."""
 _Settings = TypeVar("_Settings", bound=Settings)
 
 
@@ -39,27 +40,34 @@ def version_folder(model: Path) -> Path:
     Raises:
         SwarError: there is none.
     """
-    if (model / _GRAPH).is_file():
+    if (model / GRAPH).is_file():
         return model
     if not model.is_dir():
         raise SwarError(f"{str(model)!r} does not exist: name {NAMES_OF_A_MODEL}")
     for folder in (model, model / PUBLISHED):
-        if versions := _versions(folder):
-            return max(versions, key=lambda version: int(version.name))
+        if versions := published_folders(folder):
+            return versions[-1]
     raise SwarError(
-        f"{str(model)!r} holds no model, which would be {_GRAPH}, VERSION/{_GRAPH} or "
-        f"{PUBLISHED}/VERSION/{_GRAPH}: name {NAMES_OF_A_MODEL}"
+        f"{str(model)!r} holds no model, which would be {GRAPH}, VERSION/{GRAPH} or "
+        f"{PUBLISHED}/VERSION/{GRAPH}: name {NAMES_OF_A_MODEL}"
     )
 
 
-def _versions(folder: Path) -> list[Path]:
+def is_version_name(name: str) -> bool:
+    """Whether a folder of that name may be a version: a positive number, written in one way."""
+    return name.isascii() and name.isdecimal() and not name.startswith("0")
+
+
+def published_folders(folder: Path) -> list[Path]:
+    """The complete versions in a folder of versions, the newest last; none if it is not there."""
     if not folder.is_dir():
         return []
-    return [
+    versions = [
         version
         for version in folder.iterdir()
-        if version.name.isdecimal() and (version / _GRAPH).is_file()
+        if is_version_name(version.name) and (version / GRAPH).is_file()
     ]
+    return sorted(versions, key=lambda version: int(version.name))
 
 
 def check_model(model: str) -> None:

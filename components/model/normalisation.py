@@ -11,6 +11,7 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from components.errors import SwarError
+from components.mean_embedding import like_embeddings
 from components.model.tower import all_pairs_distance, paired_distance
 
 Floats = npt.NDArray[np.float32]
@@ -83,9 +84,7 @@ def speaker_means(embedding: Floats, speaker: npt.NDArray[np.bytes_], *, unit_no
     mean = np.zeros((len(speakers), embedding.shape[1]), np.float32)
     np.add.at(mean, index, embedding)
     mean /= np.bincount(index)[:, np.newaxis]
-    if unit_norm:
-        mean /= np.linalg.norm(mean, axis=1, keepdims=True)
-    return mean
+    return like_embeddings(mean, unit_norm=unit_norm)
 
 
 def made_speakers(cohort: Floats, count: int, *, unit_norm: bool) -> Floats:
@@ -126,9 +125,7 @@ def made_speakers(cohort: Floats, count: int, *, unit_norm: bool) -> Floats:
         np.zeros(cohort.shape[1]), covariance, count, method="eigh"
     )
     made: Floats = (places + around).astype(np.float32)
-    if unit_norm:
-        made /= np.linalg.norm(made, axis=1, keepdims=True)
-    return made
+    return like_embeddings(made, unit_norm=unit_norm)
 
 
 def distances(

@@ -15,9 +15,9 @@ from tfx.utils import io_utils
 
 from components.errors import SwarError
 from components.model.digest import DIGESTS, as_text, sha256
+from components.model.files import GRAPH, is_version_name
 
 _STAGING_PREFIX: Final = ".tmp-"
-_COMPLETE: Final = "saved_model.pb"
 _RENAMING_SCHEMES: Final = ("file", "hdfs", "viewfs")
 
 
@@ -69,12 +69,12 @@ def _open_to_readers(base_directory: str, version: str) -> None:
 
 
 def _copy_marker_last(source: str, destination: str, digests: str) -> None:
-    marker = os.path.join(source, _COMPLETE)
-    io_utils.copy_dir(source, destination, deny_regex_patterns=[rf"/{_COMPLETE}$"])
+    marker = os.path.join(source, GRAPH)
+    io_utils.copy_dir(source, destination, deny_regex_patterns=[rf"/{GRAPH}$"])
     fileio.makedirs(os.path.dirname(os.path.join(destination, DIGESTS)))
     with fileio.open(os.path.join(destination, DIGESTS), "w") as file:
         file.write(digests)
-    io_utils.copy_file(marker, os.path.join(destination, _COMPLETE))
+    io_utils.copy_file(marker, os.path.join(destination, GRAPH))
 
 
 def _names(directory: str) -> list[str]:
@@ -83,13 +83,13 @@ def _names(directory: str) -> list[str]:
 
 
 def _versions(base_directory: str) -> list[int]:
-    return [int(name) for name in _names(base_directory) if name.isdecimal()]
+    return [int(name) for name in _names(base_directory) if is_version_name(name)]
 
 
 def _remove_leftovers(base_directory: str) -> None:
     for name in _names(base_directory):
         path = os.path.join(base_directory, name)
-        cut_short = name.isdecimal() and not fileio.exists(os.path.join(path, _COMPLETE))
+        cut_short = is_version_name(name) and not fileio.exists(os.path.join(path, GRAPH))
         if name.startswith(_STAGING_PREFIX) or cut_short:
             fileio.rmtree(path)
 

@@ -109,6 +109,12 @@ def of_other_speakers(estimated: Estimate) -> Estimate:
     return Estimate(value, wider_low, wider_high)
 
 
+def speakers_with(trials: pd.DataFrame, label: int) -> int:
+    """How many speakers have trials of a class, TARGET or NONTARGET."""
+    of_class = trials[trials["label"] == label]
+    return len({*of_class["speaker_a"], *of_class["speaker_b"]})
+
+
 def widened_without_errors(rate: Estimate, speakers: int) -> Estimate:
     """An error rate with its interval, also where there is no error, so that no resample has one.
 
@@ -117,7 +123,7 @@ def widened_without_errors(rate: Estimate, speakers: int) -> Estimate:
 
     Args:
         rate: of errors, with the percentile interval, if there is one.
-        speakers: how many there were, at least one.
+        speakers: how many had trials that could be such errors, at least one.
     """
     if rate.value != 0.0 or rate.high > 0.0:
         return rate

@@ -10,7 +10,13 @@ import numpy.typing as npt
 import pandas as pd
 
 from components.json_text import without_nan
-from components.verification.bootstrap import Estimate, estimate, resampled_weights
+from components.verification.bootstrap import (
+    Estimate,
+    estimate,
+    resampled_weights,
+    speakers_with,
+    widened_without_errors,
+)
 from components.verification.error_rates import NONTARGET, TARGET
 
 MAX_FALSE_ACCEPT_RATES: Final = (0.05, 0.02, 0.01, 0.005, 0.002, 0.001, 0.0005, 0.0002, 0.0001)
@@ -85,6 +91,8 @@ def error_rates_at(
 ) -> list[tuple[Estimate, Estimate]]:
     """The false accept rate and the false reject rate at each threshold, with intervals.
 
+    The interval of a rate of nought is no point, see `widened_without_errors`.
+
     Args:
         trials: as of `operating_points`.
         thresholds: [T] distances, accepted up to them.
@@ -102,12 +110,15 @@ def error_rates_at(
         _error_rates(label, passing, weights)
         for weights in resampled_weights(trials, resamples, seed)
     ]
+    speakers = [speakers_with(trials, label) for label in (NONTARGET, TARGET)]
     false_accept, false_reject = (
         [
-            estimate(float(rates[kind][at]), [draw[kind][at] for draw in resampled])
+            widened_without_errors(
+                estimate(float(rates[kind][at]), [draw[kind][at] for draw in resampled]), count
+            )
             for at in range(len(threshold))
         ]
-        for kind in range(2)
+        for kind, count in enumerate(speakers)
     )
     return list(zip(false_accept, false_reject, strict=True))
 

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from components.mean_embedding import have_unit_norm, like_embeddings
 from components.verification.trials import Embeddings, Indices, Scorer
 
 Distances = npt.NDArray[np.float32]
@@ -18,7 +19,6 @@ REFERENCES: Final = (MEAN, BEST_MATCH)
 """What a query is compared with: the mean of a speaker's embeddings, of norm 1 if these are, or
 each of them, of which the smallest distance counts."""
 
-_UNIT_NORM_TOLERANCE: Final = 1e-3
 _SCORED_AT_ONCE: Final = 2**16
 
 
@@ -116,10 +116,7 @@ def distance_blocks(
     """
     speakers, pieces = searches.enrolment.shape
     enrolled = embeddings[searches.enrolment]
-    mean = enrolled.mean(axis=1)
-    norm = np.linalg.norm(embeddings, axis=1)
-    if np.all(np.abs(norm - 1.0) < _UNIT_NORM_TOLERANCE):
-        mean /= np.linalg.norm(mean, axis=1, keepdims=True)
+    mean = like_embeddings(enrolled.mean(axis=1), unit_norm=have_unit_norm(embeddings))
     reference = mean
     if BEST_MATCH in references:
         reference = np.concatenate([mean, enrolled.reshape(speakers * pieces, -1)])

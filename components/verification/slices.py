@@ -11,12 +11,14 @@ from components.verification.bootstrap import (
     Estimate,
     estimate,
     resampled_weights,
+    speakers_with,
     widened_without_errors,
 )
 from components.verification.error_rates import (
     EER,
     FALSE_ACCEPT_RATE,
     FALSE_REJECT_RATE,
+    NONTARGET,
     TARGET,
     TrialMetrics,
 )
@@ -25,7 +27,6 @@ from components.verification.trials import RELATIONS, SHARED_COLUMNS, SLICED_BY,
 
 EVERYTHING: Final = "all"
 RELATION: Final = "relation"
-_ERROR_RATES: Final = (EER, FALSE_ACCEPT_RATE, FALSE_REJECT_RATE)
 
 
 @dataclass(frozen=True)
@@ -115,6 +116,12 @@ def estimate_metrics(trials: pd.DataFrame, *, resamples: int, seed: int) -> dict
         name: estimate(found, [drawn[name] for drawn in resampled])
         for name, found in metrics.weighted(np.ones(len(trials))).items()
     }
-    speakers = len({*trials["speaker_a"], *trials["speaker_b"]})
-    widened = {name: widened_without_errors(estimates[name], speakers) for name in _ERROR_RATES}
-    return estimates | widened
+    targets, nontargets = (speakers_with(trials, label) for label in (TARGET, NONTARGET))
+    speakers = {
+        EER: min(targets, nontargets),
+        FALSE_ACCEPT_RATE: nontargets,
+        FALSE_REJECT_RATE: targets,
+    }
+    return estimates | {
+        name: widened_without_errors(estimates[name], count) for name, count in speakers.items()
+    }

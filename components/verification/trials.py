@@ -42,7 +42,7 @@ SIDE_COLUMNS: Final = (
     "recording",  # str, the name below the data folder
     "session",  # str, the speaker's occasion of recording; None where that is not known
     "gender",  # "female", "male" or "unknown"
-    "channel",  # one of channels.CHANNELS
+    "channel",  # one of recordings.cleaning.CHANNELS
     "start_seconds",  # float, in the recording's speech without its silence
     "speech_seconds",  # float, what the model found in it
 )

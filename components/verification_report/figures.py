@@ -12,7 +12,6 @@ from components.conditions import CLEAN
 from components.json_text import without_nan
 from components.settings import ReportSettings
 from components.verification import error_rates
-from components.verification.bootstrap import widened_without_errors
 from components.verification.error_rates import ALL_NONTARGETS, EXPECTED_RATES, NEAREST_NONTARGETS
 from components.verification.judge import JudgedMetrics, JudgeSettings
 from components.verification.operating_points import error_rates_at
@@ -60,7 +59,8 @@ def report_figures(
         settings: resamples, bounds, seed.
     """
     data = data_card.data_card(pieces, rejects)
-    common = _judged_figures(judged, data, card, settings)
+    measured = JudgedMetrics.of(judged, resamples=settings.resamples, seed=settings.seed)
+    common = _judged_figures(judged, measured, data, card, settings)
     history = list(card.get("history") or [])
     best = next((row for row in history if row.get("epoch") == card.get("best_epoch")), None)
     trained_on = sum(row["role"] == data_card.TRAINED_ON for row in data["by_speaker"])
@@ -113,21 +113,22 @@ def evaluation_figures(
         "attacks": [asdict(each) for each in evaluation.attacks],
         "calibrated_on": list(evaluation.calibrated_on),
     }
+    measured = JudgedMetrics(list(evaluation.slices), list(evaluation.conditions))
     figures: dict[str, Any] = without_nan(
-        _judged_figures(judged, data, card, settings) | of_training | of_evaluation
+        _judged_figures(judged, measured, data, card, settings) | of_training | of_evaluation
     )
     return figures
 
 
 def _judged_figures(
     judged: ReportedJudgement,
+    measured: JudgedMetrics,
     data: Mapping[str, Any],
     card: Mapping[str, Any],
     settings: ReportSettings,
 ) -> dict[str, Any]:
     """What follows from the scores and the model's card, whatever was judged."""
     numbers = {row["speaker"]: row["number"] for row in data["by_speaker"]}
-    measured = JudgedMetrics.of(judged, resamples=settings.resamples, seed=settings.seed)
     slices = [asdict(each) for each in measured.slices]
     return {
         "sets": [each._asdict() for each in judged.sets],
@@ -248,7 +249,6 @@ def _operating_points(
     """The card's, with the rates that the headline's trials have at each threshold."""
     points = (card.get("calibration") or {}).get("operating_points") or []
     trials = detail_trials(judged, judged.headline)
-    speakers = len({*trials["speaker_a"], *trials["speaker_b"]})
     known = [point for point in points if point["threshold"] is not None]
     rates = error_rates_at(
         trials,
@@ -257,9 +257,7 @@ def _operating_points(
         seed=settings.seed,
     )
     measured = {
-        point["max_false_accept_rate"]: [
-            asdict(widened_without_errors(rate, speakers)) for rate in pair
-        ]
+        point["max_false_accept_rate"]: [asdict(rate) for rate in pair]
         for point, pair in zip(known, rates, strict=True)
     }
     rows = []

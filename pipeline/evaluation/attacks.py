@@ -1,35 +1,34 @@
 """A user's own attack recordings against the speakers whom they claim to be."""
 
-from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from components.audio import AudioError
 from components.errors import SwarError
-from components.model.files import card_settings
 from components.model.published import Embedded, PublishedModel
 from components.pcm16 import pack_wav
 from components.recordings.sources import Listing, Recording, list_recordings
-from components.settings import ServingSettings
 from components.terminal import Console
 from components.verification.attacks import CLAIM_COLUMNS, GENUINE, UNKNOWN_KIND
+from components.verification.slices import EVERYTHING
 from components.verification.utterances import OK, Unused
-from pipeline.evaluation.scoring import name_sets, remarked, shown
-from pipeline.evaluation.speech import whole_file
+from pipeline.evaluation.scoring import by_speaker, name_sets, remarked, shown
+from pipeline.evaluation.speech import whole_files
 from serving.references import mean_embedding
 
 ATTACK_COLUMN = "attack"
 REFERENCE_RECORDINGS = 5
 """Of each claimed speaker, at most: the first by name."""
 NAMES_SHOWN = 10
+RESERVED_KINDS = {EVERYTHING: "all attacks together", GENUINE: "the speakers' own recordings"}
+"""Names of what is measured beside the kinds of attacks, and what that is."""
 
 
 def score_attacks(
     served: PublishedModel,
-    genuine: Listing,
+    data: Mapping[str, Listing],
     attacks: str,
     console: Console,
     *,
@@ -38,28 +37,54 @@ def score_attacks(
     """Compares whole attack recordings with the claimed speaker's reference, as `swar verify` does.
 
     The reference is the mean of the embeddings of the speaker's own recordings, as a gallery's is;
-    each of these is compared with the mean of the others, too.
+    each of these is compared with the mean of the others, too, if any of them makes one.
 
     Args:
         served: the model.
-        genuine: the speakers' own recordings.
+        data: the speakers' own recordings, by the name of the one set that they are of.
         attacks: folder or manifest of recordings that claim to be of these speakers. Their kind is
             the folder below the speaker's, or the manifest's column `attack`.
         console: shows the progress.
         follow_links: whether links that lead out of the folder are followed.
 
     Returns:
-        A table of CLAIM_COLUMNS, and recordings that cannot be decoded or that make no reference.
+        A table of CLAIM_COLUMNS, and recordings that cannot be decoded.
 
     Raises:
-        SwarError: the folder is at fault; or a speaker is claimed who is not in the data, or of
-            whom no recording can be used.
+        SwarError: the folder is at fault, or a kind has one of RESERVED_KINDS for a name; or a
+            speaker is claimed who is not in the data, or of whom no recording can be used.
     """
+    ((own_set, own_listing),) = data.items()
     (name,) = name_sets([attacks])
     listing = list_recordings(attacks, follow_outside_links=follow_links)
     for remark in listing.remarks:
         remarked(console, f"{name}: {remark}")
-    own, claiming = _by_speaker(genuine), _by_speaker(listing)
+    own, claiming = by_speaker(own_listing), by_speaker(listing)
+    _check_claims(attacks, name, own, claiming)
+    unused = [Unused(name, each.file, each.reason, each.detail) for each in listing.rejects]
+    rows: list[tuple[object, ...]] = []
+    with shown(console, f"{name}: claimed speakers", len(claiming)) as track:
+        for speaker in track(claiming):
+            genuine = own[speaker][:REFERENCE_RECORDINGS]
+            enrolled, embedded = _embedded(genuine, served, own_set, unused)
+            reference = _reference(speaker, len(genuine), embedded)
+            claimed, probes = _embedded(claiming[speaker], served, name, unused)
+            kinds = list(map(_kind, claimed))
+            references = np.repeat(reference[np.newaxis], len(claimed), axis=0)
+            rows += _rows(
+                speaker, claimed, kinds, probes.status, probes.embedding, references, served
+            )
+            rows += _genuine_rows(speaker, enrolled, embedded, served)
+    return pd.DataFrame(rows, columns=list(CLAIM_COLUMNS)), unused
+
+
+def _check_claims(
+    attacks: str,
+    name: str,
+    own: Mapping[str, Sequence[Recording]],
+    claiming: Mapping[str, Sequence[Recording]],
+) -> None:
+    """Raises SwarError unless there are attacks, of speakers of the data and of named kinds."""
     absent = sorted(claiming.keys() - own.keys())
     if absent:
         names = ", ".join(map(repr, absent[:NAMES_SHOWN]))
@@ -69,56 +94,41 @@ def score_attacks(
         )
     if not claiming:
         raise SwarError(f"{attacks!r} holds no recording: lay it out as <speaker>/<kind>/<file>")
-    unused = [Unused(name, each.file, each.reason, each.detail) for each in listing.rejects]
-    rows: list[tuple[object, ...]] = []
-    with shown(console, f"{name}: claimed speakers", len(claiming)) as track:
-        for speaker in track(claiming):
-            enrolled = own[speaker][:REFERENCE_RECORDINGS]
-            rows += _claims(speaker, enrolled, claiming[speaker], served, name, unused)
-    return pd.DataFrame(rows, columns=list(CLAIM_COLUMNS)), unused
+    for recording in (each for claims in claiming.values() for each in claims):
+        if (kind := _kind(recording)) in RESERVED_KINDS:
+            raise SwarError(
+                f"{name}: {recording.recording!r} is an attack of the kind {kind!r}, which is what "
+                f"{RESERVED_KINDS[kind]} are called: give the kind another name"
+            )
 
 
-def _by_speaker(listing: Listing) -> Mapping[str, list[Recording]]:
-    found: dict[str, list[Recording]] = defaultdict(list)
-    for recording in listing.recordings:
-        found[recording.speaker].append(recording)
-    return found
-
-
-def _claims(
-    speaker: str,
-    genuine: Sequence[Recording],
-    attacks: Sequence[Recording],
-    served: PublishedModel,
-    name: str,
-    unused: list[Unused],
-) -> Iterator[tuple[object, ...]]:
-    """Rows of CLAIM_COLUMNS, of the attacks and then of the speaker's own recordings."""
-    enrolled, references = _embedded(genuine, served, name, unused)
-    taken = np.flatnonzero([status == OK for status in references.status])
-    if not len(taken):
+def _reference(speaker: str, count: int, embedded: Embedded) -> npt.NDArray[np.float32]:
+    """float32 [D], of a speaker's `count` own recordings; SwarError where none can be used."""
+    is_taken = np.array([status == OK for status in embedded.status], bool)
+    if not is_taken.any():
         raise SwarError(
-            f"none of the {len(genuine)} recordings of {speaker!r} that attacks are compared with "
+            f"none of the {count} recordings of {speaker!r} that attacks are compared with "
             "can be used: replace them"
         )
-    vectors = references.embedding[taken]
-    claimed, probes = _embedded(attacks, served, name, unused)
-    yield from _rows(
-        speaker,
-        claimed,
-        list(map(_kind, claimed)),
-        probes.status,
-        probes.embedding,
-        np.repeat(mean_embedding(vectors)[np.newaxis], len(claimed), axis=0),
-        served,
-    )
-    if len(taken) > 1:
-        others = np.stack(
-            [mean_embedding(np.delete(vectors, at, axis=0)) for at in range(len(taken))]
-        )
-        names = [enrolled[at] for at in taken]
+    return mean_embedding(embedded.embedding[is_taken])
+
+
+def _genuine_rows(
+    speaker: str, recordings: Sequence[Recording], embedded: Embedded, served: PublishedModel
+) -> Iterator[tuple[object, ...]]:
+    """A speaker's own recordings, each against the mean of the others, if any of them makes one."""
+    taken = np.flatnonzero([status == OK for status in embedded.status])
+    others = [taken[taken != at] for at in range(len(recordings))]
+    compared = [at for at, rows in enumerate(others) if len(rows)]
+    if compared:
         yield from _rows(
-            speaker, names, [GENUINE] * len(names), [OK] * len(names), vectors, others, served
+            speaker,
+            [recordings[at] for at in compared],
+            [GENUINE] * len(compared),
+            [embedded.status[at] for at in compared],
+            embedded.embedding[compared],
+            np.stack([mean_embedding(embedded.embedding[others[at]]) for at in compared]),
+            served,
         )
 
 
@@ -153,14 +163,6 @@ def _embedded(
     recordings: Sequence[Recording], served: PublishedModel, name: str, unused: list[Unused]
 ) -> tuple[list[Recording], Embedded]:
     """The recordings that can be decoded, and what the model makes of them."""
-    serving = card_settings(served.card, "serving", ServingSettings, served.folder)
-    decoded, wavs = [], []
-    for recording in recordings:
-        try:
-            cut = whole_file(name, recording, served.sample_rate, serving.max_seconds)
-        except AudioError as error:
-            unused.append(Unused(name, recording.recording, error.reason, str(error)))
-            continue
-        decoded.append(recording)
-        wavs.append(pack_wav(cut.pcm16, cut.sample_rate))
-    return decoded, served.embed(wavs)
+    files = list(whole_files(name, recordings, served, unused))
+    wavs = [pack_wav(cut.pcm16, cut.sample_rate) for _, cut in files]
+    return [recording for recording, _ in files], served.embed(wavs)

@@ -1,6 +1,5 @@
 """A published model judged on folders of speakers: every utterance against every other."""
 
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -8,7 +7,7 @@ from pathlib import Path
 from components.errors import SwarError
 from components.model.files import card_settings, model_folder
 from components.model.published import PublishedModel
-from components.recordings.sources import Listing, Recording
+from components.recordings.sources import Listing
 from components.recordings.splitting import unseen_speakers
 from components.settings import SpectrogramSettings, SpeechSettings
 from components.terminal import Console
@@ -18,6 +17,7 @@ from pipeline.evaluation.attacks import score_attacks
 from pipeline.evaluation.scoring import (
     ScoredEvaluation,
     SetScores,
+    by_speaker,
     conclude,
     list_sets,
     name_sets,
@@ -67,8 +67,7 @@ def evaluate(
         }
     claims = None
     if attacks is not None:
-        (genuine,) = listings.values()
-        claims = score_attacks(served, genuine, attacks, console, follow_links=follow_links)
+        claims = score_attacks(served, listings, attacks, console, follow_links=follow_links)
     scores = [
         _score_set(name, listing, served, settings, console) for name, listing in listings.items()
     ]
@@ -108,15 +107,13 @@ def _score_set(
     settings: JudgeSettings,
     console: Console,
 ) -> SetScores:
-    by_speaker: dict[str, list[Recording]] = defaultdict(list)
-    for recording in listing.recordings:
-        by_speaker[recording.speaker].append(recording)
-    _check_speakers(name, len(by_speaker), settings)
+    recordings = by_speaker(listing)
+    _check_speakers(name, len(recordings), settings)
     speech, window = front_end(served)
-    plan = settings.plan(name, list(by_speaker), window, speech.sample_rate)
+    plan = settings.plan(name, list(recordings), window, speech.sample_rate)
     cutter = Cutter(plan.utterances, speech, window)
-    groups = (cutter.cut(own) for own in by_speaker.values())
-    with shown(console, f"{name}: speakers", len(by_speaker)) as track:
+    groups = (cutter.cut(own) for own in recordings.values())
+    with shown(console, f"{name}: speakers", len(recordings)) as track:
         columns = {each.recording: each.columns for each in listing.recordings}
         judgement = judge_set(plan, track(groups), served, settings, columns)
     _check_speakers(name, judgement.embedded.utterances["speaker"].nunique(), settings)

@@ -8,18 +8,16 @@ from typing import NamedTuple
 
 import numpy as np
 
-from components.audio import AudioError
 from components.errors import SwarError
-from components.model.files import card_settings, model_folder
+from components.model.files import model_folder
 from components.model.published import PublishedModel
 from components.recordings.sources import Listing, Recording
-from components.settings import ServingSettings
 from components.terminal import Console
 from components.verification.error_rates import NONTARGET, TARGET
 from components.verification.judge import Judgement, JudgeSettings
 from components.verification.manifest_columns import with_columns
 from components.verification.trials import ChosenTrials, ListedTrial, compare, parse_trial_list
-from components.verification.utterances import Cut, EmbeddedUtterances, Unused, embed
+from components.verification.utterances import EmbeddedUtterances, Unused, embed
 from pipeline.evaluation.scoring import (
     ScoredEvaluation,
     SetScores,
@@ -31,7 +29,7 @@ from pipeline.evaluation.scoring import (
     sets_trained_on,
     shown,
 )
-from pipeline.evaluation.speech import whole_file
+from pipeline.evaluation.speech import whole_files
 
 FILES_AT_ONCE = 32
 
@@ -199,23 +197,11 @@ def _embedded(
     batches = [
         wanted[start : start + FILES_AT_ONCE] for start in range(0, len(wanted), FILES_AT_ONCE)
     ]
-    groups = (_decoded(name, batch, served, listed.missing) for batch in batches)
+    groups = (
+        [cut for _, cut in whole_files(name, batch, served, listed.missing)] for batch in batches
+    )
     with shown(console, f"{name}: files, {FILES_AT_ONCE} at a time", len(batches)) as track:
         return embed(track(groups), served)
-
-
-def _decoded(
-    name: str, recordings: Sequence[Recording], served: PublishedModel, rejected: list[Unused]
-) -> list[Cut]:
-    """The recordings; those that cannot be decoded or are too long are added to `rejected`."""
-    serving = card_settings(served.card, "serving", ServingSettings, served.folder)
-    cuts = []
-    for recording in recordings:
-        try:
-            cuts.append(whole_file(name, recording, served.sample_rate, serving.max_seconds))
-        except AudioError as error:
-            rejected.append(Unused(name, recording.recording, error.reason, str(error)))
-    return cuts
 
 
 def _with_scores(listed: Sequence[ListedTrial], embedded: Sequence[str]) -> ChosenTrials:

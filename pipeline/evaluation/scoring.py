@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -15,7 +16,7 @@ from components.conditions import CLEAN
 from components.errors import SwarError
 from components.model.files import read_card
 from components.model.published import PublishedModel
-from components.recordings.sources import Listing, data_digest, list_recordings
+from components.recordings.sources import Listing, Recording, data_digest, list_recordings
 from components.recordings.spans import is_pattern
 from components.terminal import Console
 from components.verification.attacks import CLAIM_COLUMNS, measure_claims
@@ -112,6 +113,14 @@ def list_sets(
     return listings
 
 
+def by_speaker(listing: Listing) -> dict[str, list[Recording]]:
+    """The recordings of each speaker, in the listing's order."""
+    found: dict[str, list[Recording]] = defaultdict(list)
+    for recording in listing.recordings:
+        found[recording.speaker].append(recording)
+    return dict(found)
+
+
 def remarked(console: Console, remark: str) -> None:
     """Shows a line about the input."""
     console.print(remark, markup=False, highlight=False, soft_wrap=True)
@@ -179,7 +188,8 @@ def conclude(
             "a shorter --duration"
         )
     measured = JudgedMetrics.of(judgement, resamples=settings.resamples, seed=settings.seed)
-    claimed, unused_attacks = claims or (pd.DataFrame(columns=list(CLAIM_COLUMNS)), [])
+    claimed, unused_claims = claims or (pd.DataFrame(columns=list(CLAIM_COLUMNS)), [])
+    rejected = [each for part in scores for each in part.rejected]
     evaluation = Evaluation(
         model={"folder": str(served.folder), **{name: served.card[name] for name in CARD_ENTRIES}},
         data=sets,
@@ -189,7 +199,8 @@ def conclude(
         synthetic_speakers=synthetic_speakers(judgement.embedded.utterances),
         settings=asdict(settings),
         selections=tuple(judgement.selections),
-        rejected_recordings=(*(each for part in scores for each in part.rejected), *unused_attacks),
+        # A speaker's own recording that cannot be decoded is met twice.
+        rejected_recordings=tuple(dict.fromkeys((*rejected, *unused_claims))),
         repeated_recordings=sum(part.repeated for part in scores),
         unusable_utterances=tuple(judgement.embedded.unusable),
         slices=tuple(measured.slices),

@@ -1,11 +1,11 @@
 """Utterances to evaluate with: a speaker's speech, cut to equal durations, or whole files.
 
 Utterances are cut from the speech that is left without the silence. Parts of the recording that
-hold the wanted speech would not do: the model normalises each to its own peak, and then takes
+hold the wanted speech would not do: the model normalises each to its own level, and then takes
 pauses for speech that were none in the recording, in a few parts twice as much as wanted.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from tempfile import TemporaryFile
 from typing import IO
@@ -16,11 +16,13 @@ import numpy.typing as npt
 from components import audio
 from components.block_detection import BLOCK_SECONDS
 from components.errors import SwarError
+from components.model.files import card_settings
+from components.model.published import PublishedModel
 from components.pcm16 import to_pcm16
 from components.recordings.cleaning import Cleaner, UnusableRecording, channel_of
 from components.recordings.files import open_locally
 from components.recordings.sources import Recording
-from components.settings import SpeechSettings
+from components.settings import ServingSettings, SpeechSettings
 from components.verification.utterances import Cut, SpeechSegment, Unused, Utterance, UtterancePlan
 
 Pcm16 = npt.NDArray[np.int16]
@@ -148,18 +150,26 @@ class Cutter:
         )
 
 
-def whole_file(set_name: str, recording: Recording, sample_rate: int, max_seconds: float) -> Cut:
-    """A recording as it is, its silence with it.
+def whole_files(
+    set_name: str, recordings: Iterable[Recording], served: PublishedModel, rejected: list[Unused]
+) -> Iterator[tuple[Recording, Cut]]:
+    """Recordings as they are, their silence with them.
 
     Args:
-        set_name: of the set that it is of.
-        recording: the file, or a cut of it.
-        sample_rate: of the samples, in Hz.
-        max_seconds: the longest one that the model takes.
-
-    Raises:
-        AudioError: it cannot be decoded, or is longer.
+        set_name: of the set that they are of.
+        recordings: files, or cuts of them.
+        served: the model, for its sample rate and the longest recording that it takes.
+        rejected: recordings that cannot be decoded, or are longer, are added to it.
     """
+    serving = card_settings(served.card, "serving", ServingSettings, served.folder)
+    for recording in recordings:
+        try:
+            yield recording, _whole(set_name, recording, served.sample_rate, serving.max_seconds)
+        except audio.AudioError as error:
+            rejected.append(Unused(set_name, recording.recording, error.reason, str(error)))
+
+
+def _whole(set_name: str, recording: Recording, sample_rate: int, max_seconds: float) -> Cut:
     with open_locally(recording.path) as path:
         samples = audio.decode(
             path,

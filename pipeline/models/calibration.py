@@ -5,7 +5,6 @@ Nothing is trained: the embeddings stay as they are, and so does what distances 
 
 import contextlib
 import tempfile
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,7 +39,13 @@ from components.trainer.calibration import (
 from components.trainer.calibration_report import calibration_report
 from components.trainer.utterances import EmbeddedWindows
 from components.verification.utterances import Cut, Unused, UtterancePlan, embed
-from pipeline.evaluation.scoring import list_sets, name_sets, sets_trained_on, shown
+from pipeline.evaluation.scoring import (
+    by_speaker,
+    list_sets,
+    name_sets,
+    sets_trained_on,
+    shown,
+)
 from pipeline.evaluation.speech import Cutter
 from pipeline.failures import storage_error
 from pipeline.output.folder import METADATA, claimed
@@ -202,13 +207,11 @@ def embed_windows(
         parts: of the same model.
         console: shows the progress.
     """
-    by_speaker: dict[str, list[Recording]] = defaultdict(list)
-    for recording in listing.recordings:
-        by_speaker[recording.speaker].append(recording)
+    recordings = by_speaker(listing)
     speech, seed = parts.front_end.speech, parts.trainer.seed
     window = parts.front_end.spectrogram.window_samples(speech.sample_rate)
-    of_each = max(LEAST_WINDOWS, MOST_WINDOWS // len(by_speaker))
-    drawn = keyed_generator(seed, "calibration_speakers").permutation(sorted(by_speaker))
+    of_each = max(LEAST_WINDOWS, MOST_WINDOWS // len(recordings))
+    drawn = keyed_generator(seed, "calibration_speakers").permutation(sorted(recordings))
     drawn = drawn[: MOST_WINDOWS // of_each]
     plan = UtterancePlan(
         name,
@@ -222,7 +225,7 @@ def embed_windows(
 
     def groups() -> Iterator[Sequence[Cut]]:
         for speaker in sorted(drawn.tolist()):
-            cuts = cutter.cut(by_speaker[speaker])
+            cuts = cutter.cut(recordings[speaker])
             sample.extend(cuts[: _COMPARED_WINDOWS - len(sample)])
             yield cuts
 
@@ -242,7 +245,7 @@ def embed_windows(
     )
     listed = [Unused(name, item.file, item.reason, item.detail) for item in listing.rejects]
     unused = listed + cutter.rejected + embedded.unusable
-    return CalibrationWindows(windows, len(by_speaker) - len(drawn), unused, sample)
+    return CalibrationWindows(windows, len(recordings) - len(drawn), unused, sample)
 
 
 def measure_conditions(

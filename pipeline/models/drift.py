@@ -14,7 +14,7 @@ from components.model.files import PUBLISHED, card_settings, read_card
 from components.paths import check_folder
 from components.recordings.acoustics import AcousticStatistics, acoustics_of
 from components.recordings.cleaning import Cleaner, UnusableRecording
-from components.recordings.files import UNCOUNTED_REASONS, File, Reject, files_below
+from components.recordings.files import UNCOUNTED_REASONS, File, Reject, companion, files_below
 from components.recordings.sources import Recording
 from components.recordings.tables import SPEAKERS_FILES
 from components.settings import SpeechSettings
@@ -190,8 +190,12 @@ def _found(data: Path) -> Sequence[File | Reject]:
         item
         for item in below
         if (isinstance(item, Reject) and item.reason not in _UNCOMPARED)
-        or (isinstance(item, File) and Path(item.path).name not in SPEAKERS_FILES)
+        or (isinstance(item, File) and _may_be_recording(Path(item.path).name))
     ]
+
+
+def _may_be_recording(name: str) -> bool:
+    return name not in SPEAKERS_FILES and companion(name) is None
 
 
 def _recording(file: File) -> Recording:

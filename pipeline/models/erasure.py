@@ -6,16 +6,17 @@ of it, and the templates of speakers that it holds are a part of what its digest
 """
 
 import json
-import os
 import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
 from components.artifacts import RECORDINGS_FILE, REJECTS_FILE
+from components.atomic_write import new_file
 from components.errors import SwarError
+from components.recordings.tables import speaker_name
 from pipeline.models.lineage import Sighting, models_of_speaker
 from pipeline.output.folder import claimed
 from pipeline.output.records import Records
@@ -59,29 +60,34 @@ def erase_speaker(output: Path, speaker: str) -> Erasure:
             if Path(artifact.uri, RECORDINGS_FILE).is_file()
         ]
         models = models_of_speaker(output, speaker)
-        removed, count = [], 0
+        removed, count, rejected = [], 0, 0
         for artifact, outputs in runs:
             records.check_place(artifact)
+            rejects = Path(outputs["rejects"].uri, REJECTS_FILE)
+            rejected += _remove_rows(rejects, lambda row: _is_in_folder_of(row["file"], speaker))
             found = _remove_rows(
                 Path(artifact.uri, RECORDINGS_FILE), lambda row: row["speaker"] == speaker
             )
             if not found:
                 continue
             count += found
-            rejects = Path(outputs["rejects"].uri, REJECTS_FILE)
-            _remove_rows(rejects, lambda row: PurePosixPath(row["file"]).parts[:1] == (speaker,))
             kept = {artifact.id, outputs["rejects"].id}
             for made in records.made_from(outputs["speech"], _MADE_AGAIN):
                 if made.id not in kept and Path(made.uri).is_dir():
                     records.check_place(made)
                     shutil.rmtree(made.uri)
                     removed.append(made.uri)
-        if not count:
+        if not count + rejected:
             raise SwarError(f"no run in {output} used recordings of a speaker named {speaker!r}")
         removed += _remove_unfinished(output / "checkpoints")
         for log in sorted((output / "logs").glob("*.log")):
             _remove_lines(log, speaker)
         return Erasure(speaker, count, removed, models, _files_with(output, speaker))
+
+
+def _is_in_folder_of(file: str, speaker: str) -> bool:
+    """Whether a reject lies in a speaker's folder, which may be below a span's, or is it."""
+    return any(speaker_name(part) == speaker for part in PurePosixPath(file).parts)
 
 
 def _remove_rows(file: Path, is_of_speaker: Callable[[dict[str, Any]], bool]) -> int:
@@ -102,12 +108,8 @@ def _remove_lines(log: Path, speaker: str) -> None:
 
 
 def _rewrite(file: Path, text: str) -> None:
-    new = file.with_name(f"{file.name}.new")
-    with new.open("w", encoding="utf-8") as to:
-        to.write(text)
-        to.flush()
-        os.fsync(to.fileno())
-    os.replace(new, file)
+    with new_file(file) as to:
+        to.write(text.encode())
 
 
 def _remove_unfinished(checkpoints: Path) -> list[str]:
@@ -122,7 +124,7 @@ def _remove_unfinished(checkpoints: Path) -> list[str]:
 
 
 def _files_with(output: Path, speaker: str) -> list[str]:
-    wanted = speaker.encode()
+    wanted = {speaker.encode(), json.dumps(speaker)[1:-1].encode()}  # as text, and in JSON
     return [str(path) for path in _files(output) if _holds(path, wanted)]
 
 
@@ -132,11 +134,12 @@ def _files(output: Path) -> Iterator[Path]:
             yield path
 
 
-def _holds(path: Path, wanted: bytes) -> bool:
-    end = b""
+def _holds(path: Path, wanted: Collection[bytes]) -> bool:
+    end, longest = b"", max(map(len, wanted))
     with path.open("rb") as file:
         while chunk := file.read(_READ_BYTES):
-            if wanted in end + chunk:
+            read = end + chunk
+            if any(each in read for each in wanted):
                 return True
-            end = chunk[-len(wanted) :]
+            end = read[-longest:]
     return False

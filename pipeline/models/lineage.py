@@ -69,7 +69,7 @@ class Sighting:
 
     model_digest: str
     versions: list[int]
-    """None if it was not published."""
+    """Empty if it was not published."""
     is_served: bool
     trained: str
     recordings: int

@@ -4,7 +4,6 @@ Commands look at it before they import what reads its records.
 """
 
 import fcntl
-import json
 import os
 import sqlite3
 import tempfile
@@ -14,7 +13,16 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from components.errors import SwarError
-from components.model.files import BASE, MODEL_CARD, PUBLISHED, version_folder
+from components.model.files import (
+    BASE,
+    GRAPH,
+    MODEL_CARD,
+    PUBLISHED,
+    is_version_name,
+    published_folders,
+    read_card,
+    version_folder,
+)
 
 METADATA = "metadata.sqlite"
 
@@ -99,14 +107,10 @@ def model_digest(folder: Path) -> str | None:
 
 def published_versions(output: Path) -> dict[int, ModelIdentity]:
     """The published models by version, the oldest first."""
-    cards = {
-        int(folder.name): _card(folder)
-        for folder in (output / PUBLISHED).glob("*")
-        if folder.name.isdecimal() and (folder / "saved_model.pb").is_file()
-    }
+    cards = {int(folder.name): _card(folder) for folder in published_folders(output / PUBLISHED)}
     return {
         version: ModelIdentity(str(card["model_digest"]), card.get("threshold"), card.get("slope"))
-        for version, card in sorted(cards.items())
+        for version, card in cards.items()
         if card is not None
     }
 
@@ -126,7 +130,7 @@ def check_versions_folder(folder: Path) -> None:
         raise SwarError(f"{folder} is the output folder of a run: name {folder / PUBLISHED}")
     try:
         for entry in folder.iterdir() if folder.exists() else ():
-            if entry.name.isdecimal() and not (entry / "saved_model.pb").is_file():
+            if is_version_name(entry.name) and not (entry / GRAPH).is_file():
                 raise SwarError(f"{entry} is no published model: choose another folder of versions")
         there = next(each for each in (folder, *folder.absolute().parents) if each.exists())
         with tempfile.TemporaryDirectory(prefix=".swar-", dir=there):
@@ -138,11 +142,7 @@ def check_versions_folder(folder: Path) -> None:
 
 
 def _card(folder: Path) -> dict[str, Any] | None:
-    try:
-        card: dict[str, Any] = json.loads((folder / MODEL_CARD).read_text("utf-8"))
-    except FileNotFoundError:
-        return None
-    return card
+    return read_card(folder) if (folder / MODEL_CARD).is_file() else None
 
 
 def run_folder(name: str) -> Path:
@@ -155,7 +155,7 @@ def run_folder(name: str) -> Path:
         SwarError: it names one model.
     """
     folder = Path(name)
-    if name == BASE or (folder / "saved_model.pb").is_file():
+    if name == BASE or (folder / GRAPH).is_file():
         raise SwarError(f"{name!r} is one model: name the output folder of a run, OUTPUT")
     if folder.absolute().name == PUBLISHED and not (folder / METADATA).is_file():
         return folder.absolute().parent
@@ -178,7 +178,7 @@ def output_and_version(model: str | Path) -> tuple[Path, int]:
         )
     folder = version_folder(Path(model)).absolute()
     output = folder.parent.parent
-    is_published = folder.parent.name == PUBLISHED and folder.name.isdecimal()
+    is_published = folder.parent.name == PUBLISHED and is_version_name(folder.name)
     if not (is_published and (output / METADATA).is_file() and (folder / MODEL_CARD).is_file()):
         raise SwarError(
             f"{str(folder)!r} does not lie in the output folder of a run, whose records tell of "

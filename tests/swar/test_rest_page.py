@@ -31,9 +31,10 @@ def test_the_python_of_the_page_runs(capsys: pytest.CaptureFixture[str]) -> None
     with ENDPOINTS["rest"](FakeModel()) as url:
         for example in examples("python"):
             exec(example.replace("http://127.0.0.1:8501", url), namespace)
-    verified, compared = capsys.readouterr().out.splitlines()
+    verified, compared, strictly = capsys.readouterr().out.splitlines()
     assert verified.startswith("True 0.9")
     assert compared == "True"
+    assert strictly.startswith("False {")  # the small model's threshold for 1 % is 0.0001
 
 
 @pytest.mark.usefixtures("recordings")

@@ -106,6 +106,20 @@ def test_as_near_as_another_is_not_found():
     assert (row.rates["default"].fpir.value, row.rates["default"].fnir.value) == (1, 1)
 
 
+def test_no_error_at_all_is_no_certainty():
+    distance = np.full((12, 12), 0.4) - 0.3 * np.eye(12)  # 0.1 from themselves
+    (row,) = measured(distance, np.arange(12), rules(6, threshold=0.3)).values()
+    enrolled = [set(each) for each in draw_galleries(12, [6], GALLERIES, SEED)[6]]
+    mated = len(set.union(*enrolled))
+    nonmated = 12 - len(set.intersection(*enrolled))
+    assert (mated, nonmated) == (11, 12)
+    # Clopper and Pearson: none of so many who ask.
+    default = row.rates["default"]
+    for rate, speakers in ((default.fpir, nonmated), (default.fnir, mated)):
+        assert rate.value == rate.low == 0.0
+        assert rate.high == pytest.approx(1.0 - 0.025 ** (1 / speakers))
+
+
 @pytest.mark.parametrize("size", [2, 5, 11])
 def test_rates_are_those_of_one_search_after_the_other(size):
     distance, query_speaker = made_up()

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from components.verification.operating_points import (
     ERRORS_NEEDED,
     MAX_FALSE_ACCEPT_RATES,
+    error_rates_at,
     operating_points,
     speakers_needed,
     to_card,
@@ -70,6 +71,26 @@ def test_without_nontarget_trials_every_point_is_empty():
     trials = drawn_trials(40)
     points = operating_points(trials[trials["label"] == 1], resamples=10, seed=0)
     assert all(point.threshold is None for point in points)
+
+
+def test_no_error_at_all_is_no_certainty():
+    trials = drawn_trials(40)
+    below, beyond = error_rates_at(trials, [0.0, 9.0], resamples=10, seed=0)
+    # Clopper and Pearson: none of 40 speakers.
+    end = pytest.approx(1.0 - 0.025 ** (1 / 40))
+    for rate in (below[0], beyond[1]):
+        assert rate.value == rate.low == 0.0
+        assert rate.high == end
+    for rate in (below[1], beyond[0]):
+        assert (rate.value, rate.low, rate.high) == (1.0, 1.0, 1.0)
+    separate = trials.assign(distance=np.where(trials["label"] == 1, 0.1, 1.0).astype(np.float32))
+    card = to_card(operating_points(separate, resamples=10, seed=0)[0])
+    assert card["false_reject_rate"] == {"value": 0.0, "low": 0.0, "high": end}
+    # Of two alone there are trials that could be false rejects.
+    few = separate[(separate["label"] == 0) | (separate["speaker_a"] < 2)]
+    ((accepts, rejects),) = error_rates_at(few, [0.5], resamples=10, seed=0)
+    assert accepts.high == end
+    assert rejects.high == pytest.approx(1.0 - 0.025 ** (1 / 2))
 
 
 @given(st.integers(0, 2**32 - 1))

@@ -130,7 +130,9 @@ def rate_interval(name, rows, value, drawn):
     bounds = interval(drawn)
     rates = ("eer", "false_accept_rate", "false_reject_rate")
     if name in rates and value == 0.0 and not bounds[1] > 0.0:
-        people = len({*rows["speaker_a"], *rows["speaker_b"]})
+        classes = {"eer": (0, 1), "false_accept_rate": (0,), "false_reject_rate": (1,)}[name]
+        parts = [rows[rows["label"] == label] for label in classes]
+        people = min(len({*part["speaker_a"], *part["speaker_b"]}) for part in parts)
         return [0.0, 1.0 - 0.025 ** (1.0 / people)]
     return bounds
 

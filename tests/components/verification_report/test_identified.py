@@ -189,12 +189,14 @@ def _estimates(outcomes, names, threshold, report):
         for each in rng.multinomial(len(names), even, report.settings.resamples)
     ]
     values = _rates(outcomes, threshold, dict.fromkeys(names, 1))
-    return {
-        kind: {"value": float(value), "low": low, "high": high}
-        for kind, value, (low, high) in zip(
-            ("fpir", "fnir"), values, map(interval, np.transpose(drawn)), strict=True
-        )
-    }
+    found = {}
+    for place, kind in enumerate(("fpir", "fnir")):
+        low, high = interval([each[place] for each in drawn])
+        if values[place] == 0.0:
+            people = len({own for own, is_enrolled, *_ in outcomes if is_enrolled == place})
+            low, high = 0.0, 1.0 - 0.025 ** (1.0 / people)
+        found[kind] = {"value": float(values[place]), "low": low, "high": high}
+    return found
 
 
 def test_galleries_of_two_are_searched_again(either, scores):

@@ -2,12 +2,14 @@
 
 import json
 import shutil
+from collections import Counter
 
 import numpy as np
 import pandas as pd
 import pytest
 import soundfile
 
+from components.errors import SwarError
 from components.terminal import Console
 from pipeline.evaluation.display import render
 from pipeline.evaluation.folders import evaluate
@@ -42,13 +44,13 @@ def test_every_attack_is_counted_by_its_kind(result):
     found = {each.kind: each for each in result.evaluation.attacks}
     assert set(found) == {"all", "replayed", "converted", "unknown", "genuine"}
     counts = {kind: (each.recordings, each.refused) for kind, each in found.items()}
-    # A speaker's own: two recordings that can be used, each against the other.
+    # A speaker's own: two recordings, each against the other, and asha's silence.
     assert counts == {
         "all": (4, 1),
         "replayed": (1, 0),
         "converted": (2, 1),
         "unknown": (1, 0),
-        "genuine": (4, 0),
+        "genuine": (5, 1),
     }
     assert found["all"].speakers == 2
 
@@ -65,9 +67,45 @@ def test_the_models_own_decision_counts(made, result):
     assert 0.0 < replayed < genuine.min()
 
 
-def test_what_is_no_audio_is_listed(result):
-    listed = {(each.set, each.name) for each in result.evaluation.rejected_recordings}
-    assert ("spoofed", "bina/broken.wav") in listed
+def test_a_speakers_own_recordings_are_claims_that_the_model_may_refuse(result):
+    claims = result.claims
+    own = claims[(claims["speaker"] == "asha") & (claims["kind"] == "genuine")]
+    assert list(own["recording"]) == ["asha/silent.wav", "asha/take0.wav", "asha/take1.wav"]
+    silent = own.iloc[0]
+    assert silent["status"] != "ok"
+    assert not silent["accepted"]
+    genuine = next(each for each in result.evaluation.attacks if each.kind == "genuine")
+    assert genuine.rate.value == genuine.accepted / 5
+
+
+def test_without_another_recording_a_speakers_own_is_no_claim(made, tmp_path):
+    for folder in ("data/asha", "data/bina", "spoofed/asha"):
+        (tmp_path / folder).mkdir(parents=True)
+    for name in ("asha", "bina"):
+        shutil.copy(made.data / name / "take0.wav", tmp_path / "data" / name)
+    shutil.copy(made.data / "asha" / "silent.wav", tmp_path / "data" / "asha")
+    shutil.copy(made.data / "dev" / "take0.wav", tmp_path / "spoofed" / "asha")
+    quiet, data = Console(quiet=True), [str(tmp_path / "data")]
+    spoofed = str(tmp_path / "spoofed")
+    found = evaluate(made.model, data, SETTINGS, quiet, only_unseen=False, attacks=spoofed)
+    # take0 makes the only reference: nothing is left that it could be compared with.
+    own = found.claims[found.claims["kind"] == "genuine"]
+    assert list(own["recording"]) == ["asha/silent.wav"]
+
+
+def test_what_is_no_audio_is_listed_once_by_its_set(result):
+    listed = Counter((each.set, each.name) for each in result.evaluation.rejected_recordings)
+    assert listed["spoofed", "bina/broken.wav"] == listed["voices", "bina/broken.wav"] == 1
+
+
+@pytest.mark.parametrize("kind", ["genuine", "all"])
+def test_a_kind_with_the_name_of_another_measure_is_refused(made, tmp_path, kind):
+    (tmp_path / "spoofed" / "asha" / kind).mkdir(parents=True)
+    shutil.copy(made.data / "dev" / "take0.wav", tmp_path / "spoofed" / "asha" / kind / "1.wav")
+    quiet, data = Console(quiet=True), [str(made.data)]
+    spoofed = str(tmp_path / "spoofed")
+    with pytest.raises(SwarError, match=rf"asha/{kind}/1\.wav.*give the kind another name"):
+        evaluate(made.model, data, SETTINGS, quiet, only_unseen=False, attacks=spoofed)
 
 
 def test_page_and_terminal_show_them(result, tmp_path):
@@ -89,7 +127,7 @@ def test_a_manifest_tells_kinds_by_its_column(made, attacks, tmp_path, monkeypat
     told = json.loads(capfd.readouterr().out)["attacks"]
     assert [each["kind"] for each in told] == ["all", "genuine"]
     stored = pd.read_parquet(tmp_path / "new" / "attacks.parquet")
-    assert list(stored["kind"]) == ["loudspeaker", "genuine", "genuine"]
+    assert list(stored["kind"]) == ["loudspeaker", "genuine", "genuine", "genuine"]
 
 
 def test_faults_are_one_line(made, attacks, tmp_path, monkeypatch, capfd):

@@ -9,6 +9,7 @@ import pytest
 
 from components.errors import SwarError
 from components.terminal import Console
+from components.verification import judge
 from pipeline.evaluation.folders import evaluate
 from pipeline.evaluation.report import write_report
 from tests.pipeline.evaluation.support_evaluation import SETTINGS, SPEAKERS, exit_status
@@ -42,6 +43,12 @@ def test_its_numbers_are_those_of_the_evaluation(result, figures):
     assert (figures["headline"]["set"], figures["headline"]["duration_seconds"]) == ("voices", 3.0)
     assert figures["settings"] == evaluation["settings"]
     assert figures["data"]["rejected"] == len(evaluation["rejected_recordings"])
+
+
+def test_what_is_measured_already_is_not_measured_again(result, tmp_path, monkeypatch):
+    for measure in ("measure_slices", "measure_condition"):
+        monkeypatch.delattr(judge, measure)
+    write_report(tmp_path / "new", result, SETTINGS)
 
 
 def test_every_number_on_the_page_is_that_of_the_figures(page, figures):

@@ -108,5 +108,5 @@ def _write_rows(path: Path, rows: Sequence[dict[str, Any]]) -> None:
 def _write_model(folder: Path, digest: str, **card_entries: Any) -> None:
     card = folder / MODEL_CARD
     card.parent.mkdir(parents=True)
-    card.write_text(json.dumps({"model_digest": digest, **card_entries}))
+    card.write_text(json.dumps({"model_digest": digest, "sample_rate": 16_000, **card_entries}))
     (folder / "saved_model.pb").write_text(digest)

@@ -75,6 +75,7 @@ def calls(tmp_path: Path) -> Path:
     """Three recordings, and a link to their folder."""
     folder = tmp_path / "calls" / "asha"
     folder.mkdir(parents=True)
+    (folder / "0.txt").write_text("a transcript, which is no call")
     for number in range(3):
         samples = speech_like(number, SPEECH.sample_rate)
         (folder / f"{number}.wav").write_bytes(encoded(samples, SPEECH.sample_rate))

@@ -85,6 +85,18 @@ def test_files_that_still_have_the_name_are_told(output: Output) -> None:
     assert Path("logs/1.log") in left  # of other words that hold it
 
 
+def test_a_name_of_another_script_and_rejects_below_a_span(tmp_path: Path) -> None:
+    made = Output(tmp_path / "out")
+    rejects = [_reject("2026-01-05/\u0906\u0936\u093e/bad.wav"), _reject("2026-01-05/bina/1.wav")]
+    made.train("one", [_row("bina", "1.wav", train=3.0)], rejects)
+    (made.folder / "logs").mkdir()
+    (made.folder / "logs" / "notes.json").write_text(json.dumps("of \u0906\u0936\u093e"))
+    done = erase_speaker(made.folder, "\u0906\u0936\u093e")
+    assert [row["file"] for row in _rows_of(made, REJECTS_FILE)] == ["2026-01-05/bina/1.wav"]
+    assert done.recordings == 0
+    assert done.left == [str(made.folder / "logs" / "notes.json")]
+
+
 def test_a_speaker_whom_no_run_used_is_an_error(output: Output) -> None:
     with pytest.raises(SwarError, match=r"no run in .* used recordings of a speaker named 'ash'"):
         erase_speaker(output.folder, "ash")

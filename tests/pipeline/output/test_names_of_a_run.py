@@ -1,12 +1,22 @@
 """By which names a run and the models in its output folder are found."""
 
+import json
 from pathlib import Path
 
 import pytest
 
 from components.errors import SwarError
 from components.model.files import MODEL_CARD, check_model, version_folder
-from pipeline.output.folder import METADATA, check_run, output_and_version, run_folder
+from components.pusher.publish import publish
+from pipeline.output.folder import (
+    METADATA,
+    check_run,
+    check_versions_folder,
+    model_digest,
+    output_and_version,
+    published_versions,
+    run_folder,
+)
 
 
 @pytest.fixture
@@ -16,7 +26,7 @@ def output(tmp_path: Path) -> Path:
     for version in ("3", "20"):
         card = output / "published" / version / MODEL_CARD
         card.parent.mkdir(parents=True)
-        card.write_text("{}")
+        card.write_text(json.dumps({"model_digest": version, "sample_rate": 16_000}))
         (output / "published" / version / "saved_model.pb").touch()
     (output / METADATA).touch()
     return output
@@ -33,6 +43,30 @@ def test_a_model_is_named_by_its_run_its_folder_or_its_version(
     check_model(str(output / name))
     monkeypatch.chdir(output / name)
     assert output_and_version(".") == (output, version)
+
+
+@pytest.mark.parametrize("name", ["007", "0030", "٣٠"])
+def test_a_number_that_is_written_otherwise_is_no_version(output: Path, name: str) -> None:
+    """The server takes none either; 007 and 7 would be two models with one number."""
+    other = (output / "published" / "20").rename(output / "published" / name)
+    assert list(published_versions(output)) == [3]
+    assert version_folder(output) == output / "published" / "3"
+    with pytest.raises(SwarError, match="does not lie in the output folder of a run"):
+        output_and_version(other)
+    (other / "saved_model.pb").unlink()
+    check_versions_folder(output / "published")
+    published = Path(publish(str(output / "published" / "3"), str(output / "published")))
+    assert published == output / "published" / "3"
+    assert other.is_dir()
+
+
+def test_a_card_that_cannot_be_read_is_one_line(output: Path) -> None:
+    folder = output / "published" / "20"
+    assert (model_digest(folder), model_digest(output)) == ("20", None)
+    (folder / MODEL_CARD).write_text("{")
+    for read in (lambda: published_versions(output), lambda: model_digest(folder)):
+        with pytest.raises(SwarError, match=r"has no readable .*: publish it again"):
+            read()
 
 
 def test_what_holds_no_model_says_what_was_looked_for(tmp_path: Path) -> None:

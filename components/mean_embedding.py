@@ -1,0 +1,36 @@
+"""Mean embeddings, which have norm 1 where the model's embeddings have.
+
+A model with a pooled head gives unit vectors; one with a flattened head does not.
+"""
+
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+Vectors = npt.NDArray[np.float32]
+
+_UNIT_NORM_TOLERANCE: Final = 1e-3
+
+
+def have_unit_norm(embeddings: Vectors) -> bool:
+    """Whether all embeddings, float32 [N, D], are unit vectors."""
+    norms = np.sqrt(np.einsum("nd,nd->n", embeddings, embeddings))
+    return bool(np.allclose(norms, 1.0, rtol=0.0, atol=_UNIT_NORM_TOLERANCE))
+
+
+def like_embeddings(means: Vectors, *, unit_norm: bool) -> Vectors:
+    """Means of embeddings, with the norm that the embeddings have.
+
+    Args:
+        means: float32 [M, D].
+        unit_norm: whether the embeddings have norm 1; the means then have too, but a mean of 0.
+
+    Returns:
+        float32 [M, D].
+    """
+    if not unit_norm:
+        return means
+    lengths = np.linalg.norm(means, axis=1, keepdims=True)
+    unit: Vectors = means / np.maximum(lengths, np.finfo(np.float32).tiny)
+    return unit
