@@ -211,7 +211,7 @@ def embed_each(
     """
     for batch in _batches(wavs):
         usable = [wav for wav in batch if isinstance(wav, bytes)]
-        embeddings = iter(client.embed_wavs(usable, with_quality=with_quality) if usable else ())
+        embeddings = iter(client.embed_wavs(usable, with_quality=with_quality))
         for wav in batch:
             if isinstance(wav, str):
                 client.show(

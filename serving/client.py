@@ -222,7 +222,7 @@ class Client:
     def embed_wavs(
         self, wavs: Sequence[bytes], *, is_watched: bool = True, with_quality: bool = True
     ) -> list[Embedding]:
-        """As `embed`, of one request's WAVs, which go to the model as they are.
+        """As `embed`, of WAVs that go to the model as they are, FILES_PER_REQUEST at a time.
 
         Args:
             wavs: mono, 16-bit PCM at the model's rate, as `to_wav` makes them.
@@ -230,8 +230,11 @@ class Client:
             with_quality: whether they are measured. Of a second of speech that takes about as long
                 as the embedding: parts of a recording do without.
         """
-        with self._answer_of("embed", {"audio": wavs}) as outputs:
-            embeddings = answers.embeddings(outputs, len(wavs))
+        embeddings: list[Embedding] = []
+        for first in range(0, len(wavs), FILES_PER_REQUEST):
+            part = wavs[first : first + FILES_PER_REQUEST]
+            with self._answer_of("embed", {"audio": part}) as outputs:
+                embeddings += answers.embeddings(outputs, len(part))
         for embedding in embeddings:
             self._check_rate(embedding.status)
         answered = embeddings

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from components.pcm16 import pack_wav, read_wav
 from components.recording_quality import RecordingQuality
 from serving.answers import OK, Vector
-from serving.client import FILES_PER_REQUEST, Client
+from serving.client import Client
 from serving.conditions import MOST_CLIPPED
 from serving.gallery import Enrolment
 from serving.references import mean_embedding
@@ -130,13 +130,7 @@ def speaker_groups(client: Client, wav: bytes, speech_seconds: float) -> Speaker
         return None
     starts = np.linspace(0, len(samples) - length, min(count, MOST_PASSAGES)).astype(int)
     wavs = [pack_wav(samples[start : start + length], rate) for start in starts.tolist()]
-    passages = [
-        passage
-        for first in range(0, len(wavs), FILES_PER_REQUEST)
-        for passage in client.embed_wavs(
-            wavs[first : first + FILES_PER_REQUEST], is_watched=False, with_quality=False
-        )
-    ]
+    passages = client.embed_wavs(wavs, is_watched=False, with_quality=False)
     usable = [at for at, passage in enumerate(passages) if passage.status == OK]
     if len(usable) < LEAST_PASSAGES:
         return None

@@ -21,6 +21,10 @@ from serving.speaker_names import name_to_enrol, speaker_name
 from serving.watching import IDENTIFY, VERIFY_SPEAKER, decision_row
 
 MIN_ENROLMENT_SECONDS: Final = 5.0
+_UNCHANGED: Final = (
+    "a recording is enrolled already: its consent, its last day and whether it is kept stay as they "
+    "were; forget it and enrol it again to change that"
+)
 _RECORDINGS_AT_ONCE: Final = 8
 # Of the gallery, nearest to a query: which of them the model finds nearest, it says itself.
 _SCORED: Final = 20
@@ -131,8 +135,13 @@ def enroll(
             f"{seconds:.1f} s of speech are too little to enrol {name!r}: "
             f"give at least {MIN_ENROLMENT_SECONDS:g} s in all"
         )
+    unchanged: tuple[str, ...] = ()
+    if len(new) < len(by_id) and (consent or expires_at or keep_audio):
+        unchanged = (_UNCHANGED,)
     if not new:
-        return EnrolmentReport(name, 0, seconds, (), recordings_before=len(known.ids))
+        return EnrolmentReport(
+            name, 0, seconds, (), warnings=unchanged, recordings_before=len(known.ids)
+        )
     # An enrolled speaker's own name was looked at when the speaker was new.
     similar = [] if known.ids else gallery.similar_names(name)
     gate = enrolment_gate.check(client, new, known.vectors, similar)
@@ -141,7 +150,7 @@ def enroll(
             f"{name!r} is not enrolled: {'; '.join(gate.faults)}",
             "`swar enroll --force` enrols all the same",
         )
-    warnings = _enrolment_warnings(client, gallery, name, new)
+    warnings = unchanged + _enrolment_warnings(client, gallery, name, new)
     added = gallery.enroll(
         name, new, keep_audio=keep_audio, consent=consent, expires_at=expires_at, actor=actor
     )
@@ -162,7 +171,7 @@ def _embedded(client: Client, recordings: Sequence[AudioInput]) -> list[Enrolmen
     """The recordings as they are enrolled; raises SwarError where one is not usable."""
     wavs = [client.to_wav(recording) for recording in listed(recordings)]
     embedded = []
-    for recording, wav, embedding in zip(recordings, wavs, client.embed(wavs), strict=True):
+    for recording, wav, embedding in zip(recordings, wavs, client.embed_wavs(wavs), strict=True):
         if embedding.status != OK:
             raise fault(display_name(recording), embedding.status)
         embedded.append(Enrolment(embedding, file_name(recording), wav))
@@ -227,7 +236,7 @@ def identification_rule(
 
     Args:
         client: of the model.
-        gallery: the enrolled speakers: the more there are, the stricter each comparison.
+        gallery: the enrolled speakers: the more fit the model, the stricter each comparison.
         max_false_accept: share of queries by unknown speakers that get a name at most; None for
             the share that the model's own threshold accepts of single comparisons.
         prior: of the same speaker in one comparison, for the probabilities.
@@ -237,7 +246,8 @@ def identification_rule(
         SwarError: the model's calibration cannot hold that share among so many speakers, or
             nobody is enrolled under one of the names.
     """
-    candidates = enrolled_names(gallery, among) or gallery.names()
+    candidates = set(enrolled_names(gallery, among) or gallery.names())
+    candidates -= set(gallery.speakers_of_other_models(client.model_digest()))
     return client.rule(max_false_accept, prior=prior, comparisons=len(candidates))
 
 
@@ -342,7 +352,7 @@ def reenroll(client: Client, gallery: Gallery) -> int:
     done = 0
     for ids in _batched(stale.kept_ids, _RECORDINGS_AT_ONCE):
         kept = gallery.kept_audio(ids)
-        embeddings = client.embed([wav for _, _, wav in kept])
+        embeddings = client.embed([wav for _, _, wav in kept])  # the model's rate may be another
         usable = {}
         for (identifier, speaker, _), embedding in zip(kept, embeddings, strict=True):
             if embedding.status == OK:

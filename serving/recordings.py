@@ -134,9 +134,10 @@ def local_recording(recording: AudioInput, sample_rate: int) -> Iterator[LocalRe
         if isinstance(recording, str | os.PathLike):
             yield LocalRecording(Path(recording), channel)
             return
-        with tempfile.NamedTemporaryFile(prefix="swar-recording-") as file:
+        # Without a name, so that nothing stays where the process is killed.
+        with tempfile.TemporaryFile() as file:
             _write(file, recording, sample_rate)
-            yield LocalRecording(Path(file.name), channel)
+            yield LocalRecording(Path(f"/dev/fd/{file.fileno()}"), channel)
     except audio.AudioError as error:
         other = "channel" if error.reason == audio.NO_CHANNEL else "recording"
         raise SwarError(f"{name}: {error}: give another {other}") from error

@@ -106,6 +106,7 @@ def test_of_those_named_only_who_fits_the_model_is_compared(
     model.digest = "model-2"
     with pytest.raises(SwarError, match="not those of Low, Other"):
         recognition.reenroll(client, gallery)
+    assert recognition.identification_rule(client, gallery).comparisons == 1
     found = recognition.identify(client, gallery, high, among=["High", "Low"])
     assert (found.speaker, found.not_compared) == ("High", ("Low",))
     with pytest.raises(SwarError, match="swar reenroll"):
@@ -348,5 +349,8 @@ def test_the_same_recording_is_no_more_speech(
         recognition.enroll(client, gallery, "Low", [short, short])
     recognition.enroll(client, gallery, "Low", [short, _recording(folder, "bb.wav", (LOW, 3))])
     again = recognition.enroll(client, gallery, "Low", [short])
-    assert (again.added, again.parts) == (0, ())
+    assert (again.added, again.parts, again.warnings) == (0, (), ())
+    again = recognition.enroll(client, gallery, "Low", [short], consent="form 12")
+    assert again.added == 0
+    assert "forget it and enrol it again" in again.warnings[0]
     assert again.speech_seconds == pytest.approx(6.0, abs=0.1)
