@@ -22,8 +22,8 @@ from serving.watching import IDENTIFY, VERIFY_SPEAKER, decision_row
 
 MIN_ENROLMENT_SECONDS: Final = 5.0
 _UNCHANGED: Final = (
-    "a recording is enrolled already: its consent, its last day and whether it is kept stay as they "
-    "were; forget it and enrol it again to change that"
+    "a recording is enrolled already: its consent, its last day and whether it is kept stay as "
+    "they were; forget it and enrol it again to change that"
 )
 _RECORDINGS_AT_ONCE: Final = 8
 # Of the gallery, nearest to a query: which of them the model finds nearest, it says itself.

@@ -96,6 +96,12 @@ def _without_seen(
         )
     speech, _ = front_end(served)
     unseen = unseen_speakers(listing.speakers, speech)
+    if not unseen:
+        raise SwarError(
+            f"{served.folder} held no speaker out of its training "
+            f"(speech.unseen_speaker_fraction is {speech.unseen_speaker_fraction:g}): leave "
+            "--split out, or give recordings of other people"
+        )
     recordings = tuple(item for item in listing.recordings if item.speaker in unseen)
     return replace(listing, recordings=recordings, speakers=unseen)
 

@@ -194,11 +194,12 @@ def identify_command(
             return
         (recording,) = on_channel(recordings, channel)
         if timeline:
+            from serving.recordings import printable
             from serving.timeline import timeline as timeline_of
 
             answer = timeline_of(client, enrolled, recording, top=top, rule=rule, among=candidates)
             if as_rttm:
-                display.rttm(answer, files[0].stem, channel or 1)
+                display.rttm(answer, printable(files[0].stem), channel or 1)
             else:
                 display.timeline(answer, rule, as_json=as_json)
             show_gallery_used(enrolled)

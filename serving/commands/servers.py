@@ -4,15 +4,17 @@ import contextlib
 import os
 import socket
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from components.errors import SwarError
 from components.model.files import BASE, NAMES_OF_A_MODEL, check_model, version_folder
 from components.quiet import real_stderr, tensorflow_quiet
+from components.terminal import say
 from serving import defaults
 from serving.commands.connection import Connection, progress_shown, with_client
 from serving.commands.options import GalleryKeyOption, GalleryOption, open_gallery
@@ -21,6 +23,9 @@ if TYPE_CHECKING:
     from serving.web.login import Login
 
 app = typer.Typer()
+
+_LOOK_SECONDS: Final = 1.0
+"""Between two looks for a model that is waited for."""
 
 
 @app.command("serve")
@@ -56,10 +61,15 @@ def serve_command(
     batch_timeout_micros: Annotated[
         int, typer.Option(help="How long a request waits for others.", min=0)
     ] = defaults.BATCH_TIMEOUT_MICROS,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Where MODEL is not there yet, until it is published.")
+    ] = False,
 ) -> None:
     """Serve a model locally: a stand-in that speaks TF Serving's REST and gRPC."""
     labels = dict(map(_label, label or ()))
     _check_free(host, rest_port, grpc_port)
+    if wait:
+        _wait_for(model)
     check_model(model)
     # Of TensorFlow's C++, for good: what it says while it loads a version that is published later.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
@@ -84,6 +94,19 @@ def serve_command(
             batching=Batching(max_batch_size, batch_timeout_micros),
         )
         serve(settings, on_ready=starting.close)
+
+
+def _wait_for(model: str) -> None:
+    """Returns once a model of that name is there; says on stderr what it waits for."""
+    is_said = False
+    while True:
+        try:
+            return check_model(model)
+        except SwarError as error:
+            if not is_said:
+                say(f"waiting for a model: {error.fault}", error=True)
+            is_said = True
+        time.sleep(_LOOK_SECONDS)
 
 
 def _check_free(host: str, *ports: int) -> None:

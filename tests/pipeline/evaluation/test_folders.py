@@ -13,6 +13,7 @@ import soundfile
 import tensorflow as tf
 from sklearn.metrics import roc_auc_score
 
+from components.errors import SwarError
 from components.model import base as base_model
 from components.model.files import MODEL_CARD
 from components.model.published import PublishedModel
@@ -254,6 +255,15 @@ def test_only_speakers_that_training_held_out(made):
     assert {*found.trials["speaker_a"], *found.trials["speaker_b"]} == unseen
     assert len(unseen) == 2
     assert found.evaluation.trained_on == ()
+
+
+def test_a_model_that_held_nobody_out_is_told(made, tmp_path):
+    model = shutil.copytree(made.version, tmp_path / "1")
+    card = json.loads((model / MODEL_CARD).read_text())
+    card["speech"]["unseen_speaker_fraction"] = 0.0
+    (model / MODEL_CARD).write_text(json.dumps(card))
+    with pytest.raises(SwarError, match="held no speaker out of its training"):
+        evaluate(model, [str(made.data)], SETTINGS, Console(quiet=True), only_unseen=True)
 
 
 def test_bounds_sample_and_say_so(made, result):

@@ -83,6 +83,26 @@ def test_serve_and_app_pass_on_what_they_are_told(
 
 
 @pytest.mark.usefixtures("here")
+def test_serve_waits_for_the_first_version_where_that_is_asked_for(
+    swar: Swar, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[float] = []
+
+    def publish(seconds: float) -> None:
+        looked.append(seconds)
+        if len(looked) == 2:
+            (tmp_path / "published").rename(tmp_path / "later")
+
+    served: list[Any] = []
+    monkeypatch.setattr("time.sleep", publish)
+    monkeypatch.setattr(server, "serve", lambda settings, on_ready: served.append(settings))
+    assert swar("serve", "later")[0] == 2
+    status, _, err = swar("serve", "later", "--wait")
+    assert (status, served[0].model_dir, len(looked)) == (0, Path("later"), 2)
+    assert err.count("waiting for a model: ") == 1
+
+
+@pytest.mark.usefixtures("here")
 def test_serve_batches_as_the_batcher_does_by_itself(
     swar: Swar, monkeypatch: pytest.MonkeyPatch
 ) -> None:

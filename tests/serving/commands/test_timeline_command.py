@@ -1,6 +1,7 @@
 """identify --timeline, and the channel of a recording."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,9 @@ def test_a_timeline_is_a_table_or_rttm(swar: Swar, recording: Any) -> None:
     assert status == 0
     assert [line.split()[:3] for line in out.splitlines()] == [["SPEAKER", "the_call", "1"]] * 2
     assert [line.split()[7] for line in out.splitlines()] == ["Low_Voice", "speaker_1"]
+    Path("the call.wav").rename(os.fsdecode(b"caf\xe9.wav"))
+    status, out, _ = swar("identify", "--timeline", "--rttm", os.fsdecode(b"caf\xe9.wav"))
+    assert (status, out.split()[1]) == (0, "caf\\xe9")
 
 
 def test_a_timeline_warns_of_who_is_on_another_line(swar: Swar, recording: Any) -> None:
