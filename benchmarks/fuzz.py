@@ -1,10 +1,10 @@
-"""Changed recordings of every format through the decoder and through the served model's reader.
+"""Changed recordings of every format through the decoder, the served reader and the base model.
 
 `python -m benchmarks.fuzz [COUNT] [SEED]`: by default 20000 of each and 0. Exit status 1 where one
 crashed, raised what is no reason of a reject, or went beyond a bound.
 
 Recordings are decoded in processes that are watched: a crash is counted and the next one goes on.
-Ctrl-C ends one of the two and shows its figures so far.
+Ctrl-C ends one of the three and shows its figures so far.
 """
 
 import contextlib
@@ -27,6 +27,7 @@ import numpy as np
 import soundfile
 
 from components import audio
+from components.pcm16 import pack_wav, to_pcm16
 
 COUNT: Final = 20_000
 RATE: Final = 16_000
@@ -39,6 +40,9 @@ MOST_GROWN_BYTES: Final = 64 * 2**20
 MEMORY_BYTES: Final = 2 * 2**30
 """Address space of a process that decodes."""
 IN_A_PROCESS: Final = 500
+IN_A_REQUEST: Final = 8
+SPEECH_SECONDS: Final = 3.0
+"""Of the recording that the model is given changed."""
 _SECONDS: Final = 1.0
 _OUTCOMES: Final = "outcomes.jsonl"
 # Without a header (RAW), or with half of the file in another one (SD2): told by no bytes.
@@ -179,6 +183,32 @@ def check_reader(count: int, seed: int) -> Iterator[Outcome]:
         yield used.outcome(name, reason, len(samples))
 
 
+def check_model(count: int, seed: int) -> Iterator[Outcome]:
+    """Changed WAVs of speech through the whole graph of the base model, eight in a request."""
+    import tensorflow as tf
+
+    from benchmarks.served_model import recordings as speech_of
+    from components.model.base import base_model_folder
+
+    embed = tf.saved_model.load(str(base_model_folder())).signatures["embed"]
+    speech = pack_wav(to_pcm16(speech_of(RATE)[: round(SPEECH_SECONDS * RATE)]), RATE)
+    embed(audio=tf.constant([speech] * IN_A_REQUEST))  # takes what memory the model needs
+    for first in range(0, count, IN_A_REQUEST):
+        numbers = range(first, min(count, first + IN_A_REQUEST))
+        wavs = [changed(speech, np.random.default_rng([seed, number])) for number in numbers]
+        used = _Usage.now()
+        try:
+            outputs = embed(audio=tf.constant(wavs))
+            is_finite = np.isfinite(outputs["embedding"].numpy())
+            statuses = [status.decode() for status in outputs["status"].numpy()]
+            for status, finite in zip(statuses, is_finite, strict=True):
+                is_right = finite.all() if status == "ok" else not finite.any()
+                yield used.outcome("WAV", status if is_right else f"{status} with other numbers", 0)
+        except tf.errors.OpError as error:
+            for _ in wavs:
+                yield used.outcome("WAV", f"{type(error).__name__}: {error.message}", 0)
+
+
 class _Usage(NamedTuple):
     """What the process has used so far."""
 
@@ -251,7 +281,7 @@ def _show(title: str, outcomes: Iterator[Outcome]) -> bool:
 
 
 def main() -> None:
-    """Runs both."""
+    """Runs all three."""
     if sys.argv[1:2] == ["--work"]:
         first, count, seed = map(int, sys.argv[2:5])
         _work(first, count, seed, Path(sys.argv[5]))
@@ -261,6 +291,7 @@ def main() -> None:
     print(f"{len(recordings())} formats, seed {seed}")
     is_good = _show("decode", check_decoder(count, seed))
     is_good &= _show("served reader", check_reader(count, seed))
+    is_good &= _show("served model", check_model(count, seed))
     sys.exit(not is_good)
 
 
