@@ -184,7 +184,7 @@ def test_bodies_in_flight_have_a_bound_over_both_interfaces(models):
 
 def test_calls_at_one_time_have_a_limit(models):
     with served(models, limits={"max_rpcs": 2}) as ports, prediction(ports) as stub:
-        slow = predict_request("spin", steps=np.full(1, 100_000, np.int32))
+        slow = predict_request("spin", steps=np.full(1, 400_000, np.int32))
         running = [stub.Predict.future(slow, timeout=60) for _ in range(2)]
         time.sleep(0.3)
         code, _ = refusal(stub.Predict, predict_request(audio=[b"abc"]))
