@@ -267,19 +267,18 @@ class TrainerSettings(Settings):
     published; 0 is the trained ones alone. Keeps what the starting model knows beyond the data that
     it is trained further on. Source: Wortsman et al., "Robust fine-tuning of zero-shot models",
     CVPR 2022."""
-    head: Literal["pooled", "statistics", "flatten"] = "pooled"
-    """pooled: the mean over the feature map. statistics: mean and standard deviation over time.
-    flatten: the feature map itself, as the article has it."""
+    head: Literal["pooled", "flatten"] = "pooled"
+    """pooled: the mean over the feature map. flatten: the feature map itself, as the article has
+    it."""
     embedding_size: Annotated[int, Field(ge=2)] = 256
-    """Of length 1, with the first two heads: in one dimension these would be only two."""
-    loss: Literal["supervised", "prototypical", "batch", "listed"] = "supervised"
+    """Of length 1, with head pooled: in one dimension these would be only two."""
+    loss: Literal["supervised", "listed"] = "supervised"
     """supervised: supervised contrastive loss, all pairs within a speaker-balanced batch.
-    prototypical: every window against the means of the batch's speakers.
-    batch: the article's contrastive loss over the same pairs. listed: over the pairs as sampled."""
+    listed: the article's contrastive loss, over the pairs as sampled."""
     temperature: Positive = 0.05
-    """Of the first two losses."""
+    """Of the loss supervised."""
     margin: Positive = 1.2
-    """Of the other two."""
+    """Of the loss listed."""
     pairs_per_batch: PositiveCount = 32
     """Pairs of windows in a training step on a processor."""
     gpu_pairs_per_batch: PositiveCount = 128
@@ -348,11 +347,9 @@ class TrainerSettings(Settings):
         return self
 
     @model_validator(mode="after")
-    def _some_losses_compare_directions(self) -> Self:
-        if self.loss in ("supervised", "prototypical") and not self.unit_norm:
-            raise ValueError(
-                f"loss {self.loss} needs embeddings of length 1: set head to pooled or statistics"
-            )
+    def _supervised_compares_directions(self) -> Self:
+        if self.loss == "supervised" and not self.unit_norm:
+            raise ValueError("loss supervised needs embeddings of length 1: set head to pooled")
         return self
 
     @model_validator(mode="after")
@@ -416,7 +413,7 @@ class TunerSettings(Settings):
     def searched(self, trainer: TrainerSettings) -> tuple[str, ...]:
         """The names of the settings that make a difference to this training."""
         names = ["learning_rate"]
-        if trainer.unit_norm and trainer.loss in ("supervised", "prototypical"):
+        if trainer.loss == "supervised":
             names.append("temperature")
         if trainer.weights not in ("none", "imagenet"):
             names.append("starting_share")

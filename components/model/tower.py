@@ -79,30 +79,11 @@ def served_tower(
 def _head(settings: TrainerSettings) -> keras.Layer:
     if settings.head == "flatten":
         return keras.layers.Flatten(dtype="float32", name="embedding")
-    pooling = {
-        "pooled": keras.layers.GlobalAveragePooling2D,
-        "statistics": StatisticsPooling,
-    }[settings.head]
     return keras.Sequential(
         [
-            pooling(dtype="float32"),
+            keras.layers.GlobalAveragePooling2D(dtype="float32"),
             keras.layers.Dense(settings.embedding_size, dtype="float32"),
             keras.layers.UnitNormalization(dtype="float32"),
         ],
         name="embedding",
     )
-
-
-@keras.saving.register_keras_serializable(package="swar")
-class StatisticsPooling(keras.layers.Layer):
-    """Mean and standard deviation over time of what is averaged over frequency.
-
-    Source: Snyder et al., "X-Vectors: Robust DNN Embeddings for Speaker Recognition", ICASSP 2018.
-    """
-
-    def call(self, features: tf.Tensor) -> tf.Tensor:
-        """float32 [N, 2 * channels] of float32 [N, frequencies, times, channels]."""
-        over_time = tf.reduce_mean(features, axis=1)
-        mean = tf.reduce_mean(over_time, axis=1)
-        deviation = euclidean_distance(tf.math.reduce_variance(over_time, axis=1))
-        return tf.concat([mean, deviation], axis=1)

@@ -89,14 +89,14 @@ def test_packaged_configs_have_their_own_names() -> None:
         ("name: a\ntrainer: {epochs: '6'}", 'wrong value "6" for "trainer.epochs" in x.yaml'),
         ("name: a\ntrainer: {margin: .nan}", 'wrong value NaN for "trainer.margin" in x.yaml'),
         ("name: a\ntrainer: {blocks: [6, 0]}", 'wrong value 0 for "trainer.blocks[1]" in x.yaml'),
-        ("name: a\ntrainer: {head: flat}", "input should be 'pooled', 'statistics' or 'flatten'"),
+        ("name: a\ntrainer: {head: flat}", "input should be 'pooled' or 'flatten'"),
         ("name: a\ntrainer: {head: flatten}", "set head to pooled"),
         (
             "name: a\nspectrogram: {longest_train_window_seconds: 1.0}",
             "longest_train_window_seconds 1 must not be below window_seconds 1.52",
         ),
         (
-            "name: a\ntrainer: {head: flatten, loss: batch}\n"
+            "name: a\ntrainer: {head: flatten, loss: listed}\n"
             "spectrogram: {longest_train_window_seconds: 4.0}",
             "trainer.head flatten takes windows of one length",
         ),
@@ -188,7 +188,7 @@ def test_a_wrong_override_is_told_in_one_line(tmp_path: Path, override: str, tol
         ),
         (["pairs.condition.dissimilar=0"], "both or none must be 0"),
         (["trainer.head=flatten"], "loss supervised needs embeddings of length 1"),
-        (["trainer.loss=batch", "trainer.gpu_pairs_per_batch=1"], "loss batch compares the pairs"),
+        (["trainer.gpu_pairs_per_batch=1"], "loss supervised compares the pairs"),
         (["trainer.loss=listed"], "trainer.loss listed has nothing to push apart"),
         (["pairs.train.dissimilar=7"], "set pairs.train.dissimilar 7 to 0, or trainer.loss to"),
         (["pairs.train.similar_per_speaker=0"], "leaves nothing that belongs together"),

@@ -32,7 +32,7 @@ def recording(seed, seconds=3.0):
 
 
 def small_tower(head):
-    trainer = TrainerSettings(blocks=(1, 1, 1, 1), embedding_size=8, head=head, loss="batch")
+    trainer = TrainerSettings(blocks=(1, 1, 1, 1), embedding_size=8, head=head, loss="listed")
     spectrogram = FRONT_END.spectrogram
     return build_tower(trainer, spectrogram.n_mels, spectrogram.frames(RATE))
 

@@ -102,12 +102,10 @@ def test_where_batches_are_degraded_so_is_half_of_the_calibration_speech(tmp_pat
     "update",
     [
         {},
-        {"loss": "batch"},
-        {"loss": "prototypical", "head": "statistics"},
         {"loss": "listed", "head": "flatten", "margin": 3.0},
         {"precision": "mixed_float16", "time_mask_frames": 4, "frequency_mask_mels": 4},
     ],
-    ids=["supervised", "batch", "prototypical", "listed", "mixed_float16"],
+    ids=["supervised", "listed", "mixed_float16"],
 )
 def test_a_training_leaves_a_calibrated_float32_model(tmp_path, update, caplog):
     caplog.set_level("INFO", "swar.progress")

@@ -35,7 +35,7 @@ def test_warm_up_rises_and_decay_ends_at_the_end_rate():
     assert WarmupPolynomialDecay(**rate.get_config()).get_config() == rate.get_config()
 
 
-@pytest.mark.parametrize(("head", "size"), [("pooled", 8), ("statistics", 8), ("flatten", None)])
+@pytest.mark.parametrize(("head", "size"), [("pooled", 8), ("flatten", None)])
 def test_tower_embeds_uint8_windows(head, size):
     tower = build_tower(SMALL.model_copy(update={"head": head}), MELS, FRAMES)
     embedding = tower(np.random.default_rng(0).integers(0, 255, (3, MELS, FRAMES)).astype(np.uint8))

@@ -33,7 +33,7 @@ def test_what_makes_no_difference_is_not_searched() -> None:
 
     assert names() == {"learning_rate": 3e-4, "temperature": 0.05, "starting_share": 0.0}
     assert set(names(weights="none")) == {"learning_rate", "temperature"}
-    assert set(names(loss="batch")) == {"learning_rate", "starting_share"}
+    assert set(names(loss="listed")) == {"learning_rate", "starting_share"}
 
 
 def test_the_first_trial_has_the_settings_own_values_and_the_best_one_wins(tmp_path: Path) -> None:
