@@ -4,6 +4,7 @@
 Flink or Spark. It has no authentication, and listens on this machine only.
 """
 
+import contextlib
 import sys
 import time
 
@@ -28,11 +29,11 @@ class _NoticingConnection(worker_handlers.ControlConnection):
     _is_broken = False
 
     def _read(self) -> None:
-        try:
+        # gRPC raises when the other side is gone, or just ends.
+        with contextlib.suppress(Exception):
             super()._read()
-        except Exception:  # what gRPC raises when the other side is gone
-            self._is_broken = True
-            self._answer_for_the_dead()
+        self._is_broken = True
+        self._answer_for_the_dead()
 
     def push(self, req):  # Beam overloads it
         future = super().push(req)
