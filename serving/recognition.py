@@ -11,7 +11,7 @@ from components.errors import SwarError
 from components.recording_quality import RecordingQuality
 from serving import defaults, enrolment_gate
 from serving.answers import DIFFERENT, OK, Decision, Embedding, Verdict
-from serving.client import Client, fault
+from serving.client import PAIRS_PER_REQUEST, Client, fault
 from serving.decisions import DecisionRule
 from serving.enrolment_gate import Part
 from serving.gallery import Enrolled, Enrolment, Gallery, recording_id
@@ -27,7 +27,8 @@ _UNCHANGED: Final = (
 )
 _RECORDINGS_AT_ONCE: Final = 8
 # Of the gallery, nearest to a query: which of them the model finds nearest, it says itself.
-_SCORED: Final = 20
+_SCORED: Final = PAIRS_PER_REQUEST
+"""Of the nearest by Euclidean distance: a model's own distance may have them in another order."""
 
 
 @dataclass(frozen=True)
@@ -283,7 +284,6 @@ def identify_embedding(
         return Identification(None, DIFFERENT, (), query.quality, (), not_compared)
     references = np.stack([neighbour.reference for neighbour in neighbours])
     decisions = client.score(np.broadcast_to(query.vector, references.shape), references)
-    # The gallery ranks by Euclidean distance, which a model may normalise.
     candidates = tuple(
         sorted(
             (
