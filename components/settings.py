@@ -5,7 +5,7 @@ so that changing one setting reruns exactly what depends on it.
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -16,6 +16,8 @@ PositiveCount = Annotated[int, Field(ge=1)]
 Folder = Annotated[str, Field(min_length=1)]
 GeneratorSeed = Annotated[int, Field(ge=0, lt=2**32)]
 """As NumPy's and Keras' generators take one; a seed that keys a hash may be any number."""
+SMALLEST_SIDE: Final = 32
+"""Of a window that the tower takes, in mels and in frames."""
 
 
 class Settings(BaseModel):

@@ -17,6 +17,7 @@ from ruamel.yaml.events import AliasEvent
 
 from components.errors import SwarError
 from components.settings import (
+    SMALLEST_SIDE,
     EvaluatorSettings,
     PairSettings,
     ReportSettings,
@@ -98,8 +99,8 @@ class Config(Settings):
     def _the_tower_fits_the_spectrogram(self) -> Self:
         trainer, mels = self.trainer, self.spectrogram.n_mels
         frames = self.spectrogram.frames(self.speech.sample_rate)
-        # The stem halves twice, each transition between two blocks once more; Keras' least is 32.
-        smallest = max(32, 2 ** (1 + len(trainer.blocks)))
+        # The stem halves twice, each transition between two blocks once more.
+        smallest = max(SMALLEST_SIDE, 2 ** (1 + len(trainer.blocks)))
         _refuse(
             min(mels, frames) < smallest,
             f"trainer.blocks {list(trainer.blocks)} need a spectrogram of at least "

@@ -144,15 +144,14 @@ def identify_each(
         top: how many of the nearest to tell of each.
         rule: see `serving.recognition.identification_rule`.
         channel: of the recordings, from 1 on; None for the mean of all.
-        among: names of the only speakers who are candidates; None for all who are enrolled.
+        among: names as `serving.recognition.enrolled_names` gives them; None for all.
 
     Raises:
         SwarError: as the client's and the gallery's methods, or another model answers than at
             first.
     """
-    from serving.recognition import enrolled_names, identify_embedding
+    from serving.recognition import identify_embedding
 
-    among = enrolled_names(gallery, among)
     description = client.describe()
     embeddings = _embed_files(client, description, recordings, channel)
     for recording, embedding in zip(recordings, embeddings, strict=True):

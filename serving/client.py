@@ -160,15 +160,14 @@ class Client:
             raise
 
     def _known_description(self) -> Description:
-        if self._description is None:
-            self._description = self.describe()
-        return self._description
+        return self._description or self.describe()
 
     def describe(self) -> Description:
-        """What the model that answers now says of itself."""
+        """What the model that answers now says of itself; kept until it is asked again."""
         try:
             with self._answer_of(DESCRIBE, {"query": [b""]}) as outputs:
-                return answers.description(outputs)
+                self._description = answers.description(outputs)
+                return self._description
         except SwarError as error:
             if DESCRIBE not in str(error):
                 raise
@@ -192,9 +191,8 @@ class Client:
 
         The model is asked anew: a version with another calibration may have taken its place.
         """
-        self._description = self.describe()
         return decision_rule(
-            self._description, max_false_accept, prior=prior, comparisons=comparisons
+            self.describe(), max_false_accept, prior=prior, comparisons=comparisons
         )
 
     def embed(

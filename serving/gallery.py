@@ -293,15 +293,12 @@ class Gallery:
         Raises:
             SwarError: another model embedded all of them.
         """
-        if among is None:
-            with self._table.opened() as table:
-                return self._read_references(table, model_digest).references.nearest(vector, top)
-        columns = ["id", "speaker", "vector", "model_digest", "expires_at"]
-        rows = _live(self._read(columns, col("speaker").isin(list(among))))
-        self._check_some_fit(rows, model_digest)
-        fitting = rows.filter(pc.equal(rows["model_digest"], model_digest))
-        references = References(fitting["speaker"].combine_chunks(), self._matrix(fitting))
-        return references.nearest(vector, top)
+        with self._table.opened() as table:
+            cached = self._read_references(table, model_digest)
+        if among is not None and set(among) <= set(cached.speakers_left_out):
+            named = self._read(["model_digest"], col("speaker").isin(list(among)))
+            self._check_model(named, model_digest)
+        return cached.references.nearest(vector, top, among)
 
     def speakers_of_other_models(self, model_digest: str) -> tuple[str, ...]:
         """Who cannot be compared, by name: speakers without a recording that the model embedded."""

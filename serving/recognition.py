@@ -12,7 +12,7 @@ from components.recording_quality import RecordingQuality
 from serving import defaults, enrolment_gate
 from serving.answers import DIFFERENT, OK, Decision, Embedding, Verdict
 from serving.client import PAIRS_PER_REQUEST, Client, fault
-from serving.decisions import DecisionRule
+from serving.decisions import DecisionRule, decision_rule
 from serving.enrolment_gate import Part
 from serving.gallery import Enrolled, Enrolment, Gallery, recording_id
 from serving.recordings import AudioInput, display_name, file_name, listed
@@ -248,8 +248,9 @@ def identification_rule(
             nobody is enrolled under one of the names.
     """
     candidates = set(enrolled_names(gallery, among) or gallery.names())
-    candidates -= set(gallery.speakers_of_other_models(client.model_digest()))
-    return client.rule(max_false_accept, prior=prior, comparisons=len(candidates))
+    description = client.describe()
+    candidates -= set(gallery.speakers_of_other_models(description.model_digest))
+    return decision_rule(description, max_false_accept, prior=prior, comparisons=len(candidates))
 
 
 def identify_embedding(

@@ -5,6 +5,7 @@ speakers of 128 dimensions. An index would be approximate where a decision hangs
 place, would lag behind each enrolment, and would hold copies of vectors that `forget` must find.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,13 +57,20 @@ class References:
     def __len__(self) -> int:
         return len(self._names)
 
-    def nearest(self, vector: Vector, top: int) -> list[Neighbour]:
-        """The `top` speakers nearest to a float32 [D], nearest first."""
-        top = min(top, len(self))
+    def nearest(
+        self, vector: Vector, top: int, among: Collection[str] | None = None
+    ) -> list[Neighbour]:
+        """The `top` speakers nearest to a float32 [D], nearest first; None: among all."""
+        is_candidate = np.ones(len(self), bool)
+        if among is not None:
+            named = pc.is_in(self._names, pa.array(list(among), self._names.type))
+            is_candidate = named.to_numpy(zero_copy_only=False)
+        top = min(top, int(np.count_nonzero(is_candidate)))
         if not top:
             return []
         # |r - q|^2 without |q|^2, which all have in common.
         order = self._squared_norms - 2.0 * (self._vectors @ vector)
+        order[~is_candidate] = np.inf
         found = np.argpartition(order, top - 1)[:top]
         # Again, exactly: the short form loses digits where both are close.
         distances = np.linalg.norm(self._vectors[found] - vector, axis=1)

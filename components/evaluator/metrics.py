@@ -24,8 +24,6 @@ from tensorflow_model_analysis.proto import config_pb2
 from components.verification import error_rates
 from components.verification.error_rates import TrialHistogram
 
-# Other names than those of `error_rates`: TFMA's own.
-
 SAME_SPEAKER_ABOVE: Final = float(np.nextafter(np.float32(0.5), np.float32(0.0)))
 """TFMA accepts strictly above a threshold, the model at `probability` >= 0.5 (float32)."""
 

@@ -5,13 +5,12 @@ import tensorflow as tf
 
 from components.errors import SwarError
 from components.model.densenet import densenet
-from components.settings import SpectrogramSettings, TrainerSettings
+from components.settings import SMALLEST_SIDE, SpectrogramSettings, TrainerSettings
 
 # keras.applications.densenet.preprocess_input for pixels in [0, 255]: ImageNet's mean and
 # standard deviation of each channel.
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
-SMALLEST_SIDE = 32  # of a window, in mels and in frames
 # Below it the square root's gradient is cut off, it is infinite at 0 (the seed's constant).
 MIN_SQUARED_DISTANCE = 1e-7
 

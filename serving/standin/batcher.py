@@ -124,7 +124,10 @@ class Batcher:
             if self._open.get(key) is batch:
                 del self._open[key]
             self._waiting_rows -= batch.rows
-            requests, batch.requests = batch.requests, {}
+            requests = {
+                answer: inputs for answer, inputs in batch.requests.items() if not answer.done()
+            }
+            batch.requests = {}
             if not requests:  # all were cancelled
                 return
             with servable.in_use():

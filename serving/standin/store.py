@@ -16,6 +16,7 @@ from tensorflow_serving.apis import get_model_status_pb2, model_pb2
 
 from components.errors import SwarError
 from components.model.digest import check_digests
+from components.model.files import published_folders
 from components.model.published import check_path
 from serving.standin.servable import Servable
 from serving.standin.status import as_op_error, invalid
@@ -213,13 +214,9 @@ def _load_warm(number: int, folder: Path) -> tuple[Servable, int]:
 
 def _complete_versions(model_dir: Path) -> set[int]:
     """The versions that have a graph."""
-    complete = set()
-    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-        for folder in model_dir.iterdir():
-            is_number = folder.name.isascii() and folder.name.isdigit() and folder.name[0] != "0"
-            if is_number and (folder / "saved_model.pb").exists():
-                complete.add(int(folder.name))
-    return complete
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):  # removed meanwhile
+        return {int(folder.name) for folder in published_folders(model_dir)}
+    return set()
 
 
 def _last_changed_ns(folder: Path) -> int:
