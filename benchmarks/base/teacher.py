@@ -2,7 +2,7 @@
 
 `python -m benchmarks.base.teacher DATA FILE [--speed S]...`: DATA is what `swar run --data` takes,
 FILE (.npz) gets an embedding of each recording, undegraded, at each of the speeds (those of
-`pairs.train_speeds`, unless named). The encoder is Resemblyzer's (an LSTM trained with GE2E, 256
+`--config base`, unless named). The encoder is Resemblyzer's (an LSTM trained with GE2E, 256
 values, Apache-2.0): `pip install 'swar[peer]'`.
 """
 
@@ -19,9 +19,9 @@ from components import audio
 from components.errors import SwarError
 from components.recordings.files import open_locally
 from components.recordings.sources import list_recordings
-from components.settings import PairSettings
 from components.spectrogram_pair_gen.sampling import NORMAL_SPEED, TrainSpeaker
 from components.trainer.teacher import write
+from pipeline.config import load_config
 
 SAMPLE_RATE = 16_000
 
@@ -67,7 +67,7 @@ def main() -> None:
     parser.add_argument("--speed", type=float, action="append", default=[], metavar="S")
     arguments = parser.parse_args()
     try:
-        speeds = arguments.speed or PairSettings().train_speeds
+        speeds = arguments.speed or load_config("base").pairs.train_speeds
         count, left_out = run(arguments.data, arguments.file, speeds)
     except SwarError as error:
         parser.exit(2, f"{parser.prog}: error: {error}\n")

@@ -14,7 +14,8 @@ from components.settings import TrainerSettings
 # Steps that a GPU takes without asking Python in between.
 MOST_STEPS_AT_ONCE: Final = 16
 PROCESSOR: Final = Path("/proc/cpuinfo")  # of Linux
-AMX_BFLOAT16: Final = "amx_bf16"
+# Instructions that multiply bfloat16: of Intel's AMX, and of AVX-512 (AMD since Zen 4, some Intel).
+BFLOAT16_FEATURES: Final = frozenset({"amx_bf16", "avx512_bf16"})
 
 
 def take_memory_as_needed() -> None:
@@ -71,8 +72,8 @@ def precision(wanted: str) -> Iterator[None]:
 def fastest_precision() -> str:
     """Keras' dtype policy for this machine.
 
-    mixed_float16 on a GPU, mixed_bfloat16 on a processor with units that multiply matrices of
-    bfloat16 (Intel's AMX; on others it is slower), else float32.
+    mixed_float16 on a GPU, mixed_bfloat16 on a processor that has instructions for it (without
+    them it is slower), else float32.
     """
     if tf.config.list_physical_devices("GPU"):
         return "mixed_float16"
@@ -80,7 +81,7 @@ def fastest_precision() -> str:
         features = PROCESSOR.read_text("utf-8", "replace").split()
     except OSError:
         return "float32"
-    return "mixed_bfloat16" if AMX_BFLOAT16 in features else "float32"
+    return "float32" if BFLOAT16_FEATURES.isdisjoint(features) else "mixed_bfloat16"
 
 
 def pairs_per_step(settings: TrainerSettings, replicas: int) -> int:

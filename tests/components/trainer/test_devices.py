@@ -39,8 +39,9 @@ def tower_in(policy, settings=SMALL):
 @pytest.mark.parametrize(
     ("flags", "policy"),
     [
-        ("flags : fpu avx512_bf16 amx_bf16 amx_tile", "mixed_bfloat16"),
-        ("flags : fpu avx512_bf16", "float32"),
+        ("flags : fpu amx_bf16 amx_tile", "mixed_bfloat16"),
+        ("flags : fpu avx512f avx512_bf16", "mixed_bfloat16"),
+        ("flags : fpu avx2 avx512f", "float32"),
         (None, "float32"),
     ],
 )
@@ -81,13 +82,13 @@ def test_a_step_that_overflows_is_left_out_and_the_next_one_scaled_less():
 
 
 def test_gpus_take_memory_as_they_need_it(monkeypatch):
-    told = []
+    results = []
     monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [f"{kind}:0", f"{kind}:1"])
     monkeypatch.setattr(
-        tf.config.experimental, "set_memory_growth", lambda *growth: told.append(growth)
+        tf.config.experimental, "set_memory_growth", lambda *growth: results.append(growth)
     )
     devices.take_memory_as_needed()
-    assert told == [("GPU:0", True), ("GPU:1", True)]
+    assert results == [("GPU:0", True), ("GPU:1", True)]
 
 
 def test_gpus_that_are_paid_for_and_not_seen_end_the_training(monkeypatch):
@@ -119,12 +120,12 @@ def test_two_devices_take_the_step_of_the_mean_of_their_gradients(tmp_path):
         [sys.executable, "-m", module, str(tmp_path)], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    told = json.loads(done.stdout.splitlines()[-1])
-    assert (told["devices"], told["replicas"]) == (2, 2)
-    assert told["loss"] == pytest.approx(told["mean_of_halves"], rel=1e-4)
-    assert told["moved"] > 1e-3 > 1e-5 > told["apart"]
-    assert (told["copies"], told["steps_left_out"]) == (2, 1)
-    assert told["fused_apart"] < 1e-5
+    results = json.loads(done.stdout.splitlines()[-1])
+    assert (results["devices"], results["replicas"]) == (2, 2)
+    assert results["loss"] == pytest.approx(results["mean_of_halves"], rel=1e-4)
+    assert results["moved"] > 1e-3 > 1e-5 > results["apart"]
+    assert (results["copies"], results["steps_left_out"]) == (2, 1)
+    assert results["fused_apart"] < 1e-5
     # 40 pairs; a step takes 8 of them on each of two devices.
-    assert told["steps"] == 40 // (2 * 8)
+    assert results["steps"] == 40 // (2 * 8)
     assert (tmp_path / "model" / "saved_model.pb").is_file()
