@@ -30,7 +30,7 @@ from components.decoding.errors import (
     decoder_errors,
 )
 from components.decoding.readers import MOST_VALUES_PER_SECOND, Reader, opened, sndfile_rate
-from components.downmix import MOST_CHANNELS, used_channels
+from components.downmix import MOST_CHANNELS, ChannelStatistics
 
 __all__ = [
     "EMPTY_FILE",
@@ -94,7 +94,7 @@ def decode_blocks(
     channel: int | None = None,
 ) -> Iterator[Samples]:
     """Blocks of about 30 s, float32 [samples] at `sample_rate` Hz: the mean of its channels
-    but for those that are dead, or the loudest alone where they cancel; or one of them.
+    but for those that are dead or noise alone, or the loudest alone where they cancel; or one.
 
     The cut is taken in seconds of the source, before resampling; an end beyond the
     recording's is its end. Samples may exceed 1.0 as floats in the file do.
@@ -174,11 +174,11 @@ def _mono_blocks(
     if reader.channels > MOST_CHANNELS:
         yield from (block.mean(axis=1) for block in blocks())
         return
-    used = _used_channels(blocks())
+    used = _used_channels(blocks(), reader.channels, reader.rate)
     if not used.all():
         numbers = ", ".join(str(channel + 1) for channel in np.flatnonzero(used))
         logger.warning(
-            "%r: of its %d channels %s alone is used: the others are dead or cancel it",
+            "%r: of its %d channels %s alone is used: the others are dead, noise, or cancel it",
             name,
             reader.channels,
             numbers,
@@ -240,14 +240,9 @@ def _good_blocks(
         raise AudioError(NO_SAMPLES, "holds no samples, or none in the cut")
 
 
-def _used_channels(blocks: Iterator[Samples]) -> npt.NDArray[np.bool_]:
+def _used_channels(blocks: Iterator[Samples], channels: int, rate: int) -> npt.NDArray[np.bool_]:
     """bool [channels]: whose mean is the recording, see `downmix.used_channels`."""
-    count, total, products = 0, np.zeros(0), np.zeros((0, 0))
+    statistics = ChannelStatistics(channels, rate)
     for block in blocks:
-        wide = block.astype(np.float64)
-        if not count:
-            total, products = np.zeros(wide.shape[1]), np.zeros((wide.shape[1],) * 2)
-        count += len(wide)
-        total += wide.sum(axis=0)
-        products += wide.T @ wide
-    return used_channels(products / count - np.outer(total, total) / count**2)
+        statistics.add(block)
+    return statistics.used()

@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 import tensorflow as tf
 
 from components.decoding.headers import UNPADDED_CHUNKS
-from components.downmix import FAINT_POWER, MOST_CHANNELS
+from components.downmix import FAINT_POWER, FRAME_SECONDS, MOST_CHANNELS, STEADY, VARYING
 from components.frontend import INT16_FULL_SCALE
 
 # Real files have a handful. Each one costs a step, and a hostile file could have millions.
@@ -122,26 +122,46 @@ def read_mono(wav: tf.Tensor, header: Header) -> tf.Tensor:
         tf.where(header.channels == 1, 0, tf.where(header.channels <= MOST_CHANNELS, 1, 2)),
         [
             lambda: samples,
-            lambda: _mean_of_used(interleaved),
+            lambda: _mean_of_used(interleaved, header.sample_rate),
             lambda: tf.reduce_mean(interleaved, axis=1),
         ],
     )
     return mono / INT16_FULL_SCALE
 
 
-def _mean_of_used(samples: tf.Tensor) -> tf.Tensor:
-    """float32 [frames] of [frames, channels]."""
+def _mean_of_used(samples: tf.Tensor, rate: tf.Tensor) -> tf.Tensor:
+    """float32 [frames] of [frames, channels], as `downmix.used_channels` has it."""
     wide = tf.cast(samples, tf.float64)
     count = tf.maximum(tf.cast(tf.shape(wide)[0], tf.float64), 1.0)
     mean = tf.reduce_sum(wide, axis=0) / count
     covariance = tf.matmul(wide, wide, transpose_a=True) / count - tf.tensordot(mean, mean, 0)
-    power = tf.linalg.diag_part(covariance)
+    steadiness = _steadiness(wide, rate)
+    is_open_line = tf.reduce_any(steadiness <= VARYING) & (steadiness >= STEADY)
+    of_channels = tf.linalg.diag_part(covariance)
+    power = tf.where(is_open_line, -tf.ones_like(of_channels), of_channels)
     loudest = tf.one_hot(tf.argmax(power), tf.size(power), dtype=tf.float64)
     live = tf.cast(power >= FAINT_POWER * tf.reduce_max(power), tf.float64)
     of_mean = tf.tensordot(live, tf.linalg.matvec(covariance, live), 1) / tf.reduce_sum(live)
     cancels = of_mean < FAINT_POWER * tf.tensordot(live, power, 1)
     used = tf.cast(tf.where(cancels, loudest, live), tf.float32)
     return tf.linalg.matvec(samples, used) / tf.reduce_sum(used)
+
+
+def _steadiness(samples: tf.Tensor, rate: tf.Tensor) -> tf.Tensor:
+    """float64 [channels] of [frames, channels], as `downmix.used_channels` takes it."""
+    per_frame = tf.cast(tf.round(FRAME_SECONDS * tf.cast(rate, tf.float64)), tf.int64)
+    per_frame = tf.maximum(per_frame, 1)
+    shape = tf.shape(samples, tf.int64)
+    whole = shape[0] // per_frame
+    frames = tf.reshape(samples[: whole * per_frame], tf.stack([whole, per_frame, shape[1]]))
+    power = tf.math.reduce_variance(frames, axis=1)
+    squared_mean = tf.square(tf.reduce_sum(power, axis=0))
+    mean_square = tf.cast(whole, tf.float64) * tf.reduce_sum(tf.square(power), axis=0)
+    return tf.where(
+        mean_square > 0.0,
+        tf.math.divide_no_nan(squared_mean, mean_square),
+        tf.ones_like(mean_square),
+    )
 
 
 def _walk(wav: tf.Tensor, length: tf.Tensor) -> _Chunks:

@@ -10,6 +10,7 @@ from tests.bad_recordings import encoded, speech_like
 RATE = 16_000
 LEFT, RIGHT = (0.3 * speech_like(seed, RATE, 2.0) for seed in (1, 2))
 HISS = np.random.default_rng(0).standard_normal(len(LEFT))
+HUM = 0.2 * np.sin(2.0 * np.pi * 50.0 / RATE * np.arange(len(LEFT)))
 
 CHANNELS = {
     "two voices": ([LEFT, RIGHT], [True, True]),
@@ -19,6 +20,9 @@ CHANNELS = {
     "dead": ([0.0 * LEFT, LEFT], [False, True]),
     "dead with a constant voltage": ([0.5 + 0.0 * LEFT, LEFT], [False, True]),
     "dead with hiss": ([LEFT, 0.05 * LEFT.std() * HISS], [True, False]),
+    "an open line 20 dB louder": ([LEFT, 10.0 * LEFT.std() * HISS.clip(-3, 3)], [True, False]),
+    "an open line with hum": ([HUM, LEFT], [False, True]),
+    "speech in noise": ([LEFT + LEFT.std() * HISS, LEFT], [True, True]),
     "half as loud": ([LEFT, 0.5 * LEFT], [True, True]),
     "dead beside two that cancel": ([LEFT, 0.0 * LEFT, -LEFT], [True, False, False]),
     "silence": ([0.0 * LEFT, 0.0 * LEFT], [True, True]),
@@ -39,11 +43,23 @@ def test_a_file_and_the_served_model_hear_the_same(tmp_path, caplog, name):
     np.testing.assert_allclose(in_graph, in_file, atol=1e-6)
     assert bool(caplog.records) == (heard is not None and not all(heard))
     if caplog.records:
-        assert "sound.wav" in caplog.text and "dead or cancel" in caplog.text
+        assert "sound.wav" in caplog.text and "dead, noise, or cancel" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("container", "subtype"),
+    [("FLAC", "PCM_24"), ("OGG", "VORBIS"), ("AIFF", "PCM_16"), ("CAF", "ALAC_16"), ("MP3", None)],
+)
+@pytest.mark.parametrize("gain", [-1.0, -0.98])
+def test_what_cancels_is_heard_on_one_side_in_any_container(tmp_path, container, subtype, gain):
+    samples = np.stack([LEFT, gain * LEFT], axis=1)
+    (tmp_path / "sound").write_bytes(encoded(samples, RATE, container, subtype))
+    heard = audio.decode(tmp_path / "sound", sample_rate=RATE)[: len(LEFT)]
+    assert np.corrcoef(heard, LEFT[: len(heard)])[0, 1] > 0.9
 
 
 def test_a_little_of_the_other_phase_does_not_cancel():
-    covariance = np.array([[1.0, -0.9], [-0.9, 1.0]])
-    assert used_channels(covariance).all()
+    covariance, steadiness = np.array([[1.0, -0.9], [-0.9, 1.0]]), np.array([0.4, 0.4])
+    assert used_channels(covariance, steadiness).all()
     covariance = np.array([[1.0, -0.99], [-0.99, 1.0]])
-    assert list(used_channels(covariance)) == [True, False]
+    assert list(used_channels(covariance, steadiness)) == [True, False]
