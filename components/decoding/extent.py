@@ -1,5 +1,6 @@
 """How much of a recording there is: what its header says, against what the file holds."""
 
+import math
 import re
 import struct
 from collections.abc import Iterator
@@ -17,11 +18,15 @@ SLACK_FRAMES: Final = 2 * 1_152  # two MPEG frames
 _TOLERANCE: Final = 0.01  # of the frames that an MP3's header declares
 
 _SHORT_CHUNK: Final = re.compile(
-    r"^\s*(?:data|SSND|Data Size|riff)\s*: (\d+) \(should be (\d+)\)", re.MULTILINE
+    r"^\s*(?:data|SSND|BODY|Data Size|riff)\s*: (\d+) \(should be (\d+)\)", re.MULTILINE
 )
 _SHORT_DS64: Final = re.compile(
     r"Calculated frame count (\d+) does not match value from 'ds64' chunk of (\d+)"
 )
+# NIST SPHERE: a header of 1,024 bytes of text, with the samples of each channel.
+_NIST_NUMBER: Final = re.compile(rb"^(\w+) -\w+ (\d+)\s*$", re.MULTILINE)
+_NIST_NUMBERS: Final = frozenset({b"sample_count", b"channel_count", b"sample_n_bytes"})
+_NIST_PLAIN: Final = re.compile(rb"^sample_coding -s\d+ (?:pcm|ulaw|mu-law|alaw)\s*$", re.MULTILINE)
 _FORMS: Final = (b"RIFF", b"RIFX", b"FORM", b"caff")  # what begins a file
 _FLAC_STARTS: Final = (b"fLaC\x00\x00\x00\x22", b"fLaC\x80\x00\x00\x22")
 # Walks end here, whatever a hostile file holds: some ten hours of sound.
@@ -42,6 +47,8 @@ def check_all_there(file: BinaryIO, sound: soundfile.SoundFile) -> None:
         if declared - held > SLACK_FRAMES:
             message = f"holds {held} of the {declared} frames that it declares"
             raise AudioError(TRUNCATED, message)
+    if sound.format == "SDS" and not _has_whole_sds_packets(FileBytes(file)):
+        raise AudioError(TRUNCATED, "breaks off: a packet is not whole, or does not begin as one")
     if sound.format == "OGG" and not _has_last_ogg_page(FileBytes(file)):
         raise AudioError(TRUNCATED, "breaks off: no Ogg page at its end is marked as the last")
 
@@ -69,6 +76,9 @@ def bytes_behind(file: BinaryIO) -> int:
 
     Chunks behind the samples, such as a list of tags, are of the file. 0 of any other file, and
     of one whose header says nothing of its end.
+
+    Raises:
+        AudioError: one of these, or a NIST file, holds less than it says.
     """
     content = FileBytes(file)
     magic, form = content.at(0, 4), content.at(8, 4)
@@ -83,9 +93,23 @@ def bytes_behind(file: BinaryIO) -> int:
     elif magic in (b".snd", b"dns."):
         start, size = struct.unpack(">2I" if magic == b".snd" else "<2I", content.at(4, 8))
         end = start + size
+    elif magic == b"NIST":  # libsndfile reads to the end, whatever it says
+        end = max(content.size, _end_of_nist(content))
     else:
         return 0
+    if end - content.size > _SLACK_BYTES and not is_open_ended(end, content.size):
+        message = f"breaks off: holds {content.size} of the {end} bytes that it declares"
+        raise AudioError(TRUNCATED, message)
     return max(0, content.size - end)
+
+
+def _end_of_nist(content: FileBytes) -> int:
+    """The place behind the samples by the header, of samples that are not compressed; else 0."""
+    head = content.at(0, 1_024)
+    numbers = {name: int(value) for name, value in _NIST_NUMBER.findall(head)}
+    if not _NIST_PLAIN.search(head) or not numbers.keys() >= _NIST_NUMBERS:
+        return 0
+    return len(head) + math.prod(numbers[name] for name in _NIST_NUMBERS)
 
 
 def _end_of_chunks(content: FileBytes, position: int, layout: str, samples: bytes) -> int:
@@ -112,11 +136,24 @@ def _end_of_chunks(content: FileBytes, position: int, layout: str, samples: byte
     return position if has_samples else content.size
 
 
+def _has_whole_sds_packets(content: FileBytes) -> bool:
+    """Whether what follows the header of 21 bytes are packets of 127 (MIDI Sample Dump Standard).
+
+    Of anything else libsndfile writes lines to the output of this process.
+    """
+    packets = range(21, content.size, 127)
+    begin_as_one = all(content.at(at, 2) == b"\xf0\x7e" for at in packets)
+    return begin_as_one and (content.size - 21) % 127 == 0
+
+
 def _has_last_ogg_page(content: FileBytes) -> bool:
-    """Whether a page in the last 128 KiB has the end-of-stream flag (RFC 3533, section 6)."""
-    start = max(0, content.size - 2**17)
-    tail = content.at(start, content.size - start)
-    return any(flags[0] & 4 for flags in re.findall(rb"OggS\x00(.)", tail, re.DOTALL))
+    """Whether the last page, in the last 128 KiB, is whole and marked as the end of its stream
+    (RFC 3533, section 6). Of recordings that were joined, each has such a page."""
+    tail = content.at(max(0, content.size - 2**17), 2**17)
+    page = tail[max(0, tail.rfind(b"OggS\0")) :]
+    if len(page) < 27 or not page[5] & 4:
+        return False
+    return len(page) >= 27 + page[26] + sum(page[27 : 27 + page[26]])
 
 
 def _has_second_ogg(content: FileBytes) -> bool:
@@ -182,12 +219,18 @@ def _mpeg_frame(header: bytes) -> _MpegFrame | None:
 
 
 def _behind_tags(content: FileBytes, position: int) -> int:
-    """The place behind any ID3 tags (id3.org, ID3v2.4 section 3.1: a size of seven-bit bytes)."""
+    """The place behind any tags: ID3v2, in front (id3.org, ID3v2.4 section 3.1: a size of seven-bit
+    bytes), and ID3v1 and APEv2, which stand at the end of the first of two that were joined."""
     for _ in range(_MOST_STEPS):
-        head = content.at(position, 10)
-        if len(head) < 10 or head[:3] != b"ID3":
+        head = content.at(position, 16)
+        if head[:3] == b"ID3" and len(head) >= 10:
+            position += 10 + sum(byte << 7 * (3 - i) for i, byte in enumerate(head[6:10]))
+        elif head[:3] == b"TAG":
+            position += 128
+        elif head[:8] == b"APETAGEX" and len(head) == 16:
+            position += 32 + int.from_bytes(head[12:], "little")
+        else:
             break
-        position += 10 + sum(byte << 7 * (3 - i) for i, byte in enumerate(head[6:10]))
     return position
 
 
@@ -211,19 +254,20 @@ def _mp3_is_as_declared(content: FileBytes) -> bool:
     head = content.at(start, 2_048)
     frames = _mpeg_frames(content, start)
     first = next(frames, None)
-    declared = None if first is None else _declared_mp3_frames(head, first.side_bytes)
-    if declared is None:  # padding in front, or a header without a number
-        return any(tag in head for tag in (b"Xing", b"Info", b"VBRI"))
+    if first is None:  # padding in front
+        return b"Xing" in head or b"Info" in head
+    declared = _declared_mp3_frames(head, first.side_bytes)
+    if declared is None:
+        return False
     return sum(1 for _ in frames) <= declared + max(2.0, _TOLERANCE * declared)
 
 
 def _declared_mp3_frames(frame: bytes, side_bytes: int) -> int | None:
-    """Of a first frame's Xing, Info or VBRI header; None where it has none, or no such number."""
+    """Of a first frame's Xing or Info header; None where it has none, or no such number.
+
+    By Fraunhofer's VBRI header libsndfile guesses the length, and may leave out the end.
+    """
     xing = frame[4 + side_bytes :]
-    if xing[:4] in (b"Xing", b"Info") and len(xing) >= 12:
-        flags = int.from_bytes(xing[4:8], "big")
-        return int.from_bytes(xing[8:12], "big") if flags & 1 else None
-    vbri = frame[36:]
-    if vbri[:4] == b"VBRI" and len(vbri) >= 18:
-        return int.from_bytes(vbri[14:18], "big")
-    return None
+    if xing[:4] not in (b"Xing", b"Info") or len(xing) < 12 or not xing[7] & 1:
+        return None
+    return int.from_bytes(xing[8:12], "big")

@@ -7,8 +7,8 @@ the disk, and what it may take of memory, processor and time is bounded.
 import contextlib
 import os
 import re
-import resource
 import select
+import shutil
 import subprocess
 import tempfile
 import time
@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from components.decoding.errors import NOT_AUDIO, TRUNCATED, UNREADABLE, AudioError
+from components.errors import SwarError
 
 MEMORY_BYTES: Final = 2**30
 """Address space of a process. Programs of its size start in a quarter of it."""
@@ -29,6 +30,11 @@ PROCESSOR_SECONDS: Final = 600
 WAIT_SECONDS: Final = 600.0
 """How long all of a process's samples are waited for, and its description of a file."""
 _MESSAGE_BYTES: Final = 2**20
+# Bounds hold before the program begins. Not by Python between fork and exec, which can deadlock
+# beside threads. A lower bound of the caller's own, or one that a system has not, is left.
+_BOUNDED: Final = (
+    '{ ulimit -c 0; ulimit -v $1; ulimit -t $2; ulimit -f $3; } 2>/dev/null; shift 3; exec "$@"'
+)
 MOST_TRACKS: Final = 8
 """Of a file; later ones are not looked at."""
 
@@ -215,7 +221,7 @@ def _started(
     *,
     is_trimmed: bool = True,
 ) -> "subprocess.Popen[bytes]":
-    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-nostdin", "-hide_banner", "-nostats"]
+    command = [_program(), "-nostdin", "-hide_banner", "-nostats"]
     command += ["-v", "level+error" if output else "level+info"]
     # As an open file and nothing else: a playlist named .wav can then open no other.
     command += ["-protocol_whitelist", "fd", "-format_whitelist", _FORMATS]
@@ -223,22 +229,28 @@ def _started(
     command += [] if is_trimmed else ["-flags2", "+skip_manual"]
     command += ["-fd", "0", "-i", "fd:", *output]
     os.lseek(file.fileno(), 0, os.SEEK_SET)
+    bounds = [MEMORY_BYTES // 1024, PROCESSOR_SECONDS, _MESSAGE_BYTES // 512]
     # Python ignores SIGXFSZ, and so does the child: messages beyond their bound are lost, no more.
-    process = subprocess.Popen(
-        command, bufsize=0, stdin=file, stdout=stdout, stderr=messages, restore_signals=False
+    return subprocess.Popen(
+        ["/bin/sh", "-c", _BOUNDED, "sh", *map(str, bounds), *command],
+        bufsize=0,
+        stdin=file,
+        stdout=stdout,
+        stderr=messages,
+        restore_signals=False,
     )
-    bounds = {
-        resource.RLIMIT_AS: MEMORY_BYTES,
-        resource.RLIMIT_CPU: PROCESSOR_SECONDS,
-        resource.RLIMIT_FSIZE: _MESSAGE_BYTES,
-        resource.RLIMIT_CORE: 0,
-    }
-    # From here and not in the child: code between fork and exec can deadlock beside threads.
-    if hasattr(resource, "prlimit"):
-        with contextlib.suppress(ProcessLookupError):
-            for kind, bound in bounds.items():
-                resource.prlimit(process.pid, kind, (bound, bound))
-    return process
+
+
+def _program() -> str:
+    try:
+        program: str = imageio_ffmpeg.get_ffmpeg_exe()
+    except RuntimeError as error:
+        raise SwarError(" ".join(str(error).split())) from error
+    if shutil.which(program) is None:  # else every recording would be taken for a damaged one
+        raise SwarError(
+            f"{program} is no program: set IMAGEIO_FFMPEG_EXE to an ffmpeg, or unset it"
+        )
+    return program
 
 
 def _text(messages: IO[bytes]) -> str:

@@ -8,7 +8,7 @@ import contextlib
 import logging
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, Final, NamedTuple, Protocol
 
@@ -29,16 +29,21 @@ from components.decoding.errors import (
 )
 from components.decoding.extent import SLACK_FRAMES, bytes_behind, check_all_there, reads_whole
 from components.decoding.headers import MendedFile, MendedHeader, mended_header
+from components.decoding.tracks import TrackSound, track_sound
 
 Frames = npt.NDArray[np.float32]
 
 logger = logging.getLogger("swar.audio")
 
 _SOURCE_RATES_HZ: Final = (1_000, 768_000)  # a header may claim 1 Hz: minutes become years
-# libsndfile's SF_ERR_UNRECOGNISED_FORMAT, and SFE_BAD_FILE for "looked like MP3, has no frame".
-_SF_NOT_AUDIO: Final = (1, 7)
-_SILENT_PEAK: Final = 10 ** (-70 / 20)
-"""A track without a sample above -70 dBFS is silent, as a recording is."""
+# libsndfile's SF_ERR_UNRECOGNISED_FORMAT, SFE_BAD_FILE for "looked like MP3, has no frame", and
+# what it takes for an old Mac's sound without its other half.
+_SF_NOT_AUDIO: Final = (1, 7, 153)
+_WHY_USED: Final = {
+    TrackSound.SPEECH: "the first with speech, the default one before others",
+    TrackSound.NO_SPEECH: "the first that is not silent, and none has speech",
+    TrackSound.SILENCE: "all of them are silent",
+}
 MOST_VALUES_PER_SECOND: Final = 8 * 192_000
 """Of a recording's seconds, so that many channels or a high rate do not multiply their bound."""
 _UNBOUNDED_SECONDS: Final = 1e9
@@ -259,7 +264,7 @@ class _FfmpegReader:
 
     def __init__(self, file: BinaryIO, track: int, bounds: _FfmpegBounds) -> None:
         self._file = file
-        self._track = track
+        self.track = track
         self._bounds = bounds
         self.frames: int | None = None
         with self._decoded() as decoded:
@@ -290,7 +295,7 @@ class _FfmpegReader:
         seconds = self._bounds.most_seconds + 1.0
         return ffmpeg.decoded_track(
             self._file,
-            self._track,
+            self.track,
             is_trimmed=self._bounds.is_trimmed,
             most_seconds=seconds,
             most_bytes=round(4 * seconds * MOST_VALUES_PER_SECOND),
@@ -300,7 +305,7 @@ class _FfmpegReader:
 def _ffmpeg_reader(
     file: BinaryIO, path: Path, refusal: AudioError | None, bounds: _FfmpegBounds
 ) -> Reader:
-    """A reader of the track that is marked as the default one, unless it is silent."""
+    """A reader of the only track, or of that in which somebody speaks."""
     try:
         tracks = ffmpeg.audio_tracks(file)
     except AudioError as error:
@@ -311,21 +316,37 @@ def _ffmpeg_reader(
     tracks.sort(key=lambda track: (not track.is_default, track.index))
     if len(tracks) == 1:
         return _FfmpegReader(file, tracks[0].index, bounds)
+    return _speaking_track(file, path, tracks, bounds)
+
+
+def _speaking_track(
+    file: BinaryIO, path: Path, tracks: Sequence[ffmpeg.Track], bounds: _FfmpegBounds
+) -> Reader:
+    """The first track with speech, else the first with any sound, else the first: it is logged.
+
+    Raises:
+        AudioError: none can be read; of the first.
+    """
+    name, sounds = os.fspath(path), dict[_FfmpegReader, TrackSound]()
+    faults: list[AudioError] = []
     for track in tracks:
         try:
             reader = _FfmpegReader(file, track.index, bounds)
-            blocks = reader.blocks(0, None, reader.rate)
-            if any(np.max(np.abs(block)) > _SILENT_PEAK for block in blocks):
-                break
+            sounds[reader] = track_sound(reader.blocks(0, None, reader.rate), reader.rate)
         except AudioError as error:
-            logger.warning("%r: audio track %d: %s", os.fspath(path), track.index + 1, error)
-    else:
-        logger.warning("%r: all its %d audio tracks are silent", os.fspath(path), len(tracks))
-        return _FfmpegReader(file, tracks[0].index, bounds)
+            logger.warning("%r: audio track %d: %s", name, track.index + 1, error)
+            faults.append(error)
+            continue
+        if sounds[reader] == TrackSound.SPEECH:
+            break
+    if not sounds:
+        raise faults[0]
+    used = max(sounds, key=sounds.__getitem__)
     logger.warning(
-        "%r: of its %d audio tracks number %d is used: the one to play that is not silent",
-        os.fspath(path),
+        "%r: of its %d audio tracks number %d is used: %s",
+        name,
         len(tracks),
-        track.index + 1,
+        used.track + 1,
+        _WHY_USED[sounds[used]],
     )
-    return reader
+    return used

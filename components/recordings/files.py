@@ -3,6 +3,7 @@
 Of local ones, links within the folder are followed, and odd ones are rejects; none is opened.
 """
 
+import codecs
 import contextlib
 import errno
 import glob
@@ -35,7 +36,14 @@ _COMPANION_SUFFIXES: Final = (
     *(".txt", ".lab", ".textgrid", ".eaf", ".srt", ".vtt", ".trn", ".phn", ".wrd", ".ctm", ".rttm"),
     *(".json", ".jsonl", ".csv", ".tsv", ".xml", ".yaml", ".yml", ".ini", ".log", ".md", ".html"),
     *(".pdf", ".doc", ".docx", ".xlsx", ".jpg", ".jpeg", ".png", ".py", ".sh", ".md5", ".sha256"),
-    "thumbs.db",
+    *(".trs", ".stm", ".cha", ".mlf", ".par", ".scp", ".npy", ".npz", ".m3u", ".pls", ".cue"),
+    *(".lnk", ".url", ".pkf", ".sfk", ".pek", ".asd", ".reapeaks", ".aup", ".aup3"),
+    # What Windows, a Synology and a Mac lay beside a file, and VoxForge's.
+    *("thumbs.db", ":zone.identifier", "@synoeastream", "@synoresource", "/icon\r"),
+    *("/readme", "/license", "/prompts", "/prompts-original"),
+)
+_SYSTEM_FOLDERS: Final = frozenset(
+    {"__MACOSX", "@eaDir", "#recycle", "$RECYCLE.BIN", "System Volume Information", "lost+found"}
 )
 UNCOUNTED_REASONS: Final = frozenset(
     {HIDDEN, COMPANION, "outside_speaker", "outside_span", "empty_folder", SPEAKER_WITHOUT_SPEECH}
@@ -143,7 +151,7 @@ def entry_state(path: Path, name: str, within: Path | None) -> os.stat_result | 
         # The escape is of the byte itself, not of the surrogate that stands for it.
         printable = os.fsencode(name).decode("utf-8", "backslashreplace")
         return Reject(printable, "name_not_utf8", None, "its name is not UTF-8")
-    if path.name.startswith("."):
+    if is_hidden(path.name):
         return hidden(name)
     status = state(path, name)
     if isinstance(status, Reject) or within is None or not leads_out(path, within):
@@ -161,9 +169,14 @@ def is_below(path: Path, folder: Path) -> bool:
     return path.resolve().is_relative_to(folder.resolve())
 
 
+def is_hidden(name: str) -> bool:
+    """Whether the name of a file or folder has a dot in front, or is that of a system's folder."""
+    return name.startswith(".") or name in _SYSTEM_FOLDERS
+
+
 def hidden(name: str) -> Reject:
-    """The reject of a name with a dot in front."""
-    return Reject(name, HIDDEN, None, "its name starts with a dot")
+    """The reject of a hidden name."""
+    return Reject(name, HIDDEN, None, "its name starts with a dot, or is a system's")
 
 
 def companion(name: str) -> Reject | None:
@@ -211,8 +224,15 @@ def is_remote(path: str) -> bool:
     try:
         FileSystems.get_filesystem(path)
     except ValueError as error:
-        raise SwarError(f"no filesystem for {path!r}: install Beam's extra for it") from error
+        raise no_filesystem(path) from error
     return True
+
+
+def no_filesystem(path: str) -> SwarError:
+    """The error of a path on a filesystem that Beam does not know, or has no libraries for."""
+    return SwarError(
+        f"no filesystem for {path!r}: install Beam's extra for it, or copy the files here"
+    )
 
 
 def remote_files(root: str) -> list[File]:
@@ -267,7 +287,7 @@ def _check_size(size_bytes: int, max_bytes: int) -> None:
 
 
 def read_text(path: str) -> str:
-    """A whole file of UTF-8, such as a manifest.
+    """A whole file of UTF-8, or of UTF-16 that says so in its first two bytes, such as a manifest.
 
     Raises:
         SwarError: it cannot be read, is none (a pipe would wait for its writer), has more than
@@ -280,7 +300,8 @@ def read_text(path: str) -> str:
             content: bytes = file.read(MOST_TEXT_BYTES + 1)
         if len(content) > MOST_TEXT_BYTES:
             raise SwarError(f"{path!r} has more than {MOST_TEXT_BYTES / 1e6:,.0f} MB: divide it")
-        return content.decode("utf-8-sig")
+        is_utf16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+        return content.decode("utf-16" if is_utf16 else "utf-8-sig")
     except OSError as error:
         raise SwarError(f"{path!r} cannot be read: {error}") from error
     except UnicodeDecodeError as error:

@@ -24,8 +24,10 @@ from components.recordings.files import (
     entry_state,
     files_below,
     hidden,
+    is_hidden,
     is_remote,
     leads_out,
+    no_filesystem,
     read_text,
     remote_files,
     state,
@@ -147,7 +149,7 @@ def _remote_folder(root: str) -> Iterator[Found]:
     names: list[str] = []
     for file in files:
         folder, slash, _ = file.name.partition("/")
-        if any(part.startswith(".") for part in file.name.split("/")):
+        if any(map(is_hidden, file.name.split("/"))):
             yield None, hidden(file.name)
         elif slash and (beside := companion(file.name)) is not None:
             yield None, beside
@@ -227,7 +229,7 @@ def _listed(path: str, name: str) -> File | Reject:
     try:
         found = FileSystems.get_filesystem(path).metadata(path)
     except ValueError as error:
-        raise SwarError(f"no filesystem for {path!r}: install Beam's extra for it") from error
+        raise no_filesystem(path) from error
     except OSError as error:
         return Reject(name, "missing", None, str(error))
     return File(name, path, found.size_in_bytes, found.last_updated_in_seconds or None)

@@ -12,15 +12,14 @@ import urllib.parse
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple
 
-from components.errors import SwarError
+from components.errors import SwarError, first_names
 from components.recordings.files import Reject, read_text
 
 SPEAKERS_FILES: Final = ("SPEAKERS.tsv", "SPEAKERS.csv")
 """Names of a table about the speakers of a folder; one of them at most is there."""
 _MANIFESTS: Final = (".csv", ".tsv")
-_NAMES_IN_A_LINE: Final = 10
 # All others are the data's own, see `Recording.columns`.
 _COLUMNS_WITH_A_MEANING: Final = frozenset(
     ("path", "speaker", "gender", "session", "recording", "start_seconds", "end_seconds")
@@ -37,6 +36,14 @@ _GENDERS: Final = {
     "unknown": "unknown",
 }
 _FILE_URL: Final = "file://"
+_SEPARATORS: Final = {",": "commas", ";": "semicolons", "\t": "tabs"}
+"""Of a .csv file: where a number has a comma, spreadsheets write semicolons."""
+_FORMS: Final[tuple[Literal["NFC", "NFD"], ...]] = ("NFC", "NFD")
+_MOST_HEADER_CHARACTERS: Final = 100_000
+# What is copied with a name or a path and not seen; a joiner, which some scripts need, is not here.
+_INVISIBLE: Final = dict.fromkeys(
+    [0x00AD, 0x200B, 0x200E, 0x200F, *range(0x202A, 0x202F), 0x2060, *range(0x2066, 0x206A), 0xFEFF]
+)
 
 
 class Remark(NamedTuple):
@@ -147,6 +154,8 @@ class _Row:
     table: str
     line: int
     cells: dict[str, str]
+    has_decimal_commas: bool = False
+    """Whether numbers may have them, as where semicolons or tabs separate cells."""
 
     def __getitem__(self, column: str) -> str:
         return self.cells.get(column, "")
@@ -172,7 +181,7 @@ class _Row:
         if not text.strip():
             return None
         try:
-            seconds = float(text)
+            seconds = float(text.replace(",", ".") if self.has_decimal_commas else text)
         except ValueError:
             seconds = math.nan
         if not 0 <= seconds < math.inf:
@@ -198,17 +207,20 @@ def is_manifest_name(path: str) -> bool:
 
 def speaker_name(text: str) -> str:
     """One spelling of a name: NFC, since a Mac's folders may hold letter and accent apart, no white
-    space around it, and a blank for any, such as a spreadsheet's no-break one, within it."""
-    return " ".join(_composed(text).split()) or text
+    space around it, a blank for any, such as a spreadsheet's no-break one, within it, and nothing
+    that is not seen."""
+    return " ".join(_composed(text.translate(_INVISIBLE)).split()) or text
 
 
 def path_spellings(path: str) -> list[str]:
     """How a file may be called that a table calls so, the likeliest first.
 
-    As it is; without blanks around it; with its letters and accents together, and apart.
+    As it is; without blanks around it; with its letters and accents together, and apart; with
+    slashes for Windows' backslashes.
     """
     bare = path.strip()
-    forms = [unicodedata.normalize("NFC", bare), unicodedata.normalize("NFD", bare)]
+    plain = bare.translate(_INVISIBLE).replace("\\", "/")
+    forms = [unicodedata.normalize(form, text) for text in (bare, plain) for form in _FORMS]
     return list(dict.fromkeys([path, bare, *forms]))
 
 
@@ -253,9 +265,10 @@ def parse_speakers(text: str, table: str) -> SpeakersTable:
 
 
 def parse_manifest(text: str, table: str) -> Manifest:
-    """The rows of a manifest, tab-separated if `table` ends in .tsv, else by commas.
+    """The rows of a manifest, tab-separated if `table` ends in .tsv, else as its header is: by
+    commas, semicolons or tabs.
 
-    Rows of empty cells are passed over. Tab-separated cells have no quotes.
+    Rows of empty cells are passed over. The cells of a .tsv file have no quotes.
 
     Raises:
         SwarError: names `table`, the line and the column.
@@ -289,29 +302,46 @@ def parse_manifest(text: str, table: str) -> Manifest:
 def _rows(text: str, table: str, required: tuple[str, ...]) -> Iterator[_Row]:
     """The rows with a cell that is not empty."""
     lines = io.StringIO(text, newline="")
-    separators = "tabs" if table.lower().endswith(".tsv") else "commas"
-    if separators == "tabs":
-        reader = csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
+    if table.lower().endswith(".tsv"):
+        separator = "\t"
+        reader = csv.reader(lines, delimiter=separator, quoting=csv.QUOTE_NONE)
     else:
-        reader = csv.reader(lines, strict=True)
+        separator = _separator(text)
+        reader = csv.reader(lines, delimiter=separator, strict=True)
+    separators = _SEPARATORS[separator]
     try:
-        columns = [name.strip().lower() for name in next(reader, [])]
+        filled = (cells for cells in reader if any(cell.strip() for cell in cells))
+        header = next((cells for cells in filled if not _is_for_excel(cells[0])), [])
+        columns = [name.strip().lower() for name in header]
         for column in required:
             if columns.count(column) != 1:
                 raise SwarError(
-                    f"{table} line 1: column {column} must be there once, found "
-                    f"{', '.join(columns) or 'nothing'}: write a header, separated by {separators}"
+                    f"{table} line {max(1, reader.line_num)}: column {column} must be there once, "
+                    f"found {first_names(list(map(repr, columns))) or 'nothing'}: write a header, "
+                    f"separated by {separators}"
                 )
-        for cells in reader:
+        for cells in filled:
             if any(cell.strip() for cell in cells[len(columns) :]):
                 raise SwarError(
                     f"{table} line {reader.line_num}: has {len(cells)} cells, the header "
                     f"{len(columns)}: quote cells with {separators} in them"
                 )
-            if any(cell.strip() for cell in cells):
-                yield _Row(table, reader.line_num, dict(zip(columns, cells, strict=False)))
+            named = dict(zip(columns, cells, strict=False))
+            yield _Row(table, reader.line_num, named, separator != ",")
     except csv.Error as error:
         raise SwarError(f"{table} line {reader.line_num}: {error}: correct the quotes") from error
+
+
+def _separator(text: str) -> str:
+    """What separates the cells of the first filled line, which is the header."""
+    lines = text[:_MOST_HEADER_CHARACTERS].splitlines()
+    header = next((line for line in lines if line.strip(" ,;\t") and not _is_for_excel(line)), "")
+    return max(_SEPARATORS, key=header.count)
+
+
+def _is_for_excel(text: str) -> bool:
+    """Whether it is the line that tells Excel how cells are separated."""
+    return text.lstrip('"').lower().startswith("sep=")
 
 
 def _composed(text: str) -> str:
@@ -319,7 +349,4 @@ def _composed(text: str) -> str:
 
 
 def _names(names: Iterable[str]) -> str:
-    listed = sorted(names)
-    shown = ", ".join(map(repr, listed[:_NAMES_IN_A_LINE]))
-    more = len(listed) - _NAMES_IN_A_LINE
-    return f"{shown} and {more} more" if more > 0 else shown
+    return first_names([repr(name) for name in sorted(names)])

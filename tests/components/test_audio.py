@@ -127,7 +127,9 @@ def test_cut_is_the_same_as_cutting_the_decoded(tmp_path: Path, container: str) 
     assert caught.value.reason == audio.NO_SAMPLES
 
 
-@pytest.mark.parametrize("container", ["WAV", "AIFF", "AU", "W64", "RF64", "FLAC", "OGG", "MP3"])
+@pytest.mark.parametrize(
+    "container", ["WAV", "AIFF", "AU", "W64", "RF64", "CAF", "NIST", "FLAC", "OGG", "MP3"]
+)
 @pytest.mark.parametrize("kept_percent", [30, 90])
 def test_truncated_is_told(tmp_path: Path, container: str, kept_percent: int) -> None:
     content = encoded(speech_like(6, RATE), RATE, container)
@@ -135,6 +137,38 @@ def test_truncated_is_told(tmp_path: Path, container: str, kept_percent: int) ->
     with pytest.raises(AudioError) as caught:
         decode(path, sample_rate=RATE)
     assert caught.value.reason == audio.TRUNCATED
+
+
+@pytest.mark.parametrize(
+    ("container", "subtype"),
+    [("NIST", "ULAW"), ("CAF", "ALAC_16"), ("FLAC", None), ("OGG", "VORBIS"), ("OGG", "OPUS")],
+)
+def test_what_ends_in_the_middle_of_a_frame_is_truncated(
+    tmp_path: Path, container: str, subtype: str | None
+) -> None:
+    content = encoded(speech_like(6, RATE, 6.0), RATE, container, subtype)
+    path = write(tmp_path / "sound", content[:-1_500])
+    with pytest.raises(AudioError) as caught:
+        decode(path, sample_rate=RATE)
+    assert caught.value.reason == audio.TRUNCATED
+
+
+@pytest.mark.parametrize("container", ["WAV", "FLAC", "AIFF", "AU", "CAF", "NIST"])
+@pytest.mark.parametrize("samples", [1, 2])
+def test_a_sample_or_two_are_a_recording(tmp_path: Path, container: str, samples: int) -> None:
+    path = write(tmp_path / "sound", encoded(np.full(samples, 0.5), RATE, container, "PCM_16"))
+    np.testing.assert_array_equal(decode(path, sample_rate=RATE), np.full(samples, 0.5))
+
+
+@pytest.mark.parametrize("front", [b"\0" * 512, b"\xef\xbb\xbf", b"HTTP/1.1 200 OK\r\n\r\n"])
+def test_a_recording_behind_something_else_is_said_to_be_no_audio(
+    tmp_path: Path, front: bytes
+) -> None:
+    path = write(tmp_path / "sound.wav", front + encoded(speech_like(6, RATE), RATE))
+    with pytest.raises(AudioError) as caught:
+        decode(path, sample_rate=RATE)
+    assert caught.value.reason == audio.NOT_AUDIO
+    assert "resource fork" not in caught.value.message
 
 
 @pytest.mark.parametrize("faststart", [False, True])

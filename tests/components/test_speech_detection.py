@@ -70,9 +70,9 @@ def test_silence_removal_follows_pydub_for_any_settings(
     seed, threshold_dbfs, min_silence_ms, keep_silence_ms
 ):
     pcm16 = bursts(np.random.default_rng(seed), 8_000, 2.0)
-    told = (threshold_dbfs, min_silence_ms, keep_silence_ms)
-    detector = ArticleDetector(8_000, *told)
-    np.testing.assert_array_equal(kept_by(detector, pcm16), pydub_speech(pcm16, 8_000, *told))
+    rule = (threshold_dbfs, min_silence_ms, keep_silence_ms)
+    detector = ArticleDetector(8_000, *rule)
+    np.testing.assert_array_equal(kept_by(detector, pcm16), pydub_speech(pcm16, 8_000, *rule))
 
 
 def test_silence_removal_keeps_pydubs_samples_on_real_speech(shared_speech):
@@ -165,6 +165,15 @@ def with_tone(talk, hertz, level):
     return talk[0] + level * np.sin(2 * np.pi * hertz * np.arange(len(talk[0])) / RATE)
 
 
+def with_slam(talk):
+    """A door, 0.3 s, louder than the speech."""
+    waveform = talk[0].copy()
+    seconds = np.arange(RATE * 3 // 10) / RATE
+    noise = np.random.default_rng(2).standard_normal(len(seconds))
+    waveform[5 * RATE :][: len(seconds)] += 0.8 * noise * np.exp(-seconds / 0.08)
+    return waveform
+
+
 CHANGES = {
     "nothing": lambda talk: talk[0],
     "a click": lambda talk: with_click(talk, 1),
@@ -172,6 +181,16 @@ CHANGES = {
     "a constant voltage": lambda talk: talk[0] + 0.05,
     "hum of 50 Hz": lambda talk: with_tone(talk, 50, 0.05),
     "hum of 60 Hz": lambda talk: with_tone(talk, 60, 0.05),
+    "a voltage that wanders": lambda talk: with_tone(talk, 0.3, 0.1),
+    "a voltage from the middle on": lambda talk: (
+        talk[0] + 0.1 * (np.arange(len(talk[0])) > len(talk[0]) / 2)
+    ),
+    "a door that slams": with_slam,
+    "a click at its end": lambda talk: np.append(talk[0][:-1], 1.0),
+    "packets that were lost": lambda talk: np.where(
+        np.arange(len(talk[0])) // 320 % 25, talk[0], 0.0
+    ),
+    "eight bits": lambda talk: np.rint(128 * talk[0]) / 128,
     "-40 dBFS": lambda talk: np.rint(talk[0] / 0.15 * 327) / 32768,
 }
 

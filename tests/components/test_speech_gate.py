@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import scipy.signal
 import soundfile
 import soxr
 import tensorflow as tf
@@ -53,6 +54,40 @@ def test_a_song_without_words_is_refused(passes):
         for hertz in notes
     ]
     assert not passes(0.2 * np.concatenate(played))
+
+
+SECONDS = np.arange(6 * RATE) / RATE
+CHANCE = np.random.default_rng(0)
+
+
+def keys():
+    """A keyboard: six clatters a second."""
+    pressed = (CHANCE.random(len(SECONDS)) < 6 / RATE).astype(float)
+    clatter = np.convolve(pressed, np.exp(-np.arange(300) / 50))[: len(SECONDS)]
+    return clatter * CHANCE.standard_normal(len(SECONDS))
+
+
+SOUNDS = {
+    "ringing": (np.sin(2 * np.pi * 440 * SECONDS) + np.sin(2 * np.pi * 480 * SECONDS))
+    * (SECONDS % 6 < 2),
+    "busy": np.sin(2 * np.pi * 425 * SECONDS) * (SECONDS % 1 < 0.5),
+    "siren": np.sin(2 * np.pi * np.cumsum(900 + 400 * (6 * SECONDS % 2 - 1)) / RATE),
+    "morse": np.sin(2 * np.pi * 600 * SECONDS) * np.repeat(CHANCE.random(100) < 0.5, 960),
+    "modem": np.sin(
+        2 * np.pi * np.cumsum(np.repeat(CHANCE.choice([1_650, 1_850], 1_920), 50)) / RATE
+    ),
+    "engine": scipy.signal.lfilter([1], [1, -1.6, 0.8], np.arange(len(SECONDS)) % 400 == 0),
+    "telephone beside a loudspeaker": np.sign(np.sin(2 * np.pi * 217 * SECONDS))
+    * (SECONDS % 2 < 1),
+    "alarm": np.sin(2 * np.pi * 2_000 * SECONDS) * (SECONDS % 1 < 0.12),
+    "keyboard": keys(),
+}
+
+
+@pytest.mark.parametrize("name", SOUNDS)
+def test_sounds_of_daily_life_are_refused(passes, name):
+    sound = SOUNDS[name]
+    assert not passes(0.3 * sound / np.max(np.abs(sound)))
 
 
 @pytest.mark.parametrize("name", ["asc", "librispeech_1utt", "hyke", "speech_commands"])

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import soundfile
 
 from components import audio
 from components.decoding import ffmpeg
+from components.errors import SwarError
 from tests.bad_recordings import by_ffmpeg, encoded, speech_like
 
 RATE = 16_000
@@ -136,12 +138,62 @@ def test_ffmpeg_has_a_bound_of_processor_time(
 def test_ffmpeg_writes_no_file_but_a_mebibyte_of_messages(
     aac: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # The bounds come when the process runs: a real ffmpeg reads its input first.
-    script = f"sleep 1; dd if=/dev/zero of={tmp_path}/big bs=4M count=2"
+    script = f"dd if=/dev/zero of={tmp_path}/big bs=4M count=2"
     instead_of_ffmpeg(tmp_path, monkeypatch, script)
     with pytest.raises(audio.AudioError):
         audio.decode(aac, sample_rate=RATE)
     assert (tmp_path / "big").stat().st_size <= 2**20
+
+
+def test_bounds_hold_before_ffmpeg_begins(
+    aac: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where this process has much else to do."""
+    instead_of_ffmpeg(tmp_path, monkeypatch, f"cat /proc/self/limits > {tmp_path}/limits")
+    ended = threading.Event()
+
+    def busy() -> None:
+        while not ended.is_set():
+            sum(range(1_000))
+
+    threads = [threading.Thread(target=busy) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    try:
+        with pytest.raises(audio.AudioError):
+            audio.decode(aac, sample_rate=RATE)
+    finally:
+        ended.set()
+        for thread in threads:
+            thread.join()
+    limits = {line[:26].strip(): line[26:].split() for line in (tmp_path / "limits").open()}
+    assert limits["Max address space"][:2] == [str(2**30)] * 2
+    assert limits["Max cpu time"][:2] == ["600"] * 2
+    assert limits["Max file size"][:2] == [str(2**20)] * 2
+    assert limits["Max core file size"][:2] == ["0"] * 2
+
+
+_LOWER = """
+import resource, sys
+resource.setrlimit(resource.RLIMIT_CPU, (300, 300))
+from components import audio
+print(len(audio.decode(sys.argv[1], sample_rate=16_000)) > 0)
+"""
+
+
+def test_a_recording_is_decoded_where_the_caller_has_lower_bounds(aac: Path) -> None:
+    """Who may not raise them is no fault of the recording."""
+    command = [sys.executable, "-c", _LOWER, str(aac)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == "True\n"
+
+
+def test_a_missing_ffmpeg_is_no_fault_of_the_recording(
+    aac: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("IMAGEIO_FFMPEG_EXE", "/nowhere/ffmpeg")
+    with pytest.raises(SwarError, match="/nowhere/ffmpeg is no program"):
+        audio.decode(aac, sample_rate=RATE)
 
 
 @pytest.mark.parametrize(("container", "options"), [("ast", ()), ("wav", ("-c:a", "dfpwm"))])

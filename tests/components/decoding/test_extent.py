@@ -5,10 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 
 from components import audio
 from components.decoding import extent
 from components.decoding.headers import FileBytes
+from components.decoding.tracks import TrackSound, track_sound
 from tests.bad_recordings import by_ffmpeg, encoded, speech_like
 
 RATE = 16_000
@@ -70,6 +72,61 @@ def test_joined_recordings_are_read_to_the_last(
     assert best / (np.linalg.norm(end[:8_000]) * np.linalg.norm(SPEECH[-RATE:])) > 0.3
 
 
+ID3V1 = b"TAG" + bytes(125)
+APEV2 = b"APETAGEX" + struct.pack("<IIII8x", 2_000, 52, 1, 0xA000_0000) + bytes(20)
+APEV2 += b"APETAGEX" + struct.pack("<IIII8x", 2_000, 52, 1, 0x8000_0000)
+ID3V2 = b"ID3\x03\x00\x00\x00\x00\x20\x00" + bytes(4_096)
+
+
+@pytest.mark.parametrize("tags", [ID3V1, APEV2, APEV2 + ID3V1, ID3V2, ID3V1 + ID3V2], ids=len)
+@pytest.mark.parametrize("options", [("-q:a", "4"), ("-b:a", "64k")])
+def test_mp3s_joined_with_their_tags_are_read_to_the_last(
+    tmp_path: Path, tags: bytes, options: tuple[str, ...]
+) -> None:
+    content = mp3(*options, tmp_path=tmp_path)
+    assert 8.0 <= len(decoded(tmp_path, content + tags + content + tags)) / RATE <= 8.3
+    assert len(decoded(tmp_path, content + tags)) == len(SPEECH)
+
+
+def test_three_links_of_a_chain_are_read_and_a_last_one_that_breaks_off_is_told(
+    tmp_path: Path,
+) -> None:
+    for codec in ("libopus", "libvorbis"):
+        link = by_ffmpeg(WAV, "ogg", "-c:a", codec)
+        assert 11.95 <= len(decoded(tmp_path, 3 * link)) / RATE <= 12.1
+        for cut in (500, len(link) // 2):
+            with pytest.raises(audio.AudioError) as caught:
+                decoded(tmp_path, link + link[:-cut])
+            assert caught.value.reason == audio.TRUNCATED
+
+
+def test_an_mp3_header_without_a_number_of_frames_is_not_believed(tmp_path: Path) -> None:
+    content = mp3("-q:a", "4", tmp_path=tmp_path)
+    at = content.find(b"Xing") + 4
+    for flags, size in ((2, len(content)), (2, len(content) // 2), (0, 0)):
+        header = struct.pack(">III", flags, size, 0)
+        assert (
+            4.0 <= len(decoded(tmp_path, content[:at] + header + content[at + 12 :])) / RATE < 4.2
+        )
+
+
+@pytest.mark.parametrize("change", [0.0, 0.5, 1.0])
+def test_fraunhofers_header_is_believed_no_more_than_lames(tmp_path: Path, change: float) -> None:
+    content = mp3("-q:a", "4", "-id3v2_version", "0", tmp_path=tmp_path)
+    first = extent._mpeg_frame(content[:4])
+    assert first is not None
+    frames = struct.unpack(">I", content[content.find(b"Xing") + 8 :][:4])[0]
+    vbri = b"VBRI" + struct.pack(
+        ">HHHIIHHHH", 1, 0, 75, len(content), round(change * frames), 0, 1, 2, 1
+    )
+    header = content[:4] + bytes(32) + vbri
+    assert (
+        4.0
+        <= len(decoded(tmp_path, header.ljust(first.size, b"\0") + content[first.size :])) / RATE
+        < 4.2
+    )
+
+
 def test_joined_flacs_behind_a_tag_are_read_to_the_last(tmp_path: Path) -> None:
     tag = b"ID3\x04\x00\x00\x00\x00\x00\x0a" + bytes(10)
     assert 3.95 <= len(decoded(tmp_path, tag + joined("flac"))) / RATE <= 4.05
@@ -81,7 +138,7 @@ def test_of_tracks_that_are_all_silent_it_is_said(
     silent = encoded(np.zeros(len(SPEECH)), RATE)
     content = by_ffmpeg(silent, "matroska", "-map", "0:a", "-map", "0:a", "-c:a", "flac")
     assert not decoded(tmp_path, content).any()
-    assert "all its 2 audio tracks are silent" in caplog.text
+    assert "of its 2 audio tracks number 1 is used: all of them are silent" in caplog.text
 
 
 def test_joined_recordings_that_ffmpeg_cannot_go_on_with_are_truncated(tmp_path: Path) -> None:
@@ -126,42 +183,108 @@ def test_an_mp3_header_that_says_too_much_is_truncated(tmp_path: Path) -> None:
     assert caught.value.reason == audio.TRUNCATED
 
 
-def track_file(tmp_path: Path, container: str, codec: str, *dispositions: str) -> bytes:
-    """Two tracks, the first of them silent."""
-    silent = tmp_path / "silent.wav"
-    silent.write_bytes(encoded(np.zeros(len(SPEECH)), RATE))
-    options = ["-i", str(silent), "-map", "1:a", "-map", "0:a", "-c:a", codec]
-    movflags = ["-movflags", "frag_keyframe+empty_moov"] if container == "mp4" else []
-    return by_ffmpeg(WAV, container, *options, *dispositions, *movflags)
+NOISE = np.random.default_rng(0).standard_normal(len(SPEECH))
+HUM: np.ndarray = np.sum(
+    [np.sin(2 * np.pi * 50 * k * np.arange(len(SPEECH)) / RATE) / k for k in range(1, 6)], axis=0
+)
+MINUS_50_DBFS = 10 ** (-50 / 20)
+FADED = np.concatenate([np.zeros(RATE), NOISE[RATE:]])
+CLICK = np.where(np.arange(len(SPEECH)) // 160 == 200, 0.9, 0.0)
+WITHOUT_SPEECH = {
+    "silence": 0 * SPEECH,
+    "mains hum": MINUS_50_DBFS * HUM,
+    "hiss": MINUS_50_DBFS * NOISE,
+    "loud hiss": 0.1 * NOISE,
+    "rumble": 0.002 * np.cumsum(NOISE - NOISE.mean()),
+    "hiss that begins": MINUS_50_DBFS * FADED,
+    "hum and a click": MINUS_50_DBFS * HUM + CLICK,
+    "a tone": 0.1 * np.sin(2 * np.pi * 1_000 * np.arange(len(SPEECH)) / RATE),
+    "DC": 0.3 + 0 * SPEECH,
+    "dither": np.sign(NOISE) / 32_768,
+}
+FRAGMENTS = ("-movflags", "frag_keyframe+empty_moov")
+FIRST_IS_DEFAULT = ("-disposition:a:0", "default", "-disposition:a:1", "0")
+SECOND_IS_DEFAULT = ("-disposition:a:0", "0", "-disposition:a:1", "default")
+
+
+def tracks(tmp_path: Path, first: np.ndarray, container: str, *options: str) -> bytes:
+    """Two tracks: the samples, and SPEECH."""
+    path = tmp_path / "first.wav"
+    path.write_bytes(encoded(first, RATE, subtype="FLOAT"))
+    return by_ffmpeg(WAV, container, "-i", str(path), "-map", "1:a", "-map", "0:a", *options)
 
 
 @pytest.mark.parametrize(
-    ("container", "codec", "dispositions"),
+    ("name", "container", "options"),
     [
-        ("matroska", "flac", ()),
-        ("mp4", "aac", ("-disposition:a:0", "0", "-disposition:a:1", "default")),
-        ("mp4", "aac", ("-disposition:a:0", "default", "-disposition:a:1", "0")),
-        ("mpegts", "aac", ()),
+        *((name, "matroska", ("-c:a", "flac")) for name in WITHOUT_SPEECH),
+        *(
+            (name, *written)
+            for name in ("silence", "mains hum", "hiss")
+            for written in (
+                ("matroska", ("-c:a", "libopus", "-b:a", "24k", *FIRST_IS_DEFAULT)),
+                ("mp4", ("-c:a", "aac", *FIRST_IS_DEFAULT, *FRAGMENTS)),
+                ("mov", ("-c:a", "pcm_s16le", "-ac:a:0", "2", *SECOND_IS_DEFAULT, *FRAGMENTS)),
+                ("mpegts", ("-c:a", "aac")),
+            )
+        ),
     ],
 )
-def test_of_several_tracks_one_that_is_not_silent_is_read_and_it_is_said(
+def test_of_several_tracks_the_one_with_speech_is_read_and_it_is_said(
     tmp_path: Path,
     caplog: pytest.LogCaptureFixture,
+    name: str,
     container: str,
-    codec: str,
-    dispositions: tuple[str, ...],
+    options: tuple[str, ...],
 ) -> None:
-    samples = decoded(tmp_path, track_file(tmp_path, container, codec, *dispositions))
-    assert np.max(np.abs(samples)) > 0.1
-    assert "of its 2 audio tracks number 2 is used" in caplog.text
+    samples = decoded(tmp_path, tracks(tmp_path, WITHOUT_SPEECH[name], container, *options))
+    matches = np.correlate(samples, SPEECH[:RATE].astype(np.float32), "valid")
+    at = int(np.argmax(matches))
+    piece = samples[at : at + RATE]
+    assert matches[at] > 0.9 * np.linalg.norm(piece) * np.linalg.norm(SPEECH[:RATE])
+    assert "of its 2 audio tracks number 2 is used: the first with speech" in caplog.text
 
 
 def test_of_two_tracks_that_speak_the_default_one_is_read(tmp_path: Path) -> None:
-    other = tmp_path / "other.wav"
-    other.write_bytes(encoded(0.1 * speech_like(2, RATE, 4.0), RATE))
-    options = ["-i", str(other), "-map", "0:a", "-map", "1:a", "-c:a", "flac"]
-    for default, peak in ((0, 0.5), (1, 0.05)):
-        marks = ["-disposition:a:0", "0", "-disposition:a:1", "0"]
-        marks += [f"-disposition:a:{default}", "default"]
-        samples = decoded(tmp_path, by_ffmpeg(WAV, "matroska", *options, *marks))
-        assert np.max(np.abs(samples)) == pytest.approx(peak, rel=0.01)
+    quiet = 0.01 * speech_like(2, RATE, 4.0) + 0.0003 * NOISE
+    marks = {"first": FIRST_IS_DEFAULT, "second": SECOND_IS_DEFAULT, "none": ()}
+    peaks = {
+        name: np.max(np.abs(decoded(tmp_path, tracks(tmp_path, quiet, "matroska", *options))))
+        for name, options in marks.items()
+    }
+    assert peaks["first"] == peaks["none"] < 0.02
+    assert peaks["second"] > 0.4
+
+
+def test_where_nobody_speaks_the_first_track_that_is_not_silent_is_read(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "hum.wav"
+    path.write_bytes(encoded(MINUS_50_DBFS * HUM, RATE))
+    options = ("-i", str(path), "-map", "0:a", "-map", "1:a", "-c:a", "flac")
+    silent = encoded(np.zeros(len(SPEECH)), RATE)
+    assert decoded(tmp_path, by_ffmpeg(silent, "matroska", *options)).any()
+    assert "number 2 is used: the first that is not silent, and none has speech" in caplog.text
+
+
+def test_a_second_track_may_speak_late_and_on_one_side_alone(tmp_path: Path) -> None:
+    path = tmp_path / "first.wav"
+    path.write_bytes(encoded(np.tile(MINUS_50_DBFS * NOISE, 20), RATE))
+    late = np.concatenate([np.zeros(60 * RATE), SPEECH])
+    wav = encoded(np.stack([0.1 * np.resize(NOISE, len(late)), late], axis=1), RATE)
+    options = ("-i", str(path), "-map", "1:a", "-map", "0:a", "-c:a", "flac")
+    samples = decoded(tmp_path, by_ffmpeg(wav, "matroska", *options))
+    assert len(samples) == len(late)
+
+
+@pytest.mark.parametrize("name", ["hyke", "librispeech_1utt", "speech_commands"])
+def test_people_speak(shared_speech: Path, name: str) -> None:
+    clips = sorted((shared_speech / name).glob("*/*.*"))[::40]
+    assert len(clips) > 5
+    silent = []
+    for clip in clips:
+        samples, rate = soundfile.read(clip, dtype="float32", always_2d=True)
+        seconds = (samples[start : start + rate] for start in range(0, len(samples), rate))
+        if track_sound(seconds, rate) != TrackSound.SPEECH:
+            silent.append(clip.name)
+    assert len(silent) <= 0.1 * len(clips), silent

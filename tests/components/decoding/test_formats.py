@@ -1,6 +1,8 @@
 """Every format that is read, whole and in part, is told or decoded, and never anything else."""
 
 import contextlib
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,7 @@ from components import audio
 from tests.bad_recordings import encoded, speech_like
 
 RATE = 16_000
+ROOT = Path(audio.__file__).parents[1]
 # Compressed ones have frames of up to 0.13 s; some repeat their last.
 SECONDS = 1.0
 SLACK_SECONDS = 0.15
@@ -136,6 +139,27 @@ def test_a_chunk_that_ends_behind_every_file_is_a_reason(tmp_path: Path, size: i
         audio.decode(path, sample_rate=RATE, max_seconds=5.0)
     assert caught.value.reason == audio.UNREADABLE
     assert audio.own_sample_rate(path) is None
+
+
+_DECODE = """
+import sys
+from components import audio
+try:
+    audio.decode(sys.argv[1], sample_rate=16_000)
+except audio.AudioError:
+    print("refused")
+"""
+
+
+@pytest.mark.parametrize("inserted", [b"\xff" * 50, b"\xff" * 127])
+def test_a_damaged_recording_prints_nothing(tmp_path: Path, inserted: bytes) -> None:
+    """What a command prints may be read by a program."""
+    content = encoded(speech_like(1, RATE, 1.0), RATE, "SDS")
+    path = tmp_path / "a.sds"
+    path.write_bytes(content[: 21 + 10 * 127] + inserted + content[21 + 10 * 127 :])
+    command = [sys.executable, "-c", _DECODE, str(path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == "refused\n"
 
 
 def test_changed_recordings_are_read_or_refused_within_bounds(tmp_path: Path) -> None:

@@ -97,12 +97,26 @@ def test_a_folder_of_hidden_files_alone_is_no_speaker(tmp_path: Path) -> None:
     touch(tmp_path, "asha/a.wav", "__MACOSX/._a.wav", "__MACOSX/asha/._a.wav")
     listing = list_recordings(str(tmp_path))
     assert listing.speakers == {"asha"}
-    assert {reject.reason for reject in listing.rejects} == {"hidden"}
-    assert len(listing.rejects) == 2
+    assert {(reject.file, reject.reason) for reject in listing.rejects} == {("__MACOSX", "hidden")}
+
+
+def test_folders_of_systems_are_no_speakers_and_nothing_in_them_is_used(tmp_path: Path) -> None:
+    folders = ("$RECYCLE.BIN", "System Volume Information", "@eaDir", "lost+found", "#recycle")
+    touch(tmp_path, "asha/a.wav", *(f"{folder}/S-1-5/$R1.wav" for folder in folders))
+    touch(tmp_path, "asha/@eaDir/a.wav/SYNOAUDIO_01.mp3", "ASHA.Bin/b.wav")
+    listing = list_recordings(str(tmp_path))
+    assert listing.speakers == {"asha", "ASHA.Bin"}
+    assert {item.recording for item in listing.recordings} == {"asha/a.wav", "ASHA.Bin/b.wav"}
+    assert {reject.file for reject in listing.rejects} == {*folders, "asha/@eaDir"}
+    assert not any(reject.counts for reject in listing.rejects)
 
 
 def test_what_corpora_lay_beside_recordings_is_listed_and_not_counted(tmp_path: Path) -> None:
-    beside = ("1.trans.txt", "a.TextGrid", "a.lab", "Thumbs.db", "desktop.ini", "a.json", "b.JPG")
+    beside = (
+        *("1.trans.txt", "a.TextGrid", "a.lab", "Thumbs.db", "desktop.ini", "a.json", "b.JPG"),
+        *("a.wav:Zone.Identifier", "a.wav@SynoEAStream", "Icon\r", "etc/README", "LICENSE"),
+        *("etc/PROMPTS", "wav.scp", "a.wav.reapeaks", "a.PHN", "a.cha", "asha - Shortcut.lnk"),
+    )
     touch(tmp_path, "asha/a.wav", "bina/b.wav", *(f"asha/2021/{name}" for name in beside))
     touch(tmp_path, "transcripts/a.txt", "transcripts/b.csv")
     listing = list_recordings(str(tmp_path))
@@ -210,6 +224,42 @@ def test_a_manifest_may_spell_paths_in_another_way(
     assert {item.recording for item in listing.recordings} == {first, second, f"{tmp_path}/{third}"}
     (reject,) = listing.rejects
     assert (reject.file, reject.reason) == ("no", "missing")
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("m.tsv", "path\tspeaker\r\na/José.wav\tasha\r\n".encode("utf-16")),
+        ("m.csv", "path\tspeaker\r\na/José.wav\tasha\r\n".encode("utf-16")),
+        ("m.csv", "\ufeffpath;speaker\r\na/José.wav;asha\r\n".encode("utf-16-be")),
+        ("m.csv", "path;speaker\r\na/José.wav;asha\r\n".encode("utf-8-sig")),
+        ("m.csv", "path,speaker\r\na\\José.wav,asha\r\n".encode()),
+        ("m.csv", "path,speaker\r\n\u202a.\\a\\Jose\u0301.wav ,asha\r\n".encode()),
+    ],
+)
+def test_a_manifest_may_be_of_a_spreadsheet_on_windows(
+    tmp_path: Path, name: str, content: bytes
+) -> None:
+    touch(tmp_path, "a/José.wav")
+    (tmp_path / name).write_bytes(content)
+    (item,) = list_recordings(str(tmp_path / name)).recordings
+    assert (item.path, item.speaker) == (f"{tmp_path}/a/José.wav", "asha")
+
+
+@pytest.mark.parametrize(
+    "content", [b"path,speaker\na,Jos\xe9\n", "path\n".encode("utf-16") + b"\0", b"PK\3\4\xff\xfe"]
+)
+def test_another_encoding_is_refused_in_a_line(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "m.csv").write_bytes(content)
+    with pytest.raises(SwarError, match=r"m\.csv' is not UTF-8 at byte \d+: save it as UTF-8$"):
+        list_recordings(str(tmp_path / "m.csv"))
+
+
+def test_a_backslash_in_a_name_is_one_where_a_file_is_called_so(tmp_path: Path) -> None:
+    touch(tmp_path, "a\\b.wav", "a/b.wav")
+    (tmp_path / "m.csv").write_text("path,speaker\na\\b.wav,asha\n")
+    (item,) = list_recordings(str(tmp_path / "m.csv")).recordings
+    assert item.path == f"{tmp_path}/a\\b.wav"
 
 
 def test_links_are_followed_once(tmp_path: Path) -> None:

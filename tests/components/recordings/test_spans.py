@@ -224,7 +224,7 @@ def test_a_gender_is_told_once_for_all_spans(data: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("pattern", "told"),
+    ("pattern", "message"),
     [
         ("{YYYY}-{MM}", "Exactly one of each date spec"),
         ("{SPAN}/{YYYY}-{MM}-{DD}", "exclusively"),
@@ -236,10 +236,10 @@ def test_a_gender_is_told_once_for_all_spans(data: Path) -> None:
         ("{SPAN}", "matches no span"),
     ],
 )
-def test_a_wrong_pattern_is_told_in_one_line(data: Path, pattern: str, told: str) -> None:
+def test_a_wrong_pattern_is_told_in_one_line(data: Path, pattern: str, message: str) -> None:
     with pytest.raises(SwarError) as raised:
         list_recordings(str(data / pattern))
-    assert told in str(raised.value)
+    assert message in str(raised.value)
     assert "\n" not in str(raised.value)
 
 

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from components.errors import SwarError
+from components.recordings import tables
 from components.recordings.tables import parse_manifest, parse_speakers, speaker_name
 
 cell = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=12)
@@ -17,7 +18,7 @@ row = st.tuples(
 
 
 def speaker_of(written: str) -> str:
-    return " ".join(unicodedata.normalize("NFC", written).split())
+    return " ".join(unicodedata.normalize("NFC", written.translate(tables._INVISIBLE)).split())
 
 
 @given(rows=st.lists(row, min_size=1, max_size=6), tabs=st.booleans())
@@ -91,7 +92,15 @@ def test_manifest_round_trip(
         ("path,speaker\nfile://host/a,x\n", "line 2, column path: 'file://host/a' names another"),
         ("path,speaker\n,,,\n", "m.csv lists no recording"),
         ("path,speaker\na,x\na ,x\n", "line 3, column path: 'a' is on line 2 too"),
-        ("path,speaker\na, b.wav,x\n", "line 2: has 3 cells, the header 2: quote cells with"),
+        (
+            "path,speaker\na, b.wav,x\n",
+            "line 2: has 3 cells, the header 2: quote cells with commas",
+        ),
+        ("path;speaker\na;b.wav;x\n", "line 2: has 3 cells, the header 2: quote cells with semi"),
+        ("sep=;\n;\npath;gender\na;f\n", "m.csv line 3: column speaker must be there once, found"),
+        ('path,speaker,start_seconds\na,x,"0,5"\n', "column start_seconds: '0,5' is no number"),
+        ("path;speaker;start_seconds\na;x;1.000,5\n", "start_seconds: '1.000,5' is no number"),
+        ("a\0,\x1b[31m,speaker\n", "found 'a\\x00', '\\x1b[31m', 'speaker': write a header"),
     ],
 )
 def test_manifest_faults_are_named(text: str, message: str) -> None:
@@ -164,7 +173,7 @@ def test_other_genders_count_as_unknown_and_are_said() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("speaker\nx\n", "t.tsv line 1: column gender must be there once, found speaker"),
+        ("speaker\nx\n", "t.tsv line 1: column gender must be there once, found 'speaker'"),
         ("speaker\tgender\nx\tf\nx\tm\n", "t.tsv line 3, column gender: 'x' is female further"),
         ("speaker\tgender\nx\t\nx\tf\nx\tm\n", "t.tsv line 4, column gender: 'x' is female"),
     ],
@@ -187,3 +196,33 @@ def test_rows_of_a_speaker_that_contradict_each_other_say_nothing() -> None:
     rows = "x\tf\tne\tPokhara\nx\tf\ten\t\nx\tf\tne\t\n"
     text = f"speaker\tgender\tlanguage\tcity\n{rows}"
     assert parse_speakers(text, "t.tsv").columns == {"x": {"city": "Pokhara"}}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'path;speaker;start_seconds\r\n"a;b.wav";x;0,5\r\n',
+        'sep=;\r\npath;speaker;start_seconds\r\n"a;b.wav";x;0,5\r\n',
+        "path\tspeaker\tstart_seconds\r\na;b.wav\tx\t0,5\r\n",
+        '"sep=,"\r\npath,speaker,start_seconds\r\na;b.wav,x,0.5\r\n',
+        ",,\n,,\npath,speaker,start_seconds\na;b.wav,x,0.5\n",
+        "\n;;\npath;speaker;start_seconds;\na;b.wav;x;0.5;\n".replace("a;b.wav", '"a;b.wav"'),
+    ],
+)
+def test_a_csv_is_separated_as_its_header_is(text: str) -> None:
+    (row,) = parse_manifest(text, "m.csv").rows
+    assert (row.path, row.speaker, row.start_seconds) == ("a;b.wav", "x", 0.5)
+
+
+@pytest.mark.parametrize(
+    "written", ["\u200bAsha", "As\u00adha\ufeff", "\u202aAsha\u202c", "Asha\u200e"]
+)
+def test_what_is_not_seen_tells_no_names_apart(written: str) -> None:
+    manifest = parse_manifest(f"path,speaker\na,{written}\nb,Asha\n", "m.csv")
+    assert {row.speaker for row in manifest.rows} == {"Asha"}
+    assert len(manifest.remarks) == 1
+
+
+def test_joiners_that_a_script_needs_are_of_the_name() -> None:
+    with_joiner, without = "\u0915\u094d\u200d\u0937", "\u0915\u094d\u0937"
+    assert speaker_name(with_joiner) != speaker_name(without)
