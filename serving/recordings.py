@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -16,6 +15,8 @@ from components import audio
 from components.errors import SwarError
 from components.pcm16 import pack_wav, to_pcm16
 
+MAX_BYTES: Final = 4_096_000_000
+"""Of a recording, as by default in the pipeline."""
 SECONDS_MORE: Final = 1.0
 """Decoded of a recording that is longer than the model takes, so that it says so."""
 _INT16_FULL_SCALE: Final = 32768.0
@@ -132,7 +133,10 @@ def local_recording(recording: AudioInput, sample_rate: int) -> Iterator[LocalRe
         recording, channel = recording
     try:
         if isinstance(recording, str | os.PathLike):
-            yield LocalRecording(Path(recording), channel)
+            path = Path(recording)
+            with contextlib.suppress(OSError, ValueError):  # what it is instead, its decoder says
+                _check_size(path.stat().st_size)
+            yield LocalRecording(path, channel)
             return
         # Without a name, so that nothing stays where the process is killed.
         with tempfile.TemporaryFile() as file:
@@ -153,10 +157,17 @@ def _write(
     elif isinstance(recording, bytes):
         file.write(recording)
     elif hasattr(recording, "read"):
-        shutil.copyfileobj(recording, file, 2**20)
+        while part := recording.read(2**20):
+            _check_size(file.tell() + len(part))
+            file.write(part)
     else:
         raise TypeError(f"{type(recording).__name__} is no recording")
     file.flush()
+
+
+def _check_size(size_bytes: int) -> None:
+    if size_bytes > MAX_BYTES:
+        raise audio.AudioError(audio.TOO_LARGE, f"has more than {MAX_BYTES / 1e6:,.0f} MB")
 
 
 def _write_wav(file: IO[bytes], waveform: Waveform) -> None:

@@ -1,6 +1,7 @@
 """TF Serving's gRPC services on grpc.aio and its stock stubs."""
 
 import asyncio
+import contextlib
 import functools
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -26,6 +27,8 @@ from serving.standin.store import ModelStore
 
 _SIGNATURE_DEF: Final = "signature_def"
 _MESSAGES_READ_AT_ONCE: Final = 8
+_SHARED_READING_SECONDS: Final = 5.0
+"""For a message to arrive while others wait for their turn."""
 _MAX_LABELS: Final = 16
 
 
@@ -60,14 +63,18 @@ def build(
 class _Bounds(grpc.aio.ServerInterceptor):
     """Reads the request of a call as REST's body is read: in time, and where there is room.
 
-    The length of a message is not known before it is there, so that only a few are read at once. To
-    gRPC a request that comes by itself is a stream of one.
+    The length of a message is not known before it is there, so that only a few are read at once,
+    and none for long where others wait. To gRPC a request that comes by itself is a stream of one.
     """
 
     def __init__(self, budget: Budget, limits: Limits) -> None:
         self._budget = budget
         self._seconds = limits.body_seconds
-        self._reading = asyncio.Semaphore(_MESSAGES_READ_AT_ONCE)
+        self._shared_seconds = min(_SHARED_READING_SECONDS, limits.body_seconds)
+        self._turns = asyncio.Semaphore(_MESSAGES_READ_AT_ONCE)
+        self._waiting = 0
+        self._reading: dict[asyncio.Timeout, float] = {}
+        """The end of each message's time, with when it began."""
 
     async def intercept_service(
         self, continuation: Callable[[Any], Awaitable[Any]], details: grpc.HandlerCallDetails
@@ -79,7 +86,7 @@ class _Bounds(grpc.aio.ServerInterceptor):
         async def answer(messages: AsyncIterator[bytes], context: grpc.aio.ServicerContext) -> Any:
             with self._budget.request() as take:
                 try:
-                    async with asyncio.timeout(self._seconds), self._reading:
+                    async with self._turn():
                         message = await anext(aiter(messages))
                     take(len(message))
                     check_fields(message, handler.request_deserializer.__self__.DESCRIPTOR)
@@ -94,6 +101,28 @@ class _Bounds(grpc.aio.ServerInterceptor):
                 return await handler.unary_unary(request, context)
 
         return grpc.stream_unary_rpc_method_handler(answer, None, handler.response_serializer)
+
+    @contextlib.asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
+        """One of the few that read at once; TimeoutError where its message does not come."""
+        now = asyncio.get_running_loop().time
+        if self._turns.locked():
+            for end, began in self._reading.items():
+                end.reschedule(min(end.when() or now(), began + self._shared_seconds))
+        self._waiting += 1
+        try:
+            async with asyncio.timeout(self._seconds):
+                await self._turns.acquire()
+        finally:
+            self._waiting -= 1
+        try:
+            seconds = self._shared_seconds if self._waiting else self._seconds
+            async with asyncio.timeout(seconds) as end:
+                self._reading[end] = now()
+                yield
+        finally:
+            self._reading.pop(end, None)
+            self._turns.release()
 
 
 def _call(answer: Callable[[Any, Any], Awaitable[Any]]) -> Callable[[Any, Any, Any], Any]:

@@ -91,6 +91,9 @@ def _array(key: str, proto: Any, sizes: Sequence[int]) -> npt.NDArray[Any]:
     values = [value for field, value in proto.ListFields() if field.name.endswith("_val")]
     if any(len(each) > math.prod(sizes) for each in values):
         raise invalid(f"input {key!r} is malformed: it has more values than its shape")
+    # As a number does, the last string would stand for those left out: each a copy of its bytes.
+    if proto.dtype == tf.string.as_datatype_enum and len(proto.string_val) < math.prod(sizes):
+        raise invalid(f"input {key!r} is malformed: it has fewer strings than its shape")
     try:
         array: npt.NDArray[Any] = tf.make_ndarray(proto)
     except (TypeError, ValueError) as error:

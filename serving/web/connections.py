@@ -3,7 +3,10 @@
 import asyncio
 from typing import Final
 
+import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from serving.web.uploads import UPLOAD
 
 MAX_CONNECTIONS: Final = 256
 """Open connections; fewer where the process may open fewer files."""
@@ -17,11 +20,11 @@ class BoundedConnection(H11Protocol):
     """A connection that ends where its client does not go on; an answer may take any time.
 
     uvicorn's `limit_concurrency` is one more than the connections that may be open. Beyond those,
-    the connection that waits for a request and has the least time left is closed; where all are
-    being answered, the new one.
+    the one that has waited longest for its client is closed: the new one where no other waits.
     """
 
     _end: asyncio.TimerHandle | None = None
+    _waits_since: float = 0.0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Starts the time of the first header, and makes room."""
@@ -29,8 +32,8 @@ class BoundedConnection(H11Protocol):
         self._end_after(HEADER_SECONDS)
         if self.limit_concurrency is not None and len(self.connections) >= self.limit_concurrency:
             connections = (each for each in self.connections if isinstance(each, BoundedConnection))
-            waiting = (each for each in connections if each._waits_for_request())
-            min(waiting, key=BoundedConnection._ends_at)._abort()  # this one is among them
+            waiting = (each for each in connections if each._waits_for_client())
+            min(waiting, key=lambda each: each._waits_since)._abort()  # this one is among them
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stops the time."""
@@ -62,13 +65,17 @@ class BoundedConnection(H11Protocol):
     def _waits_for_request(self) -> bool:
         return self.cycle is None or self.cycle.response_complete
 
-    def _ends_at(self) -> float:
-        return self._end.when() if self._end is not None else float("inf")
+    def _waits_for_client(self) -> bool:
+        """For a request, or the rest of one but an upload's, or for the answer to be read."""
+        if self._waits_for_request() or self.flow.write_paused:
+            return True
+        return self.conn.their_state is h11.SEND_BODY and self.cycle.scope["path"] != UPLOAD
 
     def _end_after(self, seconds: float | None) -> None:
         if self._end is not None:
             self._end.cancel()
         self._end = None if seconds is None else self.loop.call_later(seconds, self._abort)
+        self._waits_since = self.loop.time()
 
     def _abort(self) -> None:
         self.connections.discard(self)  # at once: the next connection counts them

@@ -23,14 +23,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from components.errors import SwarError
 from serving.web.login import Login
-from serving.web.uploads import Uploads
+from serving.web.uploads import UPLOAD, Uploads
 
 USER: Final = "swar.user"
 """The key of an ASGI scope under which whoever was let in is named."""
 
 _FILE: Final = "/gradio_api/file="
 _ASK: Final = "/gradio_api/run/predict"
-_UPLOAD: Final = "/gradio_api/upload"
 _FILES_OF_PAGE: Final = re.compile(r"/(static|assets)(/[\w-][\w.-]*)+")
 _ROUTES: Final = {
     "GET": (
@@ -40,7 +39,7 @@ _ROUTES: Final = {
         "/theme.css",
         "/gradio_api/upload_progress",
     ),
-    "POST": (_ASK, _UPLOAD),
+    "POST": (_ASK, UPLOAD),
 }
 _MAX_BODY_BYTES: Final = 2**16
 """Of all requests but an upload."""
@@ -123,7 +122,7 @@ class Guard:
             await self._app(scope, receive, send)
         elif scope["type"] == "http":
             send = _Answer(scope["path"], self._script_hashes, send)
-            if scope["path"] != _UPLOAD:
+            if scope["path"] != UPLOAD:
                 receive = _in_time(receive)
             with contextlib.suppress(ClientDisconnect):  # no one is left to answer
                 await (await self._let_in(scope, receive) or self._through)(scope, receive, send)
@@ -135,7 +134,7 @@ class Guard:
         headers = Headers(scope=scope)
         if refusal := self._foreign(scope, headers):
             return PlainTextResponse(refusal, 403)
-        if scope["path"] != _UPLOAD and (refused := _body_refused(headers)):
+        if scope["path"] != UPLOAD and (refused := _body_refused(headers)):
             return refused
         user: str | None = ""
         if self._login is not None:

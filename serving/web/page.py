@@ -25,7 +25,7 @@ from serving.web.connections import BoundedConnection
 from serving.web.guard import USER, Guard, PageSettings
 from serving.web.level_meter import LEVEL_METER, NO_MICROPHONE
 from serving.web.style import CSS
-from serving.web.uploads import KEPT_SECONDS, Uploads, opened_uploads, progress
+from serving.web.uploads import KEPT_SECONDS, UPLOAD, Uploads, opened_uploads, progress
 
 _ENROLMENT_SLOTS: Final = 2
 _ANSWERS_AT_ONCE: Final = 8
@@ -159,7 +159,7 @@ def _address(listening: socket.socket) -> str:
 def _application(page: gradio.Blocks, uploads: Uploads) -> fastapi.FastAPI:
     """Gradio's application, with this page's own uploads in the place of gradio's."""
     application = fastapi.FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
-    application.add_route("/gradio_api/upload", uploads.receive, ["POST"])
+    application.add_route(UPLOAD, uploads.receive, ["POST"])
     application.add_route("/gradio_api/upload_progress", progress, ["GET"])
     gradio.mount_gradio_app(
         application,

@@ -22,6 +22,8 @@ from starlette.responses import JSONResponse, Response
 
 from serving import defaults
 
+UPLOAD: Final = "/gradio_api/upload"
+"""The path of the page under which recordings are given to it."""
 MAX_FILE_BYTES: Final = defaults.MAX_RECORDING_BYTES
 QUOTA_BYTES: Final = 2**30
 """Of all recordings that lie in the folder and of those that arrive, together."""

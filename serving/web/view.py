@@ -10,7 +10,7 @@ from serving.answers import DIFFERENT, INCONCLUSIVE, OK, SAME, Decision, Embeddi
 from serving.client import fault
 from serving.conditions import describe_quality
 from serving.decisions import DecisionRule, expectation, percent
-from serving.gallery import Speaker
+from serving.enrolled import Speaker
 from serving.recognition import MIN_ENROLMENT_SECONDS, Candidate, EnrolmentReport, Identification
 from serving.web.spectrogram import spectrogram_png
 

@@ -1,6 +1,7 @@
 """Recordings in all the forms that callers have them in."""
 
 import io
+import os
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 import soundfile
 
 from components.errors import SwarError
+from serving import recordings
 from serving.client import Client
 from serving.recordings import RecordingChannel, Waveform, display_name, file_name, to_wav
 from tests.serving.support_endpoint import RATE, voice
@@ -118,3 +120,21 @@ def test_a_channel_that_is_not_there_is_named(number: int) -> None:
     message = f"the recording: has no channel {number}: it has 2 in all: give another channel"
     with pytest.raises(SwarError, match=message):
         to_wav(RecordingChannel(stereo, number), RATE, MAX_SECONDS)
+
+
+@pytest.mark.parametrize("as_file", [True, False])
+def test_a_recording_has_a_bound_in_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, as_file: bool
+) -> None:
+    """A file of zeros takes no disk, and an application's stream may not end."""
+    monkeypatch.setattr(recordings, "MAX_BYTES", 10_000_000)
+    path = tmp_path / "long.flac"
+    path.write_bytes(b"fLaC")
+    os.truncate(path, recordings.MAX_BYTES + 1)
+
+    class Endless(io.BytesIO):
+        def read(self, size: int | None = -1, /) -> bytes:
+            return bytes(size or 0)
+
+    with pytest.raises(SwarError, match="has more than 10 MB"):
+        to_wav(path if as_file else Endless(), RATE, MAX_SECONDS)

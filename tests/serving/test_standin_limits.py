@@ -29,6 +29,7 @@ from components.errors import SwarError
 from pipeline import cli
 from serving import server
 from serving.server import ServerSettings, serve
+from serving.standin import rpc
 from serving.standin.batcher import Batcher, Batching
 from serving.standin.limits import Limits, check_host, is_own_name
 from serving.standin.servable import Servable
@@ -107,15 +108,39 @@ def test_a_grpc_request_that_never_comes_ends(models):
         never = threading.Event()
 
         def requests():
-            never.wait(20)
+            never.wait(60)
             yield b""
 
         started = time.monotonic()
         with pytest.raises(grpc.RpcError) as caught:
-            silent(requests(), timeout=15)
+            silent(requests(), timeout=50)
         never.set()
     assert caught.value.code() == grpc.StatusCode.CANCELLED
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 30
+
+
+def test_grpc_requests_that_never_come_keep_nobody_waiting(models, monkeypatch):
+    """More of them than are read at once."""
+    monkeypatch.setattr(rpc, "_SHARED_READING_SECONDS", 0.5)
+    never = threading.Event()
+
+    def requests():
+        never.wait(60)
+        yield b""
+
+    with (
+        served(models) as ports,
+        grpc.insecure_channel(f"127.0.0.1:{ports.grpc}") as channel,
+        prediction(ports) as stub,
+    ):
+        silent = [channel.stream_unary(PREDICT_METHOD).future(requests()) for _ in range(12)]
+        time.sleep(0.3)
+        started = time.monotonic()
+        assert stub.Predict(predict_request(audio=[b"abc"]), timeout=30).outputs
+        assert time.monotonic() - started < 15
+        never.set()
+        for each in silent:
+            each.cancel()
 
 
 def test_connections_beyond_the_limit_are_refused_and_the_others_served(models):

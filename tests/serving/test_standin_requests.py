@@ -88,6 +88,17 @@ def test_a_shape_without_sense_is_refused_at_once(ports, request_):
     assert code == grpc.StatusCode.INVALID_ARGUMENT
 
 
+def test_strings_that_are_left_out_are_not_made_up(ports):
+    """As numbers are, by the last one: a megabyte would become as many as there are rows."""
+    with prediction(ports) as stub:
+        code, details = refusal(stub.Predict, filled("", {"audio": [8]}, string_val=b"abc"))
+        assert stub.Predict(filled("half_plus", {"x": [8]}, float_val=1.0), timeout=30).outputs
+    assert (code, "fewer strings than its shape" in details) == (
+        grpc.StatusCode.INVALID_ARGUMENT,
+        True,
+    )
+
+
 def test_more_values_than_the_shape_are_refused_before_they_are_read(ports):
     request = predict_request("", audio=[b"abc"])
     request.inputs["audio"].string_val.extend([b""] * 40_000)

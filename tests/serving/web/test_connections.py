@@ -113,15 +113,26 @@ def test_silent_connections_keep_nobody_out(page, connect):
     assert sum(map(is_open, silent)) <= 8
 
 
-def test_where_all_connections_are_being_answered_a_new_one_is_closed(page, connect):
-    url = page(MAX_CONNECTIONS=3)
-    answered = [connect(url, post("/login", 100)) for _ in range(3)]
-    time.sleep(0.3)
-    assert seconds_until_closed(connect(url)) < 3
-    assert all(map(is_open, answered))
-    answered.pop().close()
-    time.sleep(0.3)
-    assert status(url) == 401
+def test_requests_that_never_end_keep_nobody_out(page, connect):
+    """Anybody can begin to sign in."""
+    url = page(MAX_CONNECTIONS=8)
+    unfinished = [connect(url, post("/login", 100, b"name=")) for _ in range(40)]
+    assert [status(url) for _ in range(3)] == [401] * 3
+    assert sum(map(is_open, unfinished)) <= 8
+
+
+def test_uploads_take_their_time_and_a_new_connection_is_closed(tmp_path, connect, monkeypatch):
+    monkeypatch.setattr(connections, "MAX_CONNECTIONS", 3)
+    with served_page(tmp_path / "gallery") as url:
+        uploads = [connect(url, post("/gradio_api/upload", 100)) for _ in range(3)]
+        time.sleep(0.3)
+        assert seconds_until_closed(connect(url)) < 3
+        assert all(map(is_open, uploads))
+        uploads.pop().close()
+        time.sleep(0.3)
+        assert status(url) == 200
+        for each in uploads:
+            each.close()
 
 
 def test_the_time_for_a_header_is_not_that_for_an_answer(page, connect):

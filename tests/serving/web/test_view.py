@@ -13,8 +13,8 @@ from PIL import Image
 
 from serving.answers import Decision, Verdict
 from serving.decisions import DecisionRule, ExpectedRate
+from serving.enrolled import Speaker
 from serving.enrolment_gate import Part
-from serving.gallery import Speaker
 from serving.recognition import Candidate, EnrolmentReport, Identification
 from serving.web import view
 from serving.web.spectrogram import spectrogram_png
