@@ -78,7 +78,7 @@ $(TOOLS)/.installed: requirements-tools.lock
 # registry's host, and that does not belong into git.)
 COMPILE := $(TOOLS)/bin/uv pip compile --quiet --no-emit-index-url --generate-hashes --custom-compile-command "make lock" $(if $(UPGRADE),--upgrade)
 lock: $(TOOLS)/.installed
-	$(COMPILE) --universal --python-version 3.11 --extra pipeline --extra client --extra serve --extra app --group dev --output-file requirements.lock pyproject.toml
+	$(COMPILE) --universal --python-version 3.11 --extra pipeline --extra client --extra gallery --extra serve --extra app --group dev --output-file requirements.lock pyproject.toml
 	echo 'tensorflow[and-cuda]' | $(COMPILE) --no-config --constraint requirements.lock --python-version 3.12 --python-platform x86_64-manylinux_2_28 --output-file requirements-gpu.lock -
 	$(COMPILE) --no-config --universal --python-version 3.11 --group tools --output-file requirements-tools.lock
 

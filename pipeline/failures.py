@@ -1,5 +1,6 @@
 """What went wrong, in one line for the user."""
 
+import contextlib
 import errno
 import os
 import re
@@ -52,8 +53,8 @@ def user_error(error: BaseException) -> str | None:
             return one_line(_STEP.sub("", lines[-1]))
     if isinstance(error, ModuleNotFoundError) and error.name:
         return (
-            f"the library {error.name!r} is not installed: install more of swar, "
-            "all of it is pip install 'swar[pipeline,client,serve,app]'"
+            f"the library {error.name!r} is not installed: `make` in swar's repository installs "
+            "all of it, docs/development.md tells its parts"
         )
     return None
 
@@ -89,6 +90,19 @@ def storage_error(error: BaseException, output: Path) -> SwarError | None:
             where = path[0] if path else str(output)
             return SwarError(f"cannot write {where} ({reason}): make it writable {_KEPT}")
     return None
+
+
+@contextlib.contextmanager
+def storage_errors(output: Path) -> Iterator[None]:
+    """Tells what goes wrong with the disk of an output folder, see `storage_error`."""
+    try:
+        yield
+    except SwarError:
+        raise
+    except Exception as error:  # the operating system's, or TensorFlow's about the same
+        if (fault := storage_error(error, output)) is None:
+            raise
+        raise fault from error
 
 
 def file_error(error: BaseException) -> str | None:

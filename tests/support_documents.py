@@ -58,9 +58,14 @@ def command_lines(text: str) -> Iterator[list[str]]:
             words = []
 
 
+def code_blocks(page: Path, language: str) -> list[str]:
+    """The code of a page in one language, block by block."""
+    return re.findall(rf"```{language}\n(.*?)```", page.read_text("utf-8"), re.DOTALL)
+
+
 def of_page(page: Path) -> Iterator[list[str]]:
     """The commands of a page's console blocks."""
-    for block in re.findall(r"```console\n(.*?)```", page.read_text("utf-8"), re.DOTALL):
+    for block in code_blocks(page, "console"):
         yield from command_lines(block)
 
 

@@ -19,6 +19,7 @@ from tests.support_documents import (
     OF_A_RUN,
     PAGES,
     ROOT,
+    code_blocks,
     command_lines,
     of_page,
 )
@@ -78,6 +79,13 @@ def test_every_command_of_a_page_is_run_or_named_with_the_reason(page: Path) -> 
     of_swar = {words[1] for words in commands if words[0] == "swar"}
     assert of_swar <= CLIENT | OF_A_CONFIG | OF_A_RUN | set(ELSEWHERE)
     assert {words[0] for words in commands} <= {"swar", *NOT_RUN}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_settings_file_of_a_page_is_one(page: Path, tmp_path: Path) -> None:
+    for example in code_blocks(page, "yaml"):
+        (tmp_path / "mine.yaml").write_text(example.replace("DIGEST", 64 * "0"))
+        load_config(str(tmp_path / "mine.yaml"))
 
 
 def test_what_is_named_is_on_a_page() -> None:

@@ -1,4 +1,4 @@
-"""What `pip install '.[client]'` and `'.[serve]'` bring is enough for what they are for.
+"""What the extras `client`, `gallery` and `serve` bring is enough for what they are for.
 
 Commands run where everything else that is installed here cannot be imported.
 """
@@ -12,6 +12,7 @@ import sys
 import time
 import tomllib
 import urllib.request
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 
@@ -37,11 +38,12 @@ main()
 """
 
 
-def distributions(extra: str) -> set[str]:
-    """What an installation of Swar with an extra brings, and what that needs in turn."""
+def distributions(*extras: str) -> set[str]:
+    """What an installation of Swar with these extras brings, and what that needs in turn."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     todo = [Requirement(line) for line in project["dependencies"]]
-    todo += [Requirement(line) for line in project["optional-dependencies"][extra]]
+    for extra in extras:
+        todo += map(Requirement, project["optional-dependencies"][extra])
     brought: set[tuple[str, str]] = set()
     while todo:
         requirement = todo.pop()
@@ -57,40 +59,44 @@ def distributions(extra: str) -> set[str]:
     return {name for name, _ in brought}
 
 
-def missing_modules(extra: str) -> list[str]:
+def missing_modules(*extras: str) -> list[str]:
     """The top-level modules of all that is installed here and would not be there."""
-    brought = distributions(extra)
+    brought = distributions(*extras)
     return [
         module
         for module, owners in metadata.packages_distributions().items()
         if not brought & {canonicalize_name(owner) for owner in owners}
         and not (ROOT / module).exists()
+        and module not in sys.stdlib_module_names  # of which `peer` brings one again
     ]
 
 
-def command(extra: str, *argv: object) -> list[str]:
-    return [sys.executable, "-c", RUN, json.dumps(missing_modules(extra)), *map(str, argv)]
+def command(extras: Sequence[str], *argv: object) -> list[str]:
+    return [sys.executable, "-c", RUN, json.dumps(missing_modules(*extras)), *map(str, argv)]
 
 
 def test_the_parts_of_an_installation_are_told_apart() -> None:
-    assert {"lancedb", "grpcio", "soundfile"} <= distributions("client")
-    assert not {"tensorflow", "keras", "librosa", "tfx"} & distributions("client")
+    assert {"grpcio", "soundfile"} <= distributions("client")
+    assert not {"lancedb", "pyarrow", "tensorflow", "tfx"} & distributions("client")
+    assert {"lancedb", "grpcio"} <= distributions("client", "gallery")
+    assert not {"tensorflow", "keras", "tfx"} & distributions("client", "gallery")
     assert {"tensorflow", "keras", "aiohttp"} <= distributions("serve")
     assert {"apache_beam", "librosa", "IPython", "sklearn"} <= set(missing_modules("serve"))
 
 
+@pytest.mark.parametrize("endpoint", ENDPOINTS)
 @pytest.mark.parametrize(
-    ("endpoint", "argv"),
-    list(zip(ENDPOINTS, [("verify", "1.wav"), ("enroll", "asha")], strict=True)),
+    ("extras", "argv"),
+    [(("client",), ("verify", "1.wav")), (("client", "gallery"), ("enroll", "asha"))],
 )
-def test_a_server_is_called_with_the_client_alone(
-    endpoint: str, argv: tuple[str, ...], tmp_path: Path
+def test_a_server_is_called_with_the_client_and_speakers_are_enrolled_with_the_gallery(
+    endpoint: str, extras: tuple[str, ...], argv: tuple[str, ...], tmp_path: Path
 ) -> None:
     for seed in (1, 2):
         (tmp_path / f"{seed}.wav").write_bytes(encoded(speech_like(seed, 16_000, 6.0), 16_000))
     with ENDPOINTS[endpoint](FakeModel()) as url:
         ended = subprocess.run(
-            command("client", *argv, "2.wav", "--url", url),
+            command(extras, *argv, "2.wav", "--url", url),
             cwd=tmp_path,
             env=os.environ | {"PYTHONPATH": str(ROOT), "XDG_DATA_HOME": str(tmp_path)},
             capture_output=True,
@@ -116,7 +122,7 @@ def _versions_served(model: object, cache: Path) -> list[str]:
     for _ in range(2):
         with socket.create_server(("127.0.0.1", 0)) as server:
             ports.append(server.getsockname()[1])
-    argv = command("serve", "serve", model, "--rest-port", ports[0], "--grpc-port", ports[1])
+    argv = command(["serve"], "serve", model, "--rest-port", ports[0], "--grpc-port", ports[1])
     environment = os.environ | {"PYTHONPATH": str(ROOT), "XDG_CACHE_HOME": str(cache)}
     environment.pop("TF_USE_LEGACY_KERAS", None)  # TFMA sets it, in other tests of this process
     with subprocess.Popen(argv, cwd=ROOT, env=environment) as server:

@@ -91,6 +91,8 @@ def published(tmp_path: Path) -> Path:
         (("serve", "{published}", "--label", "x"), "is not LABEL=VERSION"),
         (("app", "--port", "{taken}"), "choose another port"),
         (("verify", "{none}", "{none}"), "does not exist"),
+        (("verify", "{tmp}", "{tmp}", "--prior", "1"), "'1' is not between 0 and 1"),
+        (("identify", "{tmp}", "--max-false-accept", "2 %"), "'2 %' is not between 0 and 1"),
         (("enroll", "asha", "{none}"), "does not exist"),
         (("identify", "{none}"), "does not exist"),
         (("embed", "{none}", "--output", "{tmp}/x.parquet"), "does not exist"),

@@ -4,7 +4,7 @@ import contextlib
 import functools
 import inspect
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, TextIO
 
@@ -137,15 +137,17 @@ def _client(
 
         watchers.append(WatchLog(watch_log))
     if url is None:
-        model = defaults.MODEL if model is None else model
-        check_model(model)
-        return _in_process(model, watchers)
-    return _of_server(
-        url,
-        defaults.MODEL_NAME if model_name is None else model_name,
-        defaults.DEADLINE_SECONDS if deadline is None else deadline,
-        Credentials(ca, certificate, key, token_file),
-        watchers,
+        name = defaults.MODEL if model is None else model
+        check_model(name)
+        return _opened(lambda client: client.in_process(name, watchers=watchers))
+    return _opened(
+        lambda client: client(
+            url,
+            model=defaults.MODEL_NAME if model_name is None else model_name,
+            deadline_seconds=defaults.DEADLINE_SECONDS if deadline is None else deadline,
+            credentials=Credentials(ca, certificate, key, token_file),
+            watchers=watchers,
+        )
     )
 
 
@@ -168,38 +170,11 @@ def _is_given(context: typer.Context, name: str) -> bool:
 
 
 @contextlib.contextmanager
-def _in_process(model: str, watchers: Sequence["Watcher"]) -> Iterator["Client"]:
+def _opened(make: Callable[[type["Client"]], "Client"]) -> Iterator["Client"]:
+    """A client, which is imported and made here."""
     from serving.client import Client
 
-    with (
-        real_stderr() as stderr,
-        progress_shown(stderr),
-        Client.in_process(model, watchers=watchers) as client,
-    ):
-        yield client
-
-
-@contextlib.contextmanager
-def _of_server(
-    url: str,
-    model_name: str,
-    deadline: float,
-    credentials: Credentials,
-    watchers: Sequence["Watcher"],
-) -> Iterator["Client"]:
-    from serving.client import Client
-
-    with (
-        real_stderr() as stderr,
-        progress_shown(stderr),
-        Client(
-            url,
-            model=model_name,
-            deadline_seconds=deadline,
-            credentials=credentials,
-            watchers=watchers,
-        ) as client,
-    ):
+    with real_stderr() as stderr, progress_shown(stderr), make(Client) as client:
         yield client
 
 
@@ -217,3 +192,16 @@ def progress_shown(stream: TextIO) -> Iterator[None]:
         yield
     finally:
         progress.removeHandler(handler)
+
+
+@contextlib.contextmanager
+def progress_bar(stream: TextIO) -> Iterator[Callable[[int, int], None]]:
+    """On a terminal; yields what is called with how many recordings are done, and of how many."""
+    from rich.progress import Progress
+
+    from components.terminal import Console
+
+    console = Console(file=stream)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task("recordings")
+        yield lambda done, of: progress.update(task, completed=done, total=of)

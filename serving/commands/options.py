@@ -32,6 +32,17 @@ def _channel(text: str) -> int | None:
     return number
 
 
+def share(text: str) -> float:
+    """A share or probability that a user gives, in (0, 1); raises typer.BadParameter for others."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0.0 < value < 1.0:
+        raise typer.BadParameter(f"{text!r} is not between 0 and 1, such as 0.01")
+    return value
+
+
 STDIN: Final = Path("-")
 _READ_BYTES: Final = 2**20
 

@@ -1,7 +1,6 @@
 """The commands that ask a model about recordings: verify, identify, embed."""
 
-import contextlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
@@ -11,7 +10,7 @@ import typer
 from components.paths import check_present
 from components.quiet import real_stderr
 from serving import defaults
-from serving.commands.connection import Connection, with_client
+from serving.commands.connection import Connection, progress_bar, with_client
 from serving.commands.options import (
     STDIN,
     ChannelOption,
@@ -21,6 +20,7 @@ from serving.commands.options import (
     check_recordings,
     on_channel,
     open_gallery,
+    share,
     show_gallery_used,
     with_stdin,
 )
@@ -41,6 +41,7 @@ MaxFalseAcceptOption = Annotated[
     typer.Option(
         "--max-false-accept",
         metavar="SHARE",
+        parser=share,
         help="Of comparisons, or queries, of other people that are accepted at most, such as 0.01; "
         "what a looser risk would accept is inconclusive.",
         show_default="the model's own threshold",
@@ -49,7 +50,10 @@ MaxFalseAcceptOption = Annotated[
 PriorOption = Annotated[
     float,
     typer.Option(
-        "--prior", metavar="P", help="Of the same speaker, which the probability takes for granted."
+        "--prior",
+        metavar="P",
+        parser=share,
+        help="Of the same speaker, which the probability takes for granted.",
     ),
 ]
 
@@ -195,7 +199,7 @@ def identify_command(
         (recording,) = on_channel(recordings, channel)
         if timeline:
             from serving.recordings import printable
-            from serving.timeline import timeline as timeline_of
+            from serving.timeline import timeline_of
 
             answer = timeline_of(client, enrolled, recording, top=top, rule=rule, among=candidates)
             if as_rttm:
@@ -204,8 +208,9 @@ def identify_command(
                 display.timeline(answer, rule, as_json=as_json)
             show_gallery_used(enrolled)
             return
-        identification = recognition.identify(
-            client, enrolled, recording, top=top, rule=rule, among=candidates
+        query = recognition.usable_embedding(client, recording)
+        identification = recognition.identify_embedding(
+            client, enrolled, query, top=top, rule=rule, among=candidates
         )
     display.identification(identification, rule, as_json=as_json)
     show_gallery_used(enrolled)
@@ -264,22 +269,9 @@ def embed_command(
     with (
         with_stdin(piped) as recordings,
         connection as client,
-        _progress_bar() as on_progress,
+        real_stderr() as stderr,
+        progress_bar(stderr) as on_progress,
     ):
         data = str(recordings[0].parent) if recordings else data
         embedded = embed_data(client, data, output, on_progress, follow_links=follow_links)
     display.embedded(embedded, as_json=as_json)
-
-
-@contextlib.contextmanager
-def _progress_bar() -> Iterator[Callable[[int, int], None]]:
-    """On a terminal; yields what is called with how many recordings are done, and of how many."""
-    from rich.progress import Progress
-
-    from components.terminal import Console
-
-    with real_stderr() as stderr:
-        console = Console(file=stderr)
-        with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
-            task = progress.add_task("recordings")
-            yield lambda done, of: progress.update(task, completed=done, total=of)

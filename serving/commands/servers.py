@@ -12,7 +12,13 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from components.errors import SwarError
-from components.model.files import BASE, NAMES_OF_A_MODEL, check_model, version_folder
+from components.model.files import (
+    BASE,
+    NAMES_OF_A_MODEL,
+    check_model,
+    is_version_name,
+    version_folder,
+)
 from components.quiet import real_stderr, tensorflow_quiet
 from components.terminal import say
 from serving import defaults
@@ -144,7 +150,7 @@ def _served_versions(model: str) -> tuple[Path, int | None]:
     if folder != Path(model):
         return folder.parent, None
     folder = folder.absolute()
-    if not folder.name.isdecimal():
+    if not is_version_name(folder.name):
         raise SwarError(f"{folder} is a version without a number: rename it to one, such as 1")
     return folder.parent, int(folder.name)
 
@@ -175,7 +181,7 @@ def _warming_up(model: str) -> Iterator[None]:
 
 def _label(text: str) -> tuple[str, int]:
     name, _, version = text.partition("=")
-    if not name or not version.isdecimal():
+    if not name or not is_version_name(version):
         raise SwarError(f"--label {text!r} is not LABEL=VERSION, for example stable=1700000000")
     return name, int(version)
 

@@ -32,6 +32,8 @@ def test_the_commands_of_a_page_run(
     Path("OUTPUT").symlink_to(finished.output)
     known = {"CALLS": str(finished.data), "DATA/2026-01-06/asha_thapa": str(finished.data)}
     for words in COMMANDS[page]:
-        told = [known.get(word, word).replace("VERSION", finished.published.name) for word in words]
-        ended = swar([*told, *MORE.get(words[0], [])])
-        assert (ended.status, "error" in ended.err) == (0, False), (told, ended)
+        arguments = [
+            known.get(word, word).replace("VERSION", finished.published.name) for word in words
+        ]
+        ended = swar([*arguments, *MORE.get(words[0], [])])
+        assert (ended.status, "error" in ended.err) == (0, False), (arguments, ended)

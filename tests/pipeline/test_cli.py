@@ -112,6 +112,11 @@ def test_a_missing_data_folder_leaves_nothing_behind(tmp_path: Path) -> None:
         (["nonsense"], "No such command 'nonsense': see `swar -h`"),
         (["verfy"], "No such command 'verfy'. Did you mean 'verify'?: see `swar -h`"),
         (["config", "--nonsense"], "No such option: --nonsense: see `swar config -h`"),
+        (
+            ["evaluate", "base", "--data", "d", "--split", "train"],
+            "Invalid value for '--split': 'train' is not one of 'all', 'unseen': "
+            "see `swar evaluate -h`",
+        ),
         (["verify", "a", "b", "c"], "Got unexpected extra argument(s) (c): see `swar verify -h`"),
     ],
 )

@@ -100,15 +100,15 @@ def test_the_executors_error_is_told_where_its_outputs_cannot_be_removed(
 
 
 def test_a_library_that_is_not_installed_is_named_with_the_remedy() -> None:
-    told = user_error(ModuleNotFoundError("No module named 'tfx'", name="tfx"))
-    assert told is not None
-    assert "'tfx' is not installed" in told
-    assert "pip install" in told
+    message = user_error(ModuleNotFoundError("No module named 'tfx'", name="tfx"))
+    assert message is not None
+    assert "'tfx' is not installed" in message
+    assert "`make`" in message
     assert user_error(ImportError("cannot import name 'x'")) is None
 
 
 @pytest.mark.parametrize(
-    ("error", "told"),
+    ("error", "message"),
     [
         (OSError(28, "No space left on device"), "no space is left on the disk of /out, or of /"),
         (RuntimeError("/out/a; No space left on device"), "no space is left"),
@@ -121,13 +121,13 @@ def test_a_library_that_is_not_installed_is_named_with_the_remedy() -> None:
     ],
 )
 def test_a_full_or_unwritable_disk_is_told_with_the_remedy(
-    error: Exception, told: str | None
+    error: Exception, message: str | None
 ) -> None:
     found = storage_error(_raised(error), Path("/out"))
-    if told is None:
+    if message is None:
         assert found is None
     else:
-        assert told in str(found)
+        assert message in str(found)
         assert str(found).endswith("and start again: what is finished is kept")
 
 
@@ -139,7 +139,7 @@ def test_a_real_full_disk_is_known() -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "told"),
+    ("error", "message"),
     [
         (PermissionError(13, "Permission denied", "/root/x"), "/root/x: Permission denied"),
         (PermissionError(13, "Permission denied", b"/root/x"), "/root/x: Permission denied"),
@@ -151,13 +151,13 @@ def test_a_real_full_disk_is_known() -> None:
         (ValueError("bad shape"), None),
     ],
 )
-def test_a_file_that_cannot_be_used_is_named(error: Exception, told: str | None) -> None:
-    assert file_error(error) == told
+def test_a_file_that_cannot_be_used_is_named(error: Exception, message: str | None) -> None:
+    assert file_error(error) == message
 
 
 def test_a_full_disk_names_no_file_that_is_only_read() -> None:
     for error in (OSError(28, "No space left on device", "/read"), OSError(122, "Quota exceeded")):
-        told = file_error(error)
-        assert told is not None
-        assert told.startswith("no space is left")
-        assert "/read" not in told
+        message = file_error(error)
+        assert message is not None
+        assert message.startswith("no space is left")
+        assert "/read" not in message

@@ -31,8 +31,8 @@ def swar(
             monkeypatch.setattr(sys, "argv", ["swar", command, *map(str, arguments), *at])
             with pytest.raises(SystemExit) as ended:
                 cli.main()
-            told = capsys.readouterr()
-            return int(ended.value.code or 0), told.out, told.err
+            printed = capsys.readouterr()
+            return int(ended.value.code or 0), printed.out, printed.err
 
         yield run
 

@@ -51,10 +51,10 @@ def test_a_password_in_the_url_is_refused_and_not_shown(
     monkeypatch.setattr(sys, "argv", ["swar", "verify", file, file, "--url", url])
     with pytest.raises(SystemExit) as ended:
         cli.main()
-    told = capsys.readouterr()
+    printed = capsys.readouterr()
     assert ended.value.code == 2
-    assert "leave out user, password" in told.err
-    assert "SECRET" not in told.out + told.err
+    assert "leave out user, password" in printed.err
+    assert "SECRET" not in printed.out + printed.err
 
 
 @pytest.mark.parametrize(

@@ -147,8 +147,10 @@ def test_who_opted_out_is_refused_and_the_ledger_tells_it(swar: Swar, recording:
     assert "'low' has opted out" in err
     assert swar("opt-out", "Low", "--undo")[0] == 0
     assert swar("enroll", "Low", file)[0] == 0
-    told = [json.loads(line)["action"] for line in swar("ledger", "Low", "--json")[1].splitlines()]
-    assert told == ["enrol", "opt-out", "forget", "opt-in", "enrol"]
+    actions = [
+        json.loads(line)["action"] for line in swar("ledger", "Low", "--json")[1].splitlines()
+    ]
+    assert actions == ["enrol", "opt-out", "forget", "opt-in", "enrol"]
     assert "opt-out" in swar("ledger")[1]
 
 

@@ -59,8 +59,8 @@ def test_a_bound_on_false_accepts_has_a_third_verdict(swar: Swar, recording: Any
     status, out, _ = swar("verify", low, again, "--max-false-accept", 0.01)
     assert status == 4
     assert out.startswith("inconclusive (probability 9")
-    told = "up to distance 0.000: false accepts 2 % (1 to 4 %), false rejects 2 % (1 to 4 %)"
-    assert f"{told}, of 120 calibration speakers; prior 0.5" in out
+    expectation = "up to distance 0.000: false accepts 2 % (1 to 4 %), false rejects 2 % (1 to 4 %)"
+    assert f"{expectation}, of 120 calibration speakers; prior 0.5" in out
     assert swar("verify", low, high, "--max-false-accept", 0.01)[0] == 1
     status, out, err = swar("verify", low, again, "--max-false-accept", 0.001)
     assert (status, out) == (2, "")

@@ -23,18 +23,18 @@ from tests.serving.commands.support_commands import Swar
 def test_the_page_asks_who_uses_it_as_the_options_say(
     swar: Swar, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told: list[Any] = []
+    calls: list[Any] = []
     page = types.ModuleType("serving.web.page")
-    page.launch = lambda *given: told.append(given)  # type: ignore[attr-defined]
+    page.launch = lambda *given: calls.append(given)  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "serving.web.page", page)
     monkeypatch.setattr("typer.prompt", lambda *_, **__: "correct horse battery")
     assert swar("app-password", "passwords", "asha")[0] == 0
     public = ("--host", "0.0.0.0", "--public-host", "swar.example")
     assert swar("app", *public, "--auth", "passwords")[0] == 0
-    assert isinstance(told[0][2].login, PasswordLogin)
+    assert isinstance(calls[0][2].login, PasswordLogin)
     proxy = ("--auth-header", "X-User", "--auth-proxy", "10.0.0.0/8")
     assert swar("app", *public, *proxy)[0] == 0
-    assert isinstance(told[1][2].login, ProxyLogin)
+    assert isinstance(calls[1][2].login, ProxyLogin)
     for wrong, message in (
         ((), "needs a login"),
         (proxy[:2], "go together"),
@@ -45,7 +45,7 @@ def test_the_page_asks_who_uses_it_as_the_options_say(
         status, _, err = swar("app", *public, *wrong)
         assert status == 2
         assert message in err
-    assert len(told) == 2
+    assert len(calls) == 2
 
 
 @pytest.fixture
@@ -62,17 +62,17 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_serve_and_app_pass_on_what_they_are_told(
     swar: Swar, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told: list[Any] = []
+    calls: list[Any] = []
     page = types.ModuleType("serving.web.page")
-    page.launch = lambda *given: told.append(given)  # type: ignore[attr-defined]
-    monkeypatch.setattr(server, "serve", lambda settings, on_ready: told.append(settings))
+    page.launch = lambda *given: calls.append(given)  # type: ignore[attr-defined]
+    monkeypatch.setattr(server, "serve", lambda settings, on_ready: calls.append(settings))
     monkeypatch.setitem(sys.modules, "serving.web.page", page)
     options = ["--grpc-port", "1234", "--label", "stable=7", "--max-batch-size", "8"]
     monkeypatch.setattr(sys, "argv", ["swar", "serve", "published", *options])
     with pytest.raises(SystemExit):
         cli.main()
     assert swar("app", "--port", "77", "--gallery", "people")[0] == 0
-    settings, (client, gallery, page_settings) = told
+    settings, (client, gallery, page_settings) = calls
     assert settings.model_dir == Path("published")
     assert (settings.grpc_port, settings.rest_port) == (1234, 8501)
     assert settings.labels == {"stable": 7}
@@ -106,10 +106,10 @@ def test_serve_waits_for_the_first_version_where_that_is_asked_for(
 def test_serve_batches_as_the_batcher_does_by_itself(
     swar: Swar, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told: list[Any] = []
-    monkeypatch.setattr(server, "serve", lambda settings, on_ready: told.append(settings))
+    calls: list[Any] = []
+    monkeypatch.setattr(server, "serve", lambda settings, on_ready: calls.append(settings))
     assert swar("serve", "published")[0] == 0
-    assert told[0].batching == Batching()
+    assert calls[0].batching == Batching()
 
 
 @pytest.mark.usefixtures("here")
@@ -172,6 +172,6 @@ def test_warming_up_is_a_bar_on_a_terminal_and_else_a_line(
 
 
 def test_a_label_without_a_version_is_refused(swar: Swar, tmp_path: Path) -> None:
-    status, _, told = swar("serve", str(tmp_path), "--label", "stable")
+    status, _, message = swar("serve", str(tmp_path), "--label", "stable")
     assert status == 2
-    assert "--label 'stable' is not LABEL=VERSION" in told
+    assert "--label 'stable' is not LABEL=VERSION" in message
