@@ -22,9 +22,9 @@ from components.model.published import PublishedModel
 from components.model.published_parts import PublishedParts
 from components.recordings.sources import list_recordings
 from components.terminal import Console
-from components.trainer.utterances import EmbeddedWindows
+from components.trainer.utterances import EmbeddedWindows, WindowOrigins
 from components.verification.error_rates import ALL_NONTARGETS, FALSE_ACCEPT_RATE
-from pipeline.models.calibration import WindowsOrigins, embed_windows, learn_calibration
+from pipeline.models.calibration import embed_windows, learn_calibration
 
 POINTS = (0.05, 0.01)
 MOST_PAIRS = 300_000
@@ -48,7 +48,7 @@ def of_speakers(windows: EmbeddedWindows, speakers: npt.NDArray[np.bytes_]) -> E
     """The windows of some speakers alone."""
     origins = windows.windows
     rows = np.flatnonzero(np.isin(origins.speaker.astype(bytes), speakers))
-    chosen = WindowsOrigins(
+    chosen = WindowOrigins(
         origins.speaker[rows], origins.recording[rows], origins.start_seconds[rows]
     )
     return replace(windows, embedding=windows.embedding[rows], windows=chosen)

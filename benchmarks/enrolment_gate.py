@@ -28,7 +28,7 @@ from components.keyed_random import keyed_generator
 from components.pcm16 import pack_wav, to_pcm16
 from components.recordings.sources import list_recordings
 from components.terminal import Console
-from serving import gallery
+from serving import enrolled
 from serving.answers import OK
 from serving.client import Client
 from serving.enrolment_gate import LARGEST_DIFFERENCE, check
@@ -143,7 +143,7 @@ def judge(client: Client, enrolment: Enrolment, rate: int) -> tuple[float, bool]
     report = check(
         client,
         [
-            gallery.Enrolment(each, str(at), wav)
+            enrolled.Enrolment(each, str(at), wav)
             for at, (wav, each) in enumerate(zip(wavs, embeddings, strict=True))
         ],
     )

@@ -29,7 +29,8 @@ from components.settings import SpeechSettings
 from serving.answers import OK
 from serving.client import Client
 from serving.decisions import DecisionRule
-from serving.gallery import Enrolment, Gallery
+from serving.enrolled import Enrolment
+from serving.gallery import Gallery
 from serving.recognition import identification_rule, identify_embedding
 from serving.timeline import timeline
 

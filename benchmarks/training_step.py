@@ -20,8 +20,7 @@ import numpy as np
 import tensorflow as tf
 
 from components.model import tower as tower_module
-from components.model.densenet import DENSENET121_BLOCKS
-from components.settings import TrainerSettings
+from components.settings import DENSENET121_BLOCKS, TrainerSettings
 from components.trainer.losses import make_loss
 from components.trainer.optimizer import FusedAdam
 

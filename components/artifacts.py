@@ -1,6 +1,14 @@
 """Artifact types that Swar names, and what is in artifacts under which name."""
 
+import os
+
+from tfx import types
+from tfx.dsl.io import fileio
+from tfx.types import artifact_utils
 from tfx.types.experimental.simple_artifacts import File
+
+ArtifactDict = dict[str, list[types.Artifact]]
+"""What TFX gives an executor to read and to write, by key."""
 
 # Not types of their own: Kubeflow's compiler takes TFX's types, and others only under the name
 # of a class in a top-level module.
@@ -20,3 +28,14 @@ RECORDINGS_FILE = "recordings.jsonl"
 SPANS = "spans"
 # Custom property of an Examples artifact: JSON, number of examples of each split.
 SPLIT_COUNTS = "split_counts"
+
+
+def split_files(examples: types.Artifact) -> list[tuple[str, str]]:
+    """The files of Examples, each behind the name of its split, by split and name."""
+    return [
+        (split, file)
+        for split in artifact_utils.decode_split_names(examples.split_names)
+        for file in sorted(
+            fileio.glob(os.path.join(artifact_utils.get_split_uri([examples], split), "*"))
+        )
+    ]

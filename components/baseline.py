@@ -51,7 +51,7 @@ class LatestOtherBlessedModelStrategy(resolver.ResolverStrategy):
             for model in input_dict[MODEL]
             if model.id in blessings
             and model.id != candidate.id
-            and _is_on_disk(model)
+            and fileio.exists(_card(model))  # nobody has cleaned it up
             and not is_rolled_back(model.uri)
             and _window(model) == window
         ]
@@ -93,11 +93,6 @@ def make_baseline(found_by: Baseline, candidate: types.BaseChannel) -> BaseNode 
 
 def _card(model: types.Artifact) -> str:
     return os.path.join(path_utils.serving_model_path(model.uri), MODEL_CARD)
-
-
-def _is_on_disk(model: types.Artifact) -> bool:
-    """Whether nobody has cleaned it up since it was recorded."""
-    return bool(fileio.exists(_card(model)))
 
 
 def _window(model: types.Artifact) -> tuple[Any, ...]:

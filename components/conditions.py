@@ -6,7 +6,7 @@ are under it. They are made from the recordings themselves; seeds decide what is
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Final
+from typing import Final, Literal
 
 import numpy as np
 
@@ -41,12 +41,10 @@ def _telephone(samples: Samples, sample_rate: int, _: np.random.Generator) -> Sa
     return telephone(samples, sample_rate)
 
 
-def _mp3(samples: Samples, sample_rate: int, _: np.random.Generator) -> Samples:
-    return coded(samples, sample_rate, "mp3")
-
-
-def _opus(samples: Samples, sample_rate: int, _: np.random.Generator) -> Samples:
-    return coded(samples, sample_rate, "opus")
+def _coded(
+    samples: Samples, sample_rate: int, _: np.random.Generator, *, codec: Literal["mp3", "opus"]
+) -> Samples:
+    return coded(samples, sample_rate, codec)
 
 
 def _room(samples: Samples, sample_rate: int, generator: np.random.Generator) -> Samples:
@@ -66,8 +64,8 @@ CONDITIONS: Final[Mapping[str, Condition]] = {
     "white_noise_10_db": partial(_noise, colour=WHITE, snr_db=10.0),
     "pink_noise_10_db": partial(_noise, colour=PINK, snr_db=10.0),
     "telephone": _telephone,
-    "mp3": _mp3,
-    "opus": _opus,
+    "mp3": partial(_coded, codec="mp3"),
+    "opus": partial(_coded, codec="opus"),
     "room": _room,
     "hum": _hum,
     "quiet": _quiet,

@@ -18,8 +18,15 @@ TELEPHONE_BAND_HZ: Final = (300.0, 3_400.0)
 _FILTER_ORDER: Final = 4
 _MU: Final = 255.0  # ITU-T G.711
 _MU_STEPS: Final = 127.0  # of either sign: with 0, which G.711 has twice, they fill 8 bits
-_DECAY_DB: Final = 60.0
-_LOWEST_HZ: Final = 50.0  # no slope goes on below it
+DECAY_DB: Final = 60.0
+"""How far a room's answer falls in the time that is drawn."""
+NOISE_COLOURS: Final = (0.0, 1.0, 2.0)
+"""White, pink, brown: power falls with frequency to this power."""
+MAINS_HERTZ: Final = (50.0, 60.0)
+RIPPLE_DB: Final = 3.0
+"""Standard deviation of a microphone's curve an octave apart."""
+LOWEST_HZ: Final = 50.0
+"""No slope over frequency goes on below it."""
 _CODEC_RATES: Final = {
     "mp3": (8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000),
     "opus": (8_000, 12_000, 16_000, 24_000, 48_000),
@@ -45,7 +52,7 @@ def reverberate(
     method based on spectral subtraction for speech dereverberation", 2001, equation 1.
     """
     length = math.ceil(seconds * sample_rate)
-    decay = 10.0 ** (-_DECAY_DB / 20.0 * np.arange(length) / length)
+    decay = 10.0 ** (-DECAY_DB / 20.0 * np.arange(length) / length)
     tail = generator.standard_normal(length) * decay
     response = np.concatenate([[1.0], tail / np.linalg.norm(tail)])
     reverberant: Samples = scipy.signal.fftconvolve(samples, response).astype(np.float32)
@@ -145,7 +152,7 @@ def tilt(
     Returns:
         [n], without delay.
     """
-    octave = np.log2(np.fft.rfftfreq(len(samples), 1.0 / sample_rate).clip(_LOWEST_HZ) / 1_000.0)
+    octave = np.log2(np.fft.rfftfreq(len(samples), 1.0 / sample_rate).clip(LOWEST_HZ) / 1_000.0)
     nodes = np.arange(math.floor(octave[0]), math.ceil(octave[-1]) + 1)
     ripple = CubicSpline(nodes, ripple_db * generator.standard_normal(len(nodes)))
     gain = 10.0 ** ((db_per_octave * octave + ripple(octave)) / 20.0)

@@ -1,4 +1,9 @@
-"""The one error that a user can cause and mend."""
+"""The one error that a user can cause and mend, and names in its line."""
+
+from collections.abc import Sequence
+from typing import Final
+
+_NAMES_SHOWN: Final = 10
 
 
 class SwarError(Exception):
@@ -20,3 +25,9 @@ class SwarError(Exception):
         """
         super().__init__(f"{fault}: {command}" if command else fault)
         self.fault = fault
+
+
+def first_names(names: Sequence[str]) -> str:
+    """The first ten of names, and how many more there are."""
+    more = len(names) - _NAMES_SHOWN
+    return ", ".join(names[:_NAMES_SHOWN]) + (f" and {more} more" if more > 0 else "")

@@ -47,7 +47,6 @@ def rms_dbfs(pcm16: np.ndarray) -> float:
         return float(10.0 * np.log10(mean_square / INT16_FULL_SCALE**2))
 
 
-@keras.saving.register_keras_serializable(package="swar")
 class LogMelSpectrogram(keras.layers.Layer):
     """Log-mel power of windows in dB below each window's peak.
 
@@ -66,7 +65,6 @@ class LogMelSpectrogram(keras.layers.Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**({"trainable": False, "dtype": "float32"} | kwargs))
-        self.sample_rate = sample_rate
         self.n_fft = n_fft
         self.hop_samples = hop_samples
         self.n_mels = n_mels
@@ -88,16 +86,6 @@ class LogMelSpectrogram(keras.layers.Layer):
             n_mels=settings.n_mels,
             top_db=settings.top_db,
         )
-
-    def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        return dict(super().get_config()) | {
-            "sample_rate": self.sample_rate,
-            "n_fft": self.n_fft,
-            "hop_samples": self.hop_samples,
-            "n_mels": self.n_mels,
-            "top_db": self.top_db,
-        }
 
     def call(self, waveform: tf.Tensor) -> tf.Tensor:
         """Spectrograms of windows.
@@ -128,17 +116,12 @@ class LogMelSpectrogram(keras.layers.Layer):
         return tf.transpose(tf.reshape(mel, [self.n_mels, shape[0], shape[1]]), [1, 0, 2])
 
 
-@keras.saving.register_keras_serializable(package="swar")
 class Quantise(keras.layers.Layer):
     """dB in [-top_db, 0] to uint8: 0 is -top_db, 255 the window's peak."""
 
     def __init__(self, top_db: float, **kwargs: Any) -> None:
         super().__init__(**({"trainable": False, "dtype": "float32"} | kwargs))
         self.top_db = top_db
-
-    def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        return dict(super().get_config()) | {"top_db": self.top_db}
 
     def call(self, decibels: tf.Tensor) -> tf.Tensor:
         """uint8 of float32 of any shape, rounded to the nearest step."""

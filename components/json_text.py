@@ -5,6 +5,7 @@ Python writes them as NaN and Infinity, which other readers of JSON refuse.
 
 import json
 import math
+from datetime import datetime
 from typing import Any
 
 
@@ -18,5 +19,11 @@ def without_nan(value: Any) -> Any:
 
 
 def to_json(value: Any, *, indent: int | None = 2) -> str:
-    """The text of a value, letters of any script as they are; `indent=None` is one line."""
-    return json.dumps(without_nan(value), ensure_ascii=False, allow_nan=False, indent=indent)
+    """The text of a value, letters as they are, times in ISO 8601; `indent=None` is one line."""
+    return json.dumps(
+        without_nan(value),
+        ensure_ascii=False,
+        allow_nan=False,
+        indent=indent,
+        default=datetime.isoformat,
+    )

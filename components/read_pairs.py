@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from components import features, spectrogram_codec
 from components.errors import SwarError
+from components.model.files import is_version_name
 
 Parsed = dict[str, tf.Tensor]
 _TEXTS: Final = (features.SPLIT, features.CONDITION, features.GENDER_PAIR, features.PAIR_ID)
@@ -74,7 +75,7 @@ def parse_pairs(records: tf.Tensor, n_mels: int, frames: int) -> Parsed:
 def _files(folder: Path, split: str | None) -> list[str]:
     artifacts = folder / "artifacts" / "SpectrogramPairGen" / "pairs"
     if artifacts.is_dir():
-        versions = [each for each in artifacts.iterdir() if each.name.isdecimal()]
+        versions = [each for each in artifacts.iterdir() if is_version_name(each.name)]
         folder = max(versions, key=lambda each: int(each.name), default=folder)
     files = sorted(map(str, folder.glob(f"Split-{split or '*'}/*")))
     if not files:

@@ -18,6 +18,8 @@ GeneratorSeed = Annotated[int, Field(ge=0, lt=2**32)]
 """As NumPy's and Keras' generators take one; a seed that keys a hash may be any number."""
 SMALLEST_SIDE: Final = 32
 """Of a window that the tower takes, in mels and in frames."""
+DENSENET121_BLOCKS: Final = (6, 12, 24, 16)
+"""Of the tower, as ImageNet weights have them."""
 
 
 class Settings(BaseModel):
@@ -258,7 +260,7 @@ class PairSettings(Settings):
 class TrainerSettings(Settings):
     """The tower, its loss and its schedule."""
 
-    blocks: tuple[PositiveCount, ...] = (6, 12, 24, 16)
+    blocks: tuple[PositiveCount, ...] = DENSENET121_BLOCKS
     """Convolutions in each dense block; (6, 12, 24, 16) is DenseNet121."""
     weights: str = "base"
     """What to start from: `base` (the released base model), `imagenet` (downloaded by Keras, the
@@ -316,7 +318,7 @@ class TrainerSettings(Settings):
     """Of the cosine distance from the teacher, beside the loss."""
     precision: Literal["auto", "float32", "mixed_float16", "mixed_bfloat16"] = "auto"
     """Of the training; what is served computes in float32. auto: mixed_float16 on a GPU,
-    mixed_bfloat16 on a processor with Intel's AMX, else float32."""
+    mixed_bfloat16 on a processor with AMX or AVX-512 BF16, else float32."""
     monitor_windows: Annotated[int, Field(ge=4)] = 400
     """Windows of `train` and of `eval` that are compared, all with all, after an epoch."""
     selection_windows: Annotated[int, Field(ge=4)] = 1_200

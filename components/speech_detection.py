@@ -66,14 +66,6 @@ class SpeechDetector(keras.layers.Layer):
         self.min_silence_ms = min_silence_ms
         self.keep_silence_ms = keep_silence_ms
 
-    def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        return dict(super().get_config()) | {
-            "sample_rate": self.sample_rate,
-            "min_silence_ms": self.min_silence_ms,
-            "keep_silence_ms": self.keep_silence_ms,
-        }
-
     @property
     def block_samples(self) -> int:
         """Parts that `filter_blocks` takes start at multiples of this."""
@@ -222,7 +214,6 @@ class SpeechDetector(keras.layers.Layer):
         return tf.concat([before, waveform, after], axis=0)
 
 
-@keras.saving.register_keras_serializable(package="swar")
 class ArticleDetector(SpeechDetector):
     """The article's rule: the peak is full scale, a slice is silent up to a fixed level.
 
@@ -239,10 +230,6 @@ class ArticleDetector(SpeechDetector):
     ) -> None:
         super().__init__(sample_rate, min_silence_ms, keep_silence_ms, **kwargs)
         self.threshold_dbfs = threshold_dbfs
-
-    def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        return super().get_config() | {"threshold_dbfs": self.threshold_dbfs}
 
     @property
     def block_samples(self) -> int:
@@ -273,7 +260,6 @@ class ArticleDetector(SpeechDetector):
         )
 
 
-@keras.saving.register_keras_serializable(package="swar")
 class AdaptiveDetector(SpeechDetector):
     """Level and threshold from the recording's own speech and background.
 

@@ -35,7 +35,6 @@ _STEADY_PITCH: Final = 0.005  # change from frame to frame, relative
 _LARGEST_PITCH_CHANGE: Final = 0.3
 
 
-@keras.saving.register_keras_serializable(package="swar")
 class SpeechGate(keras.layers.Layer):
     """Whether there is a voice in the samples that a detector left of a recording.
 
@@ -67,13 +66,6 @@ class SpeechGate(keras.layers.Layer):
         self._bands = bands.T.astype(np.float32)
         self._band = _between(hertz, BAND_HZ[0], highest)
         self._voiced = _between(hertz, *VOICED_HZ)
-
-    def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        return dict(super().get_config()) | {
-            "sample_rate": self.sample_rate,
-            "weights": self.regression,
-        }
 
     def call(self, pcm16: tf.Tensor) -> tf.Tensor:
         """Whether anybody speaks.

@@ -17,6 +17,7 @@ from ruamel.yaml.events import AliasEvent
 
 from components.errors import SwarError
 from components.settings import (
+    DENSENET121_BLOCKS,
     SMALLEST_SIDE,
     EvaluatorSettings,
     PairSettings,
@@ -32,7 +33,6 @@ from pipeline.engines.settings import EngineSettings
 from pipeline.failures import one_line
 from pipeline.models.drift_settings import DriftSettings
 
-DENSENET121_BLOCKS = (6, 12, 24, 16)
 PACKAGED = ("demo", "default", "base", "paper")
 
 
@@ -112,7 +112,7 @@ class Config(Settings):
         )
         _refuse(
             trainer.head == "flatten" and self.spectrogram.longest_train_window_seconds is not None,
-            "trainer.head flatten takes windows of one length: set it to pooled or statistics, or "
+            "trainer.head flatten takes windows of one length: set it to pooled, or "
             "spectrogram.longest_train_window_seconds to null",
         )
         _refuse(

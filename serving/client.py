@@ -121,8 +121,8 @@ class Client:
             transport = InProcessTransport(model)
         except ModuleNotFoundError as error:
             raise SwarError(
-                f"{error.name} is missing, which a model in this process needs: install "
-                "'swar[pipeline]', or name a server with --url"
+                f"{error.name} is missing, which a model in this process needs: install all of "
+                "swar by `make`, or name a server with --url"
             ) from error
         return cls(model, transport=transport, watchers=watchers)
 

@@ -12,6 +12,7 @@ from typing import Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from components.mean_embedding import like_embeddings
 from serving.answers import Vector
 
 WINDOWS_AT_ONCE: Final = 256
@@ -144,14 +145,14 @@ def follow_speakers(vectors: Vector, groups: Sequence[Numbers], least_windows: i
         usable window.
     """
     unusable = np.flatnonzero(np.isnan(vectors).any(axis=1))
-    directions = _unit(np.nan_to_num(vectors))
+    directions = like_embeddings(np.nan_to_num(vectors), unit_norm=True)
     directions[unusable] = 0.0
     group = np.zeros(len(vectors), np.int64)
     kept = list(groups)
     for _ in range(_ROUNDS):
         kept = [each for each in kept if len(each) >= least_windows] or [max(kept, key=len)]
-        means = _unit(np.stack([directions[each].mean(axis=0) for each in kept]))
-        group = best_sequence(directions @ means.T, CHANGE_COST)
+        means = np.stack([directions[each].mean(axis=0) for each in kept])
+        group = best_sequence(directions @ like_embeddings(means, unit_norm=True).T, CHANGE_COST)
         members = [
             np.setdiff1d(np.flatnonzero(group == number), unusable) for number in range(len(kept))
         ]
@@ -212,9 +213,3 @@ def turns_of(island: Ranges, windows: Ranges, group: Numbers) -> list[Turn]:
             first, last = int(parts[0, 0]), int(parts[-1, 1])
             turns.append(Turn(first, last, int(end - start), int(speaker)))
     return turns
-
-
-def _unit(vectors: npt.NDArray[np.floating]) -> Vector:
-    lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
-    unit: Vector = (vectors / np.maximum(lengths, np.finfo(np.float32).tiny)).astype(np.float32)
-    return unit

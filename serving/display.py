@@ -20,7 +20,7 @@ if TYPE_CHECKING:  # their libraries take half a second to import
     from serving.bulk import Answer, Comparison
     from serving.decisions import DecisionRule
     from serving.embedding_file import EmbeddedData
-    from serving.gallery import EnrolledRecording, Speaker
+    from serving.enrolled import EnrolledRecording, Speaker
     from serving.gallery_ledger import Event
     from serving.recognition import Candidate, EnrolmentReport, Identification
     from serving.timeline import Timeline, TimelineSpeaker
@@ -81,10 +81,7 @@ def identification(identified: "Identification", rule: "DecisionRule", *, as_jso
     if as_json:
         _print_json(
             {
-                "speaker": identified.speaker,
-                "verdict": identified.verdict,
-                "candidates": [_candidate_json(each) for each in identified.candidates],
-                **_conditions_json(identified),
+                **_identification_json(identified),
                 "rule": dataclasses.asdict(rule),
             }
         )
@@ -176,15 +173,11 @@ def answer(answered: "Answer", rule: "DecisionRule", *, as_json: bool) -> None:
     """Who speaks in one of many recordings, in a line."""
     name, identified = answered.recording, answered.identification
     if as_json:
-        candidates = identified.candidates if identified else ()
         _print_json_line(
             {
                 "recording": name,
                 "status": answered.status,
-                "speaker": identified.speaker if identified else None,
-                "verdict": identified.verdict if identified else None,
-                "candidates": [_candidate_json(each) for each in candidates],
-                **_conditions_json(identified),
+                **_identification_json(identified),
                 "model_digest": answered.model_digest,
                 "rule": dataclasses.asdict(rule),
             }
@@ -214,63 +207,28 @@ def embedded(data: "EmbeddedData", *, as_json: bool) -> None:
 def speakers(enrolled: "Sequence[Speaker]", *, as_json: bool) -> None:
     """The enrolled speakers."""
     if as_json:
-        _print_json(
-            [
-                {
-                    **dataclasses.asdict(each),
-                    "last_enrolled": each.last_enrolled.isoformat(),
-                    "expires_at": _iso(each.expires_at),
-                }
-                for each in enrolled
-            ]
-        )
-        return
-    if not enrolled:
+        _print_json([dataclasses.asdict(each) for each in enrolled])
+    elif not enrolled:
         _say("nobody is enrolled")
-        return
-    _print_table(
-        ("speaker", "recordings", "speech", "last enrolled", "audio", "expires", "consent"),
-        (
+    else:
+        _print_table(
+            ("speaker", "recordings", "speech", "last enrolled", "audio", "expires", "consent"),
             (
-                each.name,
-                str(each.recordings),
-                f"{each.speech_seconds:.1f} s",
-                f"{each.last_enrolled:%Y-%m-%d %H:%M} UTC",
-                "kept" if each.audio_kept else "not kept",
-                _day(each.expires_at),
-                each.consent,
-            )
-            for each in enrolled
-        ),
-    )
+                (each.name, str(each.recordings), *_enrolled(each, each.last_enrolled))
+                for each in enrolled
+            ),
+        )
 
 
 def recordings(enrolled: "Sequence[EnrolledRecording]", *, as_json: bool) -> None:
     """The recordings of one speaker."""
     if as_json:
-        _print_json(
-            [
-                {
-                    **dataclasses.asdict(each),
-                    "enrolled_at": each.enrolled_at.isoformat(),
-                    "expires_at": _iso(each.expires_at),
-                }
-                for each in enrolled
-            ]
-        )
+        _print_json([dataclasses.asdict(each) for each in enrolled])
         return
     _print_table(
         ("recording", "file", "speech", "enrolled", "audio", "expires", "consent"),
         (
-            (
-                each.id[:_ID_CHARACTERS],
-                each.source,
-                f"{each.speech_seconds:.1f} s",
-                f"{each.enrolled_at:%Y-%m-%d %H:%M} UTC",
-                "kept" if each.audio_kept else "not kept",
-                _day(each.expires_at),
-                each.consent,
-            )
+            (each.id[:_ID_CHARACTERS], each.source, *_enrolled(each, each.enrolled_at))
             for each in enrolled
         ),
     )
@@ -293,10 +251,11 @@ def forgotten(name: str, recordings: int, *, one_recording: bool, as_json: bool)
 
 def expired(recordings: int, *, as_json: bool) -> None:
     """How many recordings had expired, and are gone."""
-    if as_json:
-        _print_json({"recordings": recordings})
-    else:
-        _say(f"{_count(recordings, 'recording')} had expired: removed")
+    _print_or_say(
+        {"recordings": recordings},
+        f"{_count(recordings, 'recording')} had expired: removed",
+        as_json=as_json,
+    )
 
 
 def opted_out(name: str, forgotten: "Sequence[str]", *, as_json: bool) -> None:
@@ -311,18 +270,18 @@ def opted_out(name: str, forgotten: "Sequence[str]", *, as_json: bool) -> None:
 
 def opted_in(name: str, *, as_json: bool) -> None:
     """That a speaker who had opted out may be enrolled again."""
-    if as_json:
-        _print_json({"speaker": name, "opted_out": False})
-    else:
-        _say(f"{name} may be enrolled again")
+    _print_or_say(
+        {"speaker": name, "opted_out": False}, f"{name} may be enrolled again", as_json=as_json
+    )
 
 
 def sealed(recordings: int, *, as_json: bool) -> None:
     """How many recordings were sealed."""
-    if as_json:
-        _print_json({"recordings": recordings})
-    else:
-        _say(f"{_count(recordings, 'recording')} sealed with the first key")
+    _print_or_say(
+        {"recordings": recordings},
+        f"{_count(recordings, 'recording')} sealed with the first key",
+        as_json=as_json,
+    )
 
 
 def new_key(file: Path, keys: int) -> None:
@@ -336,7 +295,7 @@ def events(happened: "Sequence[Event]", *, as_json: bool) -> None:
     """What was done to the gallery."""
     if as_json:
         for each in happened:
-            _print_json_line({**dataclasses.asdict(each), "at": each.at.isoformat()})
+            _print_json_line(dataclasses.asdict(each))
         return
     _print_table(
         ("at", "action", "recordings", "by"),
@@ -349,12 +308,21 @@ def events(happened: "Sequence[Event]", *, as_json: bool) -> None:
 
 def reenrolled(recordings: int, *, as_json: bool) -> None:
     """How much was made anew."""
-    if as_json:
-        _print_json({"recordings": recordings})
-    elif recordings:
-        _say(f"{_count(recordings, 'recording')} enrolled again: the gallery fits the model")
-    else:
-        _say("the gallery fits the model already")
+    text = "the gallery fits the model already"
+    if recordings:
+        text = f"{_count(recordings, 'recording')} enrolled again: the gallery fits the model"
+    _print_or_say({"recordings": recordings}, text, as_json=as_json)
+
+
+def _enrolled(each: "Speaker | EnrolledRecording", at: datetime) -> tuple[str, ...]:
+    """What both tables tell of what was enrolled at a time."""
+    return (
+        f"{each.speech_seconds:.1f} s",
+        f"{at:%Y-%m-%d %H:%M} UTC",
+        "kept" if each.audio_kept else "not kept",
+        "never" if each.expires_at is None else f"{each.expires_at:%Y-%m-%d}",
+        each.consent,
+    )
 
 
 def _candidate(candidate: "Candidate") -> tuple[str, ...]:
@@ -378,15 +346,18 @@ def _candidate_json(candidate: "Candidate") -> dict[str, Any]:
     }
 
 
-def _conditions_json(identified: "Identification | None") -> dict[str, Any]:
-    """How good the recording is, and what must not be expected of the answer."""
-    if identified is None:
-        return {"quality": None, "warnings": (), "not_compared": ()}
-    quality = identified.quality
+def _identification_json(identified: "Identification | None") -> dict[str, Any]:
+    """The same keys of an identification and of none."""
+    quality = identified and identified.quality
     return {
+        "speaker": identified and identified.speaker,
+        "verdict": identified and identified.verdict,
+        "candidates": [_candidate_json(each) for each in identified.candidates]
+        if identified
+        else [],
         "quality": quality and dataclasses.asdict(quality),
-        "warnings": identified.warnings,
-        "not_compared": identified.not_compared,
+        "warnings": identified.warnings if identified else (),
+        "not_compared": identified.not_compared if identified else (),
     }
 
 
@@ -465,20 +436,19 @@ def _counts(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{name} {count}" for name, count in counts.items())
 
 
-def _day(time: datetime | None) -> str:
-    return "never" if time is None else f"{time:%Y-%m-%d}"
-
-
-def _iso(time: datetime | None) -> str | None:
-    return None if time is None else time.isoformat()
-
-
 def _print_json(value: Any) -> None:
     say(to_json(value))
 
 
 def _print_json_line(value: Any) -> None:
     say(to_json(value, indent=None))
+
+
+def _print_or_say(value: Any, text: str, *, as_json: bool) -> None:
+    if as_json:
+        _print_json(value)
+    else:
+        _say(text)
 
 
 def _say(text: str, style: str = "") -> None:

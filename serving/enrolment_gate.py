@@ -20,7 +20,7 @@ from components.recording_quality import RecordingQuality
 from serving.answers import OK, Vector
 from serving.client import Client
 from serving.conditions import MOST_CLIPPED
-from serving.gallery import Enrolment
+from serving.enrolled import Enrolment
 from serving.references import mean_embedding
 
 PASSAGE_SECONDS: Final = 1.5
@@ -29,9 +29,9 @@ HOP_SECONDS: Final = 0.375
 MOST_PASSAGES: Final = 40
 """Of a longer recording so many are compared, spread over it: pairs grow with their square."""
 LEAST_PASSAGES: Final = 9
-LEAST_SPEECH_SECONDS: Final = 5.0
-"""Less differs too much by chance: of three seconds of one person's words a third would be taken
-for two people's."""
+LEAST_DIVIDED_SECONDS: Final = 5.0
+"""Of speech in a recording that a second speaker is looked for in. Less differs too much by
+chance: of three seconds of one person's words a third would be taken for two people's."""
 LEAST_OF_PART: Final = 2
 """Passages before a moment, and behind it."""
 LARGEST_DIFFERENCE: Final = 0.51
@@ -119,7 +119,7 @@ def speaker_groups(client: Client, wav: bytes, speech_seconds: float) -> Speaker
         wav: as `Client.to_wav` makes it.
         speech_seconds: that the model finds in it.
     """
-    if speech_seconds < LEAST_SPEECH_SECONDS:
+    if speech_seconds < LEAST_DIVIDED_SECONDS:
         return None
     read = read_wav(wav)
     assert read is not None  # of to_wav

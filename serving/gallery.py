@@ -1,6 +1,5 @@
 """The enrolled speakers: one row for each recording, and what is found among them."""
 
-import hashlib
 import os
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
@@ -15,6 +14,7 @@ from lancedb.expr import col, lit
 
 from components.errors import SwarError
 from serving.answers import Embedding, Vector
+from serving.enrolled import Enrolled, EnrolledRecording, Enrolment, Speaker, Stale, recording_id
 from serving.gallery_keys import GalleryKeys
 from serving.gallery_ledger import Ledger
 from serving.gallery_table import SCHEMA, GalleryTable, retried
@@ -23,74 +23,6 @@ from serving.speaker_names import name_to_enrol, similar_names, speaker_name
 
 _ROWS_AT_ONCE: Final = 8  # kept audio may be many megabytes
 _SHORTEST_ID: Final = 8
-
-
-@dataclass(frozen=True)
-class Enrolment:
-    """A recording to enrol, and what the model made of it."""
-
-    embedding: Embedding
-    source: str
-    """The file's name, bytes of it that are not UTF-8 as backslash escapes."""
-    wav: bytes
-
-
-@dataclass(frozen=True)
-class Enrolled:
-    """A speaker's recordings, possibly none."""
-
-    vectors: Vector
-    """float32 [N, D]"""
-    speech_seconds: float
-    ids: frozenset[str]
-    """Of the recordings, as `recording_id` gives them."""
-
-
-@dataclass(frozen=True)
-class Speaker:
-    """What is known of an enrolled speaker."""
-
-    name: str
-    recordings: int
-    speech_seconds: float
-    last_enrolled: datetime
-    audio_kept: bool
-    """Of every recording."""
-    consent: str
-    """How the speaker gave it, as it was noted last; empty where nothing was."""
-    expires_at: datetime | None
-    """When the first of the recordings expires; None where none does."""
-
-
-@dataclass(frozen=True)
-class EnrolledRecording:
-    """What is known of one of a speaker's recordings."""
-
-    id: str
-    source: str
-    """The file's name."""
-    speech_seconds: float
-    enrolled_at: datetime
-    expires_at: datetime | None
-    audio_kept: bool
-    consent: str
-    bandwidth_hz: float | None
-    """See `RecordingQuality`; None of what an earlier version of Swar enrolled."""
-
-
-@dataclass(frozen=True)
-class Stale:
-    """The recordings whose vectors another model than the one in use made."""
-
-    kept_ids: list[str]
-    """Of those whose audio was kept."""
-    speakers_without_audio: list[str]
-    """Whose audio was not kept."""
-
-
-def recording_id(name: str, wav: bytes) -> str:
-    """Names a speaker's recording: the same samples of the same speaker are one recording."""
-    return hashlib.sha256(speaker_name(name).encode() + b"\0" + wav).hexdigest()
 
 
 class Gallery:
@@ -111,17 +43,13 @@ class Gallery:
         self.uri = os.fspath(uri)
         self._table = GalleryTable(self.uri)
         self._keys = keys or GalleryKeys()
-        self._ledger = Ledger(self.uri)
+        self.ledger = Ledger(self.uri)
+        """Who must not be enrolled, and what was done."""
         self._references: _CachedReferences | None = None
 
     def exists(self) -> bool:
         """Whether anybody was ever enrolled here."""
         return self._table.exists()
-
-    @property
-    def ledger(self) -> Ledger:
-        """Who must not be enrolled, and what was done."""
-        return self._ledger
 
     def similar_names(self, name: str) -> list[str]:
         """The speakers of another name that a reader may take for this one."""
@@ -160,7 +88,7 @@ class Gallery:
                 answer.
         """
         name = name_to_enrol(name)
-        self._ledger.check_may_enrol(name)
+        self.ledger.check_may_enrol(name)
         if self.exists():
             # Else a recording that has expired would count as one that is there already.
             self._forget_expired(actor)
@@ -193,13 +121,13 @@ class Gallery:
         try:
             # `opt_out` refuses before it forgets: where it overtook the check above, it may have
             # looked for the speaker's recordings before these were there.
-            self._ledger.check_may_enrol(name)
+            self.ledger.check_may_enrol(name)
         except SwarError:
             before = set(present["id"].to_pylist())
             self._erase([row["id"] for row in rows if row["id"] not in before])
             raise
         added = int(done.num_inserted_rows)
-        self._ledger.record("enrol", name, added, actor)
+        self.ledger.record("enrol", name, added, actor)
         return added
 
     def speakers(self) -> list[Speaker]:
@@ -207,20 +135,7 @@ class Gallery:
         grouped: dict[str, list[EnrolledRecording]] = {}
         for speaker, recording in self._recordings():
             grouped.setdefault(speaker, []).append(recording)
-        return [
-            Speaker(
-                name=name,
-                recordings=len(recordings),
-                speech_seconds=sum(each.speech_seconds for each in recordings),
-                last_enrolled=max(each.enrolled_at for each in recordings),
-                audio_kept=all(each.audio_kept for each in recordings),
-                consent=next((each.consent for each in reversed(recordings) if each.consent), ""),
-                expires_at=min(
-                    (each.expires_at for each in recordings if each.expires_at), default=None
-                ),
-            )
-            for name, recordings in sorted(grouped.items())
-        ]
+        return [Speaker.of(name, recordings) for name, recordings in sorted(grouped.items())]
 
     def recordings(self, name: str) -> list[EnrolledRecording]:
         """A speaker's recordings, in the order in which they were enrolled."""
@@ -360,12 +275,12 @@ class Gallery:
                     f"{recording!r} is no recording of {name!r}: `swar speakers NAME` lists them"
                 )
         self._erase(ids)
-        self._ledger.record("forget", name, len(ids), actor)
+        self.ledger.record("forget", name, len(ids), actor)
         return len(ids)
 
-    def forget_expired(self, *, actor: str = "") -> int:
+    def forget_expired(self) -> int:
         """Removes the recordings that have expired, as `forget` does; returns how many."""
-        removed = self._forget_expired(actor)
+        removed = self._forget_expired("")
         if not removed:
             self._erase([])  # what a call that was broken off has left
         return removed
@@ -376,21 +291,17 @@ class Gallery:
         if len(expired):
             self._erase(expired["id"].to_pylist())
         for name, count in sorted(Counter(expired["speaker"].to_pylist()).items()):
-            self._ledger.record("expire", name, count, actor)
+            self.ledger.record("expire", name, count, actor)
         return len(expired)
 
-    def opt_out(self, name: str, *, actor: str = "") -> list[str]:
+    def opt_out(self, name: str) -> list[str]:
         """Refuses enrolments under a name, and forgets who has it or one that looks like it.
-
-        Args:
-            name: the speaker's.
-            actor: who does it, for the ledger.
 
         Returns:
             The names of the speakers who were forgotten, in order.
         """
         name = speaker_name(name)
-        self._ledger.opt_out(name, actor=actor)
+        self.ledger.opt_out(name)
         if not self.exists():
             return []
         rows = self._read(["id", "speaker"])
@@ -399,7 +310,7 @@ class Gallery:
         self._erase(rows["id"].to_pylist())
         forgotten = sorted(Counter(rows["speaker"].to_pylist()).items())
         for speaker, count in forgotten:
-            self._ledger.record("forget", speaker, count, actor)
+            self.ledger.record("forget", speaker, count)
         return [speaker for speaker, _ in forgotten]
 
     def _erase(self, ids: list[str]) -> None:
@@ -431,7 +342,7 @@ class Gallery:
             self._write(table, rows)
             self._table.compact(table)
 
-    def seal(self, *, actor: str = "") -> int:
+    def seal(self) -> int:
         """Seals everything with the first of the keys, and removes what was there before.
 
         They may have been sealed with another of the keys, or not at all. Broken off, it can be
@@ -448,7 +359,7 @@ class Gallery:
                 self._write(table, [self._keys.reseal_row(row) for row in rows])
             self._table.clean(table)
         self._references = None
-        self._ledger.record("seal", "", len(ids), actor)
+        self.ledger.record("seal", "", len(ids))
         return len(ids)
 
     def _read(self, columns: Sequence[str] | Mapping[str, str], where: Any = None) -> Any:

@@ -59,15 +59,15 @@ class Ledger:
                 "`swar opt-out NAME --undo` if they have changed their mind",
             )
 
-    def opt_out(self, name: str, *, actor: str = "") -> None:
+    def opt_out(self, name: str) -> None:
         """Refuses enrolments under a name, and under those that a reader may take for it."""
         name = speaker_name(name)
         if not self._refusals(name):
             row = {"id": secrets.token_hex(16), "at": datetime.now(UTC), **_hashed(name)}
             self._append(self._opted_out, _OPTED_OUT, row)
-        self.record("opt-out", name, 0, actor)
+        self.record("opt-out", name, 0)
 
-    def opt_in(self, name: str, *, actor: str = "") -> None:
+    def opt_in(self, name: str) -> None:
         """Takes an opt-out back.
 
         Raises:
@@ -78,9 +78,9 @@ class Ledger:
         if not ids:
             raise SwarError(f"nobody named {name!r} has opted out")
         self._opted_out.erase(ids)
-        self.record("opt-in", name, 0, actor)
+        self.record("opt-in", name, 0)
 
-    def record(self, action: str, name: str, recordings: int, actor: str) -> None:
+    def record(self, action: str, name: str, recordings: int, actor: str = "") -> None:
         """Writes down what was done.
 
         Args:

@@ -13,14 +13,16 @@ from serving import defaults, enrolment_gate
 from serving.answers import DIFFERENT, OK, Decision, Embedding, Verdict
 from serving.client import PAIRS_PER_REQUEST, Client, fault
 from serving.decisions import DecisionRule, decision_rule
+from serving.enrolled import Enrolled, Enrolment, recording_id
 from serving.enrolment_gate import Part
-from serving.gallery import Enrolled, Enrolment, Gallery, recording_id
+from serving.gallery import Gallery
 from serving.recordings import AudioInput, display_name, file_name, listed
 from serving.references import mean_embedding
 from serving.speaker_names import name_to_enrol, speaker_name
 from serving.watching import IDENTIFY, VERIFY_SPEAKER, decision_row
 
 MIN_ENROLMENT_SECONDS: Final = 5.0
+"""Of speech in all of a speaker's recordings."""
 _UNCHANGED: Final = (
     "a recording is enrolled already: its consent, its last day and whether it is kept stay as "
     "they were; forget it and enrol it again to change that"
@@ -199,7 +201,7 @@ def identify(
         among: names of the only speakers who are candidates; None for all who are enrolled.
     """
     among = enrolled_names(gallery, among)
-    query = _usable_embedding(client, recording)
+    query = usable_embedding(client, recording)
     rule = rule or identification_rule(client, gallery, among=among)
     return identify_embedding(client, gallery, query, top=top, rule=rule, among=among)
 
@@ -241,13 +243,12 @@ def identification_rule(
         max_false_accept: share of queries by unknown speakers that get a name at most; None for
             the share that the model's own threshold accepts of single comparisons.
         prior: of the same speaker in one comparison, for the probabilities.
-        among: names of the only candidates; None for all who are enrolled.
+        among: names as `enrolled_names` gives them; None for all.
 
     Raises:
-        SwarError: the model's calibration cannot hold that share among so many speakers, or
-            nobody is enrolled under one of the names.
+        SwarError: the model's calibration cannot hold that share among so many speakers.
     """
-    candidates = set(enrolled_names(gallery, among) or gallery.names())
+    candidates = set(gallery.names() if among is None else among)
     description = client.describe()
     candidates -= set(gallery.speakers_of_other_models(description.model_digest))
     return decision_rule(description, max_false_accept, prior=prior, comparisons=len(candidates))
@@ -327,7 +328,7 @@ def verify_speaker(
         name: the enrolled speaker's.
         rule: decides; by default the model's own threshold.
     """
-    query = _usable_embedding(client, recording)
+    query = usable_embedding(client, recording)
     reference = gallery.reference(name, query.model_digest)
     decision = client.score(query.vector[np.newaxis], reference[np.newaxis])[0]
     decision = client.with_qualities(
@@ -351,8 +352,8 @@ def reenroll(client: Client, gallery: Gallery) -> int:
     stale = gallery.stale(client.model_digest())
     lost = set(stale.speakers_without_audio)
     done = 0
-    for ids in _batched(stale.kept_ids, _RECORDINGS_AT_ONCE):
-        kept = gallery.kept_audio(ids)
+    for first in range(0, len(stale.kept_ids), _RECORDINGS_AT_ONCE):
+        kept = gallery.kept_audio(stale.kept_ids[first : first + _RECORDINGS_AT_ONCE])
         embeddings = client.embed([wav for _, _, wav in kept])  # the model's rate may be another
         usable = {}
         for (identifier, speaker, _), embedding in zip(kept, embeddings, strict=True):
@@ -372,7 +373,8 @@ def reenroll(client: Client, gallery: Gallery) -> int:
     return done
 
 
-def _usable_embedding(client: Client, recording: AudioInput) -> Embedding:
+def usable_embedding(client: Client, recording: AudioInput) -> Embedding:
+    """Of a recording; raises SwarError where it is not usable."""
     embedding = client.embed([recording])[0]
     if embedding.status != OK:
         raise fault(display_name(recording), embedding.status)
@@ -398,7 +400,3 @@ def _enrolment_warnings(
                 f"{decision.probability:.3f}): who has two names is found under either"
             )
     return tuple(warnings)
-
-
-def _batched(items: Sequence[str], size: int) -> list[Sequence[str]]:
-    return [items[first : first + size] for first in range(0, len(items), size)]

@@ -47,7 +47,7 @@ if TYPE_CHECKING:  # TensorFlow may be missing where only a server is called
 
 LONGEST_PAUSE_SECONDS: Final = 1.0
 """In a turn."""
-LEAST_SPEECH_SECONDS: Final = 4.5
+LEAST_SPEAKER_SECONDS: Final = 4.5
 """Of a speaker: someone who speaks less is taken for one of the others."""
 HOPS_PER_WINDOW: Final = 3
 MEASURED_SECONDS: Final = 60.0
@@ -139,6 +139,20 @@ def timeline(
             library is missing.
     """
     among = enrolled_names(gallery, among)
+    rule = rule or identification_rule(client, gallery, among=among)
+    return timeline_of(client, gallery, recording, top=top, rule=rule, among=among)
+
+
+def timeline_of(
+    client: Client,
+    gallery: Gallery,
+    recording: AudioInput,
+    *,
+    top: int,
+    rule: DecisionRule,
+    among: Collection[str] | None,
+) -> Timeline:
+    """As `timeline`, of names as `enrolled_names` gives them."""
     description = client.describe()
     rate = description.sample_rate_hz
     speech = _speech(client, description, recording)
@@ -149,7 +163,7 @@ def timeline(
     grouped = group_windows(
         vectors[usable], lambda a, b: _distances(client, a, b), description.threshold
     )
-    least = round(LEAST_SPEECH_SECONDS * HOPS_PER_WINDOW * rate / _window_samples(description))
+    least = round(LEAST_SPEAKER_SECONDS * HOPS_PER_WINDOW * rate / _window_samples(description))
     group = follow_speakers(vectors, [usable[each] for each in grouped], least)
     ends = np.cumsum([len(island.windows) for island in speech.islands])
     turns = [
@@ -158,7 +172,6 @@ def timeline(
         for turn in turns_of(island.ranges, island.windows, of_island)
     ]
     identified = []
-    rule = rule or identification_rule(client, gallery, among=among)
     for number in range(int(group.max()) + 1):
         own_vectors = vectors[usable[group[usable] == number]]
         own_turns = [turn for turn in turns if turn.group == number]
@@ -278,8 +291,8 @@ def _detector(settings: "SpeechSettings") -> "BlockDetector":
         from components.speech_detection import detector_of
     except ModuleNotFoundError as error:
         raise SwarError(
-            f"{error.name} is missing, which a timeline needs, also with --url: install "
-            "'swar[pipeline,client]'"
+            f"{error.name} is missing, which a timeline needs, also with --url: install all of "
+            "swar by `make`"
         ) from error
     return BlockDetector(detector_of(settings))
 

@@ -42,21 +42,7 @@ _MODULES: Final = {
     "verify_speaker": "serving.recognition",
 }
 
-__all__ = [
-    "Client",
-    "Credentials",
-    "Gallery",
-    "RecordingChannel",
-    "SwarError",
-    "WatchLog",
-    "Waveform",
-    "enroll",
-    "identify",
-    "load",
-    "read_pairs",
-    "timeline",
-    "verify_speaker",
-]
+__all__ = sorted([*_MODULES, "SwarError", "load"])
 
 
 def load(model: str | os.PathLike[str] = "base", *, watchers: "Sequence[Watcher]" = ()) -> "Client":

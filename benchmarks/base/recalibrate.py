@@ -29,9 +29,10 @@ from components.trainer.augmentation import BatchAugmentation
 from components.trainer.data import Windows
 from components.trainer.decisions import learn_calibration, learn_normalisation
 from components.trainer.monitor import WindowEmbedder
-from components.verification.utterances import Cut, UtterancePlan
+from components.verification.utterances import Cut
 from pipeline.config import load_config
-from pipeline.evaluation.speech import Cutter
+from pipeline.evaluation.scoring import by_speaker
+from pipeline.evaluation.speech import window_cutter
 
 COHORT_WINDOWS, CALIBRATION_WINDOWS = 3, 20  # of a speaker
 DRAWS = 4  # of the conditions that the calibration speakers' windows are under
@@ -60,16 +61,12 @@ class WindowMaker:
 
     def windows(self, speakers: Collection[list[Recording]], per_speaker: int) -> Windows:
         """Those that the model takes, at most so many of each speaker."""
-        speech = self._front_end.speech
-        window = self._front_end.spectrogram.window_samples(speech.sample_rate)
-        plan = UtterancePlan(
+        cutter = window_cutter(
             features.CALIBRATION,
-            {window},
-            speech.sample_rate,
+            self._front_end,
             per_speaker=per_speaker,
-            seed=speech.seed,
+            seed=self._front_end.speech.seed,
         )
-        cutter = Cutter(plan, speech)
         found = [
             found for each in track(speakers, "speakers") for found in self._taken(cutter.cut(each))
         ]
@@ -77,7 +74,6 @@ class WindowMaker:
         said = [cut.utterance for cut in cuts]
         return Windows(
             spectrogram=np.stack(spectrograms),
-            label=np.zeros(0, np.int64),
             speaker=np.char.encode(np.array([each.speaker for each in said]), "utf-8"),
             recording=np.char.encode(np.array([each.recording for each in said]), "utf-8"),
             start_seconds=np.array([each.start_seconds for each in said], np.float32),
@@ -112,16 +108,14 @@ def recalibrated(base: BaseModel, manifest: str, recordings: Path) -> BaseModel:
     )
     splits = speakers_of(recordings)
     held_out = splits[features.CALIBRATION] | splits[features.UNSEEN]
-    by_speaker = defaultdict(list)
-    for recording in list_recordings(manifest).recordings:
-        by_speaker[recording.speaker].append(recording)
+    listed = by_speaker(list_recordings(manifest))
     maker, embedder = WindowMaker(front_end), WindowEmbedder(base.tower())
-    trained_on = [by_speaker[name] for name in sorted(splits[features.TRAIN] - held_out)]
+    trained_on = [listed[name] for name in sorted(splits[features.TRAIN] - held_out)]
     normalisation = learn_normalisation(
         maker.windows(trained_on, COHORT_WINDOWS), embedder, settings, augmentation
     )
     calibration, expected = learn_calibration(
-        maker.windows([by_speaker[name] for name in sorted(held_out)], CALIBRATION_WINDOWS),
+        maker.windows([listed[name] for name in sorted(held_out)], CALIBRATION_WINDOWS),
         embedder,
         normalisation,
         settings,

@@ -13,6 +13,7 @@ from tfx.dsl.io import fileio
 from tfx.types import artifact_utils, standard_component_specs
 from tfx.utils import io_utils
 
+from components.artifacts import ArtifactDict, split_files
 from components.evaluator.base_comparison import SPLITS, base_error_rates, worse_than_base
 from components.evaluator.results import read_metrics
 
@@ -26,10 +27,7 @@ class Executor(executor.Executor):
     """TFX's Evaluator executor, whose blessing also takes a comparison with the base model."""
 
     def Do(
-        self,
-        input_dict: dict[str, list[types.Artifact]],
-        output_dict: dict[str, list[types.Artifact]],
-        exec_properties: dict[str, Any],
+        self, input_dict: ArtifactDict, output_dict: ArtifactDict, exec_properties: dict[str, Any]
     ) -> None:
         """Evaluates and validates as TFX does; then withdraws the blessing of a worse model.
 
@@ -63,12 +61,7 @@ class Executor(executor.Executor):
 def _files(examples: list[types.Artifact]) -> list[str]:
     """The pairs of SPLITS, of as many of these as there are."""
     return [
-        file
-        for artifact in examples
-        for split in artifact_utils.decode_split_names(artifact.split_names)
-        if split in SPLITS
-        for uri in artifact_utils.get_split_uris([artifact], split)
-        for file in fileio.glob(io_utils.all_files_pattern(uri))
+        file for artifact in examples for split, file in split_files(artifact) if split in SPLITS
     ]
 
 

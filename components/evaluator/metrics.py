@@ -103,12 +103,8 @@ class MinDetectionCost(tfma.metrics.Metric):
     """minDCF of `distance` at the prior `p_target`, see `error_rates.min_detection_cost`."""
 
     def __init__(self, p_target: float, name: str | None = None):
-        self._p_target = p_target
         value = functools.partial(error_rates.min_detection_cost, p_target=p_target)
         super().__init__(_computations(value), name=name or error_rates.min_dcf_name(p_target))
-
-    def get_config(self) -> dict[str, object]:
-        return {**super().get_config(), "p_target": self._p_target}
 
 
 class AreaUnderRoc(tfma.metrics.Metric):

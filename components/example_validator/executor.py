@@ -13,6 +13,7 @@ from tfx.proto.orchestration import execution_result_pb2
 from tfx.types import artifact_utils, standard_component_specs
 from tfx.utils import json_utils
 
+from components.artifacts import ArtifactDict
 from components.errors import SwarError
 
 REQUIRED_SPLITS_KEY: Final = "required_splits"
@@ -22,10 +23,7 @@ class Executor(executor.Executor):
     """TFX's ExampleValidator executor that fails where TFX only takes a note."""
 
     def Do(
-        self,
-        input_dict: dict[str, list[types.Artifact]],
-        output_dict: dict[str, list[types.Artifact]],
-        exec_properties: dict[str, Any],
+        self, input_dict: ArtifactDict, output_dict: ArtifactDict, exec_properties: dict[str, Any]
     ) -> execution_result_pb2.ExecutorOutput:
         """Writes `anomalies` for every split of `statistics`.
 

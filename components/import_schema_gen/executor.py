@@ -5,11 +5,12 @@ from typing import Any, Final
 
 from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2
-from tfx import types
 from tfx.components.schema_gen.executor import DEFAULT_FILE_NAME
 from tfx.dsl.components.base import base_executor
 from tfx.types import artifact_utils
 from tfx.utils import io_utils
+
+from components.artifacts import ArtifactDict
 
 TEXT_KEY: Final = "schema_text"
 SCHEMA_KEY: Final = "schema"
@@ -19,10 +20,7 @@ class Executor(base_executor.BaseExecutor):
     """Writes `schema`."""
 
     def Do(
-        self,
-        input_dict: dict[str, list[types.Artifact]],
-        output_dict: dict[str, list[types.Artifact]],
-        exec_properties: dict[str, Any],
+        self, input_dict: ArtifactDict, output_dict: ArtifactDict, exec_properties: dict[str, Any]
     ) -> None:
         """Writes the text as it is. Raises text_format.ParseError if it is no schema."""
         text = exec_properties[TEXT_KEY]

@@ -18,6 +18,7 @@ import numpy.typing as npt
 from components.atomic_write import FolderInUse, new_folder
 from components.errors import SwarError
 from components.model.digest import write_digests
+from components.model.files import GRAPH
 from components.user_folders import is_writable, temporary_cache, user_cache
 
 if TYPE_CHECKING:
@@ -83,13 +84,8 @@ class BaseModel:
     def front_end(self) -> "FrontEnd":
         """How recordings become its windows."""
         from components.model.recordings import FrontEnd
-        from components.settings import ServingSettings, SpectrogramSettings, SpeechSettings
 
-        return FrontEnd(
-            SpeechSettings.model_validate(self.card["speech"]),
-            SpectrogramSettings.model_validate(self.card["spectrogram"]),
-            ServingSettings.model_validate(self.card["serving"]),
-        )
+        return FrontEnd.of_card(self.card)
 
     def tower(self) -> "keras.Model":
         """uint8 windows to embeddings, with the released weights."""
@@ -195,7 +191,7 @@ def base_model_folder() -> Path:
 
 def _is_there(folder: Path) -> bool:
     # Unlike Path.is_file, which raises where the folder may not be looked into.
-    return os.path.isfile(folder / "saved_model.pb")
+    return os.path.isfile(folder / GRAPH)
 
 
 def _export(folder: Path) -> None:

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 import keras
 import tensorflow as tf
 
-DENSENET121_BLOCKS = (6, 12, 24, 16)
 EPSILON = 1.001e-5
 GROWTH = 32
 STEM_CHANNELS = 64
@@ -13,7 +12,6 @@ STEM_CHANNELS = 64
 REDUCTION = 0.5
 
 
-@keras.saving.register_keras_serializable(package="swar")
 class BatchNormalization(keras.layers.BatchNormalization):
     """Keras' layer over the channels of an image, as one operation instead of some twenty.
 

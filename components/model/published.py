@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from components.errors import SwarError
 from components.model.digest import check_digests
-from components.model.files import read_card
+from components.model.files import GRAPH, read_card
 
 _SIGNATURES: Final = ("embed", "score_embeddings")
 _WAVS_AT_ONCE: Final = 32
@@ -32,7 +32,7 @@ class Embedded(NamedTuple):
 def check_path(folder: Path) -> None:
     """Raises SwarError where TensorFlow does not find a version by its own name."""
     try:
-        is_found = bool(tf.io.gfile.glob(str(folder / "saved_model.pb")))
+        is_found = bool(tf.io.gfile.glob(str(folder / GRAPH)))
     except UnicodeEncodeError:
         is_found = False
     if not is_found:

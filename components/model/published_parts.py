@@ -8,19 +8,13 @@ import keras
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
-from pydantic import ValidationError
 
 from components.errors import SwarError
-from components.model.files import TOWER_WEIGHTS, card_settings, read_card
+from components.model.files import TOWER_WEIGHTS, read_card
 from components.model.normalisation import CohortNormalisation
 from components.model.recordings import FrontEnd
 from components.model.tower import served_tower
-from components.settings import (
-    ServingSettings,
-    SpectrogramSettings,
-    SpeechSettings,
-    TrainerSettings,
-)
+from components.settings import TrainerSettings
 
 _COHORT: Final = "_normalisation/cohort/.ATTRIBUTES/VARIABLE_VALUE"
 
@@ -48,20 +42,16 @@ class PublishedParts:
             SwarError: another version of the code published it.
         """
         card = read_card(folder)
-        front_end = FrontEnd(
-            card_settings(card, "speech", SpeechSettings, folder),
-            card_settings(card, "spectrogram", SpectrogramSettings, folder),
-            card_settings(card, "serving", ServingSettings, folder),
-        )
         variables = str(folder / "variables" / "variables")
         try:
+            front_end = FrontEnd.of_card(card)
             trainer = TrainerSettings.known(card["trainer"])
             tower = served_tower(trainer, front_end.spectrogram, front_end.speech.sample_rate)
             tower.load_weights(folder / TOWER_WEIGHTS)
             cohort = None
             if trainer.normalisation_nearest:
                 cohort = tf.train.load_variable(variables, _COHORT)
-        except (KeyError, ValueError, ValidationError, OSError, tf.errors.OpError) as error:
+        except (KeyError, ValueError, OSError, tf.errors.OpError) as error:
             raise SwarError(
                 f"{folder} was published by another version of swar: publish it again"
             ) from error

@@ -1,7 +1,8 @@
 """From a batch of WAVs to the tower's windows: in the served model, what Beam does for training."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple, Self
 
 import tensorflow as tf
 
@@ -29,6 +30,15 @@ class FrontEnd:
     speech: SpeechSettings
     spectrogram: SpectrogramSettings
     serving: ServingSettings
+
+    @classmethod
+    def of_card(cls, card: Mapping[str, Any]) -> Self:
+        """As a model's card has them; raises KeyError or ValueError where it has not."""
+        return cls(
+            SpeechSettings.model_validate(card["speech"]),
+            SpectrogramSettings.model_validate(card["spectrogram"]),
+            ServingSettings.model_validate(card["serving"]),
+        )
 
 
 class FrontEndOutput(NamedTuple):

@@ -3,12 +3,12 @@
 import os
 from typing import Any
 
-from tfx import types
 from tfx.components.pusher import executor
 from tfx.proto import pusher_pb2
 from tfx.types import artifact_utils, standard_component_specs
 from tfx.utils import io_utils, proto_utils
 
+from components.artifacts import ArtifactDict
 from components.errors import SwarError
 from components.pusher.publish import publish
 from components.rolled_back import is_rolled_back
@@ -23,10 +23,7 @@ class Executor(executor.Executor):
     """TFX's Pusher executor, with a version that is complete or absent."""
 
     def Do(
-        self,
-        input_dict: dict[str, list[types.Artifact]],
-        output_dict: dict[str, list[types.Artifact]],
-        exec_properties: dict[str, Any],
+        self, input_dict: ArtifactDict, output_dict: ArtifactDict, exec_properties: dict[str, Any]
     ) -> None:
         """Publishes `model` below the push destination, if both blessings allow it.
 

@@ -3,11 +3,11 @@
 import os
 from typing import Any, Final
 
-from tfx import types
 from tfx.dsl.components.base import base_executor
 from tfx.types import artifact_utils, standard_component_specs
 from tfx.utils import io_utils, path_utils
 
+from components.artifacts import ArtifactDict
 from components.serving_check.check import check_served
 
 # As TFX's InfraValidator writes it.
@@ -19,10 +19,7 @@ class Executor(base_executor.BaseExecutor):
     """Stops the run where the model does not answer as it did when it was trained."""
 
     def Do(
-        self,
-        input_dict: dict[str, list[types.Artifact]],
-        output_dict: dict[str, list[types.Artifact]],
-        exec_properties: dict[str, Any],
+        self, input_dict: ArtifactDict, output_dict: ArtifactDict, exec_properties: dict[str, Any]
     ) -> None:
         """Writes `infra_blessing`. Raises SwarError, see `check_served`."""
         self._log_startup(input_dict, output_dict, exec_properties)

@@ -10,6 +10,9 @@ from typing import Final
 import numpy as np
 
 from components.degradation import (
+    MAINS_HERTZ,
+    NOISE_COLOURS,
+    RIPPLE_DB,
     Samples,
     coded,
     coloured_noise,
@@ -23,10 +26,6 @@ from components.degradation import (
 )
 from components.settings import AugmentationSettings
 from components.spectrogram_pair_gen.recorded_sounds import NONE_RECORDED, RecordedSounds
-
-_NOISE_COLOURS: Final = (0.0, 1.0, 2.0)  # white, pink, brown: power falls with frequency ** colour
-_MAINS_HERTZ: Final = (50.0, 60.0)
-_RIPPLE_DB: Final = 3.0
 
 
 @dataclass(frozen=True)
@@ -58,19 +57,19 @@ def _noise(samples: Samples, draw: _Draw) -> Samples:
 def _background(length: int, draw: _Draw) -> Samples:
     if draw.recorded.noises:
         return draw.recorded.draw_noise(length, draw.generator)
-    colour = draw.generator.choice(_NOISE_COLOURS)
+    colour = draw.generator.choice(NOISE_COLOURS)
     return coloured_noise(length, colour, draw.generator)
 
 
 def _hum(samples: Samples, draw: _Draw) -> Samples:
     snr_db = draw.generator.uniform(*draw.settings.hum_snr_db)
-    mains_hertz = draw.generator.choice(_MAINS_HERTZ)
+    mains_hertz = draw.generator.choice(MAINS_HERTZ)
     return hum(samples, draw.sample_rate, snr_db, draw.generator, mains_hertz)
 
 
 def _tilt(samples: Samples, draw: _Draw) -> Samples:
     slope = draw.generator.uniform(*draw.settings.tilt_db_per_octave)
-    return tilt(samples, draw.sample_rate, slope, _RIPPLE_DB, draw.generator)
+    return tilt(samples, draw.sample_rate, slope, RIPPLE_DB, draw.generator)
 
 
 def _narrow_band(samples: Samples, draw: _Draw) -> Samples:

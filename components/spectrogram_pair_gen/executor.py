@@ -17,7 +17,6 @@ from typing import Any, Final
 
 import apache_beam as beam
 from apache_beam.utils.shared import Shared
-from tfx import types
 from tfx.components.util import examples_utils
 from tfx.dsl.components.base import base_beam_executor
 from tfx.dsl.io import fileio
@@ -25,7 +24,7 @@ from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils, standard_artifacts
 
 from components import counters, features
-from components.artifacts import SPLIT_COUNTS
+from components.artifacts import SPLIT_COUNTS, ArtifactDict, split_files
 from components.conditions import CONDITIONS
 from components.errors import SwarError
 from components.settings import PairCounts, PairSettings, SpectrogramSettings
@@ -149,22 +148,26 @@ class _Cut(beam.DoFn):
         sounds: SoundFiles,
         folder: str,
     ) -> None:
-        self._sample_rate = sample_rate
+        self.sample_rate = sample_rate
+        self.pair_settings = pair_settings
         self._sounds = sounds
         self._shared_by_threads = Shared()
         self._settings = settings
-        self._pair_settings = pair_settings
         self._folder = folder
 
+    def window_of(self, split: str) -> SpectrogramSettings:
+        """The windows of a split; those of `train` may be longer."""
+        return self._settings.of_train() if split == features.TRAIN else self._settings
+
     def setup(self) -> None:
-        augmentation = self._pair_settings.augmentation
-        seed = self._pair_settings.seed
+        augmentation = self.pair_settings.augmentation
+        seed = self.pair_settings.seed
         recorded = self._shared_by_threads.acquire(
-            lambda: RecordedSounds.decoded(self._sounds, self._sample_rate)
+            lambda: RecordedSounds.decoded(self._sounds, self.sample_rate)
         )
-        self._cutter = WindowCutter(self._sample_rate, self._settings, seed=seed)
+        self._cutter = WindowCutter(self.sample_rate, self._settings, seed=seed)
         self._train_cutter = WindowCutter(
-            self._sample_rate,
+            self.sample_rate,
             self._settings.of_train(),
             augmentation if augmentation.is_on else None,
             seed,
@@ -193,10 +196,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
     """Writes `pairs`."""
 
     def Do(
-        self,
-        input_dict: dict[str, list[types.Artifact]],
-        output_dict: dict[str, list[types.Artifact]],
-        exec_properties: dict[str, Any],
+        self, input_dict: ArtifactDict, output_dict: ArtifactDict, exec_properties: dict[str, Any]
     ) -> None:
         """Samples the pairs of every split of `speech` and writes their spectrograms.
 
@@ -224,30 +224,16 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         for folder in (*folders.values(), temporary):
             fileio.makedirs(folder)
         with self._make_beam_pipeline() as pipeline:
-            files = [
-                (split, file)
-                for split in speech_splits
-                for file in sorted(
-                    fileio.glob(os.path.join(artifact_utils.get_split_uri([speech], split), "*"))
-                )
-            ]
-            _write_pairs(
-                pipeline,
-                files,
-                folders,
-                temporary,
-                sample_rate,
-                spectrogram_settings,
-                pair_settings,
-                sounds,
-            )
+            files = split_files(speech)
+            cut = _Cut(sample_rate, spectrogram_settings, pair_settings, sounds, temporary)
+            _write_pairs(pipeline, files, folders, cut)
         fileio.rmtree(temporary)
         counted = counters.counters(pipeline.result, counters.PAIRS)
         targets = {split: counted.pop(same_speaker(split), 0) for split in splits}
         for split in speech_splits:
             wanted = pair_settings.train if split == features.TRAIN else pair_settings.held_out
             if wanted.similar_per_speaker and not targets[split]:
-                window = _window(split, spectrogram_settings).window_seconds
+                window = cut.window_of(split).window_seconds
                 raise _split_without_pairs(split, files, window)
         self._finish(pairs, splits, counted)
 
@@ -298,30 +284,21 @@ def _split_without_pairs(
     )
 
 
-def _window(split: str, settings: SpectrogramSettings) -> SpectrogramSettings:
-    return settings.of_train() if split == features.TRAIN else settings
-
-
 def _write_pairs(
     pipeline: beam.Pipeline,
     files: Sequence[tuple[str, str]],
     folders: Mapping[str, str],
-    temporary: str,
-    sample_rate: int,
-    spectrogram_settings: SpectrogramSettings,
-    pair_settings: PairSettings,
-    sounds: SoundFiles,
+    cut: _Cut,
 ) -> None:
-    windows = {
-        split: _window(split, spectrogram_settings).window_samples(sample_rate) for split in folders
-    }
+    """Adds all steps: `files` of speech by split, `folders` of pairs by split."""
+    windows = {split: cut.window_of(split).window_samples(cut.sample_rate) for split in folders}
     timelines = (
         pipeline
         | "SpeechFiles" >> beam.Create(files)
         | "SpreadFiles" >> beam.Reshuffle()
         | "Segments" >> beam.FlatMap(_segments)
         | "BySpeaker" >> beam.GroupByKey()
-        | "Timeline" >> beam.FlatMap(_timeline, windows, pair_settings)
+        | "Timeline" >> beam.FlatMap(_timeline, windows, cut.pair_settings)
     )
     split_speakers = (
         timelines
@@ -331,32 +308,31 @@ def _write_pairs(
         >> beam.MapTuple(lambda split, speakers: (split, SplitSpeakers.of(speakers)))
     )
     requests = timelines | "Requests" >> beam.FlatMap(
-        _requests, beam.pvalue.AsDict(split_speakers), pair_settings
+        _requests, beam.pvalue.AsDict(split_speakers), cut.pair_settings
     )
+    shards = beam.pvalue.AsDict(_count_shards(requests, folders, cut))
+    _ = (
+        {"timeline": timelines, "requests": requests}
+        | "Join" >> beam.CoGroupByKey()
+        | "Place" >> beam.FlatMap(_place, windows, cut.pair_settings)
+        | "ByFile" >> beam.GroupByKey()
+        | "Cut" >> beam.ParDo(cut, shards)
+        | "ByShard" >> beam.GroupByKey()
+        | "Write" >> beam.ParDo(WriteShard(folders), shards)
+    )
+
+
+def _count_shards(requests: beam.PCollection, splits: Iterable[str], cut: _Cut) -> beam.PCollection:
+    """(split, number of its files) of all requests of windows."""
+    megabytes = cut.pair_settings.shard_megabytes
     shard_pairs = {
-        split: pairs_per_shard(
-            _window(split, spectrogram_settings), sample_rate, pair_settings.shard_megabytes
-        )
-        for split in folders
+        split: pairs_per_shard(cut.window_of(split), cut.sample_rate, megabytes) for split in splits
     }
-    shards = (
+    return (
         requests
         | "FirstSides" >> beam.Filter(lambda item: "a" in item[1].sides)
         | "SplitsOfPair" >> beam.FlatMap(_splits_of_pair)
         | "PairsOfSplit" >> beam.combiners.Count.PerElement()
         | "ShardsOfSplit"
         >> beam.MapTuple(lambda split, pairs: (split, math.ceil(pairs / shard_pairs[split])))
-    )
-    _ = (
-        {"timeline": timelines, "requests": requests}
-        | "Join" >> beam.CoGroupByKey()
-        | "Place" >> beam.FlatMap(_place, windows, pair_settings)
-        | "ByFile" >> beam.GroupByKey()
-        | "Cut"
-        >> beam.ParDo(
-            _Cut(sample_rate, spectrogram_settings, pair_settings, sounds, temporary),
-            beam.pvalue.AsDict(shards),
-        )
-        | "ByShard" >> beam.GroupByKey()
-        | "Write" >> beam.ParDo(WriteShard(folders), beam.pvalue.AsDict(shards))
     )

@@ -147,15 +147,11 @@ NONE_RECORDED: Final = RecordedSounds()
 
 
 def _listed(name: str, folder: str) -> tuple[File, ...]:
-    files = _remote(folder) if is_remote(folder) else _local(name, folder)
+    files = remote_files(folder.rstrip("/")) if is_remote(folder) else _local(name, folder)
     visible = [file for file in files if not file.name.startswith(".") and "/." not in file.name]
     if not visible:
         raise SwarError(f"pairs.augmentation.{name}_folder {folder!r} holds no recording")
     return tuple(sorted(visible, key=lambda file: file.name))
-
-
-def _remote(folder: str) -> list[File]:
-    return remote_files(folder.rstrip("/"))
 
 
 def _local(name: str, folder: str) -> Iterator[File]:

@@ -148,8 +148,9 @@ def requests(
     """
     position = bisect_left(speakers, train_speaker)
     repeated = _NO_PAIRS
-    is_among = _is_among(position, len(speakers), settings.condition_speakers)
-    if split in features.UNDER_CONDITIONS and is_among:
+    # So many of the speakers, evenly spread over all; all where these are fewer.
+    chosen = settings.condition_speakers
+    if split in features.UNDER_CONDITIONS and position * chosen % len(speakers) < chosen:
         repeated = settings.condition
     for index in range(counts.similar_per_speaker):
         is_repeated = index < repeated.similar_per_speaker
@@ -176,11 +177,6 @@ def requests(
         pair_id = _pair_id(split, train_speaker, other, index)
         for owner, side in ((train_speaker, "a"), (other, "b")):
             yield owner, WindowRequest(pair_id, 0, side, index < repeated.dissimilar)
-
-
-def _is_among(position: int, total: int, chosen: int) -> bool:
-    """Whether a place is one of so many, evenly spread over all; all where these are fewer."""
-    return position * chosen % total < chosen
 
 
 def place(

@@ -23,7 +23,7 @@ from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils
 
 from components import counters, features, frontend
-from components.artifacts import RECORDINGS_FILE, REJECTS_FILE, SPANS, SPLIT_COUNTS
+from components.artifacts import RECORDINGS_FILE, REJECTS_FILE, SPANS, SPLIT_COUNTS, ArtifactDict
 from components.block_detection import BLOCK_SECONDS
 from components.errors import SwarError
 from components.recordings.acoustics import AcousticStatistics, acoustics_of
@@ -141,10 +141,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
     """Writes `speech`, `rejects` and `recordings`."""
 
     def Do(
-        self,
-        input_dict: dict[str, list[types.Artifact]],
-        output_dict: dict[str, list[types.Artifact]],
-        exec_properties: dict[str, Any],
+        self, input_dict: ArtifactDict, output_dict: ArtifactDict, exec_properties: dict[str, Any]
     ) -> None:
         """Cleans the recordings of `data` and writes them split by split.
 

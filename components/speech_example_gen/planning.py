@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from components.errors import SwarError
+from components.errors import SwarError, first_names
 from components.recordings.acoustics import AcousticStatistics
 from components.recordings.files import SPEAKER_WITHOUT_SPEECH
 from components.recordings.sources import Recording, Reject
@@ -13,7 +13,6 @@ from components.recordings.splitting import Piece, held_out_speakers, split_spea
 from components.settings import SpeechSettings
 
 SHARD_SECONDS = 600
-NAMES_IN_A_MESSAGE = 10
 
 
 @dataclass(frozen=True)
@@ -98,7 +97,7 @@ def check_rejects(
     read = {recording.recording for recording in recordings}
     total = len(read | {reject.file for reject in counted})
     if len(counted) > bound * total:
-        names = _first_names([f"{reject.file!r} ({reject.reason})" for reject in counted])
+        names = first_names([f"{reject.file!r} ({reject.reason})" for reject in counted])
         raise SwarError(
             f"{len(counted)} of {total} recordings rejected, more than {bound:.0%}: {names}: "
             "mend or remove them, or raise speech.max_reject_fraction"
@@ -107,15 +106,9 @@ def check_rejects(
     if len(silent) > bound * len(speakers):
         raise SwarError(
             f"nothing usable of {len(silent)} of {len(speakers)} speakers, more than {bound:.0%}: "
-            f"{_first_names(silent)}: add recordings, remove the speakers, or raise "
+            f"{first_names(silent)}: add recordings, remove the speakers, or raise "
             "speech.max_reject_fraction"
         )
-
-
-def _first_names(names: Sequence[str]) -> str:
-    shown = ", ".join(names[:NAMES_IN_A_MESSAGE])
-    more = len(names) - NAMES_IN_A_MESSAGE
-    return f"{shown} and {more} more" if more > 0 else shown
 
 
 def plan(

@@ -12,25 +12,27 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
+from components.degradation import (
+    DECAY_DB,
+    LOWEST_HZ,
+    MAINS_HERTZ,
+    NOISE_COLOURS,
+    RIPPLE_DB,
+    TELEPHONE_BAND_HZ,
+    TELEPHONE_RATE,
+)
 from components.frontend import UINT8_PEAK
 from components.mel import mel_bands, mel_edges
 from components.settings import AugmentationSettings, SpectrogramSettings
 
 _Floats = npt.NDArray[np.float64]
 
-_NOISE_COLOURS: Final = (0.0, 1.0, 2.0)  # white, pink, brown: power falls with frequency ** colour
 _BABBLE_SHARE: Final = 0.5  # of the noises
 _BABBLING: Final = 3
-_MAINS_HERTZ: Final = (50.0, 60.0)
 _OVERTONE_POWER: Final = 0.1  # of the mains' third harmonic
-_RIPPLE_DB: Final = 3.0  # standard deviation of a microphone's curve an octave apart
 _NARROW_BAND_ORDER: Final = 8  # of Butterworth filters
 _TELEPHONE_ORDER: Final = 4
-_TELEPHONE_HERTZ: Final = (300.0, 3_400.0)
-_TELEPHONE_LIMIT_HERTZ: Final = 4_000.0  # half of its sample rate
 _TELEPHONE_SNR_DB: Final = 37.0  # of 8-bit mu-law, within the band
-_DECAY_DB: Final = 60.0
-_LOWEST_HERTZ: Final = 50.0  # no slope goes on below it
 
 
 class BatchAugmentation:
@@ -61,12 +63,12 @@ class BatchAugmentation:
         width = edge[2:] - edge[:-2]
         self._width = _constant(width[:, np.newaxis])
         frequency = np.fft.rfftfreq(spectrogram.n_fft, 1.0 / sample_rate).astype(np.float64)
-        audible = np.maximum(frequency, _LOWEST_HERTZ)
+        audible = np.maximum(frequency, LOWEST_HZ)
         self._noises = _constant(
-            [_of_power_1(weights @ audible**-colour, width) for colour in _NOISE_COLOURS]
+            [_of_power_1(weights @ audible**-colour, width) for colour in NOISE_COLOURS]
         )
         self._hums = _constant(
-            [_of_power_1(weights @ _hum(frequency, mains), width) for mains in _MAINS_HERTZ]
+            [_of_power_1(weights @ _hum(frequency, mains), width) for mains in MAINS_HERTZ]
         )
         # Band power is a weighed sum of the powers of frequencies, each distributed exponentially
         # where noise is Gaussian: nearly a gamma distribution of as many degrees of freedom.
@@ -74,7 +76,7 @@ class BatchAugmentation:
         self._freedom = _constant(freedom[:, np.newaxis])
         centre = edge[1:-1]
         self._centre_hertz = _constant(centre[:, np.newaxis])
-        octave = np.log2(np.maximum(centre, _LOWEST_HERTZ) / 1_000.0)
+        octave = np.log2(np.maximum(centre, LOWEST_HZ) / 1_000.0)
         self._octave = _constant(octave[:, np.newaxis])
         nodes = np.arange(math.floor(octave[0]), math.ceil(octave[-1]) + 1)
         # Of a microphone's curve, which is straight between octaves: hat functions.
@@ -136,7 +138,7 @@ class BatchAugmentation:
         seconds = draws.uniform(*self._settings.reverberation_seconds)
         frames = tf.range(power.shape[2] or tf.shape(power)[2])
         lag = tf.cast(frames[tf.newaxis, :] - frames[:, tf.newaxis], tf.float32)
-        tail = _power(-_DECAY_DB * tf.maximum(lag, 0.0) * self._frame_seconds / seconds)
+        tail = _power(-DECAY_DB * tf.maximum(lag, 0.0) * self._frame_seconds / seconds)
         tail = tf.where(lag >= 0.0, tail, 0.0)
         tail /= tf.reduce_sum(tail[:, :1], axis=2, keepdims=True)
         return power + self._fluctuating(tf.matmul(power, tail), draws)
@@ -144,7 +146,7 @@ class BatchAugmentation:
     def _noisy(self, power: tf.Tensor, draws: "_Draws") -> tf.Tensor:
         """Other people of the batch talking, or coloured noise."""
         shape = tf.shape(power)
-        colour = draws.integer(len(_NOISE_COLOURS))
+        colour = draws.integer(len(NOISE_COLOURS))
         coloured = tf.gather(self._noises, colour)[:, :, tf.newaxis] * tf.ones(shape)
         people = tf.add_n([tf.gather(power, draws.others()) for _ in range(_BABBLING)])
         is_babble = draws.uniform(0.0, 1.0) < _BABBLE_SHARE
@@ -152,7 +154,7 @@ class BatchAugmentation:
         return self._mixed(power, noise, draws.uniform(*self._settings.noise_snr_db))
 
     def _humming(self, power: tf.Tensor, draws: "_Draws") -> tf.Tensor:
-        tones = tf.gather(self._hums, draws.integer(len(_MAINS_HERTZ)))[:, :, tf.newaxis]
+        tones = tf.gather(self._hums, draws.integer(len(MAINS_HERTZ)))[:, :, tf.newaxis]
         snr_db = draws.uniform(*self._settings.hum_snr_db)
         return self._mixed(power, tones * tf.ones(tf.shape(power)), snr_db)
 
@@ -160,7 +162,7 @@ class BatchAugmentation:
         """A slope over the octaves, and a smooth curve on it."""
         slope = draws.uniform(*self._settings.tilt_db_per_octave)
         nodes = draws.normal([draws.windows, self._hats.shape[0]])
-        ripple = _RIPPLE_DB * tf.matmul(draws.alike(nodes), self._hats)
+        ripple = RIPPLE_DB * tf.matmul(draws.alike(nodes), self._hats)
         return power * _power(slope * self._octave + ripple[:, :, tf.newaxis])
 
     def _narrow(self, power: tf.Tensor, draws: "_Draws") -> tf.Tensor:
@@ -169,9 +171,9 @@ class BatchAugmentation:
 
     def _telephoned(self, power: tf.Tensor, draws: "_Draws") -> tf.Tensor:
         """A narrow band, with noise that follows the level of the speech."""
-        low, high = _TELEPHONE_HERTZ
+        low, high = TELEPHONE_BAND_HZ
         band = self._low_pass(high, _TELEPHONE_ORDER) - self._low_pass(low, _TELEPHONE_ORDER)
-        band = tf.where(self._centre_hertz < _TELEPHONE_LIMIT_HERTZ, band, 0.0)
+        band = tf.where(self._centre_hertz < TELEPHONE_RATE / 2, band, 0.0)
         speech = power * band
         level = tf.reduce_sum(speech * self._width, axis=1, keepdims=True)
         white = self._noises[0][tf.newaxis, :, tf.newaxis] * level

@@ -12,7 +12,6 @@ from components.trainer.losses import TeacherLoss, make_loss
 from components.trainer.optimizer import FusedAdam, schedule
 
 
-@keras.saving.register_keras_serializable(package="swar")
 class TrainingModel(keras.Model):
     """A tower whose embedding is given once to each loss, and whose batches may be degraded.
 

@@ -12,6 +12,7 @@ from components.errors import SwarError
 from components.read_pairs import parse_pairs
 from components.settings import SpectrogramSettings, TrainerSettings
 from components.trainer.teacher import Teacher
+from components.trainer.utterances import WindowOrigins
 
 SHUFFLE_PAIRS = 4096
 PARALLEL_READS = 4
@@ -42,14 +43,10 @@ class TrainShape(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Windows:
-    """Windows in memory, for monitoring; a and b of each pair in turn."""
+class Windows(WindowOrigins):
+    """Windows in memory, and where they are from."""
 
-    spectrogram: np.ndarray  # uint8 [2 * pairs, n_mels, frames]
-    label: np.ndarray  # int64 [pairs]
-    speaker: np.ndarray  # bytes [2 * pairs]
-    recording: np.ndarray  # bytes [2 * pairs]
-    start_seconds: np.ndarray  # float32 [2 * pairs]
+    spectrogram: np.ndarray  # uint8 [N, n_mels, frames]
 
 
 def pair_records(patterns: Sequence[str]) -> tf.data.Dataset:
@@ -65,9 +62,10 @@ def pair_records(patterns: Sequence[str]) -> tf.data.Dataset:
 
 
 def load_windows(patterns: Sequence[str], n_mels: int, frames: int, pairs: int) -> Windows:
-    """The windows of a split's first pairs, which are in the order of their hashes."""
+    """The windows of a split's first pairs, a and b in turn; pairs are ordered by their hashes."""
     records = list(pair_records(patterns).take(pairs).as_numpy_iterator())
     parsed = {key: value.numpy() for key, value in parse_pairs(records, n_mels, frames).items()}
+    del parsed[features.LABEL]
     return Windows(**parsed)
 
 

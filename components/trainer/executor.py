@@ -3,10 +3,11 @@
 import json
 from typing import Any, Final
 
-from tfx import types
 from tfx.components.trainer import executor
 from tfx.types import standard_component_specs
 from tfx.utils import json_utils
+
+from components.artifacts import ArtifactDict
 
 EPOCHS_KEY: Final = "epochs"
 DATA_DIGEST_KEY: Final = "data_digest"
@@ -16,10 +17,7 @@ class Executor(executor.GenericExecutor):
     """Runs `run_fn` in this process."""
 
     def Do(
-        self,
-        input_dict: dict[str, list[types.Artifact]],
-        output_dict: dict[str, list[types.Artifact]],
-        exec_properties: dict[str, Any],
+        self, input_dict: ArtifactDict, output_dict: ArtifactDict, exec_properties: dict[str, Any]
     ) -> None:
         """Writes `model` and `model_run`."""
         super().Do(input_dict, output_dict, with_run_values(exec_properties))

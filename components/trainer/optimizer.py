@@ -17,7 +17,6 @@ INITIAL_LOSS_SCALE: Final = 2.0**15
 LOSS_SCALE_GROWTH_STEPS: Final = 2_000
 
 
-@keras.saving.register_keras_serializable(package="swar")
 class FusedAdam(keras.optimizers.Adam):
     """Keras' Adam with one operation for each variable, and with dynamic loss scaling.
 
@@ -51,10 +50,6 @@ class FusedAdam(keras.optimizers.Adam):
         # Of the step that is being applied, for all variables: learning rate, and the decay rates
         # of both moments with their powers.
         self._rates: tuple[tf.Tensor, ...] = ()
-
-    def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        return dict(super().get_config()) | {"dynamic_loss_scale": self.dynamic_loss_scale}
 
     def build(self, variables: Sequence[keras.Variable]) -> None:
         """Adds the state of the loss scaling to that of Adam."""
@@ -140,7 +135,6 @@ class FusedAdam(keras.optimizers.Adam):
         self.dynamic_scale.assign(self.dynamic_scale * (1.0 + grown) * (0.5 + 0.5 * finite))
 
 
-@keras.saving.register_keras_serializable(package="swar")
 class WarmupPolynomialDecay(keras.optimizers.schedules.LearningRateSchedule):
     """Rises linearly from 0 over the warm-up, then Keras' PolynomialDecay to the end."""
 
@@ -148,10 +142,7 @@ class WarmupPolynomialDecay(keras.optimizers.schedules.LearningRateSchedule):
         self, peak: float, end: float, warmup_steps: int, total_steps: int, power: float
     ) -> None:
         self.peak = peak
-        self.end = end
         self.warmup_steps = warmup_steps
-        self.total_steps = total_steps
-        self.power = power
         self._decay = keras.optimizers.schedules.PolynomialDecay(
             peak, max(1, total_steps - warmup_steps), end_learning_rate=end, power=power
         )
@@ -163,16 +154,6 @@ class WarmupPolynomialDecay(keras.optimizers.schedules.LearningRateSchedule):
         return tf.where(
             step < self.warmup_steps, rising, self._decay(step - float(self.warmup_steps))
         )
-
-    def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        return {
-            "peak": self.peak,
-            "end": self.end,
-            "warmup_steps": self.warmup_steps,
-            "total_steps": self.total_steps,
-            "power": self.power,
-        }
 
 
 def schedule(settings: TrainerSettings, total_steps: int, pairs: int) -> WarmupPolynomialDecay:

@@ -9,9 +9,8 @@ import keras
 
 from components.errors import SwarError
 from components.model.base import BaseModel, base_card, base_digest
-from components.model.densenet import DENSENET121_BLOCKS
 from components.model.files import BASE, TOWER_WEIGHTS, read_card, version_folder
-from components.settings import SpectrogramSettings, TrainerSettings
+from components.settings import DENSENET121_BLOCKS, SpectrogramSettings, TrainerSettings
 
 NONE: Final = "none"
 IMAGENET: Final = "imagenet"

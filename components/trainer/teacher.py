@@ -9,6 +9,7 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from components.errors import SwarError
+from components.mean_embedding import like_embeddings
 from components.settings import TrainerSettings
 
 SPEAKER: Final = "speaker"
@@ -50,7 +51,9 @@ class Teacher:
         names = [_SEPARATOR.join(pair).encode() for pair in zip(speaker, recording, strict=True)]
         # Around their own mean: an encoder whose values are never negative, as the usual ones' are,
         # has all speakers in one corner, and the other losses have them all around.
-        self._embedding = tf.constant(_of_length_1(embedding - embedding.mean(axis=0)))
+        self._embedding = tf.constant(
+            like_embeddings(embedding - embedding.mean(axis=0), unit_norm=True)
+        )
         self._row = tf.lookup.StaticHashTable(
             tf.lookup.KeyValueTensorInitializer(names, tf.range(len(names), dtype=tf.int64)), -1
         )
@@ -76,13 +79,6 @@ class Teacher:
         # In a graph, an operation; outside one it has raised already.
         with tf.control_dependencies([check] if check is not None else []):
             return tf.gather(self._embedding, row)
-
-
-def _of_length_1(embedding: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    directions: npt.NDArray[np.float32] = embedding / np.linalg.norm(
-        embedding, axis=1, keepdims=True
-    )
-    return directions
 
 
 def write(

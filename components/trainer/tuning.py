@@ -17,13 +17,13 @@ import keras
 import keras_tuner
 from keras_tuner.errors import FatalError
 from keras_tuner.oracles import RandomSearchOracle
-from tfx import types
 from tfx.components import Tuner as TfxTuner
 from tfx.components.tuner import executor
 from tfx.components.tuner.component import TunerFnResult
 from tfx.dsl.components.base import executor_spec
 
 from components import features
+from components.artifacts import ArtifactDict
 from components.settings import TrainerSettings, TunerSettings
 from components.trainer import devices
 from components.trainer.run_fn import Job, train
@@ -40,10 +40,7 @@ class Executor(executor.Executor):
     """Searches, writes the best values and deletes the search's state."""
 
     def Do(
-        self,
-        input_dict: dict[str, list[types.Artifact]],
-        output_dict: dict[str, list[types.Artifact]],
-        exec_properties: dict[str, Any],
+        self, input_dict: ArtifactDict, output_dict: ArtifactDict, exec_properties: dict[str, Any]
     ) -> None:
         """Writes `best_hyperparameters` and `tuner_results`."""
         tuner = executor.search(

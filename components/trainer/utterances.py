@@ -2,7 +2,7 @@
 
 import itertools
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -21,20 +21,13 @@ ROUNDING_SECONDS: Final = 1e-3
 Indices = npt.NDArray[np.int64]
 
 
-class WindowOrigins(Protocol):
+@dataclass(frozen=True)
+class WindowOrigins:
     """Whose N windows are, in which recording, and where they begin in it."""
 
-    @property
-    def speaker(self) -> npt.NDArray[Any]:
-        """Bytes [N]."""
-
-    @property
-    def recording(self) -> npt.NDArray[Any]:
-        """Bytes [N]."""
-
-    @property
-    def start_seconds(self) -> npt.NDArray[np.float32]:
-        """[N]."""
+    speaker: npt.NDArray[Any]  # bytes [N]
+    recording: npt.NDArray[Any]  # bytes [N]
+    start_seconds: npt.NDArray[np.float32]  # [N]
 
 
 class Utterances(NamedTuple):

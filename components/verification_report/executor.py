@@ -13,7 +13,7 @@ from tfx.dsl.io import fileio
 from tfx.types import artifact_utils
 from tfx.utils import io_utils, path_utils
 
-from components.artifacts import RECORDINGS_FILE, REJECTS_FILE
+from components.artifacts import RECORDINGS_FILE, REJECTS_FILE, ArtifactDict, split_files
 from components.errors import SwarError
 from components.model.published import PublishedModel
 from components.settings import ReportSettings, SpectrogramSettings
@@ -26,10 +26,7 @@ class Executor(base_executor.BaseExecutor):
     """Writes `report`."""
 
     def Do(
-        self,
-        input_dict: dict[str, list[types.Artifact]],
-        output_dict: dict[str, list[types.Artifact]],
-        exec_properties: dict[str, Any],
+        self, input_dict: ArtifactDict, output_dict: ArtifactDict, exec_properties: dict[str, Any]
     ) -> None:
         """Writes the page, its plots, every score and every number into one folder.
 
@@ -63,12 +60,7 @@ class Executor(base_executor.BaseExecutor):
 def _read_pieces(speech: types.Artifact, sessions: Mapping[str, str | None]) -> list[SpeechPiece]:
     """Of every split, in the order of their files."""
     return [
-        piece
-        for split in artifact_utils.decode_split_names(speech.split_names)
-        for file in sorted(
-            fileio.glob(os.path.join(artifact_utils.get_split_uri([speech], split), "*"))
-        )
-        for piece in read_pieces(split, file, sessions)
+        piece for split, file in split_files(speech) for piece in read_pieces(split, file, sessions)
     ]
 
 

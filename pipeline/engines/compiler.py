@@ -23,7 +23,7 @@ from components.spectrogram_pair_gen.recorded_sounds import sounds_digest
 from pipeline.config import Config
 from pipeline.engines import vertex
 from pipeline.engines.beam_options import engine_beam_arguments
-from pipeline.engines.settings import EngineSettings, TaskSettings, TrainingSettings, needed
+from pipeline.engines.settings import EngineSettings, needed
 from pipeline.pipeline import EngineOptions, create_pipeline
 
 DATA, DATA_DIGEST, SOUNDS_DIGEST, EPOCHS = "data", "data_digest", "sounds_digest", "epochs"
@@ -113,16 +113,12 @@ def _images(engine: EngineSettings) -> dict[str, str]:
 
 def _retry_policy(engine: EngineSettings, node_id: str) -> dict[str, Any]:
     policy = RetryPolicy(
-        max_retry_count=_settings_of(engine, node_id).retries,
+        max_retry_count=(engine.training if node_id in TRAINING else engine.tasks).retries,
         backoff_duration=f"{RETRY_SECONDS}s",
         backoff_max_duration=f"{MOST_RETRY_SECONDS}s",
     )
     message: dict[str, Any] = json_format.MessageToDict(policy.to_proto())
     return message
-
-
-def _settings_of(engine: EngineSettings, node_id: str) -> TaskSettings | TrainingSettings:
-    return engine.training if node_id in TRAINING else engine.tasks
 
 
 def _trains_itself(engine: EngineSettings, node_id: str) -> bool:

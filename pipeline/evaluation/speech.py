@@ -18,6 +18,7 @@ from components.block_detection import BLOCK_SECONDS
 from components.errors import SwarError
 from components.model.files import card_settings
 from components.model.published import PublishedModel
+from components.model.recordings import FrontEnd
 from components.pcm16 import to_pcm16
 from components.recordings.cleaning import Cleaner, UnusableRecording, channel_of
 from components.recordings.files import open_locally
@@ -148,6 +149,14 @@ class Cutter:
         self.rejected.append(
             Unused(self._plan.set_name, recording.recording, error.reason, str(error))
         )
+
+
+def window_cutter(set_name: str, front_end: FrontEnd, *, per_speaker: int, seed: int) -> Cutter:
+    """Cuts speech end to end into windows of the tower, so many of a speaker, drawn by a seed."""
+    speech = front_end.speech
+    window = front_end.spectrogram.window_samples(speech.sample_rate)
+    plan = UtterancePlan(set_name, {window}, speech.sample_rate, per_speaker=per_speaker, seed=seed)
+    return Cutter(plan, speech)
 
 
 def whole_files(

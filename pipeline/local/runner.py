@@ -140,6 +140,7 @@ def _run_nodes(pipeline: "Pipeline") -> None:
 def _summarise(job: _Job, progress: Progress) -> RunSummary:
     import tensorflow_model_analysis as tfma
 
+    from components.artifacts import REPORT_PAGE
     from components.evaluator.results import read_metrics
     from components.rolled_back import rolled_back_at
     from pipeline.output import results
@@ -170,5 +171,5 @@ def _summarise(job: _Job, progress: Progress) -> RunSummary:
         seconds={name: round(item.seconds, 1) for name, item in progress.components.items()},
         artifacts=str(job.output / ARTIFACTS),
         log=str(job.log),
-        report=results.report_page(outputs["report"]),
+        report=os.path.join(outputs["report"].uri, REPORT_PAGE),
     )

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from components import audio
 from components.errors import SwarError
@@ -37,8 +36,8 @@ from components.trainer.calibration import (
     calibration_trials,
 )
 from components.trainer.calibration_report import calibration_report
-from components.trainer.utterances import EmbeddedWindows
-from components.verification.utterances import Cut, Unused, UtterancePlan, embed
+from components.trainer.utterances import EmbeddedWindows, WindowOrigins
+from components.verification.utterances import Cut, Unused, embed
 from pipeline.evaluation.scoring import (
     by_speaker,
     list_sets,
@@ -46,8 +45,8 @@ from pipeline.evaluation.scoring import (
     sets_trained_on,
     shown,
 )
-from pipeline.evaluation.speech import Cutter
-from pipeline.failures import storage_error
+from pipeline.evaluation.speech import window_cutter
+from pipeline.failures import storage_errors
 from pipeline.output.folder import METADATA, claimed
 
 LEAST_SPEAKERS: Final = 10
@@ -65,14 +64,6 @@ _RARE_PERCENT: Final = 5  # below it a quality is that of a few odd recordings
 NEAREST_FRACTION: Final = TrainerSettings.model_fields["calibration_nearest_fraction"].default
 # What windows and resampling make of one microphone's recordings.
 _LEAST_BANDWIDTH_RATIO: Final = 1.5
-
-
-class WindowsOrigins(NamedTuple):
-    """See `components.trainer.utterances.WindowOrigins`. All [N]."""
-
-    speaker: npt.NDArray[np.object_]
-    recording: npt.NDArray[np.object_]
-    start_seconds: npt.NDArray[np.float32]
 
 
 class CalibrationWindows(NamedTuple):
@@ -123,16 +114,10 @@ def calibrate_model(
     """
     run = output.absolute().parent
     is_of_run = (run / METADATA).is_file()
-    try:
-        # Two that publish to one folder at a time would remove what the other has half written.
-        with claimed(run) if is_of_run else contextlib.nullcontext():
-            return _calibrated(model, data, output, console, follow_links=follow_links)
-    except SwarError:
-        raise
-    except Exception as error:  # the operating system's, or TensorFlow's about the same
-        if (described := storage_error(error, output)) is None:
-            raise
-        raise described from error
+    # Two that publish to one folder at a time would remove what the other has half written.
+    lock = claimed(run) if is_of_run else contextlib.nullcontext()
+    with storage_errors(output), lock:
+        return _calibrated(model, data, output, console, follow_links=follow_links)
 
 
 def _calibrated(
@@ -167,6 +152,29 @@ def _calibrated(
         "recordings": len(np.unique(embedded.windows.windows.recording)),
     }
     card = parts.card | {"calibration": report, "calibrated_on": calibrated_on}
+    return CalibratedModel(
+        path=_published(parts, calibration, card, served, embedded.sample, output),
+        model_digest=parts.card["model_digest"],
+        threshold=calibration.threshold,
+        slope=calibration.slope,
+        former_threshold=parts.card["threshold"],
+        former_slope=parts.card["slope"],
+        calibrated_on=calibrated_on,
+        calibration=report,
+        speakers_left_out=embedded.speakers_left_out,
+        unused=tuple(embedded.unused),
+    )
+
+
+def _published(
+    parts: PublishedParts,
+    calibration: Calibration,
+    card: dict[str, Any],
+    served: PublishedModel,
+    sample: list[Cut],
+    output: Path,
+) -> str:
+    """Exports the model with another calibration and card; the folder of the new version."""
     with tempfile.TemporaryDirectory(prefix="swar-") as work:
         export(
             parts.tower,
@@ -178,21 +186,9 @@ def _calibrated(
             normalisation=parts.normalisation,
             digest=parts.card["model_digest"],
         )
-        _check_embeddings(served, PublishedModel(Path(work), is_published=False), embedded.sample)
+        _check_embeddings(served, PublishedModel(Path(work), is_published=False), sample)
         check_served(work)
-        path = publish(work, str(output))
-    return CalibratedModel(
-        path=path,
-        model_digest=parts.card["model_digest"],
-        threshold=calibration.threshold,
-        slope=calibration.slope,
-        former_threshold=parts.card["threshold"],
-        former_slope=parts.card["slope"],
-        calibrated_on=calibrated_on,
-        calibration=report,
-        speakers_left_out=embedded.speakers_left_out,
-        unused=tuple(embedded.unused),
-    )
+        return publish(work, str(output))
 
 
 def embed_windows(
@@ -208,19 +204,11 @@ def embed_windows(
         console: shows the progress.
     """
     recordings = by_speaker(listing)
-    speech, seed = parts.front_end.speech, parts.trainer.seed
-    window = parts.front_end.spectrogram.window_samples(speech.sample_rate)
+    seed, rate = parts.trainer.seed, parts.front_end.speech.sample_rate
     of_each = max(LEAST_WINDOWS, MOST_WINDOWS // len(recordings))
     drawn = keyed_generator(seed, "calibration_speakers").permutation(sorted(recordings))
     drawn = drawn[: MOST_WINDOWS // of_each]
-    plan = UtterancePlan(
-        name,
-        {window},
-        speech.sample_rate,
-        per_speaker=of_each,
-        seed=seed,
-    )
-    cutter = Cutter(plan, speech)
+    cutter = window_cutter(name, parts.front_end, per_speaker=of_each, seed=seed)
     sample: list[Cut] = []
 
     def groups() -> Iterator[Sequence[Cut]]:
@@ -234,12 +222,12 @@ def embed_windows(
     table = embedded.utterances
     windows = EmbeddedWindows(
         embedded.embeddings,
-        WindowsOrigins(
+        WindowOrigins(
             np.array([each.encode() for each in table["speaker"]], object),
             np.array([each.encode() for each in table["recording"]], object),
             table["start_seconds"].to_numpy(np.float32),
         ),
-        window / speech.sample_rate,
+        parts.front_end.spectrogram.window_samples(rate) / rate,
         parts.trainer.unit_norm,
         parts.normalisation,
     )

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from components.verification.error_rates import ALL_NONTARGETS, FALSE_ACCEPT_RATE, FALSE_REJECT_RATE
 from pipeline.models.drift_settings import OUTCOME
-from pipeline.output.summary import SHOWN_METRICS
+from pipeline.output.summary import SHOWN_METRICS, facts_table
 
 if TYPE_CHECKING:
     from pipeline.models.calibration import CalibratedModel
@@ -40,10 +40,7 @@ def lineage_table(found: "ModelLineage") -> RenderableType:
         **{f"code of {name}": digest for name, digest in found.code.items()},
         "artifact": found.artifact,
     }
-    table = Table(box=None, show_header=False)
-    for name, value in facts.items():
-        table.add_row(name, Text(value, overflow="fold"))
-    return Group(table, _metrics_table(found))
+    return Group(facts_table(facts), _metrics_table(found))
 
 
 def sightings_table(recording: str, seen: Sequence["Sighting"]) -> RenderableType:
@@ -138,10 +135,7 @@ def calibration_table(done: "CalibratedModel") -> RenderableType:
         or "nothing",
         "not drawn": f"{done.speakers_left_out:,} speakers",
     }
-    table = Table(box=None, show_header=False)
-    for name, value in facts.items():
-        table.add_row(name, Text(value, overflow="fold"))
-    return Group(table, rates)
+    return Group(facts_table(facts), rates)
 
 
 def _error_rates(row: Mapping[str, Any]) -> list[str]:

@@ -8,7 +8,7 @@ of it, and the templates of speakers that it holds are a part of what its digest
 import json
 import re
 import shutil
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
@@ -125,13 +125,8 @@ def _remove_unfinished(checkpoints: Path) -> list[str]:
 
 def _files_with(output: Path, speaker: str) -> list[str]:
     wanted = {speaker.encode(), json.dumps(speaker)[1:-1].encode()}  # as text, and in JSON
-    return [str(path) for path in _files(output) if _holds(path, wanted)]
-
-
-def _files(output: Path) -> Iterator[Path]:
-    for path in sorted(output.rglob("*")):
-        if path.is_file() and not path.is_symlink():
-            yield path
+    files = (path for path in sorted(output.rglob("*")) if not path.is_symlink())
+    return [str(path) for path in files if path.is_file() and _holds(path, wanted)]
 
 
 def _holds(path: Path, wanted: Collection[bytes]) -> bool:

@@ -6,10 +6,10 @@ ten seconds, in which a user waits for "no such folder".
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any, TextIO
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.progress import Progress
+from rich.console import RenderableType
 
 from components.errors import SwarError
 from components.json_text import to_json
@@ -25,12 +25,17 @@ from pipeline.output.folder import (
     output_and_version,
     run_folder,
 )
+from serving.commands.connection import progress_bar
+from serving.commands.options import JsonOption
+
+if TYPE_CHECKING:
+    from pipeline.models.drift import Drift
+    from pipeline.models.watched_drift import WatchedDrift
 
 UNSEEN, DRIFTED = 1, 1  # exit statuses; 0 is yes, or no drift, 2 an error
 
 app = typer.Typer()
 
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 OutputArgument = Annotated[
     str, typer.Argument(metavar="OUTPUT", help="Output folder of a run, or OUTPUT/published.")
 ]
@@ -61,10 +66,7 @@ def calibrate_command(
         from pipeline.models.display import calibration_table
 
         done = calibrate_model(model, data, output, Console(file=stderr), follow_links=follow_links)
-    if as_json:
-        _print_json(asdict(done))
-    else:
-        Console().print(calibration_table(done))
+    _show(asdict(done), calibration_table(done), as_json=as_json)
 
 
 @app.command("lineage")
@@ -89,10 +91,7 @@ def lineage_command(
             from pipeline.models.lineage import model_lineage
 
             found = model_lineage(Path(model))
-        if as_json:
-            _print_json(asdict(found))
-        else:
-            Console().print(lineage_table(found))
+        _show(asdict(found), lineage_table(found), as_json=as_json)
         return
     output = run_folder(model)
     check_run(output)
@@ -101,10 +100,7 @@ def lineage_command(
         from pipeline.models.lineage import models_that_saw
 
         seen = models_that_saw(output, recording)
-    if as_json:
-        _print_json([asdict(each) for each in seen])
-    else:
-        Console().print(sightings_table(recording, seen))
+    _show([asdict(each) for each in seen], sightings_table(recording, seen), as_json=as_json)
     if not seen:
         raise typer.Exit(UNSEEN)
 
@@ -150,23 +146,12 @@ def drift_command(
         raise typer.BadParameter("give MODEL and --data FOLDER, or --log FILE")
     output_and_version(model)
     check_folder(data)
-    with libraries_quiet() as stderr, _progress(stderr) as progress:
+    with libraries_quiet() as stderr, progress_bar(stderr) as on_progress:
         from pipeline.models.display import drift_table
         from pipeline.models.drift import drift
 
-        task = progress.add_task("recordings")
-        found = drift(
-            Path(model),
-            data,
-            bounds,
-            lambda done, of: progress.update(task, completed=done, total=of),
-        )
-    if as_json:
-        _print_json({"has_drifted": found.has_drifted, **asdict(found)})
-    else:
-        Console().print(drift_table(found))
-    if found.has_drifted:
-        raise typer.Exit(DRIFTED)
+        found = drift(Path(model), data, bounds, on_progress)
+    _conclude(found, drift_table(found), as_json=as_json)
 
 
 def _drift_of_log(log: Path, bounds: DriftSettings, *, as_json: bool) -> None:
@@ -176,10 +161,11 @@ def _drift_of_log(log: Path, bounds: DriftSettings, *, as_json: bool) -> None:
     from pipeline.models.watched_drift import watched_drift
 
     found = watched_drift(log, bounds)
-    if as_json:
-        _print_json({"has_drifted": found.has_drifted, **asdict(found)})
-    else:
-        Console().print(watched_drift_table(found))
+    _conclude(found, watched_drift_table(found), as_json=as_json)
+
+
+def _conclude(found: "Drift | WatchedDrift", table: RenderableType, *, as_json: bool) -> None:
+    _show({"has_drifted": found.has_drifted, **asdict(found)}, table, as_json=as_json)
     if found.has_drifted:
         raise typer.Exit(DRIFTED)
 
@@ -204,13 +190,11 @@ def rollback_command(
         from pipeline.models.rollback import rollback
 
         done = rollback(folder, to)
-    if as_json:
-        _print_json(asdict(done))
-    else:
-        say(
-            f"version {done.from_version} was served; the model of version {done.to_version} is "
-            f"now also version {done.new_version}, the newest: {done.path}"
-        )
+    text = (
+        f"version {done.from_version} was served; the model of version {done.to_version} is now "
+        f"also version {done.new_version}, the newest: {done.path}"
+    )
+    say(to_json(asdict(done)) if as_json else text)
 
 
 @app.command("erase-speaker")
@@ -227,7 +211,7 @@ def erase_speaker_command(
 
         done = erase_speaker(folder, name)
     if as_json:
-        _print_json(asdict(done))
+        say(to_json(asdict(done)))
         return
     say(f"{done.recordings} rows of {name} removed, and {len(done.removed)} that hold more:")
     for each in (*done.removed, *(f"still has the name: {file}" for file in done.left)):
@@ -242,10 +226,8 @@ def erase_speaker_command(
     )
 
 
-def _progress(stderr: TextIO) -> Progress:
-    console = Console(file=stderr)
-    return Progress(console=console, transient=True, disable=not console.is_terminal)
-
-
-def _print_json(value: Any) -> None:
-    say(to_json(value))
+def _show(value: Any, table: RenderableType, *, as_json: bool) -> None:
+    if as_json:
+        say(to_json(value))
+    else:
+        Console().print(table)

@@ -5,6 +5,7 @@ import webbrowser
 from pathlib import Path
 
 from components.errors import SwarError
+from components.model.files import is_version_name
 from components.terminal import say
 from pipeline.local.runner import ARTIFACTS, SUMMARY
 
@@ -43,7 +44,7 @@ def find_report(output: Path) -> Path:
     pages = [
         folder / PAGE
         for folder in (output / REPORTS).glob("*")
-        if folder.name.isdecimal() and (folder / PAGE).is_file()
+        if is_version_name(folder.name) and (folder / PAGE).is_file()
     ]
     if not pages:
         raise SwarError(f"{str(output)!r} holds no report: swar run writes one at its end")

@@ -8,7 +8,7 @@ from components.errors import SwarError
 from components.model.files import PUBLISHED
 from components.pusher.publish import publish
 from components.rolled_back import clear_rolled_back, is_rolled_back, mark_rolled_back
-from pipeline.failures import storage_error
+from pipeline.failures import storage_errors
 from pipeline.output.folder import ModelIdentity, claimed, published_versions
 from pipeline.output.records import Records
 
@@ -43,15 +43,8 @@ def rollback(output: Path, to: int | None = None) -> Rollback:
             was moved or copied, or it cannot be written.
     """
     records = Records(output)
-    try:
-        with claimed(records.output):
-            return _rolled_back(records, to)
-    except SwarError:
-        raise
-    except Exception as error:  # the operating system's, or TensorFlow's about the same
-        if (fault := storage_error(error, records.output)) is None:
-            raise
-        raise fault from error
+    with storage_errors(records.output), claimed(records.output):
+        return _rolled_back(records, to)
 
 
 def _rolled_back(records: Records, to: int | None) -> Rollback:

@@ -48,11 +48,11 @@ class Records:
 
     def inputs(self, execution: Execution) -> dict[str, Artifact]:
         """By input key; of several under one key, the last."""
-        return self._artifacts(execution, Event.INPUT)
+        return results.artifacts_by_key(self._store, [execution.id], Event.INPUT)
 
     def outputs(self, execution: Execution) -> dict[str, Artifact]:
         """By output key."""
-        return self._artifacts(execution, Event.OUTPUT)
+        return results.artifacts_by_key(self._store, [execution.id], Event.OUTPUT)
 
     def readers(self, artifact: Artifact, input_key: str) -> list[Execution]:
         """The executions that took an artifact under a key, the newest first."""
@@ -105,10 +105,3 @@ class Records:
             for model, folder in folders
             if (digest := model_digest(folder)) is not None
         }
-
-    def _artifacts(self, execution: Execution, kind: int) -> dict[str, Artifact]:
-        events = self._store.get_events_by_execution_ids([execution.id])
-        keys = {
-            event.artifact_id: event.path.steps[0].key for event in events if event.type == kind
-        }
-        return {keys[item.id]: item for item in self._store.get_artifacts_by_id(list(keys))}

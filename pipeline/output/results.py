@@ -1,9 +1,8 @@
 """What a run left behind: its records in MLMD, and what its artifacts hold."""
 
 import json
-import os
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ml_metadata import MetadataStore
@@ -23,10 +22,17 @@ def latest_outputs(store: MetadataStore) -> dict[str, metadata_store_pb2.Artifac
     """The output artifacts (MLMD protos) of the newest run, by their output key."""
     run = max(store.get_contexts_by_type("pipeline_run"), key=lambda context: context.id)
     executions = [execution.id for execution in store.get_executions_by_context(run.id)]
+    return artifacts_by_key(store, executions, metadata_store_pb2.Event.OUTPUT)
+
+
+def artifacts_by_key(
+    store: MetadataStore, executions: Sequence[int], kind: int
+) -> dict[str, metadata_store_pb2.Artifact]:
+    """What executions read (kind Event.INPUT) or wrote (OUTPUT); of several, the last."""
     keys = {
         event.artifact_id: event.path.steps[0].key
         for event in store.get_events_by_execution_ids(executions)
-        if event.type == metadata_store_pb2.Event.OUTPUT
+        if event.type == kind
     }
     return {keys[item.id]: item for item in store.get_artifacts_by_id(list(keys))}
 
@@ -57,11 +63,6 @@ def published_model(artifact: metadata_store_pb2.Artifact) -> str | None:
     if properties["pushed"].int_value != 1:
         return None
     return str(properties["pushed_destination"].string_value)
-
-
-def report_page(artifact: metadata_store_pb2.Artifact) -> str:
-    """Where the report's page lies."""
-    return os.path.join(artifact.uri, artifacts.REPORT_PAGE)
 
 
 def metrics_by_split(

@@ -85,17 +85,27 @@ def _fact_table(summary: RunSummary) -> Table:
         if summary.blessed
         else Text("\n".join(["no", *summary.not_blessed_because]), "red")
     )
-    table = Table(box=None, show_header=False)
+    facts: dict[str, str | Text] = {}
     if summary.spans:
-        oldest, newest = summary.spans[0], summary.spans[-1]
-        table.add_row("spans", Text(f"{len(summary.spans):,}, {oldest} to {newest}"))
-    table.add_row("recordings", f"{summary.recordings:,}")
-    table.add_row("rejected", rejects or "none")
+        facts["spans"] = f"{len(summary.spans):,}, {summary.spans[0]} to {summary.spans[-1]}"
+    facts |= {"recordings": f"{summary.recordings:,}", "rejected": rejects or "none"}
     for split, values in summary.eer_by_condition.items():
-        table.add_row(f"eer of {split}", Text(_eer_of_conditions(values)))
-    table.add_row("blessed", verdict)
-    table.add_row("model", Text(summary.published_model or "not published", overflow="fold"))
-    table.add_row("report", Text(summary.report or "none", overflow="fold"))
-    table.add_row("artifacts", Text(summary.artifacts, overflow="fold"))
-    table.add_row("log", Text(summary.log, overflow="fold"))
+        facts[f"eer of {split}"] = _eer_of_conditions(values)
+    return facts_table(
+        {
+            **facts,
+            "blessed": verdict,
+            "model": summary.published_model or "not published",
+            "report": summary.report or "none",
+            "artifacts": summary.artifacts,
+            "log": summary.log,
+        }
+    )
+
+
+def facts_table(facts: Mapping[str, str | Text]) -> Table:
+    """A row for each fact, its name in front."""
+    table = Table(box=None, show_header=False)
+    for name, value in facts.items():
+        table.add_row(name, Text(value, overflow="fold") if isinstance(value, str) else value)
     return table

@@ -48,8 +48,8 @@ def test_colours_are_still_shown() -> None:
 def test_an_error_goes_to_stderr(capsys: pytest.CaptureFixture[str]) -> None:
     say(HOSTILE)
     say(HOSTILE, error=True)
-    told = capsys.readouterr()
-    assert told.out == told.err == f"{printable(HOSTILE)}\n"
+    shown = capsys.readouterr()
+    assert shown.out == shown.err == f"{printable(HOSTILE)}\n"
 
 
 def test_everything_that_a_command_shows_goes_through_it() -> None:

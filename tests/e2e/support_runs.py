@@ -98,10 +98,10 @@ def states(*done: str) -> dict[str, str]:
 
 def arguments(data: Path, output: Path, *settings: str, workers: int = 1) -> list[str]:
     """What follows `swar` for the small run; later settings win."""
-    told = ["run", "--config", CONFIG, "--data", str(data), "--output", str(output)]
+    words = ["run", "--config", CONFIG, "--data", str(data), "--output", str(output)]
     for setting in (*SETTINGS, *settings):
-        told += ["--set", setting]
-    return [*told, "--beam-workers", str(workers)]
+        words += ["--set", setting]
+    return [*words, "--beam-workers", str(workers)]
 
 
 class Ended(NamedTuple):
@@ -134,10 +134,10 @@ class KillPoint:
     calls: int = 0
 
 
-def swar_killed_at(point: KillPoint, argv: list[str], told: Path) -> None:
-    """Runs `swar` in this process and kills it, as `kill -9` does; its output goes to `told`."""
-    write_to(told / "out", 1)
-    write_to(told / "err", 2)
+def swar_killed_at(point: KillPoint, argv: list[str], folder: Path) -> None:
+    """Runs `swar` in this process and kills it, as `kill -9` does; its output goes to `folder`."""
+    write_to(folder / "out", 1)
+    write_to(folder / "err", 2)
     planning.SHARD_SECONDS = SHARD_SECONDS
     _arm(point)
     sys.argv = ["swar", *argv]

@@ -48,9 +48,9 @@ def test_an_identical_run_is_cached_to_the_end(finished: Run, rerun: Rerun) -> N
     assert {node: executions[node, "COMPLETE"] for node in NODES} == {
         node: 2 if node == "Baseline" else 1 for node in NODES
     }
-    told = json.loads((finished.output / "summary.json").read_text())
-    assert told["metrics"] == finished.summary.metrics
-    assert told["published_model"] == str(finished.published)
+    summary = json.loads((finished.output / "summary.json").read_text())
+    assert summary["metrics"] == finished.summary.metrics
+    assert summary["published_model"] == str(finished.published)
 
 
 def test_a_changed_recording_changes_all_but_the_schema(finished: Run, rerun: Rerun) -> None:
@@ -62,8 +62,8 @@ def test_a_changed_recording_changes_all_but_the_schema(finished: Run, rerun: Re
     assert ended.states() == states(*NODES) | {SCHEMA: "cached"}
     assert ended.status == 0
     assert len(_versions(finished)) == 2
-    told = json.loads((finished.output / "summary.json").read_text())
-    assert told["data_digest"] != finished.summary.data_digest
+    summary = json.loads((finished.output / "summary.json").read_text())
+    assert summary["data_digest"] != finished.summary.data_digest
 
 
 def test_edited_code_of_the_trainer_trains_again(
@@ -117,9 +117,9 @@ def test_edited_code_or_settings_of_the_report_write_another_one(
 ) -> None:
     ended = rerun("report.resamples=30")
     assert (ended.status, ended.states()) == (0, states(REPORT))
-    told = json.loads((finished.output / "summary.json").read_text())
-    assert told["report"] != finished.summary.report
-    assert Path(told["report"]).is_file()
+    summary = json.loads((finished.output / "summary.json").read_text())
+    assert summary["report"] != finished.summary.report
+    assert Path(summary["report"]).is_file()
     assert _versions(finished) == [finished.published.name]
 
     monkeypatch.setattr(component, "template_digest", lambda: "edited")

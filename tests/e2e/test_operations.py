@@ -25,22 +25,22 @@ def test_lineage_tells_what_the_model_card_and_the_summary_tell(
 ) -> None:
     ended = swar(["lineage", str(finished.published), "--json"])
     assert (ended.status, ended.err) == (0, "")
-    told = json.loads(ended.out)
+    answer = json.loads(ended.out)
     card = json.loads((finished.published / MODEL_CARD).read_text())
     for key in ("model_digest", "data_digest", "config_digest"):
-        assert told[key] == card[key]
-    assert told["code"]["Trainer"] == card["code_digest"]
-    assert told["data"] == str(finished.data)
-    assert told["recordings"] == finished.summary.recordings
-    assert told["metrics"] == finished.summary.metrics
-    assert told["settings"]["trainer"] == finished.config.trainer.model_dump(mode="json")
-    assert told["settings"]["pairs"] == finished.config.pairs.model_dump(mode="json")
-    assert list(told["published"]) == [finished.published.name]
-    assert told["calibrated_on"] is None
-    assert (told["blessed"], told["is_served"], told["rolled_back"]) == (True, True, None)
+        assert answer[key] == card[key]
+    assert answer["code"]["Trainer"] == card["code_digest"]
+    assert answer["data"] == str(finished.data)
+    assert answer["recordings"] == finished.summary.recordings
+    assert answer["metrics"] == finished.summary.metrics
+    assert answer["settings"]["trainer"] == finished.config.trainer.model_dump(mode="json")
+    assert answer["settings"]["pairs"] == finished.config.pairs.model_dump(mode="json")
+    assert list(answer["published"]) == [finished.published.name]
+    assert answer["calibrated_on"] is None
+    assert (answer["blessed"], answer["is_served"], answer["rolled_back"]) == (True, True, None)
     shown = swar(["lineage", str(finished.published)])
     assert (shown.status, shown.err) == (0, "")
-    assert told["model_digest"] in shown.out
+    assert answer["model_digest"] in shown.out
 
 
 def test_every_recording_leads_to_the_model(
@@ -59,10 +59,10 @@ def test_the_same_recordings_have_not_drifted(
     finished: Run, swar: Callable[[list[str]], Ended]
 ) -> None:
     ended = swar(["drift", str(finished.output), "--data", str(finished.data), *FEW, "--json"])
-    told = json.loads(ended.out)
-    assert (ended.status, told["has_drifted"]) == (0, False)
-    assert told["training_recordings"] == told["serving_recordings"]
-    assert [each["divergence"] for each in told["compared"]] == pytest.approx([0.0] * 6, abs=1e-6)
+    answer = json.loads(ended.out)
+    assert (ended.status, answer["has_drifted"]) == (0, False)
+    assert answer["training_recordings"] == answer["serving_recordings"]
+    assert [each["divergence"] for each in answer["compared"]] == pytest.approx([0.0] * 6, abs=1e-6)
 
 
 def test_a_telephone_line_and_silence_are_drift(
@@ -88,10 +88,10 @@ def test_too_few_recordings_are_no_drift_but_an_error(
     finished: Run, swar: Callable[[list[str]], Ended], tmp_path: Path
 ) -> None:
     (tmp_path / "calls").mkdir()
-    for folder, told in ((tmp_path / "calls", "too few"), (tmp_path / "absent", "is no folder")):
+    for folder, answer in ((tmp_path / "calls", "too few"), (tmp_path / "absent", "is no folder")):
         ended = swar(["drift", str(finished.output), "--data", str(folder), *FEW])
         (line,) = ended.err.splitlines()
-        assert (ended.status, told in line) == (2, True)
+        assert (ended.status, answer in line) == (2, True)
 
 
 def test_a_model_that_was_rolled_back_is_not_published_again(

@@ -139,23 +139,23 @@ def test_recordings_of_the_data_are_compared(
 def test_the_summary_agrees_with_scikit_learn(
     finished: Run, model: Any, trials: dict[str, list[tf.train.Example]], split: str
 ) -> None:
-    examples, told = trials[split], finished.summary.metrics[split]
+    examples, metrics = trials[split], finished.summary.metrics[split]
     label, scores = _labels(examples), _scores(model, examples)
     distance = scores[features.DISTANCE].numpy()
     accepted = scores[features.PROBABILITY].numpy() >= 0.5
     false_accept, true_accept, _ = roc_curve(label, -distance, drop_intermediate=False)
     eer = brentq(lambda x: 1.0 - x - np.interp(x, false_accept, true_accept), 0.0, 1.0)
 
-    assert told["eer"] == pytest.approx(eer, abs=1e-3)
-    assert told["auc"] == pytest.approx(roc_auc_score(label, -distance), abs=1e-3)
-    assert told["precision"] == pytest.approx(precision_score(label, accepted), abs=1e-12)
-    assert told["recall"] == pytest.approx(recall_score(label, accepted), abs=1e-12)
+    assert metrics["eer"] == pytest.approx(eer, abs=1e-3)
+    assert metrics["auc"] == pytest.approx(roc_auc_score(label, -distance), abs=1e-3)
+    assert metrics["precision"] == pytest.approx(precision_score(label, accepted), abs=1e-12)
+    assert metrics["recall"] == pytest.approx(recall_score(label, accepted), abs=1e-12)
     rates = np.array([accepted[label == kind].mean() for kind in (1, 0)])
-    assert told["balanced_precision"] == pytest.approx(rates[0] / rates.sum(), abs=1e-9)
+    assert metrics["balanced_precision"] == pytest.approx(rates[0] / rates.sum(), abs=1e-9)
     for kind, name in ((1, "similar"), (0, "dissimilar")):
         mean = distance[label == kind].mean()
-        assert told[f"mean_{name}_distance"] == pytest.approx(mean, abs=1e-4)
-    assert told["example_count"] == len(examples) == finished.summary.examples[split]
+        assert metrics[f"mean_{name}_distance"] == pytest.approx(mean, abs=1e-4)
+    assert metrics["example_count"] == len(examples) == finished.summary.examples[split]
 
 
 def test_the_graph_holds_only_operations_of_tensorflow(finished: Run) -> None:

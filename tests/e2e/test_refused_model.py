@@ -34,10 +34,10 @@ def test_a_model_that_fails_its_bound_is_not_published(finished: Run, rerun: Rer
     # The model is the same: only what judges it is done again.
     assert ended.states() == states(EVALUATOR, PUSHER, REPORT)
     assert not finished.published.parent.exists()
-    told = json.loads((finished.output / "summary.json").read_text())
+    summary = json.loads((finished.output / "summary.json").read_text())
     eer = finished.summary.metrics["unseen"]["eer"]
-    assert (told["blessed"], told["published_model"]) == (False, None)
-    *of_conditions, of_unseen = told["not_blessed_because"]
+    assert (summary["blessed"], summary["published_model"]) == (False, None)
+    *of_conditions, of_unseen = summary["not_blessed_because"]
     assert of_unseen == f"eer of unseen is {eer:.4f}, allowed 0"
     under_worst = f"eer of eval under {worst} is {measured[worst]:.4f}, allowed {bound:g}"
     assert under_worst in of_conditions
@@ -53,9 +53,9 @@ def test_a_model_worse_than_the_last_blessed_one_is_not_published(
     assert (ended.status, ended.err) == (1, "")
     assert ended.states() == states(TRAINER, SERVING_CHECK, EVALUATOR, PUSHER, REPORT)
     assert digests(finished.published.parent) == before
-    told = json.loads((finished.output / "summary.json").read_text())
-    rise = told["metrics"]["eval"]["eer"] - finished.summary.metrics["eval"]["eer"]
-    assert told["not_blessed_because"] == [f"eer of eval rose by {rise:.4f}, allowed 0.02"]
+    summary = json.loads((finished.output / "summary.json").read_text())
+    rise = summary["metrics"]["eval"]["eer"] - finished.summary.metrics["eval"]["eer"]
+    assert summary["not_blessed_because"] == [f"eer of eval rose by {rise:.4f}, allowed 0.02"]
     blessing = Store(finished.output).outputs()["blessing"].custom_properties
     assert blessing["blessed"].int_value == 0
     assert blessing["baseline_model_id"].int_value > 0

@@ -23,9 +23,9 @@ def message(tmp_path: Path, text: str, *overrides: str) -> str:
     path.write_text(text, encoding="utf-8")
     with pytest.raises(SwarError) as raised:
         load_config(str(path), overrides)
-    told = str(raised.value)
-    assert "\n" not in told
-    return told.replace(f"{tmp_path}/", "")
+    expected = str(raised.value)
+    assert "\n" not in expected
+    return expected.replace(f"{tmp_path}/", "")
 
 
 def test_default_yaml_says_what_the_settings_say() -> None:
@@ -72,7 +72,7 @@ def test_packaged_configs_have_their_own_names() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "expected"),
     [
         (
             "name: a\ntrainer: {epoch: 3}",
@@ -115,12 +115,12 @@ def test_packaged_configs_have_their_own_names() -> None:
         ("[" * 600 + "]" * 600, "x.yaml is not YAML: maximum recursion depth exceeded"),
     ],
 )
-def test_a_wrong_file_is_told_in_one_line(tmp_path: Path, text: str, told: str) -> None:
-    assert told in message(tmp_path, text)
+def test_a_wrong_file_is_told_in_one_line(tmp_path: Path, text: str, expected: str) -> None:
+    assert expected in message(tmp_path, text)
 
 
 @pytest.mark.parametrize(
-    ("override", "told"),
+    ("override", "expected"),
     [
         ("trainer.epoch=3", 'unknown setting "trainer.epoch" in --set trainer.epoch=3: did you'),
         ("epochs=3", 'did you mean "trainer.epochs"?'),
@@ -138,12 +138,12 @@ def test_a_wrong_file_is_told_in_one_line(tmp_path: Path, text: str, told: str) 
         ("report.seed=-1", 'wrong value -1 for "report.seed" in --set'),
     ],
 )
-def test_a_wrong_override_is_told_in_one_line(tmp_path: Path, override: str, told: str) -> None:
-    assert told in message(tmp_path, "name: a", "speech.seed=1", override)
+def test_a_wrong_override_is_told_in_one_line(tmp_path: Path, override: str, expected: str) -> None:
+    assert expected in message(tmp_path, "name: a", "speech.seed=1", override)
 
 
 @pytest.mark.parametrize(
-    ("overrides", "told"),
+    ("overrides", "expected"),
     [
         (["spectrogram.window_seconds=0.02"], "must be longer than spectrogram.n_fft 512"),
         (["spectrogram.hop_samples=513"], "spectrogram.hop_samples 513 skips samples"),
@@ -196,9 +196,9 @@ def test_a_wrong_override_is_told_in_one_line(tmp_path: Path, override: str, tol
     ],
 )
 def test_settings_that_contradict_each_other(
-    tmp_path: Path, overrides: list[str], told: str
+    tmp_path: Path, overrides: list[str], expected: str
 ) -> None:
-    assert told in message(tmp_path, "name: a", *overrides)
+    assert expected in message(tmp_path, "name: a", *overrides)
 
 
 def test_overrides_are_read_as_yaml_and_the_last_one_wins() -> None:

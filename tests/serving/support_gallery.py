@@ -5,7 +5,8 @@ import numpy as np
 from components.pcm16 import pack_wav
 from components.recording_quality import RecordingQuality
 from serving.answers import Embedding, Vector
-from serving.gallery import Enrolment, Gallery
+from serving.enrolled import Enrolment
+from serving.gallery import Gallery
 
 MODEL, OTHER_MODEL = "model-1", "model-2"
 DIMENSIONS = 16

@@ -115,29 +115,29 @@ def test_a_client_without_its_certificate_is_refused(
 
 @pytest.mark.parametrize("scheme", ["grpc", "http"])
 def test_credentials_never_travel_unencrypted(scheme: str, credentials: Credentials) -> None:
-    told = refusal(f"{scheme}://127.0.0.1:9", credentials)
-    assert f"need {scheme}s://" in told
+    message = refusal(f"{scheme}://127.0.0.1:9", credentials)
+    assert f"need {scheme}s://" in message
 
 
 def test_half_a_certificate_is_refused(certificates: Certificates) -> None:
-    told = refusal("grpcs://127.0.0.1:9", Credentials(certificate=certificates.client))
-    assert "--key" in told
+    message = refusal("grpcs://127.0.0.1:9", Credentials(certificate=certificates.client))
+    assert "--key" in message
 
 
 @pytest.mark.parametrize("option", ["ca", "token_file"])
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, option: str) -> None:
     missing = tmp_path / "missing"
     for scheme in ("grpcs", "https"):
-        told = refusal(f"{scheme}://127.0.0.1:9", Credentials(**{option: missing}))
-        assert f"{missing} cannot be read" in told
+        message = refusal(f"{scheme}://127.0.0.1:9", Credentials(**{option: missing}))
+        assert f"{missing} cannot be read" in message
 
 
 @pytest.mark.parametrize("text", ["", "two words", "line\nline", "\x1b[2J", "\u0938"])
 def test_what_is_no_token_is_refused(tmp_path: Path, text: str) -> None:
     token = tmp_path / "token"
     token.write_text(text)
-    told = refusal("https://127.0.0.1:9", Credentials(token_file=token))
-    assert f"{token} holds no token" in told
+    message = refusal("https://127.0.0.1:9", Credentials(token_file=token))
+    assert f"{token} holds no token" in message
 
 
 @pytest.mark.parametrize("scheme", ["grpcs", "https"])
@@ -145,12 +145,12 @@ def test_a_file_that_is_no_certificate_is_one_line(tmp_path: Path, scheme: str) 
     wrong = tmp_path / "wrong.pem"
     wrong.write_text("no certificate")
     for credentials in (Credentials(ca=wrong), Credentials(certificate=wrong, key=wrong)):
-        told = refusal(f"{scheme}://127.0.0.1:9", credentials)
-        assert f"{wrong}" in told and "in PEM" in told
+        message = refusal(f"{scheme}://127.0.0.1:9", credentials)
+        assert f"{wrong}" in message and "in PEM" in message
 
 
 def test_a_password_in_the_url_is_refused_and_not_repeated() -> None:
     for scheme in ("grpc", "grpcs", "http", "https"):
-        told = refusal(f"{scheme}://service:SECRET@127.0.0.1:9", None)
-        assert "SECRET" not in told
-        assert "--token-file" in told
+        message = refusal(f"{scheme}://service:SECRET@127.0.0.1:9", None)
+        assert "SECRET" not in message
+        assert "--token-file" in message

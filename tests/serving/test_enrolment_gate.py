@@ -6,8 +6,8 @@ import pytest
 from components.pcm16 import pack_wav, to_pcm16
 from serving.client import PAIRS_PER_REQUEST, Client
 from serving.enrolment_gate import (
+    LEAST_DIVIDED_SECONDS,
     LEAST_OF_PART,
-    LEAST_SPEECH_SECONDS,
     MOST_PASSAGES,
     SpeakerGroups,
     speaker_groups,
@@ -15,7 +15,8 @@ from serving.enrolment_gate import (
 from tests.serving.support_endpoint import RATE, THRESHOLD, FakeModel, grpc_endpoint, voice
 
 LOW, HIGH = 110.0, 320.0
-SPEECH_SECONDS = LEAST_SPEECH_SECONDS  # that the model may find; passages are looked at as they are
+# That the model may find; passages are looked at as they are.
+SPEECH_SECONDS = LEAST_DIVIDED_SECONDS
 
 
 @pytest.fixture
@@ -78,7 +79,7 @@ def test_too_little_speech_says_nothing(client: Client) -> None:
     mostly_silent = pack_wav(np.concatenate([to_pcm16(voice(LOW, 2.0)), silence]), RATE)
     assert speaker_groups(client, mostly_silent, SPEECH_SECONDS) is None
     of_two = _wav((LOW, 4.0), (HIGH, 4.0))
-    assert speaker_groups(client, of_two, LEAST_SPEECH_SECONDS - 0.1) is None
+    assert speaker_groups(client, of_two, LEAST_DIVIDED_SECONDS - 0.1) is None
     assert not _groups(client, of_two).is_one_speaker
 
 

@@ -13,7 +13,8 @@ import pytest
 from components.errors import SwarError
 from serving import gallery_table
 from serving.answers import Embedding, Vector
-from serving.gallery import Enrolment, Gallery
+from serving.enrolled import Enrolment
+from serving.gallery import Gallery
 from serving.speaker_names import speaker_name
 from tests.serving.support_gallery import MODEL, OTHER_MODEL, enrolment, fill, unit
 

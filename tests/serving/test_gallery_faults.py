@@ -54,10 +54,10 @@ def test_a_store_that_fails_later_is_one_line(
     if damage is not _not_to_be_written:
         asked += [gallery.speakers, lambda: gallery.nearest(unit(1), MODEL, top=1)]
     for ask in asked:
-        with pytest.raises(SwarError, match=r"the gallery .* cannot be used: .*--gallery") as told:
+        with pytest.raises(SwarError, match=r"the gallery .* cannot be used: .*--gallery") as error:
             ask()
-        assert "\n" not in str(told.value)
-        assert ".rs:" not in str(told.value)
+        assert "\n" not in str(error.value)
+        assert ".rs:" not in str(error.value)
 
 
 @pytest.mark.parametrize("error", [ValueError("ours"), RuntimeError("ours"), RecursionError()])

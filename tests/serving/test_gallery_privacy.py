@@ -58,7 +58,7 @@ def test_a_sealed_gallery_has_no_voice_that_can_be_read(place: Path) -> None:
 
 def test_another_key_or_none_opens_nothing(place: Path) -> None:
     Gallery(place, GalleryKeys([OLD])).enroll("Sita", [enrolment(1)], keep_audio=False)
-    for keys, told in ((None, "is sealed: name its key"), (GalleryKeys([NEW]), "another key")):
+    for keys, message in ((None, "is sealed: name its key"), (GalleryKeys([NEW]), "another key")):
         other = Gallery(place, keys)
         for ask in (
             lambda of=other: of.nearest(unit(1), MODEL, top=1),
@@ -66,7 +66,7 @@ def test_another_key_or_none_opens_nothing(place: Path) -> None:
             lambda of=other: of.enroll("Ram", [enrolment(2)], keep_audio=False),
             lambda of=other: of.speakers(),
         ):
-            with pytest.raises(SwarError, match=told):
+            with pytest.raises(SwarError, match=message):
                 ask()
         assert other.exists()
     assert Gallery(place).forget("Sita") == 1  # forgetting needs no key
@@ -280,9 +280,9 @@ def test_the_ledger_tells_what_was_done_without_names_and_voices(place: Path) ->
     gallery.enroll("Asha Rai", [enrolment(1), enrolment(2)], keep_audio=True, actor="desk 3")
     gallery.enroll("Ram", [enrolment(3)], keep_audio=False)
     gallery.forget("Asha Rai", actor="desk 4")
-    told = [(each.action, each.recordings, each.actor) for each in gallery.ledger.events()]
-    assert told[0] == ("enrol", 2, "desk 3") and told[2] == ("forget", 2, "desk 4")
-    assert told[1][:2] == ("enrol", 1) and told[1][2]
+    events = [(each.action, each.recordings, each.actor) for each in gallery.ledger.events()]
+    assert events[0] == ("enrol", 2, "desk 3") and events[2] == ("forget", 2, "desk 4")
+    assert events[1][:2] == ("enrol", 1) and events[1][2]
     assert [each.action for each in gallery.ledger.events("Asha Rai")] == ["enrol", "forget"]
     stored = _bytes(place)
     assert b"Asha" not in stored
@@ -307,10 +307,10 @@ def test_a_panic_of_the_store_is_one_line(place: Path) -> None:
 
     fill(Gallery(place), 1)
     with (
-        pytest.raises(SwarError, match=r"cannot be used: range end index 9") as told,
+        pytest.raises(SwarError, match=r"cannot be used: range end index 9") as raised,
         gallery_table.GalleryTable(str(place)).opened(),
     ):
         raise PanicException("range end index 9\nout of range")
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(raised.value)
     with pytest.raises(KeyboardInterrupt), gallery_table.GalleryTable(str(place)).opened():
         raise KeyboardInterrupt

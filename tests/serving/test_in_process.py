@@ -110,8 +110,8 @@ def swar(monkeypatch: Any, capfd: Any, *arguments: object) -> tuple[int, str, st
         cli.main()
     except SystemExit as ended:
         status = int(ended.code or 0)
-    told = capfd.readouterr()
-    return status, told.out, told.err
+    printed = capfd.readouterr()
+    return status, printed.out, printed.err
 
 
 def test_a_model_from_elsewhere_is_named_code_in_one_line(

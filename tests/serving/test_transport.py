@@ -45,8 +45,8 @@ def test_a_refusal_is_passed_on_at_once_and_in_one_line(client: Client, model: F
 
 def test_an_unknown_model_is_named(url: str, model: FakeModel) -> None:
     model.refusals = [NOT_FOUND]
-    told = r"model 'other' version 7.*--model-name.*not found"
-    with Client(url, model="other", version=7) as client, pytest.raises(SwarError, match=told):
+    message = r"model 'other' version 7.*--model-name.*not found"
+    with Client(url, model="other", version=7) as client, pytest.raises(SwarError, match=message):
         client.model_digest()
     assert model.asked_for == [("other", 7, None)]
 
@@ -62,8 +62,8 @@ def test_a_label_is_asked_for(url: str, model: FakeModel) -> None:
 def test_the_deadline_holds(url: str, model: FakeModel) -> None:
     model.pause.clear()
     started = time.monotonic()
-    told = r"within 0\.3 s.*--deadline"
-    with Client(url, deadline_seconds=0.3) as client, pytest.raises(SwarError, match=told):
+    message = r"within 0\.3 s.*--deadline"
+    with Client(url, deadline_seconds=0.3) as client, pytest.raises(SwarError, match=message):
         client.model_digest()
     model.pause.set()
     assert time.monotonic() - started < 3.0
@@ -127,8 +127,8 @@ def test_bytes_that_are_no_message_are_refused() -> None:
     )
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
-    told = "does not answer 'describe' as a Swar model does"
-    with Client(f"grpc://127.0.0.1:{port}") as client, pytest.raises(SwarError, match=told):
+    message = "does not answer 'describe' as a Swar model does"
+    with Client(f"grpc://127.0.0.1:{port}") as client, pytest.raises(SwarError, match=message):
         client.model_digest()
     server.stop(0).wait()
 
@@ -139,8 +139,8 @@ def test_the_wrong_kind_of_server_is_one_clear_line(
 ) -> None:
     with ENDPOINTS[served](model) as right:
         url = f"{asked}://{right.rpartition('/')[2]}"
-        told = f"no endpoint answers at {url}"
+        message = f"no endpoint answers at {url}"
         started = time.monotonic()
-        with Client(url) as client, pytest.raises(SwarError, match=told):
+        with Client(url) as client, pytest.raises(SwarError, match=message):
             client.model_digest()
         assert time.monotonic() - started < 5.0  # nothing to wait for

@@ -365,13 +365,14 @@ def test_a_model_worse_than_the_base_model_is_not_blessed(tmp_path, models, comp
     allowed = {MAX_EER_INCREASE_OVER_BASE: 0.02}
     blessed, uri = _evaluate(tmp_path, compared, models["bad"], LOOSE, **allowed)
     assert not blessed
-    told = unmet_thresholds(tfma.load_validation_result(uri))
-    assert len(told) == len(CONDITIONS) + 1
-    assert any(reason.startswith("eer of unseen rose by") for reason in told)
+    reasons = unmet_thresholds(tfma.load_validation_result(uri))
+    assert len(reasons) == len(CONDITIONS) + 1
+    assert any(reason.startswith("eer of unseen rose by") for reason in reasons)
     eer = read_metrics(uri)[Slice("eval_conditions", condition="telephone")]["eer"]
     # The base model makes no error: same-speaker trials have the same window twice.
     assert (
-        f"eer of eval under telephone rose by {eer:.4f} over the base model's, allowed 0.02" in told
+        f"eer of eval under telephone rose by {eer:.4f} over the base model's, allowed 0.02"
+        in reasons
     )
 
 

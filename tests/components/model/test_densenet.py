@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from components.model.densenet import DENSENET121_BLOCKS, EPSILON, BatchNormalization, densenet
+from components.model.densenet import EPSILON, BatchNormalization, densenet
 from components.model.tower import build_tower
-from components.settings import SpectrogramSettings, TrainerSettings
+from components.settings import DENSENET121_BLOCKS, SpectrogramSettings, TrainerSettings
 from components.trainer.starting_weights import start
 
 MOMENTUM = 0.9

@@ -36,10 +36,10 @@ def test_distances_are_told_relative_to_the_nearest_of_the_cohort():
         sides = [moments(embedding[side], cohort, nearest) for side in (a, b)]
         expected.append(mean + deviation * np.mean([(distance - m) / s for m, s in sides]))
     normalisation = CohortNormalisation(cohort, nearest)
-    told = distances(embedding, first, second, normalisation).numpy()
-    np.testing.assert_allclose(told, np.maximum(expected, 0.0), rtol=1e-4)
+    result = distances(embedding, first, second, normalisation).numpy()
+    np.testing.assert_allclose(result, np.maximum(expected, 0.0), rtol=1e-4)
     swapped = distances(embedding, second, first, normalisation).numpy()
-    np.testing.assert_allclose(swapped, told, rtol=1e-6)
+    np.testing.assert_allclose(swapped, result, rtol=1e-6)
     plain = distances(embedding, first, second, None).numpy()
     np.testing.assert_allclose(
         plain, np.linalg.norm(embedding[first] - embedding[second], axis=1), rtol=1e-5
@@ -54,14 +54,14 @@ def test_a_crowded_place_makes_the_same_distance_larger():
     step = 0.05 * unit(rng, 8)
     lonely = unit(rng, 8)
     embedding = np.stack([cohort[0], cohort[0] + step, lonely, lonely + step])
-    told = distances(embedding, [0, 2], [1, 3], CohortNormalisation(cohort, 10)).numpy()
-    assert told[0] > told[1]
+    result = distances(embedding, [0, 2], [1, 3], CohortNormalisation(cohort, 10)).numpy()
+    assert result[0] > result[1]
 
 
 def test_identical_voices_have_no_spread_and_give_a_number_still():
     cohort = np.tile(unit(np.random.default_rng(2), 1, 4), (6, 1))
-    told = distances(cohort, [0], [1], CohortNormalisation(cohort, 100)).numpy()
-    assert np.all(np.isfinite(told)) and np.all(told >= 0.0)
+    result = distances(cohort, [0], [1], CohortNormalisation(cohort, 100)).numpy()
+    assert np.all(np.isfinite(result)) and np.all(result >= 0.0)
 
 
 @pytest.mark.parametrize("unit_norm", [True, False])
@@ -69,8 +69,8 @@ def test_a_voice_is_the_mean_of_its_windows(unit_norm):
     rng = np.random.default_rng(3)
     embedding = rng.normal(size=(9, 4)).astype(np.float32)
     speaker = np.array([b"b", b"a", b"c"] * 3)
-    told = speaker_means(embedding, speaker, unit_norm=unit_norm)
-    for row, name in zip(told, (b"a", b"b", b"c"), strict=True):
+    result = speaker_means(embedding, speaker, unit_norm=unit_norm)
+    for row, name in zip(result, (b"a", b"b", b"c"), strict=True):
         mean = embedding[speaker == name].mean(axis=0)
         expected = mean / np.linalg.norm(mean) if unit_norm else mean
         np.testing.assert_allclose(row, expected, rtol=1e-5)

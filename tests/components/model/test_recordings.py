@@ -71,8 +71,8 @@ NOISE = 0.1 * np.random.default_rng(0).standard_normal(5 * RATE)
     ],
 )
 def test_every_recording_has_a_status(wav, status, seconds):
-    (windows,), speech_seconds, told = hear([wav])
-    assert told.numpy() == [status.encode()]
+    (windows,), speech_seconds, statuses = hear([wav])
+    assert statuses.numpy() == [status.encode()]
     assert speech_seconds[0] == pytest.approx(seconds, abs=0.05)
     assert (len(windows) > 0) == (status == recordings.OK)
 

@@ -64,7 +64,7 @@ def test_the_tower_is_traced_once(pooled):
 
 
 def test_the_signatures_are_those_of_the_contract(pooled):
-    told = {
+    traced = {
         name: (set(function.structured_input_signature[1]), function.structured_outputs)
         for name, function in pooled.model.signatures.items()
     }
@@ -97,8 +97,8 @@ def test_the_signatures_are_those_of_the_contract(pooled):
         "score_pairs": {"examples"},
         "describe": {"query"},
     }
-    assert {name: taken for name, (taken, _) in told.items()} == inputs
-    for name, (_, given_out) in told.items():
+    assert {name: taken for name, (taken, _) in traced.items()} == inputs
+    for name, (_, given_out) in traced.items():
         assert {key: spec.dtype for key, spec in given_out.items()} == outputs[name]
     assert pooled.model.signatures["embed"].structured_outputs["embedding"].shape == [None, 8]
 
@@ -130,35 +130,35 @@ def test_an_embedding_is_the_mean_over_the_recordings_windows(head, request):
 
 def test_a_decision_on_recordings_is_the_one_on_their_embeddings(pooled):
     a, b = [recording(1), recording(2), recording(3)], [recording(1), recording(5), recording(6)]
-    told = ask(pooled, "serving_default", audio_a=a, audio_b=b)
+    verified = ask(pooled, "serving_default", audio_a=a, audio_b=b)
     embedding_a, embedding_b = (ask(pooled, "embed", audio=side)["embedding"] for side in (a, b))
     scores = ask(pooled, "score_embeddings", embedding_a=embedding_a, embedding_b=embedding_b)
     distance = np.linalg.norm(embedding_a.astype(np.float64) - embedding_b, axis=1)
     assert distance[1:].min() > 1e-3
     probability = 1.0 / (1.0 + np.exp(-CALIBRATION.slope * (CALIBRATION.threshold - distance)))
-    for answer in (told, scores):
+    for answer in (verified, scores):
         np.testing.assert_allclose(answer["distance"][1:], distance[1:], atol=1e-5)
         # The same recording twice: the loss's floor under the distance.
         np.testing.assert_allclose(answer["distance"][0], 1e-7**0.5, atol=1e-4)
         np.testing.assert_allclose(answer["probability"][1:], probability[1:], atol=1e-3)
         np.testing.assert_array_equal(answer["same_speaker"], answer["probability"] >= 0.5)
-    assert told["same_speaker"][0]
+    assert verified["same_speaker"][0]
 
 
 def test_a_cohort_normalises_every_score(normalised, normalisation):
     a, b = [recording(1), recording(2)], [recording(5), b"no recording"]
     embedding = ask(normalised, "embed", audio=[*a, *b])["embedding"]
-    told = ask(normalised, "serving_default", audio_a=a, audio_b=b)
+    verified = ask(normalised, "serving_default", audio_a=a, audio_b=b)
     scores = ask(
         normalised, "score_embeddings", embedding_a=embedding[:2], embedding_b=embedding[2:]
     )
     expected = distances(embedding, [0], [2], normalisation).numpy()[0]
     assert abs(expected - np.linalg.norm(embedding[0] - embedding[2])) > 1e-3
-    for answer in (told, scores):
+    for answer in (verified, scores):
         np.testing.assert_allclose(answer["distance"], [expected, np.nan], atol=1e-5)
         assert np.isnan(answer["probability"]).tolist() == [False, True]
     probability = 1.0 / (1.0 + np.exp(-CALIBRATION.slope * (CALIBRATION.threshold - expected)))
-    np.testing.assert_allclose(told["probability"][0], probability, atol=1e-4)
+    np.testing.assert_allclose(verified["probability"][0], probability, atol=1e-4)
 
 
 def test_what_is_bad_has_a_status_and_leaves_its_neighbours_alone(pooled):

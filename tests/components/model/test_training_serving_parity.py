@@ -117,9 +117,9 @@ def real(folder, rate):
 def through_beam(path, folder, model):
     """What the data components make of a recording: windows, where the graph cuts them; seconds."""
     front_end, rate = model.front_end, model.front_end.speech.sample_rate
-    told = Recording(str(path), "s", "unknown", "r", None, None, 0, None)
+    item = Recording(str(path), "s", "unknown", "r", None, None, 0, None)
     try:
-        with model.cleaner.clean(told) as cleaned:
+        with model.cleaner.clean(item) as cleaned:
             pcm16 = cleaned.read(0, cleaned.speech_samples)
     except UnusableRecording:
         pcm16 = np.zeros(0, np.int16)

@@ -102,8 +102,8 @@ def test_counts_follow_the_settings(pairs):
         "eval_conditions": {1: 3 * 9, 0: 6 * 9},
         "unseen_conditions": {1: 2 * 9, 0: 4 * 9},
     }
-    told = json.loads(pairs.get_string_custom_property("split_counts"))
-    assert told == {split: sum(count.values()) for split, count in counts.items()}
+    written = json.loads(pairs.get_string_custom_property("split_counts"))
+    assert written == {split: sum(count.values()) for split, count in counts.items()}
 
 
 def test_pairs_have_no_anomalies_against_the_schema(pairs):

@@ -66,15 +66,15 @@ def test_the_digest_follows_the_files_and_not_where_they_lie(folder, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "told"),
+    ("name", "content", "message"),
     [
         ("README.txt", b"all recorded in 2020", r"README\.txt' is no recording .*: take it out"),
         ("empty.wav", b"", r"empty\.wav' is no recording .*holds no bytes"),
     ],
 )
-def test_a_file_that_is_no_audio_is_named(folder, name, content, told):
+def test_a_file_that_is_no_audio_is_named(folder, name, content, message):
     (folder / name).write_bytes(content)
-    with pytest.raises(SwarError, match=told):
+    with pytest.raises(SwarError, match=message):
         sounds_digest(settings(folder))
 
 
@@ -85,13 +85,13 @@ def test_a_file_that_cannot_be_reached_is_named(folder):
 
 
 def test_a_folder_that_is_none_or_holds_nothing_is_told(folder):
-    for wrong, told in (
+    for wrong, message in (
         (folder / "no", r"pairs\.augmentation\.noise_folder '.*/no' does not exist"),
         (folder / "b.wav", r"noise_folder '.*b\.wav' is no folder"),
         (folder / "street" / "none", r"noise_folder '.*none' holds no recording"),
         ("nosuch://bucket", "no filesystem for 'nosuch://bucket'"),
     ):
-        with pytest.raises(SwarError, match=told):
+        with pytest.raises(SwarError, match=message):
             sounds_digest(settings(wrong))
     with pytest.raises(SwarError, match=r"pairs\.augmentation\.reverberation_folder"):
         sounds_digest(settings(folder, rooms=folder / "no"))

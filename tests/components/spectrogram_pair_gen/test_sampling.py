@@ -22,13 +22,13 @@ from components.spectrogram_pair_gen.sampling import (
 @given(total=st.integers(1, 60), chosen=st.integers(1, 60))
 def test_speakers_under_conditions_are_so_many_and_evenly_spread(total, chosen):
     roster = [TrainSpeaker(f"{number:02d}") for number in range(total)]
-    told = PairSettings(condition_speakers=chosen)
+    pair_settings = PairSettings(condition_speakers=chosen)
     repeated = [
         position
         for position, voice in enumerate(roster)
         if any(
             request.is_repeated
-            for owner, request in requests("eval", voice, roster, COUNTS, told)
+            for owner, request in requests("eval", voice, roster, COUNTS, pair_settings)
             if request.label == 1
         )
     ]
@@ -42,11 +42,11 @@ DISJOINT = PairSettings(windows="disjoint")
 
 
 def listed(protocol, roster, counts=COUNTS):
-    told = PairSettings(protocol=protocol)
+    pair_settings = PairSettings(protocol=protocol)
     return [
         (owner, request)
         for speaker in roster
-        for owner, request in requests("train", speaker, roster, counts, told)
+        for owner, request in requests("train", speaker, roster, counts, pair_settings)
     ]
 
 
@@ -61,10 +61,10 @@ def test_every_ordered_pair_gives_the_seeds_counts():
 @given(speakers=st.integers(2, 30), seed=st.integers(0, 1000))
 def test_per_speaker_protocol_is_bounded_and_never_pairs_a_speaker_with_itself(speakers, seed):
     roster = [TrainSpeaker(f"s{index:02d}") for index in range(speakers)]
-    told = PairSettings(seed=seed)
+    pair_settings = PairSettings(seed=seed)
     sides: dict[str, dict[str, object]] = collections.defaultdict(dict)
     for speaker in roster:
-        for owner, request in requests("eval", speaker, roster, COUNTS, told):
+        for owner, request in requests("eval", speaker, roster, COUNTS, pair_settings):
             for side in request.sides:
                 sides[request.pair_id][side] = owner
                 sides[request.pair_id]["label"] = request.label

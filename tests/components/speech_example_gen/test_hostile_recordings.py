@@ -91,8 +91,10 @@ def test_a_full_disk_is_told_with_the_recording(
             raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(tempfile, "TemporaryFile", Full)
-    told = r"no space is left in .* for the temporary files of 'asha/a\.wav'.*max_recording_seconds"
-    with pytest.raises(SwarError, match=told), cleaner.clean(recording(path)):
+    message = (
+        r"no space is left in .* for the temporary files of 'asha/a\.wav'.*max_recording_seconds"
+    )
+    with pytest.raises(SwarError, match=message), cleaner.clean(recording(path)):
         pass
 
 

@@ -28,13 +28,13 @@ def main(folder: Path) -> None:
     settings = SMALL.model_copy(update={"steps_per_epoch": None, "epochs": 1})
     # Collective operations of two strategies in one process are taken for each other's.
     devices.strategy = functools.cache(devices.strategy)
-    told = one_step(settings) | fused_updates()
+    results = one_step(settings) | fused_updates()
     steps = []
     keras.callbacks.TensorBoard.on_train_batch_end = lambda self, batch, logs=None: steps.append(
         batch
     )
     run_fn(arguments(folder, settings))
-    print(json.dumps(told | {"steps": len(steps)}))
+    print(json.dumps(results | {"steps": len(steps)}))
 
 
 def one_step(settings: TrainerSettings) -> dict[str, float]:

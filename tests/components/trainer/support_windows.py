@@ -11,7 +11,6 @@ def windows_of(*rows):
     speaker, recording, start = zip(*rows, strict=True)
     return data.Windows(
         spectrogram=np.zeros((len(rows), MELS, FRAMES), np.uint8),
-        label=np.zeros(len(rows) // 2, np.int64),
         speaker=np.array(speaker, object),
         recording=np.array(recording, object),
         start_seconds=np.array(start, np.float32),

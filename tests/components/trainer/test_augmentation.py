@@ -61,9 +61,9 @@ def augmenting(**settings):
 @pytest.mark.parametrize("change", SETTINGS)
 def test_a_change_of_a_spectrogram_is_that_of_its_sound(change, monkeypatch):
     # One colour, no babble, a straight slope: what the sound is given too.
-    monkeypatch.setattr(augmentation, "_NOISE_COLOURS", (0.0,))
-    monkeypatch.setattr(augmentation, "_MAINS_HERTZ", (50.0,))
-    monkeypatch.setattr(augmentation, "_RIPPLE_DB", 0.0)
+    monkeypatch.setattr(augmentation, "NOISE_COLOURS", (0.0,))
+    monkeypatch.setattr(augmentation, "MAINS_HERTZ", (50.0,))
+    monkeypatch.setattr(augmentation, "RIPPLE_DB", 0.0)
     monkeypatch.setattr(augmentation, "_BABBLE_SHARE", 0.0)
     augment = augmenting(**{f"{change}_probability": 1.0}, **SETTINGS[change])
     clean, draw = sounds(), np.random.default_rng(5)

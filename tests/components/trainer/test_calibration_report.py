@@ -64,9 +64,9 @@ def test_a_promise_is_what_an_evaluation_of_its_speakers_finds(place):
     row = calibration_report(embedded, CALIBRATION, 1.0, (2, 4), seed=0)["nontargets"][place]
     same, different = trials_by_hand(embedded, count)
     assert (row["seconds"], row["similar"], row["dissimilar"]) == (count, len(same), len(different))
-    told = {name: row[name]["value"] for name in ("false_accept_rate", "false_reject_rate")}
-    assert told["false_accept_rate"] == pytest.approx(np.mean(different <= 1.0))
-    assert told["false_reject_rate"] == pytest.approx(np.mean(same > 1.0))
+    report = {name: row[name]["value"] for name in ("false_accept_rate", "false_reject_rate")}
+    assert report["false_accept_rate"] == pytest.approx(np.mean(different <= 1.0))
+    assert report["false_reject_rate"] == pytest.approx(np.mean(same > 1.0))
     losses = (
         np.log2(1.0 + np.exp(3.0 * (same - 1.0))),
         np.log2(1.0 + np.exp(3.0 * (1.0 - different))),
@@ -82,25 +82,25 @@ def test_a_promise_is_what_an_evaluation_of_its_speakers_finds(place):
 
 
 def test_a_promise_has_the_interval_of_its_speakers():
-    told = calibration_report(heard(), CALIBRATION, 1.0, (2,), seed=0)
-    (row,) = told["nontargets"]
-    assert told["speakers"] == 4
+    report = calibration_report(heard(), CALIBRATION, 1.0, (2,), seed=0)
+    (row,) = report["nontargets"]
+    assert report["speakers"] == 4
     assert max(row[name]["high"] for name in ("eer", "false_accept_rate")) <= 1.0
     for name in ("eer", "cllr", "false_accept_rate", "false_reject_rate"):
         assert row[name]["low"] <= row[name]["value"] <= row[name]["high"]
     assert row["cllr"]["low"] < row["cllr"]["high"]
-    assert told == calibration_report(heard(), CALIBRATION, 1.0, (2,), seed=0)
+    assert report == calibration_report(heard(), CALIBRATION, 1.0, (2,), seed=0)
 
 
 def test_too_few_speakers_have_no_interval_that_json_could_not_hold():
-    told = calibration_report(heard({"a/1": 4, "b/1": 4}), CALIBRATION, 1.0, (2,), seed=0)
-    assert told["nontargets"][0]["eer"]["low"] is None
-    json.dumps(told, allow_nan=False)
+    report = calibration_report(heard({"a/1": 4, "b/1": 4}), CALIBRATION, 1.0, (2,), seed=0)
+    assert report["nontargets"][0]["eer"]["low"] is None
+    json.dumps(report, allow_nan=False)
 
 
 def test_nearest_nontargets_are_some_of_all():
-    told = calibration_report(heard(), CALIBRATION, 0.1, (2,), seed=0)
-    (among_all,), (among_near,) = told["nontargets"], told["nearest_nontargets"]
+    report = calibration_report(heard(), CALIBRATION, 0.1, (2,), seed=0)
+    (among_all,), (among_near,) = report["nontargets"], report["nearest_nontargets"]
     assert 0 < among_near["dissimilar"] < among_all["dissimilar"]
     assert among_near["similar"] == among_all["similar"]
     assert among_near["false_accept_rate"]["value"] > among_all["false_accept_rate"]["value"]

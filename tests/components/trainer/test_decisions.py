@@ -24,7 +24,7 @@ def windows(speakers):
     rng = np.random.default_rng(0)
     names = np.array([f"{number:04d}".encode() for number in range(speakers)])
     loud = rng.integers(150, 256, (speakers, 32, 32)).astype(np.uint8)
-    return Windows(loud, np.zeros(0), names, names, np.zeros(speakers, np.float32))
+    return Windows(names, names, np.zeros(speakers, np.float32), loud)
 
 
 def settings(**changed):

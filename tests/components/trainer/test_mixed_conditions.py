@@ -17,11 +17,10 @@ def windows():
     """Anna has three recordings of two windows, Bela one of four."""
     spectrogram = np.random.default_rng(0).integers(0, 256, (1, 32, 32)).astype(np.uint8)
     return Windows(
-        np.repeat(spectrogram, 10, axis=0),
-        np.ones(5, np.int64),
         np.array([b"anna"] * 6 + [b"bela"] * 4),
         np.array([b"a1", b"a1", b"a2", b"a2", b"a3", b"a3", b"b", b"b", b"b", b"b"]),
         np.array([0, 1, 0, 1, 0, 1, 0, 1, 2, 3], np.float32),
+        np.repeat(spectrogram, 10, axis=0),
     )
 
 

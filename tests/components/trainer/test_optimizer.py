@@ -78,9 +78,3 @@ def test_loss_scaling_is_that_of_keras_overflows_included(monkeypatch):
 def test_what_it_cannot_do_is_refused():
     with pytest.raises(ValueError, match="amsgrad"):
         FusedAdam(1e-3, amsgrad=True)
-
-
-def test_it_is_made_again_from_its_config():
-    made = FusedAdam.from_config(FusedAdam(1e-3, dynamic_loss_scale=True, beta_1=0.8).get_config())
-    assert (made.dynamic_loss_scale, made.beta_1) == (True, 0.8)
-    assert float(made.learning_rate) == pytest.approx(1e-3)

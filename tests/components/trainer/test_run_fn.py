@@ -174,7 +174,7 @@ def test_a_training_that_was_cut_off_continues_at_its_epoch(tmp_path, monkeypatc
     caplog.set_level("INFO", "swar.progress")
     from components.trainer import monitor
 
-    told = arguments(tmp_path, SMALL.model_copy(update={"epochs": 4}))
+    fn_args = arguments(tmp_path, SMALL.model_copy(update={"epochs": 4}))
     real = monitor.TrialMonitor.on_epoch_end
 
     def cut_off(self, epoch, logs=None):
@@ -184,16 +184,16 @@ def test_a_training_that_was_cut_off_continues_at_its_epoch(tmp_path, monkeypatc
 
     monkeypatch.setattr(monitor.TrialMonitor, "on_epoch_end", cut_off)
     with pytest.raises(KeyboardInterrupt):
-        run_fn(told)
-    assert not Path(told.serving_model_dir).exists()
+        run_fn(fn_args)
+    assert not Path(fn_args.serving_model_dir).exists()
     monkeypatch.undo()
     caplog.clear()
-    run_fn(told)
+    run_fn(fn_args)
     epochs = [line.split(":")[0] for line in progress_lines(caplog) if ": loss " in line]
     assert epochs == ["epoch 3/4", "epoch 4/4"]
-    card = json.loads(Path(told.serving_model_dir, "assets.extra/swar.json").read_text())
+    card = json.loads(Path(fn_args.serving_model_dir, "assets.extra/swar.json").read_text())
     assert [row["epoch"] for row in card["history"]] == [1, 2, 3, 4]
-    assert (Path(told.serving_model_dir) / "saved_model.pb").exists()
+    assert (Path(fn_args.serving_model_dir) / "saved_model.pb").exists()
 
 
 def test_the_same_settings_give_the_same_model(tmp_path, monkeypatch):

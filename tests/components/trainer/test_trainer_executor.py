@@ -50,11 +50,11 @@ def test_epochs_and_digest_of_the_run_are_those_of_the_training(
     assert node.executor_spec.executor_class is Executor
     before = dict(properties)
     Executor().Do({}, {}, properties)
-    told = json_utils.loads(seen["custom_config"])
-    trainer = TrainerSettings.model_validate_json(told["trainer"])
+    completed = json_utils.loads(seen["custom_config"])
+    trainer = TrainerSettings.model_validate_json(completed["trainer"])
     assert trainer == TrainerSettings(epochs=7, margin=2.0)
-    assert told["provenance"] == {"config_digest": "c", "code_digest": "e", "data_digest": "d"}
-    assert told["checkpoints"] == "/somewhere"
+    assert completed["provenance"] == {"config_digest": "c", "code_digest": "e", "data_digest": "d"}
+    assert completed["checkpoints"] == "/somewhere"
     assert properties == before
 
 

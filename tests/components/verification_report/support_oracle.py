@@ -22,22 +22,22 @@ def table(report, name):
     return pd.read_parquet(io.BytesIO(report.files[name]))
 
 
-def assert_same(told, expected, place="figures"):
+def assert_same(actual, expected, place="figures"):
     """The same keys, the same lengths, numbers that are close, and all else equal."""
     if isinstance(expected, dict):
-        assert set(told) == set(expected), place
+        assert set(actual) == set(expected), place
         for key, value in expected.items():
-            assert_same(told[key], value, f"{place}/{key}")
+            assert_same(actual[key], value, f"{place}/{key}")
     elif isinstance(expected, list):
-        assert len(told) == len(expected), place
+        assert len(actual) == len(expected), place
         for index, value in enumerate(expected):
-            assert_same(told[index], value, f"{place}/{index}")
+            assert_same(actual[index], value, f"{place}/{index}")
     elif isinstance(expected, float) and np.isnan(expected):
-        assert told is None, place
+        assert actual is None, place
     elif isinstance(expected, float):
-        assert told == pytest.approx(expected, **CLOSE), place
+        assert actual == pytest.approx(expected, **CLOSE), place
     else:
-        assert told == expected, place
+        assert actual == expected, place
 
 
 def part_of(scores, part):

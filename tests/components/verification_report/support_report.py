@@ -48,11 +48,11 @@ REJECTS: list[dict[str, Any]] = [
 
 def rates(eer, cllr, false_accept_rate, false_reject_rate):
     """Rates as a card promises them, with intervals."""
-    told = {"eer": eer, "cllr": cllr, "false_accept_rate": false_accept_rate,
+    values = {"eer": eer, "cllr": cllr, "false_accept_rate": false_accept_rate,
             "false_reject_rate": false_reject_rate}  # fmt: skip
     return {
         name: {"value": value, "low": value / 2, "high": 1.5 * value}
-        for name, value in told.items()
+        for name, value in values.items()
     }
 
 

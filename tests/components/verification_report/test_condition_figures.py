@@ -33,13 +33,13 @@ def _rows(scores, part):
 
 
 def test_every_split_has_every_condition_at_the_duration_in_detail(either):
-    told = [
+    rows = [
         (part["set"], part["condition"], part["changed_sides"])
         for part in either.figures["conditions"]
     ]
     changed = [(name, sides) for name in CONDITIONS for sides in ("one", "both")]
     expected = [(CLEAN, CLEAN), *changed]
-    assert told == [(name, *each) for name in ("eval", "unseen") for each in expected]
+    assert rows == [(name, *each) for name in ("eval", "unseen") for each in expected]
     seconds = {part["duration_seconds"] for part in either.figures["conditions"]}
     assert seconds == {either.figures["headline"]["duration_seconds"]}
 

@@ -28,8 +28,8 @@ def test_the_data_card_counts_the_speech(made):
     minutes = {split: len(SEEN) * seconds / 60.0 for split, seconds in SPLIT_SECONDS.items()}
     minutes["unseen"] = len(UNSEEN) * 2 * 5 / 60.0
     assert {part["split"]: part["minutes"] for part in data["splits"]} == pytest.approx(minutes)
-    told = {row["speaker"]: (row["gender"], row["role"]) for row in data["by_speaker"]}
-    assert told == {name: (gender, "trained on") for name, gender in SEEN.items()} | {
+    figures = {row["speaker"]: (row["gender"], row["role"]) for row in data["by_speaker"]}
+    assert figures == {name: (gender, "trained on") for name, gender in SEEN.items()} | {
         name: (gender, "unseen") for name, gender in UNSEEN.items()
     }
     assert data["rejects"] == REJECTS
@@ -43,13 +43,13 @@ def test_synthetic_speakers_and_those_of_the_training_are_counted(made, many):
 
 def test_totals_are_those_of_the_speech(either, speech):
     data = either.figures["data"]
-    told = {name: data[name] for name in ("speakers", "recordings", "minutes")}
+    figures = {name: data[name] for name in ("speakers", "recordings", "minutes")}
     expected = {
         "speakers": len(set(speech["speaker"])),
         "recordings": len(set(speech["recording"])),
         "minutes": sum(speech["seconds"]) / 60.0,
     }
-    assert_same(told, expected)
+    assert_same(figures, expected)
 
 
 def test_splits_are_those_of_the_speech(either, speech):

@@ -32,8 +32,8 @@ def test_no_part_is_without_a_test(either):
 
 
 def test_the_sets_are_the_held_out_splits_the_more_telling_first(either):
-    told = [(each["set"], each["title"], each["trained_on"]) for each in either.figures["sets"]]
-    assert told == [
+    actual = [(each["set"], each["title"], each["trained_on"]) for each in either.figures["sets"]]
+    assert actual == [
         ("unseen", "unseen people", False),
         ("eval", "people it trained on", True),
     ]
@@ -124,8 +124,8 @@ def test_values_are_scikit_learns(either, scores):
             "recall": recall_score(label, said),
             "f1": f1_score(label, said, sample_weight=weight),
         }
-        told = {name: part["figures"][name]["value"] for name in expected}
-        assert_same(told, {name: float(value) for name, value in expected.items()})
+        actual = {name: part["figures"][name]["value"] for name in expected}
+        assert_same(actual, {name: float(value) for name, value in expected.items()})
         compared += 1
     assert compared > 4
 
@@ -170,8 +170,8 @@ def test_promises_stand_beside_what_was_measured(either, scores):
     expected = []
     for name in ("eer", "cllr", "false_accept_rate", "false_reject_rate"):
         promised, row = _nearest_promise(either)[name], found[name]
-        told = promised["value"]
-        kept = "worse" if told < row["low"] else "better" if told > row["high"] else "kept"
+        actual = promised["value"]
+        kept = "worse" if actual < row["low"] else "better" if actual > row["high"] else "kept"
         expected.append({"figure": name, "promised": promised, "measured": row, "kept": kept})
     assert_same(either.figures["promises"], expected)
 
@@ -183,11 +183,11 @@ def test_a_promise_can_be_kept_broken_and_exceeded(made, troubled):
 
 def test_the_calibration_is_that_of_the_promise(either):
     nearest = _nearest_promise(either)
-    told = {name: nearest[name] for name in ("similar", "dissimilar", "seconds")}
-    told["speakers"] = either.card["calibration"]["speakers"]
+    actual = {name: nearest[name] for name in ("similar", "dissimilar", "seconds")}
+    actual["speakers"] = either.card["calibration"]["speakers"]
     alike = _nearest_promise(either, "nearest_nontargets")
-    told["nearest_false_accept_rate"] = alike["false_accept_rate"]["value"]
-    assert either.figures["calibration"] == told
+    actual["nearest_false_accept_rate"] = alike["false_accept_rate"]["value"]
+    assert either.figures["calibration"] == actual
 
 
 def _compared_seconds(scores):
@@ -206,10 +206,10 @@ def test_operating_points_have_what_the_headline_has_there(either, scores):
     similar, distance = rows["label"] == 1, rows["distance"]
     points = either.card["calibration"].get("operating_points", [])
     assert len(either.figures["operating_points"]) == len(points)
-    for told, point in zip(either.figures["operating_points"], points, strict=True):
+    for actual, point in zip(either.figures["operating_points"], points, strict=True):
         for name in ("max_false_accept_rate", "speakers_needed", "threshold"):
-            assert told[name] == point[name]
-        accept, reject = told["false_accept_rate"]["value"], told["false_reject_rate"]["value"]
+            assert actual[name] == point[name]
+        accept, reject = actual["false_accept_rate"]["value"], actual["false_reject_rate"]["value"]
         if point["threshold"] is None:
             assert accept is reject is None
         else:

@@ -203,7 +203,7 @@ def test_galleries_of_two_are_searched_again(either, scores):
     """Of four or five speakers no larger gallery is drawn."""
     seconds = max(scores["duration_seconds"])
     points = either.card["calibration"].get("operating_points", [])
-    told, expected = either.figures["open_set"], list[dict[str, Any]]()
+    actual, expected = either.figures["open_set"], list[dict[str, Any]]()
     for name, wanted in itertools.product(("eval", "unseen"), either.settings.enrolment_seconds):
         rows = part_of(scores, {"set": name, "duration_seconds": seconds})
         speakers = _searches(rows, either, seconds, int(np.ceil(wanted / seconds)))
@@ -211,7 +211,7 @@ def test_galleries_of_two_are_searched_again(either, scores):
             outcomes = list(_outcomes(_distances(speakers, reference), either))
             nonmated = [distance for _, is_enrolled, _, distance in outcomes if not is_enrolled]
             held = {
-                f"fpir_{fpir:g}": told[len(expected)]["rates"][f"fpir_{fpir:g}"]["threshold"]
+                f"fpir_{fpir:g}": actual[len(expected)]["rates"][f"fpir_{fpir:g}"]["threshold"]
                 for fpir in (0.05, 0.01)
             }
             # Float32 distances: the threshold between two of them differs in its last digits.
@@ -245,7 +245,7 @@ def test_galleries_of_two_are_searched_again(either, scores):
                 }
             )  # fmt: skip
     assert len(expected) >= 4
-    assert_same(told, expected)
+    assert_same(actual, expected)
 
 
 def test_some_unknown_speakers_get_a_name_and_some_enrolled_ones_do_not(made, troubled):

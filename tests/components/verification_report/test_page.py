@@ -25,12 +25,12 @@ class _Page(HTMLParser):
         self.feed(html)
 
     def handle_starttag(self, tag, attrs):
-        told = dict(attrs)
+        values = dict(attrs)
         self.tags.append(tag)
-        self.ids |= {told["id"]} if "id" in told else set()
-        self.loads += [told[name] for name in LOADING if told.get(name)]
+        self.ids |= {values["id"]} if "id" in values else set()
+        self.loads += [values[name] for name in LOADING if values.get(name)]
         if tag == "data":
-            self._open = [told["data-figure"], float(told["value"]), told["data-style"], ""]
+            self._open = [values["data-figure"], float(values["value"]), values["data-style"], ""]
 
     def handle_endtag(self, tag):
         if tag == "data":
@@ -92,8 +92,8 @@ def test_what_matters_is_on_the_page(made, page):
     for kind, pairs in figures["worst"].items():
         assert {f"worst/{kind}/{place}/distance" for place in range(len(pairs))} <= shown
     for column, rows in figures["comparison"].items():
-        told = {f"comparison/{column}/{row}" for row, value in rows.items() if value is not None}
-        assert told <= shown
+        values = {f"comparison/{column}/{row}" for row, value in rows.items() if value is not None}
+        assert values <= shown
     assert {f"checks/{place}/found" for place in range(4)} <= shown
     assert {f"promises/{place}/promised/{end}" for place in range(4) for end in BOUNDS} <= shown
     for place, point in enumerate(figures["operating_points"]):

@@ -59,10 +59,10 @@ def test_extreme_scores_are_drawn_without_a_warning(trials):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         found = curves.error_curve(trials, 20, 0)
-        told = curves.reliability(trials, 20, 0)
+        figures = curves.reliability(trials, 20, 0)
         assert plots.det({"eval": found}, LOOKS)
         assert plots.roc({"eval": found}, LOOKS)
-        assert plots.reliability({"eval": told}, LOOKS)
+        assert plots.reliability({"eval": figures}, LOOKS)
         assert plots.distances({"eval": curves.histogram(trials, 1.9)}, 1.0, LOOKS)
 
 
@@ -88,7 +88,7 @@ def test_slices_without_a_rate_or_an_interval_are_drawn():
 
 
 def test_a_heatmap_with_an_empty_cell_is_drawn():
-    told = {"numbers": [1, 2], "mean_distance": [[None, 0.4], [0.4, 0.1]], "speakers": 2}
+    figures = {"numbers": [1, 2], "mean_distance": [[None, 0.4], [0.4, 0.1]], "speakers": 2}
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert speaker_plots.heatmap(told, 0.5, speaker_plots.highest(told))
+        assert speaker_plots.heatmap(figures, 0.5, speaker_plots.highest(figures))

@@ -153,9 +153,9 @@ def test_the_map_is_that_of_its_embeddings(either):
         expected, rel=1e-3, abs=1e-2
     )
     number = {row["speaker"]: row["number"] for row in either.figures["data"]["by_speaker"]}
-    told = places[["set", "gender", "utterance"]].assign(number=places["speaker"].map(number))
-    shown = [{name: point[name] for name in told} for point in points]
-    assert shown == told.to_dict("records")
+    facts = places[["set", "gender", "utterance"]].assign(number=places["speaker"].map(number))
+    shown = [{name: point[name] for name in facts} for point in points]
+    assert shown == facts.to_dict("records")
 
 
 def test_the_map_shows_as_many_utterances_of_everybody(either, scores):
@@ -189,8 +189,8 @@ def test_the_worst_pairs_are_the_extremes(either, scores, kind, label):
     own = rows[rows["label"] == label].sort_values("distance", ascending=label == 0)
     two = ["|".join(sorted(pair)) for pair in zip(own["speaker_a"], own["speaker_b"], strict=True)]
     first = own.assign(two=two).drop_duplicates("two").head(either.settings.worst_pairs)
-    told = ("speaker", "gender", "recording", "start_seconds", "utterance")
-    columns = [f"{name}_{side}" for name in told for side in "ab"]
+    facts = ("speaker", "gender", "recording", "start_seconds", "utterance")
+    columns = [f"{name}_{side}" for name in facts for side in "ab"]
     columns += ["distance", "probability", "same_speaker"]
     assert_same(either.figures["worst"][kind], first[columns].to_dict("records"))
     assert len(first) == either.settings.worst_pairs

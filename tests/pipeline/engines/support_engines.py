@@ -26,9 +26,9 @@ def compiled(folder: Path, *settings: str) -> PipelineSpec:
     return compiled_of(config(*settings), folder)
 
 
-def compiled_of(told: Config, folder: Path) -> PipelineSpec:
+def compiled_of(settings: Config, folder: Path) -> PipelineSpec:
     path = folder / "pipeline.yaml"
-    compile_pipeline(told, path)
+    compile_pipeline(settings, path)
     return read_spec(path)
 
 

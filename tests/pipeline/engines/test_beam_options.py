@@ -40,34 +40,34 @@ def test_dataflow_takes_every_option() -> None:
     # A dry run: Beam would ask the bucket for its policy otherwise.
     options = _options([*arguments, "--job_name=swar", "--dry_run=True"])
     assert PipelineOptionsValidator(options, DataflowRunner()).validate() == []
-    told = options.get_all_options(drop_default=True)
-    assert told["runner"] == "DataflowRunner"
-    assert (told["project"], told["region"]) == ("voice-project", "europe-west4")
-    assert (told["temp_location"], told["staging_location"]) == (
+    result = options.get_all_options(drop_default=True)
+    assert result["runner"] == "DataflowRunner"
+    assert (result["project"], result["region"]) == ("voice-project", "europe-west4")
+    assert (result["temp_location"], result["staging_location"]) == (
         "gs://voices/swar/beam/temp",
         "gs://voices/swar/beam/staging",
     )
-    assert (told["autoscaling_algorithm"], told["max_num_workers"]) == ("THROUGHPUT_BASED", 7)
-    assert (told["machine_type"], told["disk_size_gb"]) == ("n1-standard-2", 50)
-    assert (told["sdk_container_image"], told["sdk_location"]) == (IMAGE, "container")
-    assert told["service_account_email"].startswith("trainer@")
-    assert told["labels"] == ["team=voice", "cost=research"]
-    assert told["beam_plugins"] == ["components.compat.beam_worker"]
+    assert (result["autoscaling_algorithm"], result["max_num_workers"]) == ("THROUGHPUT_BASED", 7)
+    assert (result["machine_type"], result["disk_size_gb"]) == ("n1-standard-2", 50)
+    assert (result["sdk_container_image"], result["sdk_location"]) == (IMAGE, "container")
+    assert result["service_account_email"].startswith("trainer@")
+    assert result["labels"] == ["team=voice", "cost=research"]
+    assert result["beam_plugins"] == ["components.compat.beam_worker"]
     assert {argument.partition("=")[0].removeprefix("--") for argument in arguments} - set(
-        told
+        result
     ) == {"worker_machine_type", "beam_plugin"}  # Beam's other names of two that are above
 
 
 def test_dataflow_with_an_image_of_its_own_and_a_setup_file() -> None:
     image = f"registry.example/beam@sha256:{'cd' * 32}"
-    told = _options(
+    result = _options(
         _arguments(
             *DATAFLOW,
             f"engine.beam.dataflow.sdk_container_image={image}",
             "engine.beam.dataflow.setup_file=/opt/swar/setup.py",
         )
     ).get_all_options(drop_default=True)
-    assert (told["sdk_container_image"], told["setup_file"]) == (image, "/opt/swar/setup.py")
+    assert (result["sdk_container_image"], result["setup_file"]) == (image, "/opt/swar/setup.py")
 
 
 @pytest.mark.parametrize(
@@ -107,7 +107,7 @@ def test_in_the_tasks_container_beam_is_what_it_is_here() -> None:
 
 
 @pytest.mark.parametrize(
-    ("settings", "told"),
+    ("settings", "message"),
     [
         (("engine.beam.runner=dataflow", *GOOGLE), r"engine\.root is not set"),
         ((*DATAFLOW, "engine.root=/mnt/swar"), "no gs://"),
@@ -115,6 +115,6 @@ def test_in_the_tasks_container_beam_is_what_it_is_here() -> None:
         ((*COMMON, "engine.beam.runner=portable"), r"job_endpoint is not set: .*job server"),
     ],
 )
-def test_what_is_missing_is_told(settings: tuple[str, ...], told: str) -> None:
-    with pytest.raises(SwarError, match=told):
+def test_what_is_missing_is_told(settings: tuple[str, ...], message: str) -> None:
+    with pytest.raises(SwarError, match=message):
         _arguments(*settings)

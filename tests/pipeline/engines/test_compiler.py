@@ -75,14 +75,14 @@ def test_the_name_and_the_schema_version_are_what_the_engines_read(vertex: Pipel
 def test_runtime_parameters_are_the_data_and_the_epochs(vertex: PipelineSpec) -> None:
     kinds = ParameterType
     definitions = vertex.root.input_definitions.parameters
-    assert {name: told.parameter_type for name, told in definitions.items()} == {
+    assert {name: parsed.parameter_type for name, parsed in definitions.items()} == {
         "data": kinds.STRING, "data_digest": kinds.STRING, "sounds_digest": kinds.STRING,
         "epochs": kinds.NUMBER_INTEGER,
     }  # fmt: skip
     taken = {
         (task, given.component_input_parameter)
-        for task, told in vertex.root.dag.tasks.items()
-        for given in told.inputs.parameters.values()
+        for task, parsed in vertex.root.dag.tasks.items()
+        for given in parsed.inputs.parameters.values()
         if given.component_input_parameter
     }
     # The digest is an input of what depends on the data: the cache is never that of others.
@@ -128,8 +128,8 @@ def test_tasks_get_a_folder_of_sounds_by_its_whole_path(
     monkeypatch.chdir(tmp_path)
     noisy = ("pairs.augmentation.noise_probability=0.5", "pairs.augmentation.noise_folder=noise")
     spec = compiled(tmp_path, *KUBEFLOW, *noisy)
-    told = json.loads(constant(spec, "SpectrogramPairGen", "pair_settings"))
-    assert told["augmentation"]["noise_folder"] == str(tmp_path / "noise")
+    parsed = json.loads(constant(spec, "SpectrogramPairGen", "pair_settings"))
+    assert parsed["augmentation"]["noise_folder"] == str(tmp_path / "noise")
 
 
 def test_on_vertex_the_baseline_is_the_last_blessed_model(vertex: PipelineSpec) -> None:
@@ -245,15 +245,15 @@ def test_a_custom_job_is_what_vertex_takes(tmp_path: Path, monkeypatch: pytest.M
     container = executors(spec)["Trainer"].container
     assert not container.resources.HasField("accelerator")
     assert "components.trainer.vertex.VertexExecutor" in container.args
-    told = json_utils.loads(constant(spec, "Trainer", "custom_config"))
-    assert (told[constants.ENABLE_VERTEX_KEY], told[constants.VERTEX_REGION_KEY]) == (
+    parsed = json_utils.loads(constant(spec, "Trainer", "custom_config"))
+    assert (parsed[constants.ENABLE_VERTEX_KEY], parsed[constants.VERTEX_REGION_KEY]) == (
         True,
         "europe-west4",
     )
     # TFX's own client makes the request, which is only not sent.
     monkeypatch.setattr(training_clients.VertexJobClient, "create_client", lambda _: None)
     client = training_clients.VertexJobClient("europe-west4")
-    arguments = told[TRAINING_ARGS_KEY]
+    arguments = parsed[TRAINING_ARGS_KEY]
     assert arguments.pop("project") == "voice-project"
     job = aiplatform_v1.CustomJob(
         client.create_training_job(
@@ -283,9 +283,9 @@ def test_a_gpu_that_vertex_does_not_have_is_told(tmp_path: Path) -> None:
 
 def test_an_endpoint_is_told_what_its_deployment_takes(tmp_path: Path) -> None:
     spec = compiled(tmp_path, *ENDPOINT)
-    told = json_utils.loads(constant(spec, "Pusher", "custom_config"))
-    assert told[constants.VERTEX_CONTAINER_IMAGE_URI_KEY] == "registry.example/tf-serving:1"
-    serving = told[constants.SERVING_ARGS_KEY]
+    parsed = json_utils.loads(constant(spec, "Pusher", "custom_config"))
+    assert parsed[constants.VERTEX_CONTAINER_IMAGE_URI_KEY] == "registry.example/tf-serving:1"
+    serving = parsed[constants.SERVING_ARGS_KEY]
     assert (serving.pop("project_id"), serving.pop("endpoint_name")) == ("voice-project", "voices")
     assert serving.pop("labels") == {"team": "voice", "cost": "research"}
     # The rest is handed on to this.
@@ -308,8 +308,8 @@ def test_without_an_endpoint_models_are_published_below_the_root(vertex: Pipelin
 def test_an_unfinished_training_is_kept_in_a_folder_that_is_one(
     tmp_path: Path, settings: tuple[str, ...], folder: str
 ) -> None:
-    told = json_utils.loads(constant(compiled(tmp_path, *settings), "Trainer", "custom_config"))
-    assert told["checkpoints"] == folder
+    parsed = json_utils.loads(constant(compiled(tmp_path, *settings), "Trainer", "custom_config"))
+    assert parsed["checkpoints"] == folder
 
 
 def test_beam_components_get_beams_arguments(tmp_path: Path) -> None:

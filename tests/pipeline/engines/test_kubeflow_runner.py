@@ -67,13 +67,13 @@ def data(tmp_path: Path) -> str:
 def test_a_run_is_asked_for_with_everything_that_the_settings_say(
     api: type[_Api], data: str
 ) -> None:
-    told = config(
+    settings = config(
         *KUBEFLOW,
         f"engine.kubeflow.host={api.host}",
         "engine.kubeflow.experiment=voices",
         "engine.kubeflow.service_account=trainer",
     )
-    assert kubeflow_runner.submit(told, data=data, show=print) == "r1"
+    assert kubeflow_runner.submit(settings, data=data, show=print) == "r1"
     (experiments, experiment), (runs, run) = api.posted
     assert (experiments, experiment["display_name"]) == ("/apis/v2beta1/experiments", "voices")
     assert (runs, run["experiment_id"]) == ("/apis/v2beta1/runs", "e1")
@@ -84,7 +84,7 @@ def test_a_run_is_asked_for_with_everything_that_the_settings_say(
             "data": data,
             "data_digest": data_digest(list_recordings(data)),
             "sounds_digest": sounds_digest(AugmentationSettings()),
-            "epochs": told.trainer.epochs,
+            "epochs": settings.trainer.epochs,
         },
     }
     spec = json_format.ParseDict(run["pipeline_spec"], pipeline_spec_pb2.PipelineSpec())

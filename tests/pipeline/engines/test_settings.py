@@ -24,7 +24,7 @@ def test_the_tree_with_an_engine_round_trips(tmp_path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("setting", "told"),
+    ("setting", "message"),
     [
         ("engine.imag=x", 'unknown setting "engine.imag"'),
         ("engine.image=x/swar:latest", 'wrong value "x/swar:latest" for "engine.image"'),
@@ -39,10 +39,10 @@ def test_the_tree_with_an_engine_round_trips(tmp_path) -> None:
         ("engine.tasks.cpus='4'", 'wrong value "4" for "engine.tasks.cpus"'),
     ],
 )
-def test_a_wrong_setting_is_told_in_one_line(setting: str, told: str) -> None:
+def test_a_wrong_setting_is_told_in_one_line(setting: str, message: str) -> None:
     with pytest.raises(SwarError) as raised:
         load_config("demo", ["engine.training.machine_type=n1-standard-8", setting])
-    assert told in str(raised.value)
+    assert message in str(raised.value)
     assert "\n" not in str(raised.value)
 
 

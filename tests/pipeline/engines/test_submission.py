@@ -47,8 +47,8 @@ def swar(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> 
 
 
 def test_compile_writes_where_it_is_told(calls: Calls, swar: Callable[..., Any]) -> None:
-    told = swar("compile", "--config", "demo", "--set", "trainer.epochs=9", "a.yaml")
-    assert told == (0, "", "")
+    ended = swar("compile", "--config", "demo", "--set", "trainer.epochs=9", "a.yaml")
+    assert ended == (0, "", "")
     config = load_config("demo", ["trainer.epochs=9"])
     assert calls == [("compiler.compile_pipeline", config, Path("a.yaml"), {})]
 
@@ -64,8 +64,8 @@ def test_submit_goes_where_the_settings_say(
     calls: Calls, swar: Callable[..., Any], name: str, runner: str, shown: str
 ) -> None:
     setting = f"engine.name={name}"
-    told = swar("submit", "--config", "demo", "--data", "gs://d", "--set", setting)
-    assert told == (0, shown, "")
+    ended = swar("submit", "--config", "demo", "--data", "gs://d", "--set", setting)
+    assert ended == (0, shown, "")
     ((called, config, named),) = calls
     assert (called, config) == (runner, load_config("demo", [setting]))
     assert named.pop("data") == "gs://d"

@@ -92,7 +92,7 @@ def test_what_will_be_paid_for_is_shown_before_it_is_sent(
 
 
 @pytest.mark.parametrize(
-    ("settings", "data", "told"),
+    ("settings", "data", "message"),
     [
         ((*VERTEX, "engine.root=/mnt"), "gs://d", r"engine\.root '/mnt' must lie in a bucket"),
         (VERTEX, "/data", r"the data '/data' must lie in a bucket"),
@@ -104,9 +104,9 @@ def test_what_will_be_paid_for_is_shown_before_it_is_sent(
     ],
 )
 def test_what_vertex_does_not_reach_is_told(
-    settings: tuple[str, ...], data: str, told: str
+    settings: tuple[str, ...], data: str, message: str
 ) -> None:
-    with pytest.raises(SwarError, match=told):
+    with pytest.raises(SwarError, match=message):
         vertex_runner.submit(config(*settings), data=data, show=print)
 
 

@@ -124,8 +124,8 @@ def test_a_manifest_tells_kinds_by_its_column(made, attacks, tmp_path, monkeypat
     table.write_text(f"path,speaker,attack\n{attacks}/asha/replayed/1.wav,asha,loudspeaker\n")
     options = (*QUICK, "--attacks", table, "--output", tmp_path / "new", "--json")
     assert exit_status(monkeypatch, made.model, "--data", made.data, *options) == 0
-    told = json.loads(capfd.readouterr().out)["attacks"]
-    assert [each["kind"] for each in told] == ["all", "genuine"]
+    measured = json.loads(capfd.readouterr().out)["attacks"]
+    assert [each["kind"] for each in measured] == ["all", "genuine"]
     stored = pd.read_parquet(tmp_path / "new" / "attacks.parquet")
     assert list(stored["kind"]) == ["loudspeaker", "genuine", "genuine", "genuine"]
 

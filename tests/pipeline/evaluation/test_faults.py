@@ -149,13 +149,13 @@ FAULTS = {
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_fault_is_one_line_and_status_2(made, tmp_path, monkeypatch, capfd, fault):
-    arguments, told = FAULTS[fault]
+    arguments, message = FAULTS[fault]
     assert exit_status(monkeypatch, *arguments(made, tmp_path)) == 2
     shown = capfd.readouterr()
     assert shown.out == ""
     assert shown.err.count("\n") == 1
     assert shown.err.startswith("swar: error: ")
-    assert told in shown.err
+    assert message in shown.err
 
 
 @pytest.mark.parametrize("name", ["a*b", "a?b", "a[b", "a {b}"])

@@ -78,8 +78,8 @@ def test_genders_and_channels_come_from_the_data(result):
         )
         for side in "ab"
     ).drop_duplicates()
-    told = {row.speaker: (row.gender, row.channel) for row in sides.itertuples()}
-    assert told == {
+    answer = {row.speaker: (row.gender, row.channel) for row in sides.itertuples()}
+    assert answer == {
         "asha": ("female", "telephone"),
         "bina": ("female", "telephone"),
         "chandra": ("male", "telephone"),
@@ -91,8 +91,8 @@ def test_genders_and_channels_come_from_the_data(result):
 
 
 def test_what_cannot_be_used_is_listed(result):
-    told = {(item.name, item.reason) for item in result.evaluation.rejected_recordings}
-    assert told == {("asha/silent.wav", "silent"), ("bina/broken.wav", "not_audio")}
+    answer = {(item.name, item.reason) for item in result.evaluation.rejected_recordings}
+    assert answer == {("asha/silent.wav", "silent"), ("bina/broken.wav", "not_audio")}
 
 
 def test_scores_are_the_models(made, result):
@@ -105,9 +105,9 @@ def test_scores_are_the_models(made, result):
         start = round(row[f"start_seconds_{side}"] * RATE)
         wavs.append(tf.audio.encode_wav(samples[start : start + 3 * RATE, None] / 2**15, RATE))
     served = tf.saved_model.load(str(made.version)).signatures["serving_default"]
-    told = served(audio_a=tf.stack(wavs[:1]), audio_b=tf.stack(wavs[1:]))
-    assert row["distance"] == pytest.approx(float(told["distance"][0]), rel=0.02)
-    assert row["same_speaker"] == bool(told["same_speaker"][0])
+    answer = served(audio_a=tf.stack(wavs[:1]), audio_b=tf.stack(wavs[1:]))
+    assert row["distance"] == pytest.approx(float(answer["distance"][0]), rel=0.02)
+    assert row["same_speaker"] == bool(answer["same_speaker"][0])
 
 
 def test_the_trials_of_one_duration_are_judged_under_conditions(result):
@@ -154,8 +154,8 @@ def test_conditions_are_chosen_by_name(made, tmp_path, monkeypatch, capfd):
     ):
         named = [part for name in chosen for part in ("--condition", name)]
         assert exit_status(monkeypatch, *arguments, *named) == 0
-        told = json.loads(capfd.readouterr().out)
-        assert {each["condition"] for each in told["conditions"]} == expected
+        answer = json.loads(capfd.readouterr().out)
+        assert {each["condition"] for each in answer["conditions"]} == expected
 
 
 def test_closed_set_identification_has_everybody(result):
@@ -168,8 +168,8 @@ def test_closed_set_identification_has_everybody(result):
 
 def test_open_set_identification_has_galleries_that_leave_somebody_out(result):
     rows = result.evaluation.open_set
-    told = [(each.enrolment_seconds, each.reference, each.gallery_speakers) for each in rows]
-    assert told == [
+    answer = [(each.enrolment_seconds, each.reference, each.gallery_speakers) for each in rows]
+    assert answer == [
         (seconds, reference, 2) for seconds in (5.0, 10.0) for reference in ("mean", "best_match")
     ]
     for each in rows:
@@ -213,11 +213,11 @@ def test_a_trial_list_on_the_training_data_is_known_too(made, tmp_path):
     )
     copy = shutil.copytree(made.data, tmp_path / "copy")
     (copy / "dev" / "take0.wav").unlink()
-    told = [
+    answer = [
         evaluate_list(made.model, str(data), listed, SETTINGS, Console(quiet=True)).evaluation
         for data in (made.data, copy)
     ]
-    assert [each.trained_on for each in told] == [("voices",), ()]
+    assert [each.trained_on for each in answer] == [("voices",), ()]
 
 
 @pytest.mark.parametrize("by_list", [False, True])
@@ -289,9 +289,9 @@ def test_the_command_prints_and_stores_the_same(made, tmp_path, monkeypatch, cap
     assert exit_status(monkeypatch, *arguments, "--json") == 0
     printed = capfd.readouterr().out
     assert printed == (output / "metrics.json").read_text("utf-8")
-    told, trials = json.loads(printed), read_trials(output)
+    answer, trials = json.loads(printed), read_trials(output)
     assert sorted(path.name for path in output.iterdir()) == ["metrics.json", "scores.parquet"]
-    (whole,) = (part for part in told["slices"] if part["sliced_by"] == "all")
+    (whole,) = (part for part in answer["slices"] if part["sliced_by"] == "all")
     assert (whole["similar"], whole["dissimilar"]) == (45, 360)
     hummed = trials[trials["condition"] == "hum"]
     assert hummed["changed_sides"].value_counts().to_dict() == {"one": 405, "both": 405}
@@ -301,8 +301,8 @@ def test_the_command_prints_and_stores_the_same(made, tmp_path, monkeypatch, cap
     assert whole["figures"]["auc"]["value"] == pytest.approx(
         roc_auc_score(trials["label"], -trials["distance"])
     )
-    assert told["settings"]["resamples"] == 1_000
-    assert told["model"]["folder"] == str(made.version)
+    assert answer["settings"]["resamples"] == 1_000
+    assert answer["model"]["folder"] == str(made.version)
 
 
 def test_figures_are_printed_though_they_cannot_be_written(made, tmp_path, monkeypatch, capfd):
@@ -314,9 +314,9 @@ def test_figures_are_printed_though_they_cannot_be_written(made, tmp_path, monke
     arguments = (made.model, "--data", made.data, *options)
     assert exit_status(monkeypatch, *arguments, "--json") == 2
     shown = capfd.readouterr()
-    told = json.loads(shown.out)
-    assert told["slices"]
-    assert "new: No space left on device: choose another folder" in told["error"]
+    answer = json.loads(shown.out)
+    assert answer["slices"]
+    assert "new: No space left on device: choose another folder" in answer["error"]
     assert shown.err == ""
     assert exit_status(monkeypatch, *arguments) == 2
     shown = capfd.readouterr()
@@ -417,8 +417,8 @@ def test_tables_for_people(made, tmp_path, monkeypatch, capfd):
     data.symlink_to(made.data)
     assert exit_status(monkeypatch, made.model, "--data", data, "--trials", listed) == 0
     shown = capfd.readouterr().out
-    told = ("voices [bold]", "whole files", "EER %", "1 / 1", "1 not_audio", "bina/broken.wav")
-    for text in told:
+    answer = ("voices [bold]", "whole files", "EER %", "1 / 1", "1 not_audio", "bina/broken.wav")
+    for text in answer:
         assert text in shown
     assert "3 of 4 utterances" in shown
     assert "1 of 2 different-speaker trials" in shown

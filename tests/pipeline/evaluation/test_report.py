@@ -38,8 +38,8 @@ def test_its_numbers_are_those_of_the_evaluation(result, figures):
     evaluation = json.loads(result.evaluation.to_json())
     parts = ("selections", "slices", "conditions", "nonspeech", "identification", "open_set")
     for part in parts:
-        told = [each for each in evaluation[part] if each.get("utterances", 1)]
-        assert figures[part] == told
+        content = [each for each in evaluation[part] if each.get("utterances", 1)]
+        assert figures[part] == content
     assert (figures["headline"]["set"], figures["headline"]["duration_seconds"]) == ("voices", 3.0)
     assert figures["settings"] == evaluation["settings"]
     assert figures["data"]["rejected"] == len(evaluation["rejected_recordings"])
@@ -84,9 +84,9 @@ def test_the_page_says_that_the_model_knows_these_speakers(page, made, tmp_path)
     quiet = Console(quiet=True)
     unseen = evaluate(made.model, [str(made.data)], SETTINGS, quiet, only_unseen=True)
     write_report(tmp_path / "unseen.html", unseen, SETTINGS)
-    told = (tmp_path / "unseen.html").read_text("utf-8")
-    assert "whom the model had never heard" in told
-    assert "The model was trained on these recordings." not in told
+    content = (tmp_path / "unseen.html").read_text("utf-8")
+    assert "whom the model had never heard" in content
+    assert "The model was trained on these recordings." not in content
 
 
 def test_where_that_is_not_known_the_page_says_so(made, tmp_path):
@@ -97,9 +97,9 @@ def test_where_that_is_not_known_the_page_says_so(made, tmp_path):
     data = [str(tmp_path / "data")]
     part = evaluate(made.model, data, SETTINGS, quiet, only_unseen=False, follow_links=True)
     write_report(tmp_path / "part.html", part, SETTINGS)
-    told = (tmp_path / "part.html").read_text("utf-8")
-    assert "Whether the model was trained on some of these people is not known here" in told
-    assert "had never heard" not in told
+    content = (tmp_path / "part.html").read_text("utf-8")
+    assert "Whether the model was trained on some of these people is not known here" in content
+    assert "had never heard" not in content
 
 
 def test_data_that_the_model_was_calibrated_on_is_told(result, tmp_path):

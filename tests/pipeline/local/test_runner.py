@@ -127,18 +127,18 @@ def test_two_runs_do_not_share_an_output_folder(
 
 
 @pytest.mark.parametrize(
-    ("output", "told"), [("data/out", "lies in the data"), ("out [1]", r"holds \[ and \]")]
+    ("output", "message"), [("data/out", "lies in the data"), ("out [1]", r"holds \[ and \]")]
 )
 def test_an_output_where_none_can_be_is_told_before_anything_is_written(
-    tmp_path: Path, data: str, nodes: list[BaseException], output: str, told: str
+    tmp_path: Path, data: str, nodes: list[BaseException], output: str, message: str
 ) -> None:
-    with pytest.raises(SwarError, match=told):
+    with pytest.raises(SwarError, match=message):
         runner.run(CONFIG, data=data, output=tmp_path / output)
     assert not (tmp_path / output).exists()
 
 
 @pytest.mark.parametrize(
-    ("folder", "told"),
+    ("folder", "message"),
     [
         ("none", r"noise_folder '.*none' does not exist"),
         ("data", r"a\.wav' is no recording that can be used"),
@@ -146,7 +146,7 @@ def test_an_output_where_none_can_be_is_told_before_anything_is_written(
     ],
 )
 def test_a_wrong_folder_of_noise_is_told_before_anything_is_written(
-    tmp_path: Path, data: str, nodes: list[BaseException], folder: str, told: str
+    tmp_path: Path, data: str, nodes: list[BaseException], folder: str, message: str
 ) -> None:
     noisy = load_config(
         "demo",
@@ -155,7 +155,7 @@ def test_a_wrong_folder_of_noise_is_told_before_anything_is_written(
             f"pairs.augmentation.noise_folder={tmp_path / folder}",
         ],
     )
-    with pytest.raises(SwarError, match=told):
+    with pytest.raises(SwarError, match=message):
         runner.run(noisy, data=data, output=tmp_path / "out")
     assert not (tmp_path / "out").exists()
 

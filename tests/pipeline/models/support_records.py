@@ -64,8 +64,8 @@ class Output:
         """A version as `swar calibrate` makes it of the newest, of which nothing is recorded."""
         newest = max(int(folder.name) for folder in (self.folder / "published").iterdir())
         card = json.loads((self.folder / "published" / str(newest) / MODEL_CARD).read_text())
-        told = {"threshold": threshold, "slope": 1.0, "calibrated_on": {"data": "calls"}}
-        _write_model(self.folder / "published" / str(version), card["model_digest"], **told)
+        calibration = {"threshold": threshold, "slope": 1.0, "calibrated_on": {"data": "calls"}}
+        _write_model(self.folder / "published" / str(version), card["model_digest"], **calibration)
 
     def _artifact(self, kind: str, **properties: str) -> mlmd.Artifact:
         type_id = self.store.put_artifact_type(mlmd.ArtifactType(name=kind))

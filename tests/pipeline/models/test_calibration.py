@@ -34,11 +34,10 @@ from components.settings import (
     TrainerSettings,
 )
 from components.terminal import Console
-from components.trainer.utterances import EmbeddedWindows
+from components.trainer.utterances import EmbeddedWindows, WindowOrigins
 from pipeline import cli
 from pipeline.models.calibration import (
     CalibratedModel,
-    WindowsOrigins,
     calibrate_model,
     learn_calibration,
 )
@@ -110,7 +109,7 @@ def windows_of(embedding: np.ndarray, names: list[str]) -> EmbeddedWindows:
     """Two recordings of each speaker, with a window in each; [2 * speakers, D]."""
     speaker = np.repeat([name.encode() for name in names], 2).astype(object)
     recording = np.array([f"{number}".encode() for number in range(len(speaker))], object)
-    origins = WindowsOrigins(speaker, recording, np.zeros(len(speaker), np.float32))
+    origins = WindowOrigins(speaker, recording, np.zeros(len(speaker), np.float32))
     return EmbeddedWindows(embedding.astype(np.float32), origins, 1.0, unit_norm=False)
 
 

@@ -34,7 +34,7 @@ LINEAGE = ModelLineage(
 )
 
 
-def told(table: RenderableType) -> str:
+def rendered(table: RenderableType) -> str:
     console = Console(width=200)
     with console.capture() as capture:
         console.print(table)
@@ -47,7 +47,7 @@ def told(table: RenderableType) -> str:
     ids=["a folder", "spans"],
 )
 def test_lineage_names_the_data_with_its_spans_if_it_has_any(spans: list[str], shown: str) -> None:
-    lines = told(lineage_table(replace(LINEAGE, spans=spans)))
+    lines = rendered(lineage_table(replace(LINEAGE, spans=spans)))
     assert shown in "\n".join(line.rstrip() for line in lines.splitlines())
     assert "no: eer of eval is 0.4" in lines
     assert "1,200" in lines
@@ -55,24 +55,24 @@ def test_lineage_names_the_data_with_its_spans_if_it_has_any(spans: list[str], s
 
 
 def test_lineage_names_the_recordings_of_a_calibration() -> None:
-    assert "the training's own calibration speakers" in told(lineage_table(LINEAGE))
+    assert "the training's own calibration speakers" in rendered(lineage_table(LINEAGE))
     data = {"data": ODD, "data_digest": "f00", "speakers": 12, "recordings": 1_024}
-    lines = told(lineage_table(replace(LINEAGE, calibrated_on=data)))
+    lines = rendered(lineage_table(replace(LINEAGE, calibrated_on=data)))
     assert f"{ODD} (f00): 12 speakers, 1,024 recordings" in lines
 
 
 def test_lineage_names_what_the_training_started_from() -> None:
-    assert "no other model" in told(lineage_table(LINEAGE))
-    assert "base (abc)" in told(lineage_table(replace(LINEAGE, parent="base (abc)")))
+    assert "no other model" in rendered(lineage_table(LINEAGE))
+    assert "base (abc)" in rendered(lineage_table(replace(LINEAGE, parent="base (abc)")))
 
 
 def test_sightings_are_of_a_recording_that_may_be_called_anything() -> None:
     seen = Sighting("digest", [100], True, "1970-01-01T00:01:30Z", 2, {"train": 3.0, "eval": 1.5})
-    lines = told(sightings_table(ODD, [seen]))
+    lines = rendered(sightings_table(ODD, [seen]))
     assert ODD in lines
     assert "100 (served)" in lines
     assert "eval 1.5, train 3.0" in lines
-    assert told(sightings_table(ODD, [])) == f"no model saw {ODD}\n"
+    assert rendered(sightings_table(ODD, [])) == f"no model saw {ODD}\n"
 
 
 def test_drift_names_the_folder_and_what_drifted() -> None:
@@ -80,7 +80,7 @@ def test_drift_names_the_folder_and_what_drifted() -> None:
         Compared("level_dbfs", -20.0, -30.0, 0.5, 0.2),
         Compared("outcome", 1.0, 0.9, None, 0.2),
     ]
-    lines = told(drift_table(Drift("/out/published/1", ODD, 1_200, 20, compared)))
+    lines = rendered(drift_table(Drift("/out/published/1", ODD, 1_200, 20, compared)))
     assert f"/out/published/1 and {ODD}" in lines
     (level,) = (line for line in lines.splitlines() if "level dbfs" in line)
     (outcome,) = (line for line in lines.splitlines() if "share that is used" in line)

@@ -93,10 +93,10 @@ def test_a_folder_that_may_not_be_read_is_told(tmp_path, monkeypatch, capsys, op
 def test_a_report_without_its_page_is_none(tmp_path, monkeypatch, capsys, opened):
     _page(tmp_path, "9").unlink()
     assert _swar(monkeypatch, tmp_path) == 2
-    told = capsys.readouterr().err
-    assert told.startswith("swar: error: ")
-    assert "holds no report" in told
-    assert told.count("\n") == 1
+    message = capsys.readouterr().err
+    assert message.startswith("swar: error: ")
+    assert "holds no report" in message
+    assert message.count("\n") == 1
     assert opened == []
 
 

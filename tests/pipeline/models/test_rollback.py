@@ -170,11 +170,11 @@ def test_a_full_disk_is_told(
 
 
 @pytest.mark.parametrize(
-    ("to", "told"),
+    ("to", "message"),
     [(150, r"has no version 150; it has 100, 200, 300"), (300, r"version 300 is served already")],
 )
-def test_a_wrong_version_changes_nothing(output: Output, to: int, told: str) -> None:
-    with pytest.raises(SwarError, match=told):
+def test_a_wrong_version_changes_nothing(output: Output, to: int, message: str) -> None:
+    with pytest.raises(SwarError, match=message):
         rollback(output.folder, to)
     assert list(published_versions(output.folder)) == [100, 200, 300]
     assert _marked(output) == [False, False, False]
