@@ -1,0 +1,157 @@
+"""How well the weights of two sittings, and means of both, know people of neither.
+
+`python -m benchmarks.base.sittings MANIFEST RECORDINGS BEFORE AFTER [--share S]...`: MANIFEST is
+what was trained on, RECORDINGS the `recordings.jsonl` of the run's SpeechExampleGen, BEFORE and
+AFTER are folders of `base.npz` and `base.json` (`benchmarks.base.release` writes one). Up to twelve
+single windows of each speaker of the run's `unseen`, as they are and under conditions, are compared
+all with all by the cosine of their embeddings: equal error rates in per cent for each share S that
+BEFORE has in the mean, and their geometric mean. Choose `trainer.starting_share` by them, and not
+by the calibration speakers of a run: another sitting may have trained on these.
+"""
+
+import argparse
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+from rich.progress import track
+from rich.table import Table
+
+from benchmarks.base.recalibrate import speakers_of
+from components import features
+from components.conditions import CLEAN
+from components.errors import SwarError
+from components.model.base import BaseModel
+from components.model.recordings import OK, FrontEnd, Recordings
+from components.pcm16 import pack_wav
+from components.recordings.sources import list_recordings
+from components.terminal import Console
+from components.verification.error_rates import DistinctDistances, equal_error_rate
+from components.verification.robustness import under_conditions
+from components.verification.utterances import UtterancePlan
+from pipeline.evaluation.scoring import by_speaker
+from pipeline.evaluation.speech import Cutter
+
+CONDITIONS: Final = ("white_noise_10_db", "pink_noise_10_db", "telephone", "hum", "room")
+SHARES: Final = (0.0, 0.2, 0.4, 1.0)
+PER_SPEAKER, SEED, BATCH = 12, 1, 128
+
+
+class Sounds(NamedTuple):
+    """N windows of held-out speakers."""
+
+    spectrogram: npt.NDArray[np.uint8]
+    """[N, n_mels, frames]"""
+    speaker: npt.NDArray[np.str_]
+    utterance: npt.NDArray[np.str_]
+    condition: npt.NDArray[np.str_]
+
+
+def sounds_of(front_end: FrontEnd, manifest: str, recordings: Path) -> Sounds:
+    """A window of each utterance of the unseen speakers, under every condition.
+
+    Raises:
+        SwarError: the manifest cannot be read.
+    """
+    speech = front_end.speech
+    samples = front_end.spectrogram.window_samples(speech.sample_rate)
+    plan = UtterancePlan(
+        features.UNSEEN,
+        [samples],
+        speech.sample_rate,
+        per_speaker=PER_SPEAKER,
+        seed=SEED,
+        condition_samples=samples,
+    )
+    cutter = Cutter(plan, speech)
+    spec = tf.TensorSpec([None], tf.string)
+    extract = tf.function(Recordings(front_end).extract_windows, input_signature=[spec])
+    unseen = speakers_of(recordings)[features.UNSEEN]
+    listed = by_speaker(list_recordings(manifest))
+    found = []
+    for speaker in track(sorted(unseen & set(listed)), "speakers"):
+        for cut in under_conditions(cutter.cut(listed[speaker]), CONDITIONS, SEED):
+            output = extract(tf.constant([pack_wav(cut.pcm16, cut.sample_rate)]))
+            if output.status.numpy()[0].decode() == OK:
+                name = f"{cut.utterance.recording}#{cut.utterance.start_seconds}"
+                found.append((output.windows[0][0].numpy(), speaker, name, cut.utterance.condition))
+    windows, *texts = zip(*found, strict=True)
+    return Sounds(np.stack(windows), *(np.array(text) for text in texts))
+
+
+def error_rates(embedding: npt.NDArray[np.float32], sounds: Sounds) -> Mapping[str, float]:
+    """Equal error rates by condition: both sides clean; one side changed, and both.
+
+    Args:
+        embedding: [N, D], of length 1.
+    """
+    of = {name: np.flatnonzero(sounds.condition == name) for name in (CLEAN, *CONDITIONS)}
+    sides = {CLEAN: (CLEAN, CLEAN)}
+    for name in CONDITIONS:
+        sides |= {f"{name}, one": (CLEAN, name), f"{name}, both": (name, name)}
+    return {
+        row: _equal_error_rate(embedding, sounds, of[first], of[second])
+        for row, (first, second) in sides.items()
+    }
+
+
+def _equal_error_rate(
+    embedding: npt.NDArray[np.float32],
+    sounds: Sounds,
+    first: npt.NDArray[np.intp],
+    second: npt.NDArray[np.intp],
+) -> float:
+    """Of all pairs of two utterances, once each."""
+    distance = 1.0 - np.minimum(embedding[first] @ embedding[second].T, 1.0)
+    utterance_a, utterance_b = sounds.utterance[first][:, np.newaxis], sounds.utterance[second]
+    is_pair = utterance_a < utterance_b if first is second else utterance_a != utterance_b
+    label = sounds.speaker[first][:, np.newaxis] == sounds.speaker[second]
+    return equal_error_rate(
+        DistinctDistances(label[is_pair], distance[is_pair]).weighed(np.ones(is_pair.sum()))
+    )
+
+
+def main() -> None:
+    """Reads the arguments, prints the table."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.base.sittings")
+    parser.add_argument("manifest", metavar="MANIFEST")
+    parser.add_argument("recordings", type=Path, metavar="RECORDINGS")
+    parser.add_argument("before", type=Path, metavar="BEFORE")
+    parser.add_argument("after", type=Path, metavar="AFTER")
+    parser.add_argument("--share", type=float, action="append", default=[], metavar="S")
+    arguments = parser.parse_args()
+    shares = arguments.share or SHARES
+    try:
+        before, after = (BaseModel.read(each) for each in (arguments.before, arguments.after))
+        sounds = sounds_of(before.front_end(), arguments.manifest, arguments.recordings)
+    except SwarError as error:
+        parser.exit(2, f"{parser.prog}: error: {error}\n")
+    tower = before.tower()
+    columns = []
+    for share in shares:
+        tower.set_weights(
+            [
+                share * first.astype(np.float32) + (1.0 - share) * second.astype(np.float32)
+                for first, second in zip(before.weights, after.weights, strict=True)
+            ]
+        )
+        embedding = tower.predict(sounds.spectrogram, batch_size=BATCH, verbose=0)
+        columns.append(error_rates(embedding, sounds))
+    table = Table("EER %", *(f"share {share:g}" for share in shares), box=None, pad_edge=False)
+    for row in columns[0]:
+        table.add_row(row, *(f"{100.0 * rates[row]:.1f}" for rates in columns))
+    means = [np.exp(np.mean(np.log(list(rates.values())))) for rates in columns]
+    table.add_row("geometric mean", *(f"{100.0 * mean:.2f}" for mean in means))
+    console = Console()
+    console.print(
+        f"{len(sounds.speaker)} windows of {len(set(sounds.utterance))} utterances of "
+        f"{len(set(sounds.speaker))} speakers"
+    )
+    console.print(table)
+
+
+if __name__ == "__main__":
+    main()
