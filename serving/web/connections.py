@@ -30,7 +30,9 @@ class BoundedConnection(H11Protocol):
         """Starts the time of the first header, and makes room."""
         super().connection_made(transport)
         self._end_after(HEADER_SECONDS)
-        if self.limit_concurrency is not None and len(self.connections) >= self.limit_concurrency:
+        # Taken from uvicorn, which would refuse a request while those just closed are ending.
+        limit, self.limit_concurrency = self.limit_concurrency, None
+        if limit is not None and len(self.connections) >= limit:
             connections = (each for each in self.connections if isinstance(each, BoundedConnection))
             waiting = (each for each in connections if each._waits_for_client())
             min(waiting, key=lambda each: each._waits_since)._abort()  # this one is among them
