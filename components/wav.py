@@ -154,7 +154,11 @@ def _steadiness(samples: tf.Tensor, rate: tf.Tensor) -> tf.Tensor:
     shape = tf.shape(samples, tf.int64)
     whole = shape[0] // per_frame
     frames = tf.reshape(samples[: whole * per_frame], tf.stack([whole, per_frame, shape[1]]))
-    power = tf.math.reduce_variance(frames, axis=1)
+    count = tf.cast(per_frame, tf.float64)
+    mean = tf.reduce_sum(frames, axis=1) / count
+    # Of products, since squares or differences of all samples would be copies of them.
+    squares = tf.linalg.diag_part(tf.matmul(frames, frames, transpose_a=True)) / count
+    power = tf.maximum(squares - tf.square(mean), 0.0)
     squared_mean = tf.square(tf.reduce_sum(power, axis=0))
     mean_square = tf.cast(whole, tf.float64) * tf.reduce_sum(tf.square(power), axis=0)
     return tf.where(

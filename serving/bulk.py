@@ -69,13 +69,14 @@ def read_pair_list(source: Path) -> list[Pair]:
         source: a file in UTF-8, to whose folder the paths are relative.
 
     Raises:
-        SwarError: names the line.
-        OSError: it cannot be read.
+        SwarError: it cannot be read, or a line is no pair.
     """
     try:
         text = source.read_text("utf-8-sig")
     except UnicodeDecodeError as error:
         raise SwarError(f"{source} is not UTF-8 at byte {error.start}: save it as UTF-8") from error
+    except OSError as error:
+        raise SwarError(f"{source} cannot be read ({error.strerror}): name another list") from error
     pairs = []
     for number, line in enumerate(text.splitlines(), 1):
         paths = [path.strip() for path in line.split("\t")]

@@ -303,7 +303,8 @@ def read_text(path: str) -> str:
         is_utf16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
         return content.decode("utf-16" if is_utf16 else "utf-8-sig")
     except OSError as error:
-        raise SwarError(f"{path!r} cannot be read: {error}") from error
+        why = error.strerror or error
+        raise SwarError(f"{path!r} cannot be read ({why}): name another file") from error
     except UnicodeDecodeError as error:
         raise SwarError(f"{path!r} is not UTF-8 at byte {error.start}: save it as UTF-8") from error
 

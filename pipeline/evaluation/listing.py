@@ -11,6 +11,7 @@ import numpy as np
 from components.errors import SwarError
 from components.model.files import model_folder
 from components.model.published import PublishedModel
+from components.recordings.files import read_text
 from components.recordings.sources import Listing, Recording
 from components.terminal import Console
 from components.verification.error_rates import NONTARGET, TARGET
@@ -61,10 +62,7 @@ def evaluate_list(
     """
     sets = name_sets([data])
     (name,) = sets
-    try:
-        text = trial_list.read_text("utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise SwarError(f"{trial_list} cannot be read as UTF-8 text: {error}") from error
+    text = read_text(str(trial_list))
     version = model_folder(model)
     listings = list_sets(sets, version, console, follow_links=follow_links)
     parsed = parse_trial_list(text, str(trial_list))

@@ -28,7 +28,7 @@ from serving.standin.store import ModelStore
 _SIGNATURE_DEF: Final = "signature_def"
 _MESSAGES_READ_AT_ONCE: Final = 8
 _SHARED_READING_SECONDS: Final = 5.0
-"""For a message to arrive while others wait for their turn."""
+"""For a message to arrive that another waits for."""
 _MAX_LABELS: Final = 16
 
 
@@ -63,8 +63,9 @@ def build(
 class _Bounds(grpc.aio.ServerInterceptor):
     """Reads the request of a call as REST's body is read: in time, and where there is room.
 
-    The length of a message is not known before it is there, so that only a few are read at once,
-    and none for long where others wait. To gRPC a request that comes by itself is a stream of one.
+    The length of a message is not known before it is there, so that only a few are read at once:
+    for each call that waits, the one that has been read for longest gives way. To gRPC a request
+    that comes by itself is a stream of one.
     """
 
     def __init__(self, budget: Budget, limits: Limits) -> None:
@@ -72,9 +73,9 @@ class _Bounds(grpc.aio.ServerInterceptor):
         self._seconds = limits.body_seconds
         self._shared_seconds = min(_SHARED_READING_SECONDS, limits.body_seconds)
         self._turns = asyncio.Semaphore(_MESSAGES_READ_AT_ONCE)
-        self._waiting = 0
+        self._waiting = self._hurried = 0
         self._reading: dict[asyncio.Timeout, float] = {}
-        """The end of each message's time, with when it began."""
+        """The end of each message's time, with when it began; without those that are hurried."""
 
     async def intercept_service(
         self, continuation: Callable[[Any], Awaitable[Any]], details: grpc.HandlerCallDetails
@@ -105,10 +106,8 @@ class _Bounds(grpc.aio.ServerInterceptor):
     @contextlib.asynccontextmanager
     async def _turn(self) -> AsyncIterator[None]:
         """One of the few that read at once; TimeoutError where its message does not come."""
-        now = asyncio.get_running_loop().time
         if self._turns.locked():
-            for end, began in self._reading.items():
-                end.reschedule(min(end.when() or now(), began + self._shared_seconds))
+            self._hurry_one()
         self._waiting += 1
         try:
             async with asyncio.timeout(self._seconds):
@@ -116,13 +115,23 @@ class _Bounds(grpc.aio.ServerInterceptor):
         finally:
             self._waiting -= 1
         try:
-            seconds = self._shared_seconds if self._waiting else self._seconds
-            async with asyncio.timeout(seconds) as end:
-                self._reading[end] = now()
+            async with asyncio.timeout(self._seconds) as end:
+                self._reading[end] = asyncio.get_running_loop().time()
+                if self._waiting > self._hurried:
+                    self._hurry_one()
                 yield
         finally:
-            self._reading.pop(end, None)
+            if self._reading.pop(end, None) is None:
+                self._hurried -= 1
             self._turns.release()
+
+    def _hurry_one(self) -> None:
+        """The message that has been on its way for longest is to be there soon, or gives way."""
+        if self._reading:
+            end, began = next(iter(self._reading.items()))
+            del self._reading[end]
+            self._hurried += 1
+            end.reschedule(min(end.when() or began, began + self._shared_seconds))
 
 
 def _call(answer: Callable[[Any, Any], Awaitable[Any]]) -> Callable[[Any, Any, Any], Any]:

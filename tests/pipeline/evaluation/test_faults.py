@@ -125,7 +125,7 @@ FAULTS = {
     "unseen of what": (changed_data, "new is not, as a whole and unchanged, the data"),
     "list of what": (
         lambda m, t: [m.model, "--data", m.data, "--trials", t / "nope.txt"],
-        "nope.txt cannot be read",
+        "nope.txt' cannot be read (No such file or directory): name another file",
     ),
     "list and duration": (
         lambda m, t: [m.model, "--data", m.data, "--trials", t, "--duration", "3"],

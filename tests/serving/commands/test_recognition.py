@@ -229,6 +229,9 @@ def test_of_usable_pairs_the_status_is_0(swar: Swar, pairs: Path) -> None:
     for text in (b"", b"\xff\t\xff"):
         pairs.write_bytes(text)
         assert swar("verify", "--pairs", pairs)[0] == 2
+    status, _, err = swar("verify", "--pairs", pairs.with_name("nope.tsv"))
+    assert (status, err.count("\n")) == (2, 1)
+    assert err.endswith("nope.tsv cannot be read (No such file or directory): name another list\n")
     assert "see `swar verify -h`" in swar("verify", "a.wav", "--pairs", pairs)[2]
 
 
