@@ -25,7 +25,7 @@ class ChannelStatistics:
     """What is summed up of a recording's channels, block by block."""
 
     def __init__(self, channels: int, rate: int) -> None:
-        self._frame = frame_samples(rate)
+        self._frame = max(1, round(FRAME_SECONDS * rate))
         self._rest = np.zeros((0, channels))
         self._count = self._frames = 0
         self._total, self._products = np.zeros(channels), np.zeros((channels, channels))
@@ -55,11 +55,6 @@ class ChannelStatistics:
             squared_mean, mean_square, out=np.ones_like(mean_square), where=mean_square > 0.0
         )
         return used_channels(covariance, steadiness)
-
-
-def frame_samples(rate: int) -> int:
-    """Of one frame, at a rate in Hz."""
-    return max(1, round(FRAME_SECONDS * rate))
 
 
 def used_channels(

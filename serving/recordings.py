@@ -12,6 +12,7 @@ import numpy.typing as npt
 import soundfile
 
 from components import audio
+from components.decoding.errors import check_size
 from components.errors import SwarError
 from components.pcm16 import pack_wav, to_pcm16
 
@@ -135,7 +136,7 @@ def local_recording(recording: AudioInput, sample_rate: int) -> Iterator[LocalRe
         if isinstance(recording, str | os.PathLike):
             path = Path(recording)
             with contextlib.suppress(OSError, ValueError):  # what it is instead, its decoder says
-                _check_size(path.stat().st_size)
+                check_size(path.stat().st_size, MAX_BYTES)
             yield LocalRecording(path, channel)
             return
         # Without a name, so that nothing stays where the process is killed.
@@ -158,16 +159,11 @@ def _write(
         file.write(recording)
     elif hasattr(recording, "read"):
         while part := recording.read(2**20):
-            _check_size(file.tell() + len(part))
+            check_size(file.tell() + len(part), MAX_BYTES)
             file.write(part)
     else:
         raise TypeError(f"{type(recording).__name__} is no recording")
     file.flush()
-
-
-def _check_size(size_bytes: int) -> None:
-    if size_bytes > MAX_BYTES:
-        raise audio.AudioError(audio.TOO_LARGE, f"has more than {MAX_BYTES / 1e6:,.0f} MB")
 
 
 def _write_wav(file: IO[bytes], waveform: Waveform) -> None:

@@ -68,7 +68,7 @@ class WindowMaker:
             seed=self._front_end.speech.seed,
         )
         found = [
-            found for each in track(speakers, "speakers") for found in self._taken(cutter.cut(each))
+            found for each in track(speakers, "speakers") for found in self.taken(cutter.cut(each))
         ]
         cuts, spectrograms = zip(*found, strict=True)
         said = [cut.utterance for cut in cuts]
@@ -79,8 +79,8 @@ class WindowMaker:
             start_seconds=np.array([each.start_seconds for each in said], np.float32),
         )
 
-    def _taken(self, cuts: Sequence[Cut]) -> Iterator[tuple[Cut, np.ndarray]]:
-        """The cuts that the model takes, with their spectrograms."""
+    def taken(self, cuts: Sequence[Cut]) -> Iterator[tuple[Cut, np.ndarray]]:
+        """The cuts that the model takes, each with its window, uint8 [n_mels, frames]."""
         for first in range(0, len(cuts), _AT_ONCE):
             part = cuts[first : first + _AT_ONCE]
             output = self._extract(

@@ -16,17 +16,15 @@ from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import tensorflow as tf
 from rich.progress import track
 from rich.table import Table
 
-from benchmarks.base.recalibrate import speakers_of
+from benchmarks.base.recalibrate import WindowMaker, speakers_of
 from components import features
 from components.conditions import CLEAN
 from components.errors import SwarError
 from components.model.base import BaseModel
-from components.model.recordings import OK, FrontEnd, Recordings
-from components.pcm16 import pack_wav
+from components.model.recordings import FrontEnd
 from components.recordings.sources import list_recordings
 from components.terminal import Console
 from components.verification.error_rates import DistinctDistances, equal_error_rate
@@ -66,18 +64,15 @@ def sounds_of(front_end: FrontEnd, manifest: str, recordings: Path) -> Sounds:
         seed=SEED,
         condition_samples=samples,
     )
-    cutter = Cutter(plan, speech)
-    spec = tf.TensorSpec([None], tf.string)
-    extract = tf.function(Recordings(front_end).extract_windows, input_signature=[spec])
+    cutter, maker = Cutter(plan, speech), WindowMaker(front_end)
     unseen = speakers_of(recordings)[features.UNSEEN]
     listed = by_speaker(list_recordings(manifest))
     found = []
     for speaker in track(sorted(unseen & set(listed)), "speakers"):
-        for cut in under_conditions(cutter.cut(listed[speaker]), CONDITIONS, SEED):
-            output = extract(tf.constant([pack_wav(cut.pcm16, cut.sample_rate)]))
-            if output.status.numpy()[0].decode() == OK:
-                name = f"{cut.utterance.recording}#{cut.utterance.start_seconds}"
-                found.append((output.windows[0][0].numpy(), speaker, name, cut.utterance.condition))
+        cuts = under_conditions(cutter.cut(listed[speaker]), CONDITIONS, SEED)
+        for cut, window in maker.taken(cuts):
+            name = f"{cut.utterance.recording}#{cut.utterance.start_seconds}"
+            found.append((window, speaker, name, cut.utterance.condition))
     windows, *texts = zip(*found, strict=True)
     return Sounds(np.stack(windows), *(np.array(text) for text in texts))
 

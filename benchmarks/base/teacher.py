@@ -3,7 +3,7 @@
 `python -m benchmarks.base.teacher DATA FILE [--speed S]...`: DATA is what `swar run --data` takes,
 FILE (.npz) gets an embedding of each recording, undegraded, at each of the speeds (those of
 `--config base`, unless named). The encoder is Resemblyzer's (an LSTM trained with GE2E, 256
-values, Apache-2.0): `pip install 'swar[peer]'`.
+values, Apache-2.0): `pip install -e '.[peer]'`.
 """
 
 import argparse

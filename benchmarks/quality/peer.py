@@ -4,7 +4,7 @@
 of about 3 s are cut, N of a speaker at most, chosen and put under conditions as `swar evaluate`
 does, and both encoders compare the same pairs of them. The other one is Resemblyzer's (an LSTM
 trained with GE2E, 16 kHz, Apache-2.0), whose weights come with its package: `pip install
-'swar[peer]'`. What one of the two refuses, neither compares.
+-e '.[peer]'` in swar's repository. What one of the two refuses, neither compares.
 """
 
 import argparse
@@ -66,7 +66,7 @@ class Resemblyzer:
             import torch
         except ImportError as error:
             raise SwarError(
-                f"{error.name} is missing: install the extra `peer` (pip install 'swar[peer]')"
+                f"{error.name} is missing: pip install -e '.[peer]' in swar's repository"
             ) from error
         torch.set_num_threads(1)  # more of them wait for each other beside TensorFlow's
         self._prepare = resemblyzer.preprocess_wav

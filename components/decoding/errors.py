@@ -30,6 +30,12 @@ class AudioError(Exception):
         return self.message
 
 
+def check_size(size_bytes: int, max_bytes: int) -> None:
+    """Raises AudioError, `too_large`, for more bytes of a recording than there may be."""
+    if size_bytes > max_bytes:
+        raise AudioError(TOO_LARGE, f"has more than {max_bytes / 1e6:,.0f} MB")
+
+
 @contextlib.contextmanager
 def decoder_errors(reason: str, what: str) -> Iterator[None]:
     """Turns whatever a decoder raises into an AudioError: its input is to blame, not the caller.

@@ -19,7 +19,7 @@ from typing import Final
 from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 
-from components.decoding.errors import TOO_LARGE, AudioError
+from components.decoding.errors import check_size
 from components.errors import SwarError
 
 MOST_RECORDING_BYTES: Final = 4_096_000_000
@@ -269,21 +269,16 @@ def open_locally(path: str, max_bytes: int = MOST_RECORDING_BYTES) -> Iterator[s
     """
     if FileSystems.get_scheme(path) is None:
         with contextlib.suppress(OSError):  # what it is instead, its decoder says
-            _check_size(os.stat(path).st_size, max_bytes)
+            check_size(os.stat(path).st_size, max_bytes)
         yield path
         return
     with tempfile.NamedTemporaryFile(prefix="swar-copy-", suffix=Path(path).suffix) as copy:
         with _opened(path) as source:
             while part := source.read(2**20):
-                _check_size(copy.tell() + len(part), max_bytes)
+                check_size(copy.tell() + len(part), max_bytes)
                 copy.write(part)
         copy.flush()
         yield copy.name
-
-
-def _check_size(size_bytes: int, max_bytes: int) -> None:
-    if size_bytes > max_bytes:
-        raise AudioError(TOO_LARGE, f"has more than {max_bytes / 1e6:,.0f} MB")
 
 
 def read_text(path: str) -> str:

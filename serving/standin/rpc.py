@@ -131,7 +131,7 @@ class _Bounds(grpc.aio.ServerInterceptor):
             end, began = next(iter(self._reading.items()))
             del self._reading[end]
             self._hurried += 1
-            end.reschedule(min(end.when() or began, began + self._shared_seconds))
+            end.reschedule(began + self._shared_seconds)
 
 
 def _call(answer: Callable[[Any, Any], Awaitable[Any]]) -> Callable[[Any, Any, Any], Any]:
