@@ -2,8 +2,8 @@
 
 import asyncio
 import contextlib
-import functools
 import os
+import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any, Final
 
@@ -84,24 +84,48 @@ class _Bounds(grpc.aio.ServerInterceptor):
         if handler is None:
             return None
 
-        async def answer(messages: AsyncIterator[bytes], context: grpc.aio.ServicerContext) -> Any:
-            with self._budget.request() as take:
-                try:
-                    async with self._turn():
-                        message = await anext(aiter(messages))
-                    take(len(message))
-                    check_fields(message, handler.request_deserializer.__self__.DESCRIPTOR)
-                    request = handler.request_deserializer(message)
-                except (TimeoutError, StopAsyncIteration):
-                    await context.abort(grpc.StatusCode.CANCELLED, "The request never came")
-                except DecodeError as error:
-                    await context.abort(*outcome(invalid(f"The request is no message: {error}")))
-                except tf.errors.OpError as error:
-                    await context.abort(*outcome(error))
-                del message
-                return await handler.unary_unary(request, context)
+        async def answer(_: AsyncIterator[bytes], context: grpc.aio.ServicerContext) -> Any:
+            response, refusal = await self._answer(handler, context)
+            if refusal is not None:
+                await context.abort(*refusal)
+            return response
 
         return grpc.stream_unary_rpc_method_handler(answer, None, handler.response_serializer)
+
+    async def _answer(
+        self, handler: Any, context: grpc.aio.ServicerContext
+    ) -> tuple[Any, tuple[grpc.StatusCode, str] | None]:
+        """The response, or the code and the message of what went wrong.
+
+        gRPC keeps what a call raises, with its frames and the megabytes in them, and its iterator
+        of messages keeps the last one, both until Python collects its circles: a client could fill
+        the memory. Hence errors are returned, and the message is read without the iterator.
+        """
+        with self._budget.request() as take:
+            try:
+                request = self._request(handler.request_deserializer, context, take)
+                return await handler.unary_unary(await request, context), None
+            except asyncio.CancelledError as error:
+                traceback.clear_frames(error.__traceback__)
+                raise
+            except tf.errors.OpError as error:
+                return None, outcome(error)
+
+    async def _request(
+        self, deserialize: Any, context: grpc.aio.ServicerContext, take: Callable[[int], None]
+    ) -> Any:
+        message = grpc.aio.EOF
+        with contextlib.suppress(TimeoutError):
+            async with self._turn():
+                message = await context.read()
+        if message is grpc.aio.EOF:
+            raise tf.errors.CancelledError(None, None, "The request never came")
+        take(len(message))
+        check_fields(message, deserialize.__self__.DESCRIPTOR)
+        try:
+            return deserialize(message)
+        except DecodeError as error:
+            raise invalid(f"The request is no message: {error}") from error
 
     @contextlib.asynccontextmanager
     async def _turn(self) -> AsyncIterator[None]:
@@ -134,22 +158,6 @@ class _Bounds(grpc.aio.ServerInterceptor):
             end.reschedule(began + self._shared_seconds)
 
 
-def _call(answer: Callable[[Any, Any], Awaitable[Any]]) -> Callable[[Any, Any, Any], Any]:
-    """A servicer's call, which ends with the code of an error that is raised."""
-
-    @functools.wraps(answer)
-    async def call(self: Any, request: Any, context: grpc.aio.ServicerContext) -> Any:
-        try:
-            names_a_model = "model_spec" in request.DESCRIPTOR.fields_by_name
-            if names_a_model and not request.HasField("model_spec"):
-                raise invalid("Missing ModelSpec")
-            return await answer(self, request)
-        except tf.errors.OpError as error:
-            await context.abort(*outcome(error))
-
-    return call
-
-
 class _Services(
     prediction_service_pb2_grpc.PredictionServiceServicer,
     model_service_pb2_grpc.ModelServiceServicer,
@@ -164,9 +172,8 @@ class _Services(
         self._metrics = metrics
         self._allow_reload = allow_reload
 
-    @_call
-    async def Predict(self, request: Any) -> predict_pb2.PredictResponse:  # noqa: N802
-        with self._metrics.timed("GRPC"), self._store.use(request.model_spec) as servable:
+    async def Predict(self, request: Any, context: Any) -> predict_pb2.PredictResponse:  # noqa: N802
+        with self._metrics.timed("GRPC"), self._store.use(_spec(request)) as servable:
             signature = servable.signature(request.model_spec.signature_name)
             wanted = _wanted(request.output_filter, signature)
             inputs = signature.decode(request.inputs, self._batcher.max_rows)
@@ -179,24 +186,22 @@ class _Services(
                 response.outputs[key].CopyFrom(tf.make_tensor_proto(outputs[key]))
             return response
 
-    @_call
-    async def GetModelMetadata(self, request: Any) -> Any:  # noqa: N802
+    async def GetModelMetadata(self, request: Any, context: Any) -> Any:  # noqa: N802
+        spec = _spec(request)
         if set(request.metadata_field) != {_SIGNATURE_DEF}:
             fields = ", ".join(request.metadata_field) or "none"
             raise invalid(f"metadata_field must be {_SIGNATURE_DEF}, not {fields}")
         response = get_model_metadata_pb2.GetModelMetadataResponse()
-        with self._store.use(request.model_spec) as servable:
+        with self._store.use(spec) as servable:
             response.model_spec.name = request.model_spec.name
             response.model_spec.version.value = servable.version
             response.metadata[_SIGNATURE_DEF].Pack(servable.definitions)
         return response
 
-    @_call
-    async def GetModelStatus(self, request: Any) -> Any:  # noqa: N802
-        return self._store.statuses(request.model_spec)
+    async def GetModelStatus(self, request: Any, context: Any) -> Any:  # noqa: N802
+        return self._store.statuses(_spec(request))
 
-    @_call
-    async def HandleReloadConfigRequest(self, request: Any) -> Any:  # noqa: N802
+    async def HandleReloadConfigRequest(self, request: Any, context: Any) -> Any:  # noqa: N802
         """Replaces the labels; the folder, the name and the version policy are fixed here."""
         if not self._allow_reload:
             message = "labels cannot be moved here: see swar serve --allow-reload"
@@ -213,6 +218,13 @@ class _Services(
             raise invalid(f"the config names more than {_MAX_LABELS} labels")
         await self._store.set_labels(dict(configs[0].version_labels))
         return model_management_pb2.ReloadConfigResponse()
+
+
+def _spec(request: Any) -> Any:
+    """Which model and version it is about; raises INVALID_ARGUMENT where it says nothing."""
+    if not request.HasField("model_spec"):
+        raise invalid("Missing ModelSpec")
+    return request.model_spec
 
 
 def _wanted(output_filter: Sequence[str], signature: Signature) -> list[str]:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import time
+import traceback
 from collections.abc import Iterator
 from typing import Final
 
@@ -15,8 +16,12 @@ _CODES: Final = {code.value[0]: code for code in grpc.StatusCode}
 
 
 def outcome(error: Exception) -> tuple[grpc.StatusCode, str]:
-    """What a client gets to know of an error: its code, and its message or the start of it."""
+    """What a client gets to know of an error: its code, and its message or the start of it.
+
+    The frames that the error came through let go of what they hold, which may be much.
+    """
     failure = as_op_error(error)
+    traceback.clear_frames(error.__traceback__)
     return _CODES[failure.error_code], failure.message[:_LONGEST_MESSAGE]
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import http.client
 import json
 import os
@@ -25,6 +26,7 @@ from tensorflow_serving.apis import (
     predict_pb2,
 )
 
+from benchmarks.process_memory import resident_bytes
 from components.errors import SwarError
 from pipeline import cli
 from serving import server
@@ -205,6 +207,44 @@ def test_bodies_in_flight_have_a_bound_over_both_interfaces(models):
         assert stub.Predict(predict_request(audio=[b"a" * 900_000]), timeout=30).outputs
         for connection in held:
             connection.close()
+
+
+@pytest.mark.parametrize(
+    ("message", "code"),
+    [
+        (b"\x0a\xff\xff" + bytes(32 * 2**20), "INVALID_ARGUMENT"),
+        (b"\x42\x00" * 2**24, "INVALID_ARGUMENT"),
+        (
+            predict_request(model="nobody", audio=[bytes(32 * 2**20)]).SerializeToString(),
+            "NOT_FOUND",
+        ),
+        (
+            predict_request("no_such", audio=[bytes(32 * 2**20)]).SerializeToString(),
+            "FAILED_PRECONDITION",
+        ),
+    ],
+    ids=["no message", "fields", "no model", "no signature"],
+)
+def test_a_long_message_that_was_refused_is_not_kept(models, message, code):
+    """Not even until Python looks for circles of objects."""
+    with (
+        served(models, limits={"max_request_bytes": 64 * 2**20}) as ports,
+        grpc.insecure_channel(f"127.0.0.1:{ports.grpc}") as channel,
+    ):
+        predict = channel.unary_unary(PREDICT_METHOD)
+        held = []
+        gc.collect()
+        gc.disable()
+        try:
+            for _ in range(6):
+                with pytest.raises(grpc.RpcError) as caught:
+                    predict(message, timeout=30)
+                assert caught.value.code().name == code
+                del caught
+                held.append(resident_bytes(os.getpid()))
+        finally:
+            gc.enable()
+    assert held[-1] - held[0] < 3 * len(message)
 
 
 def test_calls_at_one_time_have_a_limit(models):
