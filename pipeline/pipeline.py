@@ -28,6 +28,7 @@ from components.trainer.starting_weights import parent_of
 from components.verification_report.component import VerificationReport
 from pipeline.code_digest import code_digest
 from pipeline.config import Config
+from pipeline.output.folder import ARTIFACTS
 
 PAIR_SCHEMA = Path(__file__).resolve().parents[1] / "schemas" / "spectrogram_pair.pbtxt"
 
@@ -91,7 +92,7 @@ def create_pipeline(
     published = os.path.join(output, "published")
     return Pipeline(
         pipeline_name=config.name,
-        pipeline_root=os.path.join(output, "artifacts"),
+        pipeline_root=os.path.join(output, ARTIFACTS),
         components=[
             *prepared,
             *trained,

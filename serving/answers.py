@@ -134,8 +134,8 @@ def decisions(outputs: Mapping[str, Tensor], count: int) -> list[Decision]:
     distances = _numbers(outputs, "distance", count)
     probabilities = _numbers(outputs, "probability", count)
     same = _numbers(outputs, "same_speaker", count)
-    if not (np.isfinite(distances).all() and np.isfinite(probabilities).all()):
-        raise ValueError("a score is NaN though the recordings are ok")
+    if not (np.isfinite(distances).all() and ((probabilities >= 0) & (probabilities <= 1)).all()):
+        raise ValueError("a score is NaN or no probability though the recordings are ok")
     return [
         Decision(
             float(distance), float(probability), bool(together), SAME if together else DIFFERENT

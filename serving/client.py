@@ -8,6 +8,7 @@ with Client("grpc://127.0.0.1:8500") as client:  # imports no TensorFlow
 
 import contextlib
 import logging
+import random
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -15,7 +16,6 @@ from typing import Final, Self
 
 import numpy as np
 import numpy.typing as npt
-import tenacity
 
 from components.errors import SwarError
 from components.pcm16 import read_wav
@@ -387,43 +387,43 @@ class Client:
             ) from error
 
     def _outputs(self, signature: str, inputs: Mapping[str, Input]) -> dict[str, Tensor]:
-        ends_at = time.monotonic() + self._deadline_seconds
-        stop: tenacity.stop.stop_base = tenacity.stop_before_delay(self._deadline_seconds)
-        if self._attempts is not None:
-            stop |= tenacity.stop_after_attempt(self._attempts)
-        retrying = tenacity.Retrying(
-            retry=tenacity.retry_if_exception(_is_passing),
-            wait=tenacity.wait_random_exponential(_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS),
-            stop=stop,
-            before_sleep=self._show_waiting,
-            reraise=True,
-        )
-        try:
-            for attempt in retrying:
-                with attempt:
-                    left_seconds = max(0.001, ends_at - time.monotonic())
-                    return self._transport.predict(signature, inputs, left_seconds)
-        except Unavailable as error:
-            raise SwarError(
-                f"no endpoint answers at {self.url}: start one with `swar serve MODEL`, or "
-                f"name another with --url (the last of the attempts: {one_line(str(error))})"
-            ) from error
-        except TimeoutError as error:
-            raise SwarError(
-                f"{self.url} did not answer within {self._deadline_seconds:g} s: it may be "
-                "overloaded; allow more with --deadline"
-            ) from error
-        raise AssertionError("tenacity returns or raises")
+        """A signature's outputs, asked for until the deadline.
 
-    def _show_waiting(self, state: tenacity.RetryCallState) -> None:
+        Nothing here may hold an error beyond its time: its frames have the recordings, which would
+        stay until Python collects its circles.
+        """
+        started = time.monotonic()
+        ends_at = started + self._deadline_seconds
+        longest = _FIRST_PAUSE_SECONDS
+        attempts = 0
+        while True:
+            attempts += 1
+            try:
+                left_seconds = max(0.001, ends_at - time.monotonic())
+                return self._transport.predict(signature, inputs, left_seconds)
+            except Unavailable as error:
+                pause = random.uniform(0.0, longest)
+                is_last = attempts == self._attempts or time.monotonic() + pause >= ends_at
+                if is_last or not error.is_passing:
+                    raise SwarError(
+                        f"no endpoint answers at {self.url}: start one with `swar serve MODEL`, or "
+                        f"name another with --url (the last of the attempts: "
+                        f"{one_line(str(error))})"
+                    ) from error
+            except TimeoutError as error:
+                raise SwarError(
+                    f"{self.url} did not answer within {self._deadline_seconds:g} s: it may be "
+                    "overloaded; allow more with --deadline"
+                ) from error
+            self._show_waiting(time.monotonic() - started)
+            time.sleep(pause)
+            longest = min(2.0 * longest, _LONGEST_PAUSE_SECONDS)
+
+    def _show_waiting(self, waited_seconds: float) -> None:
         """Says once why nothing is answered yet, where it takes longer than a busy server's."""
-        if not self._is_waiting_shown and (state.seconds_since_start or 0.0) > _QUIET_SECONDS:
+        if not self._is_waiting_shown and waited_seconds > _QUIET_SECONDS:
             self._is_waiting_shown = True
             progress.info("waiting for %s, for %g s at most", self.url, self._deadline_seconds)
-
-
-def _is_passing(error: BaseException) -> bool:
-    return isinstance(error, Unavailable) and error.is_passing
 
 
 def _quality(wav: bytes, speech_seconds: float | None) -> RecordingQuality | None:

@@ -69,6 +69,7 @@ class Gallery:
         consent: str = "",
         expires_at: datetime | None = None,
         actor: str = "",
+        compared_with: Collection[str] | None = None,
     ) -> int:
         """Adds recordings of a speaker, all or none; one that is there already stays as it is.
 
@@ -79,13 +80,15 @@ class Gallery:
             consent: how the speaker gave it.
             expires_at: with a time zone; from then on the recordings are not used any more.
             actor: who enrols, for the ledger.
+            compared_with: ids of all of the speaker's recordings, as the caller looked at them;
+                None where it did not.
 
         Returns:
             How many were added.
 
         Raises:
             SwarError: the speaker has opted out, if only meanwhile, or the name is one of an
-                answer.
+                answer; or somebody else has enrolled the speaker since the caller looked.
         """
         name = name_to_enrol(name)
         self.ledger.check_may_enrol(name)
@@ -94,7 +97,7 @@ class Gallery:
             self._forget_expired(actor)
         of_all = {
             "speaker": name,
-            "consent": consent.encode(),
+            "consent": consent.encode(errors="backslashreplace"),  # an argument may be no UTF-8
             "enrolled_at": datetime.now(UTC),
             "expires_at": expires_at,
         }
@@ -122,6 +125,9 @@ class Gallery:
             # `opt_out` refuses before it forgets: where it overtook the check above, it may have
             # looked for the speaker's recordings before these were there.
             self.ledger.check_may_enrol(name)
+            if compared_with is not None:
+                # Of two who enrol one name at once, the later one at least sees the other here.
+                self._check_no_others(name, {*compared_with, *(row["id"] for row in rows)})
         except SwarError:
             before = set(present["id"].to_pylist())
             self._erase([row["id"] for row in rows if row["id"] not in before])
@@ -389,6 +395,15 @@ class Gallery:
         """Raises SwarError where what is there already was sealed otherwise."""
         for row in table.search().select(["id", "consent"]).limit(1).to_arrow().to_pylist():
             self._keys.open_column(row, "consent")
+
+    def _check_no_others(self, name: str, ids: Collection[str]) -> None:
+        """Raises SwarError where a speaker has recordings of other ids."""
+        own = self._read(["id"], col("speaker") == lit(name))["id"].to_pylist()
+        if not set(own) <= set(ids):
+            raise SwarError(
+                f"{name!r} was enrolled by somebody else meanwhile: enrol again, so that the "
+                "recordings are compared with those"
+            )
 
     def _check_some_fit(self, rows: Any, model_digest: str) -> None:
         """Raises SwarError where there are recordings, and other models embedded all of them."""

@@ -121,7 +121,7 @@ def enroll(
         SwarError: a recording is not usable, or all together, with those that the speaker has
             already, hold less than MIN_ENROLMENT_SECONDS of speech; or, without `force`, two people
             seem to speak in one, one does not sound like the others or is clipped, or a new name
-            looks like another speaker's; or the speaker has opted out.
+            looks like another speaker's; or the speaker has opted out, or was enrolled meanwhile.
     """
     name = name_to_enrol(name)
     gallery.ledger.check_may_enrol(name)
@@ -155,7 +155,13 @@ def enroll(
         )
     warnings = unchanged + _enrolment_warnings(client, gallery, name, new)
     added = gallery.enroll(
-        name, new, keep_audio=keep_audio, consent=consent, expires_at=expires_at, actor=actor
+        name,
+        new,
+        keep_audio=keep_audio,
+        consent=consent,
+        expires_at=expires_at,
+        actor=actor,
+        compared_with=known.ids,
     )
     return EnrolmentReport(
         name,

@@ -178,7 +178,6 @@ async def running(settings: ServerSettings) -> AsyncIterator[Ports]:
                 )
         finally:
             await asyncio.gather(server.stop(grace_seconds), runner.cleanup())
-            api.close()
             batcher.close()
 
 

@@ -18,11 +18,15 @@ SLACK_FRAMES: Final = 2 * 1_152  # two MPEG frames
 _TOLERANCE: Final = 0.01  # of the frames that an MP3's header declares
 
 _SHORT_CHUNK: Final = re.compile(
-    r"^\s*(?:data|SSND|BODY|Data Size|riff)\s*: (\d+) \(should be (\d+)\)", re.MULTILINE
+    r"^\s*(?:(?:data|SSND|BODY|Data Size|riff)\s*: (\d+) \(|Data length (\d+) )should be (\d+)",
+    re.MULTILINE,
 )
 _SHORT_DS64: Final = re.compile(
     r"Calculated frame count (\d+) does not match value from 'ds64' chunk of (\d+)"
 )
+_TOLD_FRAMES: Final = re.compile(r"\b(?:Frames|Cols)\s*: (\d+)")
+_TELL_FRAMES: Final = ("AVR", "MAT4", "MAT5", "MPC2K")
+_VOC_BLOCKS: Final = range(1, 10)  # the types of Creative's Voice; 0 ends the file
 # NIST SPHERE: a header of 1,024 bytes of text, with the samples of each channel.
 _NIST_NUMBER: Final = re.compile(rb"^(\w+) -\w+ (\d+)\s*$", re.MULTILINE)
 _NIST_NUMBERS: Final = frozenset({b"sample_count", b"channel_count", b"sample_n_bytes"})
@@ -39,11 +43,14 @@ def check_all_there(file: BinaryIO, sound: soundfile.SoundFile) -> None:
     libsndfile cuts the frame count down to what is there and tells so in its log only.
     """
     log = sound.extra_info
-    for declared, held in ((int(a), int(b)) for a, b in _SHORT_CHUNK.findall(log)):
+    for declared, held in ((int(a or b), int(c)) for a, b, c in _SHORT_CHUNK.findall(log)):
         if declared - held > _SLACK_BYTES and not is_open_ended(declared, held):
             message = f"holds {held} of the {declared} bytes of samples that it declares"
             raise AudioError(TRUNCATED, message)
-    for held, declared in ((int(a), int(b)) for a, b in _SHORT_DS64.findall(log)):
+    told = [(int(a), int(b)) for a, b in _SHORT_DS64.findall(log)]
+    if sound.format in _TELL_FRAMES:
+        told += [(sound.frames, int(each)) for each in _TOLD_FRAMES.findall(log)[-1:]]
+    for held, declared in told:
         if declared - held > SLACK_FRAMES:
             message = f"holds {held} of the {declared} frames that it declares"
             raise AudioError(TRUNCATED, message)
@@ -57,8 +64,9 @@ def reads_whole(file: BinaryIO, sound: soundfile.SoundFile) -> bool:
     """Whether libsndfile will read to the end.
 
     It cannot seek a FLAC that was written to a pipe, and stops behind the first of several FLAC,
-    Ogg or MP3 files that were joined. Of an MP3 it believes the header, or without one its own
-    guess from the first bit rate, which loses half of a file with a variable one.
+    Ogg or MP3 files that were joined. Of a VOC it takes for samples what stands between its blocks.
+    Of an MP3 it believes the header, or without one its own guess from the first bit rate, which
+    loses half of a file with a variable one.
     """
     content = FileBytes(file)
     if sound.format == "FLAC":
@@ -67,7 +75,7 @@ def reads_whole(file: BinaryIO, sound: soundfile.SoundFile) -> bool:
         return sound.frames != _UNKNOWN_FRAMES and not _has_second_ogg(content)
     if sound.format == "MP3":
         return _mp3_is_as_declared(content)
-    return bool(sound.frames != _UNKNOWN_FRAMES)
+    return sound.frames != _UNKNOWN_FRAMES and "multi-segment" not in sound.extra_info
 
 
 def bytes_behind(file: BinaryIO) -> int:
@@ -78,7 +86,7 @@ def bytes_behind(file: BinaryIO) -> int:
     of one whose header says nothing of its end.
 
     Raises:
-        AudioError: one of these, or a NIST file, holds less than it says.
+        AudioError: one of these, or a NIST or VOC file, holds less than it says.
     """
     content = FileBytes(file)
     magic, form = content.at(0, 4), content.at(8, 4)
@@ -95,6 +103,8 @@ def bytes_behind(file: BinaryIO) -> int:
         end = start + size
     elif magic == b"NIST":  # libsndfile reads to the end, whatever it says
         end = max(content.size, _end_of_nist(content))
+    elif magic == b"Crea" and content.size < 2**24:  # of larger ones some writers' sizes wrap
+        end = max(content.size, _end_of_voc(content))
     else:
         return 0
     if end - content.size > _SLACK_BYTES and not is_open_ended(end, content.size):
@@ -110,6 +120,17 @@ def _end_of_nist(content: FileBytes) -> int:
     if not _NIST_PLAIN.search(head) or not numbers.keys() >= _NIST_NUMBERS:
         return 0
     return len(head) + math.prod(numbers[name] for name in _NIST_NUMBERS)
+
+
+def _end_of_voc(content: FileBytes) -> int:
+    """The place behind the last block; 0 where something else stands among them."""
+    position = int.from_bytes(content.at(20, 2), "little")
+    for _ in range(_MOST_STEPS):
+        head = content.at(position, 4)
+        if not head or head[0] not in _VOC_BLOCKS:
+            return position if head[:1] in (b"", b"\0") else 0
+        position += 4 + int.from_bytes(head[1:], "little")
+    return position
 
 
 def _end_of_chunks(content: FileBytes, position: int, layout: str, samples: bytes) -> int:

@@ -63,12 +63,19 @@ _CODECS: Final = (
 _BROKE_OFF: Final = re.compile(
     r"moov atom not found|ended prematurely|partial file"
     r"|Input buffer exhausted|Input packet size too small|switching bps mid-stream"
+    # Of joined Ogg files: with another codec, rate or number of channels the next one is left out.
+    r"|failed to create or replace stream|multistream ogg|(?:Sample rate|Channel) change is not"
 )
 _ERROR: Final = re.compile(
     r"^(?:\[[^\]]* @ 0x[0-9a-f]+\] )?\[(?:error|fatal)\] (.*)$", re.MULTILINE
 )
 _AUDIO_TRACK: Final = re.compile(
     r"^\[info\]   Stream #0:\d+[^\n]*?: Audio: ([^\n]*)$", re.MULTILINE
+)
+# Of formats whose header counts the samples: of others it is a guess, or has gaps in it.
+_COUNTED: Final = re.compile(
+    r"^\[info\] Input #0, (?:ape|tak|tta|wv), .*?^\[info\]   Duration: (\d+):(\d+):(\d+\.\d+),",
+    re.MULTILINE | re.DOTALL,
 )
 # Of Sun's AU: magic, first sample's byte, bytes of samples, encoding, rate, channels.
 _AU_HEADER: Final = np.dtype([("magic", "S4"), ("numbers", ">u4", 5)])
@@ -85,6 +92,8 @@ class Track:
     """Among the audio tracks."""
     is_default: bool
     """Whether the file marks it as the one to play."""
+    declared_seconds: float
+    """That there must be; 0 where the file does not count them."""
 
 
 def audio_tracks(file: BinaryIO) -> list[Track]:
@@ -103,8 +112,11 @@ def audio_tracks(file: BinaryIO) -> list[Track]:
             process.kill()
             process.wait()
         text = _text(messages)
+    counted = _COUNTED.search(text)
+    hours, minutes, seconds = map(float, counted.groups() if counted else (0, 0, 0))
+    declared_seconds = 3_600.0 * hours + 60.0 * minutes + seconds
     tracks = [
-        Track(index, "(default)" in described)
+        Track(index, "(default)" in described, declared_seconds)
         for index, described in enumerate(_AUDIO_TRACK.findall(text)[:MOST_TRACKS])
     ]
     if not tracks:

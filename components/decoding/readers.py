@@ -95,6 +95,13 @@ def _check_regular(status: os.stat_result) -> None:
         raise AudioError(EMPTY_FILE, "holds no bytes")
 
 
+def _check_rate(hertz: int) -> None:
+    """Raises AudioError for a rate that no recording has, before anything is as large as it."""
+    lowest, highest = _SOURCE_RATES_HZ
+    if not lowest <= hertz <= highest:
+        raise AudioError(UNREADABLE, f"its sample rate of {hertz} Hz is not that of a recording")
+
+
 @contextlib.contextmanager
 def opened(path: Path, *, most_seconds: float | None = None) -> Iterator[Reader]:
     """A reader of the file, checked as far as its header tells.
@@ -117,16 +124,13 @@ def opened(path: Path, *, most_seconds: float | None = None) -> Iterator[Reader]
             if error.reason != UNREADABLE or os.pread(file.fileno(), 4, 0) == b"RIFX":
                 raise
         if known is not None and known.is_whole:
+            _check_rate(known.rate)
             reader: Reader = known
         else:
             # Of an MP3 whose header is wrong, ffmpeg would leave out what lies at its end.
             is_trimmed = known is None or known.container != "MP3"
             ffmpeg_bounds = _FfmpegBounds(most_seconds or _UNBOUNDED_SECONDS, is_trimmed)
             reader = _ffmpeg_reader(file, path, refusal, ffmpeg_bounds)
-        lowest, highest = _SOURCE_RATES_HZ
-        if not lowest <= reader.rate <= highest:
-            message = f"its sample rate of {reader.rate} Hz is not that of a recording"
-            raise AudioError(UNREADABLE, message)
         if reader.frames == 0:
             raise AudioError(NO_SAMPLES, "its header declares no samples")
         if (behind := bytes_behind(file)) > reader.rate:
@@ -262,13 +266,14 @@ class _FfmpegBounds(NamedTuple):
 class _FfmpegReader:
     """One track of what only ffmpeg reads, decoded anew each time."""
 
-    def __init__(self, file: BinaryIO, track: int, bounds: _FfmpegBounds) -> None:
+    def __init__(self, file: BinaryIO, track: ffmpeg.Track, bounds: _FfmpegBounds) -> None:
         self._file = file
         self.track = track
         self._bounds = bounds
         self.frames: int | None = None
         with self._decoded() as decoded:
             self.rate, self.channels = decoded.rate, decoded.channels
+        _check_rate(self.rate)
 
     def blocks(self, start: int, end: int | None, block_frames: int) -> Iterator[Frames]:
         """As of a Reader."""
@@ -288,14 +293,23 @@ class _FfmpegReader:
                 if at > most_frames:
                     raise AudioError(TOO_LONG, "has more samples than its seconds may have")
                 if len(samples) < wanted:
+                    self._check_end(at)
                     return
+
+    def _check_end(self, frames: int) -> None:
+        """Raises AudioError where the file breaks off behind so many frames."""
+        declared = self.track.declared_seconds
+        wanted = min(declared, self._bounds.most_seconds)
+        if wanted * self.rate - frames > SLACK_FRAMES:
+            message = f"ends after {frames / self.rate:.2f} of the {declared:g} s that it declares"
+            raise AudioError(TRUNCATED, message)
 
     def _decoded(self) -> contextlib.AbstractContextManager[ffmpeg.DecodedTrack]:
         # A second more, so that a recording that is longer than its bound is seen to be.
         seconds = self._bounds.most_seconds + 1.0
         return ffmpeg.decoded_track(
             self._file,
-            self.track,
+            self.track.index,
             is_trimmed=self._bounds.is_trimmed,
             most_seconds=seconds,
             most_bytes=round(4 * seconds * MOST_VALUES_PER_SECOND),
@@ -315,7 +329,7 @@ def _ffmpeg_reader(
         raise refusal or AudioError(UNREADABLE, error.message) from error
     tracks.sort(key=lambda track: (not track.is_default, track.index))
     if len(tracks) == 1:
-        return _FfmpegReader(file, tracks[0].index, bounds)
+        return _FfmpegReader(file, tracks[0], bounds)
     return _speaking_track(file, path, tracks, bounds)
 
 
@@ -331,8 +345,10 @@ def _speaking_track(
     faults: list[AudioError] = []
     for track in tracks:
         try:
-            reader = _FfmpegReader(file, track.index, bounds)
-            sounds[reader] = track_sound(reader.blocks(0, None, reader.rate), reader.rate)
+            reader = _FfmpegReader(file, track, bounds)
+            # A second each, or as much of one as memory is bounded to.
+            block_frames = min(reader.rate, max(1, MOST_VALUES_PER_SECOND // reader.channels))
+            sounds[reader] = track_sound(reader.blocks(0, None, block_frames), reader.rate)
         except AudioError as error:
             logger.warning("%r: audio track %d: %s", name, track.index + 1, error)
             faults.append(error)
@@ -346,7 +362,7 @@ def _speaking_track(
         "%r: of its %d audio tracks number %d is used: %s",
         name,
         len(tracks),
-        used.track + 1,
+        used.track.index + 1,
         _WHY_USED[sounds[used]],
     )
     return used

@@ -58,7 +58,7 @@ def track_sound(seconds: Iterable[Frames], rate: int) -> TrackSound:
 
 def _voice_power(second: Frames, rate: int) -> Power:
     """Mean square in the band of voices, [frames, channels]."""
-    size = max(3, round(_FRAME_SECONDS * rate))  # of a rate that is refused later, at least some
+    size = round(_FRAME_SECONDS * rate)
     taper = np.hanning(size)
     hertz = np.fft.rfftfreq(size, 1.0 / rate)
     in_band = (hertz >= _VOICE_HZ[0]) & (hertz <= _VOICE_HZ[1])

@@ -313,8 +313,8 @@ def _rows(text: str, table: str, required: tuple[str, ...]) -> Iterator[_Row]:
         filled = (cells for cells in reader if any(cell.strip() for cell in cells))
         header = next((cells for cells in filled if not _is_for_excel(cells[0])), [])
         columns = [name.strip().lower() for name in header]
-        for column in required:
-            if columns.count(column) != 1:
+        for column in (*required, *filter(None, columns)):
+            if columns.count(column) != 1:  # of two the cells of one would not be read
                 raise SwarError(
                     f"{table} line {max(1, reader.line_num)}: column {column} must be there once, "
                     f"found {first_names(list(map(repr, columns))) or 'nothing'}: write a header, "

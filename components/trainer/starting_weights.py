@@ -77,21 +77,25 @@ def _check_fits(
     spectrogram: SpectrogramSettings,
     sample_rate: int,
 ) -> None:
-    theirs = {
-        "speech.sample_rate": card["sample_rate"],
-        **{f"spectrogram.{key}": value for key, value in card["spectrogram"].items()},
-        **{f"trainer.{key}": card["trainer"][key] for key in ("blocks", "head", "embedding_size")},
-    }
+    theirs = {"speech.sample_rate": card["sample_rate"]}
+    for part in ("spectrogram", "trainer"):
+        theirs |= {f"{part}.{key}": value for key, value in card.get(part, {}).items()}
+    # How long windows of `train` are says nothing of the tower.
+    windows = spectrogram.model_dump(exclude={"longest_train_window_seconds"})
     ours = {
         "speech.sample_rate": sample_rate,
-        **{f"spectrogram.{key}": value for key, value in spectrogram.model_dump().items()},
+        **{f"spectrogram.{key}": value for key, value in windows.items()},
         "trainer.blocks": list(settings.blocks),
         "trainer.head": settings.head,
         "trainer.embedding_size": settings.embedding_size,
     }
-    trained_on = "spectrogram.longest_train_window_seconds"  # says nothing of the tower
     for key, value in ours.items():
-        if key != trained_on and theirs[key] != value:
+        if key not in theirs:
+            raise SwarError(
+                f"trainer.weights {settings.weights!r}: {name} was published by another version of "
+                f"swar and does not tell its {key}: name another model, or none"
+            )
+        if theirs[key] != value:
             raise SwarError(
                 f"trainer.weights {settings.weights!r}: {name} was trained with {key} "
                 f"{theirs[key]}, not {value}: set {key} to {theirs[key]}, or trainer.weights to "

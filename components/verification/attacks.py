@@ -15,7 +15,7 @@ from components.verification.bootstrap import (
     Estimate,
     estimate,
     multiplicities,
-    widened_without_errors,
+    widened_at_ends,
 )
 from components.verification.slices import EVERYTHING
 
@@ -72,16 +72,12 @@ def _measured(kind: str, claims: pd.DataFrame, resamples: int, seed: int) -> Acc
     codes, speakers = pd.factorize(claims["speaker"])
     accepted = claims["accepted"].to_numpy()
     drawn = multiplicities(len(speakers), resamples, seed)[:, codes]
-    value = float(accepted.mean())
-    rate = estimate(value, (drawn @ accepted) / drawn.sum(axis=1))
-    if value == 1.0:
-        none = widened_without_errors(Estimate(0.0, 0.0, 0.0), len(speakers))
-        rate = Estimate(1.0, 1.0 - none.high, 1.0)
+    rate = estimate(float(accepted.mean()), (drawn @ accepted) / drawn.sum(axis=1))
     return AcceptedClaims(
         kind=kind,
         speakers=len(speakers),
         recordings=len(claims),
         refused=int((claims["status"] != "ok").sum()),
         accepted=int(np.sum(accepted)),
-        rate=widened_without_errors(rate, len(speakers)),
+        rate=widened_at_ends(rate, len(speakers)),
     )

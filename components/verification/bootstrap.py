@@ -115,20 +115,20 @@ def speakers_with(trials: pd.DataFrame, label: int) -> int:
     return len({*of_class["speaker_a"], *of_class["speaker_b"]})
 
 
-def widened_without_errors(rate: Estimate, speakers: int) -> Estimate:
-    """An error rate with its interval, also where there is no error, so that no resample has one.
+def widened_at_ends(rate: Estimate, speakers: int) -> Estimate:
+    """A rate with its interval, also where it is 0 or 1, so that no resample has another.
 
-    The upper end is then that of the share of speakers who have any error at all (Clopper and
-    Pearson, 1934), which the rate of their trials does not exceed.
+    The other end is then that of the share of speakers who have any trial that is not so (Clopper
+    and Pearson, 1934), which the share of such trials does not exceed.
 
     Args:
-        rate: of errors, with the percentile interval, if there is one.
-        speakers: how many had trials that could be such errors, at least one.
+        rate: of trials, with the percentile interval, if there is one.
+        speakers: how many had such trials, at least one.
     """
-    if rate.value != 0.0 or rate.high > 0.0:
+    if rate.value not in (0.0, 1.0) or rate.low < rate.high:
         return rate
-    interval = binomtest(0, speakers).proportion_ci(COVERAGE, method="exact")
-    return Estimate(0.0, 0.0, float(interval.high))
+    interval = binomtest(round(rate.value * speakers), speakers).proportion_ci(COVERAGE, "exact")
+    return Estimate(rate.value, float(interval.low), float(interval.high))
 
 
 def eer_upper_end(trials: TrialCounts) -> float:

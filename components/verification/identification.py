@@ -9,7 +9,12 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from components.verification.bootstrap import Estimate, estimate, multiplicities
+from components.verification.bootstrap import (
+    Estimate,
+    estimate,
+    multiplicities,
+    widened_at_ends,
+)
 from components.verification.open_set import OpenSet, OpenSetRules, OpenSetSearches
 from components.verification.searches import MEAN, DistanceBlock, distance_blocks, plan_searches
 from components.verification.trials import Embeddings, Scorer
@@ -126,7 +131,7 @@ def _shares(
         hit = rank <= top
         hits = np.bincount(query_speaker, weights=hit, minlength=speakers)
         shares[f"top_{top}"] = (
-            estimate(float(hit.mean()), (drawn @ hits) / tried)
+            widened_at_ends(estimate(float(hit.mean()), (drawn @ hits) / tried), speakers)
             if top < speakers
             else Estimate(math.nan, math.nan, math.nan)
         )

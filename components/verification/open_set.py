@@ -20,7 +20,7 @@ from components.verification.bootstrap import (
     estimate,
     multiplicities,
     trial_weights,
-    widened_without_errors,
+    widened_at_ends,
 )
 from components.verification.error_rates import NONTARGET
 from components.verification.gallery_threshold import (
@@ -326,7 +326,7 @@ class _Searched:
             is_missed = self.mated_distances > threshold
             missed = np.bincount(self._mated_asker, weights=is_missed, minlength=speakers)
             rate = estimate(float(is_missed.mean()), _ratio(drawn @ missed, searched))
-            rates.append(widened_without_errors(rate, len(np.unique(self._mated_asker))))
+            rates.append(widened_at_ends(rate, len(np.unique(self._mated_asker))))
         return rates
 
     def _fpirs(self, thresholds: Sequence[float], drawn: npt.NDArray[np.int64]) -> list[Estimate]:
@@ -342,7 +342,7 @@ class _Searched:
             [counts @ trial_weights(each, asker, nearest, label) for each in drawn], axis=1
         )
         return [
-            widened_without_errors(
+            widened_at_ends(
                 estimate(float(named.mean()), _ratio(resampled, weighted[0])),
                 len(np.unique(self._asker)),
             )

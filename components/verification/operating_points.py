@@ -15,7 +15,7 @@ from components.verification.bootstrap import (
     estimate,
     resampled_weights,
     speakers_with,
-    widened_without_errors,
+    widened_at_ends,
 )
 from components.verification.error_rates import NONTARGET, TARGET
 
@@ -91,7 +91,7 @@ def error_rates_at(
 ) -> list[tuple[Estimate, Estimate]]:
     """The false accept rate and the false reject rate at each threshold, with intervals.
 
-    The interval of a rate of nought is no point, see `widened_without_errors`.
+    The interval of a rate of 0 or 1 is no point, see `widened_at_ends`.
 
     Args:
         trials: as of `operating_points`.
@@ -113,7 +113,7 @@ def error_rates_at(
     speakers = [speakers_with(trials, label) for label in (NONTARGET, TARGET)]
     false_accept, false_reject = (
         [
-            widened_without_errors(
+            widened_at_ends(
                 estimate(float(rates[kind][at]), [draw[kind][at] for draw in resampled]), count
             )
             for at in range(len(threshold))

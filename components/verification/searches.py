@@ -20,6 +20,8 @@ REFERENCES: Final = (MEAN, BEST_MATCH)
 each of them, of which the smallest distance counts."""
 
 _SCORED_AT_ONCE: Final = 2**16
+_ROUNDING_SECONDS: Final = 0.01
+"""Starts may be float32, with steps of a millisecond three hours into a recording."""
 
 
 class Searches(NamedTuple):
@@ -74,7 +76,8 @@ def plan_searches(
     queries_of = dict(
         iter(numbered[numbered["duration_seconds"] == query_seconds].groupby("speaker"))
     )
-    enrolled_pieces = math.ceil(enrolment_seconds / piece_seconds)
+    # 3 times 1.52 s are 3 pieces of 1.52 s, though the quotient is a little more.
+    enrolled_pieces = max(1, math.ceil(round(enrolment_seconds / piece_seconds, 6)))
     enrolment, queried = [], []
     for speaker, own in pieces.groupby("speaker"):
         enrolled = own.iloc[:enrolled_pieces]
@@ -98,7 +101,7 @@ def _behind(enrolled: pd.DataFrame, queries: pd.DataFrame) -> pd.DataFrame:
     untouched = queries[~queries["recording"].isin(enrolled["recording"])]
     if not untouched.empty:
         return untouched
-    ends = enrolled["start_seconds"] + enrolled["duration_seconds"]
+    ends = enrolled["start_seconds"] + enrolled["duration_seconds"] - _ROUNDING_SECONDS
     end_of = ends.groupby(enrolled["recording"]).max()
     return queries[queries["start_seconds"] >= queries["recording"].map(end_of)]
 

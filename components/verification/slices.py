@@ -12,13 +12,14 @@ from components.verification.bootstrap import (
     estimate,
     resampled_weights,
     speakers_with,
-    widened_without_errors,
+    widened_at_ends,
 )
 from components.verification.error_rates import (
     EER,
     FALSE_ACCEPT_RATE,
     FALSE_REJECT_RATE,
     NONTARGET,
+    RECALL,
     TARGET,
     TrialMetrics,
 )
@@ -102,7 +103,7 @@ def _measured(
 
 
 def estimate_metrics(trials: pd.DataFrame, *, resamples: int, seed: int) -> dict[str, Estimate]:
-    """Each of TrialMetrics with its interval; that of an error rate of nought is no point.
+    """Each of TrialMetrics with its interval; that of a rate of 0 or 1 is no point.
 
     Args:
         trials: the columns of Scores, `speaker_a` and `speaker_b`, a row for each.
@@ -121,7 +122,8 @@ def estimate_metrics(trials: pd.DataFrame, *, resamples: int, seed: int) -> dict
         EER: min(targets, nontargets),
         FALSE_ACCEPT_RATE: nontargets,
         FALSE_REJECT_RATE: targets,
+        RECALL: targets,
     }
     return estimates | {
-        name: widened_without_errors(estimates[name], count) for name, count in speakers.items()
+        name: widened_at_ends(estimates[name], count) for name, count in speakers.items()
     }

@@ -15,12 +15,13 @@ DEFAULT_GPU_TYPE: Final = "NVIDIA_TESLA_T4"
 
 
 def gpu_type(engine: EngineSettings) -> str:
-    """The accelerator's name. Raises SwarError for one that Vertex does not have."""
+    """The GPU's name. Raises SwarError for one that Vertex does not have."""
     name = engine.training.gpu_type or DEFAULT_GPU_TYPE
-    known = [kind.name for kind in AcceleratorType if kind.value]
+    # Its TPUs are no GPUs: the Trainer would stop where it counts these.
+    known = [kind.name for kind in AcceleratorType if kind.name.startswith("NVIDIA_")]
     if name not in known:
         raise SwarError(
-            f"engine.training.gpu_type {name!r} is no accelerator of Vertex AI: name one of "
+            f"engine.training.gpu_type {name!r} is no GPU of Vertex AI: name one of "
             f"{', '.join(known)}"
         )
     return name

@@ -136,9 +136,10 @@ def _write(
 
         write_evaluation(request.output, result.evaluation, result.trials, result.claims)
     if request.report is not None:
-        from pipeline.evaluation.report import write_report
+        with libraries_quiet():  # Matplotlib warns of every letter that its font lacks
+            from pipeline.evaluation.report import write_report
 
-        write_report(request.report, result, settings)
+            write_report(request.report, result, settings)
 
 
 def _check_output(folder: Path) -> None:

@@ -29,6 +29,7 @@ from components.verification.searches import BEST_MATCH
 from components.verification.slices import EVERYTHING, SliceMetrics
 from components.verification.trials import Selection
 from components.verification.utterances import Unused
+from pipeline.failures import one_line
 
 NAMES_SHOWN = 10
 # What is shown, under which heading, and whether in per cent.
@@ -314,7 +315,7 @@ def _left_out(what: str, unused: Sequence[Unused]) -> list[RenderableType]:
     counts = Counter(each.reason for each in unused)
     reasons = ", ".join(f"{count:,} {reason}" for reason, count in sorted(counts.items()))
     names = [
-        f"  {each.set}: {each.name} ({each.reason}"
+        f"  {one_line(f'{each.set}: {each.name}')} ({each.reason}"
         f"{'' if each.condition == CLEAN else f', {each.condition}'})"
         for each in unused[:NAMES_SHOWN]
     ]
@@ -347,6 +348,7 @@ def _shown(estimate: Estimate, in_percent: bool) -> str:
         return ""
     scale, digits = (100.0, 1) if in_percent else (1.0, 3)
     value, low, high = (scale * each for each in (estimate.value, estimate.low, estimate.high))
-    if math.isnan(low):
+    # Without a single error all resamples are alike: that is no certainty.
+    if math.isnan(low) or low == high:
         return f"{value:.{digits}f}"
     return f"{value:.{digits}f} ({low:.{digits}f}-{high:.{digits}f})"

@@ -13,7 +13,7 @@ from components.terminal import Console
 from pipeline.config import Config
 from pipeline.console import Progress
 from pipeline.failures import RunFailed, executor_error, storage_error, user_error
-from pipeline.output.folder import METADATA, check_records, claimed
+from pipeline.output.folder import ARTIFACTS, METADATA, check_records, claimed
 from pipeline.output.summary import RunSummary
 
 if TYPE_CHECKING:
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
     from components.recordings.sources import Listing
 
-ARTIFACTS = "artifacts"
 SUMMARY = "summary.json"
 
 _log = logging.getLogger(__name__)

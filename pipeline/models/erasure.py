@@ -8,15 +8,19 @@ of it, and the templates of speakers that it holds are a part of what its digest
 import json
 import re
 import shutil
-from collections.abc import Callable, Collection
+import unicodedata
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
+from ml_metadata.proto.metadata_store_pb2 import Artifact
+
 from components.artifacts import RECORDINGS_FILE, REJECTS_FILE
 from components.atomic_write import new_file
 from components.errors import SwarError
-from components.recordings.tables import speaker_name
+from components.recordings.tables import path_spellings, speaker_name
+from pipeline.failures import storage_errors
 from pipeline.models.lineage import Sighting, models_of_speaker
 from pipeline.output.folder import claimed
 from pipeline.output.records import Records
@@ -49,40 +53,53 @@ def erase_speaker(output: Path, speaker: str) -> Erasure:
         speaker: as the data named the person.
 
     Raises:
-        SwarError: no run wrote there, or it was moved, or no run used such a speaker.
+        SwarError: no run wrote there, or it was moved, or no run used such a speaker, or the
+            folder cannot be written.
     """
-    output = output.absolute()
+    output, speaker = output.absolute(), speaker_name(speaker)
     records = Records(output)
-    with claimed(output):
-        runs = [
-            (artifact, records.outputs(records.producer(artifact)))
-            for artifact in records.live("File")
-            if Path(artifact.uri, RECORDINGS_FILE).is_file()
-        ]
+
+    def is_recording(row: dict[str, Any]) -> bool:
+        return bool(row["speaker"] == speaker)
+
+    def is_reject(row: dict[str, Any]) -> bool:
+        return _is_in_folder_of(row["file"], speaker)
+
+    with storage_errors(output), claimed(output):
         models = models_of_speaker(output, speaker)
-        removed, count, rejected = [], 0, 0
-        for artifact, outputs in runs:
-            records.check_place(artifact)
-            rejects = Path(outputs["rejects"].uri, REJECTS_FILE)
-            rejected += _remove_rows(rejects, lambda row: _is_in_folder_of(row["file"], speaker))
-            found = _remove_rows(
-                Path(artifact.uri, RECORDINGS_FILE), lambda row: row["speaker"] == speaker
-            )
-            if not found:
-                continue
-            count += found
-            kept = {artifact.id, outputs["rejects"].id}
-            for made in records.made_from(outputs["speech"], _MADE_AGAIN):
-                if made.id not in kept and Path(made.uri).is_dir():
-                    records.check_place(made)
-                    shutil.rmtree(made.uri)
-                    removed.append(made.uri)
-        if not count + rejected:
+        runs = _runs(records)
+        rejects = [Path(outputs["rejects"].uri, REJECTS_FILE) for outputs in runs.values()]
+        counts = {file: _count_rows(file, is_recording) for file in runs}
+        if not any(counts.values()) and not any(_count_rows(each, is_reject) for each in rejects):
             raise SwarError(f"no run in {output} used recordings of a speaker named {speaker!r}")
-        removed += _remove_unfinished(output / "checkpoints")
+        made = [
+            artifact
+            for file, outputs in runs.items()
+            if counts[file]
+            for artifact in records.made_from(outputs["speech"], _MADE_AGAIN)
+        ]
+        removed = _remove_folders(records, made)
+        removed += _remove_unfinished(records)
         for log in sorted((output / "logs").glob("*.log")):
             _remove_lines(log, speaker)
-        return Erasure(speaker, count, removed, models, _files_with(output, speaker))
+        # The rows last: by them, a command that was killed finds the rest when it starts again.
+        for file in rejects:
+            _remove_rows(file, is_reject)
+        for file in runs:
+            _remove_rows(file, is_recording)
+        left = _files_with(output, speaker)
+        return Erasure(speaker, sum(counts.values()), removed, models, left)
+
+
+def _runs(records: Records) -> dict[Path, dict[str, Artifact]]:
+    """What each SpeechExampleGen wrote, by its file of recordings."""
+    found = {}
+    for artifact in records.live("File"):
+        file = Path(artifact.uri, RECORDINGS_FILE)
+        if file.is_file():
+            records.check_place(artifact)
+            found[file] = records.outputs(records.producer(artifact))
+    return found
 
 
 def _is_in_folder_of(file: str, speaker: str) -> bool:
@@ -90,19 +107,22 @@ def _is_in_folder_of(file: str, speaker: str) -> bool:
     return any(speaker_name(part) == speaker for part in PurePosixPath(file).parts)
 
 
-def _remove_rows(file: Path, is_of_speaker: Callable[[dict[str, Any]], bool]) -> int:
+def _count_rows(file: Path, is_of_speaker: Callable[[dict[str, Any]], bool]) -> int:
+    return sum(is_of_speaker(json.loads(line)) for line in file.read_text("utf-8").splitlines())
+
+
+def _remove_rows(file: Path, is_of_speaker: Callable[[dict[str, Any]], bool]) -> None:
     lines = file.read_text("utf-8").splitlines(keepends=True)
     kept = [line for line in lines if not is_of_speaker(json.loads(line))]
     if len(kept) < len(lines):
         _rewrite(file, "".join(kept))
-    return len(lines) - len(kept)
 
 
 def _remove_lines(log: Path, speaker: str) -> None:
     """Those in which the name stands by itself, as in the path of a rejected file."""
     name = re.compile(rf"(?<![\w.-]){re.escape(speaker)}(?![\w.-])")
     lines = log.read_text("utf-8", "replace").splitlines(keepends=True)
-    kept = [line for line in lines if not name.search(line)]
+    kept = [line for line in lines if not name.search(unicodedata.normalize("NFC", line))]
     if len(kept) < len(lines):
         _rewrite(log, "".join(kept))
 
@@ -112,9 +132,25 @@ def _rewrite(file: Path, text: str) -> None:
         to.write(text.encode())
 
 
-def _remove_unfinished(checkpoints: Path) -> list[str]:
-    """The state of trainings that were broken off: weights, made from the person's speech too."""
+def _remove_folders(records: Records, artifacts: Iterable[Artifact]) -> list[str]:
+    """Those that are still there."""
+    removed = []
+    for artifact in artifacts:
+        records.check_place(artifact)
+        if Path(artifact.uri).is_dir():
+            shutil.rmtree(artifact.uri)
+            removed.append(artifact.uri)
+    return removed
+
+
+def _remove_unfinished(records: Records) -> list[str]:
+    """What was broken off: half an artifact, and a training's weights, of the person's speech too.
+
+    Neither is in the records, and no run reads the first again.
+    """
+    checkpoints = records.output / "checkpoints"
     found = sorted(checkpoints.iterdir()) if checkpoints.is_dir() else []
+    found += records.unfinished()
     for entry in found:
         if entry.is_dir() and not entry.is_symlink():
             shutil.rmtree(entry)
@@ -124,7 +160,9 @@ def _remove_unfinished(checkpoints: Path) -> list[str]:
 
 
 def _files_with(output: Path, speaker: str) -> list[str]:
-    wanted = {speaker.encode(), json.dumps(speaker)[1:-1].encode()}  # as text, and in JSON
+    spellings = path_spellings(speaker)
+    wanted = {each.encode() for each in spellings}  # as text, and in JSON
+    wanted |= {json.dumps(each)[1:-1].encode() for each in spellings}
     files = (path for path in sorted(output.rglob("*")) if not path.is_symlink())
     return [str(path) for path in files if path.is_file() and _holds(path, wanted)]
 

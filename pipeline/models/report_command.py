@@ -7,7 +7,8 @@ from pathlib import Path
 from components.errors import SwarError
 from components.model.files import is_version_name
 from components.terminal import say
-from pipeline.local.runner import ARTIFACTS, SUMMARY
+from pipeline.local.runner import SUMMARY
+from pipeline.output.folder import ARTIFACTS
 
 # As in components.artifacts, which imports TFX: that takes longer than all of this.
 PAGE = "index.html"

@@ -25,6 +25,7 @@ from components.model.files import (
 )
 
 METADATA = "metadata.sqlite"
+ARTIFACTS = "artifacts"
 
 
 class ModelIdentity(NamedTuple):

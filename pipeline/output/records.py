@@ -11,7 +11,7 @@ from tfx.orchestration.metadata import sqlite_metadata_connection_config
 from components.errors import SwarError
 from components.model.files import PUBLISHED
 from pipeline.output import results
-from pipeline.output.folder import METADATA, check_run, model_digest
+from pipeline.output.folder import ARTIFACTS, METADATA, check_run, model_digest
 
 
 class Records:
@@ -82,6 +82,15 @@ class Records:
             for execution in self._store.get_executions_by_id(sorted(readers)):
                 waiting += self.outputs(execution).values()
         return list(found.values())
+
+    def unfinished(self) -> list[Path]:
+        """Folders of no complete artifact: what components that were killed had written."""
+        found = self._store.get_artifacts()
+        live = {Path(item.uri).resolve() for item in found if item.state == Artifact.LIVE}
+        folders = (each.resolve() for each in (self.output / ARTIFACTS).glob("*/*/*"))
+        return sorted(
+            each for each in folders if each.is_dir() and live.isdisjoint((each, *each.parents))
+        )
 
     def check_place(self, artifact: Artifact) -> None:
         """Raises SwarError unless an artifact lies in this folder: a copy's are the original's."""

@@ -1,10 +1,12 @@
 """The commands that serve: a model to programs, and the web page to people."""
 
 import contextlib
+import getpass
 import os
 import socket
 import sys
 import time
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
@@ -259,4 +261,12 @@ def app_password_command(
     """Give a user of the web page a password, which is asked for; FILE has only its hash."""
     from serving.web.login import write_password
 
-    write_password(file, name, typer.prompt("Password", hide_input=True, confirmation_prompt=True))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", getpass.GetPassWarning)  # else it would show what is typed
+        try:
+            password = typer.prompt("Password", hide_input=True, confirmation_prompt=True)
+        except getpass.GetPassWarning as error:
+            raise SwarError(
+                "app-password asks for the password on a terminal, and there is none: run it in one"
+            ) from error
+    write_password(file, name, password)

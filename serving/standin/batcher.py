@@ -158,7 +158,12 @@ def _run(
             return [_run(servable, signature, [request])[0] for request in requests]
         if not isinstance(error, tf.errors.OpError):
             log.exception("signature %s failed", signature.name)
-        return [as_op_error(error)]
+        return [_without_frames(as_op_error(error))]
+
+
+def _without_frames(error: tf.errors.OpError) -> tf.errors.OpError:
+    """The same fault; its frames would keep the inputs for as long as they keep each other."""
+    return type(error)(None, None, error.message)
 
 
 def _run_together(servable: Servable, signature: Signature, requests: list[Arrays]) -> list[Arrays]:

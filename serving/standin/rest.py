@@ -4,8 +4,7 @@ import asyncio
 import logging
 import re
 from collections.abc import Awaitable, Callable, Collection
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from urllib.parse import unquote
 
 import tensorflow as tf
@@ -44,6 +43,7 @@ _HTTP_STATUS: Final = {
     "UNAVAILABLE": 503,
     "DEADLINE_EXCEEDED": 504,
 }  # of TF Serving's model_servers/http_server.cc; 500 for the others
+_Result = TypeVar("_Result")
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -69,38 +69,49 @@ class RestApi:
         self._budget = budget
         self._limits = limits
         self._public_hosts = public_hosts
-        # One at a time, because JSON grows in memory.
-        self._json = ThreadPoolExecutor(1, "swar-json")
+        self._json = asyncio.Lock()  # one at a time, because JSON grows in memory
         self.application = web.Application(middlewares=[self._answered])
         self.application.router.add_get("/monitoring/prometheus/metrics", self._monitor)
         self.application.router.add_route("*", "/v1/{path:.*}", self._answer)
 
     @web.middleware
     async def _answered(self, request: web.Request, handler: _Handler) -> web.StreamResponse:
-        """Errors as TF Serving words them, `{"error": "..."}`; a client too slow is left."""
+        """Answers, of which a few bytes asked for may make megabytes, within the bytes in flight.
+
+        A client too slow to read is left.
+        """
+        with self._budget.request() as take:
+            response = await self._response(request, handler, take)
+            response.headers["Server"] = SERVER_NAME
+            try:
+                async with asyncio.timeout(self._limits.body_seconds):
+                    await response.prepare(request)
+                    await response.write_eof()
+            except TimeoutError:
+                if request.transport is not None:
+                    request.transport.abort()
+            return response
+
+    async def _response(
+        self, request: web.Request, handler: _Handler, take: Callable[[int], None]
+    ) -> web.StreamResponse:
+        """What is answered, with its bytes taken; errors as TF Serving's, `{"error": "..."}`."""
         try:
             self._check_origin(request)
             response = await handler(request)
+            take(response.content_length or 0)
+            return response
         except web.HTTPException as error:
             text = error.text if error.status == 413 else f"{error.reason}: {request.method}"
-            response = _error(error.status, f"{text} {request.path}")
+            return _error(error.status, f"{text} {request.path}")
         except (web.RequestPayloadError, ConnectionError) as error:
-            response = _error(400, f"the body cannot be read: {error}")
+            return _error(400, f"the body cannot be read: {error}")
         except tf.errors.OpError as error:
             code, message = outcome(error)
-            response = _error(_HTTP_STATUS.get(code.name, 500), message)
+            return _error(_HTTP_STATUS.get(code.name, 500), message)
         except Exception as error:
             log.error("a request to %s failed: %r", request.path[:100], error)
-            response = _error(500, outcome(error)[1])
-        response.headers["Server"] = SERVER_NAME
-        try:
-            async with asyncio.timeout(self._limits.body_seconds):
-                await response.prepare(request)
-                await response.write_eof()
-        except TimeoutError:
-            if request.transport is not None:
-                request.transport.abort()
-        return response
+            return _error(500, outcome(error)[1])
 
     def _check_origin(self, request: web.Request) -> None:
         host = request.headers.get("Host", "localhost")  # HTTP/1.0 needs none
@@ -133,15 +144,14 @@ class RestApi:
             )
 
     async def _predict(self, request: web.Request, spec: model_pb2.ModelSpec) -> bytes:
-        loop = asyncio.get_running_loop()
         with self._budget.request() as take, self._store.use(spec) as servable:
             body = await self._body(request, take)
-            signature, inputs, in_rows = await loop.run_in_executor(
-                self._json, read_request, body, servable
-            )
+            async with self._json:
+                signature, inputs, in_rows = await _to_its_end(read_request, body, servable)
             del body
             outputs = await self._batcher.run(servable, signature, inputs)
-            return await loop.run_in_executor(self._json, write_outputs, outputs, in_rows)
+            async with self._json:
+                return await _to_its_end(write_outputs, outputs, in_rows)
 
     async def _body(self, request: web.Request, take: Callable[[int], None]) -> bytearray:
         limit, body = self._limits.max_request_bytes, bytearray()
@@ -165,9 +175,14 @@ class RestApi:
             signatures = {"signature_def": _as_json(servable.definitions)}
             return {"model_spec": _as_json(served), "metadata": signatures}
 
-    def close(self) -> None:
-        """Ends its thread."""
-        self._json.shutdown(wait=False, cancel_futures=True)
+
+async def _to_its_end(function: Callable[..., _Result], *given: Any) -> _Result:
+    """As `asyncio.to_thread`; where its client has gone, it is waited for: it holds the memory."""
+    work = asyncio.ensure_future(asyncio.to_thread(function, *given))
+    try:
+        return await asyncio.shield(work)
+    finally:
+        await asyncio.wait([work])
 
 
 def _model_spec(match: re.Match[str]) -> model_pb2.ModelSpec:

@@ -84,18 +84,17 @@ class _Bounds(grpc.aio.ServerInterceptor):
         if handler is None:
             return None
 
-        async def answer(_: AsyncIterator[bytes], context: grpc.aio.ServicerContext) -> Any:
-            response, refusal = await self._answer(handler, context)
-            if refusal is not None:
+        async def answer(_: AsyncIterator[bytes], context: grpc.aio.ServicerContext) -> None:
+            if refusal := await self._answer(handler, context):
                 await context.abort(*refusal)
-            return response
 
-        return grpc.stream_unary_rpc_method_handler(answer, None, handler.response_serializer)
+        # To gRPC one request and one response are streams of one.
+        return grpc.stream_stream_rpc_method_handler(answer)
 
     async def _answer(
         self, handler: Any, context: grpc.aio.ServicerContext
-    ) -> tuple[Any, tuple[grpc.StatusCode, str] | None]:
-        """The response, or the code and the message of what went wrong.
+    ) -> tuple[grpc.StatusCode, str] | None:
+        """Answers; returns the code and the message of what went wrong.
 
         gRPC keeps what a call raises, with its frames and the megabytes in them, and its iterator
         of messages keeps the last one, both until Python collects its circles: a client could fill
@@ -104,12 +103,29 @@ class _Bounds(grpc.aio.ServerInterceptor):
         with self._budget.request() as take:
             try:
                 request = self._request(handler.request_deserializer, context, take)
-                return await handler.unary_unary(await request, context), None
+                response = await handler.unary_unary(await request, context)
+                await self._write(handler.response_serializer(response), context, take)
             except asyncio.CancelledError as error:
                 traceback.clear_frames(error.__traceback__)
                 raise
             except tf.errors.OpError as error:
-                return None, outcome(error)
+                return outcome(error)
+        return None
+
+    async def _write(
+        self, message: bytes, context: grpc.aio.ServicerContext, take: Callable[[int], None]
+    ) -> None:
+        """Sends an answer; its bytes are taken until the client has read nearly all of it.
+
+        From who is too slow to read gRPC keeps it for as long as the connection lasts.
+        """
+        take(len(message))
+        try:
+            async with asyncio.timeout(self._seconds):
+                await context.write(message)
+        except TimeoutError:
+            why = "The answer was not read in time"
+            raise tf.errors.CancelledError(None, None, why) from None
 
     async def _request(
         self, deserialize: Any, context: grpc.aio.ServicerContext, take: Callable[[int], None]

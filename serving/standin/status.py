@@ -18,7 +18,8 @@ _CODES: Final = {code.value[0]: code for code in grpc.StatusCode}
 def outcome(error: Exception) -> tuple[grpc.StatusCode, str]:
     """What a client gets to know of an error: its code, and its message or the start of it.
 
-    The frames that the error came through let go of what they hold, which may be much.
+    The frames that the error came through let go of what they hold: megabytes, which circles of
+    objects would keep until Python collects these.
     """
     failure = as_op_error(error)
     traceback.clear_frames(error.__traceback__)

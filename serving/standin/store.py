@@ -124,8 +124,13 @@ class ModelStore:
     async def set_labels(self, labels: Mapping[str, int]) -> None:
         """Replaces the labels, after loading the versions that they name.
 
-        Raises FAILED_PRECONDITION where one cannot be loaded; the labels stay as they were.
+        Raises FAILED_PRECONDITION where one cannot be loaded; the labels stay as they were. It is
+        finished also where whoever asked has gone: a version that is just being loaded would stay
+        in memory, of no use.
         """
+        await asyncio.shield(self._move_labels(labels))
+
+    async def _move_labels(self, labels: Mapping[str, int]) -> None:
         await self._refresh(labels)
         for label, number in labels.items():
             if number not in self._available:

@@ -2,9 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import Final
-
-import gradio
+from typing import Any, Final
 
 from components.errors import SwarError
 from serving import recognition
@@ -66,13 +64,14 @@ class Actions:
         ask = partial(self._client.embed, [recording], is_watched=False)
         return _told(lambda: view.quality(ask()[0]), labels)
 
-    def names(self) -> gradio.Dropdown:
-        """The enrolled speakers to choose from."""
+    def names(self) -> dict[str, Any]:
+        """The enrolled speakers to choose from, as the page's code takes a new list."""
         try:
             names = self._gallery.names() if self._gallery.exists() else []
         except SwarError:  # of which every question says why
             names = []
-        return gradio.Dropdown(names[:_LISTED_NAMES])
+        choices = [(name, name) for name in names[:_LISTED_NAMES]]
+        return {"__type__": "update", "choices": choices}
 
     def enrol(
         self,
@@ -81,7 +80,7 @@ class Actions:
         keep_audio: bool,
         recording_1: Upload,
         recording_2: Upload,
-        request: gradio.Request,
+        actor: str = "",
     ) -> str:
         """Adds recordings to a speaker, new or known."""
         recordings = (recording_1, recording_2)
@@ -99,7 +98,7 @@ class Actions:
                     list(given),
                     keep_audio=keep_audio,
                     consent=consent.strip(),
-                    actor=request.username or "",
+                    actor=actor,
                 )
             ),
             given,
@@ -115,11 +114,10 @@ class Actions:
         """Who is enrolled."""
         return _told(self._listed, {})
 
-    def forget(self, name: str, request: gradio.Request) -> tuple[str, str]:
+    def forget(self, name: str, actor: str = "") -> tuple[str, str]:
         """Removes a speaker; what happened, and who is still enrolled."""
         if not name.strip():
             return view.error("the name of an enrolled speaker is needed"), self.speakers()
-        actor = request.username or ""
         done = _told(lambda: view.forgotten(name, self._gallery.forget(name, actor=actor)), {})
         return done, self.speakers()
 

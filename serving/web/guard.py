@@ -9,11 +9,10 @@ import base64
 import contextlib
 import hashlib
 import ipaddress
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
@@ -22,14 +21,12 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from components.errors import SwarError
+from components.terminal import say
+from serving.web.calls import ASK, USER
 from serving.web.login import Login
 from serving.web.uploads import UPLOAD, Uploads
 
-USER: Final = "swar.user"
-"""The key of an ASGI scope under which whoever was let in is named."""
-
 _FILE: Final = "/gradio_api/file="
-_ASK: Final = "/gradio_api/run/predict"
 _FILES_OF_PAGE: Final = re.compile(r"/(static|assets)(/[\w-][\w.-]*)+")
 _ROUTES: Final = {
     "GET": (
@@ -39,7 +36,7 @@ _ROUTES: Final = {
         "/theme.css",
         "/gradio_api/upload_progress",
     ),
-    "POST": (_ASK, UPLOAD),
+    "POST": (ASK, UPLOAD),
 }
 _MAX_BODY_BYTES: Final = 2**16
 """Of all requests but an upload."""
@@ -103,7 +100,7 @@ class Guard:
     Args:
         app: the page.
         settings: hosts and login.
-        uploads: the only folder whose files are served and may be named.
+        uploads: the only folder whose files are served.
         scripts: the text of inline scripts that the page's own code adds to its head.
     """
 
@@ -136,32 +133,26 @@ class Guard:
             return PlainTextResponse(refusal, 403)
         if scope["path"] != UPLOAD and (refused := _body_refused(headers)):
             return refused
-        user: str | None = ""
-        if self._login is not None:
-            request = Request(scope, receive)
-            if answer := await self._login.answer(request):
-                return answer
-            user = self._login.user(request)
-            if user is None:
-                return self._login.ask(request)
-        scope[USER] = user
+        scope[USER] = ""
+        if self._login is not None and (asked := await self._asked(self._login, scope, receive)):
+            return asked
         if not self._is_route(scope):
             return PlainTextResponse("there is nothing here", 404)
         return None
 
+    async def _asked(self, login: Login, scope: Scope, receive: Receive) -> Response | None:
+        """The login's answer; None for who is logged in, and then named in the scope."""
+        request = Request(scope, receive)
+        try:
+            if answer := await login.answer(request):
+                return answer
+            scope[USER] = login.user(request)
+        except SwarError as error:  # of its file, which the page's owner has to mend
+            say(str(error), error=True)
+            return PlainTextResponse("nobody can be let in: see what the page says", 503)
+        return login.ask(request) if scope[USER] is None else None
+
     async def _through(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["path"] == _ASK:
-            try:
-                body = await Request(scope, receive).body()
-            except HTTPException as refused:
-                await PlainTextResponse(refused.detail, refused.status_code)(scope, receive, send)
-                return
-            if not self._names_uploads_only(body):
-                await PlainTextResponse("a file that was not given to this page", 403)(
-                    scope, receive, send
-                )
-                return
-            receive = _replayed(body, receive)
         scope = {**scope, "headers": _kept_headers(scope)}
         if scope["path"] == "/":
             scope["query_string"] = b""  # it would load saved states
@@ -193,26 +184,6 @@ class Guard:
         return path in _ROUTES.get(method, ()) or (
             method == "GET" and _FILES_OF_PAGE.fullmatch(path) is not None
         )
-
-    def _names_uploads_only(self, body: bytes) -> bool:
-        """Whether all files that a call names are in the folder.
-
-        gradio would fetch an address, and copies a file of this machine that it is given.
-        """
-        try:
-            return all(map(self._uploads.has, _paths(json.loads(body))))
-        except (ValueError, RecursionError):
-            return False
-
-
-def _paths(value: Any) -> list[str]:
-    """The files that a value names: of each object the `path`, which must be text."""
-    if isinstance(value, dict):
-        own = [str(value["path"])] if value.get("path") is not None else []
-        return own + [path for each in value.values() for path in _paths(each)]
-    if isinstance(value, list):
-        return [path for each in value for path in _paths(each)]
-    return []
 
 
 def _body_refused(headers: Headers) -> Response | None:
@@ -249,15 +220,6 @@ def _in_time(receive: Receive) -> Receive:
         return message
 
     return receive_in_time
-
-
-def _replayed(body: bytes, receive: Receive) -> Receive:
-    waiting: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
-
-    async def replay() -> Message:
-        return waiting.pop() if waiting else await receive()
-
-    return replay
 
 
 class _Answer:

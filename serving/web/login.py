@@ -21,10 +21,13 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
 
+from components.atomic_write import new_file
 from components.errors import SwarError
 
 MIN_PASSWORD_CHARACTERS: Final = 12
 _NAME: Final = re.compile(r"[\w.@-]{1,64}")
+_ENTRY: Final = re.compile(r"scrypt:[A-Za-z0-9+/]{22}==:[A-Za-z0-9+/]{43}=")
+"""Of a file of passwords, behind the name: 16 bytes of salt and 32 of the key."""
 _NAME_OF_PROXY: Final = re.compile(r"[!-+\--~]{1,256}")
 """Such as "auth0|5f7c8e": visible ASCII but the comma, which joins headers that came twice."""
 _COOKIE: Final = "swar-session"
@@ -227,11 +230,8 @@ def write_password(file: Path, name: str, password: str) -> None:
     users = _read(file) if file.exists() else {}
     salt = secrets.token_bytes(16)
     users[name] = f"scrypt:{_encoded(salt)}:{_encoded(_key(password, salt))}"
-    new = file.with_name(f"{file.name}.new")
-    with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as to:
-        os.fchmod(to.fileno(), 0o600)
-        to.writelines(f"{each}:{entry}\n" for each, entry in users.items())
-    os.replace(new, file)
+    with new_file(file, private=True) as to:
+        to.writelines(f"{each}:{entry}\n".encode() for each, entry in users.items())
 
 
 def _private_status(file: Path) -> os.stat_result:
@@ -247,9 +247,9 @@ def _private_status(file: Path) -> os.stat_result:
 def _read(file: Path) -> dict[str, str]:
     _private_status(file)
     users = {}
-    for line in file.read_text("utf-8").splitlines():
+    for line in file.read_text("utf-8", "replace").splitlines():
         name, _, entry = line.partition(":")
-        if not _NAME.fullmatch(name) or entry.count(":") != 2 or not entry.startswith("scrypt:"):
+        if not _NAME.fullmatch(name) or not _ENTRY.fullmatch(entry):
             raise SwarError(f"{file} has a line that `swar app-password` did not write")
         users[name] = entry
     if not users:

@@ -21,14 +21,14 @@ from serving.gallery import Gallery
 from serving.open_files import affordable_connections, quiet_where_files_run_out
 from serving.web import connections
 from serving.web.actions import RISKS, Actions
+from serving.web.calls import ASK, USER, Calls
 from serving.web.connections import BoundedConnection
-from serving.web.guard import USER, Guard, PageSettings
+from serving.web.guard import Guard, PageSettings
 from serving.web.level_meter import LEVEL_METER, NO_MICROPHONE
 from serving.web.style import CSS
 from serving.web.uploads import KEPT_SECONDS, UPLOAD, Uploads, opened_uploads, progress
 
 _ENROLMENT_SLOTS: Final = 2
-_ANSWERS_AT_ONCE: Final = 8
 _BACKLOG: Final = 128
 _STOP_SECONDS: Final = 5
 
@@ -157,8 +157,9 @@ def _address(listening: socket.socket) -> str:
 
 
 def _application(page: gradio.Blocks, uploads: Uploads) -> fastapi.FastAPI:
-    """Gradio's application, with this page's own uploads in the place of gradio's."""
+    """Gradio's application, with this page's own calls and uploads in the place of gradio's."""
     application = fastapi.FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
+    application.add_route(ASK, Calls(page, uploads).answer, ["POST"])
     application.add_route(UPLOAD, uploads.receive, ["POST"])
     application.add_route("/gradio_api/upload_progress", progress, ["GET"])
     gradio.mount_gradio_app(
@@ -178,7 +179,6 @@ def _application(page: gradio.Blocks, uploads: Uploads) -> fastapi.FastAPI:
         css=CSS,
         head="".join(f"<script>{script}</script>" for script in _SCRIPTS),
     )
-    page.has_launched = True  # else gradio takes any file of this machine for an upload
     return application
 
 
@@ -200,8 +200,6 @@ def _build(client: Client, gallery: Gallery, *, signs_out: bool) -> gradio.Block
         gradio.HTML(f'<footer class="swar-footer">{html.escape(_ABOUT)}</footer>')
         if signs_out:
             gradio.HTML(_SIGN_OUT)
-    page.max_threads = _ANSWERS_AT_ONCE
-    page.create_limiter()
     return page
 
 

@@ -58,7 +58,8 @@ class Uploads:
 
         Raises:
             HTTPException: 400 for another form, 408 after ten minutes, 411 without a length, 413
-                for a file over MAX_FILE_BYTES, 507 where the folder would exceed QUOTA_BYTES.
+                for a file over MAX_FILE_BYTES, 507 where the folder would exceed QUOTA_BYTES or
+                the disk has no room.
         """
         declared = request.headers.get("content-length", "")
         # Of both, servers believe the encoding: what is declared would bound nothing.
@@ -75,6 +76,9 @@ class Uploads:
                     path = await self._stored(form)
             except TimeoutError:
                 raise HTTPException(408, "the recording took too long to arrive") from None
+            except OSError as error:
+                reason = error.strerror or "no room"
+                raise HTTPException(507, f"the recording cannot be kept: {reason}") from None
         return JSONResponse([str(path)])
 
     async def _stored(self, form: FormData) -> Path:
@@ -143,7 +147,8 @@ def opened_uploads() -> Iterator[Uploads]:
 
     def sweep() -> None:
         while not stopped.wait(_SWEEP_SECONDS):
-            uploads.remove_old(KEPT_SECONDS)
+            with contextlib.suppress(OSError):  # such as no file to be had: the next time
+                uploads.remove_old(KEPT_SECONDS)
 
     sweeper = threading.Thread(target=sweep, name="uploads", daemon=True)
     sweeper.start()

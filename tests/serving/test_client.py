@@ -1,3 +1,5 @@
+import contextlib
+import gc
 import subprocess
 import sys
 import wave
@@ -237,3 +239,25 @@ def test_a_model_that_does_not_say_the_seconds_verifies(
     assert decision.same_speaker
     assert decision.quality_a is not None
     assert decision.quality_a.speech_seconds is None
+
+
+@pytest.mark.parametrize("refused", [None, support_endpoint.UNAVAILABLE, support_endpoint.INVALID])
+def test_recordings_are_let_go_when_they_are_answered(
+    url: str, model: FakeModel, refused: Any
+) -> None:
+    """Also those that a server refuses: not when Python looks for circles of objects."""
+    let_go = []
+
+    class Wav(bytes):
+        def __del__(self) -> None:
+            let_go.append(True)
+
+    with Client(url, attempts=2) as client:
+        model.refusals = [refused] * 2 if refused else []
+        gc.disable()
+        try:
+            with contextlib.suppress(SwarError):
+                client.embed_wavs([Wav(pack_wav(np.ones(RATE, np.int16), RATE))])
+            assert let_go
+        finally:
+            gc.enable()

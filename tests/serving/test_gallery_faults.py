@@ -69,3 +69,10 @@ def test_a_fault_of_the_program_is_not_the_stores(gallery: Gallery, error: Excep
     odd = dataclasses.replace(enrolment(1), source="\udcff")
     with pytest.raises(UnicodeEncodeError):
         gallery.enroll("a", [odd], keep_audio=False)
+
+
+def test_a_consent_that_is_no_utf_8_is_noted(tmp_path: Path) -> None:
+    """As an argument of the command may be."""
+    gallery = Gallery(tmp_path / "gallery")
+    gallery.enroll("Asha", [enrolment(1)], keep_audio=False, consent="caf\udce9")
+    assert gallery.speakers()[0].consent == "caf\\udce9"

@@ -192,3 +192,15 @@ def test_a_status_from_elsewhere_steers_no_terminal(client: Client, model: FakeM
     with pytest.raises(SwarError) as caught:
         client.verify(recording, recording)
     assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize("probability", [np.nan, np.inf, -0.1, 1.5])
+def test_a_probability_is_one(probability: float) -> None:
+    """Else odds are divided by it: with a prior of 0.25 the 1.5 would be a division by zero."""
+    said = {
+        "distance": np.array([0.3]),
+        "probability": np.array([probability]),
+        "same_speaker": np.array([True]),
+    }
+    with pytest.raises(ValueError):
+        answers.decisions(said, 1)

@@ -10,7 +10,7 @@ import soundfile
 
 from components.degradation import telephone
 from components.errors import SwarError
-from serving import recognition
+from serving import enrolment_gate, recognition
 from serving.client import Client
 from serving.gallery import Gallery
 from tests.serving.support_endpoint import CARD, RATE, FakeModel, grpc_endpoint, voice
@@ -356,3 +356,42 @@ def test_the_same_recording_is_no_more_speech(
     assert again.added == 0
     assert "forget it and enrol it again" in again.warnings[0]
     assert again.speech_seconds == pytest.approx(6.0, abs=0.1)
+
+
+def test_of_two_who_enrol_one_name_at_once_the_second_is_told(
+    client: Client, gallery: Gallery, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each alone fits: nobody would be told that two people have the name."""
+    low, high = (
+        _recording(folder, name, (pitch, 6)) for name, pitch in (("a.wav", LOW), ("b.wav", HIGH))
+    )
+    check = enrolment_gate.check
+
+    def overtaken(*given: Any) -> Any:
+        monkeypatch.setattr(enrolment_gate, "check", check)
+        recognition.enroll(client, gallery, "Asha", [low])
+        return check(*given)
+
+    monkeypatch.setattr(enrolment_gate, "check", overtaken)
+    with pytest.raises(SwarError, match="'Asha' was enrolled by somebody else meanwhile"):
+        recognition.enroll(client, gallery, "Asha", [high])
+    assert len(gallery.recordings("Asha")) == 1
+    monkeypatch.setattr(enrolment_gate, "check", check)
+    with pytest.raises(SwarError, match="hears another speaker"):
+        recognition.enroll(client, gallery, "Asha", [high])
+
+
+def test_one_recording_may_be_enrolled_twice_at_once(
+    client: Client, gallery: Gallery, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As by a button that is pressed twice."""
+    low = _recording(folder, "a.wav", (LOW, 6))
+    check = enrolment_gate.check
+
+    def overtaken(*given: Any) -> Any:
+        monkeypatch.setattr(enrolment_gate, "check", check)
+        recognition.enroll(client, gallery, "Asha", [low])
+        return check(*given)
+
+    monkeypatch.setattr(enrolment_gate, "check", overtaken)
+    assert recognition.enroll(client, gallery, "Asha", [low]).added == 0

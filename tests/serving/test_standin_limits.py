@@ -9,6 +9,7 @@ import os
 import resource
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -245,6 +246,57 @@ def test_a_long_message_that_was_refused_is_not_kept(models, message, code):
         finally:
             gc.enable()
     assert held[-1] - held[0] < 3 * len(message)
+
+
+def http2_frame(kind, flags, stream, content):
+    return struct.pack("!I", len(content))[1:] + struct.pack("!BBI", kind, flags, stream) + content
+
+
+def sent_by_a_client_that_does_not_read(ports, message):
+    """A call of Predict over a connection whose window for answers is of no bytes."""
+    headers = {
+        ":method": "POST",
+        ":scheme": "http",
+        ":path": PREDICT_METHOD,
+        ":authority": "localhost",
+        "te": "trailers",
+        "content-type": "application/grpc",
+    }
+    packed = b"".join(
+        b"\0" + b"".join(bytes([len(text)]) + text.encode() for text in header)
+        for header in headers.items()
+    )
+    body = struct.pack("!BI", 0, len(message)) + message
+    parts = [body[start : start + 16_384] for start in range(0, len(body), 16_384)]
+    connection = socket.create_connection(("127.0.0.1", ports.grpc), 10)
+    connection.sendall(
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+        + http2_frame(4, 0, 0, struct.pack("!HI", 4, 0))  # SETTINGS_INITIAL_WINDOW_SIZE
+    )
+    assert connection.recv(10_000)  # the server's settings
+    connection.sendall(
+        http2_frame(4, 1, 0, b"")
+        + http2_frame(1, 4, 1, packed)
+        + b"".join(http2_frame(0, part is parts[-1], 1, part) for part in parts)
+    )
+    return connection
+
+
+def test_answers_of_grpc_that_are_not_read_count_among_the_bytes_in_flight(models):
+    request = predict_request("half_plus", x=np.zeros(40_000, np.float32))
+    size = request.ByteSize()
+    limits = {"max_bytes_in_flight": 3 * size, "body_seconds": 2.0}
+    batching = {"max_rows": 100_000, "max_batch_size": 100_000}
+    with served(models, limits=limits, batching=batching) as ports, prediction(ports) as stub:
+        assert stub.Predict(request, timeout=30).outputs
+        # The request, too, is let go at once where it could not be sent on.
+        held = sent_by_a_client_that_does_not_read(ports, request.SerializeToString())
+        time.sleep(0.7)
+        code, details = refusal(stub.Predict, request)
+        assert (code, "in flight" in details) == (grpc.StatusCode.UNAVAILABLE, True)
+        time.sleep(2.5)
+        assert stub.Predict(request, timeout=30).outputs
+        held.close()
 
 
 def test_calls_at_one_time_have_a_limit(models):

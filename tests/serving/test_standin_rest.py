@@ -3,11 +3,17 @@
 import base64
 import json
 import math
+import os
+import socket
+import threading
+import time
 
 import numpy as np
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from benchmarks.process_memory import resident_bytes
+from serving.standin import json_tensors, rest
 from tests.serving.support_standin import call, call_raw, served, write_model
 
 PREDICT = "/v1/models/swar:predict"
@@ -261,6 +267,15 @@ def test_too_long_a_body(ports):
     assert "1048576 bytes" in answer["error"]
 
 
+def test_answers_count_among_the_bytes_in_flight(models):
+    """Of a few bytes that are asked for: 256 clients that do not read would hold gigabytes."""
+    with served(models, limits={"max_bytes_in_flight": 3_000}) as ports:
+        for _ in range(2):
+            status, answer = call(ports, PREDICT, {"instances": ["abc"] * 100})
+            assert status == 503 and "in flight" in answer["error"]
+            assert call(ports, PREDICT, {"instances": ["abc"]})[0] == 200
+
+
 def test_it_names_itself_a_stand_in(ports):
     for path in ("/v1/models/swar", "/nothing"):
         assert "stand-in" in call_raw(ports, path)[2]["Server"]
@@ -297,3 +312,27 @@ def test_metrics_count_requests(ports):
     buckets = values("request_latency_bucket", **of_rest)
     assert len(buckets) == 34
     assert np.all(np.diff(buckets) >= 0)
+
+
+def test_bodies_of_clients_that_have_gone_are_not_kept(models, monkeypatch):
+    """While the JSON of another one is read."""
+    goes_on, read = threading.Event(), json_tensors.read_request
+
+    def slow(body, servable):
+        goes_on.wait(60)
+        return read(body, servable)
+
+    monkeypatch.setattr(rest, "read_request", slow)
+    body = b'{"instances": ["' + b"a" * 2**23 + b'"]}'
+    head = f"POST {PREDICT} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n"
+    with served(models, limits={"max_request_bytes": 2**24}) as ports:
+        before = resident_bytes(os.getpid())
+        for _ in range(20):
+            with socket.create_connection(("127.0.0.1", ports.rest)) as connection:
+                connection.sendall(head.encode() + body)
+                time.sleep(0.1)  # it is whole, and waits for its turn
+        time.sleep(0.5)
+        kept = resident_bytes(os.getpid()) - before
+        goes_on.set()
+        assert kept < 10 * len(body)
+        assert call(ports, PREDICT, {"instances": ["abc"]})[0] == 200

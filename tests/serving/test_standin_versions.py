@@ -1,6 +1,8 @@
 """Loading, warm-up, hot reload, roll-back and labels of versions."""
 
+import asyncio
 import concurrent.futures
+import contextlib
 import os
 import shutil
 import threading
@@ -12,13 +14,16 @@ import pytest
 import tensorflow as tf
 from tensorflow_serving.apis import (
     model_management_pb2,
+    model_pb2,
     model_service_pb2_grpc,
     prediction_service_pb2_grpc,
 )
 
 from components.errors import SwarError
 from components.model.digest import write_digests
+from serving.standin import store as store_module
 from serving.standin.servable import Servable
+from serving.standin.store import ModelStore
 from tests.serving.support_standin import (
     call,
     floats,
@@ -319,3 +324,35 @@ def test_a_version_that_is_served_alone_stays(ready, published):
         served(published, version=1, labels={"stable": 2}),
     ):
         pass
+
+
+def test_a_version_whose_caller_has_gone_is_loaded_all_the_same(ready, monkeypatch):
+    """Left half loaded, it would stay in memory, and say for ever that it is being loaded."""
+    load = store_module._load_warm
+    loading, goes_on = threading.Event(), threading.Event()
+
+    def slow(number, folder):
+        loading.set()
+        assert goes_on.wait(30)
+        return load(number, folder)
+
+    async def moved():
+        async with ModelStore(ready, "swar", {}, 60.0) as store:
+            monkeypatch.setattr(store_module, "_load_warm", slow)
+            moving = asyncio.create_task(store.set_labels({"stable": 1}))
+            await asyncio.to_thread(loading.wait)
+            moving.cancel()
+            goes_on.set()
+            with contextlib.suppress(asyncio.CancelledError):
+                await moving
+            stable = model_pb2.ModelSpec(name="swar", version_label="stable")
+            for _ in range(600):
+                with (
+                    contextlib.suppress(tf.errors.InvalidArgumentError),
+                    store.use(stable) as found,
+                ):
+                    return found.version
+                await asyncio.sleep(0.05)
+        return None
+
+    assert asyncio.run(moved()) == 1

@@ -84,6 +84,37 @@ def test_channels_and_rate_do_not_multiply_the_bound(tmp_path: Path) -> None:
     assert len(audio.decode(path, sample_rate=RATE, max_seconds=3.0)) == RATE
 
 
+_PEAK_OF_TRACKS = r"""
+import re, sys
+from pathlib import Path
+from components import audio
+try:
+    audio.decode(sys.argv[1], sample_rate=16_000)
+except audio.AudioError as error:
+    print(error.reason, end=" ")
+status = Path("/proc/self/status").read_text()  # getrusage's peak may be the parent's
+print(re.search(r"VmHWM:\s+(\d+)", status)[1])
+"""
+
+
+@pytest.mark.parametrize(
+    ("rate", "channels", "told"), [(400_000_000, 1, ["unreadable"]), (768_000, 64, [])]
+)
+def test_several_tracks_take_no_more_memory_than_one(
+    tmp_path: Path, rate: int, channels: int, told: list[str]
+) -> None:
+    """Which of them somebody speaks in is found a second at a time, and of what length that is."""
+    path = tmp_path / "a.mkv"
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-f", "u8", "-ar", str(rate)]
+    command += ["-ac", str(channels), "-i", "-", "-map", "0:a", "-map", "0:a", "-c:a", "pcm_u8"]
+    subprocess.run([*command, str(path)], input=b"\x80" * 50_000_000, check=True)
+    command = [sys.executable, "-c", _PEAK_OF_TRACKS, str(path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    *reasons, peak_kilobytes = done.stdout.split()
+    assert reasons == told
+    assert int(peak_kilobytes) < 300_000
+
+
 _PEAK = r"""
 import re, sys
 from pathlib import Path

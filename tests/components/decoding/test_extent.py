@@ -30,13 +30,13 @@ def with_frames(mp3: bytes, change: float) -> bytes:
     return mp3[:at] + struct.pack(">I", round(change * frames)) + mp3[at + 4 :]
 
 
-def mp3(*options: str, tmp_path: Path) -> bytes:
+def by_ffmpeg_to_file(*options: str, tmp_path: Path, container: str = "mp3") -> bytes:
     """Written to a file: into a pipe, ffmpeg cannot go back to fill in the header."""
     import subprocess
 
     import imageio_ffmpeg
 
-    path = tmp_path / "whole.mp3"
+    path = tmp_path / f"whole.{container}"
     command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-i", "-", *options, str(path)]
     subprocess.run(command, input=WAV, check=True)
     content = path.read_bytes()
@@ -83,7 +83,7 @@ ID3V2 = b"ID3\x03\x00\x00\x00\x00\x20\x00" + bytes(4_096)
 def test_mp3s_joined_with_their_tags_are_read_to_the_last(
     tmp_path: Path, tags: bytes, options: tuple[str, ...]
 ) -> None:
-    content = mp3(*options, tmp_path=tmp_path)
+    content = by_ffmpeg_to_file(*options, tmp_path=tmp_path)
     assert 8.0 <= len(decoded(tmp_path, content + tags + content + tags)) / RATE <= 8.3
     assert len(decoded(tmp_path, content + tags)) == len(SPEECH)
 
@@ -101,7 +101,7 @@ def test_three_links_of_a_chain_are_read_and_a_last_one_that_breaks_off_is_told(
 
 
 def test_an_mp3_header_without_a_number_of_frames_is_not_believed(tmp_path: Path) -> None:
-    content = mp3("-q:a", "4", tmp_path=tmp_path)
+    content = by_ffmpeg_to_file("-q:a", "4", tmp_path=tmp_path)
     at = content.find(b"Xing") + 4
     for flags, size in ((2, len(content)), (2, len(content) // 2), (0, 0)):
         header = struct.pack(">III", flags, size, 0)
@@ -112,7 +112,7 @@ def test_an_mp3_header_without_a_number_of_frames_is_not_believed(tmp_path: Path
 
 @pytest.mark.parametrize("change", [0.0, 0.5, 1.0])
 def test_fraunhofers_header_is_believed_no_more_than_lames(tmp_path: Path, change: float) -> None:
-    content = mp3("-q:a", "4", "-id3v2_version", "0", tmp_path=tmp_path)
+    content = by_ffmpeg_to_file("-q:a", "4", "-id3v2_version", "0", tmp_path=tmp_path)
     first = extent._mpeg_frame(content[:4])
     assert first is not None
     frames = struct.unpack(">I", content[content.find(b"Xing") + 8 :][:4])[0]
@@ -148,12 +148,76 @@ def test_joined_recordings_that_ffmpeg_cannot_go_on_with_are_truncated(tmp_path:
     assert caught.value.reason == audio.TRUNCATED
 
 
+OTHER_RATE = encoded(speech_like(2, 8_000, 2.0), 8_000)
+OTHER_CHANNELS = encoded(np.stack([SPEECH, SPEECH], axis=1), RATE)
+
+
+@pytest.mark.parametrize(
+    ("codec", "wav", "other"),
+    [
+        ("libopus", WAV, "libvorbis"),
+        ("libvorbis", WAV, "flac"),
+        ("flac", WAV, "libopus"),
+        ("libvorbis", OTHER_RATE, "libvorbis"),
+        ("libvorbis", OTHER_CHANNELS, "libvorbis"),
+        ("libopus", OTHER_CHANNELS, "libopus"),
+    ],
+)
+def test_links_of_an_ogg_chain_that_ffmpeg_cannot_go_on_with_are_told(
+    tmp_path: Path, codec: str, wav: bytes, other: str
+) -> None:
+    parts = [by_ffmpeg(WAV, "ogg", "-c:a", codec), by_ffmpeg(wav, "ogg", "-c:a", other)]
+    with pytest.raises(audio.AudioError, match="breaks off") as caught:
+        decoded(tmp_path, b"".join(parts))
+    assert caught.value.reason == audio.TRUNCATED
+
+
+def by_soundfile(container: str) -> bytes:
+    """Stereo, where the format may have it."""
+    rate, subtype = (8_000, "ALAW") if container == "WVE" else (RATE, None)
+    samples = SPEECH if container == "WVE" else np.stack([SPEECH, SPEECH], axis=1)
+    return encoded(samples, rate, container, subtype)
+
+
+@pytest.mark.parametrize("container", ["AVR", "MAT4", "MAT5", "MPC2K", "VOC", "WVE"])
+def test_a_file_with_less_than_its_header_tells_is_truncated(
+    tmp_path: Path, container: str
+) -> None:
+    content = by_soundfile(container)
+    assert len(decoded(tmp_path, content)) >= len(SPEECH)
+    for share in (0.5, 0.95):
+        with pytest.raises(audio.AudioError) as caught:
+            decoded(tmp_path, content[: round(share * len(content))])
+        assert caught.value.reason == audio.TRUNCATED
+
+
+@pytest.mark.parametrize("container", ["tta", "wv"])
+def test_what_ffmpeg_reads_less_of_than_its_header_counts_is_truncated(
+    tmp_path: Path, container: str
+) -> None:
+    content = by_ffmpeg_to_file(tmp_path=tmp_path, container=container)
+    assert len(decoded(tmp_path, content)) == len(SPEECH)
+    path = tmp_path / "half"
+    path.write_bytes(content[: len(content) // 2])
+    with pytest.raises(audio.AudioError, match="of the 4 s that it declares") as caught:
+        audio.decode(path, sample_rate=RATE)
+    assert caught.value.reason == audio.TRUNCATED
+    assert len(audio.decode(path, sample_rate=RATE, end_seconds=0.5)) == RATE // 2
+
+
+def test_a_voc_in_blocks_is_read_without_what_stands_between_them(tmp_path: Path) -> None:
+    content = by_ffmpeg(WAV, "voc")
+    np.testing.assert_array_equal(decoded(tmp_path, content), decoded(tmp_path, WAV))
+    with pytest.raises(audio.AudioError, match="breaks off"):
+        decoded(tmp_path, content[:60_000])
+
+
 @pytest.mark.parametrize("change", [0.0, 0.5, 0.9])
 @pytest.mark.parametrize("options", [("-q:a", "4"), ("-b:a", "64k")])
 def test_an_mp3_header_that_says_too_little_is_not_believed(
     tmp_path: Path, change: float, options: tuple[str, ...]
 ) -> None:
-    content = mp3(*options, tmp_path=tmp_path)
+    content = by_ffmpeg_to_file(*options, tmp_path=tmp_path)
     samples = decoded(tmp_path, with_frames(content, change))
     assert 4.0 <= len(samples) / RATE <= 4.15
     # In one piece: nothing is missing where the header says that the end is.
@@ -166,7 +230,7 @@ def test_an_mp3_header_that_says_too_little_is_not_believed(
 def test_an_mp3_header_that_is_right_is_believed(tmp_path: Path) -> None:
     for options in (("-q:a", "4"), ("-b:a", "32k", "-ac", "2"), ("-ar", "44100"), ("-ar", "8000")):
         path = tmp_path / "a.mp3"
-        path.write_bytes(mp3(*options, tmp_path=tmp_path))
+        path.write_bytes(by_ffmpeg_to_file(*options, tmp_path=tmp_path))
         with path.open("rb") as file:
             content = FileBytes(file)
             start = extent._behind_tags(content, 0)
@@ -177,7 +241,7 @@ def test_an_mp3_header_that_is_right_is_believed(tmp_path: Path) -> None:
 
 
 def test_an_mp3_header_that_says_too_much_is_truncated(tmp_path: Path) -> None:
-    content = mp3("-q:a", "4", tmp_path=tmp_path)
+    content = by_ffmpeg_to_file("-q:a", "4", tmp_path=tmp_path)
     with pytest.raises(audio.AudioError) as caught:
         decoded(tmp_path, with_frames(content, 2.0))
     assert caught.value.reason == audio.TRUNCATED

@@ -75,6 +75,11 @@ def test_manifest_round_trip(
         ("path,gender\na,f\n", "m.csv line 1: column speaker must be there once"),
         ("", "m.csv line 1: column path must be there once, found nothing"),
         ("path,path,speaker\na,b,c\n", "line 1: column path must be there once"),
+        (
+            "path,speaker,end_seconds,end_seconds\na,b,1,2\n",
+            "column end_seconds must be there once",
+        ),
+        ("path,speaker,Device, device \na,b,c,d\n", "line 1: column device must be there once"),
         ("path,speaker\n", "m.csv lists no recording"),
         ("path,speaker\na.wav,x\n,x\n", "line 3, column path: is empty"),
         ("path,speaker\na.wav\n", "line 2, column speaker: is empty"),

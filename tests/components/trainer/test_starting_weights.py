@@ -125,6 +125,13 @@ def test_a_published_model_of_another_tower_is_refused(tmp_path):
         started(tmp_path)
 
 
+@pytest.mark.parametrize("part", ["trainer", "spectrogram"])
+def test_a_model_of_another_version_that_tells_less_of_itself_is_refused(tmp_path, part):
+    publish(tmp_path, small_tower(), **{part: {}})
+    with pytest.raises(SwarError, match=rf"another version of swar .* its {part}\."):
+        started(tmp_path)
+
+
 def test_a_published_model_without_its_weights_is_refused(tmp_path):
     publish(tmp_path, small_tower())
     (tmp_path / "1" / TOWER_WEIGHTS).unlink()

@@ -12,6 +12,7 @@ from components.verification.bootstrap import (
     multiplicities,
     of_other_speakers,
     trial_weights,
+    widened_at_ends,
 )
 
 
@@ -79,6 +80,18 @@ def test_the_interval_is_as_wide_as_the_figure_varies_with_other_speakers():
     assert np.mean(widths) == pytest.approx(spread, rel=0.15)
     of_trials = 2 * 1.96 * math.sqrt(0.8 * 0.2 / (30 * 200))
     assert np.mean(widths) > 5 * of_trials
+
+
+@pytest.mark.parametrize("low_and_high", [(0.0, 0.0), (math.nan, math.nan)])
+def test_a_rate_at_an_end_is_known_no_better_than_by_its_speakers(low_and_high):
+    """Clopper and Pearson's interval of 8 speakers of whom none, or all, have such a trial."""
+    width = 1.0 - 0.025 ** (1.0 / 8.0)
+    none = widened_at_ends(Estimate(0.0, *low_and_high), 8)
+    everything = widened_at_ends(Estimate(1.0, *(1.0 - each for each in low_and_high)), 8)
+    assert [none.low, none.high] == pytest.approx([0.0, width])
+    assert [everything.low, everything.high] == pytest.approx([1.0 - width, 1.0])
+    for between in (Estimate(0.5, 0.5, 0.5), Estimate(0.5, 0.4, 0.6)):
+        assert widened_at_ends(between, 8) == between
 
 
 def test_as_many_other_speakers_are_within_the_interval_nineteen_times_of_twenty():

@@ -123,13 +123,17 @@ def test_equal_distances_do_not_count_as_found():
     found = identified(table, np.ones((len(table), 4), np.float32))
     assert found.figures["top_1"].value == 0.0
     assert found.figures["top_5"].value == 0.0
+    # That no resample finds anybody says no more of other people than six speakers can.
+    assert found.figures["top_1"].low == 0.0
+    assert found.figures["top_1"].high == pytest.approx(1.0 - 0.025 ** (1.0 / 6.0))
 
 
 @pytest.mark.parametrize("speakers", [2, 5])
 def test_of_five_anybody_is_among_five(speakers):
     table = both_kinds(speakers)
     found = identified(table, embeddings(table, noise=0.1))
-    assert found.figures["top_1"].value == 1.0
+    assert found.figures["top_1"].value == found.figures["top_1"].high == 1.0
+    assert found.figures["top_1"].low == pytest.approx(0.025 ** (1.0 / speakers))
     assert math.isnan(found.figures["top_5"].value)
 
 

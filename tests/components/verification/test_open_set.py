@@ -138,8 +138,9 @@ def test_rates_are_those_of_one_search_after_the_other(size):
         if size == 5:
             resampled = np.array([rates_of(searches, rates.threshold, each) for each in drawn])
             low, high = np.quantile(resampled, [0.025, 0.975], axis=0)
-            assert (rates.fpir.low, rates.fnir.low) == pytest.approx(tuple(low))
-            assert (rates.fpir.high, rates.fnir.high) == pytest.approx(tuple(high))
+            for rate, *ends in zip((rates.fpir, rates.fnir), low, high, strict=True):
+                if 0.0 < rate.value < 1.0:
+                    assert (rate.low, rate.high) == pytest.approx(tuple(ends))
         compared += 1
     assert compared >= 3
     thresholds = {0.0, *(each[2] for each in searches)}

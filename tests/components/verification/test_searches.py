@@ -41,6 +41,16 @@ def test_speakers_are_enrolled_with_their_first_utterances(table):
     assert not asked["recording"].str.endswith("/0.wav").any()
 
 
+@pytest.mark.parametrize("enrolled", [1, 2, 3])
+def test_of_one_recording_all_that_lies_behind_the_enrolment_is_asked(enrolled):
+    """The end of an utterance and the start of the next are two sums, and may be rounded apart."""
+    table = utterances(2, recordings=1, per_recording=8, seconds=1.52)
+    seconds = {"piece_seconds": 1.52, "query_seconds": 1.52}
+    found = plan_searches(table, enrolment_seconds=1.52 * enrolled, **seconds)
+    assert found is not None
+    assert len(found.query) == 2 * (8 - enrolled)
+
+
 def test_of_one_speaker_there_is_no_search(table):
     assert planned(table[table["speaker"] == "s3"]) is None
 

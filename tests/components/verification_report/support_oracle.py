@@ -125,16 +125,28 @@ def interval(drawn):
     return np.quantile(found, [0.025, 0.975]).tolist()
 
 
+def widened(bounds, value, people):
+    """Of a rate of 0 or 1: to what none among so many people leaves possible."""
+    if value not in (0.0, 1.0) or bounds[0] < bounds[1]:
+        return bounds
+    end = 0.025 ** (1.0 / people)
+    return [0.0, 1.0 - end] if value == 0.0 else [end, 1.0]
+
+
 def rate_interval(name, rows, value, drawn):
-    """As `interval`; with no error at all, up to what none among so many people leaves possible."""
-    bounds = interval(drawn)
-    rates = ("eer", "false_accept_rate", "false_reject_rate")
-    if name in rates and value == 0.0 and not bounds[1] > 0.0:
-        classes = {"eer": (0, 1), "false_accept_rate": (0,), "false_reject_rate": (1,)}[name]
-        parts = [rows[rows["label"] == label] for label in classes]
-        people = min(len({*part["speaker_a"], *part["speaker_b"]}) for part in parts)
-        return [0.0, 1.0 - 0.025 ** (1.0 / people)]
-    return bounds
+    """As `interval`; of a rate, `widened`."""
+    bounds, target, nontarget = interval(drawn), 1, 0
+    classes = {
+        "eer": (target, nontarget),
+        "false_accept_rate": (nontarget,),
+        "false_reject_rate": (target,),
+        "recall": (target,),
+    }
+    if name not in classes or np.isnan(value):
+        return bounds
+    parts = [rows[rows["label"] == label] for label in classes[name]]
+    people = min(len({*part["speaker_a"], *part["speaker_b"]}) for part in parts)
+    return widened(bounds, value, people)
 
 
 def utterances(rows):

@@ -15,6 +15,7 @@ from tests.components.verification_report.support_oracle import (
     part_of,
     spoken,
     utterances,
+    widened,
 )
 from tests.components.verification_report.support_report import RATE, PitchModel
 
@@ -89,7 +90,8 @@ def _share(ranks, top, report):
         for each in rng.multinomial(len(ranks), even, report.settings.resamples)
     ]  # fmt: skip
     value = np.mean([rank < top for rank in itertools.chain(*ranks)])
-    return dict(zip(("value", "low", "high"), [float(value), *interval(drawn)], strict=True))
+    bounds = widened(interval(drawn), value, len(ranks))
+    return dict(zip(("value", "low", "high"), [float(value), *bounds], strict=True))
 
 
 def test_who_is_recognised_is_found_again(either, scores):
@@ -191,10 +193,8 @@ def _estimates(outcomes, names, threshold, report):
     values = _rates(outcomes, threshold, dict.fromkeys(names, 1))
     found = {}
     for place, kind in enumerate(("fpir", "fnir")):
-        low, high = interval([each[place] for each in drawn])
-        if values[place] == 0.0:
-            people = len({own for own, is_enrolled, *_ in outcomes if is_enrolled == place})
-            low, high = 0.0, 1.0 - 0.025 ** (1.0 / people)
+        people = len({own for own, is_enrolled, *_ in outcomes if is_enrolled == place})
+        low, high = widened(interval([each[place] for each in drawn]), values[place], people)
         found[kind] = {"value": float(values[place]), "low": low, "high": high}
     return found
 

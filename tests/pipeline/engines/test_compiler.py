@@ -277,8 +277,10 @@ def test_a_custom_job_is_what_vertex_takes(tmp_path: Path, monkeypatch: pytest.M
 
 def test_a_gpu_that_vertex_does_not_have_is_told(tmp_path: Path) -> None:
     for settings in (VERTEX, CUSTOM_JOB):
-        with pytest.raises(SwarError, match=r"'NVIDIA_TESLA_T5' is no accelerator .*NVIDIA_L4"):
-            compiled(tmp_path, *settings, "engine.training.gpu_type=NVIDIA_TESLA_T5")
+        for name in ("NVIDIA_TESLA_T5", "TPU_V3"):  # the Trainer would count no GPU beside a TPU
+            with pytest.raises(SwarError, match=rf"'{name}' is no GPU .*NVIDIA_L4") as raised:
+                compiled(tmp_path, *settings, f"engine.training.gpu_type={name}")
+            assert "TPU_V2" not in str(raised.value)
 
 
 def test_an_endpoint_is_told_what_its_deployment_takes(tmp_path: Path) -> None:

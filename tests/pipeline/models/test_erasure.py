@@ -106,3 +106,57 @@ def test_a_speaker_whom_no_run_used_is_an_error(output: Output) -> None:
 def test_a_folder_of_no_run_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(SwarError, match=r"has no metadata\.sqlite"):
         erase_speaker(tmp_path, "asha")
+
+
+def test_what_a_killed_run_left_half_written_goes(output: Output) -> None:
+    half = output.folder / "artifacts" / "SpeechExampleGen" / "speech" / "9"
+    half.mkdir(parents=True)
+    (half / "data").write_bytes(b"speech of asha, compressed")
+    done = erase_speaker(output.folder, "asha")
+    assert not half.exists()
+    assert str(half) in done.removed
+    (first, second) = _live(output, "Model")
+    assert Path(first.uri, "Format-Serving").is_dir()
+    assert Path(second.uri, "Format-Serving").is_dir()
+
+
+def test_a_removal_that_was_broken_off_is_finished_by_the_same_command(
+    output: Output, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(folder: str) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("pipeline.models.erasure.shutil.rmtree", killed)
+        with pytest.raises(KeyboardInterrupt):
+            erase_speaker(output.folder, "asha")
+    done = erase_speaker(output.folder, "asha")
+    assert done.recordings == 2
+    assert [model.model_digest for model in done.models] == ["one"]
+    speech, pairs, *_ = _live(output, "Examples")
+    assert not Path(speech.uri).exists()
+    assert not Path(pairs.uri).exists()
+
+
+def test_a_folder_that_cannot_be_emptied_is_one_line(
+    output: Output, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(folder: str) -> None:
+        raise PermissionError(13, "Permission denied", folder)
+
+    monkeypatch.setattr("pipeline.models.erasure.shutil.rmtree", refused)
+    with pytest.raises(SwarError, match=r"cannot write .*artifacts/Examples.*make it writable"):
+        erase_speaker(output.folder, "asha")
+
+
+def test_a_name_is_found_however_its_accents_are_written(tmp_path: Path) -> None:
+    together, apart = "Zo\u00eb", "Zoe\u0308"
+    made = Output(tmp_path / "out")
+    made.train("one", [_row(together, "1.wav", train=3.0)], [_reject(f"{apart}/bad.wav")])
+    (made.folder / "logs").mkdir()
+    (made.folder / "logs" / "1.log").write_text(f"rejected {apart}/bad.wav\nbegan\n")
+    (made.folder / "notes.txt").write_text(apart)
+    done = erase_speaker(made.folder, apart)
+    assert (done.speaker, done.recordings) == (together, 1)
+    assert (made.folder / "logs" / "1.log").read_text() == "began\n"
+    assert done.left == [str(made.folder / "notes.txt")]

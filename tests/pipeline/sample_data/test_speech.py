@@ -1,7 +1,11 @@
 import csv
 import hashlib
+import os
 import re
+import signal
 import subprocess
+import sys
+import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -262,4 +266,28 @@ def test_failure_halfway_leaves_nothing(
     monkeypatch.setattr(ProcessPoolExecutor, "map", fail)
     with pytest.raises(SwarError, match=message):
         write_sample_speech(tmp_path / "data", speakers=2, seconds=5.0)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_ctrl_c_ends_it_at_once_and_leaves_nothing(tmp_path: Path) -> None:
+    command = "from pipeline.cli import main; main()"
+    with subprocess.Popen(
+        [sys.executable, "-P", "-c", command, "sample-data", "speech"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    ) as started:
+        while not list(tmp_path.glob(".speech.*/speech/*/*")):
+            assert started.poll() is None
+            time.sleep(0.1)
+        os.killpg(started.pid, signal.SIGINT)  # as a terminal does: the workers get it too
+        try:
+            output, _ = started.communicate(timeout=60)
+        finally:
+            if started.poll() is None:
+                os.killpg(started.pid, signal.SIGKILL)
+    assert (started.returncode, output) == (130, "")
     assert list(tmp_path.iterdir()) == []

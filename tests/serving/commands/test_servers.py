@@ -1,6 +1,7 @@
 """`swar serve` and `swar app`: what they check, and what they pass on."""
 
 import os
+import subprocess
 import sys
 import time
 import types
@@ -46,6 +47,21 @@ def test_the_page_asks_who_uses_it_as_the_options_say(
         assert status == 2
         assert message in err
     assert len(calls) == 2
+
+
+def test_a_password_is_asked_for_on_a_terminal_only(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", "from pipeline.cli import main; main()", "app-password"]
+    ended = subprocess.run(
+        [*command, str(tmp_path / "pw"), "asha"],
+        input="correct horse battery\n" * 2,
+        capture_output=True,
+        text=True,
+        start_new_session=True,
+    )
+    assert ended.returncode == 2
+    (line,) = ended.stderr.splitlines()
+    assert "on a terminal" in line
+    assert not (tmp_path / "pw").exists()
 
 
 @pytest.fixture

@@ -167,3 +167,22 @@ def test_a_proxy_says_who_it_is(tmp_path, proxies, named, status):
 def test_a_proxy_that_is_no_address_is_said():
     with pytest.raises(SwarError, match=r"--auth-proxy: .*proxy\.example"):
         ProxyLogin("X-User", ["proxy.example"])
+
+
+def test_a_file_that_cannot_be_read_meanwhile_is_one_line(url, passwords, capfd):
+    user = User(url)
+    sign_in(user)
+    passwords.rename(f"{passwords}.away")
+    for answer in (user.session.get(url, timeout=30), sign_in(user)):
+        assert (answer.status_code, str(passwords) in answer.text) == (503, False)
+    told = capfd.readouterr().err.splitlines()
+    assert len(told) == 2 and all("swar app-password" in line for line in told)
+    Path(f"{passwords}.away").rename(passwords)
+    assert user.session.get(url, timeout=30).status_code == 200
+
+
+@pytest.mark.parametrize("line", [b"asha:scrypt:x:y", b"asha:scrypt:\xff:", b"\xff\xfe"])
+def test_a_line_of_another_hand_is_told(passwords, line):
+    passwords.write_bytes(passwords.read_bytes() + line + b"\n")
+    with pytest.raises(SwarError, match="did not write"):
+        PasswordLogin(passwords)

@@ -1,11 +1,13 @@
 """Recordings given to the page: private, bounded, and gone when they are not wanted."""
 
+import errno
 import os
 import socket
 import stat
 import subprocess
 import sys
 import tempfile
+import threading
 from pathlib import Path
 
 import pytest
@@ -185,3 +187,27 @@ def test_what_a_killed_page_left_goes_at_the_next_start_and_a_running_ones_stays
         with opened_uploads():
             assert (running.folder / "mine").is_dir()
     assert elsewhere.is_symlink() and place.parent.exists()
+
+
+def test_a_full_disk_is_said(user, place, tmp_path, monkeypatch, capfd):
+    def full(self, source, name):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Uploads, "_store", full)
+    answer = post(user, {"files": write_voice(tmp_path / "sita.wav", 110).open("rb")})
+    assert answer.status_code == 507 and "No space left" in answer.text
+    assert left(place) == [] and capfd.readouterr().err == ""
+
+
+def test_recordings_go_though_once_there_was_no_file_to_be_had(place, monkeypatch):
+    """Else they would stay for as long as the page runs."""
+    looked = threading.Semaphore(0)
+
+    def remove_old(self, older_than_seconds):
+        looked.release()
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    monkeypatch.setattr(Uploads, "remove_old", remove_old)
+    monkeypatch.setattr(uploads, "_SWEEP_SECONDS", 0.01)
+    with opened_uploads():
+        assert all(looked.acquire(timeout=10) for _ in range(3))
