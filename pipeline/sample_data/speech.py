@@ -104,10 +104,10 @@ def _write_speakers(plans: tuple[SpeakerPlan, ...], build: Path, processes: int 
     with concurrent.futures.ProcessPoolExecutor(
         max_workers=min(len(plans), processes or len(os.sched_getaffinity(0))),
         mp_context=multiprocessing.get_context("spawn"),
-        # Ctrl-C ends them at once. Within espeak-ng's callback Python's own exception is lost, and
-        # they would write on while the folder is removed.
+        # Of Ctrl-C they finish their speaker, and begin no other. Within espeak-ng's callback the
+        # exception would be lost, and they would write on while the folder is removed.
         initializer=signal.signal,
-        initargs=(signal.SIGINT, signal.SIG_DFL),
+        initargs=(signal.SIGINT, signal.SIG_IGN),
     ) as pool:
         return sum(pool.map(partial(_write_speaker, build=build), plans))
 

@@ -269,7 +269,7 @@ def test_failure_halfway_leaves_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_ctrl_c_ends_it_at_once_and_leaves_nothing(tmp_path: Path) -> None:
+def test_ctrl_c_ends_it_and_leaves_nothing(tmp_path: Path) -> None:
     command = "from pipeline.cli import main; main()"
     with subprocess.Popen(
         [sys.executable, "-P", "-c", command, "sample-data", "speech"],

@@ -70,7 +70,7 @@ def test_nothing_is_kept_of_what_browsers_were_shown(user, tmp_path):
     user.ask("enrol", "Sita", "", False, write_voice(tmp_path / "sita.wav", 110, 6.0), None)
     user.call("names", [])
     user.ask("forget", "Sita")
-    assert not [each for each in gc.get_objects() if isinstance(each, SessionState)]
+    assert not [each for each in gc.get_objects() if type(each) is SessionState]
 
 
 def test_who_has_gone_is_not_answered(monkeypatch, tmp_path):
