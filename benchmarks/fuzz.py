@@ -164,7 +164,7 @@ def check_reader(count: int, seed: int) -> Iterator[Outcome]:
 
     from components import wav
 
-    @tf.function(input_signature=[tf.TensorSpec([], tf.string)])
+    @tf.function(input_signature=[tf.TensorSpec([], tf.string)], autograph=False)
     def read(content: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         header = wav.read_header(content)
         return wav.read_mono(content, header), header.frames, header.channels
