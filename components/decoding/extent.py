@@ -24,8 +24,8 @@ _SHORT_CHUNK: Final = re.compile(
 _SHORT_DS64: Final = re.compile(
     r"Calculated frame count (\d+) does not match value from 'ds64' chunk of (\d+)"
 )
-_TOLD_FRAMES: Final = re.compile(r"\b(?:Frames|Cols)\s*: (\d+)")
-_TELL_FRAMES: Final = ("AVR", "MAT4", "MAT5", "MPC2K")
+_FRAMES_IN_LOG: Final = re.compile(r"\b(?:Frames|Cols)\s*: (\d+)")
+_COUNTING_FORMATS: Final = ("AVR", "MAT4", "MAT5", "MPC2K")
 _VOC_BLOCKS: Final = range(1, 10)  # the types of Creative's Voice; 0 ends the file
 # NIST SPHERE: a header of 1,024 bytes of text, with the samples of each channel.
 _NIST_NUMBER: Final = re.compile(rb"^(\w+) -\w+ (\d+)\s*$", re.MULTILINE)
@@ -47,10 +47,10 @@ def check_all_there(file: BinaryIO, sound: soundfile.SoundFile) -> None:
         if declared - held > _SLACK_BYTES and not is_open_ended(declared, held):
             message = f"holds {held} of the {declared} bytes of samples that it declares"
             raise AudioError(TRUNCATED, message)
-    told = [(int(a), int(b)) for a, b in _SHORT_DS64.findall(log)]
-    if sound.format in _TELL_FRAMES:
-        told += [(sound.frames, int(each)) for each in _TOLD_FRAMES.findall(log)[-1:]]
-    for held, declared in told:
+    counted = [(int(a), int(b)) for a, b in _SHORT_DS64.findall(log)]
+    if sound.format in _COUNTING_FORMATS:
+        counted += [(sound.frames, int(each)) for each in _FRAMES_IN_LOG.findall(log)[-1:]]
+    for held, declared in counted:
         if declared - held > SLACK_FRAMES:
             message = f"holds {held} of the {declared} frames that it declares"
             raise AudioError(TRUNCATED, message)

@@ -1,6 +1,7 @@
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -358,6 +359,18 @@ def test_the_same_recording_is_no_more_speech(
     assert again.speech_seconds == pytest.approx(6.0, abs=0.1)
 
 
+def _overtake(monkeypatch: pytest.MonkeyPatch, enrol: Callable[[], Any]) -> None:
+    """Lets another enrolment come between the look at the gallery and the next one's commit."""
+    check = enrolment_gate.check
+
+    def overtaken(*given: Any) -> Any:
+        monkeypatch.setattr(enrolment_gate, "check", check)
+        enrol()
+        return check(*given)
+
+    monkeypatch.setattr(enrolment_gate, "check", overtaken)
+
+
 def test_of_two_who_enrol_one_name_at_once_the_second_is_told(
     client: Client, gallery: Gallery, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -365,18 +378,10 @@ def test_of_two_who_enrol_one_name_at_once_the_second_is_told(
     low, high = (
         _recording(folder, name, (pitch, 6)) for name, pitch in (("a.wav", LOW), ("b.wav", HIGH))
     )
-    check = enrolment_gate.check
-
-    def overtaken(*given: Any) -> Any:
-        monkeypatch.setattr(enrolment_gate, "check", check)
-        recognition.enroll(client, gallery, "Asha", [low])
-        return check(*given)
-
-    monkeypatch.setattr(enrolment_gate, "check", overtaken)
+    _overtake(monkeypatch, partial(recognition.enroll, client, gallery, "Asha", [low]))
     with pytest.raises(SwarError, match="'Asha' was enrolled by somebody else meanwhile"):
         recognition.enroll(client, gallery, "Asha", [high])
     assert len(gallery.recordings("Asha")) == 1
-    monkeypatch.setattr(enrolment_gate, "check", check)
     with pytest.raises(SwarError, match="hears another speaker"):
         recognition.enroll(client, gallery, "Asha", [high])
 
@@ -386,12 +391,5 @@ def test_one_recording_may_be_enrolled_twice_at_once(
 ) -> None:
     """As by a button that is pressed twice."""
     low = _recording(folder, "a.wav", (LOW, 6))
-    check = enrolment_gate.check
-
-    def overtaken(*given: Any) -> Any:
-        monkeypatch.setattr(enrolment_gate, "check", check)
-        recognition.enroll(client, gallery, "Asha", [low])
-        return check(*given)
-
-    monkeypatch.setattr(enrolment_gate, "check", overtaken)
+    _overtake(monkeypatch, partial(recognition.enroll, client, gallery, "Asha", [low]))
     assert recognition.enroll(client, gallery, "Asha", [low]).added == 0

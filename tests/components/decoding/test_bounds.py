@@ -98,10 +98,10 @@ print(re.search(r"VmHWM:\s+(\d+)", status)[1])
 
 
 @pytest.mark.parametrize(
-    ("rate", "channels", "told"), [(400_000_000, 1, ["unreadable"]), (768_000, 64, [])]
+    ("rate", "channels", "wanted"), [(400_000_000, 1, ["unreadable"]), (768_000, 64, [])]
 )
 def test_several_tracks_take_no_more_memory_than_one(
-    tmp_path: Path, rate: int, channels: int, told: list[str]
+    tmp_path: Path, rate: int, channels: int, wanted: list[str]
 ) -> None:
     """Which of them somebody speaks in is found a second at a time, and of what length that is."""
     path = tmp_path / "a.mkv"
@@ -111,7 +111,7 @@ def test_several_tracks_take_no_more_memory_than_one(
     command = [sys.executable, "-c", _PEAK_OF_TRACKS, str(path)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     *reasons, peak_kilobytes = done.stdout.split()
-    assert reasons == told
+    assert reasons == wanted
     assert int(peak_kilobytes) < 300_000
 
 
