@@ -19,6 +19,7 @@ from tensorflow_serving.apis import (
 )
 
 from serving.standin.batcher import Batcher
+from serving.standin.connections import end_connection
 from serving.standin.limits import Budget, Limits
 from serving.standin.message_fields import check_fields
 from serving.standin.servable import Signature
@@ -30,6 +31,7 @@ _MESSAGES_READ_AT_ONCE: Final = 8
 _SHARED_READING_SECONDS: Final = 5.0
 """For a message to arrive that another waits for."""
 _MAX_LABELS: Final = 16
+_NO_METHOD: Final = (grpc.StatusCode.UNIMPLEMENTED, "Method not found!")
 
 
 def build(
@@ -81,11 +83,11 @@ class _Bounds(grpc.aio.ServerInterceptor):
         self, continuation: Callable[[Any], Awaitable[Any]], details: grpc.HandlerCallDetails
     ) -> Any:
         handler = await continuation(details)
-        if handler is None:
-            return None
 
         async def answer(_: AsyncIterator[bytes], context: grpc.aio.ServicerContext) -> None:
-            if refusal := await self._answer(handler, context):
+            refusal = await self._answer(handler, context) if handler else _NO_METHOD
+            if refusal:
+                self._end_unless_read(context)
                 await context.abort(*refusal)
 
         # To gRPC one request and one response are streams of one.
@@ -115,17 +117,19 @@ class _Bounds(grpc.aio.ServerInterceptor):
     async def _write(
         self, message: bytes, context: grpc.aio.ServicerContext, take: Callable[[int], None]
     ) -> None:
-        """Sends an answer; its bytes are taken until the client has read nearly all of it.
-
-        From who is too slow to read gRPC keeps it for as long as the connection lasts.
-        """
+        """Sends an answer; its bytes are taken until the client has read nearly all of it."""
         take(len(message))
-        try:
-            async with asyncio.timeout(self._seconds):
-                await context.write(message)
-        except TimeoutError:
-            why = "The answer was not read in time"
-            raise tf.errors.CancelledError(None, None, why) from None
+        self._end_unless_read(context)
+        await context.write(message)
+
+    def _end_unless_read(self, context: grpc.aio.ServicerContext) -> None:
+        """The connection ends if what is sent now has not been read in time.
+
+        Until then gRPC keeps the answer, and counts the call among those that run.
+        """
+        loop = asyncio.get_running_loop()
+        end = loop.call_later(self._seconds, end_connection, context.peer())
+        context.add_done_callback(lambda _: end.cancel())
 
     async def _request(
         self, deserialize: Any, context: grpc.aio.ServicerContext, take: Callable[[int], None]

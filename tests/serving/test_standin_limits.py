@@ -32,7 +32,7 @@ from components.errors import SwarError
 from pipeline import cli
 from serving import server
 from serving.server import ServerSettings, serve
-from serving.standin import rpc
+from serving.standin import connections, rpc
 from serving.standin.batcher import Batcher, Batching
 from serving.standin.limits import Limits, check_host, is_own_name
 from serving.standin.servable import Servable
@@ -252,8 +252,8 @@ def http2_frame(kind, flags, stream, content):
     return struct.pack("!I", len(content))[1:] + struct.pack("!BBI", kind, flags, stream) + content
 
 
-def sent_by_a_client_that_does_not_read(ports, message):
-    """A call of Predict over a connection whose window for answers is of no bytes."""
+def sent_by_a_client_that_does_not_read(ports, message, calls=1):
+    """Calls of Predict over a connection whose window for answers is of no bytes."""
     headers = {
         ":method": "POST",
         ":scheme": "http",
@@ -273,16 +273,26 @@ def sent_by_a_client_that_does_not_read(ports, message):
         b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
         + http2_frame(4, 0, 0, struct.pack("!HI", 4, 0))  # SETTINGS_INITIAL_WINDOW_SIZE
     )
-    assert connection.recv(10_000)  # the server's settings
-    connection.sendall(
-        http2_frame(4, 1, 0, b"")
-        + http2_frame(1, 4, 1, packed)
-        + b"".join(http2_frame(0, part is parts[-1], 1, part) for part in parts)
-    )
     arriving = connection.makefile("rb")
-    while (frame := arriving.read(9))[3] != 1:  # until the answer begins, with its headers
+    for stream in range(1, 2 * calls, 2):
+        connection.sendall(
+            http2_frame(4, 1, 0, b"") * (stream == 1)
+            + http2_frame(1, 4, stream, packed)
+            + b"".join(http2_frame(0, part is parts[-1], stream, part) for part in parts)
+        )
+        while (frame := arriving.read(9))[3] != 1:  # until the answer begins, with its headers
+            arriving.read(int.from_bytes(frame[:3]))
         arriving.read(int.from_bytes(frame[:3]))
     return connection
+
+
+def when_answered(is_answered):
+    """Waits for it, a minute at most; returns how long it took."""
+    started = time.monotonic()
+    while not is_answered():
+        assert time.monotonic() < started + 60
+        time.sleep(0.1)
+    return time.monotonic() - started
 
 
 def test_answers_of_grpc_that_are_not_read_count_among_the_bytes_in_flight(models):
@@ -301,13 +311,75 @@ def test_answers_of_grpc_that_are_not_read_count_among_the_bytes_in_flight(model
                 return False
 
         assert is_answered()
-        held = sent_by_a_client_that_does_not_read(ports, request.SerializeToString())
-        assert not is_answered()
-        ends_at = time.monotonic() + 60
-        while not is_answered():  # in the end it is let go
-            assert time.monotonic() < ends_at
-            time.sleep(0.1)
-        held.close()
+        with sent_by_a_client_that_does_not_read(ports, request.SerializeToString()):
+            assert not is_answered()
+            when_answered(is_answered)  # in the end it is let go
+
+
+def test_who_does_not_read_answers_of_grpc_keeps_others_out_for_a_time_only(models, monkeypatch):
+    """And loses the connection, which gRPC would keep with all that is in it; nobody else does."""
+    ended = []
+
+    def end_connection(peer):
+        ended.append(peer)
+        connections.end_connection(peer)
+
+    monkeypatch.setattr(rpc, "end_connection", end_connection)
+    limits = {"max_rpcs": 2, "body_seconds": 3.0}
+    with served(models, limits=limits) as ports, prediction(ports) as stub:
+        request = predict_request(audio=[b"abc"])
+
+        def is_answered():
+            try:
+                return bool(stub.Predict(request, timeout=30).outputs)
+            except grpc.RpcError as error:
+                assert error.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
+                return False
+
+        assert is_answered()
+        message = request.SerializeToString()
+        with sent_by_a_client_that_does_not_read(ports, message, calls=2) as held:
+            own_end = "ipv4:{}:{}".format(*held.getsockname())
+            assert not is_answered()
+            when_answered(is_answered)
+            held.settimeout(10)
+            with contextlib.suppress(ConnectionResetError):
+                while held.recv(1000):
+                    pass
+        time.sleep(4.0)  # longer than a client has to read
+        assert is_answered()
+        assert set(ended) == {own_end}
+
+
+@pytest.mark.parametrize(
+    ("listens_at", "client_at", "peer"),
+    [
+        ("127.0.0.1", "127.0.0.1", "ipv4:127.0.0.1:{}"),
+        ("::1", "::1", "ipv6:%5B::1%5D:{}"),
+        ("::", "127.0.0.1", "ipv4:127.0.0.1:{}"),
+    ],
+)
+def test_one_connection_is_ended(listens_at, client_at, peer):
+    family = socket.AF_INET6 if ":" in listens_at else socket.AF_INET
+    with contextlib.ExitStack() as opened:
+        try:
+            listening = opened.enter_context(
+                socket.create_server(
+                    (listens_at, 0), family=family, dualstack_ipv6=listens_at == "::"
+                )
+            )
+        except (OSError, ValueError) as error:
+            pytest.skip(f"this machine has no IPv6: {error}")
+        ends = []
+        for _ in range(2):
+            client = socket.create_connection((client_at, listening.getsockname()[1]), 10)
+            ends.append((opened.enter_context(client), opened.enter_context(listening.accept()[0])))
+        (ended, _), (kept, at_server) = ends
+        connections.end_connection(peer.format(ended.getsockname()[1]))
+        assert ended.recv(1) == b""
+        connections.end_connection(peer.format(1))  # nobody's
+        at_server.sendall(b"a")
+        assert kept.recv(1) == b"a"
 
 
 def test_calls_at_one_time_have_a_limit(models):
