@@ -5,8 +5,8 @@ or manifests of them, makes enrolments of a recording of 6 to 16 s (several of a
 where there is none so long) with 5 s of speech or more: of one person, and of two people
 of the same set, half of each, a third of one, in turns of 1.5 s, and two files of one person each;
 and of one person in up to three files. Prints the share that is refused: of the speakers that
-`serving.enrolment_gate.LARGEST_DIFFERENCE` may be chosen by, one half of each set, and of the
-others, who judge it.
+the limits of `serving.enrolment_gate` may be chosen by, one half of each set, and of the
+others, who judge them. Differences are in units of these limits.
 
 That recordings of a folder are of one person is taken for granted. Where an account may have
 several users, as in Common Voice, single recordings are the clean ones, and what is refused of
@@ -31,7 +31,7 @@ from components.terminal import Console
 from serving import enrolled
 from serving.answers import OK
 from serving.client import Client
-from serving.enrolment_gate import LARGEST_DIFFERENCE, check
+from serving.enrolment_gate import check
 from serving.recognition import MIN_ENROLMENT_SECONDS
 
 SEED = 0
@@ -184,11 +184,11 @@ def main() -> None:
             f"{np.median(difference):.2f}",
         )
     console.print(table)
-    chosen = [row[0] for row in judged[CLEAN, "all", HALVES[0]]]
+    clean = [row[0] for half in HALVES for row in judged[CLEAN, "all", half]]
     for share in (0.01, 0.02, 0.05):
         console.print(
-            f"difference that {100 * share:.0f} % of one person's files, {HALVES[0]}, are beyond: "
-            f"{np.quantile(chosen, 1.0 - share):.3f} (in use: {LARGEST_DIFFERENCE})"
+            f"difference that {100 * share:.0f} % of one person's files are beyond: "
+            f"{np.quantile(clean, 1.0 - share):.3f}"
         )
 
 

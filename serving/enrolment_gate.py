@@ -4,8 +4,9 @@ Whether two people speak in a recording is seen from its passages of a second an
 begin at every fourth part of one: so some lie within every turn of that length. Two people who
 follow each other are seen from the mean of all passages before a moment beside that of all behind
 it; two who take turns from the two groups of passages that differ most, whichever way these follow
-each other. How much one person's passages differ is a matter of the embeddings: it has nothing to
-do with the model's threshold, which may be learnt anew for other speakers.
+each other. How much one person's passages differ is a matter of the embeddings' directions: it has
+nothing to do with the model's threshold, which may be learnt anew for other speakers, nor with its
+cohort, beside which passages so short are worth less than by themselves.
 """
 
 from collections.abc import Iterable, Sequence
@@ -15,6 +16,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from components.mean_embedding import like_embeddings
 from components.pcm16 import pack_wav, read_wav
 from components.recording_quality import RecordingQuality
 from serving.answers import OK, Vector
@@ -27,18 +29,22 @@ PASSAGE_SECONDS: Final = 1.5
 HOP_SECONDS: Final = 0.375
 """From the begin of a passage to that of the next one."""
 MOST_PASSAGES: Final = 40
-"""Of a longer recording so many are compared, spread over it: pairs grow with their square."""
+"""Of a longer recording so many are compared, spread over it."""
 LEAST_PASSAGES: Final = 9
 LEAST_DIVIDED_SECONDS: Final = 5.0
 """Of speech in a recording that a second speaker is looked for in. Less differs too much by
 chance: of three seconds of one person's words a third would be taken for two people's."""
 LEAST_OF_PART: Final = 2
 """Passages before a moment, and behind it."""
-LARGEST_DIFFERENCE: Final = 0.51
-"""Of one person, of the base model and those that are fine-tuned from it.
+LARGEST_DIFFERENCE_AT_A_CHANGE: Final = 0.44
+"""Between all passages before a moment and all behind it, of one person.
 
-`python -m benchmarks.enrolment_gate` measures what share of recordings of one and of two people is
-beyond it."""
+Differences are those of the base model and of models that are fine-tuned from it: the distance of
+the mean directions of two groups of passages, times the standard deviation of which of the two a
+passage is in, 0.5 at most: the smaller the less even the groups are. What share of recordings of
+one and of two people is beyond the limits `python -m benchmarks.enrolment_gate` measures."""
+LARGEST_DIFFERENCE_OF_TURNS: Final = 0.5
+"""Between any two groups of passages of one person: these can be chosen in more ways."""
 
 
 @dataclass(frozen=True)
@@ -48,15 +54,14 @@ class SpeakerGroups:
     distance: float
     """The model's, of the means of the two groups."""
     difference: float
-    """The distance in lengths of an embedding, times the deviation of a passage's group: the
-    smaller the less even the groups are."""
+    """In units of the largest that one person's passages have."""
     starts_seconds: tuple[tuple[float, ...], tuple[float, ...]]
     """Of the passages of each, the earlier group first."""
 
     @property
     def is_one_speaker(self) -> bool:
         """Whether they differ no more than one person's do."""
-        return self.difference <= LARGEST_DIFFERENCE
+        return self.difference <= 1.0
 
 
 @dataclass(frozen=True)
@@ -135,42 +140,50 @@ def speaker_groups(client: Client, wav: bytes, speech_seconds: float) -> Speaker
     if len(usable) < LEAST_PASSAGES:
         return None
     vectors = np.stack([passages[at].vector for at in usable])
-    distance, group = _most_likely_two(client, vectors)
-    norm = float(np.mean(np.linalg.norm(vectors, axis=1))) or 1.0
     starts_seconds = starts[usable] / rate
+    difference, group = _most_likely_two(vectors, starts_seconds)
+    means = (mean_embedding(vectors[part])[np.newaxis] for part in (group, ~group))
+    (decision,) = client.score(*means)
     groups = sorted(tuple(starts_seconds[part].tolist()) for part in (group, ~group))
-    return SpeakerGroups(distance, distance * _deviation(group) / norm, (groups[0], groups[1]))
+    return SpeakerGroups(decision.distance, difference, (groups[0], groups[1]))
 
 
-def _most_likely_two(client: Client, vectors: Vector) -> tuple[float, npt.NDArray[np.bool_]]:
-    """The division of the largest difference: the distance of the means, and one group, bool [n].
+def _most_likely_two(
+    vectors: Vector, starts_seconds: npt.NDArray[np.floating]
+) -> tuple[float, npt.NDArray[np.bool_]]:
+    """The division of the largest difference, see `SpeakerGroups`, and one group, bool [n].
 
     It is that before and behind a moment, or that of the passages which differ most.
     """
-    count = len(vectors)
-    moments = range(LEAST_OF_PART, count - LEAST_OF_PART + 1)
-    divisions = [np.arange(count) < at for at in moments]
-    divisions.append(_most_different(_distances(client, vectors)))
-    one, other = (
-        np.stack([mean_embedding(vectors[part]) for part in parts])
-        for parts in (divisions, [~group for group in divisions])
-    )
-    distances = [decision.distance for decision in client.score(one, other)]
-    differences = [
-        distance * _deviation(group) for distance, group in zip(distances, divisions, strict=True)
-    ]
-    largest = int(np.argmax(differences))
-    return distances[largest], divisions[largest]
+    directions = like_embeddings(vectors, unit_norm=True)
+    count = len(directions)
+    changes = [np.arange(count) < at for at in range(LEAST_OF_PART, count - LEAST_OF_PART + 1)]
+    turns = _most_different(_distances(directions, starts_seconds))
+    divisions = [(group, LARGEST_DIFFERENCE_AT_A_CHANGE) for group in changes]
+    divisions.append((turns, LARGEST_DIFFERENCE_OF_TURNS))
+    differences = [_difference(directions, group) / largest for group, largest in divisions]
+    best = int(np.argmax(differences))
+    return differences[best], divisions[best][0]
 
 
-def _distances(client: Client, vectors: Vector) -> npt.NDArray[np.float64]:
-    """float64 [n, n]: the model's, of embeddings [n, D]."""
-    first, second = np.triu_indices(len(vectors), 1)
-    distances = np.zeros((len(vectors), len(vectors)))
-    distances[first, second] = [
-        decision.distance for decision in client.score(vectors[first], vectors[second])
-    ]
-    distances += distances.T
+def _difference(directions: Vector, group: npt.NDArray[np.bool_]) -> float:
+    """Between a group and the others, see LARGEST_DIFFERENCE_AT_A_CHANGE."""
+    means = np.stack([directions[part].mean(axis=0) for part in (group, ~group)])
+    one, other = like_embeddings(means, unit_norm=True)
+    return float(np.linalg.norm(one - other)) * _deviation(group)
+
+
+def _distances(
+    directions: Vector, starts_seconds: npt.NDArray[np.floating]
+) -> npt.NDArray[np.float64]:
+    """float64 [n, n]: Euclidean, of the means of directions [n, D] and of their neighbours.
+
+    Neighbours are those passages that share half of it or more.
+    """
+    apart = np.abs(starts_seconds[:, np.newaxis] - starts_seconds)
+    weights = (apart <= PASSAGE_SECONDS / 2 + 1e-3).astype(np.float64)
+    smooth = weights @ directions / weights.sum(axis=1, keepdims=True)
+    distances: npt.NDArray[np.float64] = np.linalg.norm(smooth[:, np.newaxis] - smooth, axis=2)
     return distances
 
 

@@ -15,8 +15,9 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def model(monkeypatch: pytest.MonkeyPatch) -> FakeModel:
-    # Its voices are nearer to each other than those of the model that the limit is of.
-    monkeypatch.setattr("serving.enrolment_gate.LARGEST_DIFFERENCE", 0.3)
+    # Its voices are nearer to each other than those of the model that the limits are of.
+    monkeypatch.setattr("serving.enrolment_gate.LARGEST_DIFFERENCE_AT_A_CHANGE", 0.3)
+    monkeypatch.setattr("serving.enrolment_gate.LARGEST_DIFFERENCE_OF_TURNS", 0.3)
     return FakeModel()
 
 

@@ -4,10 +4,9 @@ import numpy as np
 import pytest
 
 from components.pcm16 import pack_wav, to_pcm16
-from serving.client import PAIRS_PER_REQUEST, Client
+from serving.client import Client
 from serving.enrolment_gate import (
     LEAST_DIVIDED_SECONDS,
-    LEAST_OF_PART,
     MOST_PASSAGES,
     SpeakerGroups,
     speaker_groups,
@@ -62,7 +61,7 @@ def test_passages_within_the_turns_of_two_speakers_are_in_two_groups(
 
 def test_one_speaker_has_little_difference(client: Client) -> None:
     groups = _groups(client, _wav((LOW, 9.0)))
-    assert groups.difference < 0.1
+    assert groups.difference < 0.3
     assert groups.is_one_speaker
 
 
@@ -88,11 +87,7 @@ def test_of_a_long_recording_some_passages_are_compared(client: Client, model: F
     assert not groups.is_one_speaker
     assert sum(map(len, groups.starts_seconds)) == MOST_PASSAGES
     assert max(groups.starts_seconds[0]) < 40.0 < min(groups.starts_seconds[1]) + 1.5
-    pairs = MOST_PASSAGES * (MOST_PASSAGES - 1) // 2
-    divisions = MOST_PASSAGES - 2 * LEAST_OF_PART + 2
-    scored = [count for name, count in model.calls if name == "score_embeddings"]
-    assert sum(scored) == pairs + divisions
-    assert max(scored) == PAIRS_PER_REQUEST
+    assert [count for name, count in model.calls if name == "score_embeddings"] == [1]
 
 
 def test_two_people_one_behind_the_other_are_divided_where_they_change(client: Client) -> None:
