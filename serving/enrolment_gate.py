@@ -28,6 +28,8 @@ from serving.references import mean_embedding
 PASSAGE_SECONDS: Final = 1.5
 HOP_SECONDS: Final = 0.375
 """From the begin of a passage to that of the next one."""
+NEIGHBOUR_SECONDS: Final = 0.8
+"""Between the begins of passages that share about half."""
 MOST_PASSAGES: Final = 40
 """Of a longer recording so many are compared, spread over it."""
 LEAST_PASSAGES: Final = 9
@@ -176,12 +178,9 @@ def _difference(directions: Vector, group: npt.NDArray[np.bool_]) -> float:
 def _distances(
     directions: Vector, starts_seconds: npt.NDArray[np.floating]
 ) -> npt.NDArray[np.float64]:
-    """float64 [n, n]: Euclidean, of the means of directions [n, D] and of their neighbours.
-
-    Neighbours are those passages that share half of it or more.
-    """
+    """float64 [n, n]: Euclidean, of the means of each direction [n, D] and its neighbours."""
     apart = np.abs(starts_seconds[:, np.newaxis] - starts_seconds)
-    weights = (apart <= PASSAGE_SECONDS / 2 + 1e-3).astype(np.float64)
+    weights = (apart <= NEIGHBOUR_SECONDS).astype(np.float64)
     smooth = weights @ directions / weights.sum(axis=1, keepdims=True)
     distances: npt.NDArray[np.float64] = np.linalg.norm(smooth[:, np.newaxis] - smooth, axis=2)
     return distances
