@@ -23,6 +23,7 @@ INCONCLUSIVE: Final = "inconclusive"
 _MAX_SECONDS: Final = 120.0  # of a model that does not say
 _SAMPLE_RATES_HZ: Final = (1_000, 384_000)
 _LARGEST_EMBEDDING: Final = 2**16
+_LONGEST_DIGEST: Final = 200
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,7 @@ def description(outputs: Mapping[str, Tensor]) -> Description:
     """The answer of `describe` to one query; raises as `embeddings` does."""
     rate, size = (_whole(outputs, name) for name in ("sample_rate", "embedding_size"))
     (threshold,) = _numbers(outputs, "threshold", 1)
-    (digest,), (card,) = (_texts(outputs, name, 1) for name in ("model_digest", "card"))
+    (digest,), (card,) = _digests(outputs, 1), _texts(outputs, "card", 1)
     lowest, highest = _SAMPLE_RATES_HZ
     if not lowest <= rate <= highest:  # recordings are converted to it
         raise ValueError(f"a sample rate of {rate} Hz")
@@ -119,7 +120,7 @@ def embeddings(outputs: Mapping[str, Tensor], count: int) -> list[Embedding]:
     vectors = _numbers(outputs, "embedding", count, dimensions=2)
     seconds = _numbers(outputs, "speech_seconds", count)
     statuses = _texts(outputs, "status", count)
-    digests = _texts(outputs, "model_digest", count)
+    digests = _digests(outputs, count)
     usable = np.array([status == OK for status in statuses])
     if not np.isfinite(vectors[usable]).all():
         raise ValueError("an embedding is NaN though its status is ok")
@@ -181,6 +182,14 @@ def _texts(outputs: Mapping[str, Tensor], name: str, count: int) -> list[str]:
     if values.dtype.kind != "O":
         raise ValueError(f"output {name!r} holds no strings")
     return [value.decode("utf-8") for value in values]
+
+
+def _digests(outputs: Mapping[str, Tensor], count: int) -> list[str]:
+    """Names of models, which galleries, logs and messages repeat."""
+    digests = _texts(outputs, "model_digest", count)
+    if not all(each.isprintable() and 1 <= len(each) <= _LONGEST_DIGEST for each in digests):
+        raise ValueError("output 'model_digest' names no model")
+    return digests
 
 
 def _output(outputs: Mapping[str, Tensor], name: str, count: int, dimensions: int) -> Tensor:

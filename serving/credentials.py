@@ -1,10 +1,15 @@
 """What a client trusts and shows on an encrypted connection: CA, certificate and key, token."""
 
+import codecs
 import ssl
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from components.errors import SwarError
+
+_MAX_FILE_BYTES: Final = 2**22
+_MAX_TOKEN_CHARACTERS: Final = 4096  # servers take headers of 8 KiB
 
 
 @dataclass(frozen=True)
@@ -50,15 +55,25 @@ class Credentials:
         token = content(self.token_file)
         if token is None:
             return {}
-        text = token.decode("ascii", "replace").strip()
-        if not text.isprintable() or not text.isascii() or " " in text or not text:
-            raise SwarError(f"{self.token_file} holds no token: one line of letters is expected")
+        text = token.removeprefix(codecs.BOM_UTF8).decode("ascii", "replace").strip()
+        is_line = text.isprintable() and text.isascii() and " " not in text
+        if not is_line or not 1 <= len(text) <= _MAX_TOKEN_CHARACTERS:
+            raise SwarError(
+                f"{self.token_file} holds no token: one line of 1 to {_MAX_TOKEN_CHARACTERS} "
+                "letters is expected"
+            )
         return {"authorization": f"Bearer {text}"}
 
 
 def content(file: Path | None) -> bytes | None:
     """Of a file, None where there is none. Raises SwarError where it cannot be read."""
+    if file is None:
+        return None
     try:
-        return None if file is None else file.read_bytes()
+        with file.open("rb") as opened:
+            read = opened.read(_MAX_FILE_BYTES + 1)
     except OSError as error:
         raise SwarError(f"{file} cannot be read: {error.strerror}") from error
+    if len(read) > _MAX_FILE_BYTES:
+        raise SwarError(f"{file} is longer than {_MAX_FILE_BYTES} bytes: name another file")
+    return read

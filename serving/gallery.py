@@ -70,6 +70,7 @@ class Gallery:
         expires_at: datetime | None = None,
         actor: str = "",
         compared_with: Collection[str] | None = None,
+        known_similar: Collection[str] | None = None,
     ) -> int:
         """Adds recordings of a speaker, all or none; one that is there already stays as it is.
 
@@ -82,23 +83,26 @@ class Gallery:
             actor: who enrols, for the ledger.
             compared_with: ids of all of the speaker's recordings, as the caller looked at them;
                 None where it did not.
+            known_similar: the speakers of similar names, likewise.
 
         Returns:
             How many were added.
 
         Raises:
             SwarError: the speaker has opted out, if only meanwhile, or the name is one of an
-                answer; or somebody else has enrolled the speaker since the caller looked.
+                answer; or somebody else has enrolled the speaker, or one whose name looks like
+                this one, since the caller looked.
         """
         name = name_to_enrol(name)
         self.ledger.check_may_enrol(name)
         if self.exists():
             # Else a recording that has expired would count as one that is there already.
             self._forget_expired(actor)
+        enrolled_at = datetime.now(UTC)
         of_all = {
             "speaker": name,
             "consent": consent.encode(errors="backslashreplace"),  # an argument may be no UTF-8
-            "enrolled_at": datetime.now(UTC),
+            "enrolled_at": enrolled_at,
             "expires_at": expires_at,
         }
         rows = [
@@ -113,25 +117,28 @@ class Gallery:
             )
             for each in enrolments
         ]
-        with self._table.opened(create=True) as table:
-            present = table.search().select(["id", "model_digest"]).to_arrow()
+        ids = [row["id"] for row in rows]
+        with self._table.opened(create=True, alone=True) as table:
+            present = table.search().select(["model_digest"]).to_arrow()
             for each in enrolments:
                 self._check_some_fit(present, each.embedding.model_digest)
             self._check_key(table)
             merge = table.merge_insert("id").when_not_matched_insert_all()
-            done = retried(merge.execute)(pa.Table.from_pylist(rows, schema=SCHEMA))
-            self._table.compact(table)
+            done = retried(merge.execute, pa.Table.from_pylist(rows, schema=SCHEMA))
         try:
             # `opt_out` refuses before it forgets: where it overtook the check above, it may have
             # looked for the speaker's recordings before these were there.
             self.ledger.check_may_enrol(name)
+            # Of two who enrol at once, the later one at least sees the other here.
             if compared_with is not None:
-                # Of two who enrol one name at once, the later one at least sees the other here.
-                self._check_no_others(name, {*compared_with, *(row["id"] for row in rows)})
+                self._check_no_others(name, {*compared_with, *ids})
+            if known_similar is not None:
+                self._check_none_similar(name, known_similar)
         except SwarError:
-            before = set(present["id"].to_pylist())
-            self._erase([row["id"] for row in rows if row["id"] not in before])
+            self._withdraw(ids, enrolled_at)
             raise
+        with self._table.opened() as table:
+            self._table.compact(table)
         added = int(done.num_inserted_rows)
         self.ledger.record("enrol", name, added, actor)
         return added
@@ -324,6 +331,12 @@ class Gallery:
         self._table.erase(ids)
         self._references = None
 
+    def _withdraw(self, ids: Collection[str], enrolled_at: datetime) -> None:
+        """Erases what one enrolment added: recordings that another added meanwhile are its own."""
+        rows = self._read(["id", "enrolled_at"], col("id").isin(list(ids)))
+        own = pc.equal(rows["enrolled_at"], pa.scalar(enrolled_at, rows["enrolled_at"].type))
+        self._erase(rows.filter(own)["id"].to_pylist())
+
     def stale(self, model_digest: str) -> Stale:
         """What has to be made again for a model."""
         columns = {name: name for name in ("id", "speaker", "expires_at")}
@@ -376,7 +389,7 @@ class Gallery:
 
     def _write(self, table: Any, rows: list[dict[str, Any]]) -> None:
         merge = table.merge_insert("id").when_matched_update_all()
-        retried(merge.execute)(pa.Table.from_pylist(rows, schema=SCHEMA))
+        retried(merge.execute, pa.Table.from_pylist(rows, schema=SCHEMA))
 
     def _matrix(self, rows: Any) -> Vector:
         """float32 [N, D] of the rows' vectors, which have one length."""
@@ -404,6 +417,15 @@ class Gallery:
                 f"{name!r} was enrolled by somebody else meanwhile: enrol again, so that the "
                 "recordings are compared with those"
             )
+
+    def _check_none_similar(self, name: str, known: Collection[str]) -> None:
+        """Raises SwarError where a speaker has a name that looks like this one, but those known."""
+        for other in self.similar_names(name):
+            if other not in known:
+                raise SwarError(
+                    f"{name!r} looks like {other!r}, whom somebody else enrolled meanwhile: enrol "
+                    "again, under that name or another"
+                )
 
     def _check_some_fit(self, rows: Any, model_digest: str) -> None:
         """Raises SwarError where there are recordings, and other models embedded all of them."""

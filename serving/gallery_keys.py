@@ -124,7 +124,10 @@ def read_keys(source: str) -> GalleryKeys:
     keys = text.split()
     if not keys:
         raise SwarError(f"--gallery-key {source} holds no key: `swar gallery-key FILE` makes one")
-    return GalleryKeys(keys)
+    try:
+        return GalleryKeys(keys)
+    except SwarError as error:
+        raise SwarError(f"--gallery-key {source}: {error}") from error
 
 
 def write_new_key(file: Path) -> int:
@@ -148,8 +151,9 @@ def _read(file: Path) -> str:
     try:
         if file.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
             raise SwarError(f"others can read {file}: run `chmod 600` on it")
-        return file.read_text("utf-8")
+        return file.read_text("utf-8-sig")  # an editor may have put a mark before it
     except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is no text"
         raise SwarError(
-            f"the key {str(file)!r} cannot be read: `swar gallery-key FILE` makes one"
+            f"the key {str(file)!r} cannot be read ({reason}): `swar gallery-key FILE` makes one"
         ) from error

@@ -119,7 +119,7 @@ class Ledger:
 
     def _append(self, to: GalleryTable, schema: pa.Schema, row: dict[str, Any]) -> None:
         with to.opened(create=True) as table:
-            retried(table.add)(pa.Table.from_pylist([row], schema=schema))
+            retried(table.add, pa.Table.from_pylist([row], schema=schema))
             to.compact(table)
 
 

@@ -1,24 +1,26 @@
 """Where a gallery is kept: LanceDB tables in a folder, which is private, or on object storage.
 
 Several processes may write at once: LanceDB commits optimistically, and a lost race is run
-again. Erasing is different. It removes files of old versions, and of writes that never ended,
-so on a local folder it keeps everybody else out with a lock.
+again. Two things are different, and on a local folder keep everybody else out with a lock. Erasing
+removes files of old versions, and of writes that never ended. And of two who enrol one recording
+at once LanceDB would take both.
 """
 
 import contextlib
 import fcntl
 import os
+import random
 import re
+import time
 import traceback
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, ParamSpec, TypeVar
 
 import lancedb
 import pyarrow as pa
-import tenacity
 from lancedb.expr import col
 
 from components.errors import SwarError
@@ -47,13 +49,33 @@ _MAX_FRAGMENTS: Final = 32  # each enrolment adds one
 _OLDEST_READER: Final = timedelta(hours=1)
 _RUST_SOURCE: Final = re.compile(r", /\S+\.rs:\d+:\d+")
 
-retried = tenacity.retry(
-    retry=tenacity.retry_if_exception_message(match=r"(?is).*(conflict|contention)"),
-    wait=tenacity.wait_random_exponential(0.05, 2.0),
-    stop=tenacity.stop_after_attempt(20),
-    reraise=True,
-)
-"""Runs a commit again that another writer's has overtaken."""
+_PANICS: Final = ("PanicException", "RustPanic")  # of pyo3, and of its asynchronous functions
+_OVERTAKEN: Final = re.compile("conflict|contention", re.IGNORECASE)
+_ATTEMPTS: Final = 20
+_FIRST_PAUSE_SECONDS: Final = 0.05
+_LONGEST_PAUSE_SECONDS: Final = 2.0
+
+_Given = ParamSpec("_Given")
+_Result = TypeVar("_Result")
+
+
+def retried(
+    commit: Callable[_Given, _Result], *given: _Given.args, **named: _Given.kwargs
+) -> _Result:
+    """What a commit returns; it is run again where another writer's has overtaken it.
+
+    Nothing here may hold an error beyond its time: its frames have the recordings.
+    """
+    longest = _FIRST_PAUSE_SECONDS
+    for _ in range(_ATTEMPTS - 1):
+        try:
+            return commit(*given, **named)
+        except Exception as error:
+            if not _OVERTAKEN.search(str(error)):
+                raise
+        time.sleep(random.uniform(0.0, longest))
+        longest = min(2.0 * longest, _LONGEST_PAUSE_SECONDS)
+    return commit(*given, **named)
 
 
 def _is_of_store(error: BaseException) -> bool:
@@ -61,7 +83,7 @@ def _is_of_store(error: BaseException) -> bool:
 
     What panics in Rust is no Exception: pyo3 raises it past those who catch them.
     """
-    if type(error).__name__ == "PanicException":
+    if type(error).__name__ in _PANICS:
         return True
     if not isinstance(error, RuntimeError | ValueError):
         return False
@@ -160,7 +182,9 @@ class GalleryTable:
             return
         with self._storage_errors():
             private_folder(self._folder)
-            descriptor = os.open(self._folder / _LOCK_FILE, os.O_RDONLY | os.O_CREAT, 0o600)
+            # Neither another file for a link, nor waiting for ever for a pipe.
+            flags = os.O_RDONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
+            descriptor = os.open(self._folder / _LOCK_FILE, flags, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
             yield
@@ -170,7 +194,7 @@ class GalleryTable:
     def compact(self, table: Any) -> None:
         """Joins the files of many small writes."""
         if table.stats()["fragment_stats"]["num_fragments"] > _MAX_FRAGMENTS:
-            retried(table.optimize)(cleanup_older_than=_OLDEST_READER)
+            retried(table.optimize, cleanup_older_than=_OLDEST_READER)
 
     def erase(self, ids: list[str]) -> None:
         """Removes rows, possibly none, and every file that holds a byte of them.
@@ -182,7 +206,7 @@ class GalleryTable:
         with self.opened(alone=True) as table:
             if ids:
                 # By id, not by name: a commit's own file holds its condition.
-                retried(table.delete)(col("id").isin(ids))
+                retried(table.delete, col("id").isin(ids))
             self.clean(table)
 
     def clean(self, table: Any) -> None:
@@ -196,12 +220,14 @@ class GalleryTable:
         files = table.stats()["fragment_stats"]
         with_deleted_rows = files["num_fragments"] * files["lengths"]["mean"]
         if files["num_fragments"] > 1 or with_deleted_rows > table.count_rows():
-            retried(table.update)(values_sql={"id": "id"})  # writes all rows to new files
+            retried(table.update, values_sql={"id": "id"})  # writes all rows to new files
             self._optimize(table)
 
     def _optimize(self, table: Any) -> None:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "optimize", UserWarning)  # of what it is to do
-            retried(table.optimize)(
-                cleanup_older_than=timedelta(0), delete_unverified=self._folder is not None
+            retried(
+                table.optimize,
+                cleanup_older_than=timedelta(0),
+                delete_unverified=self._folder is not None,
             )

@@ -162,6 +162,7 @@ def enroll(
         expires_at=expires_at,
         actor=actor,
         compared_with=known.ids,
+        known_similar=None if force or known.ids else similar,
     )
     return EnrolmentReport(
         name,

@@ -11,7 +11,6 @@ import os
 import signal
 import threading
 import time
-import weakref
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,8 +26,9 @@ from serving import defaults
 from serving.open_files import quiet_where_files_run_out
 from serving.standin import rpc
 from serving.standin.batcher import Batcher, Batching
-from serving.standin.limits import Budget, Limits, check_host
-from serving.standin.rest import RestApi
+from serving.standin.connections import CrowdedPort
+from serving.standin.limits import SHARED_SECONDS, Budget, Limits, check_host
+from serving.standin.rest import Connections, RestApi
 from serving.standin.status import Metrics
 from serving.standin.store import ModelStore
 
@@ -146,7 +146,7 @@ async def running(settings: ServerSettings) -> AsyncIterator[Ports]:
     """
     metrics = Metrics(settings.model_name)
     limits = settings.limits
-    budget = Budget(limits.max_bytes_in_flight)
+    budget = Budget(limits.max_bytes_in_flight, SHARED_SECONDS)
     batcher = Batcher(settings.batching)
     grace_seconds = max(0.0, settings.grace_seconds - _ENDING_SECONDS)
     public_hosts = {name.lower() for name in (settings.host, *settings.public_hosts)}
@@ -168,56 +168,46 @@ async def running(settings: ServerSettings) -> AsyncIterator[Ports]:
             shutdown_timeout=grace_seconds,
         )
         await runner.setup()
+        crowded = CrowdedPort(limits.affordable_connections())
         server = rpc.build(
-            store, batcher, metrics, budget, limits, allow_reload=settings.allow_reload
+            store, batcher, metrics, budget, limits, crowded, allow_reload=settings.allow_reload
         )
-        try:
-            async with _listen_rest(runner, limits, settings.host, settings.rest_port) as rest_port:
-                yield Ports(
-                    rest_port, await _listen_grpc(server, settings.host, settings.grpc_port)
-                )
-        finally:
-            await asyncio.gather(server.stop(grace_seconds), runner.cleanup())
-            batcher.close()
+        async with contextlib.AsyncExitStack() as stack:
+            stack.callback(batcher.close)
+            stack.push_async_callback(_stop, server, runner, grace_seconds)
+            rest_port = await stack.enter_async_context(
+                _listen_rest(runner, api.connections, settings.host, settings.rest_port)
+            )
+            grpc_port = await _listen_grpc(server, settings.host, settings.grpc_port)
+            watching = asyncio.create_task(crowded.watch(grpc_port))
+            stack.callback(watching.cancel)
+            yield Ports(rest_port, grpc_port)
 
 
-class _Refused(asyncio.Protocol):
-    """A connection beyond the limit."""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        transport.abort()
+async def _stop(server: grpc.aio.Server, runner: web.AppRunner, grace_seconds: float) -> None:
+    await asyncio.gather(server.stop(grace_seconds), runner.cleanup())
 
 
-class _Accepted(asyncio.Protocol):
-    """Counts as a connection from its acceptance on; once made, it is its handler's."""
+class _New(asyncio.Protocol):
+    """A connection that is accepted; once made, it is its handler's."""
 
-    def __init__(
-        self, handler: asyncio.BaseProtocol, accepted: "weakref.WeakSet[_Accepted]"
-    ) -> None:
+    def __init__(self, handler: web.RequestHandler, connections: Connections) -> None:
         self._handler = handler
-        self._accepted = accepted
-        accepted.add(self)
+        self._connections = connections
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._accepted.discard(self)
         transport.set_protocol(self._handler)
         self._handler.connection_made(transport)
+        self._connections.made(self._handler)
 
 
 @contextlib.asynccontextmanager
 async def _listen_rest(
-    runner: web.AppRunner, limits: Limits, host: str, port: int
+    runner: web.AppRunner, connections: Connections, host: str, port: int
 ) -> AsyncIterator[int]:
-    most = limits.affordable_connections()
-    # asyncio accepts a whole backlog before it makes the first connection of it.
-    accepted: weakref.WeakSet[_Accepted] = weakref.WeakSet()
-
     def connection() -> asyncio.Protocol:
         assert runner.server is not None
-        if len(runner.server.connections) + len(accepted) >= most:
-            return _Refused()
-        return _Accepted(runner.server(), accepted)
+        return _New(runner.server(), connections)
 
     try:
         server = await asyncio.get_running_loop().create_server(

@@ -1,9 +1,11 @@
 """How a signature is called: TF Serving's gRPC and REST interfaces, each behind `predict`."""
 
 import base64
+import http.client
+import io
+import socket
 import time
 from collections.abc import Mapping
-from http.client import BadStatusLine
 from typing import Any, Final, Protocol
 from urllib.parse import quote, urlsplit
 
@@ -18,11 +20,13 @@ from serving.predict_pb2 import PredictRequest, PredictResponse
 from serving.wire import Input, ModelSpec, Tensor, one_line, parse_json
 
 MAX_ANSWER_BYTES: Final = 16 * 2**20
-"""Of an endpoint's answer; those of a Swar model are of some KiB."""
+"""Of an endpoint's answer, with its header; those of a Swar model are of some KiB."""
 _CHUNK_BYTES: Final = 2**16
-_RETRIED_HTTP_STATUSES: Final = (429, 502, 503)
-# In what gRPC says of a connection: the other side speaks no gRPC, or is not who it must be.
-_LASTING: Final = ("Failed parsing HTTP/2", "SSL_ERROR_SSL", "security handshaker")
+_RETRIED_HTTP_STATUSES: Final = (408, 429, 502, 503)
+# In what gRPC says of a connection: the other side speaks no gRPC, or no TLS.
+_LASTING: Final = ("Failed parsing HTTP/2", "security handshaker")
+# It is not who it must be, or takes the client for somebody else.
+_UNTRUSTED: Final = ("SSL_ERROR_SSL", "Hostname Verification")
 _CHANNEL_OPTIONS: Final = (
     ("grpc.max_receive_message_length", MAX_ANSWER_BYTES),
     ("grpc.max_send_message_length", -1),
@@ -109,6 +113,7 @@ class GrpcTransport:
     ) -> None:
         self._spec = spec
         self._credentials = credentials
+        self._target = target
         if encrypted:
             files = (credentials.ca, credentials.key, credentials.certificate)
             tls = grpc.ssl_channel_credentials(*map(content, files))
@@ -137,8 +142,11 @@ class GrpcTransport:
         return wire.predict_outputs(response)
 
     def _failure(self, code: grpc.StatusCode, details: str) -> Exception:
+        if any(text in details for text in _UNTRUSTED):
+            return _untrusted(f"grpcs://{self._target}", details)
         too_many = code is grpc.StatusCode.RESOURCE_EXHAUSTED and "Concurrent RPC" in details
-        if code is grpc.StatusCode.UNAVAILABLE or too_many:
+        # Nobody cancels here: a server does that, which has too much to do to take a call.
+        if too_many or code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED):
             return Unavailable(details, is_passing=not any(text in details for text in _LASTING))
         if code is grpc.StatusCode.DEADLINE_EXCEEDED:
             return TimeoutError(details)
@@ -151,6 +159,60 @@ class GrpcTransport:
     def close(self) -> None:
         """See Transport."""
         self._channel.close()
+
+
+class _BoundedStream(io.RawIOBase):
+    """What a connection gives; ValueError where that is too long, TimeoutError where too late."""
+
+    def __init__(self, connection: socket.socket, stream: io.RawIOBase) -> None:
+        self._connection = connection
+        self._stream = stream
+        # urllib3 gives it what is left of the request's time, which would else begin anew with
+        # each byte.
+        self._ends_at = time.monotonic() + (connection.gettimeout() or 0.0)
+        self._left_bytes = MAX_ANSWER_BYTES
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        left_seconds = self._ends_at - time.monotonic()
+        if left_seconds <= 0.0:
+            raise TimeoutError("the answer takes too long")
+        self._connection.settimeout(left_seconds)
+        count: int | None = self._stream.readinto(buffer)
+        self._left_bytes -= count or 0
+        if self._left_bytes < 0:
+            raise ValueError(f"an answer of more than {MAX_ANSWER_BYTES} bytes")
+        return count
+
+    def close(self) -> None:
+        self._stream.close()
+        super().close()
+
+
+class _BoundedResponse(http.client.HTTPResponse):
+    """An answer of bounded length and time, whatever it consists of."""
+
+    def __init__(self, sock: socket.socket, *given: Any, **named: Any) -> None:
+        super().__init__(sock, *given, **named)
+        self.fp = io.BufferedReader(_BoundedStream(sock, self.fp.detach()))
+
+
+class _HttpConnection(urllib3.connection.HTTPConnection):
+    response_class = _BoundedResponse
+
+
+class _HttpsConnection(urllib3.connection.HTTPSConnection):
+    response_class = _BoundedResponse
+
+
+class _HttpPool(urllib3.HTTPConnectionPool):
+    ConnectionCls = _HttpConnection
+
+
+class _HttpsPool(urllib3.HTTPSConnectionPool):
+    ConnectionCls = _HttpsConnection
 
 
 class RestTransport:
@@ -172,6 +234,7 @@ class RestTransport:
             cert_file=credentials.certificate and str(credentials.certificate),
             key_file=credentials.key and str(credentials.key),
         )
+        self._pool.pool_classes_by_scheme = {"http": _HttpPool, "https": _HttpsPool}
 
     def predict(
         self, signature: str, inputs: Mapping[str, Input], timeout_seconds: float
@@ -181,7 +244,6 @@ class RestTransport:
             "signature_name": signature,
             "inputs": {name: _as_json(value) for name, value in inputs.items()},
         }
-        ends_at = time.monotonic() + timeout_seconds
         try:
             response = self._pool.request(
                 "POST",
@@ -191,12 +253,14 @@ class RestTransport:
                 headers=self._credentials.authorization(),
                 preload_content=False,
             )
-            answer = _read(response, ends_at)
+            answer = _read(response)
         except (urllib3.exceptions.NewConnectionError, urllib3.exceptions.ProtocolError) as error:
-            is_http = not any(isinstance(each, BadStatusLine) for each in error.args)
+            is_http = not any(isinstance(each, http.client.BadStatusLine) for each in error.args)
             raise Unavailable(str(error), is_passing=is_http) from error
         except urllib3.exceptions.TimeoutError as error:
             raise TimeoutError(str(error)) from error
+        except urllib3.exceptions.SSLError as error:
+            raise _untrusted(self._address, str(error)) from error
         except urllib3.exceptions.HTTPError as error:
             raise SwarError(f"the endpoint cannot be called: {one_line(str(error))}") from error
         if response.status != 200:
@@ -236,16 +300,12 @@ def _columns(body: bytes) -> dict[str, Tensor]:
         raise ValueError(f"no columns of outputs in {body[:100]!r}") from error
 
 
-def _read(response: urllib3.BaseHTTPResponse, ends_at: float) -> bytes:
-    """An answer's body. Raises ValueError where it is too long, TimeoutError where too slow."""
+def _read(response: urllib3.BaseHTTPResponse) -> bytes:
+    """An answer's body, as it travels."""
     body = bytearray()
     try:
         while chunk := response.read1(_CHUNK_BYTES, decode_content=False):
             body += chunk
-            if len(body) > MAX_ANSWER_BYTES:
-                raise ValueError(f"an answer of more than {MAX_ANSWER_BYTES} bytes")
-            if time.monotonic() > ends_at:
-                raise TimeoutError("the answer takes too long")
     except BaseException:
         response.close()
         raise
@@ -264,4 +324,12 @@ def _not_found(spec: ModelSpec, message: str) -> SwarError:
     return SwarError(
         f"the endpoint has no {spec}: name one that it serves, see --model-name "
         f"(it says: {one_line(message)})"
+    )
+
+
+def _untrusted(address: str, message: str) -> SwarError:
+    return SwarError(
+        f"{address} cannot be called with TLS ({one_line(message)}): its certificate has to be "
+        "valid, name that host and be signed by one of --ca; if it asks for a client's, give "
+        "--certificate and --key"
     )

@@ -33,6 +33,20 @@ VERIFY_SPEAKER: Final = "verify_speaker"
 IDENTIFY: Final = "identify"
 NOT_DECODED: Final = "not_decoded"
 """Status of what is no audio, beside those that a model gives."""
+OTHER: Final = "other"
+"""In the place of a status that no Swar model gives: an endpoint may answer anything."""
+_STATUSES: Final = frozenset(
+    {
+        "ok",
+        "not_wav",
+        "wrong_sample_rate",
+        "too_long",
+        "too_short",
+        "silent",
+        "no_speech",
+        NOT_DECODED,
+    }
+)
 
 _PROJECTIONS: Final = 4
 _DIGITS: Final = 4
@@ -45,7 +59,7 @@ def recording_row(
 
     Args:
         model_digest: of the model.
-        status: see `Embedding`, or NOT_DECODED.
+        status: see `Embedding`, or NOT_DECODED; the row has OTHER for an unknown one.
         quality: of the recording; None where it has none.
         vector: its embedding, float32 [D], of which the row has four coordinates in random
             directions; None where it is not known, or NaN.
@@ -54,7 +68,7 @@ def recording_row(
     if vector is not None and np.isfinite(vector).all():
         projected = _directions(len(vector)) @ vector
         values |= {f"projection_{n}": float(value) for n, value in enumerate(projected, 1)}
-    return _row(model_digest, RECORDING, status, values)
+    return _row(model_digest, RECORDING, status if status in _STATUSES else OTHER, values)
 
 
 def decision_row(model_digest: str, kind: str, verdict: Verdict, decision: Decision | None) -> Row:

@@ -39,6 +39,8 @@ class _Batch:
     requests: dict["asyncio.Future[Arrays]", Arrays] = field(default_factory=dict)
     """The inputs by the answer to come."""
     full: asyncio.Event = field(default_factory=asyncio.Event)
+    task: "asyncio.Task[None] | None" = None
+    """Answers it."""
 
 
 class Batcher:
@@ -95,12 +97,12 @@ class Batcher:
             if batch is not None:
                 batch.full.set()
             batch = self._open[key] = _Batch()
-            task = asyncio.create_task(self._answer(key, batch, servable, signature))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            batch.task = asyncio.create_task(self._answer(key, batch, servable, signature))
+            self._tasks.add(batch.task)
+            batch.task.add_done_callback(self._tasks.discard)
         answer: asyncio.Future[Arrays] = asyncio.get_running_loop().create_future()
         batch.requests[answer] = inputs
-        answer.add_done_callback(partial(self._forget, batch))
+        answer.add_done_callback(partial(self._forget, key, batch))
         batch.rows += rows
         self._waiting_rows += rows
         if batch.rows >= self._batching.max_batch_size:
@@ -108,12 +110,20 @@ class Batcher:
             del self._open[key]
         return answer
 
-    def _forget(self, batch: _Batch, answer: "asyncio.Future[Arrays]") -> None:
-        """Lets go of the inputs of a request that was cancelled while it waited."""
-        if (inputs := batch.requests.pop(answer, None)) is not None:
-            rows = len(next(iter(inputs.values())))
-            batch.rows -= rows
-            self._waiting_rows -= rows
+    def _forget(self, key: Hashable, batch: _Batch, answer: "asyncio.Future[Arrays]") -> None:
+        """Lets go of the inputs of a request that was cancelled while it waited.
+
+        A batch of which none is left does not wait for a thread, with others like it.
+        """
+        if (inputs := batch.requests.pop(answer, None)) is None:
+            return
+        rows = len(next(iter(inputs.values())))
+        batch.rows -= rows
+        self._waiting_rows -= rows
+        if not batch.requests and batch.task is not None:
+            batch.task.cancel()
+            if self._open.get(key) is batch:
+                del self._open[key]
 
     async def _answer(
         self, key: Hashable, batch: _Batch, servable: Servable, signature: Signature

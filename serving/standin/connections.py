@@ -1,14 +1,25 @@
-"""Ends a connection that gRPC would keep for as long as its client likes: grpc.aio cannot."""
+"""Connections that a server of ours would keep for as long as their clients like.
 
+grpc.aio lets nobody end one, or choose which to refuse: here they are looked up among the sockets
+of this process.
+"""
+
+import asyncio
 import contextlib
 import ipaddress
 import os
 import socket
+import stat
+import time
+from collections import Counter
+from collections.abc import Iterator
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
 _OPEN_FILES: Final = "/dev/fd"
 """A folder of this process's descriptors, on Linux and on macOS."""
+_QUIET_SECONDS: Final = 0.25
+_CROWDED_SECONDS: Final = 0.02
 
 _End = tuple[ipaddress.IPv4Address | ipaddress.IPv6Address, int]
 
@@ -19,17 +30,110 @@ def end_connection(peer: str) -> None:
     Args:
         peer: as gRPC names it: `ipv4:192.0.2.1:50100`, `ipv6:%5B2001:db8::1%5D:50100`.
     """
+    client = _client(peer)
+    for descriptor, _ in _sockets():
+        with _copy_of(descriptor) as connection:
+            if connection and _ends(connection)[1] == client:
+                _shut(connection)
+
+
+class CrowdedPort:
+    """Keeps a port open to all: of too many connections those go that are without a call longest.
+
+    Args:
+        most: connections there may be, but for a moment.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._calls: Counter[_End] = Counter()
+        self._idle_since: dict[_End, float] = {}
+        self._known: dict[int, tuple[_End | None, _End | None]] = {}
+        """Both ends of each socket of this process, by its inode."""
+
+    @contextlib.contextmanager
+    def call(self, peer: str) -> Iterator[None]:
+        """A call of a client, whose connection is not ended meanwhile."""
+        client = _client(peer)
+        self._calls[client] += 1
+        try:
+            yield
+        finally:
+            self._calls -= Counter([client])
+            self._idle_since[client] = time.monotonic()
+
+    async def watch(self, port: int) -> None:
+        """Looks after a port of this process for ever."""
+        while True:
+            with contextlib.suppress(OSError):  # such as no file to be had: the next time
+                self._end_some(port)
+            crowded = len(self._idle_since) > self._most // 2
+            await asyncio.sleep(_CROWDED_SECONDS if crowded else _QUIET_SECONDS)
+
+    def _end_some(self, port: int) -> None:
+        now = time.monotonic()
+        clients: dict[_End, int] = {}
+        known = {}
+        for descriptor, inode in _sockets():
+            if (ends := self._known.get(inode)) is None:
+                with _copy_of(descriptor, inode) as connection:
+                    ends = _ends(connection) if connection else (None, None)
+            known[inode] = ends
+            own, client = ends
+            if client is not None and own is not None and own[1] == port:
+                clients[client] = descriptor
+        self._known = known
+        self._idle_since = {client: self._idle_since.get(client, now) for client in clients}
+        idle = sorted(clients.keys() - self._calls.keys(), key=lambda each: self._idle_since[each])
+        for client in idle[: max(0, len(clients) - self._most)]:
+            with _copy_of(clients[client]) as connection:
+                if connection and _ends(connection)[1] == client:
+                    _shut(connection)
+
+
+def _sockets() -> Iterator[tuple[int, int]]:
+    """Descriptors of this process's sockets, with their inodes."""
+    for name in os.listdir(_OPEN_FILES):
+        with contextlib.suppress(OSError):  # closed meanwhile
+            status = os.fstat(int(name))
+            if stat.S_ISSOCK(status.st_mode):
+                yield int(name), status.st_ino
+
+
+@contextlib.contextmanager
+def _copy_of(descriptor: int, inode: int | None = None) -> Iterator[socket.socket | None]:
+    """A copy of a socket, which gRPC may close just now: to a copy that is no harm.
+
+    None where it is closed already, or another one than it was.
+    """
+    try:
+        copy = socket.socket(fileno=os.dup(descriptor))
+    except OSError:
+        yield None
+        return
+    with copy:
+        yield copy if inode in (None, os.fstat(copy.fileno()).st_ino) else None
+
+
+def _ends(connection: socket.socket) -> tuple[_End | None, _End | None]:
+    """Its own and its client's; None of what is no connection over IP."""
+    try:
+        own, other = connection.getsockname(), connection.getpeername()
+    except OSError:
+        return None, None
+    if not isinstance(own, tuple) or not isinstance(other, tuple):
+        return None, None
+    return _end(*own[:2]), _end(*other[:2])
+
+
+def _shut(connection: socket.socket) -> None:
+    with contextlib.suppress(OSError):  # its client was faster
+        connection.shutdown(socket.SHUT_RDWR)
+
+
+def _client(peer: str) -> _End:
     address = urlsplit(f"//{unquote(peer).partition(':')[2]}")
-    client = _end(str(address.hostname), int(address.port or 0))
-    for descriptor in os.listdir(_OPEN_FILES):
-        # Not every file is a connection, and gRPC may close it just now: of a copy that is no harm.
-        with (
-            contextlib.suppress(OSError),
-            socket.fromfd(int(descriptor), socket.AF_INET6, socket.SOCK_STREAM) as connection,
-        ):
-            other = connection.getpeername()
-            if isinstance(other, tuple) and _end(*other[:2]) == client:
-                connection.shutdown(socket.SHUT_RDWR)
+    return _end(str(address.hostname), int(address.port or 0))
 
 
 def _end(host: str, port: int) -> _End:

@@ -1,8 +1,10 @@
 """What a stand-in holds at most at any moment, and whom it takes a request from."""
 
+import asyncio
 import contextlib
 import ipaddress
-from collections.abc import Callable, Collection, Iterator
+import time
+from collections.abc import Awaitable, Callable, Collection, Iterator
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
@@ -12,7 +14,10 @@ import tensorflow as tf
 from components.errors import SwarError
 from serving.open_files import affordable_connections
 
-_INTERFACES: Final = 2
+SHARED_SECONDS: Final = 5.0
+"""For a client to send its request, or to read the answer, where others wait for the room."""
+_INTERFACES: Final = 3
+"""Of which gRPC counts twice: it has more for the moment until the oldest are closed."""
 _LOCALHOST: Final = "localhost"
 
 
@@ -25,9 +30,11 @@ class Limits:
     max_bytes_in_flight: int = 256 * 2**20
     """Of all requests together; one that finds no room is refused with UNAVAILABLE, 503."""
     max_connections: int = 256
-    """Open connections of each interface; fewer where the process may open fewer files."""
+    """Open connections of each interface; fewer where the process may open fewer files. Beyond
+    them, that which has waited for its client for longest is closed."""
     max_rpcs: int = 256
-    """gRPC calls at one time; more are refused with RESOURCE_EXHAUSTED."""
+    """gRPC calls at one time. Beyond them, that which has waited for its client for longest ends;
+    where none waits, the new one is refused with RESOURCE_EXHAUSTED."""
     idle_seconds: float = 30.0
     """For a connection without a request, and for the header of one."""
     rpc_idle_seconds: float = 300.0
@@ -43,25 +50,74 @@ class Limits:
         return affordable_connections(self.max_connections, _INTERFACES)
 
 
-class Budget:
-    """Bytes that all requests together may hold."""
+class WaitingForClients:
+    """What waits for its client, to send or to read: the first of it gives way to others."""
 
-    def __init__(self, limit: int) -> None:
-        self._free = limit
+    def __init__(self) -> None:
+        self._ends: dict[object, tuple[float, Callable[[], None]]] = {}
+        """Since when each waits, and what ends it; the longest first."""
 
     @contextlib.contextmanager
-    def request(self) -> Iterator[Callable[[int], None]]:
-        """One request; yields what takes bytes for it, which are given back in the end.
+    def waiting(self, end: Callable[[], None]) -> Iterator[None]:
+        """Waits meanwhile; `end` is called, at most once, where it has to give way."""
+        key = object()
+        self._ends[key] = time.monotonic(), end
+        try:
+            yield
+        finally:
+            self._ends.pop(key, None)
 
-        Taking more than there are raises UNAVAILABLE.
-        """
+    def end_first(self, after_seconds: float = 0.0) -> bool:
+        """Ends what has waited longest, if that is so long; whether it did."""
+        for key, (since, end) in self._ends.items():
+            if time.monotonic() - since < after_seconds:
+                break
+            del self._ends[key]
+            end()
+            return True
+        return False
+
+
+def reschedule(end: asyncio.Timeout, at: float) -> None:
+    """Gives what waits another time; the event loop's of 0 ends it now."""
+    if not end.expired():  # else its task has not noticed that yet
+        end.reschedule(at)
+
+
+Take = Callable[[int], Awaitable[None]]
+"""Takes bytes for a request, where there are as many. Raises UNAVAILABLE."""
+
+
+class Budget:
+    """Bytes that all requests together may hold.
+
+    Where there are no more, what has waited for its client for some seconds gives way.
+
+    Attributes:
+        holders: the requests that wait for their clients and hold bytes.
+    """
+
+    def __init__(self, limit: int, shared_seconds: float) -> None:
+        self._free = limit
+        self._shared_seconds = shared_seconds
+        self._given_back = asyncio.Event()
+        self.holders = WaitingForClients()
+
+    @contextlib.contextmanager
+    def request(self) -> Iterator[Take]:
+        """One request; yields what takes bytes for it, which are given back in the end."""
         taken = 0
 
-        def take(count: int) -> None:
+        async def take(count: int) -> None:
             nonlocal taken
-            if count > self._free:
-                message = "The requests in flight hold all the memory that they may"
-                raise tf.errors.UnavailableError(None, None, message)
+            while count > self._free:
+                self._given_back.clear()
+                if not self.holders.end_first(self._shared_seconds):
+                    message = "The requests in flight hold all the memory that they may"
+                    raise tf.errors.UnavailableError(None, None, message)
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(self._shared_seconds):
+                        await self._given_back.wait()
             self._free -= count
             taken += count
 
@@ -69,6 +125,7 @@ class Budget:
             yield take
         finally:
             self._free += taken
+            self._given_back.set()
 
 
 def check_host(host: str, is_open_to_network: bool) -> None:

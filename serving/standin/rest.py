@@ -3,7 +3,9 @@
 import asyncio
 import logging
 import re
+import time
 from collections.abc import Awaitable, Callable, Collection
+from functools import partial
 from typing import Any, Final, TypeVar
 from urllib.parse import unquote
 
@@ -15,7 +17,7 @@ from tensorflow_serving.apis import model_pb2
 
 from serving.standin.batcher import Batcher
 from serving.standin.json_tensors import read_request, write_outputs
-from serving.standin.limits import Budget, Limits, is_own_name
+from serving.standin.limits import Budget, Limits, Take, is_own_name, reschedule
 from serving.standin.status import Metrics, invalid, outcome
 from serving.standin.store import ModelStore
 
@@ -47,6 +49,42 @@ _Result = TypeVar("_Result")
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
+class Connections:
+    """Of too many connections, the one that has waited for its client for longest is closed.
+
+    Args:
+        most: that may be open.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._waiting_since: dict[web.RequestHandler, float | None] = {}
+        """None of those that do not wait."""
+
+    def made(self, connection: web.RequestHandler) -> None:
+        """Counts another one, and makes room for it: the new one where no other waits."""
+        open_ = {each: since for each, since in self._waiting_since.items() if each.transport}
+        open_[connection] = time.monotonic()
+        if len(open_) > self._most:
+            _, closed = min(
+                ((since, each) for each, since in open_.items() if since is not None),
+                key=lambda waiting: waiting[0],
+            )
+            del open_[closed]
+            _abort(closed)
+        self._waiting_since = open_
+
+    def set_waiting(self, connection: web.RequestHandler, waits: bool) -> None:
+        """Whether it waits for its client from now on: for a request, its body, or to be read."""
+        if connection in self._waiting_since:
+            self._waiting_since[connection] = time.monotonic() if waits else None
+
+
+def _abort(connection: web.RequestHandler) -> None:
+    if connection.transport is not None:
+        connection.transport.abort()
+
+
 class RestApi:
     """The web application.
 
@@ -69,6 +107,7 @@ class RestApi:
         self._budget = budget
         self._limits = limits
         self._public_hosts = public_hosts
+        self.connections = Connections(limits.affordable_connections())
         self._json = asyncio.Lock()  # one at a time, because JSON grows in memory
         self.application = web.Application(middlewares=[self._answered])
         self.application.router.add_get("/monitoring/prometheus/metrics", self._monitor)
@@ -81,25 +120,28 @@ class RestApi:
         A client too slow to read is left.
         """
         with self._budget.request() as take:
+            self.connections.set_waiting(request.protocol, False)
             response = await self._response(request, handler, take)
             response.headers["Server"] = SERVER_NAME
+            self.connections.set_waiting(request.protocol, True)
+            too_slow = partial(_abort, request.protocol)
             try:
-                async with asyncio.timeout(self._limits.body_seconds):
-                    await response.prepare(request)
-                    await response.write_eof()
+                with self._budget.holders.waiting(too_slow):
+                    async with asyncio.timeout(self._limits.body_seconds):
+                        await response.prepare(request)
+                        await response.write_eof()
             except TimeoutError:
-                if request.transport is not None:
-                    request.transport.abort()
+                too_slow()
             return response
 
     async def _response(
-        self, request: web.Request, handler: _Handler, take: Callable[[int], None]
+        self, request: web.Request, handler: _Handler, take: Take
     ) -> web.StreamResponse:
         """What is answered, with its bytes taken; errors as TF Serving's, `{"error": "..."}`."""
         try:
             self._check_origin(request)
             response = await handler(request)
-            take(response.content_length or 0)
+            await take(response.content_length or 0)
             return response
         except web.HTTPException as error:
             text = error.text if error.status == 413 else f"{error.reason}: {request.method}"
@@ -153,20 +195,23 @@ class RestApi:
             async with self._json:
                 return await _to_its_end(write_outputs, outputs, in_rows)
 
-    async def _body(self, request: web.Request, take: Callable[[int], None]) -> bytearray:
+    async def _body(self, request: web.Request, take: Take) -> bytearray:
         limit, body = self._limits.max_request_bytes, bytearray()
         too_long = f"the request's body is longer than the limit of {limit} bytes"
         if (request.content_length or 0) > limit:
             raise web.HTTPRequestEntityTooLarge(limit, text=too_long)
+        self.connections.set_waiting(request.protocol, True)
         try:
-            async with asyncio.timeout(self._limits.body_seconds):
-                async for chunk in request.content.iter_any():
-                    take(len(chunk))
-                    body += chunk
-                    if len(body) > limit:
-                        raise web.HTTPRequestEntityTooLarge(limit, text=too_long)
+            async with asyncio.timeout(self._limits.body_seconds) as end:
+                with self._budget.holders.waiting(partial(reschedule, end, 0.0)):
+                    async for chunk in request.content.iter_any():
+                        await take(len(chunk))
+                        body += chunk
+                        if len(body) > limit:
+                            raise web.HTTPRequestEntityTooLarge(limit, text=too_long)
         except TimeoutError as error:
             raise web.HTTPRequestTimeout from error
+        self.connections.set_waiting(request.protocol, False)
         return body
 
     def _metadata(self, spec: model_pb2.ModelSpec) -> dict[str, Any]:

@@ -5,6 +5,7 @@ import contextlib
 import os
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from functools import partial
 from typing import Any, Final
 
 import grpc
@@ -19,8 +20,15 @@ from tensorflow_serving.apis import (
 )
 
 from serving.standin.batcher import Batcher
-from serving.standin.connections import end_connection
-from serving.standin.limits import Budget, Limits
+from serving.standin.connections import CrowdedPort, end_connection
+from serving.standin.limits import (
+    SHARED_SECONDS,
+    Budget,
+    Limits,
+    Take,
+    WaitingForClients,
+    reschedule,
+)
 from serving.standin.message_fields import check_fields
 from serving.standin.servable import Signature
 from serving.standin.status import Metrics, invalid, outcome
@@ -28,9 +36,8 @@ from serving.standin.store import ModelStore
 
 _SIGNATURE_DEF: Final = "signature_def"
 _MESSAGES_READ_AT_ONCE: Final = 8
-_SHARED_READING_SECONDS: Final = 5.0
-"""For a message to arrive that another waits for."""
 _MAX_LABELS: Final = 16
+_TOO_MANY: Final = (grpc.StatusCode.RESOURCE_EXHAUSTED, "Concurrent RPC limit exceeded!")
 _NO_METHOD: Final = (grpc.StatusCode.UNIMPLEMENTED, "Method not found!")
 
 
@@ -40,17 +47,20 @@ def build(
     metrics: Metrics,
     budget: Budget,
     limits: Limits,
+    port: CrowdedPort,
     *,
     allow_reload: bool,
 ) -> grpc.aio.Server:
-    """The server, without a port yet; a longer message is refused with RESOURCE_EXHAUSTED."""
+    """The server, without a port yet; a longer message is refused with RESOURCE_EXHAUSTED.
+
+    Its connections are closed by what watches its port, beyond twice their number by gRPC itself.
+    """
     server = grpc.aio.server(
-        interceptors=[_Bounds(budget, limits)],
-        maximum_concurrent_rpcs=limits.max_rpcs,
+        interceptors=[_Bounds(budget, limits, port)],
         options=[
             ("grpc.max_receive_message_length", limits.max_request_bytes),
             ("grpc.max_send_message_length", -1),
-            ("grpc.max_allowed_incoming_connections", limits.affordable_connections()),
+            ("grpc.max_allowed_incoming_connections", 2 * limits.affordable_connections()),
             ("grpc.max_connection_idle_ms", round(1000 * limits.rpc_idle_seconds)),
             ("grpc.server_handshake_timeout_ms", round(1000 * limits.idle_seconds)),
             ("grpc.so_reuseport", 0),  # else a second server would share the port in silence
@@ -65,15 +75,20 @@ def build(
 class _Bounds(grpc.aio.ServerInterceptor):
     """Reads the request of a call as REST's body is read: in time, and where there is room.
 
-    The length of a message is not known before it is there, so that only a few are read at once:
-    for each call that waits, the one that has been read for longest gives way. To gRPC a request
-    that comes by itself is a stream of one.
+    Of too many calls the one that has waited for its client for longest gives way. The length of a
+    message is not known before it is there, so that only a few are read at once, each for as long
+    as lets all that wait have their turn in a few seconds. To gRPC a request that comes by itself
+    is a stream of one.
     """
 
-    def __init__(self, budget: Budget, limits: Limits) -> None:
+    def __init__(self, budget: Budget, limits: Limits, port: CrowdedPort) -> None:
         self._budget = budget
         self._seconds = limits.body_seconds
-        self._shared_seconds = min(_SHARED_READING_SECONDS, limits.body_seconds)
+        self._shared_seconds = min(SHARED_SECONDS, limits.body_seconds)
+        self._port = port
+        self._most = limits.max_rpcs
+        self._running = 0
+        self._clients = WaitingForClients()
         self._turns = asyncio.Semaphore(_MESSAGES_READ_AT_ONCE)
         self._waiting = self._hurried = 0
         self._reading: dict[asyncio.Timeout, float] = {}
@@ -85,13 +100,30 @@ class _Bounds(grpc.aio.ServerInterceptor):
         handler = await continuation(details)
 
         async def answer(_: AsyncIterator[bytes], context: grpc.aio.ServicerContext) -> None:
-            refusal = await self._answer(handler, context) if handler else _NO_METHOD
+            self._count(context)
+            refusal: tuple[grpc.StatusCode, str] | None
+            if self._running > self._most and not self._clients.end_first():
+                refusal = _TOO_MANY
+            else:
+                refusal = await self._answer(handler, context) if handler else _NO_METHOD
             if refusal:
                 self._end_unless_read(context)
                 await context.abort(*refusal)
 
         # To gRPC one request and one response are streams of one.
         return grpc.stream_stream_rpc_method_handler(answer)
+
+    def _count(self, context: grpc.aio.ServicerContext) -> None:
+        """Counts a call until its answer and its status are sent."""
+        call = contextlib.ExitStack()
+        call.enter_context(self._port.call(context.peer()))
+        self._running += 1
+
+        def ended(_: object) -> None:
+            self._running -= 1
+            call.close()
+
+        context.add_done_callback(ended)
 
     async def _answer(
         self, handler: Any, context: grpc.aio.ServicerContext
@@ -114,33 +146,45 @@ class _Bounds(grpc.aio.ServerInterceptor):
                 return outcome(error)
         return None
 
-    async def _write(
-        self, message: bytes, context: grpc.aio.ServicerContext, take: Callable[[int], None]
-    ) -> None:
+    async def _write(self, message: bytes, context: grpc.aio.ServicerContext, take: Take) -> None:
         """Sends an answer; its bytes are taken until the client has read nearly all of it."""
-        take(len(message))
-        self._end_unless_read(context)
-        await context.write(message)
+        await take(len(message))
+        with self._budget.holders.waiting(self._end_unless_read(context)):
+            await context.write(message)
 
-    def _end_unless_read(self, context: grpc.aio.ServicerContext) -> None:
-        """The connection ends if what is sent now has not been read in time.
+    def _end_unless_read(self, context: grpc.aio.ServicerContext) -> Callable[[], None]:
+        """The connection ends if what is sent now has not been read in time, or has to give way.
 
-        Until then gRPC keeps the answer, and counts the call among those that run.
+        Until then gRPC keeps the answer, and counts the call among those that run. It is tried
+        again for as long as it does not end. Returns what ends it at once.
         """
         loop = asyncio.get_running_loop()
-        end = loop.call_later(self._seconds, end_connection, context.peer())
-        context.add_done_callback(lambda _: end.cancel())
+        peer = context.peer()
+        waiting = contextlib.ExitStack()
+
+        def end() -> None:
+            timer = loop.call_later(self._seconds, end)
+            waiting.callback(timer.cancel)
+            end_connection(peer)
+
+        timer = loop.call_later(self._seconds, end)
+        waiting.callback(timer.cancel)
+        waiting.enter_context(self._clients.waiting(end))
+        context.add_done_callback(lambda _: waiting.close())
+        return end
 
     async def _request(
-        self, deserialize: Any, context: grpc.aio.ServicerContext, take: Callable[[int], None]
+        self, deserialize: Any, context: grpc.aio.ServicerContext, take: Take
     ) -> Any:
         message = grpc.aio.EOF
         with contextlib.suppress(TimeoutError):
-            async with self._turn():
-                message = await context.read()
+            async with asyncio.timeout(self._seconds) as end:
+                with self._clients.waiting(partial(reschedule, end, 0.0)):
+                    async with self._turn(end):
+                        message = await context.read()
         if message is grpc.aio.EOF:
             raise tf.errors.CancelledError(None, None, "The request never came")
-        take(len(message))
+        await take(len(message))
         check_fields(message, deserialize.__self__.DESCRIPTOR)
         try:
             return deserialize(message)
@@ -148,22 +192,20 @@ class _Bounds(grpc.aio.ServerInterceptor):
             raise invalid(f"The request is no message: {error}") from error
 
     @contextlib.asynccontextmanager
-    async def _turn(self) -> AsyncIterator[None]:
-        """One of the few that read at once; TimeoutError where its message does not come."""
-        if self._turns.locked():
-            self._hurry_one()
+    async def _turn(self, end: asyncio.Timeout) -> AsyncIterator[None]:
+        """One of the few that read at once."""
         self._waiting += 1
         try:
-            async with asyncio.timeout(self._seconds):
-                await self._turns.acquire()
+            if self._turns.locked():
+                self._hurry_one()
+            await self._turns.acquire()
         finally:
             self._waiting -= 1
         try:
-            async with asyncio.timeout(self._seconds) as end:
-                self._reading[end] = asyncio.get_running_loop().time()
-                if self._waiting > self._hurried:
-                    self._hurry_one()
-                yield
+            self._reading[end] = asyncio.get_running_loop().time()
+            if self._waiting > self._hurried:
+                self._hurry_one()
+            yield
         finally:
             if self._reading.pop(end, None) is None:
                 self._hurried -= 1
@@ -175,7 +217,8 @@ class _Bounds(grpc.aio.ServerInterceptor):
             end, began = next(iter(self._reading.items()))
             del self._reading[end]
             self._hurried += 1
-            end.reschedule(began + self._shared_seconds)
+            rounds = max(1.0, self._waiting / _MESSAGES_READ_AT_ONCE)
+            reschedule(end, began + self._shared_seconds / rounds)
 
 
 class _Services(

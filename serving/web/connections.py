@@ -49,6 +49,19 @@ class BoundedConnection(H11Protocol):
         if self.cycle is not previous:
             self._end_after(None)
 
+    def send_400_response(self, msg: str) -> None:
+        """Refuses what is no HTTP, also where the request before it is not answered yet.
+
+        That one's answer is dropped, which would otherwise be a traceback in the log.
+        """
+        if self.cycle is not None and not self.cycle.response_complete:
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+            if self.cycle.response_started:
+                self._abort()
+                return
+        super().send_400_response(msg)
+
     def on_response_complete(self) -> None:
         """Starts the time of the next header, or of reading the rest of the answer."""
         self._end_after(READING_SECONDS if self.flow.write_paused else HEADER_SECONDS)

@@ -1,5 +1,6 @@
 """Who uses the page: by a password of a file, or as a proxy says that has asked already."""
 
+import asyncio
 import base64
 import hashlib
 import hmac
@@ -9,7 +10,6 @@ import os
 import re
 import secrets
 import stat
-import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -33,6 +33,7 @@ _NAME_OF_PROXY: Final = re.compile(r"[!-+\--~]{1,256}")
 _COOKIE: Final = "swar-session"
 _SESSION_SECONDS: Final = 3600.0  # without a request
 _MAX_SESSIONS: Final = 1000
+_SESSIONS_OF_A_USER: Final = 20  # the first ends for another one
 _FAILURES: Final = 5  # of a name, then a pause
 _PAUSE_SECONDS: Final = 60.0
 _SCRYPT: Final = {"n": 2**15, "r": 8, "p": 1, "maxmem": 2**26}
@@ -87,7 +88,9 @@ class PasswordLogin:
         self._entries: tuple[int, dict[str, str]] = (-1, {})
         self._sessions: dict[str, _Session] = {}
         self._failures: dict[str, list[float]] = {}
-        self._hashing = threading.Lock()  # 32 MiB and a tenth of a second each: one at a time
+        # 32 MiB and a tenth of a second each: one at a time. Those that wait hold no thread, of
+        # which the page has some dozens for all.
+        self._hashing = asyncio.Lock()
         self._users()
 
     async def answer(self, request: Request) -> Response | None:
@@ -105,7 +108,8 @@ class PasswordLogin:
                 name, password = str(form.get("name", "")), str(form.get("password", ""))
         except HTTPException as refused:
             return PlainTextResponse(refused.detail, refused.status_code)
-        matches = await run_in_threadpool(self._matches, name, password)
+        async with self._hashing:
+            matches = await run_in_threadpool(self._matches, name, password)
         if matches is None:
             return self._form("Too many attempts: wait a minute.", 429)
         if not matches:
@@ -134,6 +138,9 @@ class PasswordLogin:
         self._sessions = {
             token: each for token, each in self._sessions.items() if each.ends_at >= now
         }
+        own = [token for token, each in self._sessions.items() if each.name == name]
+        for token in own[: len(own) + 1 - _SESSIONS_OF_A_USER]:
+            del self._sessions[token]
         if len(self._sessions) >= _MAX_SESSIONS:
             return self._form("Too many are signed in: try again later.", 503)
         token = secrets.token_urlsafe(32)
@@ -149,16 +156,15 @@ class PasswordLogin:
         """None after too many failures: the password was not looked at."""
         users = self._users()
         key = name if name in users else ""  # all names that are not there fail together
-        with self._hashing:
-            now = time.monotonic()
-            recent = [at for at in self._failures.get(key, ()) if at > now - _PAUSE_SECONDS]
-            self._failures[key] = recent
-            if len(recent) >= _FAILURES:
-                return None
-            # A name that is not there takes as long as one that is.
-            matches = _verify(password, users.get(name, next(iter(users.values())))) and bool(key)
-            if not matches:
-                recent.append(time.monotonic())
+        now = time.monotonic()
+        recent = [at for at in self._failures.get(key, ()) if at > now - _PAUSE_SECONDS]
+        self._failures[key] = recent
+        if len(recent) >= _FAILURES:
+            return None
+        # A name that is not there takes as long as one that is.
+        matches = _verify(password, users.get(name, next(iter(users.values())))) and bool(key)
+        if not matches:
+            recent.append(time.monotonic())
         return matches
 
     def _users(self) -> dict[str, str]:

@@ -21,14 +21,22 @@ class Certificates(NamedTuple):
     client_key: Path
 
 
-def make_certificates(folder: Path) -> Certificates:
-    """An authority, and what it signed: for a server on 127.0.0.1 and for a client."""
+def make_certificates(
+    folder: Path, *, address: str = "127.0.0.1", days: tuple[int, int] = (-1, 1)
+) -> Certificates:
+    """An authority, and what it signed: for a server and for a client.
+
+    Args:
+        folder: gets the files.
+        address: the server's.
+        days: from and until when, from now on, what it signed is valid.
+    """
     authority_key = ec.generate_private_key(ec.SECP256R1())
     authority = _certificate("test authority", authority_key, "test authority", authority_key)
     written = [_write(folder / "ca.pem", authority)]
     for name in ("server", "client"):
         key = ec.generate_private_key(ec.SECP256R1())
-        signed = _certificate(name, key, "test authority", authority_key)
+        signed = _certificate(name, key, "test authority", authority_key, address, days)
         written += [_write(folder / f"{name}.pem", signed), _write(folder / f"{name}.key", key)]
     return Certificates(*written)
 
@@ -38,22 +46,28 @@ def _certificate(
     key: ec.EllipticCurvePrivateKey,
     issuer: str,
     issuer_key: ec.EllipticCurvePrivateKey,
+    address: str = "127.0.0.1",
+    days: tuple[int, int] = (-1, 1),
 ) -> x509.Certificate:
     now = datetime.datetime.now(datetime.UTC)
     is_authority = key is issuer_key
-    address = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
+    since, until = (now + datetime.timedelta(days=each) for each in days)
     return (
         x509.CertificateBuilder()
         .subject_name(_named(name))
         .issuer_name(_named(issuer))
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
+        .not_valid_before(since)
+        .not_valid_after(until)
         .add_extension(x509.BasicConstraints(ca=is_authority, path_length=None), critical=True)
-        .add_extension(x509.SubjectAlternativeName([address]), critical=False)
+        .add_extension(_for_address(address), critical=False)
         .sign(issuer_key, hashes.SHA256())
     )
+
+
+def _for_address(address: str) -> x509.SubjectAlternativeName:
+    return x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(address))])
 
 
 def _named(name: str) -> x509.Name:

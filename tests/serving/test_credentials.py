@@ -1,6 +1,8 @@
 """Encrypted connections: own authority, client certificates, tokens (the audit's M7)."""
 
+import re
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -132,7 +134,53 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, option: str) -> Non
         assert f"{missing} cannot be read" in message
 
 
-@pytest.mark.parametrize("text", ["", "two words", "line\nline", "\x1b[2J", "\u0938"])
+@pytest.mark.parametrize("endpoint", ENDPOINTS)
+@pytest.mark.parametrize(
+    ("address", "days", "reason"),
+    [
+        ("127.0.0.1", (-3, -1), "expired"),
+        ("127.0.0.1", (1, 3), "not yet valid"),
+        ("192.0.2.1", (-1, 1), "(?i)mismatch|hostname verification"),
+    ],
+)
+def test_a_certificate_that_does_not_hold_is_told_at_once_with_the_remedy(
+    tmp_path: Path,
+    model: FakeModel,
+    endpoint: str,
+    address: str,
+    days: tuple[int, int],
+    reason: str,
+) -> None:
+    made = make_certificates(tmp_path, address=address, days=days)
+    started = time.monotonic()
+    with (
+        ENDPOINTS[endpoint](model, tls=made) as url,
+        pytest.raises(SwarError, match=rf"{url}.* cannot be called with TLS .*--ca") as caught,
+        Client(
+            url, credentials=Credentials(made.ca, made.client, made.client_key), deadline_seconds=60
+        ) as client,
+    ):
+        client.model_digest()
+    assert re.search(reason, str(caught.value))
+    assert time.monotonic() - started < 30
+    assert model.calls == []
+
+
+@pytest.mark.parametrize("text", [b"abc\r\n", b"\xef\xbb\xbfabc\n", b"\n abc \n\n"])
+def test_a_token_is_what_is_on_the_line(tmp_path: Path, text: bytes) -> None:
+    """However an editor ends, or begins, a file."""
+    token = tmp_path / "token"
+    token.write_bytes(text)
+    assert Credentials(token_file=token).authorization() == {"authorization": "Bearer abc"}
+
+
+def test_a_file_without_end_is_not_read_to_it() -> None:
+    zeros = Path("/dev/zero")
+    message = refusal("https://127.0.0.1:9", Credentials(token_file=zeros))
+    assert f"{zeros} is longer than" in message
+
+
+@pytest.mark.parametrize("text", ["", "two words", "line\nline", "\x1b[2J", "\u0938", "a" * 5_000])
 def test_what_is_no_token_is_refused(tmp_path: Path, text: str) -> None:
     token = tmp_path / "token"
     token.write_text(text)

@@ -1,6 +1,11 @@
+import concurrent.futures
+import contextlib
 import dataclasses
+import gc
 import multiprocessing
 import shutil
+import threading
+import weakref
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,6 +20,7 @@ from serving import gallery_table
 from serving.answers import Embedding, Vector
 from serving.enrolled import Enrolment
 from serving.gallery import Gallery
+from serving.gallery_table import GalleryTable, retried
 from serving.speaker_names import speaker_name
 from tests.serving.support_gallery import MODEL, OTHER_MODEL, enrolment, fill, unit
 
@@ -351,6 +357,78 @@ def test_writers_at_once_lose_nothing(gallery: Gallery, forgets: bool) -> None:
     assert {each.name for each in gallery.speakers()} == expected
     stale = gallery.stale(OTHER_MODEL)
     assert len(gallery.kept_audio(stale.kept_ids)) == len(expected)
+
+
+def test_one_recording_that_many_enrol_at_once_is_there_once(gallery: Gallery) -> None:
+    """LanceDB itself would take it from each of them."""
+    fill(gallery, 1)
+    with concurrent.futures.ThreadPoolExecutor(4) as threads:
+        for seed in range(10, 18):
+            start = threading.Barrier(4)
+
+            def enrol(start: threading.Barrier = start, seed: int = seed) -> int:
+                start.wait(60)
+                return Gallery(gallery.uri).enroll("asha", [enrolment(seed)], keep_audio=False)
+
+            assert sum(each.result(60) for each in [threads.submit(enrol) for _ in range(4)]) == 1
+    assert len(gallery.recordings("asha")) == 8
+
+
+def test_who_is_refused_takes_no_recording_back_that_another_has_enrolled_meanwhile(
+    gallery: Gallery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where no lock keeps them apart, as on object storage."""
+    fill(gallery, 1)
+    check = gallery._check_key
+
+    def overtaken(table: Any) -> None:
+        monkeypatch.setattr(gallery, "_check_key", check)
+        with monkeypatch.context() as patch:
+            patch.setattr(GalleryTable, "_lock", lambda *_: contextlib.nullcontext())
+            Gallery(gallery.uri).enroll("asha", [enrolment(11), enrolment(12)], keep_audio=False)
+        check(table)
+
+    monkeypatch.setattr(gallery, "_check_key", overtaken)
+    with pytest.raises(SwarError, match="'asha' was enrolled by somebody else meanwhile"):
+        gallery.enroll("asha", [enrolment(11), enrolment(13)], keep_audio=False, compared_with=[])
+    assert {each.source for each in gallery.recordings("asha")} == {
+        enrolment(11).source,
+        enrolment(12).source,
+    }
+
+
+@pytest.mark.parametrize("error", [RuntimeError, ValueError])
+def test_a_commit_that_is_overtaken_is_run_again_and_keeps_nothing_of_before(
+    monkeypatch: pytest.MonkeyPatch, error: type[Exception]
+) -> None:
+    """Not even until Python looks for circles of objects."""
+    attempts: list[weakref.ref[Any]] = []
+    pauses: list[int] = []
+
+    def pause(_: float) -> None:
+        pauses.append(sum(each() is not None for each in attempts))
+
+    monkeypatch.setattr("time.sleep", pause)
+
+    def commit(rows: int) -> int:
+        recordings = np.zeros(rows)
+        attempts.append(weakref.ref(recordings))
+        if len(attempts) < 3:
+            raise error("Retryable commit Conflict for version 36")
+        return rows
+
+    gc.disable()
+    try:
+        assert retried(commit, 5) == 5
+        assert pauses == [0, 0]  # none of the recordings is held meanwhile
+    finally:
+        gc.enable()
+    with pytest.raises(error, match="another fault"):
+        retried(_fail, error("another fault"))
+
+
+def _fail(error: Exception) -> None:
+    raise error
 
 
 def test_a_gallery_without_bandwidths_is_opened_and_gets_the_column(gallery: Gallery) -> None:

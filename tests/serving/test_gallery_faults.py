@@ -1,6 +1,7 @@
 """A gallery whose store fails: one line for the user, and no fault of the program is hidden."""
 
 import dataclasses
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -58,6 +59,31 @@ def test_a_store_that_fails_later_is_one_line(
             ask()
         assert "\n" not in str(error.value)
         assert ".rs:" not in str(error.value)
+
+
+def test_a_damaged_manifest_of_the_ledger_is_one_line(gallery: Gallery) -> None:
+    """LanceDB's Rust panics."""
+    fill(gallery, 2)
+    for file in (Path(gallery.uri) / "events.lance" / "_versions").iterdir():
+        file.write_bytes(file.read_bytes().replace(b"string", b"sTring"))
+    for ask in (gallery.ledger.events, lambda: gallery.forget("speaker 0001")):
+        with pytest.raises(SwarError, match=r"the gallery .* cannot be used: ") as error:
+            ask()
+        assert "\n" not in str(error.value)
+
+
+def test_the_lock_is_no_link_and_no_pipe(gallery: Gallery, tmp_path: Path) -> None:
+    fill(gallery, 1)
+    lock = Path(gallery.uri) / ".lock"
+    lock.unlink()
+    os.mkfifo(lock)
+    assert gallery.names() == ["speaker 0000"]  # a pipe would be waited for
+    lock.unlink()
+    elsewhere = tmp_path / "elsewhere"
+    lock.symlink_to(elsewhere)
+    with pytest.raises(SwarError, match=r"the gallery .* cannot be used: "):
+        gallery.names()
+    assert not elsewhere.exists()
 
 
 @pytest.mark.parametrize("error", [ValueError("ours"), RuntimeError("ours"), RecursionError()])

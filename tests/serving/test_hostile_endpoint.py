@@ -2,6 +2,7 @@
 
 import contextlib
 import http.server
+import socketserver
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -123,6 +124,66 @@ def test_an_answer_that_drips_ends_with_the_deadline() -> None:
     assert time.monotonic() - started < 15
 
 
+@contextlib.contextmanager
+def pouring(start: bytes, again: bytes, pause: float = 0.0) -> Iterator[tuple[str, list[int]]]:
+    """An endpoint that answers each connection with a start and then the same for ever.
+
+    Yields its URL, and a list of how many bytes were sent.
+    """
+    sent = [0]
+    ended = threading.Event()
+
+    class Handler(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            with contextlib.suppress(OSError):
+                self.request.recv(2**16)
+                self.request.sendall(start)
+                while not ended.wait(pause) and sent[0] < 20 * MAX_ANSWER_BYTES:
+                    self.request.sendall(again)
+                    sent[0] += len(again)
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler) as server:
+        server.daemon_threads = True
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_address[1]}", sent
+        finally:
+            ended.set()
+            server.shutdown()
+            thread.join()
+
+
+_OK = b"HTTP/1.1 200 OK\r\n"
+_CHUNKED = _OK + b"Transfer-Encoding: chunked\r\n\r\n"
+ENDLESS = {
+    "interim answers": (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+    "headers of interim answers": (b"HTTP/1.1 100 Continue\r\n", b"X: y\r\n"),
+    "the length of a chunk": (_CHUNKED, b"0"),
+    "chunks": (_CHUNKED, b"1\r\n \r\n"),
+    "what is added to a chunk": (_CHUNKED + b"1;", b"x"),
+    "trailers": (_CHUNKED + b"1\r\n \r\n0\r\n", b"X: y\r\n"),
+    "a header": (_OK + b"X: ", b"y"),
+}
+
+
+@pytest.mark.parametrize("part", ENDLESS)
+def test_no_part_of_an_answer_takes_time_without_end(part: str) -> None:
+    start, again = ENDLESS[part]
+    started = time.monotonic()
+    with pouring(start, again, pause=0.05) as (url, _):
+        assert "did not answer within 1 s" in refusal(url, seconds=1.0)
+    assert time.monotonic() - started < 10
+
+
+@pytest.mark.parametrize("part", ENDLESS)
+def test_no_part_of_an_answer_takes_memory_without_end(part: str) -> None:
+    start, again = ENDLESS[part]
+    with pouring(start, again * (2**16 // len(again))) as (url, sent):
+        refusal(url, seconds=10.0)
+        assert sent[0] < 5 * MAX_ANSWER_BYTES
+
+
 def test_what_a_description_says_is_checked() -> None:
     said = {
         "sample_rate": np.array([16_000.0]),
@@ -143,6 +204,9 @@ def test_what_a_description_says_is_checked() -> None:
         {"card": np.array([b'{"calibration": {"conditions": {"least_snr_db": "x"}}}'], object)},
         {"card": np.array([b"[" * 100_000], object)},
         {"model_digest": np.array([b"\xff"], object)},
+        {"model_digest": np.array([b""], object)},
+        {"model_digest": np.array([b"\x1b[2J"], object)},
+        {"model_digest": np.array([b"a" * 10_000], object)},  # galleries and messages have it
     ):
         with pytest.raises(ValueError):
             answers.description({**said, **wrong})

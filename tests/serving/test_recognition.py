@@ -393,3 +393,26 @@ def test_one_recording_may_be_enrolled_twice_at_once(
     low = _recording(folder, "a.wav", (LOW, 6))
     _overtake(monkeypatch, partial(recognition.enroll, client, gallery, "Asha", [low]))
     assert recognition.enroll(client, gallery, "Asha", [low]).added == 0
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_of_two_names_that_look_alike_enrolled_at_once_the_second_is_told(
+    client: Client,
+    gallery: Gallery,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    force: bool,
+) -> None:
+    low, high = (
+        _recording(folder, name, (pitch, 6)) for name, pitch in (("a.wav", LOW), ("b.wav", HIGH))
+    )
+    _overtake(monkeypatch, partial(recognition.enroll, client, gallery, "Asha", [low]))
+    if force:
+        recognition.enroll(client, gallery, "asha", [high], force=True)
+        assert gallery.names() == ["Asha", "asha"]
+        return
+    with pytest.raises(SwarError, match="'asha' looks like 'Asha', whom somebody else enrolled"):
+        recognition.enroll(client, gallery, "asha", [high])
+    assert gallery.names() == ["Asha"]
+    with pytest.raises(SwarError, match="the name looks like 'Asha', who is enrolled"):
+        recognition.enroll(client, gallery, "asha", [high])

@@ -196,6 +196,32 @@ def test_a_cancelled_request_is_dropped_before_it_runs():
     assert in_loop(work()) == [[1], [3]]
 
 
+@pytest.mark.parametrize("rows", [1, 4])
+def test_batches_of_which_all_were_cancelled_do_not_pile_up(rows):
+    """While the model runs for long, a client may ask and go away as often as it likes."""
+
+    async def work():
+        servable = FakeServable()
+        servable.may_run.clear()
+        async with batcher(timeout_ms=1) as run:
+            running = asyncio.create_task(run.run(servable, DOUBLE, x(1)))
+            await asyncio.sleep(0.05)  # the only thread is taken
+            before = len(asyncio.all_tasks())
+            for _ in range(100):
+                gone = asyncio.create_task(run.run(servable, DOUBLE, x(*[2] * rows)))
+                await asyncio.sleep(0.001)
+                gone.cancel()
+                await asyncio.gather(gone, return_exceptions=True)
+            await asyncio.sleep(0.05)
+            piled_up = len(asyncio.all_tasks()) - before
+            servable.may_run.set()
+            await running
+            answer = await run.run(servable, DOUBLE, x(3))
+        return piled_up, answer["y"].tolist(), servable.batches
+
+    assert in_loop(work()) == (0, [6], [[1], [3]])
+
+
 def test_a_request_that_is_cancelled_while_it_runs_harms_nobody():
     async def work():
         servable = FakeServable()

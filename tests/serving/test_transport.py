@@ -35,6 +35,14 @@ def test_attempts_end(url: str, model: FakeModel) -> None:
     assert "the model is loading" in str(raised.value)
 
 
+def test_what_a_server_drops_for_want_of_room_is_sent_again(
+    client: Client, model: FakeModel
+) -> None:
+    """In a flood of calls gRPC cancels what it cannot take, and a stand-in what came slowly."""
+    model.refusals = [(grpc.StatusCode.CANCELLED, 408, "The request never came")] * 2
+    assert client.model_digest() == "model-1"
+
+
 def test_a_refusal_is_passed_on_at_once_and_in_one_line(client: Client, model: FakeModel) -> None:
     model.refusals = [INVALID]
     with pytest.raises(SwarError, match=r"input size does not match signature") as raised:

@@ -1,21 +1,26 @@
 """Those who watch a model see every answer, and nothing of who was asked about."""
 
+import contextlib
 import io
 import json
+import socket
 import stat
 import threading
+import time
 import urllib.request
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
+from prometheus_client import generate_latest
 
 from components.errors import SwarError
 from components.pcm16 import pack_wav
-from serving import bulk, recognition
+from serving import bulk, recognition, watch_counters, watching
 from serving.client import Client
 from serving.gallery import Gallery
 from serving.recordings import Waveform
@@ -192,3 +197,52 @@ def test_counters_are_read_by_prometheus_on_this_machine(client: Client) -> None
     assert 'swar_recordings_total{status="ok"} 2.0' in text
     assert 'swar_recordings_total{status="not_decoded"} 1.0' in text
     assert 'swar_decisions_total{kind="verify",verdict="same"} 1.0' in text
+
+
+def _with_status(status: list[bytes], outputs: dict[str, Any]) -> dict[str, Any]:
+    return {**outputs, "status": status}
+
+
+def test_a_status_that_no_model_gives_is_one_of_all_the_others(
+    client: Client, model: FakeModel, rows: list[Any]
+) -> None:
+    """An endpoint that answers another one each time would fill the metrics, and the log."""
+    counters = WatchCounters()
+    client.watchers.append(counters)
+    for number in range(3):
+        status = [f"{number}".encode() * 100_000]
+        model.spoil = partial(_with_status, status)
+        client.embed([said(LOW)])
+    assert {row["status"] for row in rows} == {"other"}
+    text = generate_latest(counters.registry).decode()
+    assert 'swar_recordings_total{status="other"} 3.0' in text
+    assert len(text) < 2_000
+
+
+def test_every_status_of_the_served_model_is_known() -> None:
+    from components.model import recordings  # imports TensorFlow
+
+    served = {value for name, value in vars(recordings).items() if name.isupper()}
+    statuses = {value for value in served if isinstance(value, str)}
+    assert statuses == watching._STATUSES - {watching.NOT_DECODED}
+
+
+def test_silent_connections_to_the_counters_are_few_and_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(watch_counters, "_CONNECTION_SECONDS", 0.5)
+    before = threading.active_count()
+    with WatchCounters().served(0) as port, contextlib.ExitStack() as stack:
+        for _ in range(100):
+            silent = socket.create_connection(("127.0.0.1", port), 10)
+            stack.enter_context(silent).sendall(b"GET")
+        assert threading.active_count() < before + 40  # a thread and a timer each
+        ends_at = time.monotonic() + 20
+        while True:
+            try:
+                with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as read:
+                    assert b"swar_recordings" in read.read()
+                break
+            except OSError:
+                assert time.monotonic() < ends_at
+                time.sleep(0.1)

@@ -262,3 +262,15 @@ def test_fewer_connections_where_fewer_files_may_be_open(monkeypatch):
     monkeypatch.setattr(resource, "getrlimit", lambda which: (256, 4096))
     assert open_files.affordable_connections(256) == 256
     assert raised == [(384, 4096)]
+
+
+@pytest.mark.parametrize("path", ["/login", "/"])
+def test_what_is_no_body_is_refused_without_a_line_in_the_log(page, connect, capfd, path):
+    url = page()
+    head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
+    for sent in ("no length\r\n", "1;" + "x" * 2**17, "1\r\naab"):
+        for whole in (head + sent, "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n" + head + sent):
+            with contextlib.suppress(ConnectionResetError, BrokenPipeError):
+                seconds_until_closed(connect(url, whole.encode()))
+    assert status(url) == 401  # it still answers
+    assert capfd.readouterr().err == ""

@@ -1,6 +1,8 @@
 """Who may use the page."""
 
+import concurrent.futures
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -89,6 +91,44 @@ def test_guessing_is_slowed(url, name):
     assert tried == [401] * 5 + [429] * 2
     assert sign_in(user, name).status_code == 429
     assert sign_in(user, "nobody" if name == "asha" else "asha").status_code != 429
+
+
+def test_sign_ins_that_wait_hold_no_thread_of_the_page(url, passwords, monkeypatch):
+    """Each takes a tenth of a second, one at a time: a flood of them is not everybody's wait."""
+    verify = login._verify
+
+    def slow_verify(password, entry):
+        time.sleep(0.5)
+        return verify(password, entry)
+
+    monkeypatch.setattr(login, "_verify", slow_verify)
+    for number in range(12):
+        write_password(passwords, f"user{number}", PASSWORD)
+    user = User(url)
+    sign_in(user)
+    with concurrent.futures.ThreadPoolExecutor(44) as guessing:
+        guesses = [
+            guessing.submit(sign_in, User(url), f"user{number % 12}", "a wrong password")
+            for number in range(44)
+        ]
+        time.sleep(1.0)
+        started = time.monotonic()
+        assert user.html()
+        assert time.monotonic() - started < 8
+        assert not all(each.done() for each in guesses)
+
+
+def test_who_signs_in_again_and_again_keeps_nobody_out(url, passwords, monkeypatch):
+    monkeypatch.setattr(login, "_SESSIONS_OF_A_USER", 2)
+    monkeypatch.setattr(login, "_MAX_SESSIONS", 3)
+    write_password(passwords, "ram", PASSWORD)
+    users = [User(url) for _ in range(5)]
+    for user in users:
+        assert sign_in(user, "asha").status_code == 303
+    other = User(url)
+    assert sign_in(other, "ram").status_code == 303
+    assert other.html() and users[-1].html()
+    assert users[0].session.get(url, timeout=30).status_code == 401
 
 
 def test_another_site_cannot_sign_in(url):
