@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, Final, TextIO
 
+from components.terminal import drop
+
 _LOG_FORMAT: Final = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 _STDOUT, _STDERR = 1, 2
 
@@ -91,16 +93,9 @@ def _redirected(file: BinaryIO, *descriptors: int) -> Iterator[None]:
         yield
     finally:
         for descriptor, kept in saved.items():
-            _flush_or_drop(streams[descriptor], descriptor)
+            try:
+                streams[descriptor].flush()
+            except OSError:  # a full disk
+                drop(streams[descriptor], descriptor)
             os.dup2(kept, descriptor)
             os.close(kept)
-
-
-def _flush_or_drop(stream: TextIO, descriptor: int) -> None:
-    """Empties a stream, on a full disk into nothing: it must not show on the terminal later."""
-    try:
-        stream.flush()
-    except OSError:
-        with open(os.devnull, "wb") as nothing:
-            os.dup2(nothing.fileno(), descriptor)
-        stream.flush()

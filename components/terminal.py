@@ -5,6 +5,7 @@ answer as if something was typed. Everything that a command shows goes through h
 """
 
 import logging
+import os
 import sys
 from collections.abc import Iterable
 from typing import Final, TextIO
@@ -40,6 +41,36 @@ def say(text: str, *, error: bool = False, end: str = "\n", stream: TextIO | Non
     """
     stream = stream or (sys.stderr if error else sys.stdout)
     print(printable(text), end=end, file=stream, flush=True)
+
+
+def ensure_streams() -> None:
+    """Opens stdin, stdout and stderr to nowhere where this process was started without them.
+
+    Else the next file that is opened gets their number, and what libraries write there.
+    """
+    for descriptor, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        if getattr(sys, name) is None:
+            nowhere = os.open(os.devnull, os.O_RDWR)
+            if nowhere != descriptor:
+                os.dup2(nowhere, descriptor)
+                os.close(nowhere)
+            os.set_inheritable(descriptor, True)
+            stream = os.fdopen(descriptor, mode, encoding="utf-8", errors="replace", closefd=False)
+            setattr(sys, name, stream)
+
+
+def drop(stream: TextIO, descriptor: int) -> None:
+    """Sends what a stream still holds, and what follows, to nowhere: it cannot be written.
+
+    Else it shows later, or the interpreter ends with a status of its own.
+
+    Args:
+        stream: stdout or stderr.
+        descriptor: its number.
+    """
+    with open(os.devnull, "wb") as nowhere:
+        os.dup2(nowhere.fileno(), descriptor)
+    stream.flush()
 
 
 class Console(RichConsole):

@@ -2,23 +2,25 @@
 
 Exit status: 0 done; 1 the model was trained but not blessed, or the speakers differ or are unknown;
 2 the input, the settings or the command are at fault; 3 an unexpected error; 4 the answer is
-inconclusive; 130 interrupted. An error is one line on stderr, or with --json `{"error": "..."}` on
+inconclusive; 130 interrupted; 141 whatever read the output closed it before its end, which `head`
+does. An error is one line on stderr, or with --json `{"error": "..."}` on
 stdout.
 """
 
 import itertools
 import os
+import signal
 import sys
 import traceback
 from importlib import metadata
 from pathlib import Path
-from typing import Annotated, Literal, NoReturn
+from typing import Annotated, Literal, NoReturn, TextIO
 
 import typer
 
 from components.json_text import to_json
 from components.model.files import NAMES_OF_A_MODEL
-from components.terminal import Console, say
+from components.terminal import Console, drop, ensure_streams, say
 from components.user_folders import ensure_home
 from pipeline.config import PACKAGED, load_config
 from pipeline.failures import RunFailed, file_error, one_line, user_error
@@ -27,6 +29,7 @@ from pipeline.output.folder import run_folder
 from serving.commands import gallery, recognition, servers
 
 NOT_BLESSED, USER_ERROR, UNEXPECTED = 1, 2, 3
+READER_GONE = 128 + signal.SIGPIPE  # as shells say it of other programs
 
 app = typer.Typer(
     help="Speaker verification: recordings in, a served model out.",
@@ -219,16 +222,22 @@ def main() -> None:
     models are opened to others, see `components.pusher.publish`.
     """
     umask = os.umask(0o077)
+    ensure_streams()
     try:
         ensure_home()
         # Not standalone: what is wrong with a command line is said as any other fault of the user.
         sys.exit(app(sys.argv[1:] or ["--help"], prog_name="swar", standalone_mode=False) or 0)
+    except SystemExit as ended:
+        # Typer and rich end so with 1, which says that speakers differ.
+        if isinstance(ended.__context__, BrokenPipeError):
+            sys.exit(READER_GONE)
+        raise
     except Exception as error:
         for fault in (_usage_error, user_error, file_error):
             if (message := fault(error)) is not None:
                 _fail(message, USER_ERROR)
         if not isinstance(error, RunFailed):
-            say(traceback.format_exc(), error=True, end="")
+            _say_if_possible(traceback.format_exc().rstrip(), sys.stderr)
         _fail(str(error), UNEXPECTED)
     finally:
         os.umask(umask)
@@ -250,7 +259,15 @@ def _fail(message: str, status: int) -> NoReturn:
     """Ends with an error, which is JSON on stdout where the answer would have been JSON."""
     options = itertools.takewhile(lambda word: word != "--", sys.argv[1:])
     if "--json" in options:
-        say(to_json({"error": message}, indent=None))
+        _say_if_possible(to_json({"error": message}, indent=None), sys.stdout)
     else:
-        say(f"swar: error: {message}", error=True)
+        _say_if_possible(f"swar: error: {message}", sys.stderr)
     sys.exit(status)
+
+
+def _say_if_possible(text: str, stream: TextIO) -> None:
+    """Where the stream takes nothing, the exit status still says what happened."""
+    try:
+        say(text, stream=stream)
+    except OSError:
+        drop(stream, stream.fileno())

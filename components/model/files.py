@@ -1,11 +1,12 @@
 """A published model as it lies on disk: its folder, its card, what lies beside the graph."""
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ConfigDict, FiniteFloat, PositiveInt, ValidationError
 
 from components.errors import SwarError
 from components.settings import Settings
@@ -27,7 +28,25 @@ NAMES_OF_A_MODEL: Final = "OUTPUT (the folder of a run), OUTPUT/published, a ver
 """What every command takes that takes a model."""
 GRAPH: Final = "saved_model.pb"
 """Without it a version is none."""
+_LAST_VERSION: Final = 2**63 - 1
 _Settings = TypeVar("_Settings", bound=Settings)
+
+
+class _Card(BaseModel):
+    """What every card has, and the kinds of what else is read from it; a card holds more."""
+
+    model_config = ConfigDict(strict=True)
+
+    sample_rate: PositiveInt
+    embedding_size: PositiveInt
+    threshold: FiniteFloat
+    model_digest: str
+    slope: FiniteFloat | None = None
+    data_digest: str | None = None
+    calibrated_on: dict[str, Any] | None = None
+    calibration: dict[str, Any] | None = None
+    speech: dict[str, Any] = {}
+    history: list[dict[str, Any]] | None = None
 
 
 def version_folder(model: Path) -> Path:
@@ -43,7 +62,8 @@ def version_folder(model: Path) -> Path:
     if (model / GRAPH).is_file():
         return model
     if not model.is_dir():
-        raise SwarError(f"{str(model)!r} does not exist: name {NAMES_OF_A_MODEL}")
+        fault = "is no folder" if os.path.lexists(model) else "does not exist"
+        raise SwarError(f"{str(model)!r} {fault}: name {NAMES_OF_A_MODEL}")
     for folder in (model, model / PUBLISHED):
         if versions := published_folders(folder):
             return versions[-1]
@@ -54,8 +74,10 @@ def version_folder(model: Path) -> Path:
 
 
 def is_version_name(name: str) -> bool:
-    """Whether a folder of that name may be a version: a positive number, written in one way."""
-    return name.isascii() and name.isdecimal() and not name.startswith("0")
+    """Whether a folder of that name may be a version: a positive number of TensorFlow Serving's 63
+    bits, written in one way."""
+    is_number = name.isascii() and name.isdecimal() and not name.startswith("0")
+    return is_number and len(name) <= len(str(_LAST_VERSION)) and int(name) <= _LAST_VERSION
 
 
 def published_folders(folder: Path) -> list[Path]:
@@ -101,10 +123,19 @@ def read_card(folder: Path) -> dict[str, Any]:
     """
     try:
         card: dict[str, Any] = json.loads((folder / MODEL_CARD).read_text("utf-8"))
-        int(card["sample_rate"])
-    except (OSError, ValueError, KeyError) as error:
-        raise SwarError(f"{folder} has no readable {MODEL_CARD}: publish it again") from error
-    return card
+        _Card.model_validate(card)
+    except OSError as error:
+        reason = error.strerror or str(error)
+    except ValidationError as error:
+        first = error.errors()[0]
+        reason = f"{'.'.join(map(str, first['loc'])) or 'the whole'}: {first['msg']}"
+    except (ValueError, RecursionError) as error:
+        reason = str(error)
+    else:
+        return card
+    raise SwarError(
+        f"{folder} has no readable {MODEL_CARD} ({reason}): publish it again, or remove the folder"
+    )
 
 
 def card_settings(

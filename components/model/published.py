@@ -69,8 +69,10 @@ class PublishedModel:
         try:
             # Kept: the signatures do not keep the model's variables alive.
             self._model = tf.saved_model.load(str(folder))
-        except (OSError, tf.errors.OpError) as error:
-            raise SwarError(f"{folder} cannot be loaded: publish it again") from error
+        except Exception as error:  # of a damaged graph TensorFlow raises nearly any kind
+            raise SwarError(
+                f"{folder} cannot be loaded ({type(error).__name__}): publish it again"
+            ) from error
         if missing := [name for name in _SIGNATURES if name not in self._model.signatures]:
             raise SwarError(f"{folder} lacks the signature {', '.join(missing)}: publish it again")
 

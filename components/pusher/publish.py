@@ -28,7 +28,8 @@ def publish(model_directory: str, base_directory: str) -> str:
     version plus one if that is higher), which holds digests of its files too. What
     killed pushes left behind is removed: one process at a time may publish to a base directory.
 
-    Raises SwarError where the model was published before, and changed since.
+    Raises SwarError where the model was published before, and changed since, or where a file or a
+    link lies among the versions.
     """
     fileio.makedirs(base_directory)
     _remove_leftovers(base_directory)
@@ -91,6 +92,8 @@ def _remove_leftovers(base_directory: str) -> None:
         path = os.path.join(base_directory, name)
         cut_short = is_version_name(name) and not fileio.exists(os.path.join(path, GRAPH))
         if name.startswith(_STAGING_PREFIX) or cut_short:
+            if os.path.islink(path) or not fileio.isdir(path):
+                raise SwarError(f"{path} is no version of a model, and no folder: remove it")
             fileio.rmtree(path)
 
 

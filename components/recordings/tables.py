@@ -334,8 +334,8 @@ def _rows(text: str, table: str, required: tuple[str, ...]) -> Iterator[_Row]:
 
 def _separator(text: str) -> str:
     """What separates the cells of the first filled line, which is the header."""
-    lines = text[:_MOST_HEADER_CHARACTERS].splitlines()
-    header = next((line for line in lines if line.strip(" ,;\t") and not _is_for_excel(line)), "")
+    lines = io.StringIO(text[:_MOST_HEADER_CHARACTERS], newline=None)
+    header = next((line for line in lines if line.strip(" ,;\t\n") and not _is_for_excel(line)), "")
     return max(_SEPARATORS, key=header.count)
 
 

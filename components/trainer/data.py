@@ -70,7 +70,12 @@ def load_windows(patterns: Sequence[str], n_mels: int, frames: int, pairs: int) 
 
 
 def training_batches(
-    patterns: Sequence[str], settings: TrainerSettings, shape: TrainShape, pairs: int
+    patterns: Sequence[str],
+    settings: TrainerSettings,
+    shape: TrainShape,
+    pairs: int,
+    *,
+    skipped: int = 0,
 ) -> tf.data.Dataset:
     """Endless batches of pairs in a shuffled order, which depends on the seed alone.
 
@@ -81,6 +86,8 @@ def training_batches(
         settings: loss, masks and seed.
         shape: of the windows.
         pairs: P, in a batch.
+        skipped: batches that a training which goes on has had: it continues with the next. Crops
+            and masks are drawn anew.
 
     Yields:
         (uint8 [2P, n_mels, frames], int64 [2P]): windows a and b of each pair in turn; with both,
@@ -108,6 +115,7 @@ def training_batches(
         .shuffle(SHUFFLE_PAIRS, settings.seed)
         .repeat()
         .batch(pairs, drop_remainder=True)
+        .skip(skipped)
         .map(parse, num_parallel_calls=tf.data.AUTOTUNE)
     )
     return _varied(batches, settings, shape)

@@ -163,8 +163,6 @@ def train(job: Job) -> tuple[keras.Model, dict[str, Any]]:
         starting = tower.get_weights()
         model = compile_training(tower, settings, spectrogram, sample_rate, steps, pairs)
     clock = InputClock()
-    train_patterns = job.patterns[features.TRAIN]
-    batches = data.training_batches(train_patterns, settings, job.train_shape, pairs)
     embedder = WindowEmbedder(tower)
     monitor = TrialMonitor(
         _monitored(job),
@@ -175,9 +173,17 @@ def train(job: Job) -> tuple[keras.Model, dict[str, Any]]:
         settings.starting_share,
     )
     with Checkpoints(job.checkpoints, model, monitor) as checkpoints:
+        epochs_done = checkpoints.restore()
+        batches = data.training_batches(
+            job.patterns[features.TRAIN],
+            settings,
+            job.train_shape,
+            pairs,
+            skipped=epochs_done * steps,
+        )
         model.fit(
             clock.watch(batches),
-            initial_epoch=checkpoints.restore(),
+            initial_epoch=epochs_done,
             epochs=settings.epochs,
             steps_per_epoch=steps,
             callbacks=[

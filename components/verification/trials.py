@@ -14,6 +14,7 @@ Utterances are a table with the columns UTTERANCE_COLUMNS; a table of trials has
 What the data itself says of recordings adds columns to both tables, see `manifest_columns`.
 """
 
+import io
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, NamedTuple
@@ -183,7 +184,8 @@ def parse_trial_list(text: str, source: str) -> list[ListedTrial]:
     Raises:
         SwarError: names the line.
     """
-    lines = [(number, line) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
+    every = io.StringIO(text, newline=None)  # no line ends at what names may hold, such as U+2028
+    lines = [(number, line) for number, line in enumerate(every, 1) if line.strip()]
     if not lines:
         raise SwarError(f"{source} holds no trial: write a line `label enrolment test` for each")
     rows = [(number, _fields(line, number, source)) for number, line in lines]

@@ -13,9 +13,11 @@ from components.verification.manifest_columns import column_heading, is_of_data
 from components.verification.slices import RELATION
 from components.verification_report import article
 from components.verification_report.judging import ENOUGH_SPEAKERS, ENOUGH_TRIALS, has_enough
+from components.verification_report.plots import image_format
 
 PACKAGE: Final = "components.verification_report"
 TEMPLATES: Final = "templates"
+_MEDIA_TYPES: Final = {"png": "image/png", "svg": "image/svg+xml"}
 NOTHING: Final = "\N{EN DASH}"
 NARROW_SPACE: Final = "\N{NO-BREAK SPACE}"
 
@@ -58,7 +60,7 @@ def render(
 
     Args:
         figures: what `report_figures` gives.
-        plots: PNGs by name; the page shows those that it is given.
+        plots: images by name; the page shows those that it is given.
         sounds: FLACs by utterance, of the pairs that can be heard.
     """
     environment = Environment(
@@ -73,7 +75,10 @@ def render(
         f=figures,
         show=shown.show,
         interval=shown.interval,
-        plots={name: _data_uri("image/png", content) for name, content in plots.items()},
+        plots={
+            name: _data_uri(_MEDIA_TYPES[image_format(content)], content)
+            for name, content in plots.items()
+        },
         sounds={name: _data_uri("audio/flac", content) for name, content in sounds.items()},
         set_names={row["set"]: row["title"] for row in figures["sets"]},
         article=article,

@@ -1,11 +1,12 @@
-"""Plots of training, distances, errors, probabilities and conditions, as PNG, and how all look.
+"""Plots of training, distances, errors, probabilities and conditions, and how all look.
 
 They are drawn of `figures.json`'s numbers: Okabe and Ito's colours, quiet axes, one font that
-matplotlib brings.
+matplotlib brings. They are PNGs, and SVGs where that font lacks the script of a name.
 """
 
 import io
 import textwrap
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Final, NamedTuple
@@ -15,6 +16,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.font_manager import findfont, get_font
+from matplotlib.text import Text
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 from scipy.special import ndtri
 
@@ -42,8 +45,9 @@ CALIBRATION_COLOUR: Final = WINE
 # Narrow, so that letters stay legible where a phone shows it across its width.
 WIDTH_INCHES: Final = 5.0
 DOTS_PER_INCH: Final = 220
+_FONT: Final = "DejaVu Sans"
 _STYLE: Final[Mapping[str, Any]] = {
-    "font.family": ["DejaVu Sans"],
+    "font.family": [_FONT, "sans-serif"],  # the latter in a browser that has not the former
     "font.size": 10.0,
     "text.color": INK,
     "axes.labelcolor": INK,
@@ -64,6 +68,8 @@ _STYLE: Final[Mapping[str, Any]] = {
     "legend.fontsize": 9.0,
     "legend.handlelength": 4.0,  # room for dashes beside the marker
     "lines.linewidth": 1.8,
+    "svg.fonttype": "none",  # letters, not their outlines
+    "svg.hashsalt": "swar",
     "figure.facecolor": "white",
     "savefig.facecolor": "white",
 }
@@ -120,11 +126,37 @@ def new_figure(height_inches: float) -> Figure:
     return figure
 
 
-def png(figure: Figure) -> bytes:
-    """The figure as PNG: without the time and versions, the same figure gives the same bytes."""
+def encoded(figure: Figure) -> bytes:
+    """The figure as PNG; as SVG where the font lacks letters, since a browser has those of all.
+
+    Without the time and versions, the same figure gives the same bytes.
+    """
     file = io.BytesIO()
-    figure.savefig(file, format="png", dpi=DOTS_PER_INCH, metadata={"Software": None})
+    if _lacks_letters(figure):
+        with _without_glyph_warnings():
+            figure.savefig(file, format="svg", metadata={"Date": None, "Creator": None})
+    else:
+        figure.savefig(file, format="png", dpi=DOTS_PER_INCH, metadata={"Software": None})
     return file.getvalue()
+
+
+def image_format(content: bytes) -> str:
+    """`png` or `svg`."""
+    return "png" if content.startswith(b"\x89PNG") else "svg"
+
+
+def _lacks_letters(figure: Figure) -> bool:
+    with _without_glyph_warnings():
+        figure.draw_without_rendering()  # the ticks' texts come with it
+    letters = {ord(letter) for text in figure.findobj(Text) for letter in text.get_text()}
+    return not letters - {ord("\n")} <= get_font(findfont(_FONT)).get_charmap().keys()
+
+
+@contextmanager
+def _without_glyph_warnings() -> Iterator[None]:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        yield
 
 
 def add_legend(figure: Figure, axes: Axes) -> None:
@@ -133,6 +165,12 @@ def add_legend(figure: Figure, axes: Axes) -> None:
     wrapped = [textwrap.fill(label, _LEGEND_WIDTH) for label in labels]
     columns = 2 if all(len(label) <= _LEGEND_WIDTH // 2 for label in labels) else 1
     figure.legend(handles, wrapped, loc="outside lower center", ncols=columns)
+
+
+def _head(axes: Axes, title: str) -> None:
+    """A panel's, in lines: what is wider than the figure would push the axes together."""
+    lines = textwrap.fill(title, _LEGEND_WIDTH)
+    axes.set_title(lines, loc="left", fontsize=9.5, color=QUIET)
 
 
 def mark_threshold(axes: Axes, threshold: float, *, vertical: bool) -> None:
@@ -177,7 +215,7 @@ def epochs(history: Sequence[Values], best_epoch: int | None, threshold: float) 
         axes.set_ylim(bottom=0.0)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         add_legend(figure, axes)
-        return png(figure)
+        return encoded(figure)
 
 
 def error_by_epoch(history: Sequence[Values], best_epoch: int | None) -> bytes:
@@ -199,7 +237,7 @@ def error_by_epoch(history: Sequence[Values], best_epoch: int | None) -> bytes:
         axes.yaxis.set_major_formatter(PercentFormatter(1.0))
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         add_legend(figure, axes)
-        return png(figure)
+        return encoded(figure)
 
 
 def _column(rows: Sequence[Values], name: str) -> list[float]:
@@ -224,10 +262,10 @@ def distances(histograms: Mapping[str, Values], threshold: float, looks: Looks) 
             mark_threshold(axes, threshold, vertical=True)
             axes.set_ylabel("share of trials")
             axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
-            axes.set_title(looks[name].title, loc="left", fontsize=9.5, color=QUIET)
+            _head(axes, looks[name].title)
         panels[-1].set_xlabel("distance between two utterances")
         add_legend(figure, panels[0])
-        return png(figure)
+        return encoded(figure)
 
 
 def det(curves: Mapping[str, Values], looks: Looks) -> bytes:
@@ -260,7 +298,7 @@ def det(curves: Mapping[str, Values], looks: Looks) -> bytes:
                 xycoords="axes fraction", ha="center", va="center", color=QUIET,
             )  # fmt: skip
         add_legend(figure, axes)
-        return png(figure)
+        return encoded(figure)
 
 
 def _is_on_the_axes(curve: Values) -> bool:
@@ -294,7 +332,7 @@ def roc(curves: Mapping[str, Values], looks: Looks) -> bytes:
         for axis in (axes.xaxis, axes.yaxis):
             axis.set_major_formatter(PercentFormatter(1.0, decimals=0))
         add_legend(figure, axes)
-        return png(figure)
+        return encoded(figure)
 
 
 def _band(axes: Axes, x: np.ndarray, low: np.ndarray, high: np.ndarray, look: SetLook) -> None:
@@ -331,7 +369,7 @@ def reliability(bins: Mapping[str, Sequence[Values]], looks: Looks) -> bytes:
         for axis in (axes.xaxis, axes.yaxis, below.yaxis):
             axis.set_major_formatter(PercentFormatter(1.0, decimals=0))
         add_legend(figure, axes)
-        return png(figure)
+        return encoded(figure)
 
 
 def conditions(rows: Sequence[Values], looks: Looks) -> bytes:
@@ -348,12 +386,12 @@ def conditions(rows: Sequence[Values], looks: Looks) -> bytes:
         panels = figure.subplots(len(sets), sharex=True, squeeze=False)[:, 0]
         for axes, name in zip(panels, sets, strict=True):
             _panel(axes, [row for row in rows if row["set"] == name], names)
-            axes.set_title(looks[name].title, loc="left", fontsize=9.5, color=QUIET)
+            _head(axes, looks[name].title)
         panels[-1].set_xlabel("equal error rate")
         panels[-1].set_xlim(left=-0.01)
         panels[-1].xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
         add_legend(figure, panels[0])
-        return png(figure)
+        return encoded(figure)
 
 
 def _panel(axes: Axes, rows: Sequence[Values], names: Sequence[str]) -> None:

@@ -37,6 +37,7 @@ CONDITIONS_FILE: Final = "conditions.parquet"
 FIGURES_FILE: Final = "figures.json"
 EMBEDDINGS_FILE: Final = "embeddings.parquet"
 EMBEDDING: Final = "embedding"
+_MOST_NAME_BYTES: Final = 240  # a file's has 255
 EVERYBODY: Final = "everybody"
 
 
@@ -98,13 +99,13 @@ def _files(
         CONDITIONS_FILE: _condition_scores(judged).to_parquet(index=False),
         EMBEDDINGS_FILE: _embeddings(judged, settings).to_parquet(index=False),
         FIGURES_FILE: f"{content}\n".encode(),
-        **{f"{name}.png": content for name, content in drawn.items()},
+        **{file_name(*each, place): each[1] for place, each in enumerate(drawn.items(), 1)},
         REPORT_PAGE: page.render(figures, drawn, sounds).encode(),
     }
 
 
 def draw(figures: Mapping[str, Any]) -> dict[str, bytes]:
-    """PNGs by name, of what there is."""
+    """Images by name, of what there is."""
     threshold = figures["model"]["threshold"]
     history, best_epoch = figures["history"], figures["model"]["best_epoch"]
     looks = set_looks(figures["sets"])
@@ -129,6 +130,12 @@ def draw(figures: Mapping[str, Any]) -> dict[str, bytes]:
         drawn["map_speakers"] = speaker_plots.map_by_speaker(figures["map"])
         drawn["map_genders"] = speaker_plots.map_by_gender(figures["map"], looks)
     return drawn
+
+
+def file_name(plot: str, content: bytes, place: int) -> str:
+    """By its number where the name of a set leaves no room in that of a file."""
+    name = plot if len(plot.encode()) <= _MOST_NAME_BYTES else f"plot_{place}"
+    return f"{name}.{plots.image_format(content)}"
 
 
 def _rated_conditions(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:

@@ -1,6 +1,6 @@
-"""Plots of speakers and of slices, as PNG.
+"""Plots of speakers and of slices.
 
-People are numbered: the font may lack the script of their names.
+People are numbered: their names would not fit.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,8 +22,8 @@ from components.verification_report.plots import (
     WIDTH_INCHES,
     Looks,
     add_legend,
+    encoded,
     new_figure,
-    png,
     styled,
 )
 
@@ -71,7 +71,7 @@ def heatmap(distances: Values, threshold: float, lightest: float) -> bytes:
         bar.outline.set_visible(False)
         bar.set_label("mean distance")
         bar.ax.axhline(threshold, color=NONTARGET_COLOUR, linewidth=2.0)
-        return png(figure)
+        return encoded(figure)
 
 
 def map_by_speaker(points: Sequence[Values]) -> bytes:
@@ -96,7 +96,7 @@ def map_by_speaker(points: Sequence[Values]) -> bytes:
                       "edgecolor": colour, "linewidth": 1.0},
             )  # fmt: skip
         _without_scale(axes)
-        return png(figure)
+        return encoded(figure)
 
 
 def map_by_gender(points: Sequence[Values], looks: Looks) -> bytes:
@@ -117,7 +117,7 @@ def map_by_gender(points: Sequence[Values], looks: Looks) -> bytes:
                 )  # fmt: skip
         _without_scale(axes)
         add_legend(figure, axes)
-        return png(figure)
+        return encoded(figure)
 
 
 def _without_scale(axes: Axes) -> None:
@@ -161,4 +161,4 @@ def error_rates(rows: Sequence[Values], places: Sequence[str], looks: Looks) -> 
         axes.grid(axis="y", visible=False)
         axes.set_xlabel("equal error rate (%)")
         add_legend(figure, axes)
-        return png(figure)
+        return encoded(figure)

@@ -13,7 +13,7 @@ from components.terminal import Console
 from pipeline.config import Config
 from pipeline.console import Progress
 from pipeline.failures import RunFailed, executor_error, storage_error, user_error
-from pipeline.output.folder import ARTIFACTS, METADATA, check_records, claimed
+from pipeline.output.folder import ARTIFACTS, METADATA, check_records, claimed, has_run
 from pipeline.output.summary import RunSummary
 
 if TYPE_CHECKING:
@@ -91,6 +91,8 @@ def _logged(job: _Job, console: Console) -> RunSummary:
     progress = Progress(console)
     try:
         pipeline = _pipeline(job)
+        if has_run(job.output):
+            _withdraw_missing_pushes(job.output)
         with progress.watching([component.id for component in pipeline.components]):
             _run_nodes(pipeline)
         if passed_over := progress.without_inputs():
@@ -128,6 +130,12 @@ def _metadata(output: Path) -> "metadata_store_pb2.ConnectionConfig":
     from tfx.orchestration.metadata import sqlite_metadata_connection_config
 
     return sqlite_metadata_connection_config(str(output / METADATA))
+
+
+def _withdraw_missing_pushes(output: Path) -> None:
+    from pipeline.output.records import Records
+
+    Records(output).withdraw_missing_pushes()
 
 
 def _run_nodes(pipeline: "Pipeline") -> None:

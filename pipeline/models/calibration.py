@@ -4,6 +4,8 @@ Nothing is trained: the embeddings stay as they are, and so does what distances 
 """
 
 import contextlib
+import fcntl
+import os
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -114,7 +116,6 @@ def calibrate_model(
     """
     run = output.absolute().parent
     is_of_run = (run / METADATA).is_file()
-    # Two that publish to one folder at a time would remove what the other has half written.
     lock = claimed(run) if is_of_run else contextlib.nullcontext()
     with storage_errors(output), lock:
         return _calibrated(model, data, output, console, follow_links=follow_links)
@@ -188,7 +189,20 @@ def _published(
         )
         _check_embeddings(served, PublishedModel(Path(work), is_published=False), sample)
         check_served(work)
-        return publish(work, str(output))
+        with _alone_in(output):
+            return publish(work, str(output))
+
+
+@contextlib.contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """Waits for others who publish to a folder, since each removes what is half written."""
+    folder.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)  # ends with the descriptor
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def embed_windows(

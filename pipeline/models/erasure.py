@@ -24,6 +24,7 @@ from pipeline.failures import storage_errors
 from pipeline.models.lineage import Sighting, models_of_speaker
 from pipeline.output.folder import claimed
 from pipeline.output.records import Records
+from pipeline.output.results import read_rows
 
 # Made from speech or pairs, and made again by the next run. Models and what was said of them stay.
 _MADE_AGAIN: Final = ("Examples", "ExampleStatistics", "ExampleAnomalies", "File")
@@ -108,12 +109,13 @@ def _is_in_folder_of(file: str, speaker: str) -> bool:
 
 
 def _count_rows(file: Path, is_of_speaker: Callable[[dict[str, Any]], bool]) -> int:
-    return sum(is_of_speaker(json.loads(line)) for line in file.read_text("utf-8").splitlines())
+    return sum(map(is_of_speaker, read_rows(file)))
 
 
 def _remove_rows(file: Path, is_of_speaker: Callable[[dict[str, Any]], bool]) -> None:
     lines = file.read_text("utf-8").splitlines(keepends=True)
-    kept = [line for line in lines if not is_of_speaker(json.loads(line))]
+    rows = zip(lines, read_rows(file), strict=True)
+    kept = [line for line, row in rows if not is_of_speaker(row)]
     if len(kept) < len(lines):
         _rewrite(file, "".join(kept))
 

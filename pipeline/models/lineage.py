@@ -32,7 +32,8 @@ class ModelLineage:
     version: int
     """The one in question."""
     published: dict[int, str]
-    """All versions of this model and calibration, with the UTC time that their numbers are."""
+    """All versions of this model and calibration, with the UTC time that their numbers are;
+    `no time` for a number that is none."""
     is_served: bool
     """Whether the newest version, TensorFlow Serving's choice, is this model and calibration."""
     rolled_back: str | None
@@ -108,10 +109,10 @@ def model_lineage(model: Path) -> ModelLineage:
     properties = made.trainer.custom_properties
     config = json.loads(properties["custom_config"].string_value)
     judged = _judged(records, artifact)
-    evaluation = judged["evaluation"].uri
+    metrics, unmet = _evaluation(judged["evaluation"].uri)
     return ModelLineage(
         version=version,
-        published={each: _utc(each) for each, one in versions.items() if one == published},
+        published={each: _published_at(each) for each, one in versions.items() if one == published},
         is_served=versions[max(versions)] == published,
         rolled_back=rolled_back_at(artifact.uri),
         model_digest=published.model_digest,
@@ -130,8 +131,8 @@ def model_lineage(model: Path) -> ModelLineage:
             "Trainer": config["provenance"]["code_digest"],
         },
         blessed=results.is_blessed(judged["blessing"]),
-        not_blessed_because=results.unmet_thresholds(tfma.load_validation_result(evaluation)),
-        metrics=results.metrics_by_split(read_metrics(evaluation)),
+        not_blessed_because=unmet,
+        metrics=metrics,
         artifact=artifact.uri,
     )
 
@@ -206,33 +207,25 @@ def recordings_of(outputs: dict[str, Artifact]) -> Iterator[dict[str, Any]]:
     """The rows about the recordings that SpeechExampleGen used.
 
     Raises:
-        SwarError: they are not on the disk any more.
+        SwarError: they are not on the disk any more, or damaged.
     """
-    yield from _rows(outputs["recordings"], RECORDINGS_FILE)
+    yield from results.read_rows(Path(outputs["recordings"].uri, RECORDINGS_FILE))
 
 
 def rejects_of(outputs: dict[str, Artifact]) -> Iterator[dict[str, Any]]:
-    """The rows about what SpeechExampleGen did not use."""
-    yield from _rows(outputs["rejects"], REJECTS_FILE)
+    """The rows about what SpeechExampleGen did not use.
 
-
-def _rows(artifact: Artifact, name: str) -> Iterator[dict[str, Any]]:
-    path = Path(artifact.uri, name)
-    try:
-        lines = path.read_text("utf-8").splitlines()
-    except OSError as error:
-        raise SwarError(
-            f"{path} cannot be read ({error.strerror}): it tells what the model was made from, "
-            "put it back or train anew"
-        ) from error
-    yield from map(json.loads, lines)
+    Raises:
+        SwarError: they are not on the disk any more, or damaged.
+    """
+    yield from results.read_rows(Path(outputs["rejects"].uri, REJECTS_FILE))
 
 
 def _made(records: Records, model: Artifact) -> _Made:
     records.check_place(model)
     trainer = records.producer(model)
-    pairs = records.producer(records.inputs(trainer)["examples"])
-    speech = records.producer(records.inputs(pairs)["speech"])
+    pairs = records.producer(records.input(trainer, "examples"))
+    speech = records.producer(records.input(pairs, "speech"))
     return _Made(trainer, pairs, speech, records.outputs(speech))
 
 
@@ -243,6 +236,18 @@ def _judged(records: Records, model: Artifact) -> dict[str, Artifact]:
         if {"evaluation", "blessing"} <= outputs.keys():
             return outputs
     raise SwarError(f"{records.output} has no evaluation of {model.uri}: start the run again")
+
+
+def _evaluation(uri: str) -> tuple[dict[str, dict[str, float | None]], list[str]]:
+    """The metrics by split, and the bounds that they do not meet."""
+    try:
+        metrics = results.metrics_by_split(read_metrics(uri))
+        return metrics, results.unmet_thresholds(tfma.load_validation_result(uri))
+    except Exception as error:  # TFMA asserts that files are there, and raises what TensorFlow does
+        raise SwarError(
+            f"{uri} cannot be read ({type(error).__name__}): it tells how good the model is, put "
+            "it back or train anew"
+        ) from error
 
 
 def _parent(provenance: dict[str, str]) -> str | None:
@@ -262,6 +267,13 @@ def _settings(made: _Made, config: dict[str, Any]) -> dict[str, Any]:
         "trainer": {**trainer, "epochs": epochs},
         "serving": json.loads(config["serving"]),
     }
+
+
+def _published_at(version: int) -> str:
+    try:
+        return _utc(version)
+    except (ValueError, OverflowError):
+        return "no time"
 
 
 def _utc(seconds: float) -> str:

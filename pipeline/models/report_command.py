@@ -55,7 +55,7 @@ def find_report(output: Path) -> Path:
 def _of_summary(output: Path) -> Path | None:
     try:
         page = json.loads((output / SUMMARY).read_text("utf-8")).get("report")
-    except (OSError, ValueError, AttributeError):
+    except (OSError, ValueError, AttributeError, RecursionError):
         return None
     # Of a folder that was copied or moved, the path is that of another one's page.
     return output / REPORTS / Path(page).parent.name / PAGE if isinstance(page, str) else None

@@ -26,6 +26,11 @@ from components.model.files import (
 
 METADATA = "metadata.sqlite"
 ARTIFACTS = "artifacts"
+_RUNS = (
+    "SELECT count(*) FROM Context JOIN Type ON Type.id = Context.type_id "
+    "WHERE Type.name = 'pipeline_run'"
+)
+_LAST_EXECUTION = "SELECT max(id) FROM Execution"
 
 
 class ModelIdentity(NamedTuple):
@@ -33,7 +38,7 @@ class ModelIdentity(NamedTuple):
 
     model_digest: str
     """Of what makes the embeddings; names the model in the records of its training too."""
-    threshold: float | None
+    threshold: float
     """A model may be calibrated again, which leaves the embeddings as they are."""
     slope: float | None
 
@@ -53,7 +58,10 @@ def claimed(output: Path) -> Iterator[None]:
         lock = (output / ".lock").open("a")
         _close_to_others(output)
     except OSError as error:
-        raise SwarError(f"cannot write to the output folder {output}: {error.strerror}") from error
+        raise SwarError(
+            f"cannot write to the output folder {output} ({error.filename or output}: "
+            f"{error.strerror}): make it writable, or choose another one"
+        ) from error
     with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -66,9 +74,23 @@ def claimed(output: Path) -> Iterator[None]:
 
 def check_run(output: Path) -> None:
     """Raises SwarError where no run wrote to the folder, or its records cannot be read."""
-    if not (output / METADATA).is_file():
+    path = output / METADATA
+    if not path.is_file():
         raise SwarError(f"{output} has no {METADATA}: name the output folder of a run")
     check_records(output)
+    if not has_run(output):
+        raise SwarError(
+            f"{path} has no run in it: bring it back from a copy of the folder, or run again"
+        )
+
+
+def has_run(output: Path) -> bool:
+    """Whether the folder's records know of a run, as far as they can be opened."""
+    path = output / METADATA
+    try:
+        return path.is_file() and bool(_query(path, _RUNS))
+    except sqlite3.OperationalError:
+        return True  # as in check_records
 
 
 def _close_to_others(output: Path) -> None:
@@ -82,13 +104,16 @@ def _close_to_others(output: Path) -> None:
 
 
 def check_records(output: Path) -> None:
-    """Raises SwarError where the folder's records can no longer be read; none yet are fine."""
-    path = output.absolute() / METADATA
-    if not path.is_file():
-        return
+    """Raises SwarError where the folder's records cannot be read any more, or are not of all that
+    lies there; none yet are fine."""
+    path = output / METADATA
+    # Before the records, which a run that is at work writes first.
+    folders = sorted((output / ARTIFACTS).glob("*/*/*"))
+    found, last = "ok", 0
     try:
-        with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as records:
-            ((found,),) = records.execute("PRAGMA quick_check(1)")
+        if path.is_file():
+            found = _query(path, "PRAGMA quick_check(1)")
+            last = _query(path, _LAST_EXECUTION) or 0
     except sqlite3.OperationalError:
         return  # not to be opened, or in use: whoever wants to read or write it tells that
     except sqlite3.DatabaseError as error:
@@ -98,27 +123,50 @@ def check_records(output: Path) -> None:
             f"{path} is damaged ({found}): bring it back from a copy of the folder, or run with "
             "another output folder"
         )
+    for folder in folders:
+        # Its number would be given anew, and what is written then would lie among what is there.
+        if is_version_name(folder.name) and int(folder.name) > last:
+            raise SwarError(
+                f"{folder} is of a run that {path} does not know: bring the whole folder back "
+                "from a copy, or run with another output folder"
+            )
+
+
+def _query(records: Path, query: str) -> Any:
+    """The first value that a query of records has; None where there is none, or no such table."""
+    with closing(sqlite3.connect(f"{records.absolute().as_uri()}?mode=ro", uri=True)) as opened:
+        try:
+            row = opened.execute(query).fetchone()
+        except sqlite3.OperationalError as error:
+            if "no such table" not in str(error):
+                raise
+            return None
+    return None if row is None else row[0]
 
 
 def model_digest(folder: Path) -> str | None:
     """What tells a SavedModel of the pipeline from every other; None where it has no card."""
-    card = _card(folder)
-    return str(card["model_digest"]) if card is not None else None
+    return read_card(folder)["model_digest"] if (folder / MODEL_CARD).is_file() else None
 
 
 def published_versions(output: Path) -> dict[int, ModelIdentity]:
-    """The published models by version, the oldest first."""
-    cards = {int(folder.name): _card(folder) for folder in published_folders(output / PUBLISHED)}
+    """The published models by version, the oldest first.
+
+    Raises:
+        SwarError: a version's card cannot be read: nobody knows then what the model is.
+    """
+    cards = {
+        int(folder.name): read_card(folder) for folder in published_folders(output / PUBLISHED)
+    }
     return {
-        version: ModelIdentity(str(card["model_digest"]), card.get("threshold"), card.get("slope"))
+        version: ModelIdentity(card["model_digest"], card["threshold"], card.get("slope"))
         for version, card in cards.items()
-        if card is not None
     }
 
 
 def calibrated_on(version: Path) -> dict[str, Any] | None:
     """What `swar calibrate` wrote into a version's card; None where it did not make the version."""
-    return (_card(version) or {}).get("calibrated_on")
+    return read_card(version).get("calibrated_on")
 
 
 def check_versions_folder(folder: Path) -> None:
@@ -140,10 +188,6 @@ def check_versions_folder(folder: Path) -> None:
         raise SwarError(
             f"cannot write {folder}: {error.strerror or error}: choose another folder"
         ) from error
-
-
-def _card(folder: Path) -> dict[str, Any] | None:
-    return read_card(folder) if (folder / MODEL_CARD).is_file() else None
 
 
 def run_folder(name: str) -> Path:
@@ -180,7 +224,7 @@ def output_and_version(model: str | Path) -> tuple[Path, int]:
     folder = version_folder(Path(model)).absolute()
     output = folder.parent.parent
     is_published = folder.parent.name == PUBLISHED and is_version_name(folder.name)
-    if not (is_published and (output / METADATA).is_file() and (folder / MODEL_CARD).is_file()):
+    if not (is_published and (output / METADATA).is_file()):
         raise SwarError(
             f"{str(folder)!r} does not lie in the output folder of a run, whose records tell of "
             "it: name OUTPUT/published/VERSION, where it was trained"

@@ -9,7 +9,8 @@ from ml_metadata.proto.metadata_store_pb2 import Artifact, Event, Execution
 from tfx.orchestration.metadata import sqlite_metadata_connection_config
 
 from components.errors import SwarError
-from components.model.files import PUBLISHED
+from components.model.files import GRAPH, PUBLISHED
+from pipeline.failures import one_line
 from pipeline.output import results
 from pipeline.output.folder import ARTIFACTS, METADATA, check_run, model_digest
 
@@ -27,7 +28,11 @@ class Records:
     def __init__(self, output: Path) -> None:
         check_run(output)
         self.output = output.absolute()
-        self._store = MetadataStore(sqlite_metadata_connection_config(str(self.output / METADATA)))
+        records = self.output / METADATA
+        try:
+            self._store = MetadataStore(sqlite_metadata_connection_config(str(records)))
+        except RuntimeError as error:  # as ML Metadata raises what its C++ says
+            raise self._unreadable(one_line(str(error))[:200]) from error
 
     def latest_outputs(self) -> dict[str, Artifact]:
         """The output artifacts of the newest run, by their output key."""
@@ -44,7 +49,16 @@ class Records:
         """The execution that wrote an artifact, not those that took it from the cache."""
         events = self._store.get_events_by_artifact_ids([artifact.id])
         writers = [event.execution_id for event in events if event.type == Event.OUTPUT]
+        if not writers:
+            raise self._unreadable(f"it does not know what wrote {artifact.uri}")
         return min(self._store.get_executions_by_id(writers), key=lambda item: int(item.id))
+
+    def input(self, execution: Execution, key: str) -> Artifact:
+        """The one under a key, which every execution of the component has."""
+        inputs = self.inputs(execution)
+        if key not in inputs:
+            raise self._unreadable(f"an execution has no input {key}")
+        return inputs[key]
 
     def inputs(self, execution: Execution) -> dict[str, Artifact]:
         """By input key; of several under one key, the last."""
@@ -92,6 +106,17 @@ class Records:
             each for each in folders if each.is_dir() and live.isdisjoint((each, *each.parents))
         )
 
+    def withdraw_missing_pushes(self) -> None:
+        """Marks as deleted what the Pusher recorded of versions that are gone.
+
+        TFX's cache looks at the records alone: a run would name a version that is not there.
+        """
+        for pushed in self.live("PushedModel"):
+            version = results.published_model(pushed)
+            if version is not None and not Path(version, GRAPH).is_file():
+                pushed.state = Artifact.DELETED
+                self._store.put_artifacts([pushed])
+
     def check_place(self, artifact: Artifact) -> None:
         """Raises SwarError unless an artifact lies in this folder: a copy's are the original's."""
         if not Path(artifact.uri).resolve().is_relative_to(self.output.resolve()):
@@ -100,6 +125,12 @@ class Records:
                 "folder there, or move this one back"
             )
 
+    def _unreadable(self, fault: str) -> SwarError:
+        return SwarError(
+            f"{self.output / METADATA} cannot be read ({fault}): bring it back from a copy of the "
+            "folder, or run with another output folder"
+        )
+
     @cached_property
     def models_by_digest(self) -> dict[str, Artifact]:
         """The Model artifacts by their models' digests, of those whose files are there."""
@@ -107,7 +138,7 @@ class Records:
         for pushed in self.live("PushedModel"):
             if results.published_model(pushed) is not None:
                 version = pushed.custom_properties["pushed_version"].string_value
-                model = self.inputs(self.producer(pushed))["model"]
+                model = self.input(self.producer(pushed), "model")
                 folders.append((model, self.output / PUBLISHED / version))
         return {
             digest: model

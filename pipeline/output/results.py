@@ -4,6 +4,7 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any, Final
 
 from ml_metadata import MetadataStore
 from ml_metadata.proto import metadata_store_pb2
@@ -11,11 +12,18 @@ from tensorflow_model_analysis.proto import validation_result_pb2
 
 from components import artifacts, features
 from components.conditions import CLEAN, CONDITIONS
+from components.errors import SwarError
 from components.evaluator.results import Slice
 from components.features import CONDITION
 from components.json_text import without_nan
 from components.model.files import BASE
 from components.verification.error_rates import EER
+
+_NEEDED: Final = {
+    artifacts.RECORDINGS_FILE: {"recording", "speaker", "splits"},
+    artifacts.REJECTS_FILE: {"file", "reason"},
+}
+"""Columns without which a row says nothing."""
 
 
 def latest_outputs(store: MetadataStore) -> dict[str, metadata_store_pb2.Artifact]:
@@ -39,8 +47,29 @@ def artifacts_by_key(
 
 def count_rejects(uri: str) -> dict[str, int]:
     """How many recordings were rejected for which reason, the commonest first."""
-    rows = (Path(uri) / artifacts.REJECTS_FILE).read_text("utf-8").splitlines()
-    return dict(Counter(json.loads(row)["reason"] for row in rows if row).most_common())
+    rows = read_rows(Path(uri) / artifacts.REJECTS_FILE)
+    return dict(Counter(row["reason"] for row in rows).most_common())
+
+
+def read_rows(file: Path) -> list[dict[str, Any]]:
+    """What SpeechExampleGen wrote about recordings or rejects.
+
+    Raises:
+        SwarError: it is not there any more, or damaged.
+    """
+    try:
+        rows = list(map(json.loads, file.read_text("utf-8").splitlines()))
+        if all(isinstance(row, dict) and _NEEDED[file.name] <= row.keys() for row in rows):
+            return rows
+        reason = f"a row without {', '.join(sorted(_NEEDED[file.name]))}"
+    except OSError as error:
+        reason = error.strerror or str(error)
+    except (ValueError, RecursionError) as error:
+        reason = str(error)
+    raise SwarError(
+        f"{file} cannot be read ({reason}): it tells what the model was made from, put it back or "
+        "train anew"
+    )
 
 
 def split_counts(artifact: metadata_store_pb2.Artifact) -> dict[str, int]:

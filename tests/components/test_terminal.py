@@ -1,6 +1,9 @@
 import ast
 import io
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -75,3 +78,22 @@ def test_everything_that_a_command_shows_goes_through_it() -> None:
                 if is_print or is_rich:
                     around.add(f"{path.relative_to(ROOT)}: {ast.unparse(node)}")
     assert around == set()
+
+
+def test_a_process_without_streams_gets_some_that_lead_nowhere(tmp_path: Path) -> None:
+    """Else the next file that is opened is stdout or stderr, and gets what libraries write."""
+    code = (
+        "import os\n"
+        "from components.terminal import ensure_streams, say\n"
+        "ensure_streams()\n"
+        f"file = os.open({str(tmp_path / 'file')!r}, os.O_CREAT | os.O_WRONLY)\n"
+        "say('lost')\n"
+        "say('lost', error=True)\n"
+        "os.write(1, b'lost'), os.write(2, b'lost')\n"
+        "os.write(file, b'kept')\n"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", code], preexec_fn=lambda: os.closerange(0, 3), cwd=ROOT
+    )
+    assert ended.returncode == 0
+    assert (tmp_path / "file").read_bytes() == b"kept"

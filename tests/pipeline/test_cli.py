@@ -268,3 +268,38 @@ def test_a_folder_that_may_not_be_read_is_one_line_and_status_2(
     outcome.append(PermissionError(13, "Permission denied", "/root/x"))
     assert _exit_status(monkeypatch, *RUN) == 2
     assert capsys.readouterr().err == "swar: error: /root/x: Permission denied\n"
+
+
+def _with_descriptors(opened: dict[int, int], *arguments: str) -> int:
+    """The status of a command with these descriptors; it is started without those that are -1."""
+
+    def prepare() -> None:
+        for descriptor, source in opened.items():
+            os.close(descriptor) if source < 0 else os.dup2(source, descriptor)
+
+    return subprocess.run(
+        [sys.executable, "-c", "from pipeline.cli import main; main()", *arguments],
+        preexec_fn=prepare,
+        cwd=Path(__file__).parents[2],
+    ).returncode
+
+
+@pytest.mark.parametrize("json_option", [(), ("--json",)], ids=["text", "json"])
+@pytest.mark.parametrize("kind", ["closed", "full", "without a reader"])
+def test_an_error_that_cannot_be_said_has_its_status(kind: str, json_option: tuple[str]) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    with open("/dev/full", "wb") as full:
+        source = {"closed": -1, "full": full.fileno(), "without a reader": writer}[kind]
+        command = ("evaluate", "nowhere", "--data", "nowhere", *json_option)
+        assert _with_descriptors({1: source, 2: source}, *command) == 2
+    os.close(writer)
+
+
+@pytest.mark.parametrize("command", [("config", "--config", "demo"), ("-h",), ("--version",)])
+def test_output_without_a_reader_is_no_negative_answer(command: tuple[str, ...]) -> None:
+    """1 would say that two speakers differ, or that a model was not good enough."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    assert _with_descriptors({1: writer}, *command) == 141
+    os.close(writer)

@@ -1,6 +1,7 @@
 """Which version is taken, what is no model, and that batches keep their order."""
 
 import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import tensorflow as tf
 
 from components.errors import SwarError
 from components.model import base as base_model
-from components.model.files import MODEL_CARD, model_folder, version_folder
+from components.model.files import MODEL_CARD, model_folder, read_card, version_folder
 from components.model.published import PublishedModel
 
 
@@ -40,12 +41,21 @@ class ToySavedModel(tf.Module):
         }
 
 
+CARD = {
+    "sample_rate": 8_000,
+    "embedding_size": 2,
+    "threshold": 1.0,
+    "model_digest": "one",
+    "made": "here",
+}
+
+
 def write_model(folder, *names):
     toy = ToySavedModel()
     tf.saved_model.save(toy, str(folder), signatures={name: getattr(toy, name) for name in names})
     card = folder / MODEL_CARD
     card.parent.mkdir()
-    card.write_text(json.dumps({"sample_rate": 8_000, "made": "here"}))
+    card.write_text(json.dumps(CARD))
     return folder
 
 
@@ -115,3 +125,46 @@ def test_what_is_no_published_model_is_told(tmp_path):
     (lacking / MODEL_CARD).write_text("{}")
     with pytest.raises(SwarError, match="has no readable"):
         PublishedModel(lacking)
+
+
+@pytest.mark.parametrize("name", ["saved_model.pb", "variables/variables.data-00000-of-00001"])
+@pytest.mark.parametrize("left", [0, 10])
+def test_a_file_that_was_cut_short_is_told(tmp_path, name, left):
+    """TensorFlow's errors about them are of many kinds: IndexError, ValueError, its own."""
+    folder = write_model(tmp_path / "1", "embed", "score_embeddings")
+    with (folder / name).open("r+b") as file:
+        file.truncate(left)
+    with pytest.raises(SwarError, match=r"/1 cannot be loaded \(\w+\): publish it again"):
+        PublishedModel(folder)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ("[1]", "the whole"),
+        ("null", "the whole"),
+        ("[" * 100_000, "recursion"),
+        ("\x00", "Expecting value"),
+        *(
+            (json.dumps(CARD | {name: value}), name)
+            for name, value in {
+                "sample_rate": None,
+                "embedding_size": "2",
+                "threshold": "x",
+                "slope": [1],
+                "model_digest": 7,
+                "calibration": [],
+                "calibrated_on": "calls",
+                "speech": None,
+            }.items()
+        ),
+        (json.dumps(CARD | {"threshold": math.nan}), "threshold"),
+        (json.dumps(CARD | {"sample_rate": math.inf}), "sample_rate"),
+        (json.dumps({key: CARD[key] for key in CARD if key != "model_digest"}), "model_digest"),
+    ],
+)
+def test_a_card_of_another_form_is_told(tmp_path, content, reason):
+    (tmp_path / MODEL_CARD).parent.mkdir()
+    (tmp_path / MODEL_CARD).write_text(content)
+    with pytest.raises(SwarError, match=rf"has no readable .*{reason}.*: publish it again, or"):
+        read_card(tmp_path)

@@ -225,3 +225,14 @@ def test_executor_does_not_push_what_no_server_answers_from(tmp_path):
     with pytest.raises(SwarError, match="no infra_blessing"):
         _push(*arguments, blessed=True, infra_blessings=())
     assert not (tmp_path / "push").exists()
+
+
+@pytest.mark.parametrize("kind", ["file", "link"])
+def test_what_is_no_folder_among_the_versions_is_told(tmp_path, kind):
+    model = _model(tmp_path / "model")
+    (tmp_path / "base").mkdir()
+    version = tmp_path / "base" / "12"
+    version.write_text("mine") if kind == "file" else version.symlink_to(tmp_path / "gone")
+    with pytest.raises(SwarError, match=r"base/12 is no version of a model, and no folder"):
+        publish(str(model), str(tmp_path / "base"))
+    assert version.is_symlink() or version.read_text() == "mine"

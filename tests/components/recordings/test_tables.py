@@ -232,3 +232,8 @@ def test_what_is_not_seen_tells_no_names_apart(written: str) -> None:
 def test_joiners_that_a_script_needs_are_of_the_name() -> None:
     with_joiner, without = "\u0915\u094d\u200d\u0937", "\u0915\u094d\u0937"
     assert speaker_name(with_joiner) != speaker_name(without)
+
+
+def test_a_header_is_whole_where_a_name_holds_what_ends_lines_elsewhere() -> None:
+    table = parse_manifest("note\u2028;path;speaker\rx;a.wav;asha\r", "m.csv")
+    assert [(row.path, row.speaker) for row in table.rows] == [("a.wav", "asha")]

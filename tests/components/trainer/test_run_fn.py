@@ -194,6 +194,10 @@ def test_a_training_that_was_cut_off_continues_at_its_epoch(tmp_path, monkeypatc
     card = json.loads(Path(fn_args.serving_model_dir, "assets.extra/swar.json").read_text())
     assert [row["epoch"] for row in card["history"]] == [1, 2, 3, 4]
     assert (Path(fn_args.serving_model_dir) / "saved_model.pb").exists()
+    # From there on it had the pairs of a training that was not cut off.
+    run_fn(arguments(tmp_path / "whole", SMALL.model_copy(update={"epochs": 4})))
+    whole = json.loads((tmp_path / "whole/model/assets.extra/swar.json").read_text())
+    assert card["history"] == whole["history"]
 
 
 def test_the_same_settings_give_the_same_model(tmp_path, monkeypatch):

@@ -47,6 +47,7 @@ def card(**update):
     return {
         "model_digest": "0123456789abcdef",
         "sample_rate": 16_000,
+        "embedding_size": 8,
         "spectrogram": SPECTROGRAM.model_dump(mode="json"),
         "trainer": SMALL.model_dump(mode="json"),
         "threshold": 1.0,

@@ -99,6 +99,15 @@ def test_an_epoch_reads_every_pair_once(tmp_path):
     assert not np.array_equal(read, stored)
 
 
+def test_a_stream_continues_behind_the_batches_that_were_had(tmp_path):
+    patterns = write_pairs(tmp_path / "train", pairs=36, noisy=True, dissimilar=False)
+    settings = SMALL.model_copy(update={"pairs_per_batch": 8})
+    whole = list(batches(patterns, settings).take(12))  # more than two passes
+    rest = data.training_batches(patterns, settings, SHAPE, 8, skipped=5).take(7)
+    for (windows, _), (expected, _) in zip(rest, whole[5:], strict=True):
+        np.testing.assert_array_equal(windows, expected)
+
+
 def test_streams_repeat_with_their_seed(tmp_path):
     patterns = write_pairs(tmp_path / "train", noisy=True)
 

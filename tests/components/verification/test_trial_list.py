@@ -49,3 +49,14 @@ def test_tabs_let_names_have_blanks():
 def test_a_bad_line_is_named(text, told):
     with pytest.raises(SwarError, match=told):
         parse_trial_list(text, "list")
+
+
+def test_lines_end_at_line_ends_alone():
+    """Names hold what `str.splitlines` divides at too; a lone CR is how old Macs ended lines."""
+    name = "asha\u2028\u2029\x85\x0b\x0c\x1c\x1d\x1erai/1.wav"
+    parsed = parse_trial_list(f"1\t{name}\tb.wav\r0\t{name}\tc.wav\r\n1\tb.wav\tc.wav\n", "list")
+    assert [(trial.line, trial.enrolment, trial.test) for trial in parsed] == [
+        (1, name, "b.wav"),
+        (2, name, "c.wav"),
+        (3, "b.wav", "c.wav"),
+    ]

@@ -3,12 +3,13 @@
 import struct
 import warnings
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from components.verification_report import curves, plots, speaker_plots
+from components.verification_report import curves, plots, report, speaker_plots
 
 LOOKS = plots.set_looks([{"set": "eval", "title": "people it trained on"}])
 
@@ -92,3 +93,48 @@ def test_a_heatmap_with_an_empty_cell_is_drawn():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert speaker_plots.heatmap(figures, 0.5, speaker_plots.highest(figures))
+
+
+def _rates(title: str) -> bytes:
+    rows = [{"place": "3 s", "set": "calls", "value": 0.1, "low": 0.05, "high": 0.2}]
+    looks = plots.set_looks([{"set": "calls", "title": title}])
+    return speaker_plots.error_rates(rows, ["3 s"], looks)
+
+
+@pytest.mark.parametrize("title", ["नेपाली फोन", "電話 <b>&"])
+def test_names_whose_script_the_font_lacks_are_left_to_the_browser(title):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        drawn = _rates(title)
+    assert plots.image_format(drawn) == "svg"
+    texts = [each.text for each in ElementTree.fromstring(drawn).iter() if each.text]
+    assert title in texts and "equal error rate (%)" in texts
+    assert drawn == _rates(title)
+    assert b"<dc:date>" not in drawn
+
+
+@pytest.mark.parametrize("title", ["calls", "Füße, ночь, νύχτα", "کال"])
+def test_other_names_are_drawn(title):
+    assert plots.image_format(_rates(title)) == "png"
+
+
+def test_a_long_name_leaves_the_axes_their_width(monkeypatch):
+    widths = []
+
+    def measured(figure):
+        figure.draw_without_rendering()
+        widths.append(figure.axes[0].get_position().width)
+        return b""
+
+    monkeypatch.setattr(plots, "encoded", measured)
+    bins = {"edges": [0.0, 1.0, 2.0], "similar": [3, 1], "dissimilar": [1, 3]}
+    for title in ("calls", "calls of the district office " * 7, "x" * 250):
+        plots.distances({"calls": bins}, 0.6, plots.set_looks([{"set": "calls", "title": title}]))
+    assert min(widths) > 0.95 * widths[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "file"), [("calls", "heatmap_calls.png"), ("न" * 84, "plot_3.png")]
+)
+def test_a_plot_of_a_set_with_a_long_name_has_a_file_of_its_own(name, file):
+    assert report.file_name(f"heatmap_{name}", b"\x89PNG", 3) == file

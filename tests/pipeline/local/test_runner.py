@@ -164,7 +164,8 @@ def test_an_output_that_is_no_folder_is_told(
     tmp_path: Path, data: str, nodes: list[BaseException]
 ) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(SwarError, match=r"cannot write to the output folder .*/file/out: Not a"):
+    fault = r"cannot write to the output folder .*/file/out \(.*: Not a directory\): make it"
+    with pytest.raises(SwarError, match=fault):
         runner.run(CONFIG, data=data, output=tmp_path / "file" / "out")
 
 

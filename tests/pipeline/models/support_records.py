@@ -22,6 +22,8 @@ class Output:
         self.store = MetadataStore(
             sqlite_metadata_connection_config(str(folder / "metadata.sqlite"))
         )
+        run = self.store.put_context_type(mlmd.ContextType(name="pipeline_run"))
+        self.store.put_contexts([mlmd.Context(type_id=run, name="a run")])
 
     def train(
         self,
@@ -108,5 +110,6 @@ def _write_rows(path: Path, rows: Sequence[dict[str, Any]]) -> None:
 def _write_model(folder: Path, digest: str, **card_entries: Any) -> None:
     card = folder / MODEL_CARD
     card.parent.mkdir(parents=True)
-    card.write_text(json.dumps({"model_digest": digest, "sample_rate": 16_000, **card_entries}))
+    needed = {"sample_rate": 16_000, "embedding_size": 2, "threshold": 1.0}
+    card.write_text(json.dumps({"model_digest": digest, **needed, **card_entries}))
     (folder / "saved_model.pb").write_text(digest)

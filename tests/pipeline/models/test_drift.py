@@ -90,8 +90,11 @@ def _output(
     card: dict[str, Any] | None = None,
 ) -> Path:
     output = Output(folder)
+    named = [{"recording": str(number), "speaker": "", "splits": {}} for number in range(len(rows))]
+    rows = [name | row for name, row in zip(named, rows, strict=True)]
     output.publish(output.train("one", rows, rejects or []), 100)
     told = {"model_digest": "one", "sample_rate": SPEECH.sample_rate}
+    told |= {"embedding_size": 2, "threshold": 1.0}
     told |= {"speech": SPEECH.model_dump(mode="json")} if card is None else card
     (folder / "published/100" / MODEL_CARD).write_text(json.dumps(told))
     return folder

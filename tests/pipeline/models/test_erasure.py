@@ -109,7 +109,7 @@ def test_a_folder_of_no_run_is_an_error(tmp_path: Path) -> None:
 
 
 def test_what_a_killed_run_left_half_written_goes(output: Output) -> None:
-    half = output.folder / "artifacts" / "SpeechExampleGen" / "speech" / "9"
+    half = output.folder / "artifacts" / "SpeechExampleGen" / "speech" / "1"
     half.mkdir(parents=True)
     (half / "data").write_bytes(b"speech of asha, compressed")
     done = erase_speaker(output.folder, "asha")

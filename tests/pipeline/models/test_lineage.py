@@ -1,6 +1,8 @@
 """Which models saw a recording, and which model a folder means."""
 
 import shutil
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -16,7 +18,8 @@ from tests.pipeline.models.support_records import Output
 
 
 def _row(name: str, **splits: float) -> dict[str, object]:
-    return {"recording": name, "path": f"/data/{name}", "splits": splits}
+    speaker = name.partition("/")[0]
+    return {"recording": name, "speaker": speaker, "path": f"/data/{name}", "splits": splits}
 
 
 @pytest.fixture
@@ -135,3 +138,36 @@ def test_a_model_is_named_by_its_folder_or_one_above(output: Output, tmp_path: P
     for wrong in (tmp_path, tmp_path / "absent", published / "7"):
         with pytest.raises(SwarError, match="name"):
             output_and_version(wrong)
+
+
+def test_an_evaluation_that_is_gone_is_told(
+    output: Output, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judged = {"evaluation": Artifact(uri=str(output.folder / "gone")), "blessing": Artifact()}
+    monkeypatch.setattr("pipeline.models.lineage._judged", lambda *_: judged)
+    with pytest.raises(SwarError, match=r"/gone cannot be read \(.*train anew"):
+        model_lineage(output.folder)
+
+
+@pytest.mark.parametrize("damage", ["DELETE FROM Event", "DROP TABLE Artifact"])
+def test_records_of_which_a_part_is_lost_are_told(output: Output, damage: str) -> None:
+    with closing(sqlite3.connect(output.folder / "metadata.sqlite")) as records:
+        records.execute(damage)
+        records.commit()
+    with pytest.raises(SwarError, match=r"metadata\.sqlite cannot be read \(.*: bring it back"):
+        models_that_saw(output.folder, "/data/asha/1.wav")
+
+
+def test_a_version_whose_number_is_no_time_is_told_without_one(
+    output: Output, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dated = 20_261_130_120_000  # as people number days
+    shutil.copytree(output.folder / "published/200", output.folder / f"published/{dated}")
+    nothing_judged = {"evaluation": Artifact(), "blessing": Artifact()}
+    module = "pipeline.models.lineage"
+    monkeypatch.setattr(f"{module}._judged", lambda *_: nothing_judged)
+    monkeypatch.setattr(f"{module}._evaluation", lambda *_: ({}, []))
+    assert model_lineage(output.folder).published == {
+        200: "1970-01-01T00:03:20Z",
+        dated: "no time",
+    }

@@ -26,7 +26,8 @@ def output(tmp_path: Path) -> Path:
     for version in ("3", "20"):
         card = output / "published" / version / MODEL_CARD
         card.parent.mkdir(parents=True)
-        card.write_text(json.dumps({"model_digest": version, "sample_rate": 16_000}))
+        needed = {"sample_rate": 16_000, "embedding_size": 2, "threshold": 1.0}
+        card.write_text(json.dumps({"model_digest": version, **needed}))
         (output / "published" / version / "saved_model.pb").touch()
     (output / METADATA).touch()
     return output
@@ -45,7 +46,7 @@ def test_a_model_is_named_by_its_run_its_folder_or_its_version(
     assert output_and_version(".") == (output, version)
 
 
-@pytest.mark.parametrize("name", ["007", "0030", "٣٠"])
+@pytest.mark.parametrize("name", ["007", "0030", "٣٠", str(2**63), "9" * 200])
 def test_a_number_that_is_written_otherwise_is_no_version(output: Path, name: str) -> None:
     """The server takes none either; 007 and 7 would be two models with one number."""
     other = (output / "published" / "20").rename(output / "published" / name)
@@ -69,6 +70,14 @@ def test_a_card_that_cannot_be_read_is_one_line(output: Path) -> None:
             read()
 
 
+def test_a_version_without_a_card_is_not_passed_over(output: Path) -> None:
+    """Its model may be that of a person who is to be removed."""
+    (output / "published" / "20" / MODEL_CARD).unlink()
+    assert output_and_version(output) == (output, 20)
+    with pytest.raises(SwarError, match=r"published/20 has no readable .*No such file"):
+        published_versions(output)
+
+
 def test_what_holds_no_model_says_what_was_looked_for(tmp_path: Path) -> None:
     (tmp_path / "published").mkdir()
     (tmp_path / "published" / "7").mkdir()
@@ -81,6 +90,9 @@ def test_what_holds_no_model_says_what_was_looked_for(tmp_path: Path) -> None:
     )
     with pytest.raises(SwarError, match="'nowhere' does not exist: name OUTPUT"):
         check_model("nowhere")
+    (tmp_path / "file").touch()
+    with pytest.raises(SwarError, match="file' is no folder: name OUTPUT"):
+        check_model(str(tmp_path / "file"))
 
 
 def test_a_model_outside_of_a_run_has_no_records(output: Path, tmp_path: Path) -> None:

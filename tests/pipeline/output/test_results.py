@@ -2,10 +2,12 @@ import json
 import math
 from pathlib import Path
 
+import pytest
 from google.protobuf import json_format
 from ml_metadata.proto import metadata_store_pb2
 from tensorflow_model_analysis.proto import validation_result_pb2
 
+from components.errors import SwarError
 from components.evaluator.results import Slice
 from pipeline.output import results
 
@@ -81,3 +83,24 @@ def test_unmet_bounds_are_told_with_value_and_bound() -> None:
         "no trials in eval under telephone",
         "no trials in unseen",
     ]
+
+
+@pytest.mark.parametrize("name", ["recordings.jsonl", "rejects.jsonl"])
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b'{"recording": "a", "spe', "Unterminated string"),
+        (b"\xff\xfe\n", "codec can't decode"),
+        (b"[1]\n", "a row without"),
+        (b'{"other": 1}\n', "a row without"),
+        (b"[" * 100_000, "recursion"),
+        (None, "No such file"),
+    ],
+)
+def test_rows_that_are_damaged_are_told(
+    tmp_path: Path, name: str, content: bytes | None, reason: str
+) -> None:
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(SwarError, match=rf"{name} cannot be read \(.*{reason}.*train anew"):
+        results.read_rows(tmp_path / name)
