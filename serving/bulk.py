@@ -4,6 +4,7 @@ Only a request's recordings are in memory at a time, and of a list of pairs the 
 later pairs need.
 """
 
+import io
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -78,7 +79,8 @@ def read_pair_list(source: Path) -> list[Pair]:
     except OSError as error:
         raise SwarError(f"{source} cannot be read ({error.strerror}): name another list") from error
     pairs = []
-    for number, line in enumerate(text.splitlines(), 1):
+    # No line ends at what a name may hold, such as U+2028.
+    for number, line in enumerate(io.StringIO(text, newline=None), 1):
         paths = [path.strip() for path in line.split("\t")]
         if len(paths) == 2 and all(paths):
             pairs.append(Pair(source.parent / paths[0], source.parent / paths[1]))

@@ -8,6 +8,7 @@ import pytest
 import soundfile
 
 from components.degradation import telephone
+from serving.bulk import read_pair_list
 from tests.serving.commands.support_commands import HIGH, LOW, Swar
 from tests.serving.support_endpoint import RATE, THRESHOLD, FakeModel, voice
 
@@ -217,6 +218,15 @@ def test_many_pairs_are_a_line_each(swar: Swar, pairs: Path, model: FakeModel) -
     assert "a.wav" in first and ": same speaker (probability 9" in first
     assert ": different speakers (" in second
     assert third.endswith(": not compared: " + third.split()[1].rstrip(":") + " is too_short")
+
+
+def test_lines_of_a_list_of_pairs_end_at_line_ends_alone(tmp_path: Path) -> None:
+    pairs = tmp_path / "pairs.tsv"
+    pairs.write_bytes("a\u2028b.wav\tc.wav\r\nd\x0c.wav\te.wav\r".encode())
+    assert [(pair.a.name, pair.b.name) for pair in read_pair_list(pairs)] == [
+        ("a\u2028b.wav", "c.wav"),
+        ("d\x0c.wav", "e.wav"),
+    ]
 
 
 def test_of_usable_pairs_the_status_is_0(swar: Swar, pairs: Path) -> None:
