@@ -129,7 +129,9 @@ class Batcher:
         self, key: Hashable, batch: _Batch, servable: Servable, signature: Signature
     ) -> None:
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(batch.full.wait(), self._batching.batch_timeout_micros / 1e6)
+            # Python 3.11's wait_for would lose that all were cancelled just when it is full.
+            async with asyncio.timeout(self._batching.batch_timeout_micros / 1e6):
+                await batch.full.wait()
         async with self._idle_threads:  # batches get a thread in the order in which they are due
             if self._open.get(key) is batch:
                 del self._open[key]

@@ -270,7 +270,11 @@ def test_failure_halfway_leaves_nothing(
 
 
 def test_ctrl_c_ends_it_and_leaves_nothing(tmp_path: Path) -> None:
-    command = "from pipeline.cli import main; main()"
+    # A shell lets what it starts in the background ignore Ctrl-C, and so do its children.
+    command = (
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+        "from pipeline.cli import main; main()"
+    )
     with subprocess.Popen(
         [sys.executable, "-P", "-c", command, "sample-data", "speech"],
         cwd=tmp_path,
