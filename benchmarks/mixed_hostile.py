@@ -154,7 +154,8 @@ async def flood(lines: Lines, limits: Limits) -> None:
             for _ in range(limits.max_connections + FLOOD_CONNECTIONS)
         ]
     statuses = sorted(_status(task.result()) for task in bodies)
-    if set(statuses) != {"408", "503"}:
+    # Those that hold the bytes end without an answer where newer connections need their places.
+    if "503" not in statuses or not set(statuses) <= {"", "408", "503"}:
         raise Wrong(f"bodies of more than there may be were answered with {statuses}")
     refused = {task.result() for task in calls}
     if not refused <= {"INVALID_ARGUMENT", "UNAVAILABLE"}:
