@@ -107,8 +107,14 @@ def _copy_of(descriptor: int, inode: int | None = None) -> Iterator[socket.socke
     None where it is closed already, or another one than it was.
     """
     try:
-        copy = socket.socket(fileno=os.dup(descriptor))
+        number = os.dup(descriptor)
     except OSError:
+        yield None
+        return
+    try:
+        copy = socket.socket(fileno=number)
+    except OSError:  # it is no socket any more
+        os.close(number)
         yield None
         return
     with copy:

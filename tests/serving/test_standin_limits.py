@@ -473,9 +473,11 @@ def test_one_connection_is_ended(listens_at, client_at, peer):
             client = socket.create_connection((client_at, listening.getsockname()[1]), 10)
             ends.append((opened.enter_context(client), opened.enter_context(listening.accept()[0])))
         (ended, _), (kept, at_server) = ends
+        open_files = len(os.listdir("/dev/fd"))
         connections.end_connection(peer.format(ended.getsockname()[1]))
         assert ended.recv(1) == b""
         connections.end_connection(peer.format(1))  # nobody's
+        assert len(os.listdir("/dev/fd")) == open_files
         at_server.sendall(b"a")
         assert kept.recv(1) == b"a"
 
