@@ -1,7 +1,7 @@
 """Where a gallery is kept: LanceDB tables in a folder, which is private, or on object storage.
 
 Several processes may write at once: LanceDB commits optimistically, and a lost race is run
-again. Two things are different, and on a local folder keep everybody else out with a lock. Erasing
+again. Two things are different, and on a local folder hold an exclusive lock. Erasing
 removes files of old versions, and of writes that never ended. And of two who enrol one recording
 at once LanceDB would take both.
 """

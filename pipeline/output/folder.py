@@ -153,7 +153,7 @@ def published_versions(output: Path) -> dict[int, ModelIdentity]:
     """The published models by version, the oldest first.
 
     Raises:
-        SwarError: a version's card cannot be read: nobody knows then what the model is.
+        SwarError: a version's card cannot be read, so that it is not known what the model is.
     """
     cards = {
         int(folder.name): read_card(folder) for folder in published_folders(output / PUBLISHED)

@@ -1,7 +1,7 @@
 """Connections that a server of ours would keep for as long as their clients like.
 
-grpc.aio lets nobody end one, or choose which to refuse: here they are looked up among the sockets
-of this process.
+grpc.aio has no call that ends one, or chooses which to refuse: here they are looked up among the
+sockets of this process.
 """
 
 import asyncio

@@ -162,13 +162,14 @@ class _Bounds(grpc.aio.ServerInterceptor):
         peer = context.peer()
         waiting = contextlib.ExitStack()
 
+        def end_later() -> None:
+            waiting.callback(loop.call_later(self._seconds, end).cancel)
+
         def end() -> None:
-            timer = loop.call_later(self._seconds, end)
-            waiting.callback(timer.cancel)
+            end_later()
             end_connection(peer)
 
-        timer = loop.call_later(self._seconds, end)
-        waiting.callback(timer.cancel)
+        end_later()
         waiting.enter_context(self._clients.waiting(end))
         context.add_done_callback(lambda _: waiting.close())
         return end
