@@ -1,5 +1,6 @@
 """A speech detector over a recording on disk, in blocks, so that length costs little memory."""
 
+import functools
 from collections.abc import Iterator
 from typing import IO, Final
 
@@ -29,9 +30,10 @@ class BlockDetector:
         self._measured_full_scale = detector.measured_full_scale
         second = tf.TensorSpec([None, self._rate], tf.int16)
         scalar = tf.TensorSpec([], tf.float32)
-        self._filter = tf.function(detector.filter_blocks, [tf.TensorSpec([None], tf.float32)])
-        self._energy = tf.function(detector.millisecond_energy, [second])
-        self._detect = tf.function(
+        traced = functools.partial(tf.function, autograph=False)  # none has a loop of Python's
+        self._filter = traced(detector.filter_blocks, [tf.TensorSpec([None], tf.float32)])
+        self._energy = traced(detector.millisecond_energy, [second])
+        self._detect = traced(
             detector.detect,
             [tf.TensorSpec([None], tf.int64), tf.TensorSpec([], tf.int64), scalar],
         )

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import hypothesis
 import pytest
+from xdist.scheduler import LoadFileScheduling
 
 import components.compat.beam_worker  # noqa: F401 - lets TFDV be imported, whichever test comes first
 
@@ -13,6 +14,27 @@ hypothesis.settings.register_profile("unhurried", deadline=None)
 hypothesis.settings.load_profile("unhurried")
 
 SHARED_SPEECH = Path(__file__).resolve().parents[2] / "shared" / "speech"
+
+
+END_TO_END = "tests/e2e/"
+
+
+class _OneWorkerEndToEnd(LoadFileScheduling):
+    """A file goes to one worker; all of the tests of whole runs do, which share a run."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file: str = super()._split_scope(nodeid)
+        return END_TO_END if file.startswith(END_TO_END) else file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> LoadFileScheduling:
+    """How the tests are spread."""
+    return _OneWorkerEndToEnd(config, log)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The tests of whole runs are first: they take one worker longest."""
+    items.sort(key=lambda item: not item.nodeid.startswith(END_TO_END))
 
 
 @pytest.fixture(scope="session", autouse=True)

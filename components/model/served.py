@@ -11,7 +11,7 @@ import tensorflow as tf
 from components import features
 from components.model.calibration import Calibration
 from components.model.normalisation import CohortNormalisation, distances
-from components.model.recordings import FrontEndOutput, Recordings
+from components.model.recordings import Recordings
 from components.read_pairs import parse_pairs
 
 # A batch of recordings may have thousands of windows, the Evaluator sends a thousand pairs: the
@@ -64,9 +64,12 @@ class ServedModel(tf.Module):
         self._sample_rate, self._digest = int(card["sample_rate"]), str(card["model_digest"])
         self._n_mels, self._frames = recordings.shape
         self._embedding_size = int(tower.output_shape[-1])
-        windows = tf.TensorSpec([None, self._n_mels, self._frames], tf.uint8, "spectrogram")
-        # One traced function inside every signature: the tower's graph is built once.
-        self.embed_windows = tf.function(self._embed_windows).get_concrete_function(windows)
+        # Each traced once, whatever signatures call it.
+        self.embed_windows = _traced(
+            self._embed_windows,
+            tf.TensorSpec([None, self._n_mels, self._frames], tf.uint8, "spectrogram"),
+        )
+        self.embed_recordings = _traced(self._embed_recordings, tf.TensorSpec([None], tf.string))
 
     def signatures(self) -> dict[str, Callable[..., Answer]]:
         """The functions that the SavedModel is called by, traced.
@@ -77,10 +80,7 @@ class ServedModel(tf.Module):
         def signature(
             function: Callable[..., Answer], *inputs: str, of: tf.TensorSpec
         ) -> Callable[..., Answer]:
-            specs = [tf.TensorSpec(of.shape, of.dtype, name) for name in inputs]
-            traceable = tf.function(function, input_signature=specs)
-            traced: Callable[..., Answer] = traceable.get_concrete_function()
-            return traced
+            return _traced(function, *(tf.TensorSpec(of.shape, of.dtype, name) for name in inputs))
 
         strings = tf.TensorSpec([None], tf.string)
         embeddings = tf.TensorSpec([None, self._embedding_size], tf.float32)
@@ -100,22 +100,21 @@ class ServedModel(tf.Module):
         # Before anything else that fails then, with a message that says less.
         with tf.control_dependencies([check]):
             audio = tf.concat([audio_a, audio_b], axis=0)
-        embedding, output = self._embed_recordings(audio)
-        return self._score(embedding[:recordings], embedding[recordings:]) | {
-            "speech_seconds_a": output.speech_seconds[:recordings],
-            "speech_seconds_b": output.speech_seconds[recordings:],
-            "status_a": output.status[:recordings],
-            "status_b": output.status[recordings:],
+        embedded: Answer = self.embed_recordings(audio)
+        first, second = (
+            {name: of_all[side] for name, of_all in embedded.items()}
+            for side in (slice(None, recordings), slice(recordings, None))
+        )
+        return self._score(first["embedding"], second["embedding"]) | {
+            "speech_seconds_a": first["speech_seconds"],
+            "speech_seconds_b": second["speech_seconds"],
+            "status_a": first["status"],
+            "status_b": second["status"],
         }
 
     def _embed(self, audio: tf.Tensor) -> Answer:
-        embedding, output = self._embed_recordings(audio)
-        return {
-            "embedding": embedding,
-            "speech_seconds": output.speech_seconds,
-            "status": output.status,
-            "model_digest": tf.fill(tf.shape(audio), self._digest),
-        }
+        embedded: Answer = self.embed_recordings(audio)
+        return embedded | {"model_digest": tf.fill(tf.shape(audio), self._digest)}
 
     def _describe(self, query: tf.Tensor) -> Answer:
         """A row for each string of the query, whatever it says: a batch must have rows."""
@@ -166,27 +165,42 @@ class ServedModel(tf.Module):
     def _probability(self, distance: tf.Tensor) -> tf.Tensor:
         return tf.sigmoid(self.slope * (self.threshold - distance))
 
-    def _embed_recordings(self, audio: tf.Tensor) -> tuple[tf.Tensor, FrontEndOutput]:
-        """float32 [N, D]: the mean over each recording's windows, NaN without any."""
+    def _embed_recordings(self, audio: tf.Tensor) -> Answer:
+        """An embedding is the mean over a recording's windows, NaN without any: float32 [N, D]."""
         output = self._recordings.extract_windows(audio)
         windows = output.windows
         total = tf.math.unsorted_segment_sum(
             self.embed_windows(windows.values), windows.value_rowids(), tf.size(audio)
         )
         mean = total / tf.cast(windows.row_lengths(), tf.float32)[:, tf.newaxis]
-        return (tf.math.l2_normalize(mean, axis=1) if self._unit_norm else mean), output
+        return {
+            "embedding": tf.math.l2_normalize(mean, axis=1) if self._unit_norm else mean,
+            "speech_seconds": output.speech_seconds,
+            "status": output.status,
+        }
 
     def _embed_windows(self, spectrogram: tf.Tensor) -> tf.Tensor:
-        windows = tf.shape(spectrogram)[0]
-        parts = tf.TensorArray(
+        parts = (tf.shape(spectrogram)[0] + WINDOWS_AT_ONCE - 1) // WINDOWS_AT_ONCE
+
+        def embed_part(part: tf.Tensor, embedded: tf.TensorArray) -> tuple[tf.Tensor, Any]:
+            first = part * WINDOWS_AT_ONCE
+            embedding = self._tower(spectrogram[first : first + WINDOWS_AT_ONCE])
+            return part + 1, embedded.write(part, tf.cast(embedding, tf.float32))
+
+        embedded = tf.TensorArray(
             tf.float32,
-            size=(windows + WINDOWS_AT_ONCE - 1) // WINDOWS_AT_ONCE,
+            size=parts,
             infer_shape=False,
             element_shape=[None, self._embedding_size],
         )
-        for part in tf.range(parts.size()):
-            tf.autograph.experimental.set_loop_options(parallel_iterations=1)
-            first = part * WINDOWS_AT_ONCE
-            embedding = self._tower(spectrogram[first : first + WINDOWS_AT_ONCE])
-            parts = parts.write(part, tf.cast(embedding, tf.float32))
-        return parts.concat()
+        _, embedded = tf.while_loop(
+            lambda part, _: part < parts, embed_part, [0, embedded], parallel_iterations=1
+        )
+        return embedded.concat()
+
+
+def _traced(function: Callable[..., Any], *inputs: tf.TensorSpec) -> Callable[..., Any]:
+    """What is called and saved as it is; its loops are TensorFlow's, so AutoGraph is not asked."""
+    traceable = tf.function(function, input_signature=inputs, autograph=False)
+    traced: Callable[..., Any] = traceable.get_concrete_function()
+    return traced

@@ -196,7 +196,9 @@ class _Gate:
     def __init__(self, sample_rate: int) -> None:
         self._gate = SpeechGate(sample_rate)
         self._is_speech = tf.function(
-            self._gate.is_speech, [tf.TensorSpec([None, sample_rate], tf.int16)]
+            self._gate.is_speech,
+            [tf.TensorSpec([None, sample_rate], tf.int16)],
+            autograph=False,
         )
 
     def passes(self, cleaned: CleanedRecording) -> bool:

@@ -137,7 +137,9 @@ class WindowCutter:
         log_mel = frontend.LogMelSpectrogram.of(sample_rate, settings)
         quantise = frontend.Quantise(settings.top_db)
 
-        @tf.function(input_signature=[tf.TensorSpec([WINDOWS_PER_CALL, self._samples], tf.int16)])
+        pcm16 = tf.TensorSpec([WINDOWS_PER_CALL, self._samples], tf.int16)
+
+        @tf.function(input_signature=[pcm16], autograph=False)
         def spectrograms(pcm16: tf.Tensor) -> tf.Tensor:
             return quantise(log_mel(frontend.to_waveform(pcm16)))
 

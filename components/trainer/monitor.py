@@ -56,7 +56,9 @@ class WindowEmbedder:
 
     def __init__(self, tower: keras.Model) -> None:
         spec = tf.TensorSpec((EMBED_BATCH, *tower.input_shape[1:]), tf.uint8)
-        self._embed = tf.function(lambda windows: tower(windows, training=False), [spec])
+        self._embed = tf.function(
+            lambda windows: tower(windows, training=False), [spec], autograph=False
+        )
 
     def __call__(self, spectrogram: np.ndarray) -> np.ndarray:
         """float32 [N, D] of uint8 [N, n_mels, frames]."""
