@@ -41,6 +41,7 @@ demo: venv $(DEMO_DATA)/SPEAKERS.tsv
 
 # The base model anew, see docs/base-model.md: SPEECH is a folder of sets. Killed, it goes on where it was.
 BASE_MODEL := output/base
+BASE_RECORDINGS = $$(ls -t $(BASE_MODEL)/run/artifacts/SpeechExampleGen/recordings/*/recordings.jsonl | head -n 1)
 base: venv
 	@test -d "$(SPEECH)" || { echo "make base SPEECH=FOLDER: a folder of sets of speech, see docs/base-model.md" >&2; exit 2; }
 	$(VENV)/bin/pip install --quiet --no-build-isolation --editable '.[peer]'
@@ -48,6 +49,8 @@ base: venv
 	test -e $(BASE_MODEL)/teacher.npz || $(VENV)/bin/python -m benchmarks.base.teacher $(BASE_MODEL)/manifests/train.csv $(BASE_MODEL)/teacher.npz
 	$(VENV)/bin/swar run --config base --data $(BASE_MODEL)/manifests/train.csv --output $(BASE_MODEL)/run --set trainer.teacher=$(BASE_MODEL)/teacher.npz
 	$(VENV)/bin/python -m benchmarks.base.release $(BASE_MODEL)/run/published
+	$(VENV)/bin/python -m benchmarks.base.within_class $(BASE_MODEL)/manifests/train.csv $(BASE_RECORDINGS)
+	$(VENV)/bin/python -m benchmarks.base.recalibrate $(BASE_MODEL)/manifests/train.csv $(BASE_RECORDINGS)
 
 # Beam's portable protocol and the compiled pipeline's second run are long.
 PYTEST := $(VENV)/bin/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder

@@ -10,7 +10,7 @@ by the calibration speakers of a run: another sitting may have trained on these.
 """
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -25,7 +25,7 @@ from components.conditions import CLEAN
 from components.errors import SwarError
 from components.model.base import BaseModel
 from components.model.recordings import FrontEnd
-from components.recordings.sources import list_recordings
+from components.recordings.sources import Recording, list_recordings
 from components.terminal import Console
 from components.verification.error_rates import DistinctDistances, equal_error_rate
 from components.verification.robustness import under_conditions
@@ -48,28 +48,27 @@ class Sounds(NamedTuple):
     condition: npt.NDArray[np.str_]
 
 
-def sounds_of(front_end: FrontEnd, manifest: str, recordings: Path) -> Sounds:
-    """A window of each utterance of the unseen speakers, under every condition.
-
-    Raises:
-        SwarError: the manifest cannot be read.
-    """
+def sounds_of(
+    front_end: FrontEnd,
+    speakers: Mapping[str, list[Recording]],
+    conditions: Sequence[str],
+    per_speaker: int,
+) -> Sounds:
+    """A window of each of so many utterances of a speaker, clean and under every condition."""
     speech = front_end.speech
     samples = front_end.spectrogram.window_samples(speech.sample_rate)
     plan = UtterancePlan(
         features.UNSEEN,
         [samples],
         speech.sample_rate,
-        per_speaker=PER_SPEAKER,
+        per_speaker=per_speaker,
         seed=SEED,
         condition_samples=samples,
     )
     cutter, maker = Cutter(plan, speech), WindowMaker(front_end)
-    unseen = speakers_of(recordings)[features.UNSEEN]
-    listed = by_speaker(list_recordings(manifest))
     found = []
-    for speaker in track(sorted(unseen & set(listed)), "speakers"):
-        cuts = under_conditions(cutter.cut(listed[speaker]), CONDITIONS, SEED)
+    for speaker, recordings in track(speakers.items(), "speakers", len(speakers)):
+        cuts = under_conditions(cutter.cut(recordings), conditions, SEED)
         for cut, window in maker.taken(cuts):
             name = f"{cut.utterance.recording}#{cut.utterance.start_seconds}"
             found.append((window, speaker, name, cut.utterance.condition))
@@ -121,9 +120,12 @@ def main() -> None:
     shares = arguments.share or SHARES
     try:
         before, after = (BaseModel.read(each) for each in (arguments.before, arguments.after))
-        sounds = sounds_of(before.front_end(), arguments.manifest, arguments.recordings)
+        listed = by_speaker(list_recordings(arguments.manifest))
     except SwarError as error:
         parser.exit(2, f"{parser.prog}: error: {error}\n")
+    unseen = speakers_of(arguments.recordings)[features.UNSEEN] & set(listed)
+    speakers = {name: listed[name] for name in sorted(unseen)}
+    sounds = sounds_of(before.front_end(), speakers, CONDITIONS, PER_SPEAKER)
     tower = before.tower()
     columns = []
     for share in shares:
