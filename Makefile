@@ -52,8 +52,9 @@ base: venv
 	$(VENV)/bin/python -m benchmarks.base.within_class $(BASE_MODEL)/manifests/train.csv $(BASE_RECORDINGS)
 	$(VENV)/bin/python -m benchmarks.base.recalibrate $(BASE_MODEL)/manifests/train.csv $(BASE_RECORDINGS)
 
-# Beam's portable protocol and the compiled pipeline's second run are long.
-PYTEST := $(VENV)/bin/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+# Three processes keep two cores busy: tests of servers wait. Beam's portable protocol and the
+# compiled pipeline's second run are long.
+PYTEST := $(VENV)/bin/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
 test: venv
 	$(PYTEST) -m "not long"
 

@@ -38,7 +38,7 @@ for part in .github tests schemas deploy docs examples benchmarks compose.yaml p
     run+=(--volume="$PWD/$part:/repository/$part:ro")
 done
 time "${run[@]}" --workdir=/repository --env=PYTHONDONTWRITEBYTECODE=1 --env=PYTHONPATH=/repository "$image" \
-    python -m pytest -p no:cacheprovider --numprocesses 2 --dist loadfile --no-loadscope-reorder \
+    python -m pytest -p no:cacheprovider --numprocesses 3 --dist loadfile --no-loadscope-reorder \
     --ignore=tests/test_document_paths.py --ignore=tests/test_extras.py \
     --ignore=tests/test_layers.py --ignore=tests/test_locks.py "$@"
 
