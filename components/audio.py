@@ -67,6 +67,7 @@ def decode(
     end_seconds: float | None = None,
     max_seconds: float | None = None,
     channel: int | None = None,
+    name: str | None = None,
 ) -> Samples:
     """The whole recording, or a cut of it: float32 [samples] at `sample_rate` Hz, mono.
 
@@ -80,6 +81,7 @@ def decode(
         end_seconds=end_seconds,
         max_seconds=max_seconds,
         channel=channel,
+        name=name,
     )
     return np.concatenate([np.zeros(0, np.float32), *blocks])
 
@@ -92,6 +94,7 @@ def decode_blocks(
     end_seconds: float | None = None,
     max_seconds: float | None = None,
     channel: int | None = None,
+    name: str | None = None,
 ) -> Iterator[Samples]:
     """Blocks of about 30 s, float32 [samples] at `sample_rate` Hz: the mean of its channels
     but for those that are dead or noise alone, or the loudest alone where they cancel; or one.
@@ -108,6 +111,7 @@ def decode_blocks(
             what its header says, and where that lies when so much is decoded. More than eight
             channels at 192 kHz have as many samples in fewer seconds, and are refused then.
         channel: the only one that is decoded, from 1 on; None for the mean.
+        name: what the log calls the recording; None for its path.
 
     Raises:
         AudioError: with one of the reasons above, some of them (`truncated`, `nan_samples`,
@@ -116,8 +120,9 @@ def decode_blocks(
     start = start_seconds or 0.0
     ends = [end_seconds, None if max_seconds is None else start + max_seconds]
     most_seconds = min((end for end in ends if end is not None), default=None)
-    with opened(Path(path), most_seconds=most_seconds) as reader:
-        mono = _mono_blocks(reader, os.fspath(path), start, end_seconds, max_seconds, channel)
+    name = repr(os.fspath(path)) if name is None else name
+    with opened(Path(path), name, most_seconds=most_seconds) as reader:
+        mono = _mono_blocks(reader, name, start, end_seconds, max_seconds, channel)
         yield from _resampled(mono, reader.rate, sample_rate)
 
 
@@ -127,7 +132,7 @@ def check_header(path: str | os.PathLike[str]) -> None:
     Raises:
         AudioError: there is no audio, or less than the header declares.
     """
-    with opened(Path(path)):
+    with opened(Path(path), repr(os.fspath(path))):
         pass
 
 
@@ -178,7 +183,7 @@ def _mono_blocks(
     if not used.all():
         numbers = ", ".join(str(channel + 1) for channel in np.flatnonzero(used))
         logger.warning(
-            "%r: of its %d channels %s alone is used: the others are dead, noise, or cancel it",
+            "%s: of its %d channels %s alone is used: the others are dead, noise, or cancel it",
             name,
             reader.channels,
             numbers,

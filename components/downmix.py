@@ -6,7 +6,11 @@ import numpy as np
 import numpy.typing as npt
 
 FAINT_POWER: Final = 0.01
-"""A channel is dead, or the mean of the channels has cancelled, at so little of the power."""
+"""A channel is dead at so little of the power of the loudest."""
+
+CANCELLED: Final = 0.5
+"""The mean of channels has cancelled at so little of the power that it has where they have nothing
+in common: of two at a quarter of theirs. A lossy codec leaves up to a quarter of opposite ones."""
 
 STEADY: Final = 0.95
 """A channel of this steadiness or more holds no speech that could be heard in its noise."""
@@ -64,7 +68,7 @@ def used_channels(
 
     A channel that is steady beside one that varies as speech does is an open line, however loud
     its hiss or hum. A channel with less than a hundredth of the loudest other's power is dead,
-    whatever constant voltage it has. Where the mean of the others has less than a hundredth of
+    whatever constant voltage it has. Where the mean of the other n has less than half of an n-th of
     their mean power they are of opposite phase, as with an inverted lead: the loudest of them alone
     is used then.
 
@@ -80,6 +84,6 @@ def used_channels(
     power = np.where(varies & (steadiness >= STEADY), -1.0, np.diagonal(covariance))
     used: npt.NDArray[np.bool_] = power >= FAINT_POWER * power.max()
     of_mean = covariance[np.ix_(used, used)].mean()
-    if of_mean < FAINT_POWER * power[used].mean():
+    if of_mean < CANCELLED * power[used].mean() / np.count_nonzero(used):
         used = np.arange(len(power)) == np.argmax(power)
     return used

@@ -71,6 +71,25 @@ def tensorflow_quiet() -> Iterator[None]:
         yield
 
 
+@contextlib.contextmanager
+def native_code_quiet() -> Iterator[None]:
+    """Keeps what C and C++ libraries write off stderr: what Python writes there and logs stays.
+
+    They write to the descriptor, whatever they are told: libmpg123 of every MP3 header that it
+    doubts.
+    """
+    python = sys.__stderr__
+    with contextlib.ExitStack() as stack:
+        if python is not None and sys.stderr is python:  # another one writes elsewhere already
+            copy = os.dup(_STDERR)
+            own = os.fdopen(copy, "w", 1, encoding=python.encoding, errors=python.errors)
+            sys.stderr = stack.enter_context(own)
+            stack.callback(setattr, sys, "stderr", python)
+        nowhere = stack.enter_context(open(os.devnull, "wb"))
+        stack.enter_context(_redirected(nowhere, _STDERR))
+        yield
+
+
 def real_stderr() -> TextIO:
     """The terminal's, by a descriptor of its own: it writes there while the other is redirected."""
     return _copy_of(_STDERR)

@@ -9,7 +9,14 @@ from typing import Final, NamedTuple
 import tensorflow as tf
 
 from components.decoding.headers import UNPADDED_CHUNKS
-from components.downmix import FAINT_POWER, FRAME_SECONDS, MOST_CHANNELS, STEADY, VARYING
+from components.downmix import (
+    CANCELLED,
+    FAINT_POWER,
+    FRAME_SECONDS,
+    MOST_CHANNELS,
+    STEADY,
+    VARYING,
+)
 from components.frontend import INT16_FULL_SCALE
 
 # Real files have a handful. Each one costs a step, and a hostile file could have millions.
@@ -141,8 +148,9 @@ def _mean_of_used(samples: tf.Tensor, rate: tf.Tensor) -> tf.Tensor:
     power = tf.where(is_open_line, -tf.ones_like(of_channels), of_channels)
     loudest = tf.one_hot(tf.argmax(power), tf.size(power), dtype=tf.float64)
     live = tf.cast(power >= FAINT_POWER * tf.reduce_max(power), tf.float64)
-    of_mean = tf.tensordot(live, tf.linalg.matvec(covariance, live), 1) / tf.reduce_sum(live)
-    cancels = of_mean < FAINT_POWER * tf.tensordot(live, power, 1)
+    # Of the sum of the n live channels; n times what is compared in `downmix` on both sides.
+    of_sum = tf.tensordot(live, tf.linalg.matvec(covariance, live), 1)
+    cancels = of_sum < CANCELLED * tf.tensordot(live, power, 1)
     used = tf.cast(tf.where(cancels, loudest, live), tf.float32)
     return tf.linalg.matvec(samples, used) / tf.reduce_sum(used)
 

@@ -56,6 +56,8 @@ class LocalRecording(NamedTuple):
     path: Path
     channel: int | None
     """From 1 on; None for the mean of all."""
+    name: str
+    """What messages call it."""
 
 
 def display_name(recording: AudioInput) -> str:
@@ -105,6 +107,7 @@ def to_wav(recording: AudioInput, sample_rate: int, max_seconds: float) -> bytes
             sample_rate=sample_rate,
             end_seconds=max_seconds + SECONDS_MORE,
             channel=local.channel,
+            name=local.name,
         )
     return pack_wav(to_pcm16(samples), sample_rate)
 
@@ -137,12 +140,12 @@ def local_recording(recording: AudioInput, sample_rate: int) -> Iterator[LocalRe
             path = Path(recording)
             with contextlib.suppress(OSError, ValueError):  # what it is instead, its decoder says
                 check_size(path.stat().st_size, MAX_BYTES)
-            yield LocalRecording(path, channel)
+            yield LocalRecording(path, channel, name)
             return
         # Without a name, so that nothing stays where the process is killed.
         with tempfile.TemporaryFile() as file:
             _write(file, recording, sample_rate)
-            yield LocalRecording(Path(f"/dev/fd/{file.fileno()}"), channel)
+            yield LocalRecording(Path(f"/dev/fd/{file.fileno()}"), channel, name)
     except audio.AudioError as error:
         other = "channel" if error.reason == audio.NO_CHANNEL else "recording"
         raise SwarError(f"{name}: {error}: give another {other}") from error

@@ -303,6 +303,7 @@ def _decoded(local: LocalRecording, settings: "SpeechSettings") -> Iterator[audi
         sample_rate=settings.sample_rate,
         max_seconds=settings.max_recording_seconds,
         channel=local.channel,
+        name=local.name,
     )
 
 

@@ -63,20 +63,31 @@ _CODECS: Final = (
 _BROKE_OFF: Final = re.compile(
     r"moov atom not found|ended prematurely|partial file"
     r"|Input buffer exhausted|Input packet size too small|switching bps mid-stream"
+    # Of joined FLAC files: the next one's frames are longer than the first's header tells.
+    r"|blocksize \d+ > \d+"
     # Of joined Ogg files: with another codec, rate or number of channels the next one is left out.
-    r"|failed to create or replace stream|multistream ogg|(?:Sample rate|Channel) change is not"
+    # Without the demuxer's name it is what looked for the end beforehand, which loses nothing.
+    r"|ogg @ 0x[0-9a-f]+\] \[error\] failed to create or replace stream|multistream ogg"
+    r"|(?:Sample rate|Channel) change is not"
 )
 _ERROR: Final = re.compile(
-    r"^(?:\[[^\]]* @ 0x[0-9a-f]+\] )?\[(?:error|fatal)\] (.*)$", re.MULTILINE
+    r"^(?:\[[^\]]* @ 0x[0-9a-f]+\] )*\[(?:error|fatal)\] (.*)$", re.MULTILINE
 )
 _AUDIO_TRACK: Final = re.compile(
     r"^\[info\]   Stream #0:\d+[^\n]*?: Audio: ([^\n]*)$", re.MULTILINE
 )
-# Of formats whose header counts the samples: of others it is a guess, or has gaps in it.
-_COUNTED: Final = re.compile(
-    r"^\[info\] Input #0, (?:ape|tak|tta|wv), .*?^\[info\]   Duration: (\d+):(\d+):(\d+\.\d+),",
+# Of formats that tell it: of others it is a guess.
+_DURATION: Final = re.compile(
+    r"^\[info\] Input #0, (ape|tak|tta|wv|asf|matroska|mov)[,\w]*, "
+    r".*?^\[info\]   Duration: (\d+):(\d+):(\d+\.\d+),",
     re.MULTILINE | re.DOTALL,
 )
+_WITH_GAPS: Final = ("asf", "matroska", "mov")
+"""Formats that tell how long they are; of the others the header counts the samples."""
+_WITHOUT_PAUSES: Final = ("amr_nb", "amr_wb")
+"""Codecs of which ffmpeg leaves the pauses out, and calls them corrupt."""
+_NO_DAMAGE: Final = "Application provided invalid, non monotonically increasing dts"
+"""What ffmpeg says of joined files, of which it writes all samples."""
 # Of Sun's AU: magic, first sample's byte, bytes of samples, encoding, rate, channels.
 _AU_HEADER: Final = np.dtype([("magic", "S4"), ("numbers", ">u4", 5)])
 _AU_FLOAT: Final = 6
@@ -94,6 +105,8 @@ class Track:
     """Whether the file marks it as the one to play."""
     declared_seconds: float
     """That there must be; 0 where the file does not count them."""
+    told_seconds: float
+    """That the file tells of, with any gaps; 0 where it does not, or ffmpeg leaves pauses out."""
 
 
 def audio_tracks(file: BinaryIO) -> list[Track]:
@@ -112,11 +125,14 @@ def audio_tracks(file: BinaryIO) -> list[Track]:
             process.kill()
             process.wait()
         text = _text(messages)
-    counted = _COUNTED.search(text)
-    hours, minutes, seconds = map(float, counted.groups() if counted else (0, 0, 0))
-    declared_seconds = 3_600.0 * hours + 60.0 * minutes + seconds
+    declared_seconds, told_seconds = _durations(text)
     tracks = [
-        Track(index, "(default)" in described, declared_seconds)
+        Track(
+            index,
+            "(default)" in described,
+            declared_seconds,
+            0.0 if described.startswith(_WITHOUT_PAUSES) else told_seconds,
+        )
         for index, described in enumerate(_AUDIO_TRACK.findall(text)[:MOST_TRACKS])
     ]
     if not tracks:
@@ -127,18 +143,29 @@ def audio_tracks(file: BinaryIO) -> list[Track]:
     return tracks
 
 
+def _durations(text: str) -> tuple[float, float]:
+    """Seconds that the file counts, and seconds that it tells of; 0 where it does not."""
+    if not (found := _DURATION.search(text)):
+        return 0.0, 0.0
+    hours, minutes, seconds = map(float, found.groups()[1:])
+    duration = 3_600.0 * hours + 60.0 * minutes + seconds
+    return (0.0, duration) if found[1] in _WITH_GAPS else (duration, 0.0)
+
+
 class DecodedTrack:
     """The samples of one track, as ffmpeg gives them.
 
     Attributes:
         rate: in Hz.
         channels: of the track.
+        damage: what ffmpeg met and went on behind; known at the end.
     """
 
     def __init__(self, process: "subprocess.Popen[bytes]", messages: IO[bytes]) -> None:
         self._process = process
         self._messages = messages
         self._waited_seconds = 0.0
+        self.damage: list[str] = []
         head = self._bytes(_AU_HEADER.itemsize)
         if len(head) < _AU_HEADER.itemsize:
             self._check_end()
@@ -189,6 +216,7 @@ class DecodedTrack:
         if broke_off := _BROKE_OFF.search(text):
             raise _broken_off(broke_off)
         if status == 0:
+            self.damage = _errors(text, _NO_DAMAGE)
             return
         errors = _errors(text)
         if not errors:
@@ -281,7 +309,8 @@ def _errors(text: str, *ignored: str) -> list[str]:
 
 
 def _broken_off(found: re.Match[str]) -> AudioError:
-    return AudioError(TRUNCATED, f"breaks off: ffmpeg says {found.group()!r}")
+    message = found.group().rpartition("] ")[2]
+    return AudioError(TRUNCATED, f"breaks off: ffmpeg says {message!r}")
 
 
 def _overdue() -> AudioError:

@@ -47,6 +47,8 @@ _WHY_USED: Final = {
 MOST_VALUES_PER_SECOND: Final = 8 * 192_000
 """Of a recording's seconds, so that many channels or a high rate do not multiply their bound."""
 _UNBOUNDED_SECONDS: Final = 1e9
+MOST_DAMAGED: Final = 0.1
+"""Of the seconds that a file tells of: so much may be lost to damage that ffmpeg reads past."""
 
 
 class Reader(Protocol):
@@ -103,11 +105,12 @@ def _check_rate(hertz: int) -> None:
 
 
 @contextlib.contextmanager
-def opened(path: Path, *, most_seconds: float | None = None) -> Iterator[Reader]:
+def opened(path: Path, name: str, *, most_seconds: float | None = None) -> Iterator[Reader]:
     """A reader of the file, checked as far as its header tells.
 
     Args:
         path: of a local file.
+        name: what the log calls it.
         most_seconds: from the beginning on, what will be read at most; None: all of it.
 
     Raises:
@@ -130,14 +133,14 @@ def opened(path: Path, *, most_seconds: float | None = None) -> Iterator[Reader]
             # Of an MP3 whose header is wrong, ffmpeg would leave out what lies at its end.
             is_trimmed = known is None or known.container != "MP3"
             ffmpeg_bounds = _FfmpegBounds(most_seconds or _UNBOUNDED_SECONDS, is_trimmed)
-            reader = _ffmpeg_reader(file, path, refusal, ffmpeg_bounds)
+            reader = _ffmpeg_reader(file, name, refusal, ffmpeg_bounds)
         if reader.frames == 0:
             raise AudioError(NO_SAMPLES, "its header declares no samples")
         if (behind := bytes_behind(file)) > reader.rate:
             logger.warning(
-                "%r: %d bytes behind what its header tells of are not read: is another recording "
+                "%s: %d bytes behind what its header tells of are not read: is another recording "
                 "joined to it, or its header wrong?",
-                os.fspath(path),
+                name,
                 behind,
             )
         yield reader
@@ -294,6 +297,7 @@ class _FfmpegReader:
                     raise AudioError(TOO_LONG, "has more samples than its seconds may have")
                 if len(samples) < wanted:
                     self._check_end(at)
+                    self._check_damage(at, decoded.damage)
                     return
 
     def _check_end(self, frames: int) -> None:
@@ -303,6 +307,17 @@ class _FfmpegReader:
         if wanted * self.rate - frames > SLACK_FRAMES:
             message = f"ends after {frames / self.rate:.2f} of the {declared:g} s that it declares"
             raise AudioError(TRUNCATED, message)
+
+    def _check_damage(self, frames: int, damage: Sequence[str]) -> None:
+        """Raises AudioError where the damage that ffmpeg met costs too much of the file.
+
+        Neither says so alone: good files have gaps, and harmless errors.
+        """
+        told = self.track.told_seconds
+        lost = min(told, self._bounds.most_seconds) - frames / self.rate
+        if damage and lost > MOST_DAMAGED * told:
+            message = f"gives {frames / self.rate:.2f} of the {told:g} s that it tells of"
+            raise AudioError(TRUNCATED, f"{message}, ffmpeg: {damage[0]}")
 
     def _decoded(self) -> contextlib.AbstractContextManager[ffmpeg.DecodedTrack]:
         # A second more, so that a recording that is longer than its bound is seen to be.
@@ -317,7 +332,7 @@ class _FfmpegReader:
 
 
 def _ffmpeg_reader(
-    file: BinaryIO, path: Path, refusal: AudioError | None, bounds: _FfmpegBounds
+    file: BinaryIO, name: str, refusal: AudioError | None, bounds: _FfmpegBounds
 ) -> Reader:
     """A reader of the only track, or of that in which somebody speaks."""
     try:
@@ -330,18 +345,18 @@ def _ffmpeg_reader(
     tracks.sort(key=lambda track: (not track.is_default, track.index))
     if len(tracks) == 1:
         return _FfmpegReader(file, tracks[0], bounds)
-    return _speaking_track(file, path, tracks, bounds)
+    return _speaking_track(file, name, tracks, bounds)
 
 
 def _speaking_track(
-    file: BinaryIO, path: Path, tracks: Sequence[ffmpeg.Track], bounds: _FfmpegBounds
+    file: BinaryIO, name: str, tracks: Sequence[ffmpeg.Track], bounds: _FfmpegBounds
 ) -> Reader:
     """The first track with speech, else the first with any sound, else the first: it is logged.
 
     Raises:
         AudioError: none can be read; of the first.
     """
-    name, sounds = os.fspath(path), dict[_FfmpegReader, TrackSound]()
+    sounds: dict[_FfmpegReader, TrackSound] = {}
     faults: list[AudioError] = []
     for track in tracks:
         try:
@@ -350,7 +365,7 @@ def _speaking_track(
             block_frames = min(reader.rate, max(1, MOST_VALUES_PER_SECOND // reader.channels))
             sounds[reader] = track_sound(reader.blocks(0, None, block_frames), reader.rate)
         except AudioError as error:
-            logger.warning("%r: audio track %d: %s", name, track.index + 1, error)
+            logger.warning("%s: audio track %d: %s", name, track.index + 1, error)
             faults.append(error)
             continue
         if sounds[reader] == TrackSound.SPEECH:
@@ -359,7 +374,7 @@ def _speaking_track(
         raise faults[0]
     used = max(sounds, key=sounds.__getitem__)
     logger.warning(
-        "%r: of its %d audio tracks number %d is used: %s",
+        "%s: of its %d audio tracks number %d is used: %s",
         name,
         len(tracks),
         used.track.index + 1,

@@ -37,10 +37,12 @@ _COMPANION_SUFFIXES: Final = (
     *(".json", ".jsonl", ".csv", ".tsv", ".xml", ".yaml", ".yml", ".ini", ".log", ".md", ".html"),
     *(".pdf", ".doc", ".docx", ".xlsx", ".jpg", ".jpeg", ".png", ".py", ".sh", ".md5", ".sha256"),
     *(".trs", ".stm", ".cha", ".mlf", ".par", ".scp", ".npy", ".npz", ".m3u", ".pls", ".cue"),
+    *(".gif", ".lst", ".pitchtier", ".pitch", ".f0", ".bak"),
     *(".lnk", ".url", ".pkf", ".sfk", ".pek", ".asd", ".reapeaks", ".aup", ".aup3"),
     # What Windows, a Synology and a Mac lay beside a file, and VoxForge's.
     *("thumbs.db", ":zone.identifier", "@synoeastream", "@synoresource", "/icon\r"),
-    *("/readme", "/license", "/prompts", "/prompts-original"),
+    *("/readme", "/license", "/prompts", "/prompts-original", "/audiofile_details"),
+    *("/hdman_log", "/hvite_log", "/julius_log"),
 )
 _SYSTEM_FOLDERS: Final = frozenset(
     {"__MACOSX", "@eaDir", "#recycle", "$RECYCLE.BIN", "System Volume Information", "lost+found"}

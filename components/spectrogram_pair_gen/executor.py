@@ -277,11 +277,18 @@ def _split_without_pairs(
     own = [by_split for by_split in seconds.values() if split in by_split]
     share = sum(by_split[split] for by_split in own) / sum(sum(each.values()) for each in own)
     most = max(sum(by_split.values()) for by_split in own)
+    needed, has = _told_apart(2.0 * window_seconds / share, most)
     return SwarError(
         f"no speaker has two windows of {window_seconds:g} s in {split}: about "
-        f"{2.0 * window_seconds / share:.0f} s of speech a speaker are needed, where the one with "
-        f"most has {most:.0f} s: {_REMEDIES.get(split, 'add speech')}"
+        f"{needed} s of speech a speaker are needed, where the one with most has {has} s: "
+        f"{_REMEDIES.get(split, 'add speech')}"
     )
+
+
+def _told_apart(*seconds: float) -> list[str]:
+    """Seconds as text, with a decimal or two where they would look equal."""
+    shown = ([f"{each:.{decimals}f}" for each in seconds] for decimals in range(2))
+    return next((each for each in shown if len({*each}) > 1), [f"{each:.2f}" for each in seconds])
 
 
 def _write_pairs(

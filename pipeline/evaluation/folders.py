@@ -1,12 +1,14 @@
 """A published model judged on folders of speakers: every utterance against every other."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from components.errors import SwarError
 from components.model.files import card_settings, model_folder
 from components.model.published import PublishedModel
+from components.recordings.files import UNCOUNTED_REASONS
 from components.recordings.sources import Listing
 from components.recordings.splitting import unseen_speakers
 from components.settings import SpectrogramSettings, SpeechSettings
@@ -114,7 +116,8 @@ def _score_set(
     console: Console,
 ) -> SetScores:
     recordings = by_speaker(listing)
-    _check_speakers(name, len(recordings), settings)
+    listed = [Unused(name, item.file, item.reason, item.detail) for item in listing.rejects]
+    _check_speakers(name, len(recordings), settings, listing, listed)
     speech, window = front_end(served)
     plan = settings.plan(name, list(recordings), window, speech.sample_rate)
     cutter = Cutter(plan.utterances, speech, window)
@@ -122,18 +125,43 @@ def _score_set(
     with shown(console, f"{name}: speakers", len(recordings)) as track:
         columns = {each.recording: each.columns for each in listing.recordings}
         judgement = judge_set(plan, track(groups), served, settings, columns)
-    _check_speakers(name, judgement.embedded.utterances["speaker"].nunique(), settings)
-    listed = [Unused(name, item.file, item.reason, item.detail) for item in listing.rejects]
-    return SetScores(judgement, listed + cutter.rejected, cutter.repeated)
+    unused = listed + cutter.rejected
+    heard = judgement.embedded.utterances["speaker"].nunique()
+    _check_speakers(name, heard, settings, listing, unused)
+    return SetScores(judgement, unused, cutter.repeated)
 
 
-def _check_speakers(name: str, speakers: int, settings: JudgeSettings) -> None:
-    if speakers < 2:
-        raise SwarError(
-            f"{name}: {speakers} speaker(s) with enough speech in a recording for an utterance of "
-            f"{min(settings.duration_seconds):g} s, verification needs at least 2: add recordings, "
-            "or choose a shorter --duration"
-        )
+def _check_speakers(
+    name: str, speakers: int, settings: JudgeSettings, listing: Listing, unused: Sequence[Unused]
+) -> None:
+    """Raises SwarError for fewer than two speakers, with what cannot be used of their recordings.
+
+    Args:
+        name: of the set.
+        speakers: how many of them have speech.
+        settings: tell how much speech is needed.
+        listing: the set.
+        unused: what of it is not used, as far as that is known.
+    """
+    if speakers >= 2:
+        return
+    lost = {each.name: each.reason for each in unused if each.reason not in UNCOUNTED_REASONS}
+    total = len({item.recording for item in listing.recordings} | lost.keys())
+    why = f"{len(lost)} of {total} recordings cannot be used: {_counted(lost)}" if lost else ""
+    if why and len(lost) == total and "too_short" not in lost.values():
+        raise SwarError(f"{name}: {why}: mend or replace them")
+    raise SwarError(
+        f"{name}: {speakers} speaker(s) with enough speech in a recording for an utterance of "
+        f"{min(settings.duration_seconds):g} s, verification needs at least 2"
+        f"{why and f' ({why})'}: add recordings, or choose a shorter --duration"
+    )
+
+
+def _counted(reasons: Mapping[str, str]) -> str:
+    """How many recordings have each reason, the commonest first, and one that has that."""
+    counted = Counter(reasons.values()).most_common()
+    commonest = next(name for name, reason in reasons.items() if reason == counted[0][0])
+    return f"{', '.join(f'{reason} {count}' for reason, count in counted)}, such as {commonest!r}"
 
 
 def front_end(served: PublishedModel) -> tuple[SpeechSettings, int]:

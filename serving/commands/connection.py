@@ -12,7 +12,7 @@ import typer
 
 from components.errors import SwarError
 from components.model.files import NAMES_OF_A_MODEL, check_model
-from components.quiet import real_stderr
+from components.quiet import native_code_quiet, real_stderr
 from serving import defaults
 from serving.credentials import Credentials
 
@@ -174,7 +174,12 @@ def _opened(make: Callable[[type["Client"]], "Client"]) -> Iterator["Client"]:
     """A client, which is imported and made here."""
     from serving.client import Client
 
-    with real_stderr() as stderr, progress_shown(stderr), make(Client) as client:
+    with (
+        real_stderr() as stderr,
+        native_code_quiet(),
+        progress_shown(stderr),
+        make(Client) as client,
+    ):
         yield client
 
 

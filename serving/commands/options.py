@@ -1,6 +1,7 @@
 """What several commands share: options, the gallery that they name, recordings on stdin."""
 
 import contextlib
+import logging
 import os
 import sys
 import tempfile
@@ -138,9 +139,27 @@ def with_stdin(files: Sequence[Path]) -> Iterator[list[Path]]:
         spooled = Path(folder, "stdin")
         _spool(spooled)
         try:
-            yield [spooled if each == STDIN else each for each in files]
+            with _called_stdin(repr(str(spooled))):
+                yield [spooled if each == STDIN else each for each in files]
         except SwarError as error:
             raise SwarError(str(error).replace(repr(str(spooled)), "stdin")) from error
+
+
+@contextlib.contextmanager
+def _called_stdin(name: str) -> Iterator[None]:
+    """Has the log of recordings say stdin for a name, while this lasts."""
+
+    def renamed(record: logging.LogRecord) -> bool:
+        if isinstance(record.args, tuple):
+            record.args = tuple("stdin" if each == name else each for each in record.args)
+        return True
+
+    log = logging.getLogger("swar.audio")
+    log.addFilter(renamed)
+    try:
+        yield
+    finally:
+        log.removeFilter(renamed)
 
 
 def _spool(file: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from components.quiet import libraries_quiet, output_to, tensorflow_quiet
+from components.quiet import libraries_quiet, native_code_quiet, output_to, tensorflow_quiet
 
 ROOT = Path(__file__).parents[2]
 
@@ -62,6 +62,35 @@ def test_tensorflow_is_kept_off_stderr_alone(capfd: pytest.CaptureFixture[str]) 
         os.write(1, b"out")
     os.write(2, b"err")
     assert tuple(capfd.readouterr()) == ("out", "err")
+
+
+_OF_NATIVE_CODE = """
+import logging, os, sys
+from components.quiet import native_code_quiet
+
+with native_code_quiet():
+    os.write(2, b"from C++\\n")
+    print("told", file=sys.stderr)
+    logging.getLogger("swar").warning("noted")
+os.write(2, b"after\\n")
+print("at the end", file=sys.stderr)
+"""
+
+
+def test_native_code_is_kept_off_stderr_and_not_python() -> None:
+    command = [sys.executable, "-c", _OF_NATIVE_CODE]
+    ended = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=True)
+    assert ended.stderr == "told\nnoted\nafter\nat the end\n"
+
+
+def test_a_stderr_that_is_none_of_the_descriptor_is_left(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    before = sys.stderr
+    with native_code_quiet():
+        print("told", file=sys.stderr)
+    assert sys.stderr is before
+    assert capsys.readouterr().err == "told\n"
 
 
 _TO_A_FULL_DISK = """

@@ -138,3 +138,16 @@ def test_a_recording_has_a_bound_in_bytes(
 
     with pytest.raises(SwarError, match="has more than 10 MB"):
         to_wav(path if as_file else Endless(), RATE, MAX_SECONDS)
+
+
+def test_the_log_calls_bytes_what_errors_call_them(
+    path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    one_sided = np.stack([FLOATS, 0.0 * FLOATS], axis=1)
+    soundfile.write(path, one_sided, RATE)
+    for recording, name in ((path.read_bytes(), "the recording"), (path, repr(str(path)))):
+        caplog.clear()
+        to_wav(recording, RATE, MAX_SECONDS)
+        assert [each.getMessage() for each in caplog.records] == [
+            f"{name}: of its 2 channels 1 alone is used: the others are dead, noise, or cancel it"
+        ]

@@ -100,6 +100,15 @@ def test_three_links_of_a_chain_are_read_and_a_last_one_that_breaks_off_is_told(
             assert caught.value.reason == audio.TRUNCATED
 
 
+@pytest.mark.parametrize("seconds", [1.0, 2.0, 4.0, 8.0, 20.0])
+def test_a_chain_of_ogg_flac_is_read_whatever_ffmpeg_says_of_its_end(
+    tmp_path: Path, seconds: float
+) -> None:
+    parts = [encoded(speech_like(seed, RATE, seconds), RATE) for seed in (3, 4, 5)]
+    chain = b"".join(by_ffmpeg(part, "ogg", "-c:a", "flac") for part in parts)
+    assert len(decoded(tmp_path, chain)) / RATE == pytest.approx(3.0 * seconds, abs=0.1)
+
+
 def test_an_mp3_header_without_a_number_of_frames_is_not_believed(tmp_path: Path) -> None:
     content = by_ffmpeg_to_file("-q:a", "4", tmp_path=tmp_path)
     at = content.find(b"Xing") + 4
@@ -203,6 +212,52 @@ def test_what_ffmpeg_reads_less_of_than_its_header_counts_is_truncated(
         audio.decode(path, sample_rate=RATE)
     assert caught.value.reason == audio.TRUNCATED
     assert len(audio.decode(path, sample_rate=RATE, end_seconds=0.5)) == RATE // 2
+
+
+def with_noise(content: bytes) -> bytes:
+    """The file with random bytes over 35 to 75 % of it."""
+    start, end = round(0.35 * len(content)), round(0.75 * len(content))
+    return content[:start] + np.random.default_rng(1).bytes(end - start) + content[end:]
+
+
+@pytest.mark.parametrize(
+    ("container", "codec"),
+    [
+        ("mka", "flac"), ("webm", "libopus"), ("mkv", "libvorbis"), ("mka", "libmp3lame"),
+        ("wma", "wmav2"), ("m4b", "alac"), ("m4a", "aac"),
+    ],
+)  # fmt: skip
+def test_what_lost_its_middle_to_damage_is_told(tmp_path: Path, container: str, codec: str) -> None:
+    content = by_ffmpeg_to_file("-c:a", codec, tmp_path=tmp_path, container=container)
+    assert 3.9 <= len(decoded(tmp_path, content)) / RATE <= 4.1
+    (tmp_path / "damaged").write_bytes(with_noise(content))
+    with pytest.raises(audio.AudioError, match=r"breaks off|of the 4[.0-9]* s that") as caught:
+        audio.decode(tmp_path / "damaged", sample_rate=RATE)
+    assert caught.value.reason == audio.TRUNCATED
+    # What lies in front of the damage can be read.
+    part = audio.decode(tmp_path / "damaged", sample_rate=RATE, end_seconds=0.5)
+    assert len(part) == RATE // 2
+
+
+@pytest.mark.parametrize("container", ["3gp", "amr"])
+def test_pauses_that_a_phone_left_out_are_no_damage(tmp_path: Path, container: str) -> None:
+    """ffmpeg calls them corrupt, and gives nothing for them."""
+    pauses = "volume=enable='lt(mod(t,2),1)':volume=0"
+    options = ("-af", pauses, "-ar", "8000", "-c:a", "libopencore_amrnb", "-dtx", "1")
+    content = by_ffmpeg_to_file(*options, tmp_path=tmp_path, container=container)
+    assert 2.0 <= len(decoded(tmp_path, content)) / RATE <= 3.5
+
+
+@pytest.mark.parametrize("longer_frames", ["another rate", "the same rate"])
+def test_joined_flacs_of_which_the_next_has_longer_frames_are_truncated(
+    tmp_path: Path, longer_frames: str
+) -> None:
+    short = by_ffmpeg(WAV, "flac", "-frame_size", "512")
+    rate = ("-ar", "44100") if longer_frames == "another rate" else ()
+    long = by_ffmpeg(WAV, "flac", "-frame_size", "4096", *rate)
+    assert 7.9 <= len(decoded(tmp_path, long + short)) / RATE <= 8.1
+    with pytest.raises(audio.AudioError, match="breaks off: ffmpeg says 'blocksize 4096 > 512'"):
+        decoded(tmp_path, short + long)
 
 
 def test_a_voc_in_blocks_is_read_without_what_stands_between_them(tmp_path: Path) -> None:

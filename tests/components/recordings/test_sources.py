@@ -116,6 +116,8 @@ def test_what_corpora_lay_beside_recordings_is_listed_and_not_counted(tmp_path: 
         *("1.trans.txt", "a.TextGrid", "a.lab", "Thumbs.db", "desktop.ini", "a.json", "b.JPG"),
         *("a.wav:Zone.Identifier", "a.wav@SynoEAStream", "Icon\r", "etc/README", "LICENSE"),
         *("etc/PROMPTS", "wav.scp", "a.wav.reapeaks", "a.PHN", "a.cha", "asha - Shortcut.lnk"),
+        *("etc/HDMan_log", "etc/HVite_log", "etc/Julius_log", "etc/audiofile_details"),
+        *("cover.gif", "index.lst", "a.PitchTier", "a.pitch", "a.f0", "a.flac.bak"),
     )
     touch(tmp_path, "asha/a.wav", "bina/b.wav", *(f"asha/2021/{name}" for name in beside))
     touch(tmp_path, "transcripts/a.txt", "transcripts/b.csv")

@@ -22,7 +22,7 @@ from components.settings import (
     SpectrogramSettings,
     SpeechSettings,
 )
-from components.spectrogram_pair_gen import recorded_sounds
+from components.spectrogram_pair_gen import executor, recorded_sounds
 from components.speech_example_gen import planning
 from pipeline.local.beam import beam_arguments
 from tests.bad_recordings import speech_like
@@ -342,3 +342,9 @@ def test_too_little_speech_for_a_pair_is_an_error_that_says_how_much_is_needed(t
     )
     with pytest.raises(SwarError, match=message):
         run_pairs(speech, tmp_path / "pairs", RATE, WINDOW, PAIRS)
+
+
+def test_the_speech_that_is_needed_and_that_is_there_do_not_look_equal():
+    assert executor._told_apart(30.4, 9.0) == ["30", "9"]
+    assert executor._told_apart(3.04, 2.9) == ["3.0", "2.9"]
+    assert executor._told_apart(3.04, 3.02) == ["3.04", "3.02"]

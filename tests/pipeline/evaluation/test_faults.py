@@ -25,6 +25,27 @@ def one_speaker(made, tmp_path):
     return [made.model, "--data", tmp_path / "few"]
 
 
+def nothing_there(made, tmp_path):
+    rows = [f"gone/{name}{take}.wav,{name}\n" for name in ("asha", "dev") for take in range(2)]
+    (tmp_path / "gone.csv").write_text("path,speaker\n" + "".join(rows))
+    return [made.model, "--data", tmp_path / "gone.csv"]
+
+
+def nothing_usable(made, tmp_path):
+    for name in ("asha", "bina"):
+        (tmp_path / "broken" / name).mkdir(parents=True)
+        (tmp_path / "broken" / name / "a.wav").write_bytes(b"RIFF and no more")
+    shutil.copy(made.data / "asha" / "silent.wav", tmp_path / "broken" / "bina")
+    return [made.model, "--data", tmp_path / "broken"]
+
+
+def one_speaker_usable(made, tmp_path):
+    arguments = one_speaker(made, tmp_path)
+    (tmp_path / "few" / "bina").mkdir()
+    shutil.copy(made.data / "bina" / "broken.wav", tmp_path / "few" / "bina")
+    return arguments
+
+
 def same_audio(made, tmp_path):
     copy = shutil.copytree(made.data, tmp_path / "copy")
     shutil.copy(copy / "asha" / "take0.wav", copy / "dev" / "mine.wav")
@@ -101,6 +122,18 @@ FAULTS = {
     "no card": (without_card, "has no readable assets.extra/swar.json"),
     "no data": (lambda m, t: [m.model, "--data", t / "nope"], "nope' does not exist"),
     "one speaker": (one_speaker, "few: 1 speaker(s) with enough speech"),
+    "nothing there": (
+        nothing_there,
+        "gone: 4 of 4 recordings cannot be used: missing 4, such as 'gone/asha0.wav': mend or",
+    ),
+    "nothing usable": (
+        nothing_usable,
+        "broken: 3 of 3 recordings cannot be used: not_audio 2, silent 1, such as 'asha/a.wav'",
+    ),
+    "one speaker usable": (
+        one_speaker_usable,
+        "verification needs at least 2 (2 of 4 recordings cannot be used: silent 1, not_audio 1, ",
+    ),
     "two sets of one name": (
         lambda m, t: [m.model, "--data", m.data, "--data", m.data],
         "two sets are called 'voices'",

@@ -3,6 +3,7 @@
 import glob
 import io
 import json
+import struct
 import subprocess
 import sys
 import tempfile
@@ -11,9 +12,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import soundfile
 
+from tests.bad_recordings import encoded
 from tests.serving.commands.support_commands import HIGH, LOW, Swar
 from tests.serving.support_endpoint import RATE, voice
 
@@ -116,6 +119,46 @@ def test_a_recording_may_come_on_stdin(swar: Swar, recording: Any, piped: Any) -
     assert swar("identify", high, "-")[1].splitlines()[1].startswith("-: Low (")
     assert json.loads(swar("speakers", "Low", "--json")[1])[0]["source"] == "stdin"
     assert not glob.glob(f"{tempfile.gettempdir()}/swar-*/stdin")
+
+
+def test_the_log_calls_a_recording_on_stdin_stdin(
+    swar: Swar, recording: Any, piped: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    one_sided = io.BytesIO()
+    low = soundfile.read(recording("low.wav", LOW))[0]
+    soundfile.write(one_sided, np.stack([low, 0.0 * low], axis=1), RATE, format="WAV")
+    swar("enroll", "Low", "low.wav")
+    for command in (("identify", "-"), ("embed", "-", "--output", "low.parquet")):
+        caplog.clear()
+        piped(one_sided.getvalue())
+        swar(*command)
+        (note,) = [each.getMessage() for each in caplog.records if each.name == "swar.audio"]
+        assert note.startswith("stdin: of its 2 channels 1 alone is used")
+
+
+_VERIFY = """
+import os, sys
+from pipeline.cli import main
+from tests.serving.support_endpoint import FakeModel, grpc_endpoint
+os.chdir(sys.argv[1])
+with grpc_endpoint(FakeModel()) as url:
+    sys.argv = ["swar", "verify", "low.mp3", "low.wav", "--url", url]
+    main()
+"""
+
+
+def test_nothing_of_libraries_is_shown(recording: Any, tmp_path: Path) -> None:
+    """libmpg123 writes to stderr of an MP3 whose header tells of another size."""
+    content = encoded(soundfile.read(recording("low.wav", LOW))[0], RATE, "MP3")
+    at = max(content.find(b"Xing"), content.find(b"Info")) + 12
+    size = struct.pack(">I", len(content) // 2)
+    (tmp_path / "low.mp3").write_bytes(content[:at] + size + content[at + 4 :])
+    command = [sys.executable, "-c", _VERIFY, str(tmp_path)]
+    ended = subprocess.run(
+        command, capture_output=True, text=True, cwd=Path(__file__).parents[3], check=True
+    )
+    assert ended.stdout.startswith("same speaker")
+    assert ended.stderr == ""
 
 
 def test_what_is_no_recording_on_stdin_is_one_line(
