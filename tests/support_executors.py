@@ -15,8 +15,9 @@ from components.settings import PairSettings, SpectrogramSettings, SpeechSetting
 from components.spectrogram_pair_gen.executor import Executor as PairExecutor
 from components.spectrogram_pair_gen.recorded_sounds import sounds_digest
 from components.speech_example_gen.executor import Executor as SpeechExecutor
+from pipeline.local.beam import beam_arguments
 
-IN_PROCESS = ["--runner=FnApiRunner"]
+IN_PROCESS = beam_arguments(1)
 
 
 def artifact(kind: type[Artifact], folder: Path) -> Artifact:

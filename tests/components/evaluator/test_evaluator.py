@@ -27,6 +27,7 @@ from tests.components.evaluator.support_base_model import (
     release_small_base_model,
     with_windows,
 )
+from tests.support_executors import IN_PROCESS
 
 ROOT = Path(__file__).parents[3]
 SIGNAL = features.sided(features.LEVEL_DBFS, "a")
@@ -143,9 +144,7 @@ def _evaluate(directory, examples, model, settings, baseline=None, **properties)
     evaluation.uri = str(directory / "evaluation")
     blessing = standard_artifacts.ModelBlessing()
     blessing.uri = str(directory / "blessing")
-    context = Executor.Context(
-        beam_pipeline_args=["--runner=FnApiRunner"], tmp_dir=str(directory), unique_id="1"
-    )
+    context = Executor.Context(beam_pipeline_args=IN_PROCESS, tmp_dir=str(directory), unique_id="1")
     splits = artifact_utils.decode_split_names(examples.split_names)
     config = eval_config(settings, sorted({"eval", "unseen", *splits}))
     Executor(context).Do(
