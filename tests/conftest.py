@@ -1,6 +1,5 @@
 """Fixtures that every test can use."""
 
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -34,17 +33,8 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> LoadFileS
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The tests of whole runs are first, since they take one worker longest.
-
-    Files that wait (servers) and files that compute lie in one folder each: mixed, they keep all
-    processors busy.
-    """
-
-    def place(item: pytest.Item) -> tuple[bool, int]:
-        file = item.nodeid.partition("::")[0]
-        return not file.startswith(END_TO_END), zlib.crc32(file.encode())
-
-    items.sort(key=place)
+    """The tests of whole runs are first: they take one worker longest."""
+    items.sort(key=lambda item: not item.nodeid.startswith(END_TO_END))
 
 
 @pytest.fixture(scope="session", autouse=True)
