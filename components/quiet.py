@@ -75,7 +75,7 @@ def tensorflow_quiet() -> Iterator[None]:
 def native_code_quiet() -> Iterator[None]:
     """Keeps what C and C++ libraries write off stderr: what Python writes there and logs stays.
 
-    They write to the descriptor, whatever they are told: libmpg123 of every MP3 header that it
+    They write to the descriptor, whatever their settings: libmpg123 of every MP3 header that it
     doubts.
     """
     python = sys.__stderr__

@@ -136,12 +136,18 @@ def recalibrated(base: BaseModel, manifest: str, recordings: Path) -> BaseModel:
     )
 
 
-def main() -> None:
-    """Reads the arguments, says what it wrote."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.base.recalibrate")
+def release_parser(module: str) -> argparse.ArgumentParser:
+    """Of a tool that changes a released base model by what it was trained on."""
+    parser = argparse.ArgumentParser(prog=f"python -m benchmarks.base.{module}")
     parser.add_argument("manifest", metavar="MANIFEST")
     parser.add_argument("recordings", type=Path, metavar="RECORDINGS")
     parser.add_argument("folder", type=Path, nargs="?", default=Path("pretrained"))
+    return parser
+
+
+def main() -> None:
+    """Reads the arguments, says what it wrote."""
+    parser = release_parser("recalibrate")
     arguments = parser.parse_args()
     try:
         base = recalibrated(

@@ -12,20 +12,19 @@ Source: Hatch et al., "Within-class covariance normalization for SVM-based speak
 Interspeech 2006, with a covariance that is smoothed by SMOOTHING times its mean variance.
 """
 
-import argparse
 from dataclasses import replace
-from pathlib import Path
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.base.recalibrate import speakers_of
+from benchmarks.base.recalibrate import release_parser, speakers_of
 from benchmarks.base.sittings import BATCH, CONDITIONS, sounds_of
 from components import features
 from components.errors import SwarError
 from components.model.base import BaseModel
 from components.model.export import model_digest
+from components.model.normalisation import speaker_means
 from components.recordings.sources import list_recordings
 from pipeline.evaluation.scoring import by_speaker
 
@@ -47,9 +46,8 @@ def within_class_covariance(
         speaker: [N].
     """
     names, index = np.unique(speaker, return_inverse=True)
-    mean = np.zeros((len(names), embedding.shape[1]))
-    np.add.at(mean, index, embedding)
-    residual = embedding - (mean / np.bincount(index)[:, np.newaxis])[index]
+    mean = speaker_means(embedding, np.char.encode(speaker, "utf-8"), unit_norm=False)
+    residual = (embedding - mean[index]).astype(np.float64)
     covariance: Floats = residual.T @ residual / (len(speaker) - len(names))
     return covariance
 
@@ -74,10 +72,7 @@ def mapped(base: BaseModel, linear_map: Floats) -> BaseModel:
 
 def main() -> None:
     """Reads the arguments, says what it changed."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.base.within_class")
-    parser.add_argument("manifest", metavar="MANIFEST")
-    parser.add_argument("recordings", type=Path, metavar="RECORDINGS")
-    parser.add_argument("folder", type=Path, nargs="?", default=Path("pretrained"))
+    parser = release_parser("within_class")
     arguments = parser.parse_args()
     try:
         base = BaseModel.read(arguments.folder)

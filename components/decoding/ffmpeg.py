@@ -105,8 +105,8 @@ class Track:
     """Whether the file marks it as the one to play."""
     declared_seconds: float
     """That there must be; 0 where the file does not count them."""
-    told_seconds: float
-    """That the file tells of, with any gaps; 0 where it does not, or ffmpeg leaves pauses out."""
+    stated_seconds: float
+    """That the file states, with any gaps; 0 where it does not, or ffmpeg leaves pauses out."""
 
 
 def audio_tracks(file: BinaryIO) -> list[Track]:
@@ -125,13 +125,13 @@ def audio_tracks(file: BinaryIO) -> list[Track]:
             process.kill()
             process.wait()
         text = _text(messages)
-    declared_seconds, told_seconds = _durations(text)
+    declared_seconds, stated_seconds = _durations(text)
     tracks = [
         Track(
             index,
             "(default)" in described,
             declared_seconds,
-            0.0 if described.startswith(_WITHOUT_PAUSES) else told_seconds,
+            0.0 if described.startswith(_WITHOUT_PAUSES) else stated_seconds,
         )
         for index, described in enumerate(_AUDIO_TRACK.findall(text)[:MOST_TRACKS])
     ]

@@ -313,10 +313,10 @@ class _FfmpegReader:
 
         Neither says so alone: good files have gaps, and harmless errors.
         """
-        told = self.track.told_seconds
-        lost = min(told, self._bounds.most_seconds) - frames / self.rate
-        if damage and lost > MOST_DAMAGED * told:
-            message = f"gives {frames / self.rate:.2f} of the {told:g} s that it tells of"
+        stated = self.track.stated_seconds
+        lost = min(stated, self._bounds.most_seconds) - frames / self.rate
+        if damage and lost > MOST_DAMAGED * stated:
+            message = f"gives {frames / self.rate:.2f} of the {stated:g} s that it tells of"
             raise AudioError(TRUNCATED, f"{message}, ffmpeg: {damage[0]}")
 
     def _decoded(self) -> contextlib.AbstractContextManager[ffmpeg.DecodedTrack]:

@@ -277,7 +277,7 @@ def _split_without_pairs(
     own = [by_split for by_split in seconds.values() if split in by_split]
     share = sum(by_split[split] for by_split in own) / sum(sum(each.values()) for each in own)
     most = max(sum(by_split.values()) for by_split in own)
-    needed, has = _told_apart(2.0 * window_seconds / share, most)
+    needed, has = _distinct_texts(2.0 * window_seconds / share, most)
     return SwarError(
         f"no speaker has two windows of {window_seconds:g} s in {split}: about "
         f"{needed} s of speech a speaker are needed, where the one with most has {has} s: "
@@ -285,7 +285,7 @@ def _split_without_pairs(
     )
 
 
-def _told_apart(*seconds: float) -> list[str]:
+def _distinct_texts(*seconds: float) -> list[str]:
     """Seconds as text, with a decimal or two where they would look equal."""
     shown = ([f"{each:.{decimals}f}" for each in seconds] for decimals in range(2))
     return next((each for each in shown if len({*each}) > 1), [f"{each:.2f}" for each in seconds])

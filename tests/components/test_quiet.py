@@ -70,7 +70,7 @@ from components.quiet import native_code_quiet
 
 with native_code_quiet():
     os.write(2, b"from C++\\n")
-    print("told", file=sys.stderr)
+    print("shown", file=sys.stderr)
     logging.getLogger("swar").warning("noted")
 os.write(2, b"after\\n")
 print("at the end", file=sys.stderr)
@@ -80,7 +80,7 @@ print("at the end", file=sys.stderr)
 def test_native_code_is_kept_off_stderr_and_not_python() -> None:
     command = [sys.executable, "-c", _OF_NATIVE_CODE]
     ended = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=True)
-    assert ended.stderr == "told\nnoted\nafter\nat the end\n"
+    assert ended.stderr == "shown\nnoted\nafter\nat the end\n"
 
 
 def test_a_stderr_that_is_none_of_the_descriptor_is_left(
@@ -88,9 +88,9 @@ def test_a_stderr_that_is_none_of_the_descriptor_is_left(
 ) -> None:
     before = sys.stderr
     with native_code_quiet():
-        print("told", file=sys.stderr)
+        print("shown", file=sys.stderr)
     assert sys.stderr is before
-    assert capsys.readouterr().err == "told\n"
+    assert capsys.readouterr().err == "shown\n"
 
 
 _TO_A_FULL_DISK = """

@@ -345,6 +345,6 @@ def test_too_little_speech_for_a_pair_is_an_error_that_says_how_much_is_needed(t
 
 
 def test_the_speech_that_is_needed_and_that_is_there_do_not_look_equal():
-    assert executor._told_apart(30.4, 9.0) == ["30", "9"]
-    assert executor._told_apart(3.04, 2.9) == ["3.0", "2.9"]
-    assert executor._told_apart(3.04, 3.02) == ["3.04", "3.02"]
+    assert executor._distinct_texts(30.4, 9.0) == ["30", "9"]
+    assert executor._distinct_texts(3.04, 2.9) == ["3.0", "2.9"]
+    assert executor._distinct_texts(3.04, 3.02) == ["3.04", "3.02"]
