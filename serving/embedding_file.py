@@ -4,14 +4,13 @@ It is written part by part into a folder beside it, `FILE.partial`, from which a
 was broken off goes on. The parts become the file when all are there, a row group each.
 """
 
-import contextlib
-import fcntl
 import logging
 import os
 import shutil
 import stat
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -22,6 +21,7 @@ import pyarrow.parquet as pq
 from components.atomic_write import new_file
 from components.audio import AudioError
 from components.errors import SwarError
+from components.file_lock import locked
 from components.recordings.files import Reject, entries_of, entry_state, is_remote, open_locally
 from components.recordings.listing import (
     Listing,
@@ -250,23 +250,15 @@ def _join(parts: Sequence[Path], output: Path, schema: pa.Schema) -> None:
             writer.write_table(pq.read_table(part, schema=schema))
 
 
-@contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[None]:
+def _locked(folder: Path) -> AbstractContextManager[None]:
     """Makes the folder, and keeps others out of it.
 
     Raises:
         SwarError: another process is in it.
     """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise SwarError(f"another process writes {folder}: wait for it to end") from error
-        yield
-    finally:
-        os.close(descriptor)
+    message = f"another process writes {folder}: wait for it to end"
+    return locked(os.open(folder, os.O_RDONLY), held_message=message)
 
 
 def _summary(file: Path, listing: Listing, description: Description) -> EmbeddedData:

@@ -7,7 +7,6 @@ at once LanceDB would take both.
 """
 
 import contextlib
-import fcntl
 import os
 import random
 import re
@@ -24,6 +23,7 @@ import pyarrow as pa
 from lancedb.expr import col
 
 from components.errors import SwarError
+from components.file_lock import locked
 
 SCHEMA: Final = pa.schema(
     [
@@ -185,11 +185,8 @@ class GalleryTable:
             # Neither another file for a link, nor waiting for ever for a pipe.
             flags = os.O_RDONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
             descriptor = os.open(self._folder / _LOCK_FILE, flags, 0o600)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
+        with locked(descriptor, shared=not alone):
             yield
-        finally:
-            os.close(descriptor)
 
     def compact(self, table: Any) -> None:
         """Joins the files of many small writes."""

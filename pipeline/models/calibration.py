@@ -4,7 +4,6 @@ Nothing is trained: the embeddings stay as they are, and so does what distances 
 """
 
 import contextlib
-import fcntl
 import os
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -16,6 +15,7 @@ import numpy as np
 
 from components import audio
 from components.errors import SwarError
+from components.file_lock import locked
 from components.keyed_random import keyed_generator
 from components.model.calibration import Calibration
 from components.model.export import export
@@ -189,20 +189,10 @@ def _published(
         )
         _check_embeddings(served, PublishedModel(Path(work), is_published=False), sample)
         check_served(work)
-        with _alone_in(output):
+        output.mkdir(parents=True, exist_ok=True)
+        # One after the other, since each who publishes removes what is half written.
+        with locked(os.open(output, os.O_RDONLY)):
             return publish(work, str(output))
-
-
-@contextlib.contextmanager
-def _alone_in(folder: Path) -> Iterator[None]:
-    """Waits for others who publish to a folder, since each removes what is half written."""
-    folder.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)  # ends with the descriptor
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def embed_windows(

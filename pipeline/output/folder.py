@@ -3,7 +3,6 @@
 Commands look at it before they import what reads its records.
 """
 
-import fcntl
 import os
 import sqlite3
 import tempfile
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from components.errors import SwarError
+from components.file_lock import locked
 from components.model.files import (
     BASE,
     GRAPH,
@@ -55,20 +55,16 @@ def claimed(output: Path) -> Iterator[None]:
     """
     try:
         (output / "logs").mkdir(parents=True, exist_ok=True)
-        lock = (output / ".lock").open("a")
+        (output / ".lock").touch()
         _close_to_others(output)
+        descriptor = os.open(output / ".lock", os.O_WRONLY)
     except OSError as error:
         raise SwarError(
             f"cannot write to the output folder {output} ({error.filename or output}: "
             f"{error.strerror}): make it writable, or choose another one"
         ) from error
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise SwarError(
-                f"another run is writing to {output}: wait for it or choose another output folder"
-            ) from None
+    message = f"another run is writing to {output}: wait for it or choose another output folder"
+    with locked(descriptor, held_message=message):
         yield
 
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import fcntl
 import os
 import secrets
 import shutil
@@ -20,6 +19,8 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from components.errors import SwarError
+from components.file_lock import locked
 from serving import defaults
 
 UPLOAD: Final = "/gradio_api/upload"
@@ -141,7 +142,8 @@ def opened_uploads() -> Iterator[Uploads]:
     While it is open, what libraries of this process write to a temporary place lies in it too.
     """
     _remove_abandoned(Path(tempfile.gettempdir()))
-    folder, descriptor = _new_folder()
+    lock = contextlib.ExitStack()
+    folder = _new_folder(lock)
     stopped = threading.Event()
     uploads = Uploads(folder)
 
@@ -165,35 +167,30 @@ def opened_uploads() -> Iterator[Uploads]:
             os.environ["GRADIO_TEMP_DIR"] = gradios
         sweeper.join()
         shutil.rmtree(folder, ignore_errors=True)
-        os.close(descriptor)
+        lock.close()
 
 
-def _new_folder() -> tuple[Path, int]:
-    """The folder, and a descriptor that holds its lock."""
+def _new_folder(lock: contextlib.ExitStack) -> Path:
+    """A folder that is locked until the stack is closed."""
     while True:
         folder = Path(tempfile.mkdtemp(prefix=_PREFIX)).resolve()
         # Another page may take the new folder for an abandoned one before the lock is held.
         with contextlib.suppress(FileNotFoundError):
-            descriptor = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT, 0o600)
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            lock.enter_context(locked(os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT, 0o600)))
             if (folder / _LOCK).exists():
-                return folder, descriptor
-            os.close(descriptor)
+                return folder
 
 
 def _remove_abandoned(parent: Path) -> None:
     """Removes this user's folders of pages that no longer run."""
     for folder in parent.glob(f"{_PREFIX}*"):
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, SwarError):
             status = folder.lstat()
             if folder.is_symlink() or status.st_uid != os.getuid():
                 continue
             descriptor = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            with locked(descriptor, held_message="its page runs"):
                 shutil.rmtree(folder, ignore_errors=True)
-            finally:
-                os.close(descriptor)
 
 
 def _size(folder: Path) -> int:
