@@ -1,6 +1,7 @@
-"""The one error that a user can cause and mend, and names in its line."""
+"""The one error that a user can cause and mend, and names and reasons in its line."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 _NAMES_SHOWN: Final = 10
@@ -31,3 +32,9 @@ def first_names(names: Sequence[str]) -> str:
     """The first ten of names, and how many more there are."""
     more = len(names) - _NAMES_SHOWN
     return ", ".join(names[:_NAMES_SHOWN]) + (f" and {more} more" if more > 0 else "")
+
+
+def count_reasons(reasons: Iterable[str] | Mapping[str, int]) -> str:
+    """`2 silent, 1 too_short`, the commonest first: of every recording, or counted already."""
+    counts = Counter(reasons).most_common()
+    return ", ".join(f"{count:,} {reason}" for reason, count in counts)

@@ -1,7 +1,7 @@
 """What the commands print: for people, or as JSON for programs."""
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from rich.table import Table
 from rich.text import Text
 
+from components.errors import count_reasons
 from components.json_text import to_json
 from components.recording_quality import RecordingQuality
 from components.terminal import Console, say
@@ -199,9 +200,9 @@ def embedded(data: "EmbeddedData", *, as_json: bool) -> None:
     _say(f"{_count(data.statuses.get(OK, 0), 'recording')} embedded: {data.file}")
     unusable = {status: count for status, count in data.statuses.items() if status != OK}
     if unusable:
-        _say(f"not usable, without an embedding: {_counts(unusable)}", "yellow")
+        _say(f"not usable, without an embedding: {count_reasons(unusable)}", "yellow")
     if data.left_out:
-        _say(f"no recordings, left out: {_counts(data.left_out)}")
+        _say(f"no recordings, left out: {count_reasons(data.left_out)}")
 
 
 def speakers(enrolled: "Sequence[Speaker]", *, as_json: bool) -> None:
@@ -430,10 +431,6 @@ def _figures(decided: Decision) -> str:
 
 def _count(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
-
-
-def _counts(counts: Mapping[str, int]) -> str:
-    return ", ".join(f"{name} {count}" for name, count in counts.items())
 
 
 def _print_json(value: Any) -> None:

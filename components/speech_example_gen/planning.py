@@ -1,11 +1,11 @@
 """What the first pass learns of every recording, and what follows from it."""
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from components.errors import SwarError, first_names
+from components.errors import SwarError, count_reasons, first_names
 from components.recordings.acoustics import AcousticStatistics
 from components.recordings.files import SPEAKER_WITHOUT_SPEECH
 from components.recordings.sources import Recording, Reject
@@ -180,8 +180,7 @@ def shards(work: Sequence[RecordingPlan], sample_rate: int) -> list[list[Recordi
     return groups
 
 
-def reasons(rejects: Iterable[Reject]) -> str:
+def reasons(rejects: Collection[Reject]) -> str:
     """`3 rejected (2 silent, 1 too_short)`, for people."""
-    counts = Counter(reject.reason for reject in rejects)
-    listed = ", ".join(f"{count} {reason}" for reason, count in sorted(counts.items()))
-    return f"{sum(counts.values())} rejected" + (f" ({listed})" if listed else "")
+    listed = count_reasons(reject.reason for reject in rejects)
+    return f"{len(rejects)} rejected" + (f" ({listed})" if listed else "")

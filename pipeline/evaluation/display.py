@@ -1,7 +1,6 @@
 """What an evaluation looks like on a terminal."""
 
 import math
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
 from rich.console import Group, RenderableType
@@ -9,6 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from components.conditions import CLEAN
+from components.errors import count_reasons
 from components.verification import error_rates
 from components.verification.attacks import GENUINE, AcceptedClaims
 from components.verification.bootstrap import Estimate
@@ -312,8 +312,7 @@ def _notes(name: str, selections: Sequence[Selection]) -> list[RenderableType]:
 def _left_out(what: str, unused: Sequence[Unused]) -> list[RenderableType]:
     if not unused:
         return []
-    counts = Counter(each.reason for each in unused)
-    reasons = ", ".join(f"{count:,} {reason}" for reason, count in sorted(counts.items()))
+    reasons = count_reasons(each.reason for each in unused)
     names = [
         f"  {one_line(f'{each.set}: {each.name}')} ({each.reason}"
         f"{'' if each.condition == CLEAN else f', {each.condition}'})"

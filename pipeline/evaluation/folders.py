@@ -1,11 +1,11 @@
 """A published model judged on folders of speakers: every utterance against every other."""
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from statistics import mode
 
-from components.errors import SwarError
+from components.errors import SwarError, count_reasons
 from components.model.files import card_settings, model_folder
 from components.model.published import PublishedModel
 from components.recordings.files import UNCOUNTED_REASONS
@@ -147,7 +147,12 @@ def _check_speakers(
         return
     lost = {each.name: each.reason for each in unused if each.reason not in UNCOUNTED_REASONS}
     total = len({item.recording for item in listing.recordings} | lost.keys())
-    why = f"{len(lost)} of {total} recordings cannot be used: {_counted(lost)}" if lost else ""
+    why = ""
+    if lost:
+        commonest = mode(lost.values())
+        example = next(name for name, reason in lost.items() if reason == commonest)
+        reasons = count_reasons(lost.values())
+        why = f"{len(lost)} of {total} recordings cannot be used: {reasons}, such as {example!r}"
     if why and len(lost) == total and "too_short" not in lost.values():
         raise SwarError(f"{name}: {why}: mend or replace them")
     raise SwarError(
@@ -155,13 +160,6 @@ def _check_speakers(
         f"{min(settings.duration_seconds):g} s, verification needs at least 2"
         f"{why and f' ({why})'}: add recordings, or choose a shorter --duration"
     )
-
-
-def _counted(reasons: Mapping[str, str]) -> str:
-    """How many recordings have each reason, the commonest first, and one that has that."""
-    counted = Counter(reasons.values()).most_common()
-    commonest = next(name for name, reason in reasons.items() if reason == counted[0][0])
-    return f"{', '.join(f'{reason} {count}' for reason, count in counted)}, such as {commonest!r}"
 
 
 def front_end(served: PublishedModel) -> tuple[SpeechSettings, int]:

@@ -1,6 +1,5 @@
 """Lineage, drift and calibration as tables for the terminal."""
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -8,6 +7,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from components.errors import count_reasons
 from components.verification.error_rates import ALL_NONTARGETS, FALSE_ACCEPT_RATE, FALSE_REJECT_RATE
 from pipeline.models.drift_settings import OUTCOME
 from pipeline.output.summary import SHOWN_METRICS, facts_table
@@ -124,15 +124,13 @@ def calibration_table(done: "CalibratedModel") -> RenderableType:
             rates.add_row("unknown", "all", f"{share}: takes {point['speakers_needed']} speakers")
         else:
             rates.add_row(f"{point['threshold']:.3f}", "all", *_error_rates(point))
-    unused = Counter(each.reason for each in done.unused)
     facts = {
         "published": done.path,
         "model": f"{done.model_digest}, whose embeddings and galleries stay as they are",
         "calibrated on": _calibrated_on(done.calibrated_on),
         "threshold": f"{done.threshold:.3f}, was {done.former_threshold:.3f}",
         "slope": f"{done.slope:.2f}, was {done.former_slope:.2f}",
-        "not used": ", ".join(f"{count:,} {reason}" for reason, count in sorted(unused.items()))
-        or "nothing",
+        "not used": count_reasons(each.reason for each in done.unused) or "nothing",
         "not drawn": f"{done.speakers_left_out:,} speakers",
     }
     return Group(facts_table(facts), rates)

@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from components.atomic_write import new_file
+from components.errors import count_reasons
 from components.json_text import to_json
 
 SHOWN_METRICS = ("eer", "balanced_precision", "recall", "auc", "min_dcf_0.01")
@@ -79,7 +80,7 @@ def _eer_of_conditions(values: Mapping[str, float | None]) -> str:
 
 
 def _fact_table(summary: RunSummary) -> Table:
-    rejects = ", ".join(f"{count} {reason}" for reason, count in summary.rejects.items())
+    rejects = count_reasons(summary.rejects) or "none"
     verdict = (
         Text("yes", "green")
         if summary.blessed
@@ -88,7 +89,7 @@ def _fact_table(summary: RunSummary) -> Table:
     facts: dict[str, str | Text] = {}
     if summary.spans:
         facts["spans"] = f"{len(summary.spans):,}, {summary.spans[0]} to {summary.spans[-1]}"
-    facts |= {"recordings": f"{summary.recordings:,}", "rejected": rejects or "none"}
+    facts |= {"recordings": f"{summary.recordings:,}", "rejected": rejects}
     for split, values in summary.eer_by_condition.items():
         facts[f"eer of {split}"] = _eer_of_conditions(values)
     return facts_table(

@@ -124,15 +124,15 @@ FAULTS = {
     "one speaker": (one_speaker, "few: 1 speaker(s) with enough speech"),
     "nothing there": (
         nothing_there,
-        "gone: 4 of 4 recordings cannot be used: missing 4, such as 'gone/asha0.wav': mend or",
+        "gone: 4 of 4 recordings cannot be used: 4 missing, such as 'gone/asha0.wav': mend or",
     ),
     "nothing usable": (
         nothing_usable,
-        "broken: 3 of 3 recordings cannot be used: not_audio 2, silent 1, such as 'asha/a.wav'",
+        "broken: 3 of 3 recordings cannot be used: 2 not_audio, 1 silent, such as 'asha/a.wav'",
     ),
     "one speaker usable": (
         one_speaker_usable,
-        "verification needs at least 2 (2 of 4 recordings cannot be used: silent 1, not_audio 1, ",
+        "verification needs at least 2 (2 of 4 recordings cannot be used: 1 silent, 1 not_audio, ",
     ),
     "two sets of one name": (
         lambda m, t: [m.model, "--data", m.data, "--data", m.data],

@@ -280,7 +280,7 @@ def test_embed_says_what_became_of_the_recordings(
     assert (status, err) == (0, "")
     assert out.splitlines() == [
         "1 recording embedded: calls.parquet",
-        "not usable, without an embedding: too_short 1",
+        "not usable, without an embedding: 1 too_short",
     ]
     status, out, _ = swar("embed", "calls", "--output", "calls.parquet", "--json")
     assert json.loads(out)["statuses"] == {"ok": 1, "too_short": 1}
