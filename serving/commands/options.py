@@ -129,6 +129,8 @@ def check_recordings(*files: Path) -> None:
 def with_stdin(files: Sequence[Path]) -> Iterator[list[Path]]:
     """The files, and in the place of `-` a private one with what stdin holds, while this lasts.
 
+    Errors and the log of recordings call that one stdin.
+
     Raises:
         SwarError: stdin holds nothing, or more than a recording may have.
     """
@@ -138,28 +140,22 @@ def with_stdin(files: Sequence[Path]) -> Iterator[list[Path]]:
     with tempfile.TemporaryDirectory(prefix="swar-") as folder:
         spooled = Path(folder, "stdin")
         _spool(spooled)
+
+        def called_stdin(text: str) -> str:
+            return text.replace(repr(str(spooled)), "stdin")
+
+        def rename(record: logging.LogRecord) -> bool:
+            record.msg, record.args = called_stdin(record.getMessage()), None
+            return True
+
+        log = logging.getLogger("swar.audio")
+        log.addFilter(rename)
         try:
-            with _called_stdin(repr(str(spooled))):
-                yield [spooled if each == STDIN else each for each in files]
+            yield [spooled if each == STDIN else each for each in files]
         except SwarError as error:
-            raise SwarError(str(error).replace(repr(str(spooled)), "stdin")) from error
-
-
-@contextlib.contextmanager
-def _called_stdin(name: str) -> Iterator[None]:
-    """Has the log of recordings say stdin for a name, while this lasts."""
-
-    def renamed(record: logging.LogRecord) -> bool:
-        if isinstance(record.args, tuple):
-            record.args = tuple("stdin" if each == name else each for each in record.args)
-        return True
-
-    log = logging.getLogger("swar.audio")
-    log.addFilter(renamed)
-    try:
-        yield
-    finally:
-        log.removeFilter(renamed)
+            raise SwarError(called_stdin(str(error))) from error
+        finally:
+            log.removeFilter(rename)
 
 
 def _spool(file: Path) -> None:
