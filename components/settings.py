@@ -75,6 +75,10 @@ class SpeechSettings(Settings):
             )
         return self
 
+    def untrimmed(self) -> Self:
+        """The settings without trimming of the recordings' edges."""
+        return self.model_copy(update={"trim_head_seconds": 0.0, "trim_tail_seconds": 0.0})
+
 
 class SpectrogramSettings(Settings):
     """The log-mel window that the tower sees (librosa's conventions, centred frames)."""

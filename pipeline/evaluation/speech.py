@@ -52,8 +52,7 @@ class Cutter:
         self._shortest = min(plan.durations)
         self._may_repeat = window_samples == self._shortest
         self._plan = plan
-        untrimmed = {"trim_head_seconds": 0.0, "trim_tail_seconds": 0.0}
-        self._cleaner = Cleaner(speech.model_copy(update=untrimmed))
+        self._cleaner = Cleaner(speech.untrimmed())
         self._known: dict[str, Recording] = {}  # by the digest of their speech
 
     def cut(self, recordings: Sequence[Recording]) -> list[Cut]:

@@ -144,8 +144,7 @@ def measured(
         settings: the removal of silence.
         progress: called with how many recordings are done, and of how many.
     """
-    untrimmed = {"trim_head_seconds": 0.0, "trim_tail_seconds": 0.0}
-    cleaner = Cleaner(settings.model_copy(update=untrimmed))
+    cleaner = Cleaner(settings.untrimmed())
     found = _found(data)
     for done, item in enumerate(found):
         progress(done, len(found))
