@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from components.errors import SwarError
+from components.errors import SwarError, first_names
 from components.model.published import Embedded, PublishedModel
 from components.pcm16 import pack_wav
 from components.recordings.sources import Listing, Recording, list_recordings
@@ -21,7 +21,6 @@ from serving.references import mean_embedding
 ATTACK_COLUMN = "attack"
 REFERENCE_RECORDINGS = 5
 """Of each claimed speaker, at most: the first by name."""
-NAMES_SHOWN = 10
 RESERVED_KINDS = {EVERYTHING: "all attacks together", GENUINE: "the speakers' own recordings"}
 """Names of what is measured beside the kinds of attacks, and what that is."""
 
@@ -87,10 +86,10 @@ def _check_claims(
     """Raises SwarError unless there are attacks, of speakers of the data and of named kinds."""
     absent = sorted(claiming.keys() - own.keys())
     if absent:
-        names = ", ".join(map(repr, absent[:NAMES_SHOWN]))
         raise SwarError(
-            f"{name} claims {len(absent)} speaker(s) who are not in --data: {names}: name the "
-            "folders of attacks, or the manifest's speakers, as those speakers are"
+            f"{name} claims {len(absent)} speaker(s) who are not in --data: "
+            f"{first_names(list(map(repr, absent)))}: name the folders of attacks, or the "
+            "manifest's speakers, as those speakers are"
         )
     if not claiming:
         raise SwarError(f"{attacks!r} holds no recording: lay it out as <speaker>/<kind>/<file>")
