@@ -2,7 +2,7 @@
 
 import json
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -122,7 +122,7 @@ def model_lineage(model: Path) -> ModelLineage:
         data=made.speech.custom_properties["data"].string_value,
         spans=json.loads(made.outputs["speech"].custom_properties[SPANS].string_value or "[]"),
         data_digest=properties["data_digest"].string_value,
-        recordings=sum(1 for _ in recordings_of(made.outputs)),
+        recordings=len(recordings_of(made.outputs)),
         config_digest=config["provenance"]["config_digest"],
         settings=_settings(made, config),
         code={
@@ -203,22 +203,22 @@ def speech_outputs(records: Records, version: int) -> dict[str, Artifact]:
     return _made(records, records.models_by_digest[digest]).outputs
 
 
-def recordings_of(outputs: dict[str, Artifact]) -> Iterator[dict[str, Any]]:
+def recordings_of(outputs: dict[str, Artifact]) -> list[dict[str, Any]]:
     """The rows about the recordings that SpeechExampleGen used.
 
     Raises:
         SwarError: they are not on the disk any more, or damaged.
     """
-    yield from results.read_rows(Path(outputs["recordings"].uri, RECORDINGS_FILE))
+    return results.read_rows(Path(outputs["recordings"].uri, RECORDINGS_FILE))
 
 
-def rejects_of(outputs: dict[str, Artifact]) -> Iterator[dict[str, Any]]:
+def rejects_of(outputs: dict[str, Artifact]) -> list[dict[str, Any]]:
     """The rows about what SpeechExampleGen did not use.
 
     Raises:
         SwarError: they are not on the disk any more, or damaged.
     """
-    yield from results.read_rows(Path(outputs["rejects"].uri, REJECTS_FILE))
+    return results.read_rows(Path(outputs["rejects"].uri, REJECTS_FILE))
 
 
 def _made(records: Records, model: Artifact) -> _Made:
