@@ -15,7 +15,7 @@ from typing import Any, Final
 import pyarrow as pa
 
 from components.errors import SwarError
-from serving.gallery_table import GalleryTable, retried
+from serving.gallery_table import GalleryTable
 from serving.speaker_names import name_keys, speaker_name
 
 _HASHED: Final = [("salt", pa.binary()), ("keys", pa.list_(pa.binary()))]
@@ -64,7 +64,7 @@ class Ledger:
         name = speaker_name(name)
         if not self._refusals(name):
             row = {"id": secrets.token_hex(16), "at": datetime.now(UTC), **_hashed(name)}
-            self._append(self._opted_out, _OPTED_OUT, row)
+            self._opted_out.append(row)
         self.record("opt-out", name, 0)
 
     def opt_in(self, name: str) -> None:
@@ -96,11 +96,11 @@ class Ledger:
             "actor": actor or _machine_user(),
             **_hashed(name),
         }
-        self._append(self._events, _EVENTS, row)
+        self._events.append(row)
 
     def events(self, name: str | None = None) -> list[Event]:
         """What was done, in order; all of it, or what was about a name."""
-        rows = self._rows(self._events)
+        rows = self._events.rows()
         if name is not None:
             name = speaker_name(name)
             rows = [row for row in rows if _is_of(row, name)]
@@ -108,19 +108,7 @@ class Ledger:
         return sorted(found, key=lambda event: event.at)
 
     def _refusals(self, name: str) -> list[str]:
-        return [row["id"] for row in self._rows(self._opted_out) if _is_of(row, name)]
-
-    def _rows(self, of: GalleryTable) -> list[dict[str, Any]]:
-        if not of.exists():
-            return []
-        with of.opened() as table:
-            rows: list[dict[str, Any]] = table.search().to_arrow().to_pylist()
-        return rows
-
-    def _append(self, to: GalleryTable, schema: pa.Schema, row: dict[str, Any]) -> None:
-        with to.opened(create=True) as table:
-            retried(table.add, pa.Table.from_pylist([row], schema=schema))
-            to.compact(table)
+        return [row["id"] for row in self._opted_out.rows() if _is_of(row, name)]
 
 
 def _hashed(name: str) -> dict[str, Any]:

@@ -188,6 +188,20 @@ class GalleryTable:
         with locked(descriptor, shared=not alone):
             yield
 
+    def rows(self) -> list[dict[str, Any]]:
+        """All rows; none where there is no table."""
+        if not self.exists():
+            return []
+        with self.opened() as table:
+            rows: list[dict[str, Any]] = table.search().to_arrow().to_pylist()
+        return rows
+
+    def append(self, row: dict[str, Any]) -> None:
+        """Adds a row, to a table that is made where there is none."""
+        with self.opened(create=True) as table:
+            retried(table.add, pa.Table.from_pylist([row], schema=self._schema))
+            self.compact(table)
+
     def compact(self, table: Any) -> None:
         """Joins the files of many small writes."""
         if table.stats()["fragment_stats"]["num_fragments"] > _MAX_FRAGMENTS:
