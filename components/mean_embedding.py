@@ -19,6 +19,13 @@ def have_unit_norm(embeddings: Vectors) -> bool:
     return bool(np.allclose(norms, 1.0, rtol=0.0, atol=_UNIT_NORM_TOLERANCE))
 
 
+def mean_embedding(embeddings: Vectors) -> Vectors:
+    """float32 [D]: the mean of embeddings [N, D], of norm 1 where all of theirs are."""
+    mean = embeddings.mean(axis=0, keepdims=True)
+    found: Vectors = like_embeddings(mean, unit_norm=have_unit_norm(embeddings))[0]
+    return found
+
+
 def like_embeddings(means: Vectors, *, unit_norm: bool) -> Vectors:
     """Means of embeddings, with the norm that the embeddings have.
 

@@ -16,14 +16,13 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from components.mean_embedding import like_embeddings
+from components.mean_embedding import like_embeddings, mean_embedding
 from components.pcm16 import pack_wav, read_wav
 from components.recording_quality import RecordingQuality
 from serving.answers import OK, Vector
 from serving.client import Client
 from serving.conditions import MOST_CLIPPED
 from serving.enrolled import Enrolment
-from serving.references import mean_embedding
 
 PASSAGE_SECONDS: Final = 1.5
 HOP_SECONDS: Final = 0.375

@@ -13,12 +13,13 @@ import pyarrow.compute as pc
 from lancedb.expr import col, lit
 
 from components.errors import SwarError
+from components.mean_embedding import mean_embedding
 from serving.answers import Embedding, Vector
 from serving.enrolled import Enrolled, EnrolledRecording, Enrolment, Speaker, Stale, recording_id
 from serving.gallery_keys import GalleryKeys
 from serving.gallery_ledger import Ledger
 from serving.gallery_table import SCHEMA, GalleryTable, retried
-from serving.references import Neighbour, References, mean_embedding
+from serving.references import Neighbour, References
 from serving.speaker_names import name_to_enrol, similar_names, speaker_name
 
 _ROWS_AT_ONCE: Final = 8  # kept audio may be many megabytes

@@ -8,6 +8,7 @@ from typing import Final
 import numpy as np
 
 from components.errors import SwarError
+from components.mean_embedding import mean_embedding
 from components.recording_quality import RecordingQuality
 from serving import defaults, enrolment_gate
 from serving.answers import DIFFERENT, OK, Decision, Embedding, Verdict
@@ -17,7 +18,6 @@ from serving.enrolled import Enrolled, Enrolment, recording_id
 from serving.enrolment_gate import Part
 from serving.gallery import Gallery
 from serving.recordings import AudioInput, display_name, file_name, listed
-from serving.references import mean_embedding
 from serving.speaker_names import name_to_enrol, speaker_name
 from serving.watching import IDENTIFY, VERIFY_SPEAKER, decision_row
 

@@ -28,13 +28,6 @@ class Neighbour:
     """float32 [D]."""
 
 
-def mean_embedding(vectors: Vector) -> Vector:
-    """float32 [D]: the mean of embeddings [N, D], of norm 1 where all of theirs are."""
-    mean = vectors.mean(axis=0, keepdims=True)
-    reference: Vector = like_embeddings(mean, unit_norm=have_unit_norm(vectors))[0]
-    return reference
-
-
 class References:
     """One vector per speaker, the mean of the speaker's recordings.
 

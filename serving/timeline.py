@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from components import audio
 from components.errors import SwarError
+from components.mean_embedding import mean_embedding
 from components.pcm16 import pack_wav, to_pcm16
 from components.recording_quality import quality_of
 from serving.answers import OK, Description, Embedding, Vector
@@ -39,7 +40,6 @@ from serving.recognition import (
     identify_embedding,
 )
 from serving.recordings import AudioInput, LocalRecording, display_name, local_recording
-from serving.references import mean_embedding
 
 if TYPE_CHECKING:  # TensorFlow may be missing where only a server is called
     from components.block_detection import BlockDetector

@@ -7,6 +7,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from components.errors import SwarError, first_names
+from components.mean_embedding import mean_embedding
 from components.model.published import Embedded, PublishedModel
 from components.pcm16 import pack_wav
 from components.recordings.sources import Listing, Recording, list_recordings
@@ -16,7 +17,6 @@ from components.verification.slices import EVERYTHING
 from components.verification.utterances import OK, Unused
 from pipeline.evaluation.scoring import by_speaker, name_sets, remarked, shown
 from pipeline.evaluation.speech import whole_files
-from serving.references import mean_embedding
 
 ATTACK_COLUMN = "attack"
 REFERENCE_RECORDINGS = 5

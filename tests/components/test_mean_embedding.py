@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from components.mean_embedding import have_unit_norm, like_embeddings
+from components.mean_embedding import have_unit_norm, like_embeddings, mean_embedding
 from components.model.normalisation import speaker_means
-from serving.references import References, mean_embedding
+from serving.references import References
 
 
 @pytest.fixture
