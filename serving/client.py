@@ -181,19 +181,13 @@ class Client:
         return loosest_threshold(self._known_description())
 
     def rule(
-        self,
-        max_false_accept: float | None = None,
-        *,
-        prior: float = defaults.PRIOR,
-        comparisons: int = 1,
+        self, max_false_accept: float | None = None, *, prior: float = defaults.PRIOR
     ) -> DecisionRule:
         """A rule for verdicts of the model that answers now, see `serving.decisions.decision_rule`.
 
         The model is asked anew: a version with another calibration may have taken its place.
         """
-        return decision_rule(
-            self.describe(), max_false_accept, prior=prior, comparisons=comparisons
-        )
+        return decision_rule(self.describe(), max_false_accept, prior=prior)
 
     def embed(
         self, recordings: Sequence[AudioInput], *, is_watched: bool = True
