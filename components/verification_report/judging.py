@@ -57,11 +57,6 @@ class TrialNumbers(NamedTuple):
     targets: int
     nontargets: int
 
-    @property
-    def are_enough(self) -> bool:
-        """Whether so many of each kind are worth a rate."""
-        return has_enough(self.targets, self.nontargets)
-
 
 class Detail(NamedTuple):
     """What a report is mainly about."""
@@ -96,7 +91,7 @@ class Detail(NamedTuple):
         names = [each.set for each in sets]
         headline = min(usable, key=lambda each: names.index(each.set)).set
         own = [each for each in usable if each.set == headline]
-        own = [each for each in own if each.are_enough] or own
+        own = [each for each in own if has_enough(each.targets, each.nontargets)] or own
         nearest = min(own, key=lambda each: (abs(each.duration_seconds - seconds), each[1]))
         return cls(headline, nearest.duration_seconds)
 
@@ -130,11 +125,6 @@ class ReportedJudgement(Judgement):
             headline=detail.headline,
             detail_seconds=detail.seconds,
         )
-
-
-class _PlannedSplit(NamedTuple):
-    plan: SetPlan
-    positions: Positions
 
 
 def judge_splits(
@@ -182,12 +172,13 @@ def _planned(
     window_samples: int,
     sample_rate: int,
     settings: JudgeSettings,
-) -> _PlannedSplit:
+) -> tuple[SetPlan, Positions]:
+    """Which utterances of a split are cut, and where they lie."""
     # Conditions are shared among the speakers who have an utterance of their duration.
     needed = round(settings.condition_seconds * sample_rate)
     speakers = sorted({piece.speaker for piece in pieces if piece.samples >= needed})
     plan = settings.plan(split, speakers, window_samples, sample_rate)
-    return _PlannedSplit(plan, positions_of(pieces, plan.utterances))
+    return plan, positions_of(pieces, plan.utterances)
 
 
 def _judge_settings(
@@ -212,7 +203,7 @@ def _judge_settings(
     numbers = [
         each
         for split, own in by_split.items()
-        for each in _trial_numbers(_planned(split, own, window_samples, sample_rate, wanted))
+        for each in _trial_numbers(*_planned(split, own, window_samples, sample_rate, wanted))
     ]
     present = {each.duration_seconds for each in numbers}
     identified = min(
@@ -248,14 +239,14 @@ def utterance_durations(
     return tuple(samples / sample_rate for samples in sorted(durations))
 
 
-def _trial_numbers(planned: _PlannedSplit) -> list[TrialNumbers]:
+def _trial_numbers(set_plan: SetPlan, positions: Positions) -> list[TrialNumbers]:
     """Of the utterances that are to be cut, by duration."""
-    plan = planned.plan.utterances
+    plan = set_plan.utterances
     table = pd.DataFrame(
         [
             plan.utterance(piece.segment, position)
-            for piece, positions in planned.positions.items()
-            for position in positions
+            for piece, own in positions.items()
+            for position in own
         ],
         columns=Utterance._fields,
     )
