@@ -17,7 +17,6 @@ from pipeline.output.folder import ARTIFACTS, METADATA, check_records, claimed, 
 from pipeline.output.summary import RunSummary
 
 if TYPE_CHECKING:
-    from ml_metadata.proto import metadata_store_pb2
     from tfx.orchestration.pipeline import Pipeline
 
     from components.recordings.sources import Listing
@@ -109,6 +108,7 @@ def _logged(job: _Job, console: Console) -> RunSummary:
 def _pipeline(job: _Job) -> "Pipeline":
     # TFX takes long to import: the other commands do without.
     from absl import logging as absl_logging
+    from tfx.orchestration.metadata import sqlite_metadata_connection_config
 
     from pipeline.local.beam import beam_arguments
     from pipeline.pipeline import create_pipeline
@@ -122,14 +122,8 @@ def _pipeline(job: _Job) -> "Pipeline":
         epochs=job.config.trainer.epochs,
         output=str(job.output),
         beam_pipeline_args=beam_arguments(job.beam_workers),
-        metadata_connection_config=_metadata(job.output),
+        metadata_connection_config=sqlite_metadata_connection_config(str(job.output / METADATA)),
     )
-
-
-def _metadata(output: Path) -> "metadata_store_pb2.ConnectionConfig":
-    from tfx.orchestration.metadata import sqlite_metadata_connection_config
-
-    return sqlite_metadata_connection_config(str(output / METADATA))
 
 
 def _withdraw_missing_pushes(output: Path) -> None:
