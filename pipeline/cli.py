@@ -19,7 +19,6 @@ from typing import Annotated, Literal, NoReturn, TextIO
 import typer
 
 from components.json_text import to_json
-from components.model.files import NAMES_OF_A_MODEL
 from components.terminal import Console, drop, ensure_streams, say
 from components.user_folders import ensure_home
 from pipeline.config import PACKAGED, load_config
@@ -27,6 +26,7 @@ from pipeline.failures import RunFailed, file_error, one_line, user_error
 from pipeline.models import operations
 from pipeline.output.folder import run_folder
 from serving.commands import gallery, recognition, servers
+from serving.commands.options import FollowLinksOption, JsonOption
 
 NOT_BLESSED, USER_ERROR, UNEXPECTED = 1, 2, 3
 READER_GONE = 128 + signal.SIGPIPE  # as shells say it of other programs
@@ -108,7 +108,7 @@ def submit_command(
 
 @app.command("evaluate")
 def evaluate_command(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help=f"{NAMES_OF_A_MODEL}.")],
+    model: operations.ModelArgument,
     data: Annotated[
         list[str],
         typer.Option(help="Folder of speakers' folders, or a manifest; again for another set."),
@@ -135,9 +135,7 @@ def evaluate_command(
         Literal["all", "unseen"],
         typer.Option(help="unseen: of the training's data, the speakers held out of it."),
     ] = "all",
-    follow_links: Annotated[
-        bool, typer.Option("--follow-links", help="Also links in DATA that lead out of it.")
-    ] = False,
+    follow_links: FollowLinksOption = False,
     attacks: Annotated[
         str | None,
         typer.Option(
@@ -153,7 +151,7 @@ def evaluate_command(
         Path | None,
         typer.Option(help="New or empty folder for a page about it, or a new FILE.html."),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Measure a published model on other recordings: error rates with intervals, by slice."""
     from pipeline.evaluation.command import EvaluationRequest, run
@@ -175,9 +173,7 @@ def evaluate_command(
 
 @app.command("report")
 def report_command(
-    output: Annotated[
-        str, typer.Argument(metavar="OUTPUT", help="Output folder of a run, or OUTPUT/published.")
-    ],
+    output: operations.OutputArgument,
     is_opened: Annotated[
         bool, typer.Option("--open/--no-open", help="Show it in the browser, or only say where.")
     ] = True,

@@ -26,7 +26,7 @@ from pipeline.output.folder import (
     run_folder,
 )
 from serving.commands.connection import progress_bar
-from serving.commands.options import JsonOption
+from serving.commands.options import FollowLinksOption, JsonOption
 
 if TYPE_CHECKING:
     from pipeline.models.drift import Drift
@@ -36,6 +36,7 @@ UNSEEN, DRIFTED = 1, 1  # exit statuses; 0 is yes, or no drift, 2 an error
 
 app = typer.Typer()
 
+ModelArgument = Annotated[str, typer.Argument(metavar="MODEL", help=f"{NAMES_OF_A_MODEL}.")]
 OutputArgument = Annotated[
     str, typer.Argument(metavar="OUTPUT", help="Output folder of a run, or OUTPUT/published.")
 ]
@@ -47,14 +48,12 @@ OfRunArgument = Annotated[
 
 @app.command("calibrate")
 def calibrate_command(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help=f"{NAMES_OF_A_MODEL}.")],
+    model: ModelArgument,
     data: Annotated[str, typer.Option(help="Folder of speakers' folders, or a manifest.")],
     output: Annotated[
         Path, typer.Option(help="Gets the new version: OUTPUT/published, or a folder of your own.")
     ],
-    follow_links: Annotated[
-        bool, typer.Option("--follow-links", help="Also links in DATA that lead out of it.")
-    ] = False,
+    follow_links: FollowLinksOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Set a model's threshold, probabilities and expected error rates by your own recordings."""

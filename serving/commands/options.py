@@ -86,6 +86,9 @@ ChannelOption = Annotated[
         help="The channel of the recordings that counts, such as a side of a call. [mean]",
     ),
 ]
+FollowLinksOption = Annotated[
+    bool, typer.Option("--follow-links", help="Also links in DATA that lead out of it.")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 
 

@@ -14,6 +14,7 @@ from serving.commands.connection import Connection, progress_bar, with_client
 from serving.commands.options import (
     STDIN,
     ChannelOption,
+    FollowLinksOption,
     GalleryKeyOption,
     GalleryOption,
     JsonOption,
@@ -253,9 +254,7 @@ def embed_command(
     output: Annotated[
         Path, typer.Option("--output", metavar="FILE.parquet", help="Gets a row a recording.")
     ],
-    follow_links: Annotated[
-        bool, typer.Option("--follow-links", help="Also links in DATA that lead out of it.")
-    ] = False,
+    follow_links: FollowLinksOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Write the embeddings of many recordings. Broken off, it goes on where it was."""
