@@ -37,14 +37,14 @@ LEAST_DIVIDED_SECONDS: Final = 5.0
 chance: of three seconds of one person's words a third would be taken for two people's."""
 LEAST_OF_PART: Final = 2
 """Passages before a moment, and behind it."""
-LARGEST_DIFFERENCE_AT_A_CHANGE: Final = 0.44
+LARGEST_DIFFERENCE_AT_A_CHANGE: Final = 2.5
 """Between all passages before a moment and all behind it, of one person.
 
 Differences are those of the base model and of models that are fine-tuned from it: the distance of
-the mean directions of two groups of passages, times the standard deviation of which of the two a
-passage is in, 0.5 at most: the smaller the less even the groups are. What share of recordings of
-one and of two people is beyond the limits `python -m benchmarks.enrolment_gate` measures."""
-LARGEST_DIFFERENCE_OF_TURNS: Final = 0.5
+the mean directions of two groups of passages, by the standard error that means of so many have if
+each passage has a deviation of 1, sqrt(1/n + 1/m). What share of recordings of one and of two
+people is beyond the limits `python -m benchmarks.enrolment_gate` measures."""
+LARGEST_DIFFERENCE_OF_TURNS: Final = 3.0
 """Between any two groups of passages of one person: these can be chosen in more ways."""
 
 
@@ -171,7 +171,8 @@ def _difference(directions: Vector, group: npt.NDArray[np.bool_]) -> float:
     """Between a group and the others, see LARGEST_DIFFERENCE_AT_A_CHANGE."""
     means = np.stack([directions[part].mean(axis=0) for part in (group, ~group)])
     one, other = like_embeddings(means, unit_norm=True)
-    return float(np.linalg.norm(one - other)) * _deviation(group)
+    standard_error = np.sqrt(1.0 / group.sum() + 1.0 / (~group).sum())
+    return float(np.linalg.norm(one - other) / standard_error)
 
 
 def _distances(

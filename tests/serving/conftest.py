@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 @pytest.fixture
 def model(monkeypatch: pytest.MonkeyPatch) -> FakeModel:
     # Its voices are nearer to each other than those of the model that the limits are of.
-    monkeypatch.setattr("serving.enrolment_gate.LARGEST_DIFFERENCE_AT_A_CHANGE", 0.3)
-    monkeypatch.setattr("serving.enrolment_gate.LARGEST_DIFFERENCE_OF_TURNS", 0.3)
+    monkeypatch.setattr("serving.enrolment_gate.LARGEST_DIFFERENCE_AT_A_CHANGE", 1.3)
+    monkeypatch.setattr("serving.enrolment_gate.LARGEST_DIFFERENCE_OF_TURNS", 1.3)
     return FakeModel()
 
 
