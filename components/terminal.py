@@ -4,15 +4,18 @@ A file's name may hold any byte: ESC sequences clear the screen, forge lines, or
 answer as if something was typed. Everything that a command shows goes through here.
 """
 
+import codecs
+import io
 import logging
 import os
 import sys
 from collections.abc import Iterable
-from typing import Final, TextIO
+from typing import Any, Final, TextIO
 
 from rich.console import Console as RichConsole
 from rich.console import ConsoleOptions, RenderableType
 from rich.segment import Segment
+from rich.table import Table as RichTable
 
 # C0 but for line break and tab, DEL and C1; what turns the direction of text, and hides in it.
 _CONTROLS: Final = (
@@ -23,6 +26,8 @@ _CONTROLS: Final = (
     *range(0x2066, 0x206A),
 )
 _ESCAPES: Final = {code: f"\\u{code:04x}" for code in _CONTROLS}
+_ESCAPED: Final = "swar_escaped"
+_USUAL_WIDTH: Final = 80
 
 
 def printable(text: str) -> str:
@@ -43,10 +48,24 @@ def say(text: str, *, error: bool = False, end: str = "\n", stream: TextIO | Non
     print(printable(text), end=end, file=stream, flush=True)
 
 
-def ensure_streams() -> None:
-    """Opens stdin, stdout and stderr to nowhere where this process was started without them.
+def _escaped(error: UnicodeError) -> tuple[str, int]:
+    r"""Has `\u0938` written for a letter that an encoding lacks; JSON stays the same JSON."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    units = error.object[error.start : error.end].encode("utf-16-be", "surrogatepass").hex()
+    escapes = (f"\\u{units[at : at + 4]}" for at in range(0, len(units), 4))
+    return "".join(escapes), error.end
 
-    Else the next file that is opened gets their number, and what libraries write there.
+
+codecs.register_error(_ESCAPED, _escaped)
+
+
+def ensure_streams() -> None:
+    """Has stdin, stdout and stderr open, and the latter two take every letter.
+
+    Where this process was started without them, they are opened to nowhere: else the next file
+    that is opened gets their number, and what libraries write there. What their encoding lacks is
+    escaped: a name may be in any script, whatever the locale is.
     """
     for descriptor, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
         if getattr(sys, name) is None:
@@ -57,6 +76,9 @@ def ensure_streams() -> None:
             os.set_inheritable(descriptor, True)
             stream = os.fdopen(descriptor, mode, encoding="utf-8", errors="replace", closefd=False)
             setattr(sys, name, stream)
+    for output in (sys.stdout, sys.stderr):
+        if isinstance(output, io.TextIOWrapper):
+            output.reconfigure(errors=_ESCAPED)
 
 
 def drop(stream: TextIO, descriptor: int) -> None:
@@ -76,6 +98,12 @@ def drop(stream: TextIO, descriptor: int) -> None:
 class Console(RichConsole):
     """Rich's console: its own control sequences pass, those in what is shown do not."""
 
+    def __init__(self, **options: Any) -> None:
+        """As rich's; a terminal that says that it has no columns has the usual ones."""
+        super().__init__(**options)
+        if self.width < 1:
+            self.width = _USUAL_WIDTH
+
     def render(
         self, renderable: RenderableType, options: ConsoleOptions | None = None
     ) -> Iterable[Segment]:
@@ -85,6 +113,16 @@ class Console(RichConsole):
                 yield segment
             else:
                 yield Segment(printable(segment.text), segment.style)
+
+
+class Table(RichTable):
+    """Rich's table: what is too long for its column goes on in the next line, nothing is cut."""
+
+    def add_column(self, *arguments: Any, **options: Any) -> None:
+        """As rich's; a column that is said to be of one line stays so."""
+        if not options.get("no_wrap"):
+            options.setdefault("overflow", "fold")
+        super().add_column(*arguments, **options)
 
 
 class PrintableFormatter(logging.Formatter):

@@ -9,9 +9,8 @@ from dataclasses import dataclass
 
 from rich.console import RenderableType
 from rich.live import Live
-from rich.table import Table
 
-from components.terminal import Console
+from components.terminal import Console, Table
 
 PROGRESS_LOGGER = "swar.progress"
 

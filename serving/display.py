@@ -6,13 +6,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from rich.table import Table
 from rich.text import Text
 
 from components.errors import count_reasons
 from components.json_text import to_json
 from components.recording_quality import RecordingQuality
-from components.terminal import Console, say
+from components.terminal import Console, Table, say
 from serving.answers import DIFFERENT, INCONCLUSIVE, OK, SAME, Decision
 from serving.conditions import describe_quality
 from serving.decisions import expectation, percent

@@ -4,11 +4,11 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from components.conditions import CLEAN
 from components.errors import count_reasons
+from components.terminal import Table
 from components.verification import error_rates
 from components.verification.attacks import GENUINE, AcceptedClaims
 from components.verification.bootstrap import Estimate

@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from components.errors import count_reasons
+from components.terminal import Table
 from components.verification.error_rates import ALL_NONTARGETS, FALSE_ACCEPT_RATE, FALSE_REJECT_RATE
 from pipeline.models.drift_settings import OUTCOME
 from pipeline.output.summary import SHOWN_METRICS, facts_table
@@ -49,7 +49,7 @@ def sightings_table(recording: str, seen: Sequence["Sighting"]) -> RenderableTyp
         return Text(f"no model saw {recording}")
     table = Table(title=Text(recording, "bold"))
     for column in ("model", "trained", "versions", "recordings", "seconds by split"):
-        table.add_column(column, overflow="fold")
+        table.add_column(column)
     for each in seen:
         table.add_row(
             each.model_digest,

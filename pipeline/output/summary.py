@@ -6,12 +6,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from components.atomic_write import new_file
 from components.errors import count_reasons
 from components.json_text import to_json
+from components.terminal import Table
 
 SHOWN_METRICS = ("eer", "balanced_precision", "recall", "auc", "min_dcf_0.01")
 

@@ -7,10 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from rich.table import Table
 from rich.text import Text
 
-from components.terminal import Console, printable, say
+from components.terminal import Console, Table, printable, say
 
 ROOT = Path(__file__).parents[2]
 HOSTILE = "a\x1b[2J\x07\x9b31m\r\u202eb\x7f"
@@ -46,6 +45,47 @@ def test_colours_are_still_shown() -> None:
     file = io.StringIO()
     Console(file=file, force_terminal=True, color_system="standard").print(Text("a\x1bb", "red"))
     assert file.getvalue() == "\x1b[31ma\\u001bb\x1b[0m\n"
+
+
+@pytest.mark.parametrize("width", [30, 80])
+def test_what_is_too_long_for_its_column_is_not_cut(width: int) -> None:
+    name = "a_name_without_a_blank_" * 8
+    file = io.StringIO()
+    table = Table("speaker", "recordings", "last enrolled", box=None, pad_edge=False)
+    table.add_row(Text(name), Text("3"), Text("2026-12-01 04:50 UTC"))
+    Console(file=file, width=width).print(table)
+    shown = "".join(line.split(" ")[0] for line in file.getvalue().splitlines())
+    assert name in shown
+    assert "…" not in file.getvalue()
+
+
+def test_a_terminal_of_no_columns_is_not_left_empty(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "0")
+    file = io.StringIO()
+    Console(file=file).print(Table("speaker"))
+    assert "speaker" in file.getvalue()
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+def test_a_letter_that_the_encoding_lacks_is_escaped(encoding: str) -> None:
+    text = "Ü स 😀 \udcff"
+    program = (
+        "from components.terminal import Console, ensure_streams, say\n"
+        "from components.json_text import to_json\n"
+        "ensure_streams()\n"
+        f"say(to_json({text!r}, indent=None))\n"
+        f"Console().print({text!r})"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONIOENCODING": encoding, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        check=True,
+    )
+    json_line, line = done.stdout.decode(encoding).splitlines()
+    assert json.loads(json_line) == text
+    assert line.endswith("\\udcff")
 
 
 def test_an_error_goes_to_stderr(capsys: pytest.CaptureFixture[str]) -> None:
