@@ -10,7 +10,7 @@ import contextlib
 import logging
 import random
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Final, Self
 
@@ -94,6 +94,11 @@ class Client:
     ) -> None:
         if version is not None and label is not None:
             raise SwarError("a model is asked for by version or by label, not by both")
+        if not 0.0 <= deadline_seconds <= defaults.LONGEST_DEADLINE_SECONDS:
+            raise SwarError(
+                f"a deadline of {deadline_seconds:g} s: give one of 0 to "
+                f"{defaults.LONGEST_DEADLINE_SECONDS:,.0f} s"
+            )
         self.url = url
         self.watchers = list(watchers)
         self._description: Description | None = None
@@ -190,7 +195,7 @@ class Client:
         return decision_rule(self.describe(), max_false_accept, prior=prior)
 
     def embed(
-        self, recordings: Sequence[AudioInput], *, is_watched: bool = True
+        self, recordings: Iterable[AudioInput], *, is_watched: bool = True
     ) -> list[Embedding]:
         """An embedding of each recording; one that is not usable has its status and NaNs.
 
@@ -204,9 +209,9 @@ class Client:
             TypeError: `recordings` is a single one.
         """
         embeddings: list[Embedding] = []
-        recordings = listed(recordings)
-        for first in range(0, len(recordings), FILES_PER_REQUEST):
-            batch = recordings[first : first + FILES_PER_REQUEST]
+        all_of_them = listed(recordings)
+        for first in range(0, len(all_of_them), FILES_PER_REQUEST):
+            batch = all_of_them[first : first + FILES_PER_REQUEST]
             wavs = [self.to_wav(each, is_watched=is_watched) for each in batch]
             embeddings += self.embed_wavs(wavs, is_watched=is_watched)
         return embeddings
@@ -342,10 +347,27 @@ class Client:
         self.show(lambda: recording_row(model_digest or self.model_digest(), status, used, vector))
 
     def score(self, embeddings_a: npt.ArrayLike, embeddings_b: npt.ArrayLike) -> list[Decision]:
-        """A decision for each row of two arrays of embeddings, float32 [N, D], however many."""
+        """A decision for each row of two arrays of embeddings, float32 [N, D], however many.
+
+        Raises:
+            SwarError: they are not of this model, or of a recording that was not usable; or as
+                said of the class.
+            ValueError: they are no two arrays of one shape [N, D].
+        """
         rows_a, rows_b = (np.asarray(rows, np.float32) for rows in (embeddings_a, embeddings_b))
+        if not (rows_a.size or rows_b.size):
+            return []
         if rows_a.shape != rows_b.shape or rows_a.ndim != 2:
-            raise ValueError(f"embeddings of shapes {rows_a.shape} and {rows_b.shape}")
+            raise ValueError(
+                f"embeddings of shapes {list(rows_a.shape)} and {list(rows_b.shape)}: two arrays "
+                "[N, D] are needed"
+            )
+        self._check_size(rows_a.shape[1])
+        if not (np.isfinite(rows_a).all() and np.isfinite(rows_b).all()):
+            raise SwarError(
+                "an embedding holds NaN, as that of a recording whose status is not ok: leave it "
+                "out"
+            )
         decisions: list[Decision] = []
         for start in range(0, len(rows_a), PAIRS_PER_REQUEST):
             part = slice(start, start + PAIRS_PER_REQUEST)
@@ -353,6 +375,17 @@ class Client:
             with self._answer_of("score_embeddings", inputs) as outputs:
                 decisions += answers.decisions(outputs, len(rows_a[part]))
         return decisions
+
+    def _check_size(self, size: int) -> None:
+        """Raises SwarError unless the model that answers now has embeddings of so many numbers."""
+        if size == self._known_description().embedding_size:
+            return
+        of_model = self.describe().embedding_size
+        if size != of_model:
+            raise SwarError(
+                f"these embeddings have {size:,} numbers, and those of the model at {self.url} "
+                f"{of_model:,}: embed the recordings with this model"
+            )
 
     def model_digest(self) -> str:
         """Names the model that answers now: the digest that its embeddings carry."""

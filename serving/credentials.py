@@ -1,6 +1,7 @@
 """What a client trusts and shows on an encrypted connection: CA, certificate and key, token."""
 
 import codecs
+import os
 import ssl
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,13 +17,13 @@ _MAX_TOKEN_CHARACTERS: Final = 4096  # servers take headers of 8 KiB
 class Credentials:
     """Files, all optional. Certificates and the key are PEM, the key without a password."""
 
-    ca: Path | None = None
+    ca: str | os.PathLike[str] | None = None
     """Certificates of the authorities that may sign the server's; the system's where None."""
-    certificate: Path | None = None
+    certificate: str | os.PathLike[str] | None = None
     """The client's own, with its chain."""
-    key: Path | None = None
+    key: str | os.PathLike[str] | None = None
     """Of the client's certificate."""
-    token_file: Path | None = None
+    token_file: str | os.PathLike[str] | None = None
     """Holds a bearer token. It is read for every request, so that it can be exchanged."""
 
     def __bool__(self) -> bool:
@@ -65,12 +66,12 @@ class Credentials:
         return {"authorization": f"Bearer {text}"}
 
 
-def content(file: Path | None) -> bytes | None:
+def content(file: str | os.PathLike[str] | None) -> bytes | None:
     """Of a file, None where there is none. Raises SwarError where it cannot be read."""
     if file is None:
         return None
     try:
-        with file.open("rb") as opened:
+        with Path(file).open("rb") as opened:
             read = opened.read(_MAX_FILE_BYTES + 1)
     except OSError as error:
         raise SwarError(f"{file} cannot be read: {error.strerror}") from error

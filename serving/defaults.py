@@ -10,6 +10,8 @@ MODEL_NAME: Final = "swar"
 """What requests call a served model."""
 DEADLINE_SECONDS: Final = 60.0
 """For one request to a server, with all its attempts."""
+LONGEST_DEADLINE_SECONDS: Final = 1e6
+"""That one may give; the operating system waits no longer than it can count."""
 MAX_BATCH_SIZE: Final = 16
 """Recordings that the stand-in runs together at most."""
 BATCH_TIMEOUT_MICROS: Final = 5_000

@@ -1,8 +1,8 @@
 """What people ask of a client and a gallery: enrol, verify, identify, enrol again."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Final
 
 import numpy as np
@@ -96,7 +96,7 @@ def enroll(
     client: Client,
     gallery: Gallery,
     name: str,
-    recordings: Sequence[AudioInput],
+    recordings: Iterable[AudioInput],
     *,
     keep_audio: bool = False,
     consent: str = "",
@@ -118,12 +118,15 @@ def enroll(
         actor: who enrols, for the gallery's ledger.
 
     Raises:
-        SwarError: a recording is not usable, or all together, with those that the speaker has
+        SwarError: there is no recording, or `expires_at` has no time zone or has passed; or a
+            recording is not usable, or all together, with those that the speaker has
             already, hold less than MIN_ENROLMENT_SECONDS of speech; or, without `force`, two people
             seem to speak in one, one does not sound like the others or is clipped, or a new name
             looks like another speaker's; or the speaker has opted out, or was enrolled meanwhile.
     """
     name = name_to_enrol(name)
+    if expires_at is not None:
+        _check_expiry(expires_at)
     gallery.ledger.check_may_enrol(name)
     given = _embedded(client, recordings)
     known = Enrolled(np.zeros((0, 0), np.float32), 0.0, frozenset())
@@ -177,11 +180,28 @@ def enroll(
     )
 
 
-def _embedded(client: Client, recordings: Sequence[AudioInput]) -> list[Enrolment]:
-    """The recordings as they are enrolled; raises SwarError where one is not usable."""
-    wavs = [client.to_wav(recording) for recording in listed(recordings)]
+def _check_expiry(expires_at: datetime) -> None:
+    """Raises SwarError for a time that nobody can tell, and for one from which nothing is used."""
+    if not isinstance(expires_at, datetime) or expires_at.tzinfo is None:
+        raise SwarError(
+            f"expires_at {expires_at} has no time zone: give a datetime with one, such as "
+            "datetime(2027, 11, 30, tzinfo=UTC)"
+        )
+    if expires_at <= datetime.now(UTC):
+        raise SwarError(
+            f"expires_at {expires_at} has passed: the recordings would never be used; give a "
+            "later time"
+        )
+
+
+def _embedded(client: Client, recordings: Iterable[AudioInput]) -> list[Enrolment]:
+    """The recordings as they are enrolled; raises SwarError where one is not usable, or none."""
+    given = listed(recordings)
+    if not given:
+        raise SwarError("no recording is given: give one at least")
+    wavs = [client.to_wav(recording) for recording in given]
     embedded = []
-    for recording, wav, embedding in zip(recordings, wavs, client.embed_wavs(wavs), strict=True):
+    for recording, wav, embedding in zip(given, wavs, client.embed_wavs(wavs), strict=True):
         if embedding.status != OK:
             raise fault(display_name(recording), embedding.status)
         embedded.append(Enrolment(embedding, file_name(recording), wav))
@@ -206,7 +226,12 @@ def identify(
         top: how many of the nearest to tell.
         rule: see `identification_rule`; by default that without a bound.
         among: names of the only speakers who are candidates; None for all who are enrolled.
+
+    Raises:
+        SwarError: the recording is not usable, a name is not enrolled, or `top` is below 1.
     """
+    if top < 1:
+        raise SwarError(f"top is how many of the nearest to tell, 1 at least, not {top}")
     among = enrolled_names(gallery, among)
     query = usable_embedding(client, recording)
     rule = rule or identification_rule(client, gallery, among=among)
@@ -218,9 +243,12 @@ def enrolled_names(gallery: Gallery, names: Collection[str] | None) -> tuple[str
 
     Raises:
         SwarError: nobody is enrolled under one of them, or none is given.
+        TypeError: `names` is a single one.
     """
     if names is None:
         return None
+    if isinstance(names, str):
+        raise TypeError("a list of names is needed: put the name into one")
     written = tuple(dict.fromkeys(map(speaker_name, names)))
     if not written:
         raise SwarError("no candidate is named: name one enrolled speaker at least")

@@ -3,9 +3,9 @@
 import contextlib
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import IO, BinaryIO, Final, NamedTuple
+from typing import IO, Any, BinaryIO, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,9 @@ MAX_BYTES: Final = 4_096_000_000
 SECONDS_MORE: Final = 1.0
 """Decoded of a recording that is longer than the model takes, so that it says so."""
 _INT16_FULL_SCALE: Final = 32768.0
+_MOST_CHANNELS: Final = 1_024
+_HIGHEST_RATE_HZ: Final = 10_000_000
+"""That the file has in which samples are given to the decoders, which tell what is no recording."""
 
 
 class Waveform(NamedTuple):
@@ -112,11 +115,11 @@ def to_wav(recording: AudioInput, sample_rate: int, max_seconds: float) -> bytes
     return pack_wav(to_pcm16(samples), sample_rate)
 
 
-def listed(recordings: Sequence[AudioInput]) -> Sequence[AudioInput]:
-    """The same; a TypeError for a single recording in place of a list of them."""
-    if isinstance(recordings, _SINGLE):
+def listed(recordings: Iterable[AudioInput]) -> list[AudioInput]:
+    """A list of them; a TypeError for a single recording in their place."""
+    if isinstance(recordings, _SINGLE) or hasattr(recordings, "read"):
         raise TypeError("a list of recordings is needed: put the recording into one")
-    return recordings
+    return list(recordings)
 
 
 @contextlib.contextmanager
@@ -135,6 +138,8 @@ def local_recording(recording: AudioInput, sample_rate: int) -> Iterator[LocalRe
     name = display_name(recording)
     if isinstance(recording, RecordingChannel):
         recording, channel = recording
+        if channel is not None and not isinstance(channel, int | np.integer):
+            raise TypeError(f"a channel is a number from 1 on, not {channel!r}")
     try:
         if isinstance(recording, str | os.PathLike):
             path = Path(recording)
@@ -176,8 +181,23 @@ def _write_wav(file: IO[bytes], waveform: Waveform) -> None:
             f"samples are float or int16, [N] or [N, channels], not {samples.dtype} "
             f"{list(samples.shape)}"
         )
+    if samples.ndim == 2 and not 1 <= samples.shape[1] <= _MOST_CHANNELS:
+        raise TypeError(
+            f"samples are [N] or [N, channels], and {list(samples.shape)} would be "
+            f"{samples.shape[1]:,} channels: transpose what is [channels, N]"
+        )
     if samples.dtype == np.int16:
         samples = samples / _INT16_FULL_SCALE
-    soundfile.write(
-        file, samples.astype(np.float32), waveform.sample_rate_hz, format="WAV", subtype="FLOAT"
-    )
+    rate = _whole_rate(waveform.sample_rate_hz)
+    with np.errstate(over="ignore"):  # the decoder refuses what is infinite
+        samples = samples.astype(np.float32)
+    soundfile.write(file, samples, rate, format="WAV", subtype="FLOAT")
+
+
+def _whole_rate(rate: Any) -> int:
+    """A sample rate in Hz, which other libraries have as a float too."""
+    if not isinstance(rate, int | float | np.integer | np.floating) or rate != rate // 1:
+        raise TypeError(f"a sample rate is a whole number of Hz, not {rate!r}")
+    if not 1 <= rate <= _HIGHEST_RATE_HZ:
+        raise TypeError(f"a sample rate of {rate:g} Hz is not that of a recording")
+    return int(rate)

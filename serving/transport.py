@@ -82,7 +82,8 @@ def connect(url: str, spec: ModelSpec, credentials: Credentials) -> Transport:
     """
     try:
         parts = urlsplit(url)
-    except ValueError as error:  # such as a bracket without its other one
+        port = parts.port
+    except ValueError as error:  # such as a bracket without its other one, or port 99999
         raise SwarError(f"--url {one_line(url)!r} is not an endpoint: {error}") from error
     if "@" in parts.netloc or parts.query or parts.fragment:
         raise SwarError(
@@ -90,7 +91,9 @@ def connect(url: str, spec: ModelSpec, credentials: Credentials) -> Transport:
             "query and fragment, which are not sent; --token-file names a token"
         )
     is_rpc, is_rest = parts.scheme in ("grpc", "grpcs"), parts.scheme in ("http", "https")
-    if not parts.hostname or not (is_rest or (is_rpc and not parts.path.strip("/"))):
+    # gRPC takes 443 where no port is named, which without encryption nobody means.
+    is_complete = bool(parts.hostname) and (parts.scheme != "grpc" or port is not None)
+    if not is_complete or not (is_rest or (is_rpc and not parts.path.strip("/"))):
         raise SwarError(
             f"--url {one_line(url)!r} is not an endpoint: give grpc://HOST:PORT, http://HOST:PORT, "
             "or grpcs:// and https:// with encryption"

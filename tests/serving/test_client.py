@@ -18,7 +18,7 @@ from components.pcm16 import pack_wav
 from serving.client import Client
 from serving.recordings import to_wav
 from tests.serving import support_endpoint
-from tests.serving.support_endpoint import CARD, RATE, FakeModel, voice
+from tests.serving.support_endpoint import BANDS, CARD, RATE, FakeModel, voice
 
 MAX_SECONDS = 120.0
 
@@ -75,7 +75,7 @@ def test_many_recordings_travel_in_bounded_requests(client: Client, model: FakeM
 
 
 def test_scores_are_the_models(client: Client) -> None:
-    rows = np.eye(4, dtype=np.float32)
+    rows = np.eye(4, BANDS, dtype=np.float32)
     decisions = client.score(rows, np.roll(rows, [0, 0, 2, 0], axis=1))
     same, different = client.score(rows[:2], rows[[0, 2]])
     assert len(decisions) == 4
@@ -85,7 +85,7 @@ def test_scores_are_the_models(client: Client) -> None:
 
 
 def test_more_scores_than_a_server_takes_at_once(client: Client, model: FakeModel) -> None:
-    rows = np.tile(np.eye(4, dtype=np.float32), (625, 1))
+    rows = np.tile(np.eye(4, BANDS, dtype=np.float32), (625, 1))
     other = np.roll(rows, 1, axis=0)
     other[1_100] = rows[1_100]
     decisions = client.score(rows, other)

@@ -51,7 +51,7 @@ def test_certificate_and_token_are_shown_and_the_own_authority_is_trusted(
     with Client(secure_url, credentials=credentials) as client:
         assert client.model_digest() == "model-1"
         assert credentials.token_file is not None
-        credentials.token_file.write_text("second.token")  # exchanged while the client lives
+        Path(credentials.token_file).write_text("second.token")  # exchanged while the client lives
         client.model_digest()
     assert model.authorizations == ["Bearer first.token", "Bearer second.token"]
 
@@ -195,6 +195,14 @@ def test_a_file_that_is_no_certificate_is_one_line(tmp_path: Path, scheme: str) 
     for credentials in (Credentials(ca=wrong), Credentials(certificate=wrong, key=wrong)):
         message = refusal(f"{scheme}://127.0.0.1:9", credentials)
         assert f"{wrong}" in message and "in PEM" in message
+
+
+def test_files_may_be_named_as_text(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("a.token")
+    named = Credentials(token_file=f"{tmp_path}/token")
+    assert named.authorization() == {"authorization": "Bearer a.token"}
+    message = refusal("https://127.0.0.1:9", Credentials(ca=f"{tmp_path}/none"))
+    assert message == f"{tmp_path}/none cannot be read: No such file or directory"
 
 
 def test_a_password_in_the_url_is_refused_and_not_repeated() -> None:

@@ -1,6 +1,7 @@
 import math
 import os
 from collections.abc import Callable, Iterator
+from datetime import UTC, date, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -97,6 +98,39 @@ def test_a_candidate_who_is_not_enrolled_is_an_error(
         recognition.enrolled_names(gallery, ["x"])
     with pytest.raises(SwarError, match="name one enrolled speaker at least"):
         recognition.identify(client, gallery, query, among=[])
+
+
+def test_what_cannot_be_asked_of_a_gallery_is_named(
+    client: Client, gallery: Gallery, folder: Path
+) -> None:
+    query = _recording(folder, "a.wav", (LOW, 6))
+    recognition.enroll(client, gallery, "Low", (each for each in [query]))
+    with pytest.raises(TypeError, match="a list of names is needed"):
+        recognition.identify(client, gallery, query, among="Low")
+    for top in (0, -1):
+        with pytest.raises(SwarError, match=f"1 at least, not {top}"):
+            recognition.identify(client, gallery, query, top=top)
+    with pytest.raises(SwarError, match="no recording is given"):
+        recognition.enroll(client, gallery, "Low", [])
+    with pytest.raises(SwarError, match="the gallery's name is empty"):
+        Gallery("")
+
+
+@pytest.mark.parametrize(
+    ("expires_at", "message"),
+    [
+        (datetime(2999, 1, 1), "has no time zone"),
+        (date(2999, 1, 1), "has no time zone"),
+        (datetime(2020, 1, 1, tzinfo=UTC), "has passed"),
+    ],
+)
+def test_an_expiry_that_cannot_be_kept_is_refused(
+    client: Client, gallery: Gallery, folder: Path, expires_at: Any, message: str
+) -> None:
+    query = _recording(folder, "a.wav", (LOW, 6))
+    with pytest.raises(SwarError, match=message):
+        recognition.enroll(client, gallery, "Low", [query], expires_at=expires_at)
+    assert not gallery.exists()
 
 
 def test_of_those_named_only_who_fits_the_model_is_compared(

@@ -73,6 +73,30 @@ def test_arrays_that_are_no_samples_are_a_type_error(samples: Any) -> None:
         to_wav(samples, RATE, MAX_SECONDS)
 
 
+@pytest.mark.parametrize("shape", [(2, RATE), (RATE, 0)])
+def test_channels_in_the_wrong_place_are_a_type_error(shape: tuple[int, int]) -> None:
+    with pytest.raises(TypeError, match="transpose"):
+        to_wav(np.zeros(shape, np.float32), RATE, MAX_SECONDS)
+
+
+@pytest.mark.parametrize("rate", [0, -RATE, 2**40, 8000.5, float("nan"), "8000", None])
+def test_what_is_no_sample_rate_is_a_type_error(rate: Any) -> None:
+    with pytest.raises(TypeError, match="sample rate"):
+        to_wav(Waveform(FLOATS, rate), RATE, MAX_SECONDS)
+
+
+def test_a_sample_rate_may_be_a_float() -> None:
+    assert to_wav(Waveform(FLOATS, float(RATE)), RATE, MAX_SECONDS) == to_wav(  # type: ignore[arg-type]
+        FLOATS, RATE, MAX_SECONDS
+    )
+
+
+@pytest.mark.parametrize("channel", ["left", 1.0])
+def test_what_is_no_channel_is_a_type_error(channel: Any) -> None:
+    with pytest.raises(TypeError, match="a channel is a number from 1 on"):
+        to_wav(RecordingChannel(FLOATS, channel), RATE, MAX_SECONDS)
+
+
 def test_samples_that_are_not_finite_are_refused() -> None:
     with pytest.raises(SwarError, match=r"the recording: .*give another recording"):
         to_wav(np.full(RATE, np.nan, np.float32), RATE, MAX_SECONDS)
@@ -83,10 +107,28 @@ def test_what_is_no_recording_is_a_type_error() -> None:
         to_wav(7, RATE, MAX_SECONDS)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("one", ["a.wav", Path("a.wav"), b"RIFF", FLOATS, Waveform(FLOATS, RATE)])
+@pytest.mark.parametrize(
+    "one",
+    ["a.wav", Path("a.wav"), b"RIFF", io.BytesIO(b"RIFF"), FLOATS, Waveform(FLOATS, RATE)],
+)
 def test_a_single_recording_is_no_list_of_them(client: Client, one: Any) -> None:
     with pytest.raises(TypeError, match="a list of recordings is needed"):
         client.embed(one)
+
+
+def test_recordings_come_in_any_iterable(client: Client, path: Path) -> None:
+    both: list[Any] = [path, FLOATS]
+    assert [each.status for each in client.embed(each for each in both)] == ["ok", "ok"]
+    assert [each.status for each in client.embed({path})] == ["ok"]
+
+
+def test_embeddings_that_cannot_be_compared_are_named(client: Client, path: Path) -> None:
+    vector = client.embed([path])[0].vector
+    assert client.score([], []) == []
+    with pytest.raises(SwarError, match="embed the recordings with this model"):
+        client.score([vector[:5]], [vector[:5]])
+    with pytest.raises(SwarError, match="status is not ok: leave it out"):
+        client.score([vector], [np.full_like(vector, np.nan)])
 
 
 def test_arrays_verify_as_files_do(client: Client, path: Path) -> None:

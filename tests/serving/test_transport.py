@@ -1,6 +1,7 @@
 """How the client gets through to an endpoint, and what it says where it does not."""
 
 import contextlib
+import math
 import threading
 import time
 from concurrent import futures
@@ -116,11 +117,24 @@ def test_a_server_that_starts_late_is_found(model: FakeModel) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["", "localhost:8500", "grpc://", "ftp://host", "grpc://host:1/path", "http://"]
+    "url",
+    ["", "localhost:8500", "grpc://", "grpc://host", "ftp://host", "grpc://host:1/path", "http://"],
 )
 def test_a_wrong_url_says_what_a_right_one_is(url: str) -> None:
     with pytest.raises(SwarError, match=r"--url .* grpc://HOST:PORT"):
         Client(url)
+
+
+@pytest.mark.parametrize("scheme", ["grpc", "grpcs", "http", "https"])
+def test_a_port_that_there_is_not_is_named(scheme: str) -> None:
+    with pytest.raises(SwarError, match=r"--url '.*:99999' is not an endpoint: Port out of range"):
+        Client(f"{scheme}://127.0.0.1:99999")
+
+
+@pytest.mark.parametrize("seconds", [-1.0, math.nan, math.inf, 1e10])
+def test_a_deadline_that_no_clock_has_is_refused(seconds: float) -> None:
+    with pytest.raises(SwarError, match=r"a deadline of .* s: give one of 0 to 1,000,000 s"):
+        Client("http://127.0.0.1:1", deadline_seconds=seconds)
 
 
 def test_bytes_that_are_no_message_are_refused() -> None:
