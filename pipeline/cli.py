@@ -26,7 +26,7 @@ from pipeline.failures import RunFailed, file_error, one_line, user_error
 from pipeline.models import operations
 from pipeline.output.folder import run_folder
 from serving.commands import gallery, recognition, servers
-from serving.commands.options import FollowLinksOption, JsonOption
+from serving.commands.options import FollowLinksOption, JsonOption, written_path
 
 NOT_BLESSED, USER_ERROR, UNEXPECTED = 1, 2, 3
 READER_GONE = 128 + signal.SIGPIPE  # as shells say it of other programs
@@ -66,7 +66,14 @@ def _swar(
 def run_command(
     config: ConfigOption,
     data: Annotated[str, typer.Option(help="Folder of speakers' folders, manifest, or pattern.")],
-    output: Annotated[Path, typer.Option(help="Folder for artifacts, log and published models.")],
+    output: Annotated[
+        Path,
+        typer.Option(
+            metavar="DIR",
+            parser=written_path,
+            help="Folder for artifacts, log and published models.",
+        ),
+    ],
     settings: SetOption = None,
     beam_workers: Annotated[int, typer.Option(min=1, help="Processes that prepare the data.")] = 1,
 ) -> None:
@@ -83,7 +90,9 @@ def run_command(
 @app.command("compile")
 def compile_command(
     config: ConfigOption,
-    spec: Annotated[Path, typer.Argument(metavar="FILE", help="Gets the YAML.")],
+    spec: Annotated[
+        Path, typer.Argument(metavar="FILE", parser=written_path, help="Gets the YAML.")
+    ],
     settings: SetOption = None,
 ) -> None:
     """Compile the pipeline for Vertex AI or Kubeflow Pipelines 2, as `engine` in CONFIG says."""
@@ -145,11 +154,20 @@ def evaluate_command(
         ),
     ] = None,
     output: Annotated[
-        Path | None, typer.Option(help="New or empty folder for every score and figure.")
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            parser=written_path,
+            help="New or empty folder for every score and figure.",
+        ),
     ] = None,
     report: Annotated[
         Path | None,
-        typer.Option(help="New or empty folder for a page about it, or a new FILE.html."),
+        typer.Option(
+            metavar="DIR|FILE.html",
+            parser=written_path,
+            help="New or empty folder for a page about it, or a new FILE.html.",
+        ),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -193,7 +211,9 @@ def config_command(config: ConfigOption, settings: SetOption = None) -> None:
 
 @app.command("sample-data")
 def sample_data_command(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="New or empty folder.")],
+    folder: Annotated[
+        Path, typer.Argument(metavar="DIR", parser=written_path, help="New or empty folder.")
+    ],
     speakers: Annotated[int, typer.Option(help="Number of synthetic speakers.")] = 12,
     seconds: Annotated[float, typer.Option(help="Speech of each speaker, in seconds.")] = 60.0,
     seed: Annotated[int, typer.Option(help="The same seed gives the same speech.")] = 0,

@@ -42,6 +42,8 @@ class Gallery:
 
     def __init__(self, uri: str | os.PathLike[str], keys: GalleryKeys | None = None) -> None:
         self.uri = os.fspath(uri)
+        if not self.uri:
+            raise SwarError("the gallery's name is empty: name a folder, or a URI")
         self._table = GalleryTable(self.uri)
         self._keys = keys or GalleryKeys()
         self.ledger = Ledger(self.uri)

@@ -149,6 +149,8 @@ def write_new_key(file: Path) -> int:
 
 def _read(file: Path) -> str:
     try:
+        if file.is_dir():
+            raise SwarError(f"{str(file)!r} is a folder: name a file for the key")
         if file.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
             raise SwarError(f"others can read {file}: run `chmod 600` on it")
         return file.read_text("utf-8-sig")  # an editor may have put a mark before it

@@ -27,7 +27,8 @@ from serving.open_files import quiet_where_files_run_out
 from serving.standin import rpc
 from serving.standin.batcher import Batcher, Batching
 from serving.standin.connections import CrowdedPort
-from serving.standin.limits import SHARED_SECONDS, Budget, Limits, check_host
+from serving.standin.hosts import check_host
+from serving.standin.limits import SHARED_SECONDS, Budget, Limits
 from serving.standin.rest import Connections, RestApi
 from serving.standin.status import Metrics
 from serving.standin.store import ModelStore

@@ -243,6 +243,8 @@ def _speech(client: Client, description: Description, recording: AudioInput) -> 
         ranges = np.minimum(found.ranges.numpy(), len(waveform))
         if not len(ranges):
             status = "silent" if bool(found.is_silent) else "no_speech"
+            if len(waveform) < round(settings.min_speech_seconds * rate):
+                status = "too_short"
             raise fault(display_name(recording), status)
         spoken = []
         for each in islands(ranges, round(LONGEST_PAUSE_SECONDS * rate)):

@@ -95,6 +95,13 @@ def _check(request: EvaluationRequest) -> None:
     for folder in (request.output, request.report):
         if folder is not None:
             _check_output(folder)
+    if request.output and request.report:
+        output, report = request.output.resolve(), request.report.resolve()
+        if report in (output, *output.parents):
+            raise SwarError(
+                f"--output {request.output} lies in --report {request.report}, or is the same: "
+                "name two folders"
+            )
     for each in (*request.data, *([request.attacks] if request.attacks else [])):
         check_present(each)
 

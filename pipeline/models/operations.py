@@ -26,7 +26,7 @@ from pipeline.output.folder import (
     run_folder,
 )
 from serving.commands.connection import progress_bar
-from serving.commands.options import FollowLinksOption, JsonOption
+from serving.commands.options import FollowLinksOption, JsonOption, written_path
 
 if TYPE_CHECKING:
     from pipeline.models.drift import Drift
@@ -51,7 +51,12 @@ def calibrate_command(
     model: ModelArgument,
     data: Annotated[str, typer.Option(help="Folder of speakers' folders, or a manifest.")],
     output: Annotated[
-        Path, typer.Option(help="Gets the new version: OUTPUT/published, or a folder of your own.")
+        Path,
+        typer.Option(
+            metavar="DIR",
+            parser=written_path,
+            help="Gets the new version: OUTPUT/published, or a folder of your own.",
+        ),
     ],
     follow_links: FollowLinksOption = False,
     as_json: JsonOption = False,

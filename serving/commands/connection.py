@@ -14,6 +14,7 @@ from components.errors import SwarError
 from components.model.files import NAMES_OF_A_MODEL, check_model
 from components.quiet import native_code_quiet, real_stderr
 from serving import defaults
+from serving.commands.options import written_path
 from serving.credentials import Credentials
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ DeadlineOption = Annotated[
         help="Seconds for a request to it, in which it may still be starting.",
         show_default=f"{defaults.DEADLINE_SECONDS:g}",
         min=0.001,
+        max=defaults.LONGEST_DEADLINE_SECONDS,
     ),
 ]
 CaOption = Annotated[
@@ -74,6 +76,7 @@ WatchLogOption = Annotated[
     typer.Option(
         "--watch-log",
         metavar="FILE",
+        parser=written_path,
         help="Gets a line of every recording and decision, for `swar drift`; no audio, no names.",
     ),
 ]

@@ -44,6 +44,16 @@ def share(text: str) -> float:
     return value
 
 
+def written_path(text: str) -> Path:
+    """The path of what is written; raises typer.BadParameter where it is empty.
+
+    Python takes an empty path, as of a shell's variable that is not set, for the working folder.
+    """
+    if not text:
+        raise typer.BadParameter("it is empty: name a file or folder")
+    return Path(text)
+
+
 STDIN: Final = Path("-")
 _READ_BYTES: Final = 2**20
 
@@ -98,7 +108,9 @@ def open_gallery(uri: str | None, key: str | None) -> "Gallery":
     from serving.gallery import Gallery
     from serving.gallery_keys import read_keys
 
-    return Gallery(uri or default_gallery(), None if key is None else read_keys(key))
+    if uri is None:
+        uri = default_gallery()
+    return Gallery(uri, None if key is None else read_keys(key))
 
 
 def show_gallery_used(gallery: "Gallery") -> None:

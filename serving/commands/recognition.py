@@ -24,6 +24,7 @@ from serving.commands.options import (
     share,
     show_gallery_used,
     with_stdin,
+    written_path,
 )
 
 if TYPE_CHECKING:
@@ -252,7 +253,13 @@ def embed_command(
         ),
     ],
     output: Annotated[
-        Path, typer.Option("--output", metavar="FILE.parquet", help="Gets a row a recording.")
+        Path,
+        typer.Option(
+            "--output",
+            metavar="FILE.parquet",
+            parser=written_path,
+            help="Gets a row a recording.",
+        ),
     ],
     follow_links: FollowLinksOption = False,
     as_json: JsonOption = False,

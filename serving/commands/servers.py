@@ -1,6 +1,7 @@
 """The commands that serve: a model to programs, and the web page to people."""
 
 import contextlib
+import errno
 import getpass
 import os
 import socket
@@ -26,6 +27,7 @@ from components.terminal import say
 from serving import defaults
 from serving.commands.connection import Connection, progress_shown, with_client
 from serving.commands.options import GalleryKeyOption, GalleryOption, open_gallery
+from serving.standin.hosts import check_host
 
 if TYPE_CHECKING:
     from serving.web.login import Login
@@ -75,6 +77,9 @@ def serve_command(
 ) -> None:
     """Serve a model locally: a stand-in that speaks TF Serving's REST and gRPC."""
     labels = dict(map(_label, label or ()))
+    check_host(host, open_to_network)
+    if rest_port == grpc_port != 0:
+        raise SwarError(f"--rest-port and --grpc-port are both {rest_port}; choose another port")
     _check_free(host, rest_port, grpc_port)
     if wait:
         _wait_for(model)
@@ -137,8 +142,10 @@ def _check_free(host: str, *ports: int) -> None:
                 listener.bind(address)
                 listener.listen(1)
         except OSError as error:
+            is_elsewhere = isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL
             raise SwarError(
-                f"cannot listen on {host}:{port} ({error.strerror}); choose another port"
+                f"cannot listen on {host}:{port} ({error.strerror}); choose another "
+                f"{'--host' if is_elsewhere else 'port'}"
             ) from error
 
 

@@ -1,24 +1,20 @@
-"""What a stand-in holds at most at any moment, and whom it takes a request from."""
+"""What a stand-in holds at most at any moment."""
 
 import asyncio
 import contextlib
-import ipaddress
 import time
-from collections.abc import Awaitable, Callable, Collection, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
-from urllib.parse import urlsplit
 
 import tensorflow as tf
 
-from components.errors import SwarError
 from serving.open_files import affordable_connections
 
 SHARED_SECONDS: Final = 5.0
 """For a client to send its request, or to read the answer, where others wait for the room."""
 _INTERFACES: Final = 3
 """Of which gRPC counts twice: it has more for the moment until the oldest are closed."""
-_LOCALHOST: Final = "localhost"
 
 
 @dataclass(frozen=True)
@@ -126,35 +122,3 @@ class Budget:
         finally:
             self._free += taken
             self._given_back.set()
-
-
-def check_host(host: str, is_open_to_network: bool) -> None:
-    """Raises SwarError for an address that others reach, unless that is wanted."""
-    if not is_open_to_network and not (host == _LOCALHOST or _is_loopback(host)):
-        raise SwarError(
-            f"--host {host} lets everybody who reaches this machine use the model, without "
-            "a login and unencrypted: add --open-to-network if that is meant, or serve on 127.0.0.1"
-        )
-
-
-def is_own_name(host: str, allowed: Collection[str]) -> bool:
-    """Whether a request's Host is an address, localhost or an allowed name.
-
-    A name of any other kind is one that a web site made stand for this machine.
-    """
-    try:
-        name = urlsplit(f"//{host}").hostname or ""
-    except ValueError:
-        return False
-    return name == _LOCALHOST or name in allowed or _address(name) is not None
-
-
-def _is_loopback(host: str) -> bool:
-    address = _address(host)
-    return address is not None and address.is_loopback
-
-
-def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    with contextlib.suppress(ValueError):
-        return ipaddress.ip_address(host)
-    return None

@@ -16,8 +16,9 @@ from prometheus_client import generate_latest
 from tensorflow_serving.apis import model_pb2
 
 from serving.standin.batcher import Batcher
+from serving.standin.hosts import is_own_name
 from serving.standin.json_tensors import read_request, write_outputs
-from serving.standin.limits import Budget, Limits, Take, is_own_name, reschedule
+from serving.standin.limits import Budget, Limits, Take, reschedule
 from serving.standin.status import Metrics, invalid, outcome
 from serving.standin.store import ModelStore
 

@@ -135,8 +135,11 @@ def test_a_key_that_will_not_do_is_said(tmp_path: Path) -> None:
         read_keys(str(file))
     folder = tmp_path / "folder"
     folder.mkdir(mode=0o700)
-    with pytest.raises(SwarError, match=r"cannot be read \(Is a directory\)"):
-        read_keys(str(folder))
+    for mode in (0o700, 0o755):
+        folder.chmod(mode)
+        for ask in (lambda: read_keys(str(folder)), lambda: write_new_key(folder)):
+            with pytest.raises(SwarError, match="is a folder: name a file for the key"):
+                ask()
 
 
 def test_a_key_is_read_whatever_an_editor_puts_around_it(tmp_path: Path) -> None:

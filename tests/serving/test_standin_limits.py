@@ -29,7 +29,8 @@ from pipeline import cli
 from serving import server
 from serving.server import ServerSettings, serve
 from serving.standin.batcher import Batcher, Batching
-from serving.standin.limits import Limits, check_host, is_own_name
+from serving.standin.hosts import check_host, is_own_name
+from serving.standin.limits import Limits
 from serving.standin.servable import Servable
 from tests.serving.support_standin import (
     PREDICT,

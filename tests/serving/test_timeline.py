@@ -121,6 +121,8 @@ def test_a_recording_without_usable_speech_is_refused(client: Client, gallery: G
         timeline(client, gallery, np.zeros(5 * RATE, np.float32))
     with pytest.raises(SwarError, match="is too short"):
         timeline(client, gallery, voice(LOW, 1.0))
+    with pytest.raises(SwarError, match="is too short"):
+        timeline(client, gallery, np.zeros(10, np.float32))
 
 
 def test_a_model_that_does_not_say_how_it_finds_speech_is_refused(

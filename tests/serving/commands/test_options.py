@@ -101,6 +101,13 @@ def piped(monkeypatch: pytest.MonkeyPatch) -> Callable[[bytes], None]:
     return pipe
 
 
+def test_an_empty_name_is_not_the_default_gallery(swar: Swar, recording: Any) -> None:
+    assert swar("enroll", "Low", recording("low.wav", LOW))[0] == 0
+    status, _, err = swar("forget", "Low", "--gallery", "")
+    assert (status, "the gallery's name is empty: name a folder" in err) == (2, True)
+    assert swar("speakers", "Low")[0] == 0
+
+
 def test_a_recording_may_come_on_stdin(swar: Swar, recording: Any, piped: Any) -> None:
     low, high = recording("low.wav", LOW), recording("high.wav", HIGH)
     piped(low.read_bytes())
