@@ -121,8 +121,15 @@ def test_a_recording_without_usable_speech_is_refused(client: Client, gallery: G
         timeline(client, gallery, np.zeros(5 * RATE, np.float32))
     with pytest.raises(SwarError, match="is too short"):
         timeline(client, gallery, voice(LOW, 1.0))
+
+
+def test_ten_samples_are_too_short_and_not_silent(
+    client: Client, gallery: Gallery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    adaptive = support_endpoint.CARD | {"speech": {"sample_rate": RATE}}
+    monkeypatch.setattr(support_endpoint, "CARD", adaptive)
     with pytest.raises(SwarError, match="is too short"):
-        timeline(client, gallery, np.zeros(10, np.float32))
+        timeline(client, gallery, np.full(10, 0.1, np.float32))
 
 
 def test_a_model_that_does_not_say_how_it_finds_speech_is_refused(
