@@ -1,4 +1,4 @@
-"""Artifact types that Swar names, and what is in artifacts under which name."""
+"""Swar's artifact types, and the names of the files and properties in its artifacts."""
 
 import os
 
@@ -8,16 +8,16 @@ from tfx.types import artifact_utils
 from tfx.types.experimental.simple_artifacts import File
 
 ArtifactDict = dict[str, list[types.Artifact]]
-"""What TFX gives an executor to read and to write, by key."""
+"""Artifacts that TFX passes to an executor as inputs or outputs, by key."""
 
-# Not types of their own: Kubeflow's compiler takes TFX's types, and others only under the name
-# of a class in a top-level module.
+# Aliases of TFX's type: Kubeflow's compiler takes other types only under the name of a class in a
+# top-level module.
 Rejects = File
 """A folder with `rejects.jsonl`: rows `file`, `reason`, `seconds`, `detail`, `same_as`."""
 Recordings = File
 """A folder with `recordings.jsonl`: one row for each recording that was used."""
 VerificationReport = File
-"""A folder with `index.html`, its plots as PNG, and what they were drawn from."""
+"""A folder with `index.html`, its plots as PNG, and the data of the plots."""
 
 REPORT_PAGE = "index.html"
 REJECTS_FILE = "rejects.jsonl"
@@ -31,7 +31,7 @@ SPLIT_COUNTS = "split_counts"
 
 
 def split_files(examples: types.Artifact) -> list[tuple[str, str]]:
-    """The files of Examples, each behind the name of its split, by split and name."""
+    """Pairs (split, file) of the files of Examples, by split and sorted by name in each."""
     return [
         (split, file)
         for split in artifact_utils.decode_split_names(examples.split_names)

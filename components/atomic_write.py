@@ -1,4 +1,4 @@
-"""Files and folders that are complete or absent, whatever ends the process that writes them."""
+"""Writes files and folders that are complete or absent, however the process ends."""
 
 import contextlib
 import errno
@@ -12,7 +12,7 @@ from components.errors import SwarError
 
 
 class FolderInUse(SwarError):
-    """A folder to be made is there already, and not empty."""
+    """The path of a new folder exists, and is not an empty folder."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(f"{folder} exists and is not an empty folder; choose another or remove it")
@@ -20,17 +20,17 @@ class FolderInUse(SwarError):
 
 @contextlib.contextmanager
 def new_file(path: Path, *, private: bool = False) -> Iterator[BinaryIO]:
-    """A file to write to, which takes the path's place once it is on the disk.
+    """Opens a file for writing that replaces `path` once it is on the disk.
 
-    Where an error is raised, the path stays as it was. One process at a time may write a path:
-    what a killed one left beside it is overwritten.
+    On an error, `path` stays as it was. One process at a time may write a path: the partial file
+    of a killed process is overwritten.
 
     Args:
-        path: of the file.
-        private: for the file's user alone, whatever the umask.
+        path: path of the file.
+        private: whether only its owner has access, whatever the umask.
 
     Raises:
-        OSError: it cannot be written.
+        OSError: the file cannot be written.
     """
     partial = path.with_name(f".{path.name}.partial")
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
@@ -46,18 +46,18 @@ def new_file(path: Path, *, private: bool = False) -> Iterator[BinaryIO]:
 
 
 def check_new_folder(folder: Path) -> None:
-    """Raises FolderInUse unless the folder is absent, or empty."""
+    """Raises FolderInUse unless the folder is absent or empty."""
     if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
         raise FolderInUse(folder)
 
 
 @contextlib.contextmanager
 def new_folder(folder: Path) -> Iterator[Path]:
-    """A place to write in, beside the folder; it becomes the folder unless an error is raised.
+    """Yields a folder to write in, which is moved to `folder` unless an error is raised.
 
     Raises:
-        FolderInUse: the folder is not empty, or another process was quicker.
-        OSError: it cannot be written.
+        FolderInUse: the folder is not empty, or another process created it first.
+        OSError: the folder cannot be written.
     """
     check_new_folder(folder)
     target = folder.resolve()

@@ -1,8 +1,8 @@
-"""Any audio file to mono float32 at one rate, in blocks, so that length costs no memory.
+"""Decodes any audio file to mono float32 at one rate, in blocks, so that length costs no memory.
 
-soundfile reads what libsndfile knows, ffmpeg the rest (`components.decoding`). The resampler is
-librosa's default engine, soxr HQ, kept open from block to block. How much is decoded is bounded
-by the caller, before it is decoded and while it is: a header may say anything.
+soundfile reads the formats of libsndfile, ffmpeg all others (`components.decoding`). The resampler
+is librosa's default, soxr HQ, which keeps its state between blocks. The caller limits how much is
+decoded; the limit is checked before and during decoding, since headers may be wrong.
 """
 
 import logging
@@ -56,7 +56,7 @@ Samples = npt.NDArray[np.float32]
 logger = logging.getLogger("swar.audio")
 
 _BLOCK_SECONDS: Final = 30
-_MAX_BLOCK_VALUES: Final = 2**23  # 32 MiB of float32, whatever rate and channels claim
+_MAX_BLOCK_VALUES: Final = 2**23  # 32 MiB of float32, whatever the header claims
 
 
 def decode(
@@ -69,10 +69,10 @@ def decode(
     channel: int | None = None,
     name: str | None = None,
 ) -> Samples:
-    """The whole recording, or a cut of it: float32 [samples] at `sample_rate` Hz, mono.
+    """Decodes a recording, or a cut of it, to mono float32 [samples] at `sample_rate` Hz.
 
-    Takes and raises what `decode_blocks` does. All samples are in memory at the end: of a file
-    of unknown origin `end_seconds` or `max_seconds` bounds them.
+    Takes and raises the same as `decode_blocks`. All samples are held in memory: limit files of
+    unknown origin by `end_seconds` or `max_seconds`.
     """
     blocks = decode_blocks(
         path,
@@ -96,26 +96,27 @@ def decode_blocks(
     channel: int | None = None,
     name: str | None = None,
 ) -> Iterator[Samples]:
-    """Blocks of about 30 s, float32 [samples] at `sample_rate` Hz: the mean of its channels
-    but for those that are dead or noise alone, or the loudest alone where they cancel; or one.
+    """Yields a recording in mono blocks of about 30 s, float32 [samples] at `sample_rate` Hz.
 
-    The cut is taken in seconds of the source, before resampling; an end beyond the
-    recording's is its end. Samples may exceed 1.0 as floats in the file do.
+    Blocks are the mean of the channels, without those that are dead or only noise; the loudest
+    one where channels cancel each other; or `channel` alone. A cut is in seconds of the source,
+    before resampling; an end beyond the recording means its end. Samples may exceed 1.0, as
+    floats in the file may.
 
     Args:
-        path: of a local file.
-        sample_rate: in Hz, of the blocks.
-        start_seconds: of a cut.
-        end_seconds: of a cut; nothing behind it is decoded.
-        max_seconds: the longest recording, or cut of one, that is not refused as `too_long`: by
-            what its header says, and where that lies when so much is decoded. More than eight
-            channels at 192 kHz have as many samples in fewer seconds, and are refused then.
-        channel: the only one that is decoded, from 1 on; None for the mean.
-        name: what the log calls the recording; None for its path.
+        path: path of a local file.
+        sample_rate: rate of the blocks, in Hz.
+        start_seconds: start of a cut.
+        end_seconds: end of a cut; nothing beyond it is decoded.
+        max_seconds: a longer recording or cut is refused as `too_long`: by its header or, if that
+            is wrong, once so much is decoded. More than eight channels at 192 kHz have as many
+            samples in fewer seconds, and are refused then.
+        channel: the only channel to decode, from 1 on; None for the mean.
+        name: the recording's name in the log; None for its path.
 
     Raises:
-        AudioError: with one of the reasons above, some of them (`truncated`, `nan_samples`,
-            `too_long`) only when the place is reached, after good blocks.
+        AudioError: with one of the reasons above; `truncated`, `nan_samples` and `too_long` may
+            follow good blocks.
     """
     start = start_seconds or 0.0
     ends = [end_seconds, None if max_seconds is None else start + max_seconds]
@@ -130,14 +131,14 @@ def check_header(path: str | os.PathLike[str]) -> None:
     """Opens a recording as `decode_blocks` does, and decodes no more than its beginning.
 
     Raises:
-        AudioError: there is no audio, or less than the header declares.
+        AudioError: the file has no audio, or less than its header declares.
     """
     with opened(Path(path), repr(os.fspath(path))):
         pass
 
 
 def own_sample_rate(path: str | os.PathLike[str]) -> int | None:
-    """The file's rate in Hz, before any resampling; None where only ffmpeg knows its format."""
+    """The file's own sample rate in Hz; None if libsndfile cannot read it."""
     return sndfile_rate(Path(path))
 
 
@@ -193,9 +194,9 @@ def _mono_blocks(
 
 
 def _cut(reader: Reader, start_seconds: float, end_seconds: float | None) -> tuple[int, int | None]:
-    """First frame, and that behind the last; None where the recording does not say how long it is.
+    """First frame of a cut and the one behind its last, or None if that is unknown.
 
-    Raises AudioError where nothing lies between them.
+    Raises AudioError for an empty cut.
     """
     start, end = round(start_seconds * reader.rate), reader.frames
     if end_seconds is not None:
@@ -208,17 +209,17 @@ def _cut(reader: Reader, start_seconds: float, end_seconds: float | None) -> tup
 
 
 class _Longest:
-    """How many frames of a recording may be decoded."""
+    """Largest number of frames of a recording that may be decoded."""
 
     def __init__(self, reader: Reader, max_seconds: float) -> None:
         self._rate = reader.rate
         self._max_seconds = max_seconds
         most_values = max_seconds * MOST_VALUES_PER_SECOND
-        # One more: both ends of a cut are rounded to frames.
+        # One more, since both ends of a cut are rounded to frames.
         self.frames = 1 + round(min(max_seconds * reader.rate, most_values / reader.channels))
 
     def check(self, frames: int) -> None:
-        """Raises `too_long` for more frames than these."""
+        """Raises AudioError, `too_long`, for more than `self.frames`."""
         if frames > self.frames:
             raise AudioError(
                 TOO_LONG,
@@ -230,7 +231,7 @@ class _Longest:
 def _good_blocks(
     reader: Reader, start: int, end: int | None, longest: _Longest | None
 ) -> Iterator[Samples]:
-    """float32 [frames, channels] from frame to frame, at least one."""
+    """Yields float32 [frames, channels] from `start` to `end`, at least one block."""
     block_frames = max(1, min(_BLOCK_SECONDS * reader.rate, _MAX_BLOCK_VALUES // reader.channels))
     frames = 0
     for block in reader.blocks(start, end, block_frames):
@@ -246,7 +247,7 @@ def _good_blocks(
 
 
 def _used_channels(blocks: Iterator[Samples], channels: int, rate: int) -> npt.NDArray[np.bool_]:
-    """bool [channels]: whose mean is the recording, see `downmix.used_channels`."""
+    """The channels whose mean is the recording, bool [channels]; see `downmix.used_channels`."""
     statistics = ChannelStatistics(channels, rate)
     for block in blocks:
         statistics.add(block)

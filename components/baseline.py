@@ -23,19 +23,19 @@ CANDIDATE: Final = "candidate"
 
 
 class LatestOtherBlessedModelStrategy(resolver.ResolverStrategy):
-    """The latest blessed model that sees the candidate's windows and is not the candidate.
+    """Finds the latest blessed model that takes the candidate's windows and is not the candidate.
 
-    TFX's LatestBlessedModelStrategy finds the candidate when an identical run is
-    repeated: the Evaluator's input changes from no baseline to the model itself,
-    and all that was cached runs again. It also finds models made for windows of another
-    shape, which cannot score today's pairs, and models that were rolled back. Inputs: `model`,
-    `model_blessing` (every one of the pipeline) and `candidate` (this run's).
+    TFX's LatestBlessedModelStrategy finds the candidate itself when an identical run is repeated:
+    the Evaluator's baseline changes from none to that model, and cached steps run again. It also
+    finds models for other windows, which cannot score the current pairs, and models that were
+    rolled back. Inputs: `model` and `model_blessing` (all of the pipeline) and `candidate` (of
+    this run).
     """
 
     def resolve_artifacts(
         self, store: mlmd.MetadataStore, input_dict: dict[str, list[types.Artifact]]
     ) -> dict[str, list[types.Artifact]]:
-        """The same keys, `model` and `model_blessing` with one artifact or none."""
+        """The inputs, with at most one artifact for each of `model` and `model_blessing`."""
         (candidate,) = input_dict[CANDIDATE]
         blessings = {
             blessing.get_int_custom_property(
@@ -51,7 +51,7 @@ class LatestOtherBlessedModelStrategy(resolver.ResolverStrategy):
             for model in input_dict[MODEL]
             if model.id in blessings
             and model.id != candidate.id
-            and fileio.exists(_card(model))  # nobody has cleaned it up
+            and fileio.exists(_card(model))  # it was not deleted
             and not is_rolled_back(model.uri)
             and _window(model) == window
         ]
@@ -68,11 +68,11 @@ Baseline = type[resolver.ResolverStrategy] | str | None
 
 
 def make_baseline(found_by: Baseline, candidate: types.BaseChannel) -> BaseNode | None:
-    """The node that finds the baseline, its output `model`; None if there shall be none.
+    """Makes the node whose output `model` is the baseline; None for no baseline.
 
     Args:
-        found_by: a strategy other than ours does not get the candidate: Kubeflow's compiler
-            takes TFX's LatestBlessedModelStrategy only, and that with two inputs.
+        found_by: how it is found. Strategies other than ours do not get the candidate: Kubeflow's
+            compiler takes only TFX's LatestBlessedModelStrategy, which has two inputs.
         candidate: the model of this run.
     """
     if found_by is None:
@@ -96,7 +96,7 @@ def _card(model: types.Artifact) -> str:
 
 
 def _window(model: types.Artifact) -> tuple[Any, ...]:
-    """What the pairs are that a model reads: sample rate, spectrograms and how they are packed."""
+    """The pairs that a model reads: their sample rate, spectrograms and packing."""
     with fileio.open(_card(model)) as file:
         card = json.loads(file.read())
     return card["sample_rate"], card["spectrogram"], card.get("spectrogram_codec")

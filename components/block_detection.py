@@ -1,4 +1,4 @@
-"""A speech detector over a recording on disk, in blocks, so that length costs little memory."""
+"""Runs a speech detector over a recording on disk in blocks, so that length costs little memory."""
 
 import functools
 from collections.abc import Iterator
@@ -30,7 +30,7 @@ class BlockDetector:
         self._measured_full_scale = detector.measured_full_scale
         second = tf.TensorSpec([None, self._rate], tf.int16)
         scalar = tf.TensorSpec([], tf.float32)
-        traced = functools.partial(tf.function, autograph=False)  # none has a loop of Python's
+        traced = functools.partial(tf.function, autograph=False)  # no Python loops
         self._filter = traced(detector.filter_blocks, [tf.TensorSpec([None], tf.float32)])
         self._energy = traced(detector.millisecond_energy, [second])
         self._detect = traced(
@@ -39,11 +39,11 @@ class BlockDetector:
         )
 
     def filtered(self, waveform: Samples, file: IO[bytes]) -> Samples:
-        """The recording without what no voice makes.
+        """Applies the detector's `filter_blocks` to a recording.
 
         Args:
-            waveform: float32 [samples], full scale 1; may be mapped from a file.
-            file: an empty one, which the filtered samples are written to.
+            waveform: float32 [samples], full scale 1; may be a memory map.
+            file: an empty file, to which the filtered samples are written.
 
         Returns:
             float32 [samples], mapped from `file`; `waveform` itself if nothing is filtered.
@@ -62,7 +62,7 @@ class BlockDetector:
         return mapped(file, np.float32)
 
     def detect(self, filtered: Samples) -> Speech:
-        """What is speech of float32 [samples], one at least, as `filtered` gives them."""
+        """Detects speech in the result of `filtered`, float32 [samples], at least one."""
         peak = max(float(np.max(np.abs(block))) for block in self.blocks(filtered))
         measured = float(self._measured_full_scale(tf.constant(peak)))
         energies = [
@@ -73,12 +73,12 @@ class BlockDetector:
         return speech
 
     def blocks(self, samples: Samples) -> Iterator[Samples]:
-        """The samples, BLOCK_SECONDS at a time."""
+        """The samples in blocks of BLOCK_SECONDS."""
         size = BLOCK_SECONDS * self._rate
         return (samples[start : start + size] for start in range(0, len(samples), size))
 
     def _in_seconds(self, samples: npt.NDArray[np.int16]) -> npt.NDArray[np.int16]:
-        """[n, rate], the last second padded with zeros."""
+        """The samples as [n, rate], the last second padded with zeros."""
         return np.pad(samples, (0, -len(samples) % self._rate)).reshape(-1, self._rate)
 
 
@@ -88,7 +88,7 @@ def _pcm16(samples: Samples, full_scale: float) -> npt.NDArray[np.int16]:
 
 
 def mapped(file: IO[bytes], dtype: type[np.generic]) -> np.ndarray:
-    """The whole file as an array that the operating system pages in and out."""
+    """Maps the whole file into memory as an array."""
     file.flush()
     if file.tell() == 0:
         return np.zeros(0, dtype)

@@ -1,7 +1,7 @@
-"""The conditions that a model is judged under: what comes between a mouth and the model.
+"""The conditions that a model is evaluated under: what affects speech before the model gets it.
 
-A trial enrols a speaker on speech as it is and asks about speech under a condition, or both sides
-are under it. They are made from the recordings themselves; seeds decide what is drawn.
+In a trial, speech under a condition is compared with unchanged speech, or both sides are under the
+condition. Conditions are applied to the recordings themselves, with seeded random draws.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -22,7 +22,7 @@ from components.degradation import (
 from components.errors import SwarError
 
 Condition = Callable[[Samples, int, np.random.Generator], Samples]
-"""float32 [samples] with full scale 1, their rate in Hz, what draws: float32 [samples]."""
+"""Changes float32 [samples] of full scale 1, given their rate in Hz and a random generator."""
 
 CLEAN: Final = "clean"
 WHITE, PINK = 0.0, 1.0
@@ -70,11 +70,11 @@ CONDITIONS: Final[Mapping[str, Condition]] = {
     "hum": _hum,
     "quiet": _quiet,
 }
-"""By name; `clean`, the recordings as they are, is none of them."""
+"""Conditions by name, without `clean`, the unchanged recordings."""
 
 
 def choose_conditions(names: Sequence[str]) -> tuple[str, ...]:
-    """Those of CONDITIONS that a user names, in their order there; all for no name.
+    """The named conditions without `clean`, in the order of CONDITIONS; all if none is named.
 
     Raises:
         SwarError: there is no such condition.

@@ -1,4 +1,4 @@
-"""What rooms, surroundings, lines and codecs do to a waveform: pure functions."""
+"""Effects of rooms, noise, lines and codecs on a waveform: pure functions."""
 
 import io
 import math
@@ -17,21 +17,21 @@ TELEPHONE_RATE: Final = 8_000
 TELEPHONE_BAND_HZ: Final = (300.0, 3_400.0)
 _FILTER_ORDER: Final = 4
 _MU: Final = 255.0  # ITU-T G.711
-_MU_STEPS: Final = 127.0  # of either sign: with 0, which G.711 has twice, they fill 8 bits
+_MU_STEPS: Final = 127.0  # of each sign: with 0, which G.711 has twice, they fill 8 bits
 DECAY_DB: Final = 60.0
-"""How far a room's answer falls in the time that is drawn."""
+"""Decay of a room's response within its reverberation time."""
 NOISE_COLOURS: Final = (0.0, 1.0, 2.0)
-"""White, pink, brown: power falls with frequency to this power."""
+"""White, pink and brown: power is proportional to 1 / frequency ** colour."""
 MAINS_HERTZ: Final = (50.0, 60.0)
 RIPPLE_DB: Final = 3.0
-"""Standard deviation of a microphone's curve an octave apart."""
+"""Standard deviation of a microphone's gains, drawn an octave apart."""
 LOWEST_HZ: Final = 50.0
-"""No slope over frequency goes on below it."""
+"""The gain of `tilt` is constant below it."""
 _CODEC_RATES: Final = {
     "mp3": (8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000),
     "opus": (8_000, 12_000, 16_000, 24_000, 48_000),
 }
-# libsndfile's compression levels: at 16 kHz some 32 kb/s of MP3 and 20 kb/s of Opus.
+# libsndfile's compression levels: at 16 kHz about 32 kb/s for MP3 and 20 kb/s for Opus.
 _CODECS: Final = {
     "mp3": {
         "format": "MP3",
@@ -46,7 +46,7 @@ _CODECS: Final = {
 def reverberate(
     samples: Samples, sample_rate: int, seconds: float, generator: np.random.Generator
 ) -> Samples:
-    """The direct sound, then a tail of noise that falls by 60 dB in so many seconds, as loud.
+    """Adds a noise tail of the direct sound's energy that falls by 60 dB in `seconds`.
 
     Source: Polack's statistical model of a room response; Lebart, Boucher and Denbigh, "A new
     method based on spectral subtraction for speech dereverberation", 2001, equation 1.
@@ -60,15 +60,15 @@ def reverberate(
 
 
 def in_room(samples: Samples, response: Samples, direct: int) -> Samples:
-    """A sound as a room with this impulse response returns it, as loud and without delay.
+    """Applies a room's impulse response, without delay or change of power.
 
     Args:
         samples: [n].
         response: [m], not all 0, any scale, at the samples' rate.
-        direct: where in the response the direct sound arrives.
+        direct: index of the direct sound in the response.
 
     Returns:
-        [n], as powerful as the samples; silence stays silence.
+        [n], with the power of the samples; silence stays silence.
     """
     returned = scipy.signal.fftconvolve(samples, response)[direct : direct + len(samples)]
     power = np.mean(np.square(returned))
@@ -78,7 +78,7 @@ def in_room(samples: Samples, response: Samples, direct: int) -> Samples:
 
 
 def coloured_noise(length: int, colour: float, generator: np.random.Generator) -> Samples:
-    """Gaussian noise whose power falls with the frequency to the power of `colour`."""
+    """Gaussian noise whose power is proportional to 1 / frequency ** colour."""
     spectrum = np.fft.rfft(generator.standard_normal(length))
     frequency = np.arange(len(spectrum), dtype=np.float64)
     frequency[0] = 1.0
@@ -87,7 +87,7 @@ def coloured_noise(length: int, colour: float, generator: np.random.Generator) -
 
 
 def mix(samples: Samples, noise: Samples, snr_db: float) -> Samples:
-    """The sum, the noise so much below the samples in power; silence stays as it is."""
+    """Adds noise `snr_db` below the samples' power; silence stays as it is."""
     power, noise_power = np.mean(np.square(samples)), np.mean(np.square(noise))
     if power == 0.0 or noise_power == 0.0:
         return samples
@@ -97,7 +97,7 @@ def mix(samples: Samples, noise: Samples, snr_db: float) -> Samples:
 
 
 def telephone(samples: Samples, sample_rate: int) -> Samples:
-    """300 to 3,400 Hz at 8 kHz, through the 8-bit mu-law codec (ITU-T G.711)."""
+    """Passes 300 to 3,400 Hz at 8 kHz through the 8-bit mu-law codec (ITU-T G.711)."""
     band = scipy.signal.butter(
         _FILTER_ORDER, TELEPHONE_BAND_HZ, "bandpass", fs=TELEPHONE_RATE, output="sos"
     )
@@ -111,7 +111,7 @@ def telephone(samples: Samples, sample_rate: int) -> Samples:
 
 
 def _of_length(samples: Samples, length: int) -> Samples:
-    """Cut or padded with zeros: resampling may round a few samples away."""
+    """Cuts or zero-pads the samples, as resampling may round a few away."""
     fitting = np.zeros(length, np.float32)
     fitting[: len(samples)] = samples[:length]
     return fitting
@@ -124,7 +124,7 @@ def hum(
     generator: np.random.Generator,
     mains_hertz: float = 50.0,
 ) -> Samples:
-    """The mains, and their third harmonic 10 dB below, so much below the samples in power."""
+    """Adds mains hum, and its third harmonic 10 dB below, `snr_db` below the samples' power."""
     time_seconds = np.arange(len(samples)) / sample_rate
     tones = [
         gain * np.sin(2.0 * np.pi * hertz * time_seconds + generator.uniform(0.0, 2.0 * np.pi))
@@ -140,7 +140,7 @@ def tilt(
     ripple_db: float,
     generator: np.random.Generator,
 ) -> Samples:
-    """Another microphone: a slope over the octaves, and a smooth curve on it.
+    """Simulates another microphone: a slope over the octaves and a smooth curve on it.
 
     Args:
         samples: [n].
@@ -161,7 +161,7 @@ def tilt(
 
 
 def low_pass(samples: Samples, sample_rate: int, hertz: float) -> Samples:
-    """Without what lies above a frequency; as they are where they hold nothing there."""
+    """Removes what lies above `hertz`; does nothing if that is half the rate or more."""
     if hertz >= sample_rate / 2:
         return samples
     band = scipy.signal.butter(2 * _FILTER_ORDER, hertz, fs=sample_rate, output="sos")
@@ -170,15 +170,15 @@ def low_pass(samples: Samples, sample_rate: int, hertz: float) -> Samples:
 
 
 def coded(samples: Samples, sample_rate: int, codec: Literal["mp3", "opus"]) -> Samples:
-    """Encoded at the low bit rate of a voice message, and decoded again.
+    """Encodes the samples at the low bit rate of a voice message, and decodes them.
 
     Args:
         samples: [n], full scale 1.
-        sample_rate: Hz; the codec works at the next higher rate that it knows.
-        codec: Opus knows 8, 12, 16, 24 and 48 kHz, MP3 those and the rates of CDs.
+        sample_rate: Hz; the codec uses its next higher rate, or its highest.
+        codec: Opus has 8, 12, 16, 24, 48 kHz, MP3 also 11.025, 22.05, 32, 44.1 kHz.
 
     Returns:
-        [n]: the codec's delay is taken away.
+        [n], without the codec's delay.
     """
     rates = _CODEC_RATES[codec]
     rate = next((each for each in rates if each >= sample_rate), rates[-1])

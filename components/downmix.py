@@ -1,4 +1,4 @@
-"""Which channels of a recording are used: not those that are dead, noise, or cancel others."""
+"""Selects the channels of a recording to use: none that is dead, only noise, or cancels others."""
 
 from typing import Final
 
@@ -6,27 +6,27 @@ import numpy as np
 import numpy.typing as npt
 
 FAINT_POWER: Final = 0.01
-"""A channel is dead at so little of the power of the loudest."""
+"""A channel with less than this share of the loudest one's power is dead."""
 
 CANCELLED: Final = 0.5
-"""The mean of channels has cancelled at so little of the power that it has where they have nothing
-in common: of two at a quarter of theirs. A lossy codec leaves up to a quarter of opposite ones."""
+"""Channels cancel each other if their mean has less than this share of the power that it has for
+uncorrelated ones: for two, a quarter of theirs. A lossy codec leaves opposite ones up to 1/4."""
 
 STEADY: Final = 0.95
-"""A channel of this steadiness or more holds no speech that could be heard in its noise."""
+"""A channel at least this steady holds no speech that is audible in its noise."""
 
 VARYING: Final = 0.8
-"""One of this steadiness or less may: speech alone has 0.05 to 0.54 (120 recordings)."""
+"""A channel at most this steady may hold speech, which alone has 0.05 to 0.54 (120 recordings)."""
 
 FRAME_SECONDS: Final = 0.1
-"""Of which the power is taken: steady of any steady noise, and not of syllables."""
+"""Length of frames, whose power is steady for any steady noise, but not for syllables."""
 
 MOST_CHANNELS: Final = 16
-"""Of more, which no microphone gives, the mean is used: comparing them all would be costly."""
+"""The mean of more channels, which no microphone has, is used: comparing them would be costly."""
 
 
 class ChannelStatistics:
-    """What is summed up of a recording's channels, block by block."""
+    """Statistics of a recording's channels, summed up block by block."""
 
     def __init__(self, channels: int, rate: int) -> None:
         self._frame = max(1, round(FRAME_SECONDS * rate))
@@ -36,7 +36,7 @@ class ChannelStatistics:
         self._power, self._squared_power = np.zeros(channels), np.zeros(channels)
 
     def add(self, block: npt.NDArray[np.float32]) -> None:
-        """Takes the next samples, [samples, channels]."""
+        """Adds the next samples, [samples, channels]."""
         wide = block.astype(np.float64)
         self._count += len(wide)
         self._total += wide.sum(axis=0)
@@ -66,19 +66,19 @@ def used_channels(
 ) -> npt.NDArray[np.bool_]:
     """The channels whose mean is the recording.
 
-    A channel that is steady beside one that varies as speech does is an open line, however loud
-    its hiss or hum. A channel with less than a hundredth of the loudest other's power is dead,
-    whatever constant voltage it has. Where the mean of the other n has less than half of an n-th of
-    their mean power they are of opposite phase, as with an inverted lead: the loudest of them alone
-    is used then.
+    A steady channel beside one that varies as speech does is an open line, however loud its hiss
+    or hum. A channel with less than a hundredth of the loudest other's power is dead, whatever its
+    constant voltage. If the mean of the n remaining channels has less than half of an n-th of
+    their mean power, they are of opposite phase, as with an inverted lead, and only the loudest of
+    them is used.
 
     Args:
         covariance: [channels, channels], of the samples.
-        steadiness: [channels], squared mean of the power of frames over its mean square: 1 of what
-            never changes, and of a recording of less than a frame.
+        steadiness: [channels], squared mean of the frames' power over its mean square: 1 for
+            constant power, and for a recording shorter than a frame.
 
     Returns:
-        bool [channels]; all of them in digital silence.
+        bool [channels]; all true for digital silence.
     """
     varies = np.any(steadiness <= VARYING)
     power = np.where(varies & (steadiness >= STEADY), -1.0, np.diagonal(covariance))

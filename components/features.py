@@ -1,4 +1,4 @@
-"""Every key of the `speech` and `pairs` tf.Examples, written once.
+"""Every key of the `speech` and `pairs` tf.Examples, defined once.
 
 `speech`: one example per cleaned piece of a recording. `pairs`: one example per
 trial, two log-mel windows and whether the same person speaks in both.
@@ -16,14 +16,14 @@ CALIBRATION: Final = "calibration"
 EVAL: Final = "eval"
 UNSEEN: Final = "unseen"
 SPLITS: Final = (TRAIN, CALIBRATION, EVAL, UNSEEN)
-# `pairs` only: pairs of the held-out splits again, side b under every condition.
+# `pairs` only: the held-out splits' pairs again, with side b under every condition.
 UNDER_CONDITIONS: Final = {EVAL: "eval_conditions", UNSEEN: "unseen_conditions"}
 PAIR_SPLITS: Final = (*SPLITS, *UNDER_CONDITIONS.values())
 
 # `speech` only.
 PCM16: Final = "pcm16"  # bytes: mono, little-endian, at SAMPLE_RATE
 SAMPLE_RATE: Final = "sample_rate"  # int64, Hz
-PIECE: Final = "piece"  # int64, counts within the recording
+PIECE: Final = "piece"  # int64, index within the recording
 DURATION_SECONDS: Final = "duration_seconds"  # float
 KEPT_FRACTION: Final = "kept_fraction"  # float, of the trimmed recording
 CHANNEL: Final = "channel"  # bytes, one of recordings.cleaning.CHANNELS
@@ -64,7 +64,7 @@ def gender_pair(gender_a: str, gender_b: str) -> str:
 
 
 def example(values: Mapping[str, bytes | int | float]) -> tf.train.Example:
-    """A tf.Example with one value for each key, in the type's own list."""
+    """A tf.Example with one value for each key, in the list of its type."""
     made = tf.train.Example()
     for key in sorted(values):
         value = values[key]

@@ -1,4 +1,4 @@
-"""Locks between processes, which end with the process that holds them, however that ends."""
+"""Locks between processes, which are released when their process ends, however it ends."""
 
 import contextlib
 import fcntl
@@ -10,12 +10,12 @@ from components.errors import SwarError
 
 @contextlib.contextmanager
 def locked(descriptor: int, *, shared: bool = False, held_message: str = "") -> Iterator[None]:
-    """Locks what a descriptor is open for, and closes it at the end, which gives the lock back.
+    """Locks an open file or folder, and closes it at the end, which releases the lock.
 
     Args:
-        descriptor: of a file or a folder.
-        shared: with others who share it; none then has it alone.
-        held_message: of the error where another process holds the lock; empty: it is waited for.
+        descriptor: descriptor of the file or folder.
+        shared: whether others may hold a shared lock too, but none an exclusive one.
+        held_message: error message if another process holds the lock; empty to wait for it.
 
     Raises:
         SwarError: another process holds the lock.

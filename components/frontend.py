@@ -51,8 +51,8 @@ class LogMelSpectrogram(keras.layers.Layer):
     """Log-mel power of windows in dB below each window's peak.
 
     librosa's `power_to_db(melspectrogram(...), ref=max, top_db=top_db)`: centred frames
-    over zero padding, periodic Hann window, Slaney mel bands. Added up in float64: the order in
-    which a machine, a graph optimiser or a batch does it must not show in the quantised bytes.
+    over zero padding, periodic Hann window, Slaney mel bands. Sums are in float64, so that their
+    order on a machine, in an optimised graph or in a batch does not change the quantised bytes.
     """
 
     def __init__(
@@ -71,14 +71,14 @@ class LogMelSpectrogram(keras.layers.Layer):
         self.top_db = top_db
         self._taper = hann(n_fft).astype(np.float32)
         basis = mel_bands(sample_rate, n_fft, n_mels)
-        # A frequency lies in two bands at most: the dense product would be the slowest step.
+        # Sparse: a frequency lies in two bands at most, a dense product would be the slowest step.
         self._band_frequency = np.argwhere(basis)
         self._weight = basis[basis != 0.0]
         self._bands_by_frequencies = basis.shape
 
     @classmethod
     def of(cls, sample_rate: int, settings: SpectrogramSettings) -> Self:
-        """The spectrogram that the settings ask for, of samples at a rate in Hz."""
+        """Makes the layer from settings, for samples at a rate in Hz."""
         return cls(
             sample_rate=sample_rate,
             n_fft=settings.n_fft,
@@ -88,7 +88,7 @@ class LogMelSpectrogram(keras.layers.Layer):
         )
 
     def call(self, waveform: tf.Tensor) -> tf.Tensor:
-        """Spectrograms of windows.
+        """Computes the spectrograms of windows.
 
         Args:
             waveform: float32 [windows, samples], full scale 1.
@@ -108,7 +108,7 @@ class LogMelSpectrogram(keras.layers.Layer):
         return tf.cast(tf.maximum(decibels - peak, -self.top_db), tf.float32)
 
     def _mel_power(self, power: tf.Tensor) -> tf.Tensor:
-        """float64 [windows, n_mels, frames] of float64 [windows, frames, frequencies]."""
+        """float64 [windows, n_mels, frames] from float64 [windows, frames, frequencies]."""
         shape = tf.shape(power)
         basis = tf.SparseTensor(self._band_frequency, self._weight, self._bands_by_frequencies)
         by_frequency = tf.transpose(tf.reshape(power, [-1, self._bands_by_frequencies[1]]))
@@ -117,13 +117,13 @@ class LogMelSpectrogram(keras.layers.Layer):
 
 
 class Quantise(keras.layers.Layer):
-    """dB in [-top_db, 0] to uint8: 0 is -top_db, 255 the window's peak."""
+    """Quantises dB in [-top_db, 0] to uint8: 0 is -top_db, 255 the window's peak."""
 
     def __init__(self, top_db: float, **kwargs: Any) -> None:
         super().__init__(**({"trainable": False, "dtype": "float32"} | kwargs))
         self.top_db = top_db
 
     def call(self, decibels: tf.Tensor) -> tf.Tensor:
-        """uint8 of float32 of any shape, rounded to the nearest step."""
+        """Rounds float32 of any shape to the nearest step, uint8."""
         steps = tf.round((decibels + self.top_db) * (UINT8_PEAK / self.top_db))
         return tf.cast(steps, tf.uint8)

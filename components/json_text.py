@@ -1,6 +1,6 @@
-"""JSON with null for the numbers that it has not: NaN and the infinities.
+"""JSON with null for numbers that JSON does not have: NaN and the infinities.
 
-Python writes them as NaN and Infinity, which other readers of JSON refuse.
+Python writes them as NaN and Infinity, which other JSON readers refuse.
 """
 
 import json
@@ -10,7 +10,7 @@ from typing import Any
 
 
 def without_nan(value: Any) -> Any:
-    """The value, or None for a float that is not finite; in dicts, lists and tuples likewise."""
+    """The value with None for floats that are not finite, also in dicts, lists and tuples."""
     if isinstance(value, dict):
         return {key: without_nan(each) for key, each in value.items()}
     if isinstance(value, list | tuple):
@@ -19,7 +19,7 @@ def without_nan(value: Any) -> Any:
 
 
 def to_json(value: Any, *, indent: int | None = 2) -> str:
-    """The text of a value, letters as they are, times in ISO 8601; `indent=None` is one line."""
+    """A value as JSON, letters unescaped, times in ISO 8601; one line for `indent=None`."""
     return json.dumps(
         without_nan(value),
         ensure_ascii=False,

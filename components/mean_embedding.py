@@ -1,4 +1,4 @@
-"""Mean embeddings, which have norm 1 where the model's embeddings have.
+"""Mean embeddings, which have norm 1 if the model's embeddings have.
 
 A model with a pooled head gives unit vectors; one with a flattened head does not.
 """
@@ -20,7 +20,7 @@ def have_unit_norm(embeddings: Vectors) -> bool:
 
 
 def mean_embedding(embeddings: Vectors) -> Vectors:
-    """float32 [D]: the mean of embeddings [N, D], of norm 1 where all of theirs are."""
+    """The mean of embeddings [N, D], float32 [D]; it has norm 1 if all of them have."""
     mean = embeddings.mean(axis=0, keepdims=True)
     found: Vectors = like_embeddings(mean, unit_norm=have_unit_norm(embeddings))[0]
     return found
@@ -31,7 +31,7 @@ def like_embeddings(means: Vectors, *, unit_norm: bool) -> Vectors:
 
     Args:
         means: float32 [M, D].
-        unit_norm: whether the embeddings have norm 1; the means then have too, but a mean of 0.
+        unit_norm: whether the embeddings, and thus the means, have norm 1; a mean of 0 stays 0.
 
     Returns:
         float32 [M, D].

@@ -1,6 +1,6 @@
-"""Slaney's mel bands as librosa has them, whose compiled functions the pipeline needs none of.
+"""Slaney's mel bands as in librosa, which the pipeline does not import.
 
-librosa compiles them at its import, and ends where no folder may be written to: under another
+librosa compiles functions at its import, and fails if no folder can be written to: under another
 user, in a container or on a read-only disk.
 """
 
@@ -19,9 +19,9 @@ _LOG_STEP: Final = np.log(6.4) / 27.0
 
 
 def mel_edges(n_mels: int, lowest_hertz: float, highest_hertz: float) -> Array:
-    """Where bands begin, culminate and end: float64 [n_mels + 2] in Hz, equally far in mel.
+    """Edges and peaks of bands: float64 [n_mels + 2] in Hz, equally spaced in mel.
 
-    Band i begins at edge i, culminates at i + 1 and ends at i + 2.
+    Band i begins at edge i, peaks at i + 1 and ends at i + 2.
     """
     mel = np.linspace(_to_mel(lowest_hertz), _to_mel(highest_hertz), n_mels + 2)
     hertz = _HERTZ_PER_MEL * mel
@@ -39,7 +39,7 @@ def mel_bands(
     highest_hertz: float | None = None,
     norm: Literal["slaney"] | None = "slaney",
 ) -> Array:
-    """Triangular weights of a power spectrum's frequencies, the bits of `librosa.filters.mel`.
+    """Triangular weights for a power spectrum, bit-identical to `librosa.filters.mel`.
 
     Args:
         sample_rate: Hz.
@@ -62,7 +62,7 @@ def mel_bands(
 
 
 def hann(size: int) -> Array:
-    """The periodic Hann window, float64 [size], the bits of `scipy.signal.get_window`."""
+    """The periodic Hann window, float64 [size], bit-identical to `scipy.signal.get_window`."""
     return 0.5 + 0.5 * np.cos(np.linspace(-np.pi, np.pi, size + 1)[:-1])
 
 

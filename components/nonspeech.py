@@ -1,4 +1,4 @@
-"""Sounds without a voice, made up: what a model must not take for a speaker."""
+"""Synthetic sounds without a voice that a model must not take for a speaker."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
@@ -12,7 +12,7 @@ from components.keyed_random import keyed_generator
 
 Wave = npt.NDArray[np.floating]
 Sound = Callable[[int, int, np.random.Generator], Wave]
-"""Samples, their rate in Hz, what draws: [samples] of any level."""
+"""From a length, a rate in Hz and a generator to [length] samples of any level."""
 
 PEAK: Final = 0.5
 TAKES: Final = 2
@@ -46,7 +46,7 @@ def _hum(length: int, rate: int, generator: np.random.Generator) -> Wave:
 
 
 def _modulated_tone(length: int, rate: int, generator: np.random.Generator) -> Wave:
-    """A harmonic tone with a vibrato, as loud and as quiet in turns as syllables are."""
+    """A harmonic tone with a vibrato, whose level changes as in syllables."""
     seconds = np.arange(length) / rate
     pitch = generator.uniform(100.0, 250.0) * (1.0 + 0.03 * np.sin(2.0 * np.pi * 5.0 * seconds))
     phase = 2.0 * np.pi * np.cumsum(pitch) / rate
@@ -65,7 +65,7 @@ def _dtmf(length: int, rate: int, generator: np.random.Generator) -> Wave:
 
 
 def _chords(length: int, rate: int, generator: np.random.Generator) -> Wave:
-    """Three strings at a time, plucked every half second."""
+    """Three strings plucked together every half second."""
     sound = np.zeros(length)
     beat = rate // 2
     for start in range(0, length, beat):
@@ -79,7 +79,7 @@ def _chords(length: int, rate: int, generator: np.random.Generator) -> Wave:
 
 
 def _clicks(length: int, rate: int, generator: np.random.Generator) -> Wave:
-    """Some eight a second, each of 2 ms of noise."""
+    """About eight a second, each of 2 ms of noise."""
     sound = np.zeros(length)
     for start in generator.integers(length, size=max(1, 8 * length // rate)):
         part = sound[start : start + rate // 500]
@@ -88,7 +88,7 @@ def _clicks(length: int, rate: int, generator: np.random.Generator) -> Wave:
 
 
 def _dither(length: int, _: int, generator: np.random.Generator) -> Wave:
-    """Silence as a converter gives it: one bit up or down."""
+    """Silence as a converter records it: at most one bit up or down."""
     return _LEAST_SIGNIFICANT_BIT * generator.integers(-1, 2, length)
 
 
@@ -104,7 +104,7 @@ NONSPEECH: Final[Mapping[str, Sound]] = {
     "hum": _hum,
     "dither": _dither,
 }
-"""By name."""
+"""Sounds by name."""
 
 
 class NonSpeech(NamedTuple):
@@ -114,16 +114,16 @@ class NonSpeech(NamedTuple):
     """A name in NONSPEECH."""
     take: int
     samples: Samples
-    """float32 [samples] with the peak PEAK; dither's is one bit of 16."""
+    """float32 [samples] with the peak PEAK, or one bit of 16 for dither."""
 
 
 def nonspeech(sample_rate: int, seconds: float, seed: int) -> Iterator[NonSpeech]:
-    """TAKES of every kind, which differ as two recordings do.
+    """Yields TAKES sounds of every kind, which differ as two recordings do.
 
     Args:
         sample_rate: Hz.
-        seconds: of each.
-        seed: with kind and take decides what is drawn.
+        seconds: duration of each.
+        seed: decides, with kind and take, what is drawn.
     """
     length = round(seconds * sample_rate)
     for kind, sound in NONSPEECH.items():

@@ -1,4 +1,4 @@
-"""Paths that a user names, looked at before anything slow is imported or loaded."""
+"""Checks a user's paths before anything slow is imported or loaded."""
 
 import os
 from pathlib import Path
@@ -7,13 +7,13 @@ from components.errors import SwarError
 
 
 def check_present(data: str) -> None:
-    """Checks that recordings are where a user says.
+    """Checks that a path to recordings exists.
 
     Args:
-        data: a path on this machine; URIs and patterns with `{...}` are not looked at.
+        data: a path on this machine; URIs and patterns with `{...}` are not checked.
 
     Raises:
-        SwarError: nothing is there.
+        SwarError: the path does not exist.
     """
     if "://" not in data and "{" not in data and not os.path.lexists(data):
         raise SwarError(f"{data!r} does not exist: name a folder of speakers or a manifest")
@@ -23,7 +23,7 @@ def check_folder(data: Path) -> None:
     """Checks that a path is a folder.
 
     Raises:
-        SwarError: it is a file, or nothing is there.
+        SwarError: the path is a file or does not exist.
     """
     if not data.is_dir():
         raise SwarError(f"{str(data)!r} is no folder on this machine: name a folder of recordings")

@@ -11,9 +11,9 @@ INT16_PEAK: Final = 32767
 
 
 def to_pcm16(samples: npt.NDArray[np.float32]) -> npt.NDArray[np.int16]:
-    """16-bit samples at the level that they have, down to full scale where they exceed it.
+    """Converts to 16-bit samples of the same level, or of full scale if they exceed it.
 
-    Never louder: how loud a recording is tells a model what is silence.
+    They are never made louder, since a recording's level tells a model what is silence.
 
     Args:
         samples: float32 [samples], full scale 1.
@@ -27,7 +27,7 @@ def to_pcm16(samples: npt.NDArray[np.float32]) -> npt.NDArray[np.int16]:
 
 
 def read_wav(wav: bytes) -> tuple[npt.NDArray[np.int16], int] | None:
-    """The samples, int16 [samples], and the rate in Hz; None of what `pack_wav` did not make."""
+    """The samples, int16 [samples], and the rate in Hz; None if it is no mono 16-bit WAV file."""
     try:
         with wave.open(io.BytesIO(wav)) as reader:
             if (reader.getnchannels(), reader.getsampwidth()) != (1, 2):

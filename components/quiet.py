@@ -1,4 +1,4 @@
-"""Where the noise of the libraries goes, so that the terminal shows what Swar says."""
+"""Keeps the output of libraries off the terminal, so that it shows only Swar's."""
 
 import contextlib
 import logging
@@ -17,10 +17,10 @@ _STDOUT, _STDERR = 1, 2
 
 @contextlib.contextmanager
 def output_to(log: Path) -> Iterator[TextIO]:
-    """Sends all that this process and its children write to a file; yields the real stdout.
+    """Redirects all output of this process and its children to a file; yields the real stdout.
 
-    Redirects the file descriptors, not Python's streams alone: TensorFlow's C++ and Beam's
-    worker processes write there themselves. Logging goes to the file from INFO on.
+    Redirects the file descriptors, not only Python's streams, since TensorFlow's C++ code and
+    Beam's worker processes write to them. Log records from INFO on go to the file.
     """
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
@@ -31,7 +31,7 @@ def output_to(log: Path) -> Iterator[TextIO]:
         terminal = stack.enter_context(_copy_of(_STDOUT))
         with log.open("ab") as file:
             stack.enter_context(_redirected(file, _STDOUT, _STDERR))
-        # On a full disk every line would be answered with a traceback.
+        # On a full disk every log line would print a traceback.
         logging.raiseExceptions = False
         root.handlers[:] = [to_file]
         root.setLevel(logging.INFO)
@@ -47,9 +47,9 @@ def output_to(log: Path) -> Iterator[TextIO]:
 
 @contextlib.contextmanager
 def libraries_quiet() -> Iterator[TextIO]:
-    """Sends what libraries write and log to nowhere; yields the real stderr.
+    """Discards what libraries write and log; yields the real stderr.
 
-    What goes wrong is raised.
+    Errors are raised all the same.
     """
     with (
         real_stderr() as stderr,
@@ -61,10 +61,10 @@ def libraries_quiet() -> Iterator[TextIO]:
 
 @contextlib.contextmanager
 def tensorflow_quiet() -> Iterator[None]:
-    """Keeps TensorFlow off stderr while it starts and loads a model; stdout and logging stay.
+    """Discards stderr while TensorFlow starts and loads a model; `real_stderr` and stdout stay.
 
-    What its C++ writes there has no setting, so the descriptor is what is turned away. Its loader
-    of graphs warns that it is old, although TF Serving's is the same one.
+    No setting silences its C++ code, so the descriptor is redirected. Its graph loader warns that
+    it is old, although TF Serving uses the same one.
     """
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     with open(os.devnull, "wb") as nowhere, _redirected(nowhere, _STDERR):
@@ -73,14 +73,14 @@ def tensorflow_quiet() -> Iterator[None]:
 
 @contextlib.contextmanager
 def native_code_quiet() -> Iterator[None]:
-    """Keeps what C and C++ libraries write off stderr: what Python writes there and logs stays.
+    """Discards what C and C++ libraries write to stderr; Python's output and logs stay.
 
-    They write to the descriptor, whatever their settings: libmpg123 of every MP3 header that it
-    doubts.
+    They write to the descriptor, whatever their settings: libmpg123 about every MP3 header that
+    it doubts.
     """
     python = sys.__stderr__
     with contextlib.ExitStack() as stack:
-        if python is not None and sys.stderr is python:  # another one writes elsewhere already
+        if python is not None and sys.stderr is python:  # a replaced one writes elsewhere
             copy = os.dup(_STDERR)
             own = os.fdopen(copy, "w", 1, encoding=python.encoding, errors=python.errors)
             sys.stderr = stack.enter_context(own)
@@ -91,7 +91,7 @@ def native_code_quiet() -> Iterator[None]:
 
 
 def real_stderr() -> TextIO:
-    """The terminal's, by a descriptor of its own: it writes there while the other is redirected."""
+    """A copy of stderr with its own descriptor, which stays open while stderr is redirected."""
     return _copy_of(_STDERR)
 
 
@@ -101,7 +101,7 @@ def _copy_of(descriptor: int) -> TextIO:
 
 @contextlib.contextmanager
 def _redirected(file: BinaryIO, *descriptors: int) -> Iterator[None]:
-    """These of stdout and stderr go to a file as long as the context lasts."""
+    """Redirects the descriptors of stdout or stderr to a file within the context."""
     streams = {_STDOUT: sys.stdout, _STDERR: sys.stderr}
     for descriptor in descriptors:
         streams[descriptor].flush()

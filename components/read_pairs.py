@@ -22,16 +22,16 @@ def read_pairs(
     """The pairs of a run, in the order of their files.
 
     Args:
-        folder: a `pairs` artifact, or an output folder of `swar run`, of which the newest is read.
+        folder: a `pairs` artifact, or an output folder of `swar run`, whose newest pairs are read.
         split: "train", "calibration", "eval", "unseen", "eval_conditions" or "unseen_conditions";
-            None for all that are there.
-        n_mels: of the spectrograms, `spectrogram.n_mels` of the run.
+            None for all that exist.
+        n_mels: number of mels, `spectrogram.n_mels` of the run.
 
     Returns:
         A tf.data.Dataset of dicts, named as in `components.features`: `spectrogram_a` and
         `spectrogram_b` uint8 [n_mels, frames] (0 is -top_db, 255 the window's peak), `label` int64
-        (1 same speaker, 0 different), `speaker_a`, `recording_a` and the others of the schema
-        string or float32 scalars.
+        (1 same speaker, 0 different); `speaker_a`, `recording_a` and the other features of the
+        schema are string or float32 scalars.
 
     Raises:
         SwarError: the folder has no such pairs.
@@ -43,7 +43,7 @@ def read_pairs(
 
 
 def parse_pairs(records: tf.Tensor, n_mels: int, frames: int) -> Parsed:
-    """Serialised pairs [N] to tensors whose windows interleave: a0, b0, a1, b1, ...
+    """Parses serialised pairs [N] to tensors with interleaved windows: a0, b0, a1, b1, ...
 
     Returns:
         `spectrogram` uint8 [2N, n_mels, frames], `speaker` and `recording` string [2N],

@@ -1,4 +1,4 @@
-"""How well a recording was recorded: its noise, its band and its clipping, in a few numbers."""
+"""Measures the quality of a recording: its noise, its bandwidth and its clipping."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -11,20 +11,20 @@ FRAME_SECONDS: Final = 0.032
 BAND_HZ: Final = 250.0
 """Width of the bands by which the upper edge of the speech is found."""
 LOWEST_HZ: Final = 80.0
-"""Below it no voice is, but rumble, which no model that listens to voices minds."""
+"""The SNR leaves out what is below: rumble, and no voice."""
 MOST_SNR_DB: Final = 60.0
-"""Where the pauses hold next to nothing: 16 bits say little beyond."""
+"""Limit of the SNR, reached if the pauses are nearly empty: 16 bits tell little beyond."""
 _FLOOR_PERCENT: Final = 10
 _LOUD_PERCENT: Final = 95
 _ABOVE_FLOOR_DB: Final = 6.0
 _BELOW_LOUDEST_DB: Final = 30.0
 _LEAST_POWER: Final = 2.0**-30  # one step of 16 bits: less is digital silence
 _TINY: Final = 1e-12
-# A fricative at 7 kHz is some 40 dB below the vowels, what a window leaks more than 60 dB; there
-# may be one in fifty frames.
+# A fricative at 7 kHz is about 40 dB below the vowels, a window's leakage more than 60 dB; one
+# frame in fifty may hold a fricative.
 _BAND_BELOW_LOUDEST_DB: Final = 55.0
 _BAND_PERCENT: Final = 98
-# Clipped samples pile up at the largest magnitudes, which speech seldom has. Resampling and codecs
+# Clipped samples pile up at the largest magnitudes, rare in other speech. Resampling and codecs
 # smear the pile over a few of the bins between silence and the peak.
 _BINS: Final = 50
 _FIRST_BIN: Final = 15
@@ -38,17 +38,17 @@ Pcm16 = npt.NDArray[np.int16]
 
 @dataclass(frozen=True)
 class RecordingQuality:
-    """Of one recording as it is, its pauses with it."""
+    """Quality of one unchanged recording, with its pauses."""
 
     speech_seconds: float | None
-    """Speech that the model finds; None of a model that does not say."""
+    """Seconds of speech that the model finds; None if it does not tell."""
     snr_db: float
-    """Power of the frames with speech against the background's, at most MOST_SNR_DB; since these
-    stand out of it, seldom less than 6, and 0 where none does."""
+    """Power of the frames with speech over the background's, at most MOST_SNR_DB; seldom below 6,
+    since these frames stand out from the background, and 0 if none does."""
     bandwidth_hz: float
-    """Above it is next to nothing, 55 dB less than in the loudest band; 0 of silence."""
+    """Upper edge of the bands within 55 dB of the loudest one; 0 for silence."""
     clipped_fraction: float
-    """Share of the samples that were cut off at the largest magnitudes."""
+    """Share of the samples that were clipped at the largest magnitudes."""
 
 
 def quality_of(
@@ -56,14 +56,14 @@ def quality_of(
 ) -> RecordingQuality:
     """Measures a recording.
 
-    The background is the power of the quietest tenth of its frames of 32 ms. Speech is in those
-    that are 6 dB above it and no more than 30 dB below the loudest twentieth. Of pauses that a
-    noise gate or a codec emptied the SNR is MOST_SNR_DB, whatever is below the speech.
+    The background is the power that a tenth of the 32 ms frames do not exceed. Frames with speech
+    are 6 dB above it, and at most 30 dB below the loudest twentieth. If a noise gate or a codec
+    emptied the pauses, the SNR is MOST_SNR_DB, whatever noise is under the speech.
 
     Args:
         pcm16: int16 [samples], with the pauses.
         sample_rate: Hz, LEAST_SAMPLE_RATE or more.
-        speech_seconds: as the model says.
+        speech_seconds: the model's value, returned as it is.
     """
     size = round(FRAME_SECONDS * sample_rate)
     samples = pcm16.astype(np.float32) / np.float32(2**15)
@@ -84,7 +84,7 @@ def quality_of(
 
 
 def _snr_db(power: npt.NDArray[np.float64]) -> float:
-    """Of the frames' powers [n]; 0 where none stands out."""
+    """The SNR from the frames' powers [n]; 0 if no frame stands out."""
     floor, loud = np.percentile(power, [_FLOOR_PERCENT, _LOUD_PERCENT])
     least = max(_times_db(floor, _ABOVE_FLOOR_DB), _times_db(loud, -_BELOW_LOUDEST_DB))
     speech = power[power > least]
@@ -94,9 +94,9 @@ def _snr_db(power: npt.NDArray[np.float64]) -> float:
 
 
 def _bandwidth_hz(power: npt.NDArray[np.float64], step_hz: float) -> float:
-    """Upper edge of the highest band that is not next to empty, of power spectra [frames, bins].
+    """Upper edge of the highest band that is not nearly empty in power spectra [frames, bins].
 
-    Noise that fills a band may hide speech in it: the band counts.
+    A band full of noise counts, since it may hide speech.
     """
     width = round(BAND_HZ / step_hz)
     count = (power.shape[1] - 1) // width
@@ -107,7 +107,7 @@ def _bandwidth_hz(power: npt.NDArray[np.float64], step_hz: float) -> float:
 
 
 def _clipped_fraction(pcm16: Pcm16) -> float:
-    """Of both polarities, each of which is clipped at a level of its own."""
+    """Share of clipped samples; each polarity has its own clipping level."""
     if not len(pcm16):
         return 0.0
     magnitudes = pcm16.astype(np.int32) - round(float(np.mean(pcm16)))
@@ -115,7 +115,7 @@ def _clipped_fraction(pcm16: Pcm16) -> float:
 
 
 def _pile(magnitudes: npt.NDArray[np.int32], samples: int) -> float:
-    """Share of the samples that lies in and above a pile of magnitudes; 0 where there is none."""
+    """Share of the samples in and above a pile of magnitudes; 0 if there is none."""
     peak = int(np.max(magnitudes, initial=0))
     if peak < _LEAST_PEAK:
         return 0.0

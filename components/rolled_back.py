@@ -1,7 +1,7 @@
-"""A mark on a trained model that was taken back after it had been published.
+"""Marks trained models that were rolled back after they had been published.
 
-A file in the folder of the Model artifact: ML Metadata's record must stay as it is, since TFX's
-cache goes by it, and would evaluate and publish the model once more.
+The mark is a file in the Model artifact's folder: with another record in ML Metadata, TFX's cache
+would miss, and evaluate and publish the model again.
 """
 
 import os
@@ -13,12 +13,12 @@ _MARK: Final = "ROLLED_BACK"
 
 
 def is_rolled_back(model_uri: str) -> bool:
-    """Whether the model must be neither published nor a baseline."""
+    """Whether the model is marked: it must be neither published nor a baseline."""
     return bool(fileio.exists(os.path.join(model_uri, _MARK)))
 
 
 def rolled_back_at(model_uri: str) -> str | None:
-    """When it was, in UTC; None where it was not."""
+    """When the model was rolled back, in UTC; None if it was not."""
     if not is_rolled_back(model_uri):
         return None
     with fileio.open(os.path.join(model_uri, _MARK)) as file:
@@ -26,13 +26,13 @@ def rolled_back_at(model_uri: str) -> str | None:
 
 
 def mark_rolled_back(model_uri: str, time: str) -> None:
-    """Marks a model that was published, unless somebody has cleaned it up.
+    """Marks a published model, unless its folder was deleted.
 
-    A folder with nothing but the mark would be a model to TFX's cache.
+    TFX's cache takes a folder with only a mark for a model.
 
     Args:
         model_uri: folder of the artifact.
-        time: now, in UTC.
+        time: the current time, in UTC.
     """
     if fileio.exists(model_uri):
         with fileio.open(os.path.join(model_uri, _MARK), "w") as file:
@@ -40,6 +40,6 @@ def mark_rolled_back(model_uri: str, time: str) -> None:
 
 
 def clear_rolled_back(model_uri: str) -> None:
-    """Removes the mark, if there is one: the model is published again."""
+    """Removes the mark, if there is one, of a model that is published again."""
     if is_rolled_back(model_uri):
         fileio.remove(os.path.join(model_uri, _MARK))

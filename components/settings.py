@@ -1,4 +1,4 @@
-"""What each component can be set to: frozen, validated, without side effects.
+"""The settings of each component: frozen, validated, without side effects.
 
 A component receives its part of the tree as canonical JSON in an exec property,
 so that changing one setting reruns exactly what depends on it.
@@ -15,11 +15,11 @@ Count = Annotated[int, Field(ge=0)]
 PositiveCount = Annotated[int, Field(ge=1)]
 Folder = Annotated[str, Field(min_length=1)]
 GeneratorSeed = Annotated[int, Field(ge=0, lt=2**32)]
-"""As NumPy's and Keras' generators take one; a seed that keys a hash may be any number."""
+"""Seed of NumPy's and Keras' generators; a seed that keys a hash may be any number."""
 SMALLEST_SIDE: Final = 32
-"""Of a window that the tower takes, in mels and in frames."""
+"""Least mels and frames of a window that the tower takes."""
 DENSENET121_BLOCKS: Final = (6, 12, 24, 16)
-"""Of the tower, as ImageNet weights have them."""
+"""The tower's blocks that fit ImageNet weights."""
 
 
 class Settings(BaseModel):
@@ -29,42 +29,43 @@ class Settings(BaseModel):
 
 
 class SpeechSettings(Settings):
-    """How recordings become cleaned speech, and who lies in which split."""
+    """How recordings are cleaned, and how speakers and speech are split."""
 
     sample_rate: Annotated[int, Field(ge=4_000, le=192_000)] = 16_000
     trim_head_seconds: Annotated[float, Field(ge=0.0)] = 0.0
     trim_tail_seconds: Annotated[float, Field(ge=0.0)] = 0.0
     silence_rule: Literal["adaptive", "article"] = "adaptive"
-    """adaptive: level and threshold from the recording's own speech and background, without what
-    lies below the voice. article: the peak is full scale and the threshold fixed."""
+    """adaptive: level and threshold follow the recording's own speech and background, after a
+    high-pass below the voice. article: the peak is full scale and the threshold fixed."""
     silence_threshold_dbfs: Annotated[float, Field(lt=0.0)] = -30.0
-    """RMS at or below which a slice is silent, the peak being 0 dBFS. Of silence_rule article."""
+    """RMS at or below which a slice is silent if the peak is 0 dBFS; for silence_rule article."""
     min_silence_ms: PositiveCount = 400
     keep_silence_ms: Count = 80
-    """Kept on both sides of what is not silent."""
+    """Silence that is kept on both sides of speech."""
     min_speech_seconds: Positive = 0.3
-    """Of a recording, without the silence. Less than a window is repeated to it."""
+    """Least speech of a recording. Less than a window is repeated to its length."""
     max_recording_seconds: Positive = 14_400.0
-    """Of a recording, or of a cut of one, in seconds: a longer one is rejected as too_long. Bounds
+    """Longest recording, or cut of one, in seconds: a longer one is rejected as too_long. Bounds
     the temporary files of a worker: 10 bytes a sample, 2.3 GB at 16 kHz."""
     max_recording_megabytes: Positive = 4_096.0
-    """Of a recording's file, in 10^6 bytes: a larger one is rejected as too_large, and not copied
-    from where it lies."""
+    """Largest file of a recording, in 10^6 bytes: a larger one is rejected as too_large, and of a
+    remote one no more is copied."""
     follow_outside_links: bool = False
-    """Whether links in the data folder that lead out of it are followed; else they are rejected."""
+    """Whether links in the data folder that lead out of it are followed, not rejected."""
     require_voice: bool = True
     """Whether recordings without a voice (noise, tones, music) are refused as no_speech."""
     max_piece_seconds: Annotated[float, Field(gt=0.0, le=60.0)] = 60.0
     train_fraction: Fraction = 0.8
-    """Of the speech of each speaker who is not held out; so is the next."""
+    """Share of `train` in the speech of a speaker who is not held out."""
     calibration_fraction: Fraction = 0.0
+    """Share of `calibration` in the speech of a speaker who is not held out."""
     calibration_speaker_fraction: Fraction = 0.1
-    """Speakers who are held out to set the threshold on: new speakers lie nearer to each other
+    """Share of speakers held out to set the threshold: new speakers lie nearer to each other
     than those that the tower was trained on."""
     unseen_speaker_fraction: Fraction = 0.2
     max_reject_fraction: Fraction = 0.1
     rolling_spans: PositiveCount | None = None
-    """The newest so many spans, where `data` is a pattern of spans; None: all of them."""
+    """Number of newest spans to use, if `data` is a pattern of spans; None for all."""
     seed: int = 0
 
     @model_validator(mode="after")
@@ -90,8 +91,8 @@ class SpectrogramSettings(Settings):
     top_db: Positive = 80.0
 
     longest_train_window_seconds: Positive | None = None
-    """Windows of `train` are so long, and every batch of them is cut to a length drawn between
-    `window_seconds` and this one. None: they are as long as all others."""
+    """Length of windows of `train`; every batch is cut to a length drawn between `window_seconds`
+    and this one. None: `window_seconds`."""
 
     @model_validator(mode="after")
     def _train_windows_are_no_shorter(self) -> Self:
@@ -104,7 +105,7 @@ class SpectrogramSettings(Settings):
         return self
 
     def of_train(self) -> "SpectrogramSettings":
-        """The settings of the windows that are stored to train on."""
+        """The settings of the windows that are stored for `train`."""
         longest = self.longest_train_window_seconds or self.window_seconds
         return self.model_copy(update={"window_seconds": longest})
 
@@ -118,42 +119,42 @@ class SpectrogramSettings(Settings):
 
 
 class PairCounts(Settings):
-    """Trials of one split."""
+    """Numbers of trials of one split."""
 
     similar_per_speaker: Count
     dissimilar: Count
-    """Per speaker, or per ordered pair of speakers, as the protocol says."""
+    """Per speaker or per ordered pair of speakers, depending on the protocol."""
 
 
 Range = tuple[float, float]
 
 
 class AugmentationSettings(Settings):
-    """What happens to windows of `train`, each with its own probability; by default nothing."""
+    """Changes to windows of `train`, each with its own probability; by default none."""
 
     reverberation_probability: Fraction = 0.0
     reverberation_seconds: Range = (0.1, 0.6)
-    """Until the room's answer has fallen by 60 dB; of rooms that are made up."""
+    """Time in which a simulated room's response falls by 60 dB."""
     reverberation_folder: Folder | None = None
-    """Folder, with those below it, of recorded impulse responses, on any filesystem that Beam
-    knows: the rooms are these, none is made up. Of waveforms only. Of each response up to 2 s from
-    its direct sound on are read, of at most 900 files, evenly spread over their names."""
+    """Folder, with its subfolders, of recorded impulse responses that replace simulated rooms, on
+    any filesystem that Beam knows. For waveforms only. At most 900 files are read, evenly spread
+    over the sorted names, each up to 2 s from its direct sound on."""
     noise_probability: Fraction = 0.0
-    """Other speakers' babble or, the other half of the time, coloured noise."""
+    """Adds other speakers' babble or, half of the time, coloured noise."""
     noise_folder: Folder | None = None
-    """Folder, with those below it, of recorded noise, on any filesystem that Beam knows: in place
-    of coloured noise. Of waveforms only. Half an hour is read in all: of each of n files the first
-    1,800 s / n, of at most 900 files, evenly spread over their names."""
+    """Folder, with its subfolders, of recorded noise that replaces coloured noise, on any
+    filesystem that Beam knows. For waveforms only. At most 900 files are read, evenly spread over
+    the sorted names, half an hour in all: the first 1,800 s / n of each of n files."""
     noise_snr_db: Range = (0.0, 20.0)
     hum_probability: Fraction = 0.0
-    """The mains' 50 or 60 Hz."""
+    """Adds mains hum of 50 or 60 Hz."""
     hum_snr_db: Range = (5.0, 25.0)
     tilt_probability: Fraction = 0.0
-    """Another microphone: a spectral slope and a smooth curve of gains."""
+    """Simulates another microphone: a spectral slope and a smooth curve of gains."""
     tilt_db_per_octave: Range = (-6.0, 6.0)
     narrow_band_probability: Fraction = 0.0
     narrow_band_hertz: Range = (3_000.0, 7_000.0)
-    """Of the low-pass filter."""
+    """Cut-off of a low-pass filter."""
     telephone_probability: Fraction = 0.0
     """300 to 3,400 Hz at 8 kHz, mu-law."""
     codec_probability: Fraction = 0.0
@@ -178,7 +179,7 @@ class AugmentationSettings(Settings):
 
     @property
     def probabilities(self) -> dict[str, float]:
-        """Of each change by its name, in the order in which sound meets them."""
+        """The probability of each change by name, in the order of application."""
         changes = ("reverberation", "noise", "hum", "tilt", "narrow_band", "telephone", "codec")
         return {name: getattr(self, f"{name}_probability") for name in changes}
 
@@ -189,14 +190,14 @@ class AugmentationSettings(Settings):
 
     @property
     def folders(self) -> dict[str, str]:
-        """Of recorded sounds, by the change that draws from them."""
+        """Folders of recorded sounds, by the change that draws from them."""
         named = {"reverberation": self.reverberation_folder, "noise": self.noise_folder}
         return {name: folder for name, folder in named.items() if folder is not None}
 
 
-# A model that meets no other rooms and lines in training is at chance in them.
+# A model that is trained without other rooms and lines is at chance in them.
 ROOMS = AugmentationSettings(reverberation_probability=0.3)
-"""What a waveform carries better than a spectrogram."""
+"""Changes that suit a waveform better than a spectrogram."""
 LINES_AND_NOISE = AugmentationSettings(
     noise_probability=0.5,
     hum_probability=0.1,
@@ -204,7 +205,7 @@ LINES_AND_NOISE = AugmentationSettings(
     narrow_band_probability=0.2,
     telephone_probability=0.2,
 )
-"""What is drawn anew for every batch."""
+"""Changes that are drawn anew for every batch."""
 
 
 class PairSettings(Settings):
@@ -212,21 +213,21 @@ class PairSettings(Settings):
 
     protocol: Literal["per_speaker", "every_ordered_pair"] = "per_speaker"
     windows: Literal["disjoint", "random"] = "disjoint"
-    """disjoint: a similar pair's windows never overlap and come from two recordings if they can."""
+    """disjoint: a similar pair's windows never overlap, and are of two recordings if possible."""
     train: PairCounts = PairCounts(similar_per_speaker=100, dissimilar=0)
-    """What the loss reads: dissimilar pairs for `trainer.loss` listed, none for the others."""
+    """Trials that the loss reads: dissimilar pairs only for `trainer.loss` listed."""
     held_out: PairCounts = PairCounts(similar_per_speaker=25, dissimilar=25)
     train_balance: Literal["speakers", "speech"] = "speech"
-    """speakers: the same number of pairs for every speaker of `train`. speech: in proportion to how
-    much of it a speaker has, the counts being the mean."""
+    """speakers: the same number of pairs for every speaker of `train`. speech: in proportion to the
+    speaker's speech, with the counts as mean."""
     train_speeds: Annotated[tuple[Positive, ...], Field(min_length=1)] = (0.9, 1.0, 1.1)
-    """Every speaker of `train` also speaks, as somebody else, at these speeds (pitch and all)."""
+    """Every speaker of `train` is played at these speeds (pitch changes), as different speakers."""
     condition: PairCounts = PairCounts(similar_per_speaker=5, dissimilar=5)
-    """Of the pairs of `eval` and `unseen`, so many again under each condition; 0 is none."""
+    """Pairs of `eval` and `unseen` that are repeated under each condition; 0 for none."""
     condition_speakers: PositiveCount = 200
     """The most speakers of a split whose pairs are repeated, evenly spread over their names."""
     augmentation: AugmentationSettings = ROOMS
-    """Of the waveforms of windows of `train`, once for each."""
+    """Changes to the waveforms of windows of `train`, drawn once."""
     shard_megabytes: Positive = 64.0
     seed: int = 0
 
@@ -271,62 +272,58 @@ class TrainerSettings(Settings):
     backbone only), `none` (random), a published model's folder, or a Keras weights file of a
     tower or of its backbone."""
     starting_share: Fraction = 0.0
-    """Of the starting weights in the mean of these and the trained ones, which is monitored and
-    published; 0 is the trained ones alone. Keeps what the starting model knows beyond the data that
-    it is trained further on. Source: Wortsman et al., "Robust fine-tuning of zero-shot models",
-    CVPR 2022."""
+    """Share of the starting weights in their mean with the trained ones, which is monitored and
+    published; 0 is the trained ones alone. Keeps what the starting model knows beyond the new
+    training data. Source: Wortsman et al., "Robust fine-tuning of zero-shot models", CVPR 2022."""
     head: Literal["pooled", "flatten"] = "pooled"
-    """pooled: the mean over the feature map. flatten: the feature map itself, as the article has
-    it."""
+    """pooled: the mean over the feature map. flatten: the feature map itself, as in the article."""
     embedding_size: Annotated[int, Field(ge=2)] = 256
-    """Of length 1, with head pooled: in one dimension these would be only two."""
+    """Dimension of embeddings. With head pooled their length is 1: one dimension has only two."""
     loss: Literal["supervised", "listed"] = "supervised"
     """supervised: supervised contrastive loss, all pairs within a speaker-balanced batch.
     listed: the article's contrastive loss, over the pairs as sampled."""
     temperature: Positive = 0.05
-    """Of the loss supervised."""
+    """Softmax temperature of loss supervised."""
     margin: Positive = 1.2
-    """Of the loss listed."""
+    """Margin of loss listed."""
     pairs_per_batch: PositiveCount = 32
     """Pairs of windows in a training step on a processor."""
     gpu_pairs_per_batch: PositiveCount = 128
     """Pairs of windows in a training step on each GPU."""
     epochs: PositiveCount = 9
     steps_per_epoch: PositiveCount | None = None
-    """None: every pair once in an epoch."""
+    """None: an epoch has every pair once."""
     learning_rate: Positive = 3e-4
-    """The highest, for steps of `pairs_per_batch` pairs. Steps of k times as many, on GPUs, take
-    sqrt(k) times it; so it is with `end_learning_rate`."""
+    """Highest rate, for steps of `pairs_per_batch` pairs. Steps of k times as many, on GPUs,
+    multiply it and `end_learning_rate` by sqrt(k)."""
     end_learning_rate: Annotated[float, Field(ge=0.0)] = 1e-5
     decay_power: Positive = 1.0
     warmup_steps: Count = 20
     batch_norm_momentum: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.9
     calibration_nearest_fraction: Annotated[float, Field(gt=0.0, le=1.0)] = 0.1
-    """Whom the threshold is set to keep apart: of each speaker's others, the share that is nearest,
-    one at least. People of another sex or on another line are kept apart by any threshold."""
+    """The threshold is set to separate each speaker from this share of others, the nearest, at
+    least one. Any threshold separates speakers of another sex or on another line."""
     normalisation_nearest: Annotated[int, Field(ge=0)] = 20
     """Adaptive score normalisation (AS-norm): a distance is relative to both utterances'
-    distances from so many nearest speakers of `train`, or from all where these are fewer; 0 is
-    none."""
+    distances from this many nearest speakers of `train`, at most all; 0 for none."""
     normalisation_made_speakers: Annotated[int, Field(ge=3)] | None = None
-    """That many made speakers, drawn around the means of clusters of those of `train`, stand for
-    these in the normalisation, so that the model holds no speaker's own; None: those of `train`."""
+    """Number of synthetic speakers, drawn around means of clusters of `train`'s, that replace these
+    in the normalisation, so that the model holds no speaker's own embedding; None: no replacing."""
     augmentation: AugmentationSettings = LINES_AND_NOISE
-    """Of the spectrograms of every batch, drawn anew for each, on the device. No codec and no
-    recorded noise or rooms: they work on samples."""
+    """Changes to the spectrograms, drawn anew for every batch, on the device. Without codecs and
+    recorded noise or rooms, which work on samples."""
     teacher: str | None = None
-    """File of another encoder's embeddings of the recordings of `train` (`embedding` float [N,
-    embedding_size], `speaker` and `recording` string [N], NumPy's .npz), which the tower also
-    learns."""
+    """NumPy .npz file of another encoder's embeddings of the recordings of `train`, which the tower
+    also learns: `embedding` float [N, embedding_size], `speaker` and `recording` string [N]."""
     teacher_weight: Annotated[float, Field(gt=0.0)] = 1.0
-    """Of the cosine distance from the teacher, beside the loss."""
+    """Weight of the cosine distance from the teacher, beside the loss."""
     precision: Literal["auto", "float32", "mixed_float16", "mixed_bfloat16"] = "auto"
-    """Of the training; what is served computes in float32. auto: mixed_float16 on a GPU,
+    """Precision of training; the served model uses float32. auto: mixed_float16 on a GPU,
     mixed_bfloat16 on a processor with AMX or AVX-512 BF16, else float32."""
     monitor_windows: Annotated[int, Field(ge=4)] = 400
-    """Windows of `train` and of `eval` that are compared, all with all, after an epoch."""
+    """Windows of each of `train` and `eval` to compare, all with all, after an epoch."""
     selection_windows: Annotated[int, Field(ge=4)] = 1_200
-    """Windows of `calibration`, compared likewise: the epoch with the lowest EER is kept."""
+    """Windows of `calibration` to compare likewise; the epoch with the lowest EER is kept."""
     time_mask_frames: Count = 0
     frequency_mask_mels: Count = 0
     seed: GeneratorSeed = 0
@@ -370,41 +367,41 @@ class TrainerSettings(Settings):
         return self
 
     def replaced(self, values: Mapping[str, Any]) -> Self:
-        """With other values of some settings. Raises ValueError for one that does not fit."""
+        """The settings with some values replaced. Raises ValueError for an invalid one."""
         return type(self).model_validate(self.model_dump() | dict(values))
 
     @classmethod
     def known(cls, values: Mapping[str, Any]) -> Self:
-        """Of a model's card that another version of the code wrote.
+        """The settings of a model's card that another version of the code wrote.
 
-        Settings that there are no more are left out: what is left describes the tower.
+        Settings that no longer exist are left out: the rest describes the tower.
         """
         return cls.model_validate({name: values[name] for name in cls.model_fields.keys() & values})
 
     @property
     def reads_dissimilar(self) -> bool:
-        """Whether training takes pairs of two speakers; else these are of two pairs."""
+        """Whether training reads pairs of two speakers; otherwise it compares different pairs."""
         return self.loss == "listed"
 
     @property
     def unit_norm(self) -> bool:
-        """Whether embeddings have the length 1."""
+        """Whether embeddings have length 1."""
         return self.head != "flatten"
 
 
 class TunerSettings(Settings):
-    """A search for some of the training's settings, before it: KerasTuner in TFX's Tuner."""
+    """A search for some settings of the training before it: KerasTuner in TFX's Tuner."""
 
     trials: Count = 0
     """Short trainings to compare, the first with the trainer's own values; 0 searches nothing."""
     epochs: PositiveCount = 3
-    """Of a trial."""
+    """Epochs of a trial."""
     learning_rate: Range = (1e-4, 1e-3)
     """Drawn on a logarithmic scale."""
     temperature: Range = (0.03, 0.15)
-    """Drawn on a logarithmic scale; searched where the loss reads it."""
+    """Drawn on a logarithmic scale; searched if the loss reads it."""
     starting_share: Range = (0.0, 0.5)
-    """Searched where the training starts from weights that know speakers."""
+    """Searched if the training starts from weights that know speakers."""
 
     @model_validator(mode="after")
     def _ranges_rise(self) -> Self:
@@ -419,7 +416,7 @@ class TunerSettings(Settings):
         return self
 
     def searched(self, trainer: TrainerSettings) -> tuple[str, ...]:
-        """The names of the settings that make a difference to this training."""
+        """The names of the searched settings that affect this training."""
         names = ["learning_rate"]
         if trainer.loss == "supervised":
             names.append("temperature")
@@ -429,12 +426,12 @@ class TunerSettings(Settings):
 
 
 class ServingSettings(Settings):
-    """What the served model takes; part of the model, so a change trains it anew."""
+    """Limits of the served model; part of the model, so a change trains it anew."""
 
     max_seconds: Positive = 120.0
-    """Longer recordings are refused: they bound the memory of a request."""
+    """Longer recordings are refused, which bounds the memory of a request."""
     max_windows: PositiveCount = 64
-    """Of one recording; a longer one's are spread over it."""
+    """Most windows of one recording; those of a longer one are spread over it."""
 
 
 class EvaluatorSettings(Settings):
@@ -442,41 +439,41 @@ class EvaluatorSettings(Settings):
 
     max_eer_eval: Fraction = 0.15
     max_eer_unseen: Fraction = 0.2
-    """Of single windows of speakers who are in no training. Twice the base model's of 3 s on the
-    hardest of its own test sets; what it makes of the same pairs is the closer bound, below."""
+    """For single windows of speakers who are in no training: twice the base model's for 3 s on the
+    hardest of its test sets. `max_eer_increase_over_base` is the closer bound."""
     max_eer_condition: Fraction = 0.4
     """On `eval` under each condition of `components.conditions`; chance is 0.5."""
     max_eer_increase: Fraction = 0.01
-    """How much worse than the last blessed model `eval` may become, absolute."""
+    """Largest rise of the EER of `eval` over the last blessed model's, absolute."""
     max_eer_increase_over_base: Fraction = 0.02
-    """Of a model trained from the base model, on `unseen` and under each condition: how far its
-    EER may be above the base model's on the same pairs, absolute; a rise within the base model's
-    95 % interval is no rise."""
+    """Largest rise of the EER of a model trained from the base model over that of the base model
+    on the same pairs, for `unseen` and each condition, absolute; a rise within the base model's
+    95 % interval does not count."""
 
 
 class ReportSettings(Settings):
-    """How much of the speech the report judges the model on."""
+    """How much speech the report evaluates the model on."""
 
     duration_seconds: Annotated[tuple[Positive, ...], Field(min_length=1)] = (1.5, 3.0, 5.0, 10.0)
-    """Of speech in an utterance; the model's window where that is longer."""
+    """Speech in an utterance; the model's window where that is longer."""
     detail_seconds: Positive = 3.0
-    """The duration that curves, maps and pairs are shown for: the nearest that has trials."""
+    """Curves, maps and pairs are shown for the duration nearest to it that has trials."""
     enrolment_seconds: tuple[Positive, ...] = (5.0, 10.0, 30.0)
-    """Of speech to identify speakers by, rounded up to whole utterances."""
+    """Speech to identify speakers by, rounded up to whole utterances."""
     utterances_per_speaker: Annotated[int, Field(ge=2)] = 10
-    """Of each duration."""
+    """For each duration."""
     trials_per_class: PositiveCount = 10_000
     """Same- and different-speaker trials of each split and duration."""
     resamples: PositiveCount = 500
-    """Of the speakers, for the 95 % intervals."""
+    """Resamples of the speakers for the 95 % intervals."""
     condition_utterances: Count = 60
-    """Of each split, put under every condition: noise, lines, codecs, rooms; 0 for none."""
+    """Per split, under every condition: noise, lines, codecs, rooms; 0 for none."""
     map_utterances: Annotated[int, Field(ge=4)] = 300
-    """On the map of embeddings."""
+    """Utterances on the map of embeddings."""
     worst_pairs: Count = 4
-    """Of each kind of error."""
+    """Pairs shown for each kind of error."""
     sound: bool = True
-    """Whether the worst pairs can be heard. The page then holds pieces of the recordings."""
+    """Whether the worst pairs can be played. The page then holds pieces of the recordings."""
     article: bool = False
-    """Whether the results of the article that the idea comes from stand beside the model's."""
+    """Whether the original article's results are shown beside the model's."""
     seed: GeneratorSeed = 0

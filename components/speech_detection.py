@@ -1,7 +1,7 @@
-"""Which samples of a recording are speech, and how loud it is: in Beam and in the served model.
+"""Finds the speech of a recording and its level, in Beam and in the served model.
 
-Two rules. `adaptive` takes the level and the threshold from the recording's own speech and
-background, so that a click, a constant voltage, hum or noise does not decide for all of it.
+There are two rules. `adaptive` takes the level and the threshold from the recording's own speech
+and background, so that a click, a constant voltage, hum or noise does not affect all of it.
 `article` is the article's: pydub's `split_on_silence` after normalising to the peak.
 """
 
@@ -19,43 +19,43 @@ from components.settings import SpeechSettings
 MILLISECONDS: Final = 1000
 FRAME_MS: Final = 20
 FLOOR_PERCENT: Final = 10
-"""So many of a recording's frames are no louder than its background."""
+"""Percentage of a recording's frames that are no louder than its background."""
 ABOVE_FLOOR_DB: Final = 6.0
-"""Frames with speech are at least so much above the background."""
+"""Frames with speech are more than this above the background."""
 LOUDEST_PERCENT: Final = 95
 BELOW_LOUDEST_DB: Final = 30.0
-"""Frames with speech are at most so much below the loudest ones, clicks left aside."""
+"""Frames with speech are less than this below the loudest ones, clicks excluded."""
 LEVEL_PERCENT: Final = 75
-"""So many of the frames with speech are no louder than what is called its level."""
+"""Percentage of the frames with speech that are no louder than its level."""
 LEVEL_DBFS: Final = -20.0
-"""The level (RMS) that speech is brought to; what is 20 dB above it is clipped."""
+"""RMS level that speech is scaled to; what is 20 dB above it is clipped."""
 SILENCE_BELOW_LEVEL_DB: Final = 20.0
 SILENCE_ABOVE_FLOOR_DB: Final = 1.5
 LEAST_LEVEL_DBFS: Final = -70.0
-"""A recording whose loudest frames are below is silent: ten steps of 16 bits, rounding noise."""
+"""A recording whose loudest frames are below it is silent: ten 16-bit steps, rounding noise."""
 
 
 class Speech(NamedTuple):
-    """What is speech of a recording; scalars but for the ranges."""
+    """The speech of a recording; scalars except the ranges."""
 
     full_scale: tf.Tensor
     """float32, the magnitude that becomes full scale; above 0."""
     ranges: tf.Tensor
     """int64 [n, 2], start and end in samples, in order. The last end may lie up to half a
-    millisecond behind the recording: it is padded with zeros there."""
+    millisecond behind the recording, where zeros are appended."""
     is_silent: tf.Tensor
-    """bool: not even noise is to be heard in it; there are no ranges then."""
+    """bool: not even noise is audible; the ranges do not count then."""
 
 
 class SpeechDetector(keras.layers.Layer):
-    """Finds the speech of a recording; what it takes to be silent is for a rule to say.
+    """Finds the speech of a recording; subclasses define what is silent.
 
     A slice of `min_silence_ms` is silent when its mean square is below a limit; slices start at
     every millisecond. Silent slices that touch or overlap form one silence; what remains, widened
     by `keep_silence_ms` on both sides, is kept. Source: pydub 0.25.1, `pydub/silence.py`.
 
-    A long recording is given in parts: `filter_blocks`, `millisecond_energy` and `to_pcm16`
-    take one of them, `detect` what they found. `call` does all of it at once.
+    A long recording is processed in parts: `filter_blocks`, `millisecond_energy` and `to_pcm16`
+    take one part, `detect` takes their results. `call` takes a whole recording.
     """
 
     def __init__(
@@ -73,15 +73,15 @@ class SpeechDetector(keras.layers.Layer):
 
     @property
     def context_samples(self) -> int:
-        """Samples before and after a part that `filter_blocks` needs."""
+        """Number of samples before and after a part that `filter_blocks` needs."""
         raise NotImplementedError
 
     def filter_blocks(self, samples: tf.Tensor) -> tf.Tensor:
-        """Takes away what no voice makes.
+        """Removes what no voice makes.
 
         Args:
             samples: float32 [context_samples + n + context_samples], n a multiple of
-                `block_samples`; the recording's first and last sample go on before and after it.
+                `block_samples`; beyond the recording its first or last sample is repeated.
 
         Returns:
             float32 [n].
@@ -89,7 +89,7 @@ class SpeechDetector(keras.layers.Layer):
         raise NotImplementedError
 
     def measured_full_scale(self, peak: tf.Tensor) -> tf.Tensor:
-        """The magnitude that is full scale where the energy is measured, float32 scalar.
+        """The magnitude that is full scale when energy is measured, float32 scalar.
 
         Args:
             peak: float32 scalar, the filtered recording's largest magnitude.
@@ -97,11 +97,11 @@ class SpeechDetector(keras.layers.Layer):
         raise NotImplementedError
 
     def detect(self, energy: tf.Tensor, samples: tf.Tensor, peak: tf.Tensor) -> Speech:
-        """Decides what is speech.
+        """Detects the speech.
 
         Args:
-            energy: int64 [milliseconds], of the samples at `measured_full_scale`; at least as
-                long as the recording.
+            energy: int64 [milliseconds], energy of the samples at `measured_full_scale`; at
+                least as long as the recording.
             samples: int64 scalar, the recording's length.
             peak: float32 scalar, the filtered recording's largest magnitude.
         """
@@ -114,7 +114,7 @@ class SpeechDetector(keras.layers.Layer):
     def millisecond_energy(self, seconds: tf.Tensor) -> tf.Tensor:
         """Sum of squares of each millisecond.
 
-        Exact integers, so that a long recording may be given second by second.
+        The sums are exact, so that a long recording may be given second by second.
 
         Args:
             seconds: int16 [n, sample_rate], whole seconds, the last one padded with zeros.
@@ -135,14 +135,14 @@ class SpeechDetector(keras.layers.Layer):
         return tf.cast(tf.reshape(energy, [-1]), tf.int64)
 
     def _length_ms(self, samples: tf.Tensor) -> tf.Tensor:
-        """int64 scalar, as pydub has it: round(), half to even, of the exact milliseconds."""
+        """The milliseconds, int64 scalar, rounded as in pydub, half to even."""
         exact_ms = tf.cast(samples, tf.float64) * MILLISECONDS / self.sample_rate
         return tf.cast(tf.round(exact_ms), tf.int64)
 
     def _kept_ranges(
         self, energy: tf.Tensor, samples: tf.Tensor, silent_below: tf.Tensor
     ) -> tf.Tensor:
-        """The ranges of `Speech`, where a slice is silent below a mean square (float64 scalar)."""
+        """The ranges of `Speech`; slices with a mean square below a float64 scalar are silent."""
         length_ms = self._length_ms(samples)
         silent = self._silent_starts(energy, length_ms, silent_below)
         ranges_ms = self._between_silences(silent, length_ms)
@@ -161,7 +161,7 @@ class SpeechDetector(keras.layers.Layer):
         return tf.boolean_mask(starts, mean_square < silent_below)
 
     def _between_silences(self, silent: tf.Tensor, length_ms: tf.Tensor) -> tf.Tensor:
-        """int64 [ranges, 2], milliseconds that no silence covers."""
+        """The ranges that no silence covers, int64 [ranges, 2], in ms."""
         new_silence = silent[1:] > silent[:-1] + self.min_silence_ms
         silence_starts = tf.concat([silent[:1], tf.boolean_mask(silent[1:], new_silence)], 0)
         last_slices = tf.concat([tf.boolean_mask(silent[:-1], new_silence), silent[-1:]], 0)
@@ -171,7 +171,7 @@ class SpeechDetector(keras.layers.Layer):
         return tf.boolean_mask(ranges, ends > starts)
 
     def _widened(self, ranges: tf.Tensor, length_ms: tf.Tensor) -> tf.Tensor:
-        """The ranges with `keep_silence_ms` on both sides; overlaps meet in the middle."""
+        """Adds `keep_silence_ms` on both sides of ranges; overlapping ones meet in the middle."""
         starts = ranges[:, 0] - self.keep_silence_ms
         ends = ranges[:, 1] + self.keep_silence_ms
         overlaps = starts[1:] < ends[:-1]
@@ -191,13 +191,13 @@ class SpeechDetector(keras.layers.Layer):
         """
         samples = tf.size(waveform, out_type=tf.int64)
         filtered = self.filter_blocks(self._with_context(waveform))[:samples]
-        peak = tf.maximum(tf.reduce_max(tf.abs(filtered)), 0.0)  # of nothing, the least float
+        peak = tf.maximum(tf.reduce_max(tf.abs(filtered)), 0.0)  # no samples: lowest float
         padded = tf.pad(filtered, [[0, tf.math.floormod(-samples, self.sample_rate)]])
         measured = to_pcm16(padded, self.measured_full_scale(peak))
         energy = self.millisecond_energy(tf.reshape(measured, [-1, self.sample_rate]))
         speech = self.detect(energy, samples, peak)
         pcm16 = to_pcm16(padded, speech.full_scale)
-        # Slices: an index for each sample would cost more than all that finds the silence.
+        # Slices, as an index for each sample would cost more than the whole detection.
         kept = tf.map_fn(
             lambda kept_range: pcm16[kept_range[0] : kept_range[1]],
             speech.ranges,
@@ -206,7 +206,7 @@ class SpeechDetector(keras.layers.Layer):
         return tf.reshape(kept.values, [-1]), speech.is_silent
 
     def _with_context(self, waveform: tf.Tensor) -> tf.Tensor:
-        """What `filter_blocks` takes, of float32 [samples]."""
+        """Pads float32 [samples] for `filter_blocks`."""
         context = self.context_samples
         missing = tf.math.floormod(-tf.size(waveform), self.block_samples)
         before = tf.repeat(waveform[:1], context)
@@ -217,7 +217,7 @@ class SpeechDetector(keras.layers.Layer):
 class ArticleDetector(SpeechDetector):
     """The article's rule: the peak is full scale, a slice is silent up to a fixed level.
 
-    A slice's RMS is truncated to an integer and silent when at most `threshold_dbfs`.
+    A slice is silent if its RMS, truncated to an integer, is at most `threshold_dbfs`.
     """
 
     def __init__(
@@ -233,12 +233,12 @@ class ArticleDetector(SpeechDetector):
 
     @property
     def block_samples(self) -> int:
-        """One: any part will do."""
+        """1: parts start anywhere."""
         return 1
 
     @property
     def context_samples(self) -> int:
-        """None."""
+        """0: no context is needed."""
         return 0
 
     def filter_blocks(self, samples: tf.Tensor) -> tf.Tensor:
@@ -246,11 +246,11 @@ class ArticleDetector(SpeechDetector):
         return samples
 
     def measured_full_scale(self, peak: tf.Tensor) -> tf.Tensor:
-        """The peak; 1 of nothing and of digital silence."""
+        """The peak; 1 for no samples and for digital silence."""
         return tf.where(peak > 0.0, peak, 1.0)
 
     def detect(self, energy: tf.Tensor, samples: tf.Tensor, peak: tf.Tensor) -> Speech:
-        """What no silent slice covers; the level stays as measured."""
+        """Speech is what no silent slice covers; the level stays as measured."""
         threshold = 10.0 ** (self.threshold_dbfs / 20.0) * INT16_FULL_SCALE
         silent_below = tf.constant((math.floor(threshold) + 1.0) ** 2, tf.float64)
         return Speech(
@@ -261,12 +261,12 @@ class ArticleDetector(SpeechDetector):
 
 
 class AdaptiveDetector(SpeechDetector):
-    """Level and threshold from the recording's own speech and background.
+    """Takes level and threshold from the recording's own speech and background.
 
-    Of its frames of 20 ms the quietest tenth tells the background. Frames with speech are at least
-    6 dB above it, and no more than 30 dB below the loudest twentieth; three quarters of these are
-    no louder than the level. Silent is what is 20 dB below the level, or within 1.5 dB of the
-    background. Before, a high-pass takes away what no voice makes.
+    The quietest tenth of its 20 ms frames gives the background. Frames with speech are 6 dB above
+    it, and no more than 30 dB below the loudest twentieth; three quarters of them are no louder
+    than the level. What is 20 dB below the level, or within 1.5 dB of the background, is silent.
+    First of all, a high-pass removes what no voice makes.
     """
 
     def __init__(
@@ -277,24 +277,24 @@ class AdaptiveDetector(SpeechDetector):
 
     @property
     def block_samples(self) -> int:
-        """The high-pass's."""
+        """That of the high-pass."""
         return self._high_pass.block_samples
 
     @property
     def context_samples(self) -> int:
-        """The high-pass's."""
+        """That of the high-pass."""
         return self._high_pass.context_samples
 
     def filter_blocks(self, samples: tf.Tensor) -> tf.Tensor:
-        """Without what lies below the voice: a constant voltage, hum, rumble."""
+        """Removes what lies below the voice: a constant voltage, hum, rumble."""
         return self._high_pass(samples)
 
     def measured_full_scale(self, peak: tf.Tensor) -> tf.Tensor:
-        """1: the recording's own, so that nothing is heard in what has no level; more if needed."""
+        """1, so that silence is not amplified; the peak if it is higher."""
         return tf.maximum(peak, 1.0)
 
     def detect(self, energy: tf.Tensor, samples: tf.Tensor, peak: tf.Tensor) -> Speech:
-        """What is neither near the background nor far below the speech."""
+        """Speech is what is neither near the background nor far below the level."""
         frames = self._sorted_frames(energy, samples)
         floor = _percentile(frames, FLOOR_PERCENT)
         loudest = _percentile(tf.boolean_mask(frames, frames > 0.0), LOUDEST_PERCENT)
@@ -318,12 +318,12 @@ class AdaptiveDetector(SpeechDetector):
         return self._full_scale(loudest, peak) < least
 
     def _full_scale(self, mean_square: tf.Tensor, peak: tf.Tensor) -> tf.Tensor:
-        """float32, the recording's magnitude of a mean square in measured steps."""
+        """The recording's magnitude, float32, for a mean square in measured steps."""
         steps = tf.cast(tf.sqrt(mean_square), tf.float32)
         return steps / INT16_PEAK * self.measured_full_scale(peak)
 
     def _sorted_frames(self, energy: tf.Tensor, samples: tf.Tensor) -> tf.Tensor:
-        """float64 [frames], mean squares of whole frames, rising."""
+        """Mean squares of whole frames, float64 [frames], rising."""
         frames = self._length_ms(samples) // FRAME_MS
         summed = tf.reduce_sum(tf.reshape(energy[: frames * FRAME_MS], [-1, FRAME_MS]), axis=1)
         frame_samples = FRAME_MS * self.sample_rate / MILLISECONDS
@@ -331,7 +331,7 @@ class AdaptiveDetector(SpeechDetector):
 
 
 def detector_of(settings: SpeechSettings) -> SpeechDetector:
-    """The detector that the settings ask for."""
+    """The detector of `settings.silence_rule`."""
     if settings.silence_rule == "article":
         return ArticleDetector(
             settings.sample_rate,
@@ -343,7 +343,7 @@ def detector_of(settings: SpeechSettings) -> SpeechDetector:
 
 
 def _percentile(rising: tf.Tensor, percent: int) -> tf.Tensor:
-    """The value that so many per cent of float64 [n] do not exceed; 0 of nothing."""
+    """The value that `percent` of float64 [n] do not exceed; 0 if n is 0."""
     count = tf.size(rising)
     position = tf.maximum(count - 1, 0) * percent // 100
     return tf.cond(count > 0, lambda: rising[position], lambda: tf.zeros([], tf.float64))

@@ -22,6 +22,6 @@ def text(example: tf.train.Example, key: str) -> str:
 
 
 def samples_of(example: tf.train.Example) -> npt.NDArray[np.int16]:
-    """int16 [samples] of a `speech` example."""
+    """The samples of a `speech` example, int16 [samples]."""
     pcm16: bytes = example.features.feature[features.PCM16].bytes_list.value[0]
     return np.frombuffer(pcm16, "<i2")

@@ -1,4 +1,4 @@
-"""Tells a voice from noise, tones and music, which are as loud and as regular as they like.
+"""Distinguishes a voice from noise, tones and music, however loud and regular these are.
 
 A quadratic logistic regression on how the bands of a recording change and whether it is voiced.
 Its weights are `pretrained/speech_gate.json`, fitted by `benchmarks/quality/speech_gate.py`.
@@ -16,14 +16,14 @@ from components.frontend import to_waveform
 from components.mel import mel_bands
 
 MOST_SECONDS: Final = 8
-"""Of a longer recording so many single seconds are judged, spread over it."""
+"""A longer recording is classified by this many seconds, spread over it."""
 FRAME_SECONDS: Final = 0.032
 FITTED_SIZE: Final = 512
-"""Samples of a frame at the rate that the weights were fitted at, 16 kHz."""
+"""Samples of a frame at 16 kHz, the rate of the fit."""
 HOP_SECONDS: Final = 0.01
 BANDS: Final = 20
 BAND_HZ: Final = (150.0, 3_800.0)
-"""What a telephone passes too."""
+"""Roughly what a telephone passes too."""
 LAGS_FRAMES: Final = (1, 2, 4, 8, 16, 32)
 VOICED_HZ: Final = (100.0, 2_000.0)
 PITCH_HZ: Final = (70.0, 400.0)
@@ -36,7 +36,7 @@ _LARGEST_PITCH_CHANGE: Final = 0.3
 
 
 class SpeechGate(keras.layers.Layer):
-    """Whether there is a voice in the samples that a detector left of a recording.
+    """Whether there is a voice in a recording without its silence.
 
     Args:
         sample_rate: Hz.
@@ -51,7 +51,7 @@ class SpeechGate(keras.layers.Layer):
         self.regression = _released_weights() if weights is None else weights
         self._size = round(FRAME_SECONDS * sample_rate)
         self._hop = round(HOP_SECONDS * sample_rate)
-        # The same sound has the same power at every rate.
+        # So that the same sound has the same power at every rate.
         self._taper = (np.hanning(self._size) * FITTED_SIZE / self._size).astype(np.float32)
         hertz = np.fft.rfftfreq(self._size, 1.0 / sample_rate)
         highest = min(BAND_HZ[1], 0.95 * sample_rate / 2)
@@ -68,13 +68,13 @@ class SpeechGate(keras.layers.Layer):
         self._voiced = _between(hertz, *VOICED_HZ)
 
     def call(self, pcm16: tf.Tensor) -> tf.Tensor:
-        """Whether anybody speaks.
+        """Whether the samples hold a voice.
 
         Args:
             pcm16: int16 [samples], a recording without its silence.
 
         Returns:
-            bool scalar; false of no samples.
+            bool scalar; false for no samples.
         """
         return tf.cond(
             tf.size(pcm16) > 0,
@@ -83,16 +83,16 @@ class SpeechGate(keras.layers.Layer):
         )
 
     def starts(self, samples: tf.Tensor) -> tf.Tensor:
-        """Where the seconds that are judged begin, int64 [n].
+        """Where the seconds to classify begin, int64 [n].
 
         Args:
-            samples: int64 scalar, length of the speech; a second at least.
+            samples: int64 scalar, length of the speech, at least one second.
         """
         count = tf.clip_by_value(samples // self.sample_rate, 1, MOST_SECONDS)
         return tf.range(count) * ((samples - self.sample_rate) // tf.maximum(count - 1, 1))
 
     def seconds(self, pcm16: tf.Tensor) -> tf.Tensor:
-        """The seconds that are judged; less than one is repeated to it.
+        """The seconds to classify; less speech is repeated to one second.
 
         Args:
             pcm16: int16 [samples], one at least.
@@ -109,11 +109,11 @@ class SpeechGate(keras.layers.Layer):
         )
 
     def is_speech(self, seconds: tf.Tensor) -> tf.Tensor:
-        """Whether anybody speaks in int16 [n, sample_rate], one at least: a bool scalar."""
+        """Whether int16 [n, sample_rate], at least one, holds a voice: a bool scalar."""
         return self.logit(self.features(seconds)) > 0.0
 
     def logit(self, features: tf.Tensor) -> tf.Tensor:
-        """Above 0 for speech, float32 scalar of float32 [FEATURES]."""
+        """The logit of float32 [FEATURES], float32 scalar; above 0 for speech."""
         mean, scale, weights = (
             tf.constant(self.regression[name], tf.float32) for name in ("mean", "scale", "weights")
         )
@@ -124,7 +124,7 @@ class SpeechGate(keras.layers.Layer):
         return tf.reduce_sum(normal * slopes) + self.regression["bias"]
 
     def features(self, seconds: tf.Tensor) -> tf.Tensor:
-        """What speech is recognised by.
+        """The features of the regression.
 
         Args:
             seconds: int16 [n, sample_rate], one at least.
@@ -169,7 +169,7 @@ class SpeechGate(keras.layers.Layer):
         ]
 
     def _entropy(self, power: tf.Tensor) -> list[tf.Tensor]:
-        """Of each frame's spectrum: low for tones, high for noise, both in speech."""
+        """Entropy of each frame's spectrum: low for tones, high for noise, both in speech."""
         band = power[..., self._band]
         share = band / (tf.reduce_sum(band, axis=-1, keepdims=True) + _TINY)
         entropy = -tf.reduce_sum(share * tf.math.log(share + _TINY), axis=-1)
@@ -211,12 +211,12 @@ def _changes(decibels: tf.Tensor) -> list[tf.Tensor]:
 
 
 def _between(hertz: np.ndarray, lowest: float, highest: float) -> slice:
-    """Of rising frequencies."""
+    """The slice of rising frequencies between two."""
     return slice(int(np.searchsorted(hertz, lowest)), int(np.searchsorted(hertz, highest, "right")))
 
 
 def _difference(values: tf.Tensor, lag: int) -> tf.Tensor:
-    """Magnitude of the change over so many frames, of [n, frames, ...]."""
+    """Magnitude of the change over `lag` frames of [n, frames, ...]."""
     return tf.abs(values[:, lag:] - values[:, :-lag])
 
 

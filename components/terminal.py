@@ -1,7 +1,7 @@
-"""What reaches a terminal: text without control characters, whatever names and messages hold.
+"""Writes to terminals, without control characters, whatever names and messages hold.
 
 A file's name may hold any byte: ESC sequences clear the screen, forge lines, or make a terminal
-answer as if something was typed. Everything that a command shows goes through here.
+answer as if something was typed. Everything that a command shows goes through this module.
 """
 
 import codecs
@@ -17,7 +17,7 @@ from rich.console import ConsoleOptions, RenderableType
 from rich.segment import Segment
 from rich.table import Table as RichTable
 
-# C0 but for line break and tab, DEL and C1; what turns the direction of text, and hides in it.
+# C0 but for line break and tab, DEL, C1, Unicode's line breaks, marks of text direction.
 _CONTROLS: Final = (
     *(code for code in range(0x20) if chr(code) not in "\n\t"),
     *range(0x7F, 0xA0),
@@ -31,25 +31,25 @@ _USUAL_WIDTH: Final = 80
 
 
 def printable(text: str) -> str:
-    r"""The text with `\u001b` and the like for control characters; JSON stays the same JSON."""
+    r"""Replaces control characters by `\u001b` and the like; JSON keeps its meaning."""
     return text.translate(_ESCAPES)
 
 
 def say(text: str, *, error: bool = False, end: str = "\n", stream: TextIO | None = None) -> None:
-    """Prints plain text, at once.
+    """Prints plain text and flushes it.
 
     Args:
         text: may hold line breaks.
-        error: to stderr.
-        end: printed behind it.
-        stream: instead, where stdout and stderr are turned away.
+        error: whether to print to stderr.
+        end: printed after the text.
+        stream: used instead of stdout and stderr.
     """
     stream = stream or (sys.stderr if error else sys.stdout)
     print(printable(text), end=end, file=stream, flush=True)
 
 
 def _escaped(error: UnicodeError) -> tuple[str, int]:
-    r"""Has `\u0938` written for a letter that an encoding lacks; JSON stays the same JSON."""
+    r"""Writes `\u0938` for a letter that an encoding lacks; JSON keeps its meaning."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
     units = error.object[error.start : error.end].encode("utf-16-be", "surrogatepass").hex()
@@ -61,11 +61,11 @@ codecs.register_error(_ESCAPED, _escaped)
 
 
 def ensure_streams() -> None:
-    """Has stdin, stdout and stderr open, and the latter two take every letter.
+    """Opens stdin, stdout and stderr where closed, and lets stdout and stderr take every letter.
 
-    Where this process was started without them, they are opened to nowhere: else the next file
-    that is opened gets their number, and what libraries write there. What their encoding lacks is
-    escaped: a name may be in any script, whatever the locale is.
+    A stream that this process was started without is opened to the null device: otherwise the next
+    file would get its descriptor, and with it the output of libraries. Letters that the encoding
+    lacks are escaped, since a name may be in any script, whatever the locale is.
     """
     for descriptor, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
         if getattr(sys, name) is None:
@@ -82,13 +82,13 @@ def ensure_streams() -> None:
 
 
 def drop(stream: TextIO, descriptor: int) -> None:
-    """Sends what a stream still holds, and what follows, to nowhere: it cannot be written.
+    """Discards the buffered and later output of a stream that cannot be written.
 
-    Else it shows later, or the interpreter ends with a status of its own.
+    Otherwise it appears later, or the interpreter ends with a status of its own.
 
     Args:
         stream: stdout or stderr.
-        descriptor: its number.
+        descriptor: the stream's descriptor.
     """
     with open(os.devnull, "wb") as nowhere:
         os.dup2(nowhere.fileno(), descriptor)
@@ -96,10 +96,10 @@ def drop(stream: TextIO, descriptor: int) -> None:
 
 
 class Console(RichConsole):
-    """Rich's console: its own control sequences pass, those in what is shown do not."""
+    """Rich's console; only its own control sequences pass, not those in the content."""
 
     def __init__(self, **options: Any) -> None:
-        """As rich's; a terminal that says that it has no columns has the usual ones."""
+        """As rich's; a terminal that reports no columns gets 80."""
         super().__init__(**options)
         if self.width < 1:
             self.width = _USUAL_WIDTH
@@ -107,7 +107,7 @@ class Console(RichConsole):
     def render(
         self, renderable: RenderableType, options: ConsoleOptions | None = None
     ) -> Iterable[Segment]:
-        """As rich's, which every part of a renderable goes through."""
+        """As rich's, for every part of a renderable, with text escaped."""
         for segment in super().render(renderable, options):
             if segment.control:
                 yield segment
@@ -116,10 +116,10 @@ class Console(RichConsole):
 
 
 class Table(RichTable):
-    """Rich's table: what is too long for its column goes on in the next line, nothing is cut."""
+    """Rich's table; text that is too long for its column is wrapped, not cut."""
 
     def add_column(self, *arguments: Any, **options: Any) -> None:
-        """As rich's; a column that is said to be of one line stays so."""
+        """As rich's; columns with `no_wrap` are not wrapped."""
         if not options.get("no_wrap"):
             options.setdefault("overflow", "fold")
         super().add_column(*arguments, **options)

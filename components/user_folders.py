@@ -1,6 +1,6 @@
-"""Where this user keeps what can be made again, also without a home that can be written.
+"""The user's folders for caches and data, also without a home that can be written.
 
-A container's user, a service's and OpenShift's have no such home, perhaps none at all.
+Users of containers, services and OpenShift have no such home, or none at all.
 """
 
 import os
@@ -15,9 +15,9 @@ from components.errors import SwarError
 
 
 def ensure_home() -> None:
-    """Gives this process and its children a home where the system knows none.
+    """Gives this process and its children a home if the system knows none.
 
-    Libraries end without one: Keras imports IPython, which looks for its cache there.
+    Libraries fail without one: Keras imports IPython, which looks for its cache there.
 
     Raises:
         OSError, SwarError: see `temporary_cache`.
@@ -27,31 +27,30 @@ def ensure_home() -> None:
 
 
 def user_cache() -> Path | None:
-    """Swar's folder in the user's cache, which may not be there yet; None without any home."""
+    """Swar's folder in the user's cache, which may not exist yet; None without any home."""
     return _of_home(platformdirs.user_cache_dir)
 
 
 def user_data() -> Path | None:
-    """Swar's folder among the data of the user, which may not be there yet; None without a home:
-    what `ensure_home` gives does not last."""
+    """Swar's folder in the user's data, which may not exist yet; None without a home, as the one
+    from `ensure_home` does not last."""
     folder = _of_home(platformdirs.user_data_dir)
     is_lasting = folder is not None and not folder.is_relative_to(_temporary_place())
     return folder if is_lasting else None
 
 
 def is_writable(folder: Path) -> bool:
-    """Whether a folder, or the one that it would be made in, can be written to."""
+    """Whether a folder, or its nearest parent that exists, can be written to."""
     there = next(path for path in (folder, *folder.parents) if os.path.exists(path))
     return os.path.isdir(there) and os.access(there, os.W_OK | os.X_OK)
 
 
 def temporary_cache() -> Path:
-    """A folder among the temporary files that is made for this user, and that others cannot write.
+    """Makes a folder among the temporary files that only this user can write.
 
     Raises:
         OSError: it cannot be made.
-        SwarError: something of its name is there that others can write: a model from there could
-            be anybody's.
+        SwarError: the path is not such a folder: a model in it could come from another user.
     """
     folder = _temporary_place()
     folder.mkdir(mode=0o700, exist_ok=True)
@@ -66,7 +65,7 @@ def temporary_cache() -> Path:
 
 
 def _of_home(place: Callable[[str], str]) -> Path | None:
-    """A folder that platformdirs names; without a home some of its versions raise, or give `~`."""
+    """A folder from platformdirs; None without a home, where its versions raise or return `~`."""
     try:
         folder = Path(place("swar"))
     except RuntimeError:

@@ -1,7 +1,7 @@
-"""A WAV in a string tensor to samples, with core TensorFlow ops, whatever its bytes are.
+"""Decodes a WAV in a string tensor with core TensorFlow ops, whatever its bytes are.
 
 `tf.audio.decode_wav` fails the whole batch on one item that it cannot read. Nothing fails
-here: an item that is no 16-bit PCM WAV says so.
+here: an item that is no 16-bit PCM WAV has `is_pcm16` false.
 """
 
 from typing import Final, NamedTuple
@@ -19,7 +19,7 @@ from components.downmix import (
 )
 from components.frontend import INT16_FULL_SCALE
 
-# Real files have a handful. Each one costs a step, and a hostile file could have millions.
+# Real files have a handful. Each chunk costs a step, and a hostile file could have millions.
 MAX_CHUNKS: Final = 128
 # Microsoft's multimedia registry: WAVE_FORMAT_PCM, WAVE_FORMAT_EXTENSIBLE and the sub-format
 # KSDATAFORMAT_SUBTYPE_PCM.
@@ -33,7 +33,7 @@ _SAMPLE_BYTES: Final = 2
 
 
 class Header(NamedTuple):
-    """What the chunks of one WAV say. All scalars; int64 but for the first."""
+    """Format and extent of one WAV. All scalars; int64 except `is_pcm16`."""
 
     is_pcm16: tf.Tensor
     """bool; where it is false, `frames` is 0."""
@@ -42,13 +42,13 @@ class Header(NamedTuple):
     channels: tf.Tensor
     """At least 1."""
     data_start: tf.Tensor
-    """The first sample's byte."""
+    """Position of the first sample, in bytes."""
     frames: tf.Tensor
-    """Samples of each channel that are there, whatever the header declares."""
+    """Samples of each channel that are declared and that the WAV holds."""
 
 
 class _Chunks(NamedTuple):
-    """How far the walk over the chunks has come; -1 for what it has not met."""
+    """State of the walk over the chunks; -1 for what is not found yet."""
 
     position: tf.Tensor
     walked: tf.Tensor
@@ -61,9 +61,9 @@ class _Chunks(NamedTuple):
 def read_header(wav: tf.Tensor) -> Header:
     """Finds `fmt ` and `data` among the chunks of a RIFF file, in any order.
 
-    A data size beyond the end, and what recorders that write to a pipe leave for an unknown
-    one (all ones; 0, where the RIFF size has nothing behind it either), is what is there: of
-    sizes that mean "to the end" the rule is `decoding.headers`' too.
+    A data size beyond the end means "to the end", and so do the sizes of recorders that write to
+    a pipe: all ones, or 0 if the RIFF size is all ones or ends before the samples too. The rule is
+    that of `decoding.headers`.
 
     Args:
         wav: string scalar, any bytes.
@@ -115,7 +115,7 @@ def read_mono(wav: tf.Tensor, header: Header) -> tf.Tensor:
 
     Args:
         wav: string scalar.
-        header: of this WAV; fewer `frames` give the beginning.
+        header: this WAV's header; with fewer `frames` only the beginning is read.
 
     Returns:
         float32 [frames], full scale 1.
@@ -137,7 +137,7 @@ def read_mono(wav: tf.Tensor, header: Header) -> tf.Tensor:
 
 
 def _mean_of_used(samples: tf.Tensor, rate: tf.Tensor) -> tf.Tensor:
-    """float32 [frames] of [frames, channels], as `downmix.used_channels` has it."""
+    """float32 [frames] from [frames, channels], see `downmix.used_channels`."""
     wide = tf.cast(samples, tf.float64)
     count = tf.maximum(tf.cast(tf.shape(wide)[0], tf.float64), 1.0)
     mean = tf.reduce_sum(wide, axis=0) / count
@@ -148,7 +148,7 @@ def _mean_of_used(samples: tf.Tensor, rate: tf.Tensor) -> tf.Tensor:
     power = tf.where(is_open_line, -tf.ones_like(of_channels), of_channels)
     loudest = tf.one_hot(tf.argmax(power), tf.size(power), dtype=tf.float64)
     live = tf.cast(power >= FAINT_POWER * tf.reduce_max(power), tf.float64)
-    # Of the sum of the n live channels; n times what is compared in `downmix` on both sides.
+    # Power of the sum of the n live channels: both sides are n^2 times those in `downmix`.
     of_sum = tf.tensordot(live, tf.linalg.matvec(covariance, live), 1)
     cancels = of_sum < CANCELLED * tf.tensordot(live, power, 1)
     used = tf.cast(tf.where(cancels, loudest, live), tf.float32)
@@ -156,7 +156,7 @@ def _mean_of_used(samples: tf.Tensor, rate: tf.Tensor) -> tf.Tensor:
 
 
 def _steadiness(samples: tf.Tensor, rate: tf.Tensor) -> tf.Tensor:
-    """float64 [channels] of [frames, channels], as `downmix.used_channels` takes it."""
+    """float64 [channels] from [frames, channels], see `downmix.used_channels`."""
     per_frame = tf.cast(tf.round(FRAME_SECONDS * tf.cast(rate, tf.float64)), tf.int64)
     per_frame = tf.maximum(per_frame, 1)
     shape = tf.shape(samples, tf.int64)
@@ -164,7 +164,7 @@ def _steadiness(samples: tf.Tensor, rate: tf.Tensor) -> tf.Tensor:
     frames = tf.reshape(samples[: whole * per_frame], tf.stack([whole, per_frame, shape[1]]))
     count = tf.cast(per_frame, tf.float64)
     mean = tf.reduce_sum(frames, axis=1) / count
-    # Of products, since squares or differences of all samples would be copies of them.
+    # By a product, since squares or differences of all samples would be copies of them.
     squares = tf.linalg.diag_part(tf.matmul(frames, frames, transpose_a=True)) / count
     power = tf.maximum(squares - tf.square(mean), 0.0)
     squared_mean = tf.square(tf.reduce_sum(power, axis=0))
@@ -177,7 +177,7 @@ def _steadiness(samples: tf.Tensor, rate: tf.Tensor) -> tf.Tensor:
 
 
 def _walk(wav: tf.Tensor, length: tf.Tensor) -> _Chunks:
-    """From chunk to chunk until `fmt ` and `data` are met."""
+    """Goes from chunk to chunk until `fmt ` and `data` are found."""
 
     def goes_on(at: _Chunks) -> tf.Tensor:
         found = (at.format_start >= 0) & (at.data_start >= 0)
@@ -189,7 +189,7 @@ def _walk(wav: tf.Tensor, length: tf.Tensor) -> _Chunks:
         is_format = (name == b"fmt ") & (at.format_start < 0)
         is_data = (name == b"data") & (at.data_start < 0)
         behind = content + size
-        # RIFF has chunks start at even bytes; some writers forget it.
+        # RIFF chunks start at even bytes; some writers forget the padding.
         is_unpadded = tf.reduce_any(_cut(wav, behind, 4) == list(UNPADDED_CHUNKS))
         return (
             _Chunks(
@@ -212,7 +212,7 @@ def _length(wav: tf.Tensor) -> tf.Tensor:
 
 
 def _cut(wav: tf.Tensor, start: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
-    """At most `size` bytes from `start`, none behind the end."""
+    """At most `size` bytes from `start`, none beyond the end."""
     start = tf.clip_by_value(tf.cast(start, tf.int64), 0, _length(wav))
     return tf.strings.substr(wav, start, tf.cast(size, tf.int64))
 
