@@ -1,1 +1,1 @@
-"""What has to change a library from outside, and until which release."""
+"""Patches of libraries, and the releases until which they are needed."""

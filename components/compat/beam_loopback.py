@@ -1,10 +1,11 @@
-"""Beam's servers for worker processes listen on this machine only, and answer their workers alone.
+"""Makes Beam's servers for worker processes listen on this machine and answer only their workers.
 
-Beam 2.77 binds them to all interfaces (`[::]:0`), without a login: who connects first is taken for
-a worker, gets code and data, and answers with pickled values. Workers on this machine call
-`localhost`, where other users of the machine can connect too: so each has a word of this process
-in its id, which it sends with every call and gets by its environment.
-Until Beam has a setting for the address: tests/components/compat/test_beam_loopback.py says when.
+Beam 2.77 binds them to all interfaces (`[::]:0`) without a login: the first to connect is taken
+for a worker, gets code and data, and answers with pickled values. Workers on this machine call
+`localhost`, where its other users can connect too. So a worker's id, which it gets from its
+environment and sends with every call, ends with a secret word of this process.
+Needed until Beam has a setting for the address: tests/components/compat/test_beam_loopback.py
+tells when.
 """
 
 import hmac
@@ -20,11 +21,11 @@ _ALL_INTERFACES: Final = "[::]:"
 _LOOPBACK: Final = "localhost:"
 _WORKER_ID: Final = "worker_id"
 WORD: Final = secrets.token_hex(16)
-"""The end of every worker's id."""
+"""Secret end of every worker's id."""
 
 
 class _WorkersAlone(grpc.ServerInterceptor):
-    """Calls without the word are refused."""
+    """Refuses calls without WORD."""
 
     def intercept_service(self, continuation: Any, details: grpc.HandlerCallDetails) -> Any:
         sent = dict(details.invocation_metadata).get(_WORKER_ID, "")
@@ -38,7 +39,7 @@ def _refuse(_: object, context: grpc.ServicerContext) -> None:
 
 
 class _LoopbackGrpc:
-    """The module `grpc`, whose servers take no address of all interfaces."""
+    """The module `grpc`, with servers on loopback in place of all interfaces."""
 
     def __init__(self, interceptors: Sequence[grpc.ServerInterceptor]) -> None:
         self._interceptors = interceptors
@@ -57,11 +58,11 @@ class _LoopbackGrpc:
 
 
 def listen_on_loopback(*, workers_alone: bool = False) -> None:
-    """From now on, for the servers that Beam's runners on this machine start.
+    """Makes servers that Beam's runners start on this machine from now on listen on loopback.
 
     Args:
-        workers_alone: whether they refuse callers whose `worker_id` does not end with WORD, as a
-            job service must not.
+        workers_alone: whether they refuse callers whose `worker_id` does not end with WORD; a job
+            service must not.
     """
     for module in (worker_handlers, local_job_service, abstract_job_service):
         module.grpc = _LoopbackGrpc([_WorkersAlone()] if workers_alone else [])

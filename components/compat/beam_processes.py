@@ -1,8 +1,8 @@
-"""Beam's worker processes on this machine: they get the pipeline's options, and always end.
+"""Gives Beam's worker processes on this machine the pipeline's options, and makes them always end.
 
-Until Beam does both by itself, which 2.77 does not: tests/pipeline/local/test_beam.py and
-test_killed_worker.py say when it does. Then `beam_arguments` names Beam's own runner, and this
-module goes.
+Needed until Beam does both, which 2.77 does not: tests/pipeline/local/test_beam.py and
+test_killed_worker.py tell when. Then `beam_arguments` can name Beam's own runner, and this module
+can be removed.
 """
 
 import threading
@@ -25,7 +25,7 @@ from components.compat.beam_loopback import WORD, listen_on_loopback
 from components.errors import SwarError
 
 _POLL_SECONDS: Final = 0.2
-# Beam passes errors of workers on as text, this one too.
+# Beam passes errors of workers on as text, including this one.
 _DIED: Final = (
     f"{SwarError.__module__}.{SwarError.__name__}: a worker process of Beam was killed, as happens "
     "when memory runs out: use fewer --beam-workers"
@@ -33,14 +33,14 @@ _DIED: Final = (
 
 
 class ProcessesRunner(PipelineRunner):
-    """FnApiRunner that hands the pipeline's options to its worker processes.
+    """FnApiRunner that passes the pipeline's options to its worker processes.
 
-    `--runner=FnApiRunner` starts them with none, so that `--beam_plugin` has no effect;
-    `--runner=DirectRunner` does hand them on, but tries to download another engine first.
+    `--runner=FnApiRunner` passes none, so that `--beam_plugin` has no effect;
+    `--runner=DirectRunner` passes them, but first tries to download another engine.
     """
 
     def run_pipeline(self, pipeline: Pipeline, options: PipelineOptions) -> RunnerResult:
-        """Runs a pipeline; `--direct_num_workers` says with how many processes."""
+        """Runs a pipeline with `--direct_num_workers` processes."""
         listen_on_loopback(workers_alone=True)
         encoded = JobServiceHandle.encode_pipeline_options(options.get_all_options())
         provision = ExtendedProvisionInfo(
@@ -51,16 +51,16 @@ class ProcessesRunner(PipelineRunner):
 
 @worker_handlers.WorkerHandler.register_environment(python_urns.SUBPROCESS_SDK, bytes)
 class _StoppableProcess(worker_handlers.SubprocessSdkWorkerHandler):
-    """A worker process that also ends where the pipeline ended before it had connected.
+    """A worker process that also ends if the pipeline ends before it has connected.
 
     Beam 2.77 tells only connected workers to stop and then waits for all of them: a pipeline
-    whose first element fails, while another worker is still starting, would wait for ever. So
-    would one whose worker is killed: nothing answers its requests.
+    whose first element fails while another worker is still starting would wait for ever. So
+    would one whose worker is killed, since nothing answers its requests.
     """
 
     @property
     def worker_id(self) -> str:
-        """As Beam counts, with the word by which its servers know their workers."""
+        """Beam's id with WORD, by which its servers recognise their workers."""
         return self._worker_id
 
     @worker_id.setter

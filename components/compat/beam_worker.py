@@ -1,12 +1,12 @@
-"""Lets TFDV be imported where tfx was not. Beam's workers import this when they start.
+"""Lets Beam's workers import TFDV without tfx; `--beam_plugin` makes them import this module.
 
-The runners hand the option on to workers on this machine, of Dataflow and of job servers alike.
+Runners pass that option to workers on this machine, of Dataflow and of job servers alike.
 
-TFDV 1.16 imports a module that tfx-bsl 1.21 no longer has. `import tfx` puts a stand-in there, but
-workers, which `--beam_plugin` has import this module, never import tfx.
+TFDV 1.16 imports a module that tfx-bsl 1.21 no longer has. `import tfx` puts a stand-in in its
+place, but workers never import tfx.
 
-Until TFDV 1.21 runs wherever Swar does: its wheels, and those of ml-metadata, need glibc 2.39. Then
-this module goes, with `--beam_plugin`.
+Needed until TFDV 1.21 runs wherever Swar does: its wheels, and those of ml-metadata, need glibc
+2.39. Then this module and `--beam_plugin` can be removed.
 """
 
 import importlib.util

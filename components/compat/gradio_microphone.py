@@ -1,9 +1,9 @@
-"""What the microphone gives, in a page of Gradio.
+"""Makes a Gradio page record the microphone's unprocessed sound.
 
-By itself a browser takes out echo and noise and levels the voice, unlike in training. The page has
-to ask for the sound as it is, and Gradio 6.31 has no option for that.
+By default a browser removes echo and noise and levels the voice, unlike in training. The page has
+to request unprocessed sound, for which Gradio 6.31 has no option.
 
-Until `gradio.Audio` takes the constraints of `getUserMedia`. Then this module goes.
+Needed until `gradio.Audio` takes the constraints of `getUserMedia`. Then this module can go.
 """
 
 from typing import Final
