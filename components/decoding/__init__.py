@@ -1,1 +1,1 @@
-"""How the bytes of any recording become samples, within bounds, whatever they hold."""
+"""Decodes the bytes of any recording to samples, within bounds, whatever they are."""

@@ -1,4 +1,4 @@
-"""Why a recording gives no good samples: the one place of a decoder's errors."""
+"""Why a recording cannot be decoded: all reasons and errors of decoders."""
 
 import contextlib
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ TOO_LARGE: Final = "too_large"
 
 
 class AudioError(Exception):
-    """A file that does not give good samples: `reason` is a short code, the text one line."""
+    """A file has no valid samples: `reason` is a short code, `message` one line."""
 
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(reason, message)
@@ -31,21 +31,21 @@ class AudioError(Exception):
 
 
 def check_size(size_bytes: int, max_bytes: int) -> None:
-    """Raises AudioError, `too_large`, for more bytes of a recording than there may be."""
+    """Raises AudioError, `too_large`, for more than `max_bytes` of a recording."""
     if size_bytes > max_bytes:
         raise AudioError(TOO_LARGE, f"has more than {max_bytes / 1e6:,.0f} MB")
 
 
 @contextlib.contextmanager
 def decoder_errors(reason: str, what: str) -> Iterator[None]:
-    """Turns whatever a decoder raises into an AudioError: its input is to blame, not the caller.
+    """Turns any error of a decoder into an AudioError: its input is to blame, not the caller.
 
     Args:
         reason: one of the codes above.
         what: the beginning of the message, such as "breaks off in decoding".
 
     Raises:
-        AudioError: anything was raised but this, or a MemoryError, which is the machine's.
+        AudioError: any error was raised, except a MemoryError, which passes.
     """
     try:
         yield

@@ -1,4 +1,4 @@
-"""How much of a recording there is: what its header says, against what the file holds."""
+"""Compares the length that a recording's header declares with what the file holds."""
 
 import math
 import re
@@ -31,16 +31,16 @@ _VOC_BLOCKS: Final = range(1, 10)  # the types of Creative's Voice; 0 ends the f
 _NIST_NUMBER: Final = re.compile(rb"^(\w+) -\w+ (\d+)\s*$", re.MULTILINE)
 _NIST_NUMBERS: Final = frozenset({b"sample_count", b"channel_count", b"sample_n_bytes"})
 _NIST_PLAIN: Final = re.compile(rb"^sample_coding -s\d+ (?:pcm|ulaw|mu-law|alaw)\s*$", re.MULTILINE)
-_FORMS: Final = (b"RIFF", b"RIFX", b"FORM", b"caff")  # what begins a file
+_FORMS: Final = (b"RIFF", b"RIFX", b"FORM", b"caff")  # first bytes of files
 _FLAC_STARTS: Final = (b"fLaC\x00\x00\x00\x22", b"fLaC\x80\x00\x00\x22")
-# Walks end here, whatever a hostile file holds: some ten hours of sound.
+# Walks end after this many steps in hostile files: about ten hours of sound.
 _MOST_STEPS: Final = 1_500_000
 
 
 def check_all_there(file: BinaryIO, sound: soundfile.SoundFile) -> None:
-    """Raises `truncated` where the header declares more than the file holds.
+    """Raises AudioError, `truncated`, if the header declares more than the file holds.
 
-    libsndfile cuts the frame count down to what is there and tells so in its log only.
+    libsndfile reduces the frame count to what is there, and tells so only in its log.
     """
     log = sound.extra_info
     for declared, held in ((int(a or b), int(c)) for a, b, c in _SHORT_CHUNK.findall(log)):
@@ -61,12 +61,12 @@ def check_all_there(file: BinaryIO, sound: soundfile.SoundFile) -> None:
 
 
 def reads_whole(file: BinaryIO, sound: soundfile.SoundFile) -> bool:
-    """Whether libsndfile will read to the end.
+    """Whether libsndfile reads the file correctly to its end.
 
-    It cannot seek a FLAC that was written to a pipe, and stops behind the first of several FLAC,
-    Ogg or MP3 files that were joined. Of a VOC it takes for samples what stands between its blocks.
-    Of an MP3 it believes the header, or without one its own guess from the first bit rate, which
-    loses half of a file with a variable one.
+    It cannot seek in a FLAC that was written to a pipe, and stops after the first of several
+    joined FLAC, Ogg or MP3 files. It takes what stands between a VOC's blocks for samples. For
+    the length of an MP3 it trusts the header or, without one, guesses from the first bit rate,
+    which loses half of a file with a variable one.
     """
     content = FileBytes(file)
     if sound.format == "FLAC":
@@ -79,14 +79,13 @@ def reads_whole(file: BinaryIO, sound: soundfile.SoundFile) -> bool:
 
 
 def bytes_behind(file: BinaryIO) -> int:
-    """Bytes behind what a WAV, AU, AIFF or CAF says it holds: of another one that was joined to
-    it, or samples.
+    """Bytes beyond the declared end of a WAV, AU, AIFF or CAF: a joined file, or more samples.
 
-    Chunks behind the samples, such as a list of tags, are of the file. 0 of any other file, and
-    of one whose header says nothing of its end.
+    Chunks behind the samples, such as a list of tags, belong to the file. 0 for any other file,
+    and if the header does not declare the end.
 
     Raises:
-        AudioError: one of these, or a NIST or VOC file, holds less than it says.
+        AudioError: one of these, or a NIST or VOC file, holds less than it declares.
     """
     content = FileBytes(file)
     magic, form = content.at(0, 4), content.at(8, 4)
@@ -101,9 +100,9 @@ def bytes_behind(file: BinaryIO) -> int:
     elif magic in (b".snd", b"dns."):
         start, size = struct.unpack(">2I" if magic == b".snd" else "<2I", content.at(4, 8))
         end = start + size
-    elif magic == b"NIST":  # libsndfile reads to the end, whatever it says
+    elif magic == b"NIST":  # libsndfile reads to the end anyway
         end = max(content.size, _end_of_nist(content))
-    elif magic == b"Crea" and content.size < 2**24:  # of larger ones some writers' sizes wrap
+    elif magic == b"Crea" and content.size < 2**24:  # some writers' sizes wrap beyond
         end = max(content.size, _end_of_voc(content))
     else:
         return 0
@@ -114,7 +113,7 @@ def bytes_behind(file: BinaryIO) -> int:
 
 
 def _end_of_nist(content: FileBytes) -> int:
-    """The place behind the samples by the header, of samples that are not compressed; else 0."""
+    """The declared end of the samples if they are not compressed; else 0."""
     head = content.at(0, 1_024)
     numbers = {name: int(value) for name, value in _NIST_NUMBER.findall(head)}
     if not _NIST_PLAIN.search(head) or not numbers.keys() >= _NIST_NUMBERS:
@@ -123,7 +122,7 @@ def _end_of_nist(content: FileBytes) -> int:
 
 
 def _end_of_voc(content: FileBytes) -> int:
-    """The place behind the last block; 0 where something else stands among them."""
+    """The position behind the last block; 0 if something else stands between blocks."""
     position = int.from_bytes(content.at(20, 2), "little")
     for _ in range(_MOST_STEPS):
         head = content.at(position, 4)
@@ -134,13 +133,14 @@ def _end_of_voc(content: FileBytes) -> int:
 
 
 def _end_of_chunks(content: FileBytes, position: int, layout: str, samples: bytes) -> int:
-    """The place behind the samples' chunk and those that follow it, or the end of the file.
+    """The position behind the samples' chunk and those that follow it, or the end of the file.
 
     Args:
         content: the file.
-        position: of the first chunk.
-        layout: of a chunk's name and size, for struct; sizes of 4 bytes are padded to even ones.
-        samples: name of their chunk.
+        position: position of the first chunk.
+        layout: struct's format of a chunk's name and size; with 4-byte sizes chunks are padded
+            to even ones.
+        samples: name of the samples' chunk.
     """
     head_bytes, has_samples = struct.calcsize(layout), False
     for _ in range(_MOST_STEPS):
@@ -158,9 +158,9 @@ def _end_of_chunks(content: FileBytes, position: int, layout: str, samples: byte
 
 
 def _has_whole_sds_packets(content: FileBytes) -> bool:
-    """Whether what follows the header of 21 bytes are packets of 127 (MIDI Sample Dump Standard).
+    """Whether packets of 127 bytes follow the header of 21 (MIDI Sample Dump Standard).
 
-    Of anything else libsndfile writes lines to the output of this process.
+    About anything else libsndfile writes lines to the output of this process.
     """
     packets = range(21, content.size, 127)
     begin_as_one = all(content.at(at, 2) == b"\xf0\x7e" for at in packets)
@@ -169,7 +169,7 @@ def _has_whole_sds_packets(content: FileBytes) -> bool:
 
 def _has_last_ogg_page(content: FileBytes) -> bool:
     """Whether the last page, in the last 128 KiB, is whole and marked as the end of its stream
-    (RFC 3533, section 6). Of recordings that were joined, each has such a page."""
+    (RFC 3533, section 6). Each of several joined recordings has such a page."""
     tail = content.at(max(0, content.size - 2**17), 2**17)
     page = tail[max(0, tail.rfind(b"OggS\0")) :]
     if len(page) < 27 or not page[5] & 4:
@@ -178,7 +178,7 @@ def _has_last_ogg_page(content: FileBytes) -> bool:
 
 
 def _has_second_ogg(content: FileBytes) -> bool:
-    """Whether a stream begins behind pages of another one (RFC 3533, section 4: chaining)."""
+    """Whether a stream begins after pages of another one (RFC 3533, section 4: chaining)."""
     position, has_begun = 0, False
     for _ in range(_MOST_STEPS):
         head = content.at(position, 27)
@@ -193,7 +193,7 @@ def _has_second_ogg(content: FileBytes) -> bool:
 
 
 def _has_second_flac(content: FileBytes) -> bool:
-    """Whether a marker and a STREAMINFO block stand behind the first ones."""
+    """Whether a second marker and STREAMINFO block follow the first ones."""
     part_bytes, overlap = 2**20, len(_FLAC_STARTS[0]) - 1
     first = _behind_tags(content, 0)
     for start in range(first + 1, content.size, part_bytes):
@@ -206,7 +206,7 @@ def _has_second_flac(content: FileBytes) -> bool:
 class _MpegFrame(NamedTuple):
     size: int
     side_bytes: int
-    """Of side information, behind which a first frame may describe the file."""
+    """Bytes of side information, after which a first frame may describe the file."""
 
 
 # MPEG audio layers I to III, ISO 11172-3 and 13818-3: kbit/s by the index in the header.
@@ -222,7 +222,7 @@ _MPEG_RATES_HZ: Final = (44_100, 48_000, 32_000)
 
 
 def _mpeg_frame(header: bytes) -> _MpegFrame | None:
-    """What four bytes say of the frame that they begin; None where they begin none."""
+    """Parses the four bytes of a frame's header; None if they are no header."""
     word = int.from_bytes(header, "big")
     version_bits, layer = word >> 19 & 3, 4 - (word >> 17 & 3)
     bit_rate, rate = word >> 12 & 15, word >> 10 & 3
@@ -240,8 +240,8 @@ def _mpeg_frame(header: bytes) -> _MpegFrame | None:
 
 
 def _behind_tags(content: FileBytes, position: int) -> int:
-    """The place behind any tags: ID3v2, in front (id3.org, ID3v2.4 section 3.1: a size of seven-bit
-    bytes), and ID3v1 and APEv2, which stand at the end of the first of two that were joined."""
+    """The position behind any tags: ID3v2 in front (id3.org, ID3v2.4 section 3.1: a size of
+    seven-bit bytes), and ID3v1 and APEv2 at the end of the first of two joined files."""
     for _ in range(_MOST_STEPS):
         head = content.at(position, 16)
         if head[:3] == b"ID3" and len(head) >= 10:
@@ -256,7 +256,7 @@ def _behind_tags(content: FileBytes, position: int) -> int:
 
 
 def _mpeg_frames(content: FileBytes, position: int) -> Iterator[_MpegFrame]:
-    """The frames from a place on, those behind further tags too, until something else is there."""
+    """The frames from a position on, also behind further tags, until something else follows."""
     for _ in range(_MOST_STEPS):
         frame = _mpeg_frame(content.at(position, 4))
         if frame is None:
@@ -270,7 +270,7 @@ def _mpeg_frames(content: FileBytes, position: int) -> Iterator[_MpegFrame]:
 
 
 def _mp3_is_as_declared(content: FileBytes) -> bool:
-    """Whether a header tells how many frames there are, and there are no more of them."""
+    """Whether a header declares the number of frames, and the file has no more."""
     start = _behind_tags(content, 0)
     head = content.at(start, 2_048)
     frames = _mpeg_frames(content, start)
@@ -284,9 +284,9 @@ def _mp3_is_as_declared(content: FileBytes) -> bool:
 
 
 def _declared_mp3_frames(frame: bytes, side_bytes: int) -> int | None:
-    """Of a first frame's Xing or Info header; None where it has none, or no such number.
+    """The number of frames in a first frame's Xing or Info header; None if there is none.
 
-    By Fraunhofer's VBRI header libsndfile guesses the length, and may leave out the end.
+    With Fraunhofer's VBRI header libsndfile guesses the length, and may leave out the end.
     """
     xing = frame[4 + side_bytes :]
     if xing[:4] not in (b"Xing", b"Info") or len(xing) < 12 or not xing[7] & 1:

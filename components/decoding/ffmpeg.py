@@ -1,7 +1,7 @@
-"""Recordings in formats that only ffmpeg knows, through a process that can do little else.
+"""Decodes recordings in formats that only ffmpeg knows, in a restricted process.
 
-It reads one open file and writes samples into a pipe: nothing else is opened, nothing comes on
-the disk, and what it may take of memory, processor and time is bounded.
+The process reads one open file and writes samples to a pipe: it opens no other file, writes no
+samples to the disk, and its memory, processor time and duration are bounded.
 """
 
 import contextlib
@@ -24,22 +24,22 @@ from components.decoding.errors import NOT_AUDIO, TRUNCATED, UNREADABLE, AudioEr
 from components.errors import SwarError
 
 MEMORY_BYTES: Final = 2**30
-"""Address space of a process. Programs of its size start in a quarter of it."""
+"""Limit of a process's address space; ffmpeg starts in a quarter of it."""
 PROCESSOR_SECONDS: Final = 600
-"""Of a process. An hour of compressed stereo takes some ten seconds."""
+"""Limit of a process; an hour of compressed stereo takes about ten seconds."""
 WAIT_SECONDS: Final = 600.0
-"""How long all of a process's samples are waited for, and its description of a file."""
+"""Limit of the total wait for a process's samples, or its description of a file."""
 _MESSAGE_BYTES: Final = 2**20
-# Bounds hold before the program begins. Not by Python between fork and exec, which can deadlock
-# beside threads. A lower bound of the caller's own, or one that a system has not, is left.
+# The shell sets limits before the program begins: Python code between fork and exec can deadlock
+# beside threads. A caller's lower limit, or one that the system lacks, is left as it is.
 _BOUNDED: Final = (
     '{ ulimit -c 0; ulimit -v $1; ulimit -t $2; ulimit -f $3; } 2>/dev/null; shift 3; exec "$@"'
 )
 MOST_TRACKS: Final = 8
-"""Of a file; later ones are not looked at."""
+"""Tracks of a file that are looked at, the first ones."""
 
-# What phones, recorders, conferences, browsers and corpora write. Playlists, and all that plays
-# games' or discs' films, are left out: each demuxer is a program that hostile bytes are fed to.
+# Formats of phones, recorders, conferences, browsers and corpora. Playlists and formats of films in
+# games or on discs are left out: each demuxer is a program that is exposed to hostile bytes.
 _FORMATS: Final = (
     "aac,ac3,act,aiff,amr,amrnb,amrwb,ape,asf,au,avi,caf,dsf,dts,eac3,flac,flv,gsm,iff,ilbc,ircam,"
     "live_flv,loas,matroska,webm,mov,mp4,m4a,3gp,3g2,mj2,mp3,mpc,mpc8,mpeg,mpegts,mxf,nistsphere,"
@@ -63,10 +63,10 @@ _CODECS: Final = (
 _BROKE_OFF: Final = re.compile(
     r"moov atom not found|ended prematurely|partial file"
     r"|Input buffer exhausted|Input packet size too small|switching bps mid-stream"
-    # Of joined FLAC files: the next one's frames are longer than the first's header tells.
+    # Joined FLAC files: the next one's frames are longer than the first's header declares.
     r"|blocksize \d+ > \d+"
-    # Of joined Ogg files: with another codec, rate or number of channels the next one is left out.
-    # Without the demuxer's name it is what looked for the end beforehand, which loses nothing.
+    # Joined Ogg files: with another codec, rate or number of channels the next one is left out.
+    # Without the demuxer's name the message is of the search for the end, which loses nothing.
     r"|ogg @ 0x[0-9a-f]+\] \[error\] failed to create or replace stream|multistream ogg"
     r"|(?:Sample rate|Channel) change is not"
 )
@@ -76,19 +76,19 @@ _ERROR: Final = re.compile(
 _AUDIO_TRACK: Final = re.compile(
     r"^\[info\]   Stream #0:\d+[^\n]*?: Audio: ([^\n]*)$", re.MULTILINE
 )
-# Of formats that tell it: of others it is a guess.
+# For formats that declare it; for others it is a guess.
 _DURATION: Final = re.compile(
     r"^\[info\] Input #0, (ape|tak|tta|wv|asf|matroska|mov)[,\w]*, "
     r".*?^\[info\]   Duration: (\d+):(\d+):(\d+\.\d+),",
     re.MULTILINE | re.DOTALL,
 )
 _WITH_GAPS: Final = ("asf", "matroska", "mov")
-"""Formats that tell how long they are; of the others the header counts the samples."""
+"""Formats that state their duration; the headers of the others count the samples."""
 _WITHOUT_PAUSES: Final = ("amr_nb", "amr_wb")
-"""Codecs of which ffmpeg leaves the pauses out, and calls them corrupt."""
+"""Codecs whose pauses ffmpeg leaves out, and calls corrupt."""
 _NO_DAMAGE: Final = "Application provided invalid, non monotonically increasing dts"
-"""What ffmpeg says of joined files, of which it writes all samples."""
-# Of Sun's AU: magic, first sample's byte, bytes of samples, encoding, rate, channels.
+"""ffmpeg's message for joined files, of which it writes all samples."""
+# Sun's AU header: magic, position of the samples, their bytes, encoding, rate, channels.
 _AU_HEADER: Final = np.dtype([("magic", "S4"), ("numbers", ">u4", 5)])
 _AU_FLOAT: Final = 6
 
@@ -100,13 +100,13 @@ class Track:
     """One of the audio tracks of a file."""
 
     index: int
-    """Among the audio tracks."""
+    """Index among the audio tracks."""
     is_default: bool
     """Whether the file marks it as the one to play."""
     declared_seconds: float
-    """That there must be; 0 where the file does not count them."""
+    """Seconds that the track must have; 0 if the file does not count them."""
     stated_seconds: float
-    """That the file states, with any gaps; 0 where it does not, or ffmpeg leaves pauses out."""
+    """Seconds that the file states, with any gaps; 0 if none, or ffmpeg leaves pauses out."""
 
 
 def audio_tracks(file: BinaryIO) -> list[Track]:
@@ -144,7 +144,7 @@ def audio_tracks(file: BinaryIO) -> list[Track]:
 
 
 def _durations(text: str) -> tuple[float, float]:
-    """Seconds that the file counts, and seconds that it tells of; 0 where it does not."""
+    """The declared and the stated seconds of a file, see `Track`; 0 where missing."""
     if not (found := _DURATION.search(text)):
         return 0.0, 0.0
     hours, minutes, seconds = map(float, found.groups()[1:])
@@ -156,9 +156,9 @@ class DecodedTrack:
     """The samples of one track, as ffmpeg gives them.
 
     Attributes:
-        rate: in Hz.
-        channels: of the track.
-        damage: what ffmpeg met and went on behind; known at the end.
+        rate: sample rate in Hz.
+        channels: number of channels.
+        damage: errors that ffmpeg continued after; known at the end.
     """
 
     def __init__(self, process: "subprocess.Popen[bytes]", messages: IO[bytes]) -> None:
@@ -191,7 +191,7 @@ class DecodedTrack:
         return samples.reshape(-1, self.channels)
 
     def _bytes(self, size: int) -> bytes:
-        """So many bytes, or what there is until the end."""
+        """The next `size` bytes; fewer only at the end."""
         pipe = self._process.stdout
         assert pipe is not None
         poll = select.poll()
@@ -233,9 +233,9 @@ def decoded_track(
     Args:
         file: a local file; it is read from its beginning.
         track: the index among the audio tracks.
-        is_trimmed: whether the encoder's padding, which the file tells the place of, is left out.
-        most_seconds: what lies behind is not decoded.
-        most_bytes: of float32 samples; likewise.
+        is_trimmed: whether the encoder's padding, where the file marks it, is left out.
+        most_seconds: nothing beyond is decoded.
+        most_bytes: bytes of float32 samples; nothing beyond is decoded.
 
     Raises:
         AudioError: the track has no samples.
@@ -263,14 +263,14 @@ def _started(
 ) -> "subprocess.Popen[bytes]":
     command = [_program(), "-nostdin", "-hide_banner", "-nostats"]
     command += ["-v", "level+error" if output else "level+info"]
-    # As an open file and nothing else: a playlist named .wav can then open no other.
+    # Only the open file is allowed: a playlist named .wav can then open no other.
     command += ["-protocol_whitelist", "fd", "-format_whitelist", _FORMATS]
     command += ["-codec_whitelist", _CODECS, "-vn", "-sn", "-dn", "-threads", "1"]
     command += [] if is_trimmed else ["-flags2", "+skip_manual"]
     command += ["-fd", "0", "-i", "fd:", *output]
     os.lseek(file.fileno(), 0, os.SEEK_SET)
     bounds = [MEMORY_BYTES // 1024, PROCESSOR_SECONDS, _MESSAGE_BYTES // 512]
-    # Python ignores SIGXFSZ, and so does the child: messages beyond their bound are lost, no more.
+    # Python ignores SIGXFSZ, and so does the child: it only loses messages beyond their limit.
     return subprocess.Popen(
         ["/bin/sh", "-c", _BOUNDED, "sh", *map(str, bounds), *command],
         bufsize=0,
@@ -286,7 +286,7 @@ def _program() -> str:
         program: str = imageio_ffmpeg.get_ffmpeg_exe()
     except RuntimeError as error:
         raise SwarError(" ".join(str(error).split())) from error
-    if shutil.which(program) is None:  # else every recording would be taken for a damaged one
+    if shutil.which(program) is None:  # else every recording would seem damaged
         raise SwarError(
             f"{program} is no program: set IMAGEIO_FFMPEG_EXE to an ffmpeg, or unset it"
         )
@@ -299,7 +299,7 @@ def _text(messages: IO[bytes]) -> str:
 
 
 def _errors(text: str, *ignored: str) -> list[str]:
-    """Each message once; that a cover's decoder is not allowed is none."""
+    """Each error message once, without those of decoders that are not allowed, as of covers."""
     messages = dict.fromkeys(_ERROR.findall(text))
     return [
         each

@@ -1,7 +1,7 @@
-"""Headers that recorders left unfinished: a beginning of the file that a decoder can use instead.
+"""Replaces headers that recorders left unfinished by ones that a decoder can use.
 
-Who writes to a pipe or dies before the end leaves sizes of nought, or the largest ones. The rule
-is `wav.read_header`'s of the served model too: such a size means "to the end of the file".
+A recorder that writes to a pipe, or is killed, leaves sizes of zero or the largest ones. As in
+`wav.read_header` of the served model, such a size means "to the end of the file".
 """
 
 import io
@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from typing import BinaryIO, Final
 
 OPEN_ENDED_BYTES: Final = 2**30
-"""So many bytes that are not there were never meant: recorders write 0xFFFFFFFF, 0x7FFFFFFF,
-2,000,000,000 or the like where they do not know."""
+"""A size this large that the file does not hold is no real one: recorders write 0xFFFFFFFF,
+0x7FFFFFFF, 2,000,000,000 or the like for an unknown size."""
 MAX_CHUNKS: Final = 128
-"""Of a WAV, AIFF or CAF until its samples, as `wav.MAX_CHUNKS`."""
+"""Most chunks of a WAV, AIFF or CAF up to its samples, as in `wav`."""
 UNPADDED_CHUNKS: Final = (b"fmt ", b"data", b"LIST", b"fact", b"bext")
-"""Names that tell, where they stand right behind a chunk of an odd size, that its padding lacks."""
+"""Names that, right behind a chunk of an odd size, show that its padding is missing."""
 _UNKNOWN: Final = 0xFFFF_FFFF
 _MOST_HEADER_BYTES: Final = 2**16
 
@@ -25,7 +25,7 @@ class FileBytes:
     """Bytes of a file by their position, read in large parts.
 
     Attributes:
-        size: of the file.
+        size: bytes of the file.
     """
 
     _PART_BYTES: Final = 2**18
@@ -36,7 +36,7 @@ class FileBytes:
         self.size = os.fstat(self._descriptor).st_size
 
     def at(self, start: int, size: int) -> bytes:
-        """At most `size` bytes from `start`, none behind the end, whatever a header declares."""
+        """At most `size` bytes from `start`, none beyond the end, whatever a header declares."""
         if start >= self.size:
             return b""
         end = start + size
@@ -48,16 +48,16 @@ class FileBytes:
 
 @dataclass(frozen=True)
 class MendedHeader:
-    """What a file should begin with."""
+    """A replacement of a file's header."""
 
     content: bytes
-    """In place of all bytes in front of the first sample."""
+    """Replaces all bytes before the first sample."""
     data_start: int
-    """The first sample's byte in the file as it is."""
+    """Position of the first sample in the original file, in bytes."""
 
 
 class MendedFile(io.RawIOBase):
-    """A file behind another header, to be read and sought in."""
+    """A readable and seekable file with another header."""
 
     def __init__(self, file: BinaryIO, header: MendedHeader) -> None:
         self._file = FileBytes(file)
@@ -66,11 +66,11 @@ class MendedFile(io.RawIOBase):
         self._size = len(header.content) + max(0, self._file.size - header.data_start)
 
     def readable(self) -> bool:
-        """Whether it can be read: yes."""
+        """Always true."""
         return True
 
     def seekable(self) -> bool:
-        """Whether it can be sought in: yes."""
+        """Always true."""
         return True
 
     def tell(self) -> int:
@@ -78,7 +78,7 @@ class MendedFile(io.RawIOBase):
         return self._position
 
     def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
-        """As of any file; gives the new position."""
+        """As of any file; returns the new position."""
         origin = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._size}[whence]
         self._position = max(0, origin + offset)
         return self._position
@@ -103,9 +103,9 @@ def is_open_ended(declared: int, held: int) -> bool:
 
 
 def mended_header(file: BinaryIO) -> MendedHeader | None:
-    """The header with the sizes that the file has, where it has others that no decoder takes.
+    """A header with the real sizes, for a file with sizes that no decoder takes.
 
-    None where libsndfile takes the header as it is, or it is of none of WAV, AU, AIFF and CAF.
+    None if libsndfile takes the header as it is, or the file is no WAV, AU, AIFF or CAF.
     """
     content = FileBytes(file)
     magic, form = content.at(0, 4), content.at(8, 4)
@@ -121,14 +121,14 @@ def mended_header(file: BinaryIO) -> MendedHeader | None:
 
 
 def _number(content: FileBytes, start: int, layout: str) -> int:
-    """The number at a place; 0 behind the end."""
+    """The number at a position; 0 beyond the end."""
     size = struct.calcsize(layout)
     (value,) = struct.unpack(layout, content.at(start, size).ljust(size, b"\0"))
     return int(value)
 
 
 def _wav(content: FileBytes, order: str) -> MendedHeader | None:
-    """A minimal header, where the size of the samples is nought or a chunk lacks its padding."""
+    """A minimal header, if the size of the samples is unknown or a chunk lacks its padding."""
     position, is_unpadded = 12, False
     described, declared_long = b"", None
     for _ in range(MAX_CHUNKS):
@@ -142,7 +142,7 @@ def _wav(content: FileBytes, order: str) -> MendedHeader | None:
             declared_long = _number(content, start + 8, "<Q")
         position = start + size
         if size % 2:
-            # RIFF has chunks start at even bytes; some writers forget it.
+            # RIFF chunks start at even bytes; some writers forget the padding.
             is_next = content.at(position, 4) in UNPADDED_CHUNKS
             is_unpadded |= is_next
             position += 0 if is_next else 1
@@ -165,7 +165,7 @@ def _wav(content: FileBytes, order: str) -> MendedHeader | None:
 
 
 def _au(content: FileBytes, order: str) -> MendedHeader | None:
-    """The size that AU has for "unknown", which libsndfile takes as it is."""
+    """The file's header with AU's size for "unknown", which libsndfile takes."""
     start, size = (_number(content, at, f"{order}I") for at in (4, 8))
     held = content.size - start
     is_open = size != _UNKNOWN and (size == 0 or is_open_ended(size, held))
@@ -176,7 +176,7 @@ def _au(content: FileBytes, order: str) -> MendedHeader | None:
 
 
 def _aiff(content: FileBytes) -> MendedHeader | None:
-    """The file's own header up to its samples, with their size."""
+    """The file's own header up to its samples, with their real size."""
     position = 12
     for _ in range(MAX_CHUNKS):
         name, size = content.at(position, 4), _number(content, position + 4, ">I")
@@ -196,7 +196,7 @@ def _aiff(content: FileBytes) -> MendedHeader | None:
 
 
 def _caf(content: FileBytes) -> MendedHeader | None:
-    """The file's own header up to its samples, with their size."""
+    """The file's own header up to its samples, with their real size."""
     position = 8
     for _ in range(MAX_CHUNKS):
         name, size = content.at(position, 4), _number(content, position + 4, ">q")

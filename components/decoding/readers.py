@@ -1,7 +1,7 @@
-"""One way to read frames of any recording: through libsndfile, or through ffmpeg.
+"""Reads frames of any recording by one interface: through libsndfile, or through ffmpeg.
 
-soundfile is read directly, not through librosa.stream, which hides how many frames each read
-gave and with it that a file breaks off.
+soundfile is used directly, as librosa.stream hides how many frames each read gave, and with it
+that a file breaks off.
 """
 
 import contextlib
@@ -37,7 +37,7 @@ logger = logging.getLogger("swar.audio")
 
 _SOURCE_RATES_HZ: Final = (1_000, 768_000)  # a header may claim 1 Hz: minutes become years
 # libsndfile's SF_ERR_UNRECOGNISED_FORMAT, SFE_BAD_FILE for "looked like MP3, has no frame", and
-# what it takes for an old Mac's sound without its other half.
+# the error for what looks like an old Mac's sound without its other half.
 _SF_NOT_AUDIO: Final = (1, 7, 153)
 _WHY_USED: Final = {
     TrackSound.SPEECH: "the first with speech, the default one before others",
@@ -45,39 +45,39 @@ _WHY_USED: Final = {
     TrackSound.SILENCE: "all of them are silent",
 }
 MOST_VALUES_PER_SECOND: Final = 8 * 192_000
-"""Of a recording's seconds, so that many channels or a high rate do not multiply their bound."""
+"""Values in a second of a limit, so that many channels or a high rate do not multiply it."""
 _UNBOUNDED_SECONDS: Final = 1e9
 MOST_DAMAGED: Final = 0.1
-"""Of the seconds that a file tells of: so much may be lost to damage that ffmpeg reads past."""
+"""Share of a file's stated seconds that damage which ffmpeg reads past may cost."""
 
 
 class Reader(Protocol):
-    """A recording that can be read from its beginning, as often as wanted."""
+    """A recording that can be read from its beginning repeatedly."""
 
     rate: int
     """Hz."""
     channels: int
     frames: int | None
-    """Of each channel, as declared; None where only reading tells."""
+    """Declared number; None if only reading tells it."""
 
     def blocks(self, start: int, end: int | None, block_frames: int) -> Iterator[Frames]:
-        """float32 [at most `block_frames`, channels] from frame to frame; None is the end.
+        """Yields float32 [at most `block_frames`, channels] from `start` to `end`, None for all.
 
         Raises:
-            AudioError: it breaks off or cannot be decoded.
+            AudioError: the recording breaks off or cannot be decoded.
         """
 
 
 @contextlib.contextmanager
 def open_regular(path: Path) -> Iterator[BinaryIO]:
-    """A file that has bytes, open; nothing else is opened, and nothing waits for a writer.
+    """Opens a regular file that is not empty, and nothing else; never waits for a writer.
 
     Raises:
-        AudioError: it is no such file, or cannot be read.
+        AudioError: the path is no such file, or cannot be read.
     """
     with contextlib.ExitStack() as stack:
         try:
-            _check_regular(path.stat())  # opening a device may do something
+            _check_regular(path.stat())  # opening a device may have effects
             file = stack.enter_context(open(path, "rb", buffering=0, opener=_open_at_once))
             _check_regular(os.fstat(file.fileno()))
         except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
@@ -98,7 +98,7 @@ def _check_regular(status: os.stat_result) -> None:
 
 
 def _check_rate(hertz: int) -> None:
-    """Raises AudioError for a rate that no recording has, before anything is as large as it."""
+    """Raises AudioError for a rate that no recording has, before memory is taken for it."""
     lowest, highest = _SOURCE_RATES_HZ
     if not lowest <= hertz <= highest:
         raise AudioError(UNREADABLE, f"its sample rate of {hertz} Hz is not that of a recording")
@@ -106,15 +106,15 @@ def _check_rate(hertz: int) -> None:
 
 @contextlib.contextmanager
 def opened(path: Path, name: str, *, most_seconds: float | None = None) -> Iterator[Reader]:
-    """A reader of the file, checked as far as its header tells.
+    """Yields a reader of the file, checked as far as its header tells.
 
     Args:
-        path: of a local file.
-        name: what the log calls it.
-        most_seconds: from the beginning on, what will be read at most; None: all of it.
+        path: path of a local file.
+        name: the file's name in the log.
+        most_seconds: how much will be read from the beginning at most; None for all.
 
     Raises:
-        AudioError: there is no audio, or less than the header declares.
+        AudioError: the file has no audio, or less than its header declares.
     """
     with open_regular(path) as file, contextlib.ExitStack() as stack:
         refusal: AudioError | None = None
@@ -123,14 +123,14 @@ def opened(path: Path, name: str, *, most_seconds: float | None = None) -> Itera
             known = _sndfile_reader(file, stack)
         except AudioError as error:
             refusal = error
-            # ffmpeg takes the samples of RIFX for RIFF's, and gives noise.
+            # ffmpeg takes samples of RIFX for RIFF's, and returns noise.
             if error.reason != UNREADABLE or os.pread(file.fileno(), 4, 0) == b"RIFX":
                 raise
         if known is not None and known.is_whole:
             _check_rate(known.rate)
             reader: Reader = known
         else:
-            # Of an MP3 whose header is wrong, ffmpeg would leave out what lies at its end.
+            # If an MP3's header is wrong, ffmpeg would trim off what lies at its end.
             is_trimmed = known is None or known.container != "MP3"
             ffmpeg_bounds = _FfmpegBounds(most_seconds or _UNBOUNDED_SECONDS, is_trimmed)
             reader = _ffmpeg_reader(file, name, refusal, ffmpeg_bounds)
@@ -147,18 +147,18 @@ def opened(path: Path, name: str, *, most_seconds: float | None = None) -> Itera
 
 
 class _Sequential(soundfile.SoundFile):
-    """Is read from its beginning to its end, and not sought in, which soundfile does otherwise."""
+    """Is read from beginning to end without seeking, which soundfile does otherwise."""
 
     def seekable(self) -> bool:
-        """Whether it is sought in: no."""
+        """Always false."""
         return False
 
 
 class _SndfileReader:
-    """What libsndfile reads, by an open file: given a name, it believes the extension.
+    """Reads by libsndfile from an open file: given a name, libsndfile believes the extension.
 
-    What can be sought in stays open and is sought in before it is read, even to 0: some decoders
-    give another last bit then, and a part of a recording has the samples of the whole.
+    A seekable file stays open, and every read is after a seek, even to 0: with some decoders that
+    changes the last bit, and a part of a recording must have the samples of the whole.
     """
 
     def __init__(
@@ -181,7 +181,7 @@ class _SndfileReader:
                 self._sought = stack.enter_context(_sound(file, header))
 
     def blocks(self, start: int, end: int | None, block_frames: int) -> Iterator[Frames]:
-        """As of a Reader."""
+        """As in Reader."""
         declared = self.frames or 0
         end = declared if end is None else min(end, declared)
         with contextlib.ExitStack() as stack:
@@ -209,7 +209,7 @@ def _is_sought_in(sound: soundfile.SoundFile) -> bool:
     if not sound.seekable():
         return False
     try:
-        for frame in (0, min(1, sound.frames)):  # DWVW is sought to its beginning alone
+        for frame in (0, min(1, sound.frames)):  # DWVW seeks to its beginning only
             sound.seek(frame)
     except soundfile.LibsndfileError:
         return False
@@ -217,11 +217,11 @@ def _is_sought_in(sound: soundfile.SoundFile) -> bool:
 
 
 def _sndfile_reader(file: BinaryIO, stack: contextlib.ExitStack) -> _SndfileReader:
-    """A reader, perhaps of the beginning alone.
+    """A reader of what libsndfile reads, perhaps only the beginning, see `is_whole`.
 
     Raises:
-        AudioError: it knows the format not at all (with the library's error as its cause), or the
-            file is damaged.
+        AudioError: libsndfile does not know the format (its error is the cause), or the file is
+            damaged.
     """
     with decoder_errors(UNREADABLE, "cannot be read"):
         header = mended_header(file)
@@ -234,7 +234,7 @@ def _is_unknown_format(refusal: AudioError) -> bool:
 
 
 def sndfile_rate(path: Path) -> int | None:
-    """The rate of a file in Hz; None where libsndfile does not read it."""
+    """The rate of a file in Hz; None if libsndfile does not read it."""
     try:
         with (
             open_regular(path) as file,
@@ -259,7 +259,7 @@ def _sound(
 
 
 class _FfmpegBounds(NamedTuple):
-    """What of a file's tracks is decoded."""
+    """How much of a track is decoded."""
 
     most_seconds: float
     is_trimmed: bool
@@ -267,7 +267,7 @@ class _FfmpegBounds(NamedTuple):
 
 
 class _FfmpegReader:
-    """One track of what only ffmpeg reads, decoded anew each time."""
+    """Reads one track by ffmpeg, decoded anew each time."""
 
     def __init__(self, file: BinaryIO, track: ffmpeg.Track, bounds: _FfmpegBounds) -> None:
         self._file = file
@@ -279,7 +279,7 @@ class _FfmpegReader:
         _check_rate(self.rate)
 
     def blocks(self, start: int, end: int | None, block_frames: int) -> Iterator[Frames]:
-        """As of a Reader."""
+        """As in Reader."""
         at = 0
         most_frames = self._bounds.most_seconds * MOST_VALUES_PER_SECOND / self.channels
         with self._decoded() as decoded:
@@ -301,7 +301,7 @@ class _FfmpegReader:
                     return
 
     def _check_end(self, frames: int) -> None:
-        """Raises AudioError where the file breaks off behind so many frames."""
+        """Raises AudioError if the track should have more than `frames`."""
         declared = self.track.declared_seconds
         wanted = min(declared, self._bounds.most_seconds)
         if wanted * self.rate - frames > SLACK_FRAMES:
@@ -309,9 +309,9 @@ class _FfmpegReader:
             raise AudioError(TRUNCATED, message)
 
     def _check_damage(self, frames: int, damage: Sequence[str]) -> None:
-        """Raises AudioError where the damage that ffmpeg met costs too much of the file.
+        """Raises AudioError if ffmpeg met damage and too much of the file is missing.
 
-        Neither says so alone: good files have gaps, and harmless errors.
+        Neither alone is a fault: good files have gaps, and harmless errors.
         """
         stated = self.track.stated_seconds
         lost = min(stated, self._bounds.most_seconds) - frames / self.rate
@@ -320,7 +320,7 @@ class _FfmpegReader:
             raise AudioError(TRUNCATED, f"{message}, ffmpeg: {damage[0]}")
 
     def _decoded(self) -> contextlib.AbstractContextManager[ffmpeg.DecodedTrack]:
-        # A second more, so that a recording that is longer than its bound is seen to be.
+        # One second more, to detect a recording that is longer than its bound.
         seconds = self._bounds.most_seconds + 1.0
         return ffmpeg.decoded_track(
             self._file,
@@ -334,7 +334,7 @@ class _FfmpegReader:
 def _ffmpeg_reader(
     file: BinaryIO, name: str, refusal: AudioError | None, bounds: _FfmpegBounds
 ) -> Reader:
-    """A reader of the only track, or of that in which somebody speaks."""
+    """A reader of the only track, or of the one by `_speaking_track`."""
     try:
         tracks = ffmpeg.audio_tracks(file)
     except AudioError as error:
@@ -351,17 +351,17 @@ def _ffmpeg_reader(
 def _speaking_track(
     file: BinaryIO, name: str, tracks: Sequence[ffmpeg.Track], bounds: _FfmpegBounds
 ) -> Reader:
-    """The first track with speech, else the first with any sound, else the first: it is logged.
+    """Logs and returns the first track with speech, else with any sound, else the first one.
 
     Raises:
-        AudioError: none can be read; of the first.
+        AudioError: no track can be read; the first one's error.
     """
     sounds: dict[_FfmpegReader, TrackSound] = {}
     faults: list[AudioError] = []
     for track in tracks:
         try:
             reader = _FfmpegReader(file, track, bounds)
-            # A second each, or as much of one as memory is bounded to.
+            # One second each, or as much of it as the memory limit allows.
             block_frames = min(reader.rate, max(1, MOST_VALUES_PER_SECOND // reader.channels))
             sounds[reader] = track_sound(reader.blocks(0, None, block_frames), reader.rate)
         except AudioError as error:

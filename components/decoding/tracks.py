@@ -1,4 +1,4 @@
-"""Whether anybody speaks in one of a file's audio tracks, by NumPy alone: clients have no more."""
+"""Detects speech in audio tracks by NumPy alone, as clients have no TensorFlow."""
 
 import enum
 from collections import deque
@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 _LEAST_DBFS: Final = -70.0
-"""Below it nothing is heard, as in `speech_detection`."""
+"""Sound below it is inaudible, as in `speech_detection`."""
 _VOICE_HZ: Final = (150.0, 3_800.0)
-"""Above the mains and rumble; what a telephone passes too."""
+"""Above mains hum and rumble, and roughly what a telephone passes."""
 # Long enough for the power of any steady noise to be steady, short enough for syllables.
 _FRAME_SECONDS: Final = 0.1
 _FLOOR_PERCENT: Final = 10
@@ -26,19 +26,19 @@ Power = npt.NDArray[np.float64]
 
 
 class TrackSound(enum.IntEnum):
-    """What is heard in a track, the more useful the higher."""
+    """What a track holds; higher values are more useful."""
 
     SILENCE = 0
     NO_SPEECH = 1
-    """Something is heard, and it is as steady as noise or hum."""
+    """Sound that is as steady as noise or hum."""
     SPEECH = 2
 
 
 def track_sound(seconds: Iterable[Frames], rate: int) -> TrackSound:
-    """What is heard in a track; no more of it is read than it takes to find speech.
+    """Classifies a track; no more of it is read than it takes to find speech.
 
-    Speech changes as syllables do: half a second within 30 s is 6 dB above the background, which
-    is the power that a tenth of the frames do not exceed, in any channel. So does music.
+    Speech changes as syllables do: in any channel, half a second within 30 s is 6 dB above the
+    background, which is the power that a tenth of the frames do not exceed. Music does so too.
 
     Args:
         seconds: float32 [rate, channels], full scale 1; the last one may be shorter.
@@ -70,12 +70,12 @@ def _voice_power(second: Frames, rate: int) -> Power:
 
 
 def _is_speech(window: Iterable[Power]) -> bool:
-    """Of [frames, channels] of each second."""
+    """Whether a channel of [frames, channels] of each second is speech."""
     return any(map(_varies_as_speech, np.concatenate([*window]).T))
 
 
 def _varies_as_speech(power: Power) -> bool:
-    """Of one channel, [frames]."""
+    """Whether one channel, [frames], is speech."""
     heard = power[power > 10.0 ** (_LEAST_DBFS / 10.0)]
     if not len(heard):
         return False
