@@ -1,1 +1,1 @@
-"""Recordings: what lies in the input, and their speech, by split and without its silence."""
+"""The recordings of the input, and their speech, by split and without silence."""

@@ -1,4 +1,4 @@
-"""How a recording's speech sounds, in a few numbers: what drift is measured by."""
+"""Statistics of how a recording's speech sounds, by which drift is measured."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -11,15 +11,15 @@ from components.recordings.cleaning import CleanedRecording
 
 FRAME_SECONDS: Final = 0.032
 TELEPHONE_HZ: Final = 3_400
-"""What a telephone line lets through."""
+"""Upper limit of a telephone line."""
 BACKGROUND_PERCENTILE: Final = 10
 FLOOR_DB: Final = -96.0
-"""Of what is not there, in 16 bits."""
+"""Lowest level, that of 16-bit silence."""
 
 
 @dataclass(frozen=True)
 class AcousticStatistics:
-    """Of one recording, at the level that it is normalised to and without the silence."""
+    """Statistics of one recording at its normalised level, without silence."""
 
     speech_seconds: float
     kept_fraction: float
@@ -27,13 +27,13 @@ class AcousticStatistics:
     level_dbfs: float
     """RMS. With the article's rule the peak is 0: the nearer to 0 the more compressed or noisy."""
     background_dbfs: float
-    """A tenth of the frames of 32 ms lies below: what lies between the sounds."""
+    """Level below which a tenth of the 32 ms frames lies: the background between sounds."""
     treble_db: float
-    """Power above 3,400 Hz against all of it: a telephone has little."""
+    """Power above 3,400 Hz relative to the total; low for a telephone."""
 
 
 def acoustics_of(cleaned: CleanedRecording, sample_rate: int) -> AcousticStatistics:
-    """Measures a recording block by block, in memory that its length does not change."""
+    """Measures a recording block by block, in memory independent of its length."""
     size = round(FRAME_SECONDS * sample_rate)
     window = np.hanning(size).astype(np.float32)
     is_treble = np.fft.rfftfreq(size, 1 / sample_rate) > TELEPHONE_HZ

@@ -1,4 +1,4 @@
-"""One recording, from file to cleaned 16-bit speech, in memory that its length does not change."""
+"""Cleans a recording, from file to 16-bit speech, in memory independent of its length."""
 
 import errno
 import hashlib
@@ -32,7 +32,7 @@ def channel_of(path: str | os.PathLike[str]) -> str:
     """The channel of a file by its own rate: up to 8 kHz it is a telephone's.
 
     Returns:
-        One of CHANNELS; "unknown" where only ffmpeg knows the file's format.
+        One of CHANNELS; "unknown" if libsndfile cannot read the file.
     """
     sample_rate = audio.own_sample_rate(path)
     if sample_rate is None:
@@ -41,7 +41,7 @@ def channel_of(path: str | os.PathLike[str]) -> str:
 
 
 class UnusableRecording(Exception):
-    """A recording that gives no speech: `reason` is a short code, the message says more."""
+    """A recording has no usable speech: `reason` is a short code, the message says more."""
 
     def __init__(self, reason: str, message: str, seconds: float | None = None) -> None:
         super().__init__(message)
@@ -51,7 +51,7 @@ class UnusableRecording(Exception):
 
 @dataclass(frozen=True)
 class CleanedRecording:
-    """Samples on disk, speech at the detector's level, and the ranges of them that hold it."""
+    """Samples on disk at the detector's level, and the ranges of them that are speech."""
 
     pcm16: np.ndarray  # int16 [samples], a memory map
     ranges: np.ndarray  # int64 [n, 2], samples
@@ -59,7 +59,7 @@ class CleanedRecording:
 
     @property
     def speech_samples(self) -> int:
-        """Samples that are left when the kept ranges are joined."""
+        """Number of samples of the joined speech."""
         return int(np.sum(self.ranges[:, 1] - self.ranges[:, 0]))
 
     @property
@@ -78,7 +78,7 @@ class CleanedRecording:
             first = max(start, joined_starts[index]) + offset
             last = min(end, joined_ends[index]) + offset
             part = self.pcm16[first:last]
-            # The last range may end half a millisecond behind the recording.
+            # The last range may end half a millisecond beyond the recording.
             parts.append(np.pad(part, (0, last - first - len(part))))
         return np.concatenate(parts) if parts else np.zeros(0, np.int16)
 
@@ -91,7 +91,7 @@ class CleanedRecording:
 
 
 class Cleaner:
-    """Decodes, trims, brings speech to one level and removes silence."""
+    """Decodes and trims recordings, normalises the level and removes silence."""
 
     def __init__(self, settings: SpeechSettings) -> None:
         self._settings = settings
@@ -101,10 +101,10 @@ class Cleaner:
 
     @contextmanager
     def clean(self, recording: Recording) -> Iterator[CleanedRecording]:
-        """Yields the cleaned recording; its temporary files go when the context ends.
+        """Yields the cleaned recording; its temporary files are deleted with the context.
 
         Raises:
-            UnusableRecording: there is no audio, too much of it, or too little speech in it.
+            UnusableRecording: it has no audio, too much of it, or too little speech.
             SwarError: the disk is full.
         """
         with tempfile.TemporaryFile() as waveform_file, tempfile.TemporaryFile() as pcm_file:
@@ -169,7 +169,7 @@ class Cleaner:
         return cleaned
 
     def _check_speech(self, cleaned: CleanedRecording, seconds: float) -> None:
-        """Raises UnusableRecording unless there is enough speech, and it is a person's."""
+        """Raises UnusableRecording unless there is enough speech, and the gate accepts it."""
         speech_seconds = cleaned.speech_samples / self._rate
         if not speech_seconds:
             raise UnusableRecording(
@@ -191,7 +191,7 @@ class Cleaner:
 
 
 class _Gate:
-    """The speech gate over a recording on disk: only the seconds that it judges are read."""
+    """Applies the speech gate to a recording on disk, reading only the seconds it classifies."""
 
     def __init__(self, sample_rate: int) -> None:
         self._gate = SpeechGate(sample_rate)
@@ -202,7 +202,7 @@ class _Gate:
         )
 
     def passes(self, cleaned: CleanedRecording) -> bool:
-        """Whether anybody speaks."""
+        """Whether the gate finds a voice."""
         samples, rate = cleaned.speech_samples, self._gate.sample_rate
         if samples < rate:
             seconds = self._gate.seconds(cleaned.read(0, samples))

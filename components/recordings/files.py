@@ -1,6 +1,6 @@
-"""Files below a folder, on any filesystem that Beam knows.
+"""Lists the files below a folder, on any filesystem that Beam knows.
 
-Of local ones, links within the folder are followed, and odd ones are rejects; none is opened.
+Links within a local folder are followed, and odd files are rejects; listing opens no file.
 """
 
 import codecs
@@ -23,15 +23,15 @@ from components.decoding.errors import check_size
 from components.errors import SwarError
 
 MOST_RECORDING_BYTES: Final = 4_096_000_000
-"""Of a recording's file where no setting says otherwise."""
+"""Largest file of a recording if no setting says otherwise."""
 MOST_TEXT_BYTES: Final = 512_000_000
-"""Of a manifest or another table: some five million recordings."""
+"""Largest manifest or other table: about five million recordings."""
 HIDDEN: Final = "hidden"
 OUTSIDE_LINK: Final = "outside_link"
 """A link that leads out of the data folder."""
 SPEAKER_WITHOUT_SPEECH: Final = "speaker_without_speech"
 COMPANION: Final = "companion"
-"""What corpora and systems lay beside recordings."""
+"""A file that corpora or systems store beside recordings."""
 _COMPANION_SUFFIXES: Final = (
     *(".txt", ".lab", ".textgrid", ".eaf", ".srt", ".vtt", ".trn", ".phn", ".wrd", ".ctm", ".rttm"),
     *(".json", ".jsonl", ".csv", ".tsv", ".xml", ".yaml", ".yml", ".ini", ".log", ".md", ".html"),
@@ -39,7 +39,7 @@ _COMPANION_SUFFIXES: Final = (
     *(".trs", ".stm", ".cha", ".mlf", ".par", ".scp", ".npy", ".npz", ".m3u", ".pls", ".cue"),
     *(".gif", ".lst", ".pitchtier", ".pitch", ".f0", ".bak"),
     *(".lnk", ".url", ".pkf", ".sfk", ".pek", ".asd", ".reapeaks", ".aup", ".aup3"),
-    # What Windows, a Synology and a Mac lay beside a file, and VoxForge's.
+    # Files that Windows, Synology, macOS and VoxForge store beside others.
     *("thumbs.db", ":zone.identifier", "@synoeastream", "@synoresource", "/icon\r"),
     *("/readme", "/license", "/prompts", "/prompts-original", "/audiofile_details"),
     *("/hdman_log", "/hvite_log", "/julius_log"),
@@ -50,15 +50,15 @@ _SYSTEM_FOLDERS: Final = frozenset(
 UNCOUNTED_REASONS: Final = frozenset(
     {HIDDEN, COMPANION, "outside_speaker", "outside_span", "empty_folder", SPEAKER_WITHOUT_SPEECH}
 )
-"""No recording was lost: these do not count towards `max_reject_fraction` of the recordings."""
+"""Reasons that lose no recording and do not count towards `max_reject_fraction` of recordings."""
 
 
 @dataclass(frozen=True)
 class File:
-    """A regular file behind any links."""
+    """A regular file, perhaps behind links."""
 
     name: str
-    """Below the data folder, with `/`."""
+    """Path below the data folder, with `/`."""
     path: str
     size_bytes: int
     modified: float | None
@@ -70,13 +70,13 @@ class Reject:
     """A file, folder or link that gives no speech, and why."""
 
     file: str
-    """Below the data folder; bytes that are not UTF-8 as backslash escapes."""
+    """Path below the data folder; bytes that are not UTF-8 as backslash escapes."""
     reason: str
     """A short snake_case code."""
     seconds: float | None
     detail: str
     same_as: str | None = None
-    """Of a duplicate by its speech: the recording that was kept, by its name."""
+    """The recording of the same speech that was kept, by its name."""
 
     @property
     def counts(self) -> bool:
@@ -85,13 +85,13 @@ class Reject:
 
 
 def files_below(root: Path, speaker: str, *, within: Path | None) -> Iterator[File | Reject]:
-    """Walks a speaker's folder: links are followed, each folder behind them once.
+    """Walks a speaker's folder and follows links, listing each folder once.
 
     Args:
         root: the data folder.
         speaker: the name of a folder in it.
-        within: the folder that links must not lead out of; each that does is a reject, and nothing
-            behind it is named. None: all are followed.
+        within: the folder that links must not lead out of; a link that does is a reject, and
+            nothing behind it is listed. None follows all links.
     """
     folders = deque([(speaker, frozenset([_identity(root)]))])
     seen = set()
@@ -117,7 +117,7 @@ def files_below(root: Path, speaker: str, *, within: Path | None) -> Iterator[Fi
 
 
 def _entries_below(root: Path, name: str, is_above: bool, is_seen: bool) -> list[Path] | Reject:
-    """What a folder holds, or why it is not listed."""
+    """The entries of a folder, or why it is not listed."""
     if is_above:
         return Reject(name, "circular_link", None, "a link to a folder that holds it")
     if is_seen:
@@ -130,7 +130,7 @@ def _entries_below(root: Path, name: str, is_above: bool, is_seen: bool) -> list
 
 
 def entries_of(folder: Path) -> list[Path]:
-    """Real ones before links, so that a link never takes the place of what it points to."""
+    """The entries of a folder, links last, so that no link takes the place of its target."""
     try:
         with os.scandir(folder) as entries:
             ordered = sorted(entries, key=lambda entry: (entry.is_symlink(), entry.name))
@@ -140,17 +140,17 @@ def entries_of(folder: Path) -> list[Path]:
 
 
 def entry_state(path: Path, name: str, within: Path | None) -> os.stat_result | Reject:
-    """As `state`, of an entry that was found, not named: its name is judged too.
+    """As `state`, for an entry found by listing, whose name and links are checked too.
 
     Args:
-        path: of the entry.
-        name: what a reject calls it.
-        within: the folder that a link must not lead out of; None where it may.
+        path: path of the entry.
+        name: its name in a reject.
+        within: the folder that a link must not lead out of; None if it may.
     """
     try:
         name.encode()
     except UnicodeEncodeError:
-        # The escape is of the byte itself, not of the surrogate that stands for it.
+        # Escapes the byte itself, not the surrogate that stands for it.
         printable = os.fsencode(name).decode("utf-8", "backslashreplace")
         return Reject(printable, "name_not_utf8", None, "its name is not UTF-8")
     if is_hidden(path.name):
@@ -167,35 +167,35 @@ def leads_out(path: Path, folder: Path) -> bool:
 
 
 def is_below(path: Path, folder: Path) -> bool:
-    """Whether a path, behind every link on its way, is below a folder."""
+    """Whether a path, with all links resolved, is below a folder."""
     return path.resolve().is_relative_to(folder.resolve())
 
 
 def is_hidden(name: str) -> bool:
-    """Whether the name of a file or folder has a dot in front, or is that of a system's folder."""
+    """Whether the name of a file or folder starts with a dot, or is that of a system's folder."""
     return name.startswith(".") or name in _SYSTEM_FOLDERS
 
 
 def hidden(name: str) -> Reject:
-    """The reject of a hidden name."""
+    """The reject for a hidden name."""
     return Reject(name, HIDDEN, None, "its name starts with a dot, or is a system's")
 
 
 def companion(name: str) -> Reject | None:
-    """The reject of a transcript, list or picture beside recordings, known by its name."""
+    """The reject for a transcript, list or picture, known by its name; None for other files."""
     if not name.lower().endswith(_COMPANION_SUFFIXES):
         return None
     return Reject(name, COMPANION, None, "its name is no recording's")
 
 
 def outside_span(name: str) -> Reject:
-    """The reject of what lies beside the spans and is none."""
+    """The reject for what lies beside the spans and is none."""
     printable = os.fsencode(name).decode("utf-8", "backslashreplace")
     return Reject(printable, "outside_span", None, "its name is no span of the pattern")
 
 
 def state(path: Path, name: str) -> os.stat_result | Reject:
-    """What a file or folder is, behind any links, or why it is neither."""
+    """The status of a file or folder, behind any links, or why it is neither."""
     try:
         status = path.stat()
     except OSError as error:
@@ -216,7 +216,7 @@ def _identity(folder: Path) -> tuple[int, int]:
 
 
 def is_remote(path: str) -> bool:
-    """Whether a path is on another filesystem than this machine's.
+    """Whether a path is on a filesystem other than this machine's.
 
     Raises:
         SwarError: Beam has no filesystem for it.
@@ -231,17 +231,17 @@ def is_remote(path: str) -> bool:
 
 
 def no_filesystem(path: str) -> SwarError:
-    """The error of a path on a filesystem that Beam does not know, or has no libraries for."""
+    """The error for a path on a filesystem that Beam does not know, or has no libraries for."""
     return SwarError(
         f"no filesystem for {path!r}: install Beam's extra for it, or copy the files here"
     )
 
 
 def remote_files(root: str) -> list[File]:
-    """The files of a remote folder and of those below it; none where there is no such folder.
+    """The files of a remote folder and its subfolders; none if there is no such folder.
 
     Args:
-        root: of the folder, without a slash at the end.
+        root: the folder, without a slash at the end.
 
     Raises:
         SwarError: it cannot be listed.
@@ -264,13 +264,13 @@ def remote_files(root: str) -> list[File]:
 
 @contextlib.contextmanager
 def open_locally(path: str, max_bytes: int = MOST_RECORDING_BYTES) -> Iterator[str]:
-    """A local file with the bytes of a recording: itself, or a copy that goes with the context.
+    """Yields a recording's local path: its own, or a copy that is deleted with the context.
 
     Raises:
-        AudioError: it has more than `max_bytes`; no more of it are copied.
+        AudioError: the file has more than `max_bytes`; no more are copied.
     """
     if FileSystems.get_scheme(path) is None:
-        with contextlib.suppress(OSError):  # what it is instead, its decoder says
+        with contextlib.suppress(OSError):  # its decoder tells what is wrong
             check_size(os.stat(path).st_size, max_bytes)
         yield path
         return
@@ -284,11 +284,11 @@ def open_locally(path: str, max_bytes: int = MOST_RECORDING_BYTES) -> Iterator[s
 
 
 def read_text(path: str) -> str:
-    """A whole file of UTF-8, or of UTF-16 that says so in its first two bytes, such as a manifest.
+    """Reads a whole file, such as a manifest, in UTF-8, or in UTF-16 with a byte order mark.
 
     Raises:
-        SwarError: it cannot be read, is none (a pipe would wait for its writer), has more than
-            MOST_TEXT_BYTES, or is of another encoding.
+        SwarError: it cannot be read, is not regular (a pipe would wait for its writer), has more
+            than MOST_TEXT_BYTES, or has another encoding.
     """
     try:
         if FileSystems.get_scheme(path) is None and not stat.S_ISREG(os.stat(path).st_mode):
@@ -307,5 +307,5 @@ def read_text(path: str) -> str:
 
 
 def _opened(path: str):  # type: ignore[no-untyped-def]  # Beam's handles have no common type
-    """The bytes as they lie there: Beam would gunzip by extension."""
+    """Opens the raw bytes of a file: Beam would gunzip by extension."""
     return FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED)

@@ -1,4 +1,4 @@
-"""What a listing of the input holds."""
+"""The contents of a listing of the input."""
 
 import hashlib
 import json
@@ -34,9 +34,9 @@ class Recording:
     modified: float | None
     """Seconds since 1970; None where the filesystem does not tell."""
     session: str | None = None
-    """What the speaker's recordings of one occasion share; None where that is not known."""
+    """Shared by the speaker's recordings of one occasion; None if not known."""
     columns: Mapping[str, str] = field(default_factory=dict, hash=False)
-    """What else a table says of it, by the column's name; no empty cell."""
+    """Other cells of a table about it, by column name; no empty cells."""
 
 
 @dataclass(frozen=True, order=True)
@@ -44,9 +44,9 @@ class Span:
     """One of the folders, or manifests, that a pattern stands for."""
 
     number: int
-    """TFX's: as written, or days since 1970-01-01."""
+    """TFX's span number: as written, or days since 1970-01-01."""
     name: str
-    """Below the pattern's fixed part, the same wherever that lies."""
+    """Path below the pattern's fixed part, the same wherever that lies."""
     path: str
 
 
@@ -59,20 +59,20 @@ class Listing:
     speakers: frozenset[str]
     """All that the input names, also those without a recording."""
     spans: tuple[Span, ...] = ()
-    """Those that were listed, the newest last; none where the input is no pattern."""
+    """The listed spans, the newest last; none if the input is no pattern."""
     remarks: tuple[str, ...] = ()
-    """One line each, of what may not be what is meant."""
+    """One line each, about what may not be intended."""
 
 
-# The speaker whose it is, if any, and what was found.
+# The speaker that the item belongs to, if any, and the item.
 Found = tuple[str | None, Recording | Reject | Remark]
 
 
 def data_digest(listing: Listing) -> str:
     """SHA-256 (hex) over every name, size, time, speaker, gender and cut, and every reject.
 
-    A path counts only where the name does not end it: a folder that moves with its
-    times keeps its digest. Sessions and other columns do not count: nothing is trained by them.
+    A path counts only if it does not end with the name: a folder that is moved with its times
+    keeps its digest. Sessions and other columns do not count: training does not use them.
     """
     digest = hashlib.sha256()
     items: list[Recording | Reject] = [*listing.recordings, *listing.rejects]
@@ -80,7 +80,7 @@ def data_digest(listing: Listing) -> str:
         row = asdict(item)
         row.pop("session", None)
         row.pop("columns", None)
-        row.pop("same_as", None)  # known only when the speech is
+        row.pop("same_as", None)  # known only after cleaning
         fields = list(row.values())
         if isinstance(item, Recording) and item.path.endswith(f"/{item.recording}"):
             fields.remove(item.path)
@@ -93,13 +93,13 @@ class NoSpeakerError(SwarError):
 
 
 def no_speaker(data: str) -> NoSpeakerError:
-    """The error of an input without a speaker."""
+    """The error for an input without a speaker."""
     return NoSpeakerError(
         f"{data!r} holds no speaker's folder: lay it out as <speaker>/<recording>"
     )
 
 
-# What folders of sets, or of all recordings, are called; a person rarely is.
+# Names of folders of data sets, or of all recordings, which speakers rarely have.
 _NO_SPEAKER: Final = re.compile(
     r"(train|dev|test|val|valid|validation|eval|wav|wavs|flac|mp3|audio|clips|data|recordings|speech)"
     r"([-_. ].*)?",
@@ -108,14 +108,14 @@ _NO_SPEAKER: Final = re.compile(
 
 
 def level_remarks(data: str, names: Iterable[str]) -> list[Remark]:
-    """One, where the speakers seem to lie a folder deeper than they are looked for.
+    """A remark if the speakers seem to lie one folder deeper than expected, else none.
 
-    That is where what should be speakers are folders of folders alone, and it is only one of them,
-    or they are called as sets are.
+    That is so if all top folders hold only folders, and there is only one of them, with several
+    folders, or all have names of data sets.
 
     Args:
         data: the folder.
-        names: of all recordings in it, `<speaker>/...`.
+        names: names of all recordings in it, `<speaker>/...`.
     """
     below: defaultdict[str, set[str]] = defaultdict(set)
     for name in names:
@@ -143,9 +143,9 @@ class _FileSegment(NamedTuple):
 
 
 def check_cuts(recordings: Iterable[Recording]) -> None:
-    """Refuses cuts of a file that share a part of it: it could lie in two splits.
+    """Refuses cuts of a file that share a part of it, which could get into two splits.
 
-    The same segment twice is found by its speech later: a duplicate, or audio of two speakers.
+    Equal cuts are found later by their speech: as a duplicate, or as audio of two speakers.
 
     Raises:
         SwarError: two cuts overlap.
@@ -171,7 +171,7 @@ def _segment(item: Recording) -> _FileSegment:
 
 
 def _file(path: str) -> str:
-    """One name for a file, however a manifest spells it: by another path, link or case."""
+    """One name for a file, whichever path, link or case a manifest writes."""
     if FileSystems.get_scheme(path) is not None:
         return path
     try:

@@ -1,6 +1,6 @@
-"""What lies in the input: which recordings, of whom, and what cannot be one.
+"""Lists the input: its recordings, their speakers, and the files that are none.
 
-A folder `DATA/<speaker>/<any audio file>`, or a manifest, on any filesystem that
+The input is a folder `DATA/<speaker>/<any audio file>`, or a manifest, on any filesystem that
 Beam knows. Nothing is decoded here.
 """
 
@@ -60,15 +60,15 @@ def list_recordings(
     """Lists a folder of speakers' folders, or a `.csv` or `.tsv` manifest, without decoding.
 
     Args:
-        data: one of these, or a pattern of spans of them: `DATA/{YYYY}-{MM}-{DD}`. A speaker may
-            have recordings in many spans.
+        data: one of these, or a pattern of spans of them, such as `DATA/{YYYY}-{MM}-{DD}`. A
+            speaker may have recordings in many spans.
         rolling_spans: how many of the newest spans; None for all.
         follow_outside_links: whether links in a local folder that lead out of it are followed;
             else each of them is a reject.
 
     Raises:
-        SwarError: the input is missing, has no speaker's folder, cuts of a file overlap, or a
-            table is wrong; for tables the line and the column are named.
+        SwarError: the input is missing or has no speaker's folder, cuts of a file overlap, or a
+            table is wrong, whose line and column are named.
     """
     list_one = functools.partial(_found, follow_outside_links=follow_outside_links)
     if is_pattern(data):
@@ -170,7 +170,7 @@ def _conclusion(
     spellings: NameSpellings,
     names: Sequence[str],
 ) -> Iterator[Found]:
-    """What is to be said of a whole folder."""
+    """Rejects and remarks about a whole folder."""
     if not speakers:
         raise no_speaker(root)
     for item in table.conclusions(speakers):
@@ -205,7 +205,7 @@ def _manifest(table: str) -> Iterator[Found]:
 
 
 def _named(folder: str, row: ManifestRow) -> File | Reject:
-    """The file that a row names, perhaps in another spelling."""
+    """The file that a row names, perhaps by another spelling."""
     first: Reject | None = None
     for path in tables.path_spellings(row.path):
         absolute = FileSystems.get_scheme(path) is not None or path.startswith("/")
@@ -259,7 +259,7 @@ def _is_uncounted(item: File | Reject) -> bool:
 
 
 def _session(name: str) -> str | None:
-    """The folder below the speaker's, of `<speaker>/<session>/<file>`."""
+    """The session of `<speaker>/<session>/<file>`; None without that folder."""
     _, *folders, _ = name.split("/")
     return folders[0] if folders else None
 

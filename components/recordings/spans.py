@@ -1,4 +1,4 @@
-"""Spans, as TFX knows them: recordings that came together, in a folder with a date or a number."""
+"""Spans as in TFX: recordings that came together, in a folder with a date or a number."""
 
 import glob
 import os
@@ -32,11 +32,11 @@ class SpanPattern:
 
     Attributes:
         base: the folder that its spans lie in.
-        prefix: what the names of all that may be a span start with there; perhaps nothing.
+        prefix: start of the names of possible spans in that folder; may be empty.
         glob: matches every span, and perhaps more.
 
     Raises:
-        SwarError: the specifications are none, or do not go together.
+        SwarError: the specifications are invalid, or do not go together.
     """
 
     def __init__(self, pattern: str) -> None:
@@ -72,7 +72,7 @@ class SpanPattern:
         """The spans that paths lie in, or are, in the order of their numbers.
 
         Raises:
-            SwarError: two have the same number.
+            SwarError: two spans have the same number.
         """
         found: dict[int, Span] = {}
         for path in paths:
@@ -85,7 +85,7 @@ class SpanPattern:
         return sorted(found.values())
 
     def span(self, path: str) -> Span | None:
-        """The span that a path lies in, or is; None if that is no number and no date."""
+        """The span that a path lies in, or is; None if it has no number and no date."""
         match = self._regex.match(path)
         if match is None:
             return None
@@ -100,17 +100,17 @@ class SpanPattern:
         return Span(number, self.name(match[0]), match[0])
 
     def name(self, path: str) -> str:
-        """A path as it is called below the fixed part."""
+        """The path below the pattern's fixed part."""
         return path.removeprefix(self.base).lstrip("/")
 
 
 def is_pattern(data: str) -> bool:
-    """Whether an input is no name but a pattern: it has braces, and nothing is called so."""
+    """Whether an input is a pattern: it has braces, and no such path exists."""
     return "{" in data and not (FileSystems.get_scheme(data) is None and os.path.lexists(data))
 
 
 def rolling_window(spans: Sequence[Span], pattern: str, rolling_spans: int | None) -> list[Span]:
-    """The newest spans, as TFX's RollingRange counts them: those that are there.
+    """The newest of the existing spans, as TFX's RollingRange counts them.
 
     Raises:
         SwarError: there is none.
@@ -135,18 +135,18 @@ def spans_of(
     list_one: Callable[[str], Iterable[Found]],
     follow_outside_links: bool,
 ) -> tuple[list[Found], list[Span]]:
-    """What the newest spans of a pattern hold, named below its fixed part, and which they are.
+    """The contents of a pattern's newest spans, named below its fixed part, and these spans.
 
     Args:
         data: the pattern.
-        rolling_spans: how many of the newest; None for all.
+        rolling_spans: how many of the newest spans; None for all.
         list_one: lists a folder or a manifest.
         follow_outside_links: whether a local span may be a link that leads out of the folder of
             the spans.
 
     Raises:
-        SwarError: the pattern is wrong, no span is there, none has a recording, or two of them
-            tell two genders of a speaker.
+        SwarError: the pattern is wrong, no span exists, none has a recording, or two of them
+            give a speaker different genders.
     """
     pattern = SpanPattern(data)
     paths = _matched(pattern)
@@ -179,7 +179,7 @@ def spans_of(
 
 
 def _matched(pattern: SpanPattern) -> list[str]:
-    """What the pattern's wildcards match; of a remote filesystem, all files below."""
+    """What the pattern's wildcards match; on a remote filesystem, all files below too."""
     if FileSystems.get_scheme(pattern.pattern) is None:
         return sorted(glob.glob(pattern.glob))
     try:
@@ -190,10 +190,10 @@ def _matched(pattern: SpanPattern) -> list[str]:
 
 
 def _beside(pattern: SpanPattern, matched: Sequence[str]) -> Iterator[Reject]:
-    """What lies in the local folders on the way to what the wildcards match, and is none of it.
+    """Rejects for what lies beside matched paths, in the local folders on the way to them.
 
-    A manifest says itself what is used. What does not start as the pattern's names do is
-    not of the pattern: `/srv/calls-{SPAN}` says nothing of the rest of `/srv`.
+    There are none for manifests, which name what is used. Names without the pattern's prefix do
+    not count: `/srv/calls-{SPAN}` says nothing about the rest of `/srv`.
     """
     is_remote = FileSystems.get_scheme(pattern.pattern) is not None
     if is_remote or tables.is_manifest_name(pattern.pattern):
@@ -225,7 +225,7 @@ def _within(span: Span, item: Recording | Reject | Remark) -> Recording | Reject
 
 
 def _with_genders(found: list[Found], folder: str, present: Sequence[str]) -> list[Found]:
-    """A gender that one span tells, or the table beside the spans, is the speaker's in all."""
+    """Gives a speaker the gender of one span, or of the table beside the spans, in all spans."""
     table = tables.read_speakers(folder, present)
     known = {speaker: gender for speaker, gender in table.genders.items() if gender != "unknown"}
     recordings = [item for _, item in found if isinstance(item, Recording)]

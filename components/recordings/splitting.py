@@ -1,4 +1,4 @@
-"""Which part of whose speech lies in which split: pure functions."""
+"""Assigns speakers and parts of their speech to splits: pure functions."""
 
 import hashlib
 import itertools
@@ -13,22 +13,22 @@ from components.settings import SpeechSettings
 
 @dataclass(frozen=True)
 class Piece:
-    """A stretch of one recording's cleaned speech, within one split."""
+    """A part of one recording's cleaned speech, within one split."""
 
     split: str
-    index: int  # counts within the recording
+    index: int  # within the recording
     start: int  # samples, in the cleaned recording
     end: int
 
 
 def unseen_speakers(speakers: Collection[str], settings: SpeechSettings) -> frozenset[str]:
-    """The speakers that are held out of training: those whose keyed hashes come first.
+    """The speakers for `unseen`: those whose keyed hashes come first.
 
     A new speaker moves at most one other speaker across the border.
 
     Args:
-        speakers: all that the input names. In place of those among them without usable speech
-            `held_out_speakers` takes the next ones, so that every other one of these is unseen.
+        speakers: all that the input names. `held_out_speakers` replaces those without usable
+            speech by the next ones, so that all others returned here are unseen.
         settings: the fractions and the seed.
 
     Raises:
@@ -41,18 +41,18 @@ def unseen_speakers(speakers: Collection[str], settings: SpeechSettings) -> froz
 def held_out_speakers(
     speech_samples: Mapping[str, int], settings: SpeechSettings
 ) -> dict[str, str]:
-    """The speakers that are not trained on, and the split that holds them.
+    """The speakers that are not trained on, and the split that holds each.
 
-    Of the rest, ordered by how much speech they have and cut into as many groups of neighbours
-    as there are to be speakers for `calibration`, the one whose keyed hash comes first in each
-    group is taken: speakers with much speech are among them as often as among the others. Of
-    either split at least two are taken, since one alone makes no trial of two people, and two
+    `unseen` gets the speakers whose keyed hashes come first. The others are sorted by amount of
+    speech and cut into one group for each speaker of `calibration`, which gets the one whose
+    keyed hash comes first in each group: speakers with much speech are as frequent as in the rest.
+    Either split has at least two speakers or none, since one alone makes no trial of two, and two
     are left to train on.
 
     Args:
-        speech_samples: cleaned samples of each speaker that the input names; who has none is
-            counted by the fractions, but never held out.
-        settings: the fractions.
+        speech_samples: cleaned samples of each speaker that the input names; a speaker with none
+            counts for the fractions, but is never held out.
+        settings: the fractions and the seed.
 
     Raises:
         SwarError: there are too few speakers for that.
@@ -138,7 +138,7 @@ def _borders(
 
 
 def _cut(spans: Sequence[tuple[str, int, int]], longest: int) -> list[Piece]:
-    """Equal pieces of at most `longest` samples: no span ends in a useless rest."""
+    """Equal pieces of at most `longest` samples, so that no span ends in a short rest."""
     pieces: list[Piece] = []
     for split, start, end in spans:
         parts = math.ceil((end - start) / longest)

@@ -1,7 +1,7 @@
 """The two tables a user may write: who speaks (SPEAKERS.tsv) and what to use (a manifest).
 
-They are read as spreadsheets and corpora write them: with rows of empty cells, blanks around
-names, quotes in sentences, and genders of more kinds than two.
+They are read as spreadsheets and corpora write them: with empty rows, blanks around names, quotes
+in sentences, and more than two genders.
 """
 
 import csv
@@ -18,9 +18,9 @@ from components.errors import SwarError, first_names
 from components.recordings.files import Reject, read_text
 
 SPEAKERS_FILES: Final = ("SPEAKERS.tsv", "SPEAKERS.csv")
-"""Names of a table about the speakers of a folder; one of them at most is there."""
+"""Names of a table about the speakers of a folder, which has at most one."""
 _MANIFESTS: Final = (".csv", ".tsv")
-# All others are the data's own, see `Recording.columns`.
+# All other columns are the data's own, see `Recording.columns`.
 _COLUMNS_WITH_A_MEANING: Final = frozenset(
     ("path", "speaker", "gender", "session", "recording", "start_seconds", "end_seconds")
 )
@@ -37,35 +37,35 @@ _GENDERS: Final = {
 }
 _FILE_URL: Final = "file://"
 _SEPARATORS: Final = {",": "commas", ";": "semicolons", "\t": "tabs"}
-"""Of a .csv file: where a number has a comma, spreadsheets write semicolons."""
+"""Separators of a .csv file: with decimal commas, spreadsheets write semicolons."""
 _FORMS: Final[tuple[Literal["NFC", "NFD"], ...]] = ("NFC", "NFD")
 _MOST_HEADER_CHARACTERS: Final = 100_000
-# What is copied with a name or a path and not seen; a joiner, which some scripts need, is not here.
+# Invisible characters copied with a name or path, without joiners, which some scripts need.
 _INVISIBLE: Final = dict.fromkeys(
     [0x00AD, 0x200B, 0x200E, 0x200F, *range(0x202A, 0x202F), 0x2060, *range(0x2066, 0x206A), 0xFEFF]
 )
 
 
 class Remark(NamedTuple):
-    """One line about an input that can be read, and may not be what is meant."""
+    """One line about an input that can be read, but may not be intended."""
 
     text: str
 
 
 class NameSpellings:
-    """Spellings of a name that differ in their white space alone."""
+    """Spellings of names that differ only in white space or invisible characters."""
 
     def __init__(self) -> None:
         self._of: defaultdict[str, set[str]] = defaultdict(set)
 
     def name(self, written: str) -> str:
-        """The name, see `speaker_name`."""
+        """Records a spelling and returns its `speaker_name`."""
         name = speaker_name(written)
         self._of[name].add(_composed(written))
         return name
 
     def remarks(self) -> list[Remark]:
-        """One for each name with several spellings, in their order."""
+        """A remark for each name with several spellings, by name."""
         return [
             Remark(f"{_names(spelled)} are taken as one speaker: blanks tell no names apart")
             for _, spelled in sorted(self._of.items())
@@ -75,14 +75,14 @@ class NameSpellings:
 
 @dataclass
 class _Genders:
-    """Speaker to gender, of rows that may not contradict each other."""
+    """Genders of speakers, from rows that must not contradict each other."""
 
     known: dict[str, str] = field(default_factory=dict)
     others: set[str] = field(default_factory=set)
-    """What was written that is no gender of ours."""
+    """Written genders that are not known."""
 
     def add(self, row: "_Row", speaker: str) -> None:
-        """Takes a row's; one that is not known contradicts none."""
+        """Adds a row's gender; an unknown one contradicts none."""
         text = row["gender"].strip()
         gender = _GENDERS.get(text.lower())
         if gender is None:
@@ -95,30 +95,29 @@ class _Genders:
             raise row.error("gender", f"{speaker!r} is {known} further up: correct one")
 
     def remarks(self, table: str) -> list[Remark]:
-        """One, where there were others."""
+        """A remark if there were `others`."""
         if not self.others:
             return []
         return [Remark(f"{table}, column gender: taken as unknown: {_names(self.others)}")]
 
 
 class SpeakersTable(NamedTuple):
-    """What a table about the speakers of a folder tells."""
+    """The contents of a table about a folder's speakers."""
 
     name: str
-    """Of the file; none where there is no table."""
+    """The file's name; empty if there is no table."""
     genders: dict[str, str]
-    """By the speaker's name, see `speaker_name`."""
+    """Genders by the speaker's name, see `speaker_name`."""
     columns: Mapping[str, Mapping[str, str]]
-    """The speaker's cells of the other columns by name; none that is empty, or that two rows
-    contradict."""
+    """Cells of the other columns by speaker and column; none that is empty or contradictory."""
     remarks: list[Remark]
 
     def gender_of(self, speaker: str) -> str:
-        """Of a folder's speaker."""
+        """Gender of a folder's speaker."""
         return self.genders.get(speaker, "unknown")
 
     def conclusions(self, speakers: Iterable[str]) -> list[Reject | Remark]:
-        """Its remarks, and one reject for the rows that are about none of the speakers, if any."""
+        """Its remarks, and one reject if there are rows about none of the speakers."""
         absent = self.genders.keys() - set(speakers)
         if not absent:
             return [*self.remarks]
@@ -134,7 +133,7 @@ class ManifestRow:
     speaker: str
     gender: str
     recording: str
-    """As given, or the path without blanks around it, with `#start-end` behind it for a cut."""
+    """As given, or the path without blanks around it, with `#start-end` appended for a cut."""
     start_seconds: float | None
     end_seconds: float | None
     session: str | None
@@ -143,7 +142,7 @@ class ManifestRow:
 
 
 class Manifest(NamedTuple):
-    """The rows of a manifest, and what is to be said of them."""
+    """The rows of a manifest, and remarks about them."""
 
     rows: list[ManifestRow]
     remarks: list[Remark]
@@ -155,7 +154,7 @@ class _Row:
     line: int
     cells: dict[str, str]
     has_decimal_commas: bool = False
-    """Whether numbers may have them, as where semicolons or tabs separate cells."""
+    """Whether numbers may have decimal commas: other characters separate cells."""
 
     def __getitem__(self, column: str) -> str:
         return self.cells.get(column, "")
@@ -206,17 +205,17 @@ def is_manifest_name(path: str) -> bool:
 
 
 def speaker_name(text: str) -> str:
-    """One spelling of a name: NFC, since a Mac's folders may hold letter and accent apart, no white
-    space around it, a blank for any, such as a spreadsheet's no-break one, within it, and nothing
-    that is not seen."""
+    """One spelling of a name: in NFC, since macOS may store letter and accent apart, without white
+    space around it, with one blank for any within it, such as a spreadsheet's no-break space, and
+    without invisible characters."""
     return " ".join(_composed(text.translate(_INVISIBLE)).split()) or text
 
 
 def path_spellings(path: str) -> list[str]:
-    """How a file may be called that a table calls so, the likeliest first.
+    """Spellings of a table's path that its file may have, the likeliest first.
 
-    As it is; without blanks around it; with its letters and accents together, and apart; with
-    slashes for Windows' backslashes.
+    As written; without blanks around it; with letters and accents together, and apart; without
+    invisible characters and with slashes for Windows' backslashes.
     """
     bare = path.strip()
     plain = bare.translate(_INVISIBLE).replace("\\", "/")
@@ -225,11 +224,11 @@ def path_spellings(path: str) -> list[str]:
 
 
 def read_speakers(folder: str, names: Collection[str]) -> SpeakersTable:
-    """What the table of a folder tells of its speakers; nothing where it has none.
+    """Reads the table about a folder's speakers; the result is empty if there is none.
 
     Args:
-        folder: with the table.
-        names: of files in it; which of SPEAKERS_FILES is among them is read.
+        folder: the folder with the table.
+        names: names of files in it; the one that is in SPEAKERS_FILES is read.
 
     Raises:
         SwarError: there are two, or one is at fault: names the table, the line and the column.
@@ -244,7 +243,7 @@ def read_speakers(folder: str, names: Collection[str]) -> SpeakersTable:
 
 
 def parse_speakers(text: str, table: str) -> SpeakersTable:
-    """A table of the columns `speaker`, `gender` and others, separated as in `parse_manifest`.
+    """Parses a table of columns `speaker`, `gender` and others, separated as in `parse_manifest`.
 
     Raises:
         SwarError: names `table`, the line and the column.
@@ -265,10 +264,10 @@ def parse_speakers(text: str, table: str) -> SpeakersTable:
 
 
 def parse_manifest(text: str, table: str) -> Manifest:
-    """The rows of a manifest, tab-separated if `table` ends in .tsv, else as its header is: by
+    """Parses a manifest, tab-separated if `table` ends in .tsv, else separated as its header by
     commas, semicolons or tabs.
 
-    Rows of empty cells are passed over. The cells of a .tsv file have no quotes.
+    Empty rows are skipped. The cells of a .tsv file have no quotes.
 
     Raises:
         SwarError: names `table`, the line and the column.
@@ -314,7 +313,7 @@ def _rows(text: str, table: str, required: tuple[str, ...]) -> Iterator[_Row]:
         header = next((cells for cells in filled if not _is_for_excel(cells[0])), [])
         columns = [name.strip().lower() for name in header]
         for column in (*required, *filter(None, columns)):
-            if columns.count(column) != 1:  # of two the cells of one would not be read
+            if columns.count(column) != 1:  # of two equal ones only one would be read
                 raise SwarError(
                     f"{table} line {max(1, reader.line_num)}: column {column} must be there once, "
                     f"found {first_names(list(map(repr, columns))) or 'nothing'}: write a header, "
@@ -333,14 +332,14 @@ def _rows(text: str, table: str, required: tuple[str, ...]) -> Iterator[_Row]:
 
 
 def _separator(text: str) -> str:
-    """What separates the cells of the first filled line, which is the header."""
+    """The separator of the first filled line, which is the header."""
     lines = io.StringIO(text[:_MOST_HEADER_CHARACTERS], newline=None)
     header = next((line for line in lines if line.strip(" ,;\t\n") and not _is_for_excel(line)), "")
     return max(_SEPARATORS, key=header.count)
 
 
 def _is_for_excel(text: str) -> bool:
-    """Whether it is the line that tells Excel how cells are separated."""
+    """Whether a line tells Excel how cells are separated."""
     return text.lstrip('"').lower().startswith("sep=")
 
 
