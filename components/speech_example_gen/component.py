@@ -11,7 +11,7 @@ from components.speech_example_gen.executor import Executor
 
 
 class SpeechExampleGenSpec(ComponentSpec):
-    """What SpeechExampleGen takes and gives."""
+    """Parameters and outputs of SpeechExampleGen."""
 
     PARAMETERS = {
         "data": ExecutionParameter(type=str),
@@ -51,9 +51,9 @@ class SpeechExampleGen(base_beam_component.BaseBeamComponent):
 
         Args:
             data: folder, manifest, or pattern of spans of either, on any Beam filesystem.
-            data_digest: fingerprint of what lies there, so that the cache is never stale.
+            data_digest: fingerprint of the data, so that the cache is never stale.
             settings: how to clean and split.
-            code_digest: of this component's source.
+            code_digest: fingerprint of this component's source.
         """
         super().__init__(
             spec=SpeechExampleGenSpec(

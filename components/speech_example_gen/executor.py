@@ -1,7 +1,7 @@
-"""Two passes over the recordings: what is usable, then the pieces, split by split.
+"""Two passes over the recordings: the first measures them, the second writes pieces by split.
 
-The second pass needs each speaker's total, so the first one only measures. Decoding
-twice keeps every worker's memory bounded: no audio waits in a shuffle.
+The second pass needs each speaker's total. Decoding twice keeps every worker's memory
+bounded, since no audio waits in a shuffle.
 """
 
 import json
@@ -48,7 +48,7 @@ progress = logging.getLogger("swar.progress")
 
 
 class _Summarise(beam.DoFn):
-    """Recording -> a row of JSON: what is usable of it, or why nothing is."""
+    """Recording -> a row of JSON: its usable speech, or why it has none."""
 
     def __init__(self, settings: SpeechSettings) -> None:
         self._settings = settings
@@ -146,7 +146,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         """Cleans the recordings of `data` and writes them split by split.
 
         Raises:
-            SwarError: the input cannot make a model; the message names what and the remedy.
+            SwarError: the input cannot be used; the message names the fault and the remedy.
         """
         settings = SpeechSettings.model_validate_json(exec_properties["settings"])
         data = exec_properties["data"]
@@ -155,7 +155,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
             settings.rolling_spans,
             follow_outside_links=settings.follow_outside_links,
         )
-        # The digest names the data in caches and models: it must be that of what is read.
+        # The digest names the data in caches and models, and must be that of the data read.
         if data_digest(listing) != exec_properties["data_digest"]:
             raise SwarError(f"{data!r} is not as it was when the run was started: start again")
         for remark in listing.remarks:
@@ -244,7 +244,7 @@ def _show(rejects: Sequence[Reject], path: str) -> None:
 
 
 def _name_spans(speech: types.Artifact, listing: Listing) -> None:
-    """The newest span as TFX's ExampleGen tells it, and all of them by name."""
+    """Names the newest span as TFX's ExampleGen does, and all of them."""
     if listing.spans:
         speech.set_int_custom_property(SPAN_PROPERTY_NAME, listing.spans[-1].number)
         names = [span.name for span in listing.spans]

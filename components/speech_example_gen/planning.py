@@ -1,4 +1,4 @@
-"""What the first pass learns of every recording, and what follows from it."""
+"""Results of the first pass over the recordings, and the plan that follows."""
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -36,10 +36,10 @@ class RecordingPlan:
 def without_duplicates(
     summaries: Iterable[RecordingSummary],
 ) -> tuple[list[RecordingSummary], list[Reject]]:
-    """Keeps the first of recordings with the same speech.
+    """Keeps the first of recordings with the same speech, and rejects the others.
 
     Raises:
-        SwarError: two speakers share a recording.
+        SwarError: two speakers have the same speech.
     """
     first: dict[str, Recording] = {}
     kept, rejects = [], []
@@ -66,7 +66,7 @@ def without_duplicates(
 
 
 def without_speech(summaries: Iterable[RecordingSummary], speakers: Iterable[str]) -> list[Reject]:
-    """A reject for every speaker whom the input names and who has no usable recording."""
+    """A reject for every speaker of the input who has no usable recording."""
     usable = {item.recording.speaker for item in summaries}
     return [
         Reject(speaker, SPEAKER_WITHOUT_SPEECH, None, "this speaker has no usable recording")
@@ -80,7 +80,7 @@ def check_rejects(
     speakers: Collection[str],
     settings: SpeechSettings,
 ) -> None:
-    """Stops a run that would train on too little of what it was given.
+    """Stops a run that would train on too little of its input.
 
     Args:
         rejects: everything that was not used.
@@ -122,7 +122,7 @@ def plan(
         settings: the fractions.
 
     Returns:
-        The work, sorted by recording.
+        The plans, sorted by recording.
 
     Raises:
         SwarError: there are too few speakers with speech.
@@ -146,7 +146,7 @@ def plan(
 def rows(
     summaries: Iterable[RecordingSummary], work: Iterable[RecordingPlan], sample_rate: int
 ) -> Iterator[dict[str, Any]]:
-    """What `recordings.jsonl` says of every recording that is used, in the order of the work."""
+    """The rows of `recordings.jsonl`, for every recording that is used, in the order of `work`."""
     known = {item.recording.recording: item for item in summaries}
     for item in work:
         recording = item.recording
@@ -181,6 +181,6 @@ def shards(work: Sequence[RecordingPlan], sample_rate: int) -> list[list[Recordi
 
 
 def reasons(rejects: Collection[Reject]) -> str:
-    """`3 rejected (2 silent, 1 too_short)`, for people."""
+    """A text such as `3 rejected (2 silent, 1 too_short)`."""
     listed = count_reasons(reject.reason for reject in rejects)
     return f"{len(rejects)} rejected" + (f" ({listed})" if listed else "")
