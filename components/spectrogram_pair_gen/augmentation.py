@@ -1,6 +1,6 @@
-"""Which degradations a window to train on gets, drawn by keyed seeds.
+"""Degrades windows to train on, drawn by keyed seeds.
 
-A change of level is none of them: every spectrogram is relative to its window's own peak.
+Levels are not changed, since every spectrogram is relative to its window's own peak.
 """
 
 from collections.abc import Callable, Mapping
@@ -105,7 +105,7 @@ def augment(
     generator: np.random.Generator,
     recorded: RecordedSounds = NONE_RECORDED,
 ) -> Samples:
-    """A window as another room, company, microphone or line would have left it.
+    """Simulates another room, background, microphone or line for a window.
 
     Each change happens with its own probability, in the order in which sound meets them: the
     room, other sounds in it, the microphone, the line.
@@ -114,13 +114,13 @@ def augment(
         samples: [n], any scale.
         sample_rate: Hz.
         settings: probabilities and ranges.
-        babble: gives [n] of other people's speech; None where there is none: then it is noise.
+        babble: returns [n] of other speakers' speech; None if there is none, to use noise.
         generator: draws everything.
-        recorded: rooms in place of the made ones, and noises in place of the coloured one, at
-            the sample rate.
+        recorded: rooms and noises at the sample rate, which replace simulated rooms and coloured
+            noise.
 
     Returns:
-        [n], the peak as before, so that nothing is clipped.
+        [n], with the same peak, so that nothing is clipped.
     """
     draw = _Draw(sample_rate, settings, babble, recorded, generator)
     chances = generator.random(len(_CHANGES))

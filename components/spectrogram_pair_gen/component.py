@@ -13,7 +13,7 @@ from components.spectrogram_pair_gen.executor import Executor
 
 
 class SpectrogramPairGenSpec(ComponentSpec):
-    """What SpectrogramPairGen takes and gives."""
+    """Parameters, input and output of SpectrogramPairGen."""
 
     PARAMETERS = {
         "sample_rate": ExecutionParameter(type=int),
@@ -31,7 +31,7 @@ class SpectrogramPairGen(base_beam_component.BaseBeamComponent):
 
     Outputs:
         pairs: Examples with the splits of `speech` (`schemas/spectrogram_pair.pbtxt`), and with
-            `eval_conditions` and `unseen_conditions` where `pairs.condition` asks for some.
+            `eval_conditions` and `unseen_conditions` if `pairs.condition` is above 0.
     """
 
     SPEC_CLASS = SpectrogramPairGenSpec
@@ -54,8 +54,8 @@ class SpectrogramPairGen(base_beam_component.BaseBeamComponent):
             sample_rate: of the speech, Hz.
             spectrogram_settings: the window.
             pair_settings: the protocol.
-            sounds_digest: fingerprint of what lies in its folders of recorded sounds.
-            code_digest: of this component's source.
+            sounds_digest: fingerprint of its folders of recorded sounds.
+            code_digest: fingerprint of this component's source.
         """
         super().__init__(
             spec=SpectrogramPairGenSpec(
@@ -71,7 +71,7 @@ class SpectrogramPairGen(base_beam_component.BaseBeamComponent):
 
 
 def _with_absolute_folders(settings: PairSettings) -> PairSettings:
-    """For tasks that run in another working folder than where the pipeline is drawn."""
+    """Makes folders absolute, since tasks may run in another working folder."""
     absolute = {
         f"{name}_folder": folder if "://" in folder else os.path.abspath(folder)
         for name, folder in settings.augmentation.folders.items()

@@ -1,9 +1,8 @@
 """Samples pairs of windows from cleaned speech and writes them, split by split.
 
-Only names and positions travel between workers: each `speech` file is read once, where its
-windows are cut, and each output file is assembled on its own. The finished windows go from
-the one to the other through temporary files, since a local Beam runner holds whatever is
-grouped in memory, several times over.
+Only names and positions travel between workers: each `speech` file is read where its windows
+are cut, and each output file is assembled on its own. Finished windows are passed on through
+temporary files, since a local Beam runner holds grouped values in memory, several times over.
 """
 
 import hashlib
@@ -50,9 +49,9 @@ from components.spectrogram_pair_gen.windows import Window, WindowCutter, segmen
 from components.speech_examples import read_examples, text
 
 SplitSpeaker = tuple[str, str]
-# Split, speaker, speed: a key is plain, so that any runner can group by it.
+# Split, speaker, speed: a plain tuple, so that any runner can group by it.
 SplitTrainSpeaker = tuple[str, str, float]
-# Where a split has no same-speaker pair, by its name.
+# What helps a split that has no same-speaker pair, by its name.
 _REMEDIES: Final = {
     features.EVAL: "add speech, or lower speech.train_fraction, since eval is the rest of it",
     features.CALIBRATION: "add speech, or raise speech.calibration_speaker_fraction",
@@ -72,7 +71,7 @@ def _timeline(
     windows: Mapping[str, int],
     settings: PairSettings,
 ) -> Iterator[tuple[SplitTrainSpeaker, list[TimelineSegment]]]:
-    """Sorts a speaker's segments, for each speed; drops, counted, one without a window."""
+    """Sorts a speaker's segments, for each speed; drops and counts speeds without a window."""
     (split, speaker), found = item
     timeline = sorted(found)
     window = windows[split]
@@ -156,7 +155,7 @@ class _Cut(beam.DoFn):
         self._folder = folder
 
     def window_of(self, split: str) -> SpectrogramSettings:
-        """The windows of a split; those of `train` may be longer."""
+        """The settings of a split's windows; those of `train` may be longer."""
         return self._settings.of_train() if split == features.TRAIN else self._settings
 
     def setup(self) -> None:
@@ -201,8 +200,8 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         """Samples the pairs of every split of `speech` and writes their spectrograms.
 
         Raises:
-            SwarError: the folders of recorded sounds are not as they were, or one of these is no
-                audio; or a split has too little speech for a pair.
+            SwarError: the folders of recorded sounds have changed, one of the sounds is no audio,
+                or a split has too little speech for a pair.
         """
         pair_settings = PairSettings.model_validate_json(exec_properties["pair_settings"])
         spectrogram_settings = SpectrogramSettings.model_validate_json(
@@ -251,7 +250,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
 
 def _sounds(settings: PairSettings, digest: str) -> SoundFiles:
     sounds = SoundFiles.listed(settings.augmentation)
-    # As of the data: what is read must be what the cache has it for.
+    # As for the data: the sounds that are read must be those of the cache's key.
     if sounds.digest() != digest:
         folders = " or ".join(map(repr, settings.augmentation.folders.values()))
         raise SwarError(f"{folders} is not as it was when the run was started: start again")
@@ -262,12 +261,12 @@ def _sounds(settings: PairSettings, digest: str) -> SoundFiles:
 def _split_without_pairs(
     split: str, files: Iterable[tuple[str, str]], window_seconds: float
 ) -> SwarError:
-    """The error of a split in which no speaker has two windows to compare.
+    """The error for a split in which no speaker has two windows to compare.
 
     Args:
         split: its name.
         files: (split, `speech` file) of all splits.
-        window_seconds: of the windows of that split.
+        window_seconds: length of the split's windows.
     """
     seconds: dict[str, dict[str, float]] = defaultdict(lambda: defaultdict(float))
     for name, file in files:
@@ -286,7 +285,7 @@ def _split_without_pairs(
 
 
 def _distinct_texts(*seconds: float) -> list[str]:
-    """Seconds as text, with a decimal or two where they would look equal."""
+    """Seconds as text, with a decimal or two if they would look equal."""
     shown = ([f"{each:.{decimals}f}" for each in seconds] for decimals in range(2))
     return next((each for each in shown if len({*each}) > 1), [f"{each:.2f}" for each in seconds])
 
@@ -297,7 +296,7 @@ def _write_pairs(
     folders: Mapping[str, str],
     cut: _Cut,
 ) -> None:
-    """Adds all steps: `files` of speech by split, `folders` of pairs by split."""
+    """Adds all steps, from `files` of speech to `folders` of pairs, both by split."""
     windows = {split: cut.window_of(split).window_samples(cut.sample_rate) for split in folders}
     timelines = (
         pipeline
@@ -330,7 +329,7 @@ def _write_pairs(
 
 
 def _count_shards(requests: beam.PCollection, splits: Iterable[str], cut: _Cut) -> beam.PCollection:
-    """(split, number of its files) of all requests of windows."""
+    """(split, number of its output files), from all requests."""
     megabytes = cut.pair_settings.shard_megabytes
     shard_pairs = {
         split: pairs_per_shard(cut.window_of(split), cut.sample_rate, megabytes) for split in splits

@@ -1,6 +1,6 @@
-"""Recorded noises and rooms out of a user's folders: listed, checked, decoded, drawn.
+"""Lists, checks, decodes and draws recorded noises and rooms of a user's folders.
 
-Every worker holds all of what is drawn from, so each folder gives half an hour at most.
+Every worker holds all sounds in memory, so at most half an hour of each folder is used.
 """
 
 import hashlib
@@ -39,7 +39,7 @@ progress = logging.getLogger("swar.progress")
 
 @dataclass(frozen=True)
 class SoundFiles:
-    """What lies in the folders, sorted by name."""
+    """The files in the folders, sorted by name."""
 
     rooms: tuple[File, ...] = ()
     noises: tuple[File, ...] = ()
@@ -49,7 +49,7 @@ class SoundFiles:
         """Lists the folders that the settings name, without decoding.
 
         Raises:
-            SwarError: a folder is missing or empty, or holds what cannot be read.
+            SwarError: a folder is missing or empty, or holds an unusable file.
         """
         found = {name: _listed(name, folder) for name, folder in settings.folders.items()}
         return cls(found.get("reverberation", ()), found.get("noise", ()))
@@ -65,11 +65,11 @@ class SoundFiles:
 
     @property
     def used(self) -> "SoundFiles":
-        """Those that are drawn from: MOST_FILES of a folder, evenly spread."""
+        """Those that are drawn from: at most MOST_FILES of a folder, evenly spread."""
         return SoundFiles(_spread(self.rooms), _spread(self.noises))
 
     def log_use(self) -> None:
-        """Logs what is drawn from and what is left out."""
+        """Logs how many of the files are used."""
         if self.rooms:
             progress.info("rooms: %d of %d files", len(self.used.rooms), len(self.rooms))
         if self.noises:
@@ -81,11 +81,11 @@ class SoundFiles:
 
 
 def sounds_digest(settings: AugmentationSettings) -> str:
-    """Fingerprint of what lies in the folders that the settings name.
+    """Fingerprint of the folders that the settings name.
 
     Raises:
         SwarError: a folder is missing or empty, or a local file is no audio. Remote files are
-            looked into where they are decoded: their bytes are not fetched twice.
+            checked only when they are decoded, so that they are not fetched for the check.
     """
     files = SoundFiles.listed(settings)
     for file in (*files.used.rooms, *files.used.noises):
@@ -102,9 +102,9 @@ class Room:
     """An impulse response."""
 
     response: Samples
-    """[m], at most RESPONSE_SECONDS behind the direct sound."""
+    """[m], at most RESPONSE_SECONDS from the direct sound on."""
     direct: int
-    """Where in it the direct sound arrives: at its highest sample."""
+    """Index of the direct sound in it, the highest sample."""
 
 
 @dataclass(frozen=True)
@@ -129,11 +129,11 @@ class RecordedSounds:
         )
 
     def draw_room(self, generator: np.random.Generator) -> Room:
-        """One of the rooms, each as likely."""
+        """One of the rooms, with equal probability."""
         return self.rooms[generator.integers(len(self.rooms))]
 
     def draw_noise(self, length: int, generator: np.random.Generator) -> Samples:
-        """A part of one of the noises, each as likely; repeated where it is shorter.
+        """A part of a noise, with equal probability for each; a shorter one is repeated.
 
         Returns:
             float32 [length].
@@ -176,7 +176,7 @@ def _spread(files: Sequence[File]) -> tuple[File, ...]:
 
 
 def _noise_seconds(files: int) -> float:
-    """Of each of so many noises."""
+    """Seconds that are used of each noise."""
     return MOST_SECONDS / max(files, 1)
 
 
@@ -189,7 +189,7 @@ def _room(file: File, sample_rate: int) -> Room:
 
 
 def _sound(file: File, sample_rate: int, seconds: float) -> Samples:
-    """float32 [samples], mono, its first seconds."""
+    """Decodes the first `seconds` of a file, float32 [samples], mono."""
     try:
         with open_locally(file.path) as path:
             samples = audio.decode(path, sample_rate=sample_rate, end_seconds=seconds)

@@ -1,4 +1,4 @@
-"""Who is compared with whom, and where each window lies: pure functions of keyed seeds."""
+"""Draws which speakers are compared, and where each window lies: pure functions of keyed seeds."""
 
 import hashlib
 import json
@@ -17,13 +17,13 @@ from components.settings import PairCounts, PairSettings
 
 NORMAL_SPEED = 1.0
 SHORTEST_SEGMENT = 0.25
-"""Of a window: less speech is not repeated to one."""
+"""Share of a window: a shorter segment is not repeated to a whole one."""
 _NO_PAIRS: Final = PairCounts(similar_per_speaker=0, dissimilar=0)
 
 
 @dataclass(frozen=True, order=True)
 class TrainSpeaker:
-    """A speaker as recorded, or played at another speed, which makes another speaker of them.
+    """A speaker as recorded, or played at another speed, which counts as another speaker.
 
     Source: Yamamoto et al., "Speaker Augmentation and Bandwidth Extension for Deep Speaker
     Embedding", Interspeech 2019.
@@ -34,16 +34,16 @@ class TrainSpeaker:
 
     @property
     def name(self) -> str:
-        """What the pairs call the speaker."""
+        """The speaker's name in pairs."""
         if self.speed == NORMAL_SPEED:
             return self.speaker
         return f"{self.speaker} at speed {self.speed:g}"
 
     def samples(self, window: int) -> int:
-        """Samples of the recording in a window of so many samples."""
+        """Samples that a window of `window` samples takes of the recording."""
         if self.speed == NORMAL_SPEED:
             return window
-        return math.ceil(window * self.speed) + 1  # resampling may round one away
+        return math.ceil(window * self.speed) + 1  # resampling may lose one by rounding
 
 
 @dataclass(frozen=True, order=True)
@@ -64,7 +64,7 @@ class WindowRequest:
     label: int
     sides: str
     is_repeated: bool = False
-    """Whether the pair is there again under every condition."""
+    """Whether the pair is repeated under every condition."""
 
 
 @dataclass(frozen=True)
@@ -79,10 +79,10 @@ class WindowPosition:
     piece: int
     start: int  # samples, within the piece
     condition: str = CLEAN
-    """That side b of the pair is under."""
+    """The condition of the pair's side b."""
 
     def under_conditions(self) -> "Iterator[WindowPosition]":
-        """The same window, as a side of the pair under every condition."""
+        """Yields the same window for the pair under every condition."""
         for condition in CONDITIONS:
             pair_id = f"{self.pair_id}-{condition}"
             yield replace(self, pair_id=pair_id, condition=condition)
@@ -95,16 +95,16 @@ class SplitSpeakers:
     speakers: tuple[TrainSpeaker, ...]
     """Sorted."""
     mean_samples: float
-    """Of speech of a speaker."""
+    """Mean speech of a speaker, in samples."""
 
     @classmethod
     def of(cls, found: Iterable[tuple[TrainSpeaker, int]]) -> "SplitSpeakers":
-        """Speakers with their samples of speech, in any order."""
+        """Collects speakers with their samples of speech, in any order."""
         samples = dict(found)
         return cls(tuple(sorted(samples)), sum(samples.values()) / len(samples))
 
     def in_proportion(self, counts: PairCounts, samples: int) -> PairCounts:
-        """The counts of a speaker with so many samples, given the mean; at least 1 where not 0."""
+        """Scales mean counts to a speaker with so many samples; at least 1 if not 0."""
         return PairCounts.model_validate(
             {
                 name: max(1, round(count * samples / self.mean_samples)) if count else 0
@@ -118,12 +118,12 @@ _Room = tuple[TimelineSegment, int, int]
 
 
 def has_room(timeline: Sequence[TimelineSegment], window: int) -> bool:
-    """Whether there is speech for a window of so many samples."""
+    """Whether there is speech for a window of `window` samples."""
     return bool(_room(timeline, window))
 
 
 def speech_samples(timeline: Iterable[TimelineSegment]) -> int:
-    """Of all segments together."""
+    """The samples of all segments."""
     return sum(segment.samples for segment in timeline)
 
 
@@ -144,11 +144,11 @@ def requests(
         settings: protocol and seed.
 
     Yields:
-        (train_speaker, request): which speaker has to give which sides.
+        (train_speaker, request): the speaker, and the sides to draw from their speech.
     """
     position = bisect_left(speakers, train_speaker)
     repeated = _NO_PAIRS
-    # So many of the speakers, evenly spread over all; all where these are fewer.
+    # This many speakers, evenly spread over all, or all if there are fewer.
     chosen = settings.condition_speakers
     if split in features.UNDER_CONDITIONS and position * chosen % len(speakers) < chosen:
         repeated = settings.condition
@@ -171,7 +171,7 @@ def requests(
     else:
         generator = keyed_generator(settings.seed, split, train_speaker.name, "partners")
         drawn = generator.integers(others, size=counts.dissimilar)
-        # The speakers without this one, which is not copied for every one of thousands.
+        # Skips this speaker without a copy of the list, which may have thousands.
         trials = [(speakers[at + (at >= position)], index) for index, at in enumerate(drawn)]
     for other, index in trials:
         pair_id = _pair_id(split, train_speaker, other, index)
@@ -221,7 +221,7 @@ def place(
 
 
 def _room(timeline: Sequence[TimelineSegment], window: int) -> list[_Room]:
-    """Where windows may start: of a speaker of single words, each segment is one, repeated."""
+    """Where windows may start; if no segment has one, long enough ones are repeated to one."""
     room = [
         (segment, 0, segment.samples - window) for segment in timeline if segment.samples >= window
     ]
@@ -237,7 +237,7 @@ def _pair_id(split: str, a: TrainSpeaker, b: TrainSpeaker, index: int) -> str:
 
 
 def _draw(room: Sequence[_Room], generator: np.random.Generator) -> tuple[TimelineSegment, int]:
-    """A start drawn evenly from all that there are."""
+    """A start drawn evenly from all possible ones."""
     ends = np.cumsum([last - first + 1 for _, first, last in room])
     chosen = int(generator.integers(ends[-1]))
     index = int(np.searchsorted(ends, chosen, side="right"))

@@ -1,6 +1,6 @@
-"""The files of `pairs`: which pair goes to which, and how it is written.
+"""Assigns pairs to the files of `pairs`, and writes them.
 
-Between where windows are cut and where pairs are written they lie in temporary files, as runs.
+From where windows are cut to where pairs are written, they lie in temporary files, as runs.
 """
 
 import hashlib
@@ -19,7 +19,7 @@ from components import counters, features
 from components.settings import SpectrogramSettings
 from components.spectrogram_pair_gen.windows import Window
 
-# What a worker holds before it writes a file: 16 to 60 MB of windows.
+# A worker holds so many before it writes a file: 16 to 60 MB.
 WINDOWS_PER_FILE: Final = 4096
 MEGABYTE = 1_000_000
 TARGET = 1
@@ -32,14 +32,14 @@ def same_speaker(split: str) -> str:
 
 
 def pairs_per_shard(settings: SpectrogramSettings, sample_rate: int, shard_megabytes: float) -> int:
-    """How many pairs of such windows make a file of so many megabytes, uncompressed."""
+    """How many pairs of such windows make a file of `shard_megabytes`, uncompressed."""
     pair_bytes = 2 * settings.n_mels * settings.frames(sample_rate)
     return max(1, round(shard_megabytes * MEGABYTE / pair_bytes))
 
 
 @dataclass(frozen=True)
 class WindowRun:
-    """Windows that lie together in a file, all of them for one output."""
+    """Adjacent windows in a temporary file, all for one output file."""
 
     path: str
     offset: int  # bytes
@@ -47,14 +47,14 @@ class WindowRun:
 
 
 def batches(windows: Iterable[Window]) -> Iterator[list[Window]]:
-    """As many windows as go into one file, in their order."""
+    """Lists of as many windows as go into one file, in their order."""
     iterator = iter(windows)
     while batch := list(itertools.islice(iterator, WINDOWS_PER_FILE)):
         yield batch
 
 
 def write_runs(path: str, windows: Mapping[int, Sequence[Window]]) -> list[tuple[int, WindowRun]]:
-    """Writes the windows of each output next to each other and tells where they lie."""
+    """Writes the windows of each output next to each other; returns (output, its run)."""
     written = []
     with fileio.open(path, "wb") as file:
         offset = 0
@@ -75,7 +75,7 @@ def read_run(run: WindowRun) -> list[Window]:
 
 
 class WriteShard(beam.DoFn):
-    """((split, shard), its runs) -> one file of pairs in the order of their identities."""
+    """((split, shard), its runs) -> one file of pairs, sorted by identity."""
 
     def __init__(self, folder: Mapping[str, str]) -> None:
         self._folder = folder
@@ -97,7 +97,7 @@ class WriteShard(beam.DoFn):
 
 
 def shard_of(pair_id: str, shards: int) -> int:
-    """Spreads pairs evenly; the identity's own digits order the pairs within a shard."""
+    """Spreads pairs evenly by a hash: the identity's own digits order pairs within a shard."""
     digest = hashlib.sha256(pair_id.encode()).digest()
     return int.from_bytes(digest[:8], "big") % shards
 

@@ -23,7 +23,7 @@ from components.spectrogram_pair_gen.sampling import (
 )
 from components.speech_examples import read_examples, samples_of, text
 
-# Every call of the front end has this many windows, the last one padded: one trace, and
+# Every call of the front end has this many windows, the last one padded, for one trace and
 # results that do not depend on how the windows were grouped.
 WINDOWS_PER_CALL = 32
 MOST_BABBLING = 3
@@ -60,7 +60,7 @@ def segments(file: str) -> Iterator[tuple[str, TimelineSegment]]:
 
 
 def _played(pcm16: np.ndarray, speed: float) -> np.ndarray:
-    """int16 samples at a speed, faster and higher above 1."""
+    """int16 samples at a speed; above 1 they are faster and higher."""
     if speed == NORMAL_SPEED:
         return pcm16
     resampled = np.rint(soxr.resample(pcm16.astype(np.float32), speed, NORMAL_SPEED))
@@ -69,10 +69,10 @@ def _played(pcm16: np.ndarray, speed: float) -> np.ndarray:
 
 
 class Babble:
-    """Other people of a `speech` file, talking at the same time.
+    """Other speakers of a `speech` file, talking at the same time.
 
     Args:
-        file: all of its speech is held in memory.
+        file: the file, whose speech is all held in memory.
     """
 
     def __init__(self, file: str) -> None:
@@ -83,15 +83,15 @@ class Babble:
     def draw(
         self, speaker: str, samples: int, generator: np.random.Generator
     ) -> npt.NDArray[np.float32] | None:
-        """Others than the speaker, three or as many as there are, a segment of each.
+        """Adds up a segment of each of three other speakers, or as many as there are.
 
         Args:
-            speaker: who must not be among them.
-            samples: length of the segments; who never talks for so long is not among them.
-            generator: draws the people and their segments.
+            speaker: the speaker to leave out.
+            samples: length of the segments; speakers without one as long are left out.
+            generator: draws the speakers and their segments.
 
         Returns:
-            float32 [samples], their sum; None where there are none.
+            float32 [samples], the sum; None if there are no others.
         """
         rooms = (
             [piece for piece in pieces if len(piece) >= samples]
@@ -111,13 +111,13 @@ class Babble:
 
 
 class WindowCutter:
-    """The front end from a piece's samples to the spectrograms of its windows.
+    """Cuts windows from a piece's samples and computes their spectrograms.
 
     Args:
         sample_rate: of the speech, Hz.
         settings: the window.
-        augmentation: what may happen to a window before; None for nothing.
-        seed: of the augmentation and of the conditions.
+        augmentation: changes to windows before the front end; None for none.
+        seed: seed of the augmentation and the conditions.
         recorded: rooms and noises of the augmentation, at the sample rate.
     """
 
@@ -146,7 +146,7 @@ class WindowCutter:
         self._spectrograms = spectrograms
 
     def cut(self, file: str, positions: Iterable[WindowPosition]) -> Iterator[Window]:
-        """The windows placed in one `speech` file, one piece of it in memory at a time."""
+        """Yields the windows placed in one `speech` file, piece by piece."""
         babble = Babble(file) if self._augmentation else None
         by_piece: dict[tuple[str, int], list[WindowPosition]] = defaultdict(list)
         for position in positions:
@@ -169,7 +169,7 @@ class WindowCutter:
             samples = np.zeros((WINDOWS_PER_CALL, self._samples), np.int16)
             for row, placed in zip(samples, batch, strict=False):
                 needed = placed.train_speaker.samples(self._samples)
-                # Less speech than a window is repeated to it, as in the served model.
+                # Speech shorter than a window is repeated, as in the served model.
                 taken = np.resize(pcm16[placed.start : placed.start + needed], needed)
                 played = _played(taken, placed.train_speaker.speed)[: self._samples]
                 if placed.condition != CLEAN and placed.side == "b":
@@ -194,7 +194,7 @@ class WindowCutter:
     def _under_condition(
         self, played: npt.NDArray[np.int16], placed: WindowPosition
     ) -> npt.NDArray[np.int16]:
-        """Scaled down where it would be clipped: a spectrogram is relative to its peak."""
+        """Scales down what would be clipped: a spectrogram is relative to its peak."""
         generator = keyed_generator(self._seed, placed.pair_id, placed.condition)
         samples = played.astype(np.float32) / np.float32(frontend.INT16_FULL_SCALE)
         changed = CONDITIONS[placed.condition](samples, self._sample_rate, generator)
