@@ -31,7 +31,7 @@ SPLIT_COUNTS = "split_counts"
 
 
 def split_files(examples: types.Artifact) -> list[tuple[str, str]]:
-    """Pairs (split, file) of the files of Examples, by split and sorted by name in each."""
+    """(split, file) of each file of Examples, by split and name."""
     return [
         (split, file)
         for split in artifact_utils.decode_split_names(examples.split_names)

@@ -26,7 +26,7 @@ def new_file(path: Path, *, private: bool = False) -> Iterator[BinaryIO]:
     of a killed process is overwritten.
 
     Args:
-        path: path of the file.
+        path: the file.
         private: whether only its owner has access, whatever the umask.
 
     Raises:

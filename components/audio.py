@@ -104,7 +104,7 @@ def decode_blocks(
     floats in the file may.
 
     Args:
-        path: path of a local file.
+        path: a local file.
         sample_rate: rate of the blocks, in Hz.
         start_seconds: start of a cut.
         end_seconds: end of a cut; nothing beyond it is decoded.

@@ -62,7 +62,7 @@ class BlockDetector:
         return mapped(file, np.float32)
 
     def detect(self, filtered: Samples) -> Speech:
-        """Detects speech in the result of `filtered`, float32 [samples], at least one."""
+        """Detects speech in what `filtered` returns, at least one sample."""
         peak = max(float(np.max(np.abs(block))) for block in self.blocks(filtered))
         measured = float(self._measured_full_scale(tf.constant(peak)))
         energies = [

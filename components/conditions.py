@@ -1,4 +1,4 @@
-"""The conditions that a model is evaluated under: what affects speech before the model gets it.
+"""The conditions that a model is evaluated under, such as noise, a room or a codec.
 
 In a trial, speech under a condition is compared with unchanged speech, or both sides are under the
 condition. Conditions are applied to the recordings themselves, with seeded random draws.

@@ -13,7 +13,7 @@ def locked(descriptor: int, *, shared: bool = False, held_message: str = "") -> 
     """Locks an open file or folder, and closes it at the end, which releases the lock.
 
     Args:
-        descriptor: descriptor of the file or folder.
+        descriptor: of the file or folder.
         shared: whether others may hold a shared lock too, but none an exclusive one.
         held_message: error message if another process holds the lock; empty to wait for it.
 

@@ -88,7 +88,7 @@ class LogMelSpectrogram(keras.layers.Layer):
         )
 
     def call(self, waveform: tf.Tensor) -> tf.Tensor:
-        """Computes the spectrograms of windows.
+        """Spectrograms of windows.
 
         Args:
             waveform: float32 [windows, samples], full scale 1.

@@ -1,7 +1,7 @@
 """A linear-phase high-pass that stops mains hum.
 
 What lies below the voice has so little bandwidth that it is computed at a low rate: decimated,
-low-passed, interpolated, and subtracted from the samples. That is faster than FFTs of all samples.
+low-passed, interpolated, and subtracted from the samples. That is faster than FFTs of them all.
 """
 
 import math

@@ -12,7 +12,7 @@ from components.keyed_random import keyed_generator
 
 Wave = npt.NDArray[np.floating]
 Sound = Callable[[int, int, np.random.Generator], Wave]
-"""From a length, a rate in Hz and a generator to [length] samples of any level."""
+"""Makes samples of any level from their number, their rate in Hz and a generator."""
 
 PEAK: Final = 0.5
 TAKES: Final = 2
@@ -79,7 +79,7 @@ def _chords(length: int, rate: int, generator: np.random.Generator) -> Wave:
 
 
 def _clicks(length: int, rate: int, generator: np.random.Generator) -> Wave:
-    """About eight a second, each of 2 ms of noise."""
+    """About eight clicks a second, each of 2 ms of noise."""
     sound = np.zeros(length)
     for start in generator.integers(length, size=max(1, 8 * length // rate)):
         part = sound[start : start + rate // 500]

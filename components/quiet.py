@@ -75,8 +75,8 @@ def tensorflow_quiet() -> Iterator[None]:
 def native_code_quiet() -> Iterator[None]:
     """Discards what C and C++ libraries write to stderr; Python's output and logs stay.
 
-    They write to the descriptor, whatever their settings: libmpg123 about every MP3 header that
-    it doubts.
+    They write to the descriptor, whatever their settings: libmpg123 does about every MP3 header
+    that it doubts.
     """
     python = sys.__stderr__
     with contextlib.ExitStack() as stack:

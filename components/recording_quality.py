@@ -1,4 +1,4 @@
-"""Measures the quality of a recording: its noise, its bandwidth and its clipping."""
+"""Measures the quality of a recording: noise, bandwidth and clipping."""
 
 from dataclasses import dataclass
 from typing import Final

@@ -1,7 +1,7 @@
 """Marks trained models that were rolled back after they had been published.
 
-The mark is a file in the Model artifact's folder: with another record in ML Metadata, TFX's cache
-would miss, and evaluate and publish the model again.
+The mark is a file in the Model artifact's folder: if its record in ML Metadata changed, TFX's
+cache would miss, and the model would be evaluated and published again.
 """
 
 import os
@@ -40,6 +40,6 @@ def mark_rolled_back(model_uri: str, time: str) -> None:
 
 
 def clear_rolled_back(model_uri: str) -> None:
-    """Removes the mark, if there is one, of a model that is published again."""
+    """Removes any mark of a model that is published again."""
     if is_rolled_back(model_uri):
         fileio.remove(os.path.join(model_uri, _MARK))

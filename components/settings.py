@@ -17,7 +17,7 @@ Folder = Annotated[str, Field(min_length=1)]
 GeneratorSeed = Annotated[int, Field(ge=0, lt=2**32)]
 """Seed of NumPy's and Keras' generators; a seed that keys a hash may be any number."""
 SMALLEST_SIDE: Final = 32
-"""Least mels and frames of a window that the tower takes."""
+"""Least number of mels, and of frames, of a window that the tower takes."""
 DENSENET121_BLOCKS: Final = (6, 12, 24, 16)
 """The tower's blocks that fit ImageNet weights."""
 
@@ -38,12 +38,12 @@ class SpeechSettings(Settings):
     """adaptive: level and threshold follow the recording's own speech and background, after a
     high-pass below the voice. article: the peak is full scale and the threshold fixed."""
     silence_threshold_dbfs: Annotated[float, Field(lt=0.0)] = -30.0
-    """RMS at or below which a slice is silent if the peak is 0 dBFS; for silence_rule article."""
+    """RMS at or below which a slice is silent, the peak being 0 dBFS; for silence_rule article."""
     min_silence_ms: PositiveCount = 400
     keep_silence_ms: Count = 80
     """Silence that is kept on both sides of speech."""
     min_speech_seconds: Positive = 0.3
-    """Least speech of a recording. Less than a window is repeated to its length."""
+    """Least speech of a recording; less than a window is repeated to fill one."""
     max_recording_seconds: Positive = 14_400.0
     """Longest recording, or cut of one, in seconds: a longer one is rejected as too_long. Bounds
     the temporary files of a worker: 10 bytes a sample, 2.3 GB at 16 kHz."""
@@ -156,7 +156,7 @@ class AugmentationSettings(Settings):
     narrow_band_hertz: Range = (3_000.0, 7_000.0)
     """Cut-off of a low-pass filter."""
     telephone_probability: Fraction = 0.0
-    """300 to 3,400 Hz at 8 kHz, mu-law."""
+    """A telephone line: 300 to 3,400 Hz at 8 kHz, mu-law."""
     codec_probability: Fraction = 0.0
     """MP3 or Opus, at the bit rates of voice messages."""
 
@@ -215,19 +215,19 @@ class PairSettings(Settings):
     windows: Literal["disjoint", "random"] = "disjoint"
     """disjoint: a similar pair's windows never overlap, and are of two recordings if possible."""
     train: PairCounts = PairCounts(similar_per_speaker=100, dissimilar=0)
-    """Trials that the loss reads: dissimilar pairs only for `trainer.loss` listed."""
+    """Trials that the loss reads; only `trainer.loss` listed reads dissimilar pairs."""
     held_out: PairCounts = PairCounts(similar_per_speaker=25, dissimilar=25)
     train_balance: Literal["speakers", "speech"] = "speech"
     """speakers: the same number of pairs for every speaker of `train`. speech: in proportion to the
     speaker's speech, with the counts as mean."""
     train_speeds: Annotated[tuple[Positive, ...], Field(min_length=1)] = (0.9, 1.0, 1.1)
-    """Every speaker of `train` is played at these speeds (pitch changes), as different speakers."""
+    """Every speaker of `train` is played at these speeds, pitch and all, as different speakers."""
     condition: PairCounts = PairCounts(similar_per_speaker=5, dissimilar=5)
     """Pairs of `eval` and `unseen` that are repeated under each condition; 0 for none."""
     condition_speakers: PositiveCount = 200
     """The most speakers of a split whose pairs are repeated, evenly spread over their names."""
     augmentation: AugmentationSettings = ROOMS
-    """Changes to the waveforms of windows of `train`, drawn once."""
+    """Changes to the waveforms of windows of `train`, drawn once for each."""
     shard_megabytes: Positive = 64.0
     seed: int = 0
 
@@ -283,9 +283,9 @@ class TrainerSettings(Settings):
     """supervised: supervised contrastive loss, all pairs within a speaker-balanced batch.
     listed: the article's contrastive loss, over the pairs as sampled."""
     temperature: Positive = 0.05
-    """Softmax temperature of loss supervised."""
+    """Softmax temperature of the supervised loss."""
     margin: Positive = 1.2
-    """Margin of loss listed."""
+    """Margin of the listed loss."""
     pairs_per_batch: PositiveCount = 32
     """Pairs of windows in a training step on a processor."""
     gpu_pairs_per_batch: PositiveCount = 128
@@ -305,10 +305,10 @@ class TrainerSettings(Settings):
     least one. Any threshold separates speakers of another sex or on another line."""
     normalisation_nearest: Annotated[int, Field(ge=0)] = 20
     """Adaptive score normalisation (AS-norm): a distance is relative to both utterances'
-    distances from this many nearest speakers of `train`, at most all; 0 for none."""
+    distances from this many nearest speakers of `train`, or all if fewer; 0 for none."""
     normalisation_made_speakers: Annotated[int, Field(ge=3)] | None = None
     """Number of synthetic speakers, drawn around means of clusters of `train`'s, that replace these
-    in the normalisation, so that the model holds no speaker's own embedding; None: no replacing."""
+    in the normalisation, so that the model holds no speaker's own embedding; None keeps those."""
     augmentation: AugmentationSettings = LINES_AND_NOISE
     """Changes to the spectrograms, drawn anew for every batch, on the device. Without codecs and
     recorded noise or rooms, which work on samples."""
@@ -323,7 +323,7 @@ class TrainerSettings(Settings):
     monitor_windows: Annotated[int, Field(ge=4)] = 400
     """Windows of each of `train` and `eval` to compare, all with all, after an epoch."""
     selection_windows: Annotated[int, Field(ge=4)] = 1_200
-    """Windows of `calibration` to compare likewise; the epoch with the lowest EER is kept."""
+    """Windows of `calibration` to compare after an epoch; that with the lowest EER is kept."""
     time_mask_frames: Count = 0
     frequency_mask_mels: Count = 0
     seed: GeneratorSeed = 0
@@ -439,15 +439,15 @@ class EvaluatorSettings(Settings):
 
     max_eer_eval: Fraction = 0.15
     max_eer_unseen: Fraction = 0.2
-    """For single windows of speakers who are in no training: twice the base model's for 3 s on the
-    hardest of its test sets. `max_eer_increase_over_base` is the closer bound."""
+    """EER of single windows of speakers who are in no training: twice the base model's of 3 s on
+    the hardest of its test sets. `max_eer_increase_over_base` is the closer bound."""
     max_eer_condition: Fraction = 0.4
-    """On `eval` under each condition of `components.conditions`; chance is 0.5."""
+    """EER on `eval` under each of `components.conditions`; chance is 0.5."""
     max_eer_increase: Fraction = 0.01
     """Largest rise of the EER of `eval` over the last blessed model's, absolute."""
     max_eer_increase_over_base: Fraction = 0.02
-    """Largest rise of the EER of a model trained from the base model over that of the base model
-    on the same pairs, for `unseen` and each condition, absolute; a rise within the base model's
+    """For a model trained from the base model: largest rise of its EER over the base model's on
+    the same pairs, on `unseen` and under each condition, absolute; a rise within the base model's
     95 % interval does not count."""
 
 
@@ -461,13 +461,13 @@ class ReportSettings(Settings):
     enrolment_seconds: tuple[Positive, ...] = (5.0, 10.0, 30.0)
     """Speech to identify speakers by, rounded up to whole utterances."""
     utterances_per_speaker: Annotated[int, Field(ge=2)] = 10
-    """For each duration."""
+    """Utterances of each duration."""
     trials_per_class: PositiveCount = 10_000
     """Same- and different-speaker trials of each split and duration."""
     resamples: PositiveCount = 500
     """Resamples of the speakers for the 95 % intervals."""
     condition_utterances: Count = 60
-    """Per split, under every condition: noise, lines, codecs, rooms; 0 for none."""
+    """Utterances of each split under every condition: noise, lines, codecs, rooms; 0 for none."""
     map_utterances: Annotated[int, Field(ge=4)] = 300
     """Utterances on the map of embeddings."""
     worst_pairs: Count = 4

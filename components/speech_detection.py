@@ -266,7 +266,7 @@ class AdaptiveDetector(SpeechDetector):
     The quietest tenth of its 20 ms frames gives the background. Frames with speech are 6 dB above
     it, and no more than 30 dB below the loudest twentieth; three quarters of them are no louder
     than the level. What is 20 dB below the level, or within 1.5 dB of the background, is silent.
-    First of all, a high-pass removes what no voice makes.
+    Before, a high-pass removes what no voice makes.
     """
 
     def __init__(

@@ -23,7 +23,7 @@ FITTED_SIZE: Final = 512
 HOP_SECONDS: Final = 0.01
 BANDS: Final = 20
 BAND_HZ: Final = (150.0, 3_800.0)
-"""Roughly what a telephone passes too."""
+"""Band of the features, roughly what a telephone passes."""
 LAGS_FRAMES: Final = (1, 2, 4, 8, 16, 32)
 VOICED_HZ: Final = (100.0, 2_000.0)
 PITCH_HZ: Final = (70.0, 400.0)
@@ -211,7 +211,7 @@ def _changes(decibels: tf.Tensor) -> list[tf.Tensor]:
 
 
 def _between(hertz: np.ndarray, lowest: float, highest: float) -> slice:
-    """The slice of rising frequencies between two."""
+    """The slice of rising frequencies from `lowest` to `highest`."""
     return slice(int(np.searchsorted(hertz, lowest)), int(np.searchsorted(hertz, highest, "right")))
 
 

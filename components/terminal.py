@@ -64,8 +64,8 @@ def ensure_streams() -> None:
     """Opens stdin, stdout and stderr where closed, and lets stdout and stderr take every letter.
 
     A stream that this process was started without is opened to the null device: otherwise the next
-    file would get its descriptor, and with it the output of libraries. Letters that the encoding
-    lacks are escaped, since a name may be in any script, whatever the locale is.
+    file opened gets its descriptor, and what libraries write to it. Letters that the encoding
+    lacks are escaped, since names may be in any script, whatever the locale.
     """
     for descriptor, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
         if getattr(sys, name) is None:

@@ -81,7 +81,7 @@ def reads_whole(file: BinaryIO, sound: soundfile.SoundFile) -> bool:
 def bytes_behind(file: BinaryIO) -> int:
     """Bytes beyond the declared end of a WAV, AU, AIFF or CAF: a joined file, or more samples.
 
-    Chunks behind the samples, such as a list of tags, belong to the file. 0 for any other file,
+    Chunks behind the samples, such as a list of tags, belong to the file. It is 0 for other files,
     and if the header does not declare the end.
 
     Raises:
@@ -102,7 +102,7 @@ def bytes_behind(file: BinaryIO) -> int:
         end = start + size
     elif magic == b"NIST":  # libsndfile reads to the end anyway
         end = max(content.size, _end_of_nist(content))
-    elif magic == b"Crea" and content.size < 2**24:  # some writers' sizes wrap beyond
+    elif magic == b"Crea" and content.size < 2**24:  # larger sizes wrap in some
         end = max(content.size, _end_of_voc(content))
     else:
         return 0
@@ -138,8 +138,8 @@ def _end_of_chunks(content: FileBytes, position: int, layout: str, samples: byte
     Args:
         content: the file.
         position: position of the first chunk.
-        layout: struct's format of a chunk's name and size; with 4-byte sizes chunks are padded
-            to even ones.
+        layout: struct's format of a chunk's name and size; with 4-byte sizes, chunks are padded
+            to even lengths.
         samples: name of the samples' chunk.
     """
     head_bytes, has_samples = struct.calcsize(layout), False

@@ -36,7 +36,7 @@ _BOUNDED: Final = (
     '{ ulimit -c 0; ulimit -v $1; ulimit -t $2; ulimit -f $3; } 2>/dev/null; shift 3; exec "$@"'
 )
 MOST_TRACKS: Final = 8
-"""Tracks of a file that are looked at, the first ones."""
+"""Most tracks of a file; later ones are ignored."""
 
 # Formats of phones, recorders, conferences, browsers and corpora. Playlists and formats of films in
 # games or on discs are left out: each demuxer is a program that is exposed to hostile bytes.
@@ -76,7 +76,7 @@ _ERROR: Final = re.compile(
 _AUDIO_TRACK: Final = re.compile(
     r"^\[info\]   Stream #0:\d+[^\n]*?: Audio: ([^\n]*)$", re.MULTILINE
 )
-# For formats that declare it; for others it is a guess.
+# Only of formats that declare it; of others it is a guess.
 _DURATION: Final = re.compile(
     r"^\[info\] Input #0, (ape|tak|tta|wv|asf|matroska|mov)[,\w]*, "
     r".*?^\[info\]   Duration: (\d+):(\d+):(\d+\.\d+),",

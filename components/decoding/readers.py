@@ -45,10 +45,10 @@ _WHY_USED: Final = {
     TrackSound.SILENCE: "all of them are silent",
 }
 MOST_VALUES_PER_SECOND: Final = 8 * 192_000
-"""Values in a second of a limit, so that many channels or a high rate do not multiply it."""
+"""Values per second of a time limit, so that many channels or a high rate do not multiply it."""
 _UNBOUNDED_SECONDS: Final = 1e9
 MOST_DAMAGED: Final = 0.1
-"""Share of a file's stated seconds that damage which ffmpeg reads past may cost."""
+"""Most of a file's stated seconds, as a share, that may be lost to damage ffmpeg reads past."""
 
 
 class Reader(Protocol):
@@ -58,7 +58,7 @@ class Reader(Protocol):
     """Hz."""
     channels: int
     frames: int | None
-    """Declared number; None if only reading tells it."""
+    """Declared number of frames; None if only reading tells it."""
 
     def blocks(self, start: int, end: int | None, block_frames: int) -> Iterator[Frames]:
         """Yields float32 [at most `block_frames`, channels] from `start` to `end`, None for all.
@@ -109,7 +109,7 @@ def opened(path: Path, name: str, *, most_seconds: float | None = None) -> Itera
     """Yields a reader of the file, checked as far as its header tells.
 
     Args:
-        path: path of a local file.
+        path: a local file.
         name: the file's name in the log.
         most_seconds: how much will be read from the beginning at most; None for all.
 

@@ -1,4 +1,4 @@
-"""The contents of a listing of the input."""
+"""The types of a listing of the input, and checks of it."""
 
 import hashlib
 import json

@@ -1,4 +1,4 @@
-"""Draws which speakers are compared, and where each window lies: pure functions of keyed seeds."""
+"""Draws which speakers are compared and where windows lie: pure functions of keyed seeds."""
 
 import hashlib
 import json
@@ -123,7 +123,7 @@ def has_room(timeline: Sequence[TimelineSegment], window: int) -> bool:
 
 
 def speech_samples(timeline: Iterable[TimelineSegment]) -> int:
-    """The samples of all segments."""
+    """Total samples of all segments."""
     return sum(segment.samples for segment in timeline)
 
 
@@ -221,7 +221,7 @@ def place(
 
 
 def _room(timeline: Sequence[TimelineSegment], window: int) -> list[_Room]:
-    """Where windows may start; if no segment has one, long enough ones are repeated to one."""
+    """Where windows may start; if no segment holds one, those long enough are repeated to one."""
     room = [
         (segment, 0, segment.samples - window) for segment in timeline if segment.samples >= window
     ]
