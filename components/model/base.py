@@ -37,12 +37,12 @@ progress = logging.getLogger("swar.progress")
 
 @dataclass(frozen=True)
 class BaseModel:
-    """What `pretrained/` holds of it.
+    """The base model as `pretrained/` stores it.
 
     card: of the published model that was released, with threshold and slope; see
         `components.model.export`.
-    weights: of the tower, in the tower's order; float16, and float32 of what keeps statistics.
-    cohort: float32 [C, D], to normalise distances by.
+    weights: of the tower, in its order; float16, or float32 for batch normalisation.
+    cohort: float32 [C, D], which distances are normalised by.
     """
 
     card: dict[str, Any]
@@ -54,7 +54,7 @@ class BaseModel:
         """Reads a folder, by default that of the package.
 
         Raises:
-            SwarError: this installation has none, or a damaged one.
+            SwarError: a file is missing or damaged.
         """
         weights_file, _ = _files(folder)
         card = base_card(folder)
@@ -76,19 +76,19 @@ class BaseModel:
         card_file.write_text(json.dumps(self.card, indent=2, sort_keys=True) + "\n", "utf-8")
 
     def trainer_settings(self) -> "TrainerSettings":
-        """How it was trained, as far as today's code still has such settings."""
+        """The settings of its training that the current code still has."""
         from components.settings import TrainerSettings
 
         return TrainerSettings.known(self.card["trainer"])
 
     def front_end(self) -> "FrontEnd":
-        """How recordings become its windows."""
+        """How recordings become the model's windows."""
         from components.model.recordings import FrontEnd
 
         return FrontEnd.of_card(self.card)
 
     def tower(self) -> "keras.Model":
-        """uint8 windows to embeddings, with the released weights."""
+        """Maps uint8 windows to embeddings, with the released weights."""
         from components.model.tower import served_tower
         from components.settings import SpectrogramSettings
 
@@ -104,11 +104,11 @@ class BaseModel:
         first: npt.NDArray[np.integer],
         second: npt.NDArray[np.integer],
     ) -> npt.NDArray[np.float32]:
-        """float32 [N], as the served model has them.
+        """Distances, float32 [N], as the served model computes them.
 
         Args:
-            embedding: float32 [utterances, D], of `tower`.
-            first, second: [N], which utterances are compared.
+            embedding: float32 [utterances, D], from `tower`.
+            first, second: [N], the utterances to compare.
         """
         from components.model.normalisation import distances
 
@@ -119,7 +119,7 @@ class BaseModel:
 
     @functools.cached_property
     def normalisation(self) -> "CohortNormalisation":
-        """Of distances, by the cohort."""
+        """Normalises distances by the cohort."""
         from components.model.normalisation import CohortNormalisation
 
         return CohortNormalisation(self.cohort, self.trainer_settings().normalisation_nearest)
@@ -129,7 +129,7 @@ def base_card(folder: Path | None = None) -> dict[str, Any]:
     """The card of the base model in a folder, by default that of the package.
 
     Raises:
-        SwarError: this installation has none, or a damaged one.
+        SwarError: it is missing or damaged.
     """
     _, card_file = _files(folder)
     try:
@@ -140,10 +140,10 @@ def base_card(folder: Path | None = None) -> dict[str, Any]:
 
 
 def base_digest() -> str:
-    """sha256 of the released files, in hexadecimal: names the base model in a lineage.
+    """sha256 of the released files, in hexadecimal; names the base model in a lineage.
 
     Raises:
-        SwarError: this installation has none.
+        SwarError: a file is missing.
     """
     sha = hashlib.sha256()
     for file in _files(None):
@@ -157,9 +157,9 @@ def base_digest() -> str:
 def base_model_folder() -> Path:
     """The folder of one version of the base model's SavedModel.
 
-    It is made from the package's weights by the first call, in the user's cache, or without one
-    that can be written among the temporary files: the graph is this version's code, so every
-    version of the code makes its own.
+    The first call makes it from the package's weights, in the user's cache or, where that cannot
+    be written, in a temporary folder. Every version of the code makes its own, because the graph
+    comes from the code.
 
     Raises:
         SwarError: the cache cannot be written, or the weights cannot be read.
@@ -176,7 +176,7 @@ def base_model_folder() -> Path:
         if _is_there(folder):
             return folder
         progress.info("making the base model ready, once: %s", folder)
-        # Another process may have been quicker: its folder is as good.
+        # Another process may have been quicker; its folder is as good.
         with contextlib.suppress(FolderInUse), new_folder(versions) as partial:
             _export(partial / _VERSION)
             write_digests(partial / _VERSION)
@@ -190,7 +190,7 @@ def base_model_folder() -> Path:
 
 
 def _is_there(folder: Path) -> bool:
-    # Unlike Path.is_file, which raises where the folder may not be looked into.
+    # Path.is_file would raise where the folder is not readable.
     return os.path.isfile(folder / GRAPH)
 
 
@@ -221,7 +221,7 @@ def _unreadable(file: Path) -> SwarError:
 
 
 def _code_digest() -> str:
-    """sha256 of the sources that a SavedModel is made by."""
+    """sha256 of the source code that makes a SavedModel."""
     source = Path(__file__).parents[1]
     sha = hashlib.sha256()
     for path in sorted(source.rglob("*.py")):

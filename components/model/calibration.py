@@ -14,7 +14,7 @@ class Calibration:
     slope: float
 
     def probability(self, distance: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
-        """Of the same speaker, for distances of any shape."""
+        """P(same speaker) for distances of any shape."""
         odds = self.slope * (self.threshold - distance.astype(np.float64))
         probability: npt.NDArray[np.float64] = np.exp(-np.logaddexp(0.0, -odds))
         return probability

@@ -8,7 +8,7 @@ import tensorflow as tf
 EPSILON = 1.001e-5
 GROWTH = 32
 STEM_CHANNELS = 64
-# Channels that a transition leaves of those that come in.
+# Share of its input channels that a transition keeps.
 REDUCTION = 0.5
 
 
@@ -16,14 +16,14 @@ class BatchNormalization(keras.layers.BatchNormalization):
     """Keras' layer over the channels of an image, as one operation instead of some twenty.
 
     Inputs and outputs have the layer's compute dtype, float16 included; statistics, scale and
-    offset are float32. It keeps Keras' name, which files of weights are laid out by.
+    offset are float32. It keeps Keras' name, by which weight files are laid out.
     """
 
     def call(self, inputs: tf.Tensor, training: bool | None = None) -> tf.Tensor:
-        """The normalised [N, height, width, channels] of the same."""
+        """Normalises inputs [N, height, width, channels]."""
         if not (training and self.trainable):
             return self._fused(inputs, self.moving_mean, self.moving_variance, training=False)[0]
-        # The operation's variance is the unbiased estimate, Keras averages the biased one.
+        # The operation returns the unbiased variance, Keras averages the biased one.
         bias = _variance_bias(inputs)
         outputs, mean, variance = self._fused(
             inputs, self.moving_mean, self.moving_variance / bias, training=True
@@ -61,14 +61,14 @@ def _variance_bias(inputs: tf.Tensor) -> float | tf.Tensor:
 def densenet(
     blocks: Sequence[int], shape: tuple[int, int | None, int], batch_norm_momentum: float
 ) -> keras.Model:
-    """Random weights and no classifier; blocks (6, 12, 24, 16) make DenseNet121.
+    """DenseNet, random weights, no classifier; blocks (6, 12, 24, 16) make DenseNet121.
 
     Source: Huang et al., "Densely Connected Convolutional Networks", CVPR 2017.
 
     Args:
-        blocks: convolutions of each dense block.
+        blocks: layers of each dense block.
         shape: height, width and channels of an image; the width may be None.
-        batch_norm_momentum: of the moving statistics, that are used in inference.
+        batch_norm_momentum: of the moving statistics that inference uses.
 
     Returns:
         A model from [N, height, width, channels] to [N, height / 32, width / 32, features], with

@@ -1,8 +1,8 @@
 """Digests of a published version's files, checked before they are loaded.
 
 `assets.extra/SHA256SUMS` is what `sha256sum` writes: `sha256sum --check` in a version's folder
-checks it too. It tells a version that is damaged, cut short or changed since it was published. It
-does not tell who published it: who can write the folder can write the file.
+checks it too. It reveals a version that is damaged, cut short or changed since publication. It does
+not prove who published it: a user who can write the folder can write the file.
 """
 
 import hashlib
@@ -19,7 +19,7 @@ log = logging.getLogger("swar.progress")
 
 
 def sha256(file: BinaryIO) -> str:
-    """Of what a file holds, in hexadecimal."""
+    """SHA-256 of a file, in hexadecimal."""
     digest = hashlib.sha256()
     while chunk := file.read(_CHUNK_BYTES):
         digest.update(chunk)
@@ -27,25 +27,25 @@ def sha256(file: BinaryIO) -> str:
 
 
 def as_text(digests: Mapping[str, str]) -> str:
-    """What `DIGESTS` holds.
+    """The text of `DIGESTS`.
 
     Args:
-        digests: path below the version's folder, with slashes, to SHA-256.
+        digests: SHA-256 by path below the version's folder, with slashes.
     """
     return "".join(f"{digest}  {path}\n" for path, digest in sorted(digests.items()))
 
 
 def write_digests(folder: Path) -> None:
-    """Writes `DIGESTS` into a version's folder, of all files that are there."""
+    """Writes `DIGESTS` of all files in a version's folder."""
     (folder / DIGESTS).parent.mkdir(exist_ok=True)
     (folder / DIGESTS).write_text(as_text(_digests(folder)), "utf-8")
 
 
 def check_digests(folder: Path) -> None:
-    """Compares a version with what was published, and warns where nothing says what that was.
+    """Checks a version against its published digests; warns where it has none.
 
     Raises:
-        SwarError: a file was changed, added or removed since.
+        SwarError: a file was changed, added or removed, or the digests cannot be read.
     """
     try:
         published = (folder / DIGESTS).read_text("utf-8")

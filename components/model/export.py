@@ -1,4 +1,4 @@
-"""The SavedModel on disk, with what it was made from and what warms it up."""
+"""Writes the SavedModel, its card, weights, warm-up requests and golden answers."""
 
 import hashlib
 import json
@@ -35,10 +35,10 @@ def export(
     """Writes the SavedModel, its card, the tower's Keras weights, warm-up and golden requests.
 
     Args:
-        tower: uint8 windows to embeddings.
+        tower: maps uint8 windows to embeddings.
         calibration: threshold and slope.
         front_end: how recordings become windows.
-        card: what else describes the model.
+        card: the rest of the model's description.
         folder: where the SavedModel goes.
         unit_norm: whether the tower's embeddings have the length 1.
         normalisation: of the distances; None for Euclidean ones.
@@ -76,7 +76,7 @@ def export(
 
 
 def _save_weights(tower: keras.Model, path: str) -> None:
-    """To another file first: Keras writes to local ones only."""
+    """Saves to a local file first: Keras writes only to these."""
     with tempfile.TemporaryDirectory() as folder:
         local = os.path.join(folder, os.path.basename(path))
         tower.save_weights(local)
@@ -84,10 +84,10 @@ def _save_weights(tower: keras.Model, path: str) -> None:
 
 
 def model_digest(tower: keras.Model, card: Mapping[str, Any]) -> str:
-    """16 hexadecimal digits of sha256: of the weights, and of the card with its digests.
+    """The first 16 hexadecimal digits of sha256 of the card, with its digests, and the weights.
 
-    The weights too: a training that was cut off and resumed, or ran on other hardware, has the
-    same settings, data and code, and embeddings that must not be compared.
+    The weights count because a training that was resumed, or ran on other hardware, has the same
+    settings, data and code, but embeddings that must not be compared.
     """
     sha = hashlib.sha256(json.dumps(dict(card), sort_keys=True).encode())
     for weight in tower.weights:

@@ -1,4 +1,4 @@
-"""A published model as it lies on disk: its folder, its card, what lies beside the graph."""
+"""A published model on disk: its folder, its card, the files beside the graph."""
 
 import json
 import os
@@ -15,25 +15,25 @@ from components.settings import Settings
 MODEL_CARD: Final = "assets.extra/swar.json"
 """What the model was made from."""
 TOWER_WEIGHTS: Final = "assets.extra/tower.weights.h5"
-"""Of the tower, in Keras' format: another training can start from them."""
+"""The tower's, in Keras' format: another training can start from them."""
 WARMUP_REQUESTS: Final = "assets.extra/tf_serving_warmup_requests"
-"""What TensorFlow Serving runs before it answers, PredictionLogs in a TFRecord file."""
+"""What TensorFlow Serving runs before it answers: PredictionLogs in a TFRecord file."""
 GOLDEN_ANSWERS: Final = "assets.extra/golden_answers"
-"""Requests with the answers of the model that was exported, in the same form."""
+"""Requests and the exported model's answers: PredictionLogs in a TFRecord file."""
 BASE: Final = "base"
-"""What the released base model is called."""
+"""Name of the released base model."""
 PUBLISHED: Final = "published"
 """The folder of versions in the output folder of a run."""
 NAMES_OF_A_MODEL: Final = "OUTPUT (the folder of a run), OUTPUT/published, a version in it, or base"
-"""What every command takes that takes a model."""
+"""What a command accepts as a model."""
 GRAPH: Final = "saved_model.pb"
-"""Without it a version is none."""
+"""Every version has this file."""
 _LAST_VERSION: Final = 2**63 - 1
 _Settings = TypeVar("_Settings", bound=Settings)
 
 
 class _Card(BaseModel):
-    """What every card has, and the kinds of what else is read from it; a card holds more."""
+    """The fields that are read from a card, those without a default required; it holds more."""
 
     model_config = ConfigDict(strict=True)
 
@@ -53,11 +53,11 @@ def version_folder(model: Path) -> Path:
     """The folder of one version of a model.
 
     Args:
-        model: the version's folder; or a folder of versions, or the output folder of a run that
-            published some, whose newest it is.
+        model: the version's folder; or a folder of versions or the output folder of a run, whose
+            newest version is meant.
 
     Raises:
-        SwarError: there is none.
+        SwarError: there is no version.
     """
     if (model / GRAPH).is_file():
         return model
@@ -74,8 +74,8 @@ def version_folder(model: Path) -> Path:
 
 
 def is_version_name(name: str) -> bool:
-    """Whether a folder of that name may be a version: a positive number of TensorFlow Serving's 63
-    bits, written in one way."""
+    """Whether a name can be a version's: for TensorFlow Serving a positive 63-bit number, here
+    without leading zeros."""
     is_number = name.isascii() and name.isdecimal() and not name.startswith("0")
     return is_number and len(name) <= len(str(_LAST_VERSION)) and int(name) <= _LAST_VERSION
 
@@ -102,8 +102,8 @@ def model_folder(model: str | Path) -> Path:
     """The folder of one version of a model.
 
     Args:
-        model: `base`, the released base model, or a path as `version_folder` takes it. A folder
-            named `base` is `./base`.
+        model: `base`, the released base model, or a path for `version_folder`. For a folder named
+            `base`, pass `./base`.
 
     Raises:
         SwarError: there is no such model.
@@ -116,10 +116,10 @@ def model_folder(model: str | Path) -> Path:
 
 
 def read_card(folder: Path) -> dict[str, Any]:
-    """What `assets.extra/swar.json` of a version says about the model.
+    """The card of a version, `assets.extra/swar.json`.
 
     Raises:
-        SwarError: it is missing, or was not written by the pipeline.
+        SwarError: it is missing, or not as the pipeline writes it.
     """
     try:
         card: dict[str, Any] = json.loads((folder / MODEL_CARD).read_text("utf-8"))
@@ -141,16 +141,16 @@ def read_card(folder: Path) -> dict[str, Any]:
 def card_settings(
     card: Mapping[str, Any], name: str, kind: type[_Settings], folder: Path
 ) -> _Settings:
-    """What a card tells of the settings of that name.
+    """Reads settings from a card.
 
     Args:
         card: see `read_card`.
         name: of the settings in the card.
-        kind: what they are.
-        folder: whose card it is, for the message.
+        kind: class of the settings.
+        folder: of the card, for the message.
 
     Raises:
-        SwarError: this version has other settings.
+        SwarError: the card has none, or none that this version accepts.
     """
     try:
         return kind.model_validate(card[name])

@@ -1,4 +1,4 @@
-"""Distances of utterances: Euclidean, or relative to the cohort's speakers nearest to each of them.
+"""Distances of utterances: Euclidean, or relative to the nearest speakers of a cohort.
 
 Source: Matejka et al., "Analysis of Score Normalization in Multilingual Speaker Recognition",
 Interspeech 2017, adaptive symmetric normalisation (AS-norm), with distances in place of scores.
@@ -16,49 +16,49 @@ from components.model.tower import all_pairs_distance, paired_distance
 
 Floats = npt.NDArray[np.float32]
 
-# Of a standard deviation: speakers that are all equally far away say nothing about a spread.
+# Lower bound of a standard deviation, for speakers that are all equally far away.
 _LEAST_DEVIATION: Final = 1e-3
 LEAST_SPEAKERS: Final = 500
-"""To make others by."""
+"""Fewest cohort speakers to make speakers from."""
 SPEAKERS_OF_CLUSTER: Final = 40
-"""In the mean, of those that others are made by."""
+"""Mean number of cohort speakers in a cluster."""
 LEAST_OF_CLUSTER: Final = 20
-"""Whose mean others are made around."""
+"""Fewest members of a cluster that speakers are made from."""
 
 
 class CohortNormalisation(tf.Module):
-    """What distances from the speakers of a cohort say about a distance.
+    """Normalises distances by the utterances' distances from the speakers of a cohort.
 
-    An utterance has a mean m and a standard deviation s of its distances from the nearest of the
-    cohort. A distance d of two utterances becomes `z = ((d - m_a) / s_a + (d - m_b) / s_b) / 2`,
-    and is given as `M + S z`, at least 0, with the means M and S of m and s over the cohort's own
-    speakers: on the scale of the Euclidean distance, and the same threshold means the same for
-    utterances that are near to many of them and for those that are near to none.
+    An utterance has a mean m and a standard deviation s of its distances from the nearest cohort
+    speakers. The distance d of two utterances gives `z = ((d - m_a) / s_a + (d - m_b) / s_b) / 2`,
+    and the result is `max(M + S z, 0)`, with the means M and S of m and s over the cohort. It is
+    on the scale of the Euclidean distance, and one threshold means the same for utterances that
+    are near to many cohort speakers and for those near to none.
     """
 
     def __init__(self, cohort: Floats, nearest: int) -> None:
-        """Measures the cohort itself.
+        """Computes the cohort's own means.
 
         Args:
             cohort: float32 [C, D], C > 2, an embedding for each speaker.
-            nearest: how many of them count; C - 1 at most.
+            nearest: how many nearest speakers count; C - 1 at most.
         """
         super().__init__(name="cohort_normalisation")
         self.nearest = min(nearest, len(cohort) - 1)
         self.cohort = tf.Variable(cohort, trainable=False, dtype=tf.float32)
-        # Without the nearest one, which is the speaker's own.
+        # Without the nearest, which is the speaker itself.
         own = -tf.math.top_k(-all_pairs_distance(cohort), self.nearest + 1).values[:, 1:]
         mean, deviation = _moments(own)
         self.mean = tf.Variable(tf.reduce_mean(mean), trainable=False)
         self.deviation = tf.Variable(tf.reduce_mean(deviation), trainable=False)
 
     def moments(self, embedding: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Mean and deviation, float32 [N] each, of float32 [N, D]."""
+        """Mean and standard deviation, float32 [N] each, of embeddings float32 [N, D]."""
         everyone = all_pairs_distance(embedding, self.cohort)
         return _moments(-tf.math.top_k(-everyone, self.nearest).values)
 
     def normalise(self, distance: tf.Tensor, *moments: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
-        """float32 [N] of Euclidean distances [N] and the moments of both sides."""
+        """Normalises Euclidean distances float32 [N], given the moments of both sides."""
         standard = [(distance - mean) / deviation for mean, deviation in moments]
         shared = tf.add_n(standard) / float(len(standard))
         return tf.maximum(self.mean + self.deviation * shared, 0.0)
@@ -75,7 +75,7 @@ def speaker_means(embedding: Floats, speaker: npt.NDArray[np.bytes_], *, unit_no
     Args:
         embedding: [windows, D].
         speaker: [windows].
-        unit_norm: whether embeddings have the length 1; the means then have too.
+        unit_norm: whether embeddings, and so the means, have the length 1.
 
     Returns:
         [speakers, D].
@@ -88,23 +88,23 @@ def speaker_means(embedding: Floats, speaker: npt.NDArray[np.bytes_], *, unit_no
 
 
 def made_speakers(cohort: Floats, count: int, *, unit_norm: bool) -> Floats:
-    """Made speakers, drawn from a mixture of normal distributions that is fitted to a cohort.
+    """Draws made speakers from a mixture of normal distributions that is fitted to a cohort.
 
-    The mixture has as many places as k-means finds clusters, and one covariance, so that what is
-    drawn is as near to people of one kind (a language, a kind of microphone) as others of that kind
-    are. It depends on means of many speakers alone: what is drawn is no nearer to one of these
-    speakers than to others of their kind.
+    The mixture has one component for each k-means cluster and a shared covariance. A made speaker
+    is therefore as near to people of one kind (a language, a kind of microphone) as others of that
+    kind are. Only means of many speakers enter the mixture: a made speaker is no nearer to one of
+    them than to others of that kind.
 
     Args:
         cohort: float32 [C, D].
-        count: how many to draw; always the same.
-        unit_norm: whether embeddings have the length 1; the made speakers then have too.
+        count: how many to draw; the seed is fixed.
+        unit_norm: whether embeddings, and so the made speakers, have the length 1.
 
     Returns:
         float32 [count, D].
 
     Raises:
-        SwarError: of so few speakers, what is drawn would be mixtures of a few of them.
+        SwarError: the cohort is so small that made speakers would mix only a few.
     """
     if len(cohort) < LEAST_SPEAKERS:
         raise SwarError(
@@ -134,11 +134,11 @@ def distances(
     second: tf.Tensor,
     normalisation: CohortNormalisation | None,
 ) -> tf.Tensor:
-    """Of pairs of utterances.
+    """Distances of pairs of utterances.
 
     Args:
         embedding: float32 [utterances, D].
-        first, second: integers [N], which utterances are compared.
+        first, second: integers [N], the utterances to compare.
         normalisation: None for the Euclidean distance.
 
     Returns:

@@ -20,17 +20,17 @@ Floats = npt.NDArray[np.float32]
 
 
 class Embedded(NamedTuple):
-    """What the model says about N recordings."""
+    """The model's output for N recordings."""
 
     embedding: Floats
     """float32 [N, D], NaN unless the status is "ok"."""
     speech_seconds: Floats
-    """float32 [N], without the silence."""
+    """float32 [N], silence excluded."""
     status: list[str]
 
 
 def check_path(folder: Path) -> None:
-    """Raises SwarError where TensorFlow does not find a version by its own name."""
+    """Raises SwarError where TensorFlow cannot find a version by its path."""
     try:
         is_found = bool(tf.io.gfile.glob(str(folder / GRAPH)))
     except UnicodeEncodeError:
@@ -47,8 +47,8 @@ class PublishedModel:
 
     Args:
         folder: of one version.
-        is_published: whether its files are what they must have been published as; not those of a
-            model that a run has just trained.
+        is_published: whether to check the files' digests; False for a model that a run has just
+            trained.
 
     Attributes:
         folder: the same.
@@ -56,7 +56,7 @@ class PublishedModel:
         sample_rate: of the WAVs that it takes, in Hz.
 
     Raises:
-        SwarError: it is no such model, was changed since it was published, or cannot be loaded.
+        SwarError: it is no such model, was changed after publication, or cannot be loaded.
     """
 
     def __init__(self, folder: Path, *, is_published: bool = True) -> None:
@@ -69,7 +69,7 @@ class PublishedModel:
         try:
             # Kept: the signatures do not keep the model's variables alive.
             self._model = tf.saved_model.load(str(folder))
-        except Exception as error:  # of a damaged graph TensorFlow raises nearly any kind
+        except Exception as error:  # TensorFlow raises nearly any kind for a damaged graph
             raise SwarError(
                 f"{folder} cannot be loaded ({type(error).__name__}): publish it again"
             ) from error
@@ -101,7 +101,7 @@ class PublishedModel:
             embedding_a, embedding_b: float32 [N, D].
 
         Returns:
-            distance, probability of the same speaker, and whether it is the same one; each [N].
+            Distance, probability of the same speaker and same-speaker decision; each [N].
         """
         answers = [
             self.call(
@@ -118,7 +118,7 @@ class PublishedModel:
         return distance, probability, same_speaker
 
     def call(self, signature: str, **inputs: tf.Tensor) -> dict[str, npt.NDArray[Any]]:
-        """The outputs of a signature, strings as an object array of bytes.
+        """The outputs of a signature; strings are an object array of bytes.
 
         Raises tf.errors.OpError where the model refuses the inputs.
         """

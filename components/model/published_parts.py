@@ -1,4 +1,4 @@
-"""What a published version was exported from: to export it changed, or to release it."""
+"""The parts that a published version was exported from, to change or to release it."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,25 +21,25 @@ _COHORT: Final = "_normalisation/cohort/.ATTRIBUTES/VARIABLE_VALUE"
 
 @dataclass(frozen=True)
 class PublishedParts:
-    """The arguments that `components.model.export` had."""
+    """The arguments that `components.model.export` was called with."""
 
     card: dict[str, Any]
     trainer: TrainerSettings
     front_end: FrontEnd
     tower: keras.Model
-    """uint8 windows to embeddings, with the published weights."""
+    """Maps uint8 windows to embeddings, with the published weights."""
     cohort: npt.NDArray[np.float32] | None
-    """[C, D], to normalise distances by; None for Euclidean distances."""
+    """[C, D], for normalised distances; None for Euclidean distances."""
 
     @classmethod
     def read(cls, folder: Path) -> Self:
         """Reads a version.
 
         Args:
-            folder: of the version, whose digests were checked: see `PublishedModel`.
+            folder: the version's, its digests already checked: see `PublishedModel`.
 
         Raises:
-            SwarError: another version of the code published it.
+            SwarError: it was published by another version of the code.
         """
         card = read_card(folder)
         variables = str(folder / "variables" / "variables")
@@ -59,7 +59,7 @@ class PublishedParts:
 
     @property
     def normalisation(self) -> CohortNormalisation | None:
-        """Of the distances; None for Euclidean ones."""
+        """Normalises distances; None for Euclidean distances."""
         if self.cohort is None:
             return None
         return CohortNormalisation(self.cohort, self.trainer.normalisation_nearest)

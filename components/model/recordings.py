@@ -1,4 +1,4 @@
-"""From a batch of WAVs to the tower's windows: in the served model, what Beam does for training."""
+"""From WAVs to the tower's windows: does in the served model what Beam does for training."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ TOO_SHORT: Final = "too_short"
 SILENT: Final = "silent"
 NO_SPEECH: Final = "no_speech"
 
-# So many recordings are in memory as samples, sums and indices at the same time.
+# Recordings that are in memory at once, as samples, sums and indices.
 RECORDINGS_AT_ONCE: Final = 4
 
 
@@ -33,7 +33,7 @@ class FrontEnd:
 
     @classmethod
     def of_card(cls, card: Mapping[str, Any]) -> Self:
-        """As a model's card has them; raises KeyError or ValueError where it has not."""
+        """Reads a model's card; raises KeyError or ValueError where it lacks a part."""
         return cls(
             SpeechSettings.model_validate(card["speech"]),
             SpectrogramSettings.model_validate(card["spectrogram"]),
@@ -42,7 +42,7 @@ class FrontEnd:
 
 
 class FrontEndOutput(NamedTuple):
-    """What a batch of N recordings holds."""
+    """Windows and status of N recordings."""
 
     windows: tf.RaggedTensor
     """uint8 [N, windows of each, n_mels, frames]; none unless the status is "ok"."""
@@ -53,18 +53,18 @@ class FrontEndOutput(NamedTuple):
 
     ok
     not_wav: no 16-bit PCM WAV.
-    wrong_sample_rate: the model has another one.
+    wrong_sample_rate: the model takes another one.
     too_long: more than `max_seconds`.
     too_short: less than `min_speech_seconds`.
-    silent: not even noise is in it.
-    no_speech: less than `min_speech_seconds` is left without the silence, or nobody speaks.
+    silent: it holds not even noise.
+    no_speech: without silence, less than `min_speech_seconds` is left, or no voice.
     """
 
 
 class Recordings:
-    """Decodes, finds the speech, cuts windows: every recording by itself.
+    """Decodes recordings, finds the speech and cuts windows, in each recording separately.
 
-    Speech shorter than a window is repeated to it. Edges are not trimmed: who asks sends the
+    Speech shorter than a window is repeated to fill it. Edges are not trimmed: a client sends the
     speech that is to be compared.
 
     Attributes:
@@ -85,7 +85,7 @@ class Recordings:
         self._quantise = frontend.Quantise(spectrogram.top_db)
 
     def extract_windows(self, audio: tf.Tensor) -> FrontEndOutput:
-        """The windows of every recording, and what is wrong with it.
+        """The windows and the status of every recording.
 
         Args:
             audio: string [N], WAVs.
@@ -100,7 +100,7 @@ class Recordings:
                 status=tf.TensorSpec([], tf.string),
             ),
         )
-        # Of no recordings, the windows come without their shape.
+        # Without recordings, the windows lack their shape.
         flat = tf.reshape(output.windows.values, [-1, *self.shape])
         return output._replace(windows=output.windows.with_values(flat))
 
@@ -113,7 +113,7 @@ class Recordings:
             TOO_SHORT: header.frames < self._least,
         }
         refused = tf.reduce_any(tf.stack(list(refusals.values())))
-        # What is refused goes the same way with no samples.
+        # Refused recordings go the same way, without samples.
         frames = tf.where(refused, tf.zeros_like(header.frames), header.frames)
         speech, is_silent = self._detector(wav.read_mono(audio, header._replace(frames=frames)))
         samples = tf.size(speech, out_type=tf.int64)
@@ -128,7 +128,7 @@ class Recordings:
         )
 
     def _is_spoken(self, speech: tf.Tensor, samples: tf.Tensor) -> tf.Tensor:
-        """bool: there is enough of int16 [samples], and a voice's where that is required."""
+        """bool: whether int16 [samples] are enough speech, and a voice where required."""
         enough = samples >= self._least
         if self._gate is None:
             return enough
@@ -136,7 +136,7 @@ class Recordings:
         return tf.cond(enough, lambda: gate(speech), lambda: tf.constant(False))
 
     def _windows(self, speech: tf.Tensor) -> tf.Tensor:
-        """uint8 [windows, n_mels, frames] of int16 [samples]; none of no samples."""
+        """uint8 [windows, n_mels, frames] of int16 [samples]; none without samples."""
         samples = tf.size(speech, out_type=tf.int64)
         times = tf.where(samples > 0, -(-self._window // tf.maximum(samples, 1)), 1)
         repeated = tf.tile(speech, [times])
@@ -157,7 +157,7 @@ class Recordings:
 def window_starts(samples: tf.Tensor, window: int, max_windows: int) -> tf.Tensor:
     """Where a recording's windows begin: evenly spaced, from its very start to its very end.
 
-    As few as cover every sample, at most `max_windows`; none where not even one fits.
+    They are as few as cover every sample, at most `max_windows`; none if not even one fits.
 
     Args:
         samples: int64 scalar, length of the speech.

@@ -25,8 +25,8 @@ Answer = dict[str, tf.Tensor]
 class ServedModel(tf.Module):
     """Front end, tower and calibration behind signatures.
 
-    A recording with another status than "ok" has an embedding of NaN, and what is compared
-    with NaN has the scores NaN and is not the same speaker.
+    A recording whose status is not "ok" has an embedding of NaN. A comparison with NaN has scores
+    of NaN and decides against the same speaker.
     """
 
     def __init__(
@@ -42,16 +42,16 @@ class ServedModel(tf.Module):
         """Wraps a tower.
 
         Args:
-            tower: uint8 windows [N, n_mels, frames] to embeddings [N, D].
+            tower: maps uint8 windows [N, n_mels, frames] to embeddings [N, D].
             calibration: threshold and slope, stored as variables.
             recordings: the front end.
             normalisation: of the distances; None for Euclidean ones.
-            unit_norm: whether the tower's embeddings have the length 1; a recording's then has too.
-            card: what the model was made from, for `describe`; its `model_digest` tells this
-                model's embeddings from another one's.
+            unit_norm: whether embeddings of windows, and so of recordings, have the length 1.
+            card: what the model was made from, for `describe`; its `model_digest` distinguishes
+                this model's embeddings from those of others.
         """
         super().__init__(name="swar")
-        # Its weights, and not the Keras model itself, whose tracking would trace it once more.
+        # Only the weights: tracking the Keras model itself would trace it once more.
         self.weights = [weight.value for weight in tower.weights]
         self._tower = functools.partial(tower, training=False)
         self.threshold = tf.Variable(calibration.threshold, trainable=False, dtype=tf.float32)
@@ -59,12 +59,12 @@ class ServedModel(tf.Module):
         self._recordings = recordings
         self._normalisation = normalisation
         self._unit_norm = unit_norm
-        # As strings and numbers: a tf.Module wraps the dicts that it has.
+        # Strings and numbers, because a tf.Module wraps its dicts.
         self._card_json = json.dumps(dict(card), sort_keys=True)
         self._sample_rate, self._digest = int(card["sample_rate"]), str(card["model_digest"])
         self._n_mels, self._frames = recordings.shape
         self._embedding_size = int(tower.output_shape[-1])
-        # Each traced once, whatever signatures call it.
+        # Each is traced once, however many signatures call it.
         self.embed_windows = _traced(
             self._embed_windows,
             tf.TensorSpec([None, self._n_mels, self._frames], tf.uint8, "spectrogram"),
@@ -72,9 +72,9 @@ class ServedModel(tf.Module):
         self.embed_recordings = _traced(self._embed_recordings, tf.TensorSpec([None], tf.string))
 
     def signatures(self) -> dict[str, Callable[..., Answer]]:
-        """The functions that the SavedModel is called by, traced.
+        """The SavedModel's signatures, traced.
 
-        What is not traced when it is saved is traced for the file alone, and again to be called.
+        Untraced functions would be traced once for the file, and again to be called.
         """
 
         def signature(
@@ -97,7 +97,7 @@ class ServedModel(tf.Module):
         check = tf.debugging.assert_equal(
             recordings, tf.size(audio_b), "audio_a and audio_b have not the same length"
         )
-        # Before anything else that fails then, with a message that says less.
+        # Checked first: later failures have less helpful messages.
         with tf.control_dependencies([check]):
             audio = tf.concat([audio_a, audio_b], axis=0)
         embedded: Answer = self.embed_recordings(audio)
@@ -117,7 +117,7 @@ class ServedModel(tf.Module):
         return embedded | {"model_digest": tf.fill(tf.shape(audio), self._digest)}
 
     def _describe(self, query: tf.Tensor) -> Answer:
-        """A row for each string of the query, whatever it says: a batch must have rows."""
+        """A row for each string of the query, whatever its content: a batch must have rows."""
         shape = tf.shape(query)
         return {
             "sample_rate": tf.fill(shape, self._sample_rate),
@@ -142,7 +142,7 @@ class ServedModel(tf.Module):
             pairs + tf.size(pairs),
             self._normalisation,
         )
-        # Said outright: not every kernel of the maximum in the distance hands NaN on.
+        # Explicit: not every kernel of the maximum in the distance propagates NaN.
         known = tf.reduce_all(tf.math.is_finite(embedding_a + embedding_b), axis=1)
         distance = tf.where(known, distance, float("nan"))
         probability = self._probability(distance)
@@ -166,7 +166,7 @@ class ServedModel(tf.Module):
         return tf.sigmoid(self.slope * (self.threshold - distance))
 
     def _embed_recordings(self, audio: tf.Tensor) -> Answer:
-        """An embedding is the mean over a recording's windows, NaN without any: float32 [N, D]."""
+        """Embeddings float32 [N, D]: means over a recording's windows, NaN without any."""
         output = self._recordings.extract_windows(audio)
         windows = output.windows
         total = tf.math.unsorted_segment_sum(
@@ -200,7 +200,7 @@ class ServedModel(tf.Module):
 
 
 def _traced(function: Callable[..., Any], *inputs: tf.TensorSpec) -> Callable[..., Any]:
-    """What is called and saved as it is; its loops are TensorFlow's, so AutoGraph is not asked."""
+    """The traced function; its loops are TensorFlow's already, so AutoGraph is off."""
     traceable = tf.function(function, input_signature=inputs, autograph=False)
     traced: Callable[..., Any] = traceable.get_concrete_function()
     return traced

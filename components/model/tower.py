@@ -11,7 +11,7 @@ from components.settings import SMALLEST_SIDE, SpectrogramSettings, TrainerSetti
 # standard deviation of each channel.
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
-# Below it the square root's gradient is cut off, it is infinite at 0 (the seed's constant).
+# The gradient of the square root, infinite at 0, is cut off below it (the seed's constant).
 MIN_SQUARED_DISTANCE = 1e-7
 
 
@@ -21,13 +21,13 @@ def euclidean_distance(squared: tf.Tensor) -> tf.Tensor:
 
 
 def paired_distance(embedding_a: tf.Tensor, embedding_b: tf.Tensor) -> tf.Tensor:
-    """float32 [N]: row by row, of embeddings [N, D]."""
+    """Distances row by row, float32 [N], of embeddings [N, D]."""
     difference = tf.cast(embedding_a, tf.float32) - tf.cast(embedding_b, tf.float32)
     return euclidean_distance(tf.reduce_sum(tf.square(difference), axis=1))
 
 
 def all_pairs_distance(embedding: tf.Tensor, other: tf.Tensor | None = None) -> tf.Tensor:
-    """float32 [N, M] of embeddings [N, D] from others [M, D]; from each other without them."""
+    """Distances, float32 [N, M], of embeddings [N, D] from others [M, D] or each other."""
     embedding = tf.cast(embedding, tf.float32)
     other = embedding if other is None else tf.cast(other, tf.float32)
     squared_norm, other_norm = (tf.reduce_sum(tf.square(one), axis=1) for one in (embedding, other))
@@ -58,7 +58,7 @@ def build_tower(settings: TrainerSettings, n_mels: int, frames: int | None) -> k
         )
     window = keras.Input((n_mels, frames), dtype="uint8", name="spectrogram")
     pixels = keras.layers.Reshape((n_mels, frames or -1, 1))(window)
-    # Stored with one channel, widened here, on the device, to what ImageNet weights expect.
+    # One channel is stored; the three that ImageNet weights expect are made on the device.
     image = keras.layers.Concatenate()([pixels] * 3)
     scaled = keras.layers.Rescaling(
         scale=[1 / (255.0 * std) for std in IMAGENET_STD],
@@ -71,7 +71,7 @@ def build_tower(settings: TrainerSettings, n_mels: int, frames: int | None) -> k
 def served_tower(
     settings: TrainerSettings, spectrogram: SpectrogramSettings, sample_rate: int
 ) -> keras.Model:
-    """`build_tower` of the one width of window that is served, whatever it was trained on."""
+    """`build_tower` for the one window width that is served, whatever widths it trained on."""
     return build_tower(settings, spectrogram.n_mels, spectrogram.frames(sample_rate))
 
 

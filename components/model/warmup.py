@@ -1,6 +1,6 @@
-"""Requests beside an exported model: to warm it up, and to see that it answers as it did here.
+"""Requests stored beside an exported model, to warm it up and to check its answers elsewhere.
 
-Their recordings are synthetic: no person's voice travels with a model.
+Their recordings are synthetic: no person's voice is shipped with a model.
 """
 
 import contextlib
@@ -32,7 +32,7 @@ def write_warmup_requests(folder: str, front_end: FrontEnd, embedding_size: int)
 
     Args:
         folder: of the SavedModel.
-        front_end: rate and windows of the sound.
+        front_end: gives the sound's sample rate and the window.
         embedding_size: D.
     """
     requests = _warmup_requests(front_end, embedding_size)
@@ -45,15 +45,15 @@ def write_golden_answers(
     front_end: FrontEnd,
     embedding_size: int,
 ) -> None:
-    """Writes requests with the answers of this process, which whatever serves the model must give.
+    """Writes requests with this process's answers, which every server of the model must reproduce.
 
-    Two synthetic speakers, one of them twice, and recordings that are refused; random embeddings
-    and windows.
+    They hold two synthetic speakers, one of them twice, recordings that the model refuses, and
+    random embeddings and windows.
 
     Args:
         folder: of the SavedModel.
-        signatures: of the model that was exported, not of what lies in the folder.
-        front_end: rate and windows of the sound.
+        signatures: of the model in memory, not of the SavedModel.
+        front_end: gives the sound's sample rate and the window.
         embedding_size: D.
     """
     with _plain_execution():
@@ -70,10 +70,10 @@ def write_golden_answers(
 
 @contextlib.contextmanager
 def _plain_execution() -> Iterator[None]:
-    """All digits, and graphs as they are.
+    """Full float32 precision and no graph optimisation.
 
-    A GPU would multiply with 10 bits of mantissa, and what serves may be a processor. To optimise
-    a graph that runs once takes longer than to run it.
+    A GPU would multiply with 10 bits of mantissa, but a processor may serve the model. Optimising
+    a graph that runs once takes longer than running it.
     """
     optimizer = tf.config.optimizer
     enable_fast = tf.config.experimental.enable_tensor_float_32_execution
@@ -93,8 +93,8 @@ def _write(folder: str, name: str, logs: Iterable[prediction_log_pb2.PredictionL
     tf.io.gfile.makedirs(os.path.dirname(path))
     with tf.io.TFRecordWriter(path) as file:
         for log in logs:
-            # The tensors are a map, whose order is otherwise undefined: the same model must have
-            # the same bytes.
+            # The order of the map of tensors is otherwise undefined, but the same model must
+            # give the same bytes.
             file.write(log.SerializeToString(deterministic=True))
 
 
@@ -149,12 +149,12 @@ def _prediction_log(signature: str, inputs: Mapping[str, Any]) -> prediction_log
 
 
 def _vowels(front_end: FrontEnd, pitch_hz: float = _PITCH_HZ, formants: float = 1.0) -> bytes:
-    """A WAV of what is most like a voice: a gliding pitch, moving formants, syllables, breath.
+    """A WAV of a synthetic voice: a gliding pitch, moving formants, syllables, breath.
 
     Args:
-        front_end: rate, and windows that it fills.
-        pitch_hz: in the mean.
-        formants: their frequencies against those of a long vocal tract.
+        front_end: gives the sample rate and the length.
+        pitch_hz: mean pitch.
+        formants: ratio of their frequencies to those of a long vocal tract.
     """
     rate = front_end.speech.sample_rate
     seconds = min(
