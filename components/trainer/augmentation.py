@@ -1,8 +1,8 @@
 """Rooms, noise, microphones and lines, drawn anew for every batch of spectrograms.
 
-A spectrogram of mel power carries what these do to it: noise adds power band by band, a microphone
-or a line multiplies bands, a room spreads power over later frames. In a few dense operations on
-the device, where changes of the waveform, which Beam makes, would have to be stored.
+Their effects can be applied to mel power: noise adds power band by band, a microphone or a line
+multiplies bands, a room spreads power over later frames. This takes a few dense operations on the
+device; changes of the waveform are made by Beam and would have to be stored.
 """
 
 import math
@@ -38,19 +38,19 @@ _TELEPHONE_SNR_DB: Final = 37.0  # of 8-bit mu-law, within the band
 class BatchAugmentation:
     """Degrades uint8 spectrograms [N, n_mels, frames] of a batch, each with draws of its own.
 
-    In the order in which sound meets them: the room, other sounds in it, the microphone, the line.
-    The result is relative to its own peak, as the front end would have made it. What has the same
-    name in `components.degradation` does the same to a waveform.
+    The order is that in which sound meets them: room, other sounds in it, microphone, line. The
+    result is relative to its own peak, as the front end would have made it. The functions
+    of `components.degradation` do the same to a waveform.
     """
 
     def __init__(
         self, settings: AugmentationSettings, spectrogram: SpectrogramSettings, sample_rate: int
     ) -> None:
-        """Computes what the bands are.
+        """Computes the constants of the bands.
 
         Args:
             settings: probabilities and ranges. Codecs and recorded sounds, which work on samples,
-                are none of TrainerSettings.
+                are not in TrainerSettings.
             spectrogram: of the windows.
             sample_rate: of their speech, Hz.
         """
@@ -59,7 +59,7 @@ class BatchAugmentation:
         self._frame_seconds = spectrogram.hop_samples / sample_rate
         weights = mel_bands(sample_rate, spectrogram.n_fft, spectrogram.n_mels)
         edge = mel_edges(spectrogram.n_mels, 0.0, sample_rate / 2)
-        # Slaney's bands are means over frequency: a sound's power is their sum by width.
+        # Slaney's bands are means over frequency: a sound's power is their width-weighted sum.
         width = edge[2:] - edge[:-2]
         self._width = _constant(width[:, np.newaxis])
         frequency = np.fft.rfftfreq(spectrogram.n_fft, 1.0 / sample_rate).astype(np.float64)
@@ -70,8 +70,8 @@ class BatchAugmentation:
         self._hums = _constant(
             [_of_power_1(weights @ _hum(frequency, mains), width) for mains in MAINS_HERTZ]
         )
-        # Band power is a weighed sum of the powers of frequencies, each distributed exponentially
-        # where noise is Gaussian: nearly a gamma distribution of as many degrees of freedom.
+        # Band power is a weighted sum of powers at frequencies, exponentially distributed for
+        # Gaussian noise: nearly a gamma distribution of as many degrees of freedom.
         freedom = np.sum(weights, axis=1) ** 2 / np.sum(np.square(weights), axis=1)
         self._freedom = _constant(freedom[:, np.newaxis])
         centre = edge[1:-1]
@@ -79,7 +79,7 @@ class BatchAugmentation:
         octave = np.log2(np.maximum(centre, LOWEST_HZ) / 1_000.0)
         self._octave = _constant(octave[:, np.newaxis])
         nodes = np.arange(math.floor(octave[0]), math.ceil(octave[-1]) + 1)
-        # Of a microphone's curve, which is straight between octaves: hat functions.
+        # Hat functions, for a microphone's curve that is straight between octaves.
         self._hats = _constant(np.maximum(0.0, 1.0 - np.abs(octave - nodes[:, np.newaxis])))
 
     def __call__(
@@ -90,8 +90,8 @@ class BatchAugmentation:
         Args:
             spectrograms: uint8 [N, n_mels, frames].
             seed: int64 scalar; the same one gives the same result.
-            group: int32 [N], in [0, N): windows of a group are in one room and on one line; None:
-                each is on its own.
+            group: int32 [N], in [0, N): windows of a group share room and line; None: each has its
+                own.
 
         Returns:
             uint8 [N, n_mels, frames].
@@ -99,7 +99,7 @@ class BatchAugmentation:
         windows = tf.shape(spectrograms)[0]
         draws = _Draws(seed, tf.range(windows) if group is None else group)
         decibels = (tf.cast(spectrograms, tf.float32) / UINT8_PEAK - 1.0) * self._top_db
-        # The lowest step is the floor: how far below it a sound was is unknown.
+        # Step 0 is the floor: how far below it a sound was is unknown.
         power = tf.where(spectrograms > 0, _power(decibels), 0.0)
         settings = self._settings
         changes = (
@@ -124,7 +124,7 @@ class BatchAugmentation:
         return tf.cast(tf.clip_by_value(steps, 0.0, UINT8_PEAK), tf.uint8)
 
     def _fluctuating(self, power: tf.Tensor, draws: "_Draws") -> tf.Tensor:
-        """Mean powers [N, n_mels, frames] as those of Gaussian noise.
+        """Makes mean powers [N, n_mels, frames] vary as those of Gaussian noise.
 
         Source: Wilson and Hilferty, "The Distribution of Chi-Square", PNAS 1931: the cube root of
         a gamma variable is nearly normal.
@@ -134,7 +134,7 @@ class BatchAugmentation:
         return power * tf.maximum(root, 0.0) ** 3
 
     def _reverberated(self, power: tf.Tensor, draws: "_Draws") -> tf.Tensor:
-        """The direct sound, then a tail that falls by 60 dB in the drawn time, as loud in all."""
+        """Adds a tail, in all as loud as the sound, that falls by 60 dB in the drawn time."""
         seconds = draws.uniform(*self._settings.reverberation_seconds)
         frames = tf.range(power.shape[2] or tf.shape(power)[2])
         lag = tf.cast(frames[tf.newaxis, :] - frames[:, tf.newaxis], tf.float32)
@@ -144,7 +144,7 @@ class BatchAugmentation:
         return power + self._fluctuating(tf.matmul(power, tail), draws)
 
     def _noisy(self, power: tf.Tensor, draws: "_Draws") -> tf.Tensor:
-        """Other people of the batch talking, or coloured noise."""
+        """Adds other speakers of the batch, or coloured noise."""
         shape = tf.shape(power)
         colour = draws.integer(len(NOISE_COLOURS))
         coloured = tf.gather(self._noises, colour)[:, :, tf.newaxis] * tf.ones(shape)
@@ -159,7 +159,7 @@ class BatchAugmentation:
         return self._mixed(power, tones * tf.ones(tf.shape(power)), snr_db)
 
     def _tilted(self, power: tf.Tensor, draws: "_Draws") -> tf.Tensor:
-        """A slope over the octaves, and a smooth curve on it."""
+        """Applies a slope over the octaves and a random curve."""
         slope = draws.uniform(*self._settings.tilt_db_per_octave)
         nodes = draws.normal([draws.windows, self._hats.shape[0]])
         ripple = RIPPLE_DB * tf.matmul(draws.alike(nodes), self._hats)
@@ -170,7 +170,7 @@ class BatchAugmentation:
         return power * self._low_pass(hertz, _NARROW_BAND_ORDER)
 
     def _telephoned(self, power: tf.Tensor, draws: "_Draws") -> tf.Tensor:
-        """A narrow band, with noise that follows the level of the speech."""
+        """Keeps a narrow band and adds noise that follows the speech level."""
         low, high = TELEPHONE_BAND_HZ
         band = self._low_pass(high, _TELEPHONE_ORDER) - self._low_pass(low, _TELEPHONE_ORDER)
         band = tf.where(self._centre_hertz < TELEPHONE_RATE / 2, band, 0.0)
@@ -180,7 +180,7 @@ class BatchAugmentation:
         return speech + band * _power(-_TELEPHONE_SNR_DB) * self._fluctuating(white, draws)
 
     def _mixed(self, power: tf.Tensor, noise: tf.Tensor, snr_db: tf.Tensor) -> tf.Tensor:
-        """The sum, the noise so much below the power."""
+        """Adds noise `snr_db` below the power."""
         total, noise_total = (
             tf.reduce_sum(each * self._width, [1, 2], True) for each in (power, noise)
         )
@@ -188,12 +188,12 @@ class BatchAugmentation:
         return power + gain * noise
 
     def _low_pass(self, hertz: tf.Tensor | float, order: int) -> tf.Tensor:
-        """Gains of power of a Butterworth filter, for each band."""
+        """A Butterworth filter's power gain in each band."""
         return 1.0 / (1.0 + (self._centre_hertz / hertz) ** (2 * order))
 
 
 class _Draws:
-    """Random numbers that depend on a seed and on how many were drawn before."""
+    """Random numbers that depend on a seed and the number of earlier draws."""
 
     def __init__(self, seed: tf.Tensor, group: tf.Tensor) -> None:
         self._seed = tf.cast(seed, tf.int64)
@@ -202,26 +202,26 @@ class _Draws:
         self._drawn = 0
 
     def uniform(self, low: float, high: float) -> tf.Tensor:
-        """float32 [N, 1, 1], the same within a group; so is the next."""
+        """float32 [N, 1, 1], the same within a group."""
         drawn = tf.random.stateless_uniform([self.windows, 1, 1], self._next(), low, high)
         return tf.gather(drawn, self._group)
 
     def integer(self, below: tf.Tensor | int) -> tf.Tensor:
-        """int32 [N]."""
+        """int32 [N], the same within a group."""
         drawn = tf.random.stateless_uniform([self.windows], self._next(), 0, below, tf.int32)
         return tf.gather(drawn, self._group)
 
     def others(self) -> tf.Tensor:
-        """int32 [N]: for each window one of another pair, neither itself nor a neighbour."""
+        """int32 [N]: for each window another one, not a neighbour and so of another pair."""
         further = 2 + self.integer(tf.maximum(1, self.windows - 3))
         return (tf.range(self.windows) + further) % self.windows
 
     def normal(self, shape: tf.Tensor | list[tf.Tensor | int]) -> tf.Tensor:
-        """float32 of that shape."""
+        """float32 of the given shape."""
         return tf.random.stateless_normal(shape, self._next())
 
     def alike(self, values: tf.Tensor) -> tf.Tensor:
-        """Values [N, ...], each window having those of its group."""
+        """Values [N, ...], equal for all windows of a group."""
         return tf.gather(values, self._group)
 
     def _next(self) -> tf.Tensor:
@@ -250,7 +250,7 @@ def _hum(frequency: _Floats, mains_hertz: float) -> _Floats:
 
 
 def _of_power_1(bands: _Floats, width: _Floats) -> _Floats:
-    """Powers of bands of a sound whose power is 1."""
+    """Scales a sound's band powers to a total power of 1."""
     scaled: _Floats = bands / np.sum(bands * width)
     return scaled
 

@@ -1,4 +1,4 @@
-"""From distance to probability and decision, learnt on the `calibration` split."""
+"""Learns, on the `calibration` split, to turn a distance into probability and decision."""
 
 from typing import Final, NamedTuple
 
@@ -10,16 +10,16 @@ from components.model.calibration import Calibration
 from components.trainer.utterances import DEGRADED, ROUNDING_SECONDS, EmbeddedWindows, Indices
 from components.verification.error_rates import NONTARGET, TARGET
 
-# Hardly any regularisation: just enough for a finite slope where the classes do not overlap.
+# Just enough regularisation for a finite slope where the classes do not overlap.
 INVERSE_REGULARISATION: Final = 100.0
-# A recording to verify has a few seconds of speech or half a minute: the more windows are averaged,
-# the nearer is a speaker to herself, and one threshold has to do for all. Single windows, the
-# hardest and the rarest to verify, would draw it towards accepting all longer utterances.
+# A recording to verify has from a few seconds of speech to half a minute. The more windows are
+# averaged, the nearer are a speaker's utterances, but one threshold must fit all. Single windows,
+# the hardest and rarest to verify, would move it so far that longer utterances are all accepted.
 WINDOWS_OF_UTTERANCE: Final = (2, 4)
 
 
 class OneKindOfTrials(SwarError):
-    """There are only trials of one speaker, or only trials of two."""
+    """There are only target trials or only nontarget trials."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -39,20 +39,20 @@ class NoDifference(SwarError):
 
 
 class CalibrationTrials(NamedTuple):
-    """Distances to learn from. All [N]."""
+    """Distances to learn from. All fields are [N]."""
 
     distance: npt.NDArray[np.float32]
     label: Indices
     """1 same speaker, 0 different."""
     weight: npt.NDArray[np.float64]
-    """Both classes, utterances of every length, and in a class all pairs of speakers weigh the
-    same; 1 in the mean."""
+    """Equal in total for both classes, all lengths of utterances and, within a class, all pairs
+    of speakers; the mean is 1."""
     windows: Indices
-    """How many windows an utterance has, the same on both sides."""
+    """Number of windows of an utterance, the same on both sides."""
 
 
 def calibrate(trials: CalibrationTrials) -> Calibration:
-    """Logistic regression.
+    """Learns threshold and slope by logistic regression.
 
     Raises:
         OneKindOfTrials: a class is missing.
@@ -60,7 +60,7 @@ def calibrate(trials: CalibrationTrials) -> Calibration:
     """
     if len(np.unique(trials.label)) < 2:
         raise OneKindOfTrials
-    # A server makes the base model without it.
+    # A server that makes the base model does without it.
     from sklearn.linear_model import LogisticRegression
 
     regression = LogisticRegression(C=INVERSE_REGULARISATION)
@@ -72,18 +72,17 @@ def calibrate(trials: CalibrationTrials) -> Calibration:
 
 
 def calibration_trials(embedded: EmbeddedWindows, nearest_fraction: float) -> CalibrationTrials:
-    """Utterances of two and of four windows, each against others of its length.
+    """Compares utterances of two and of four windows, each with others of its length.
 
-    Of single windows only where speech comes in too short stretches for any other.
+    Single windows are compared only where neither length gives trials of both classes.
 
-    Utterances overlap each other, so that much is made of little speech, but no trial has the
-    same sound on both sides. Two utterances of one speaker come from two recordings, where the
-    speaker has them. Those of two speakers are compared where one of the two is among the nearest
-    of the other.
+    Utterances overlap, to make the most of little speech, but no trial has the same sound on both
+    sides. Two utterances of one speaker come from two recordings if the speaker has several. Those
+    of two speakers are compared if one of the two is among the nearest of the other.
 
     Args:
         embedded: the calibration speakers.
-        nearest_fraction: of the other speakers, that count as near.
+        nearest_fraction: share of the other speakers that count as near.
     """
     compared = embedded.near_speakers(nearest_fraction)
     parts = [_trials(embedded, count, compared) for count in WINDOWS_OF_UTTERANCE]
@@ -96,7 +95,7 @@ def calibration_trials(embedded: EmbeddedWindows, nearest_fraction: float) -> Ca
 def _trials(
     embedded: EmbeddedWindows, count: int, compared: npt.NDArray[np.bool_]
 ) -> CalibrationTrials:
-    """Of utterances of so many windows, one from every half of it on."""
+    """Trials of utterances of `count` windows, which start every half utterance."""
     utterances = embedded.utterances(count, count * embedded.window_seconds / 2)
     _, speaker, recording, start, end = utterances
     first, second = np.nonzero(np.triu(compared[np.ix_(speaker, speaker)], k=1))
@@ -104,7 +103,7 @@ def _trials(
     recordings = {one: len(set(recording[speaker == one])) for one in set(speaker.tolist())}
     several = np.array([recordings[one] > 1 for one in speaker.tolist()], bool)
     within = recording[first] == recording[second]
-    # What was degraded of a recording counts as another one, and may begin within a window.
+    # The degraded part of a recording counts as another one, and may begin within a window.
     whole = np.array([name.removesuffix(DEGRADED) for name in recording.tolist()], object)
     overlap_seconds = np.minimum(end[first], end[second]) - np.maximum(start[first], start[second])
     share_sound = (whole[first] == whole[second]) & (overlap_seconds > ROUNDING_SECONDS)
@@ -121,8 +120,8 @@ def _trials(
 def _alike(first: Indices, second: Indices, same: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
     """Weights of trials, so that within a class all pairs of speakers count alike. All [N].
 
-    Trials grow with the square of the speech: one speaker with much of it, who may be an unusual
-    one, would set the threshold for all.
+    The number of trials grows with the square of the speech: one speaker with much of it, perhaps
+    an unusual one, would set the threshold for all.
     """
     speakers = 1 + max(first.max(initial=0), second.max(initial=0))
     pair = np.ravel_multi_index(np.sort([first, second], axis=0), (speakers, speakers))

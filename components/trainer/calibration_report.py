@@ -46,26 +46,27 @@ def calibration_report(
 ) -> dict[str, Any]:
     """Counts, and rates at the threshold with their 95 % intervals, for the model's card.
 
-    Every trial counts once, and utterances do not overlap, as in `swar evaluate`: an evaluation on
-    speakers like these should find the like. The trials that the threshold is
-    learnt from are others: they overlap, and count every pair of speakers alike.
+    Every trial counts once and utterances do not overlap, as in `swar evaluate`, whose rates on
+    similar speakers should be similar. The threshold is learnt from other trials, whose utterances
+    overlap and in which every pair of speakers counts alike.
 
     Args:
         embedded: the calibration speakers.
         calibration: learnt on them, so that their rates are a little better than those of others.
-        nearest_fraction: of the other speakers, that count as near.
-        window_counts: windows of an utterance, a row for each.
+        nearest_fraction: share of the other speakers that count as near.
+        window_counts: windows of an utterance; a row of rates for each.
         seed: of the sample of too many trials, and of the intervals.
 
     Returns:
-        `speakers`, how many, and rows by length, each with `seconds`, the `speakers` who have
-        utterances that long, `similar`, `dissimilar` and
-        for every one of EXPECTED_RATES `value`, and `low` and `high`, between which that of as many
-        other speakers is to be expected in 95 % of the times, None where they are too few for
-        an interval: `nontargets`, with nontarget trials of all pairs of speakers, and
-        `nearest_nontargets`, of those pairs alone of which one speaker is among the nearest of the
-        other; and `operating_points`, the thresholds for several shares of false accepts among all
-        nontarget trials, whatever the length of their utterances.
+        `speakers`: how many there are.
+        `nontargets`: a row of rates for each length, with nontarget trials of all pairs of
+            speakers. A row has `seconds`, the number of `speakers` with trials of that length,
+            the numbers of `similar` and `dissimilar` trials and, for each of EXPECTED_RATES,
+            `value`, `low` and `high`. The value of as many other speakers is expected between
+            `low` and `high` 95 % of the time; both are None with too few speakers.
+        `nearest_nontargets`: the same, only of pairs with one speaker among the other's nearest.
+        `operating_points`: thresholds for several shares of false accepts among the nontarget
+            trials of all lengths.
     """
     near = embedded.near_speakers(nearest_fraction)
     number = {name: place for place, name in enumerate(embedded.speakers)}
@@ -77,7 +78,7 @@ def calibration_report(
         table = _table(embedded, utterances, seconds)
         trials, _ = compare(
             table,
-            # Not the embeddings: what normalises distances is computed once for an utterance.
+            # Rows, not embeddings: an utterance's moments are computed once.
             np.arange(len(table), dtype=np.float32)[:, np.newaxis],
             choose_trials(table, MAX_TRIALS_PER_CLASS, seed),
             partial(_score, embedded, calibration, utterances),
@@ -109,13 +110,13 @@ def _of_other_speakers(point: OperatingPoint) -> OperatingPoint:
 
 
 def _expected_rate(rate: Estimate) -> Estimate:
-    """Of other speakers; a rate is 1 at most."""
+    """The rate of other speakers, limited to 1."""
     expected = of_other_speakers(rate)
     return replace(expected, high=np.minimum(expected.high, 1.0).item())
 
 
 def _table(embedded: EmbeddedWindows, utterances: Utterances, seconds: float) -> pd.DataFrame:
-    """Of utterances of windows that follow each other; what a pair does not tell is unknown."""
+    """Table of utterances; what the pairs do not tell is unknown."""
     recording = [name.decode() for name in utterances.recording]
     table = pd.DataFrame(
         {

@@ -1,4 +1,4 @@
-"""The state of an unfinished training on disk: a killed run, started again, goes on from there."""
+"""The state of an unfinished training on disk, from which a killed run resumes."""
 
 import json
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -18,24 +18,24 @@ _Arrays = list[np.ndarray]
 
 
 class Checkpoints(keras.callbacks.Callback):
-    """Saves all that a training is after each epoch, in one file, while the next epoch runs.
+    """Saves a training's whole state in one file after each epoch, while the next one runs.
 
-    A context: on leaving it, the last file is whole.
+    It is a context manager: on exit, the last file is complete.
     """
 
     def __init__(self, folder: Path, model: keras.Model, monitor: TrialMonitor) -> None:
-        """Names the parts.
+        """Sets what is saved, and where.
 
         Args:
-            folder: exists.
+            folder: an existing one.
             model: compiled, its optimiser built.
-            monitor: comes before this callback in the list of them.
+            monitor: must come before this callback.
         """
         super().__init__()
         self._file = folder / FILE
         self._training = model
         self._monitor = monitor
-        # Keras' own BackupAndRestore has the device wait until a file is written.
+        # Keras' own BackupAndRestore makes the device wait until a file is written.
         self._writer = ThreadPoolExecutor(max_workers=1)
         self._written: Future[None] | None = None
 
@@ -48,7 +48,7 @@ class Checkpoints(keras.callbacks.Callback):
             self._written.result()
 
     def restore(self) -> int:
-        """Puts everything where it was, if there is a file; how many epochs are done."""
+        """Restores the state, if there is a file; returns the number of epochs done."""
         if not self._file.exists():
             return 0
         with np.load(self._file) as stored:
@@ -61,7 +61,7 @@ class Checkpoints(keras.callbacks.Callback):
         return len(self._monitor.history)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Takes a copy; raises what kept the one before from being written."""
+        """Starts to write a copy; raises the error of the last writing."""
         if self._written:
             self._written.result()
         best = self._monitor.best
@@ -92,6 +92,6 @@ def _write(path: Path, numbers: dict[str, Any], arrays: dict[str, _Arrays]) -> N
         for index, array in enumerate(parts)
     }
     named[_NUMBERS] = np.array(json.dumps(numbers))
-    # A run that was killed while it wrote must find whole files.
+    # A run that was killed while writing must find a complete file.
     with new_file(path) as file:
         np.savez(file, allow_pickle=False, **named)

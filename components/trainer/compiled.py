@@ -1,4 +1,4 @@
-"""The tower as it is trained: its batches degraded, its losses, its optimiser, its schedule."""
+"""The tower as it is trained: degraded batches, losses, optimiser and schedule."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ from components.trainer.optimizer import FusedAdam, schedule
 
 
 class TrainingModel(keras.Model):
-    """A tower whose embedding is given once to each loss, and whose batches may be degraded.
+    """A tower that gives its embedding to each loss and may degrade its batches.
 
     Its weights are the tower's.
     """
@@ -24,10 +24,10 @@ class TrainingModel(keras.Model):
         """Wraps a tower.
 
         Args:
-            tower: uint8 windows to embeddings.
-            losses: how many there are.
+            tower: maps uint8 windows to embeddings.
+            losses: number of losses.
             augmentation: of the windows of each step; None for none.
-            seed: of the augmentation, with the number of the step.
+            seed: of the augmentation, together with the step's number.
         """
         outputs = tower.outputs[0] if losses == 1 else tower.outputs * losses
         super().__init__(tower.inputs[0], outputs, name="training")
@@ -35,7 +35,7 @@ class TrainingModel(keras.Model):
         self._seed = seed
 
     def train_step(self, data: tuple[tf.Tensor, Any]) -> dict[str, Any]:
-        """Keras' step, of degraded windows."""
+        """Keras' step on degraded windows."""
         windows, targets = data
         if self._augmentation is not None:
             windows = self._augmentation(windows, self._step_seed())
@@ -43,7 +43,7 @@ class TrainingModel(keras.Model):
         return logs
 
     def _step_seed(self) -> tf.Tensor:
-        """Of a step on one device: a training that is resumed draws what it would have drawn."""
+        """Seed of a step on one device; a resumed training draws as if it had not stopped."""
         replica = tf.distribute.get_replica_context()
         step = tf.cast(self.optimizer.iterations, tf.int64)
         at = step * replica.num_replicas_in_sync
@@ -59,7 +59,7 @@ def compile_training(
     steps_per_epoch: int,
     pairs: int,
 ) -> TrainingModel:
-    """A model to `fit` the tower by, in the distribution strategy that holds where it is made.
+    """Compiles a model whose `fit` trains the tower, in the current distribution strategy.
 
     Args:
         tower: see `components.model.tower`.
@@ -93,6 +93,6 @@ def compile_training(
         jit_compile=False,
         auto_scale_loss=False,  # FusedAdam scales it
     )
-    # Its variables, if made in the first step, have the step's graph built twice.
+    # If the first step made its variables, the step's graph would be built twice.
     optimizer.build(model.trainable_variables)
     return model

@@ -30,7 +30,7 @@ class Trainer(TfxTrainer):
 
 @dataclass(frozen=True)
 class TrainingInputs:
-    """What the Trainer and the Tuner's trials have in common."""
+    """Inputs that the Trainer and the Tuner share."""
 
     pairs: types.BaseChannel
     """SpectrogramPairGen's output."""
@@ -39,15 +39,15 @@ class TrainingInputs:
     trainer: TrainerSettings
     """How to train."""
     speech: SpeechSettings
-    """How the recordings were cleaned; travels with the model."""
+    """How the recordings were cleaned; stored with the model."""
     spectrogram: SpectrogramSettings
     """The window; gives the tower its shape."""
     serving: ServingSettings
-    """What the exported model takes."""
+    """What recordings the exported model takes."""
     checkpoints: str
-    """Local folder in which a killed training finds its state again."""
+    """Local folder from which a killed training resumes."""
     gpus: int = 0
-    """That TensorFlow must see where it trains; with fewer the node fails."""
+    """GPUs that TensorFlow must see where it trains; with fewer the node fails."""
 
     def of_node(self, **custom_config: Any) -> dict[str, Any]:
         """Arguments of TFX's nodes; those given here go into the custom config too."""
@@ -80,13 +80,13 @@ def make_trainer(
 
     Args:
         inputs: pairs and settings.
-        epochs: in place of the settings'.
+        epochs: replaces that of the settings.
         data_digest: fingerprint of the recordings, stored in the model.
         provenance: digests of the settings and the code, stored in the model. A change of
             any of them reruns the training.
         hyperparameters: the Tuner's, which replace settings of the trainer.
-        vertex_job: what TFX's Vertex Trainer gets in its custom config; None to train in
-            the node's own container or process.
+        vertex_job: custom config of TFX's Vertex Trainer; None to train in the node's own
+            container or process.
     """
     made = _kind(vertex_job)(
         run_fn="components.trainer.run_fn.run_fn",
@@ -109,9 +109,9 @@ def make_tuner(
 
     Args:
         inputs: pairs and settings.
-        tuner: what is searched, and how often.
+        tuner: what is searched, and with how many trials.
         provenance: digests of what a trial depends on beyond the pairs and these settings. A
-            change of any of them searches anew.
+            change of any of them reruns the search.
     """
     from components.trainer.tuning import Tuner  # KerasTuner is imported where it is used
 

@@ -22,17 +22,17 @@ _Change = Callable[[tf.Tensor, _Targets], tuple[tf.Tensor, _Targets]]
 
 
 class TrainShape(NamedTuple):
-    """Of the windows to train on."""
+    """Shape of the training windows."""
 
     n_mels: int
     frames: int
-    """As they are stored."""
+    """Length of the stored windows."""
     shortest_frames: int
     """Every batch is cut to a length from this one to `frames`."""
 
     @classmethod
     def of(cls, settings: SpectrogramSettings, sample_rate: int) -> "TrainShape":
-        """What SpectrogramPairGen makes of the settings."""
+        """The shape that SpectrogramPairGen makes by the settings."""
         frames = settings.of_train().frames(sample_rate)
         return cls(settings.n_mels, frames, settings.frames(sample_rate))
 
@@ -62,7 +62,7 @@ def pair_records(patterns: Sequence[str]) -> tf.data.Dataset:
 
 
 def load_windows(patterns: Sequence[str], n_mels: int, frames: int, pairs: int) -> Windows:
-    """The windows of a split's first pairs, a and b in turn; pairs are ordered by their hashes."""
+    """Windows of a split's first pairs, a and b in turn; pairs are in order of their hashes."""
     records = list(pair_records(patterns).take(pairs).as_numpy_iterator())
     parsed = {key: value.numpy() for key, value in parse_pairs(records, n_mels, frames).items()}
     del parsed[features.LABEL]
@@ -82,20 +82,20 @@ def training_batches(
     Memory holds the pairs that are shuffled and a few batches, however many pairs there are.
 
     Args:
-        patterns: files of pairs; for all losses but `listed` of one speaker each.
+        patterns: files of pairs; for all losses but `listed` each pair is of one speaker.
         settings: loss, masks and seed.
         shape: of the windows.
         pairs: P, in a batch.
-        skipped: batches that a training which goes on has had: it continues with the next. Crops
-            and masks are drawn anew.
+        skipped: batches that a resumed training has had already. Crops and masks are drawn anew.
 
     Yields:
-        (uint8 [2P, n_mels, frames], int64 [2P]): windows a and b of each pair in turn; with both,
-        for the loss `listed` the pair's label, for the others their speaker's hash. With a teacher
-        both this and, float32 [2P, D], the teacher's embedding of the recording.
+        (uint8 [2P, n_mels, frames], int64 [2P]): windows a and b of each pair in turn, and their
+        targets: for the loss `listed` the pair's label, else the hash of the window's speaker.
+        With a teacher, a target is (int64 [2P], float32 [2P, D]): also the teacher's embedding of
+        the recording.
 
     Raises:
-        SwarError: the teacher's file is not usable.
+        SwarError: the teacher's file is not usable, or there are no pairs.
     """
     teacher = Teacher(settings) if settings.teacher is not None else None
 
@@ -133,10 +133,10 @@ def _varied(
 
 
 def relative_to_peak(spectrograms: tf.Tensor) -> tf.Tensor:
-    """Stretches of longer windows, each raised to a peak of its own as the front end would have.
+    """Raises cut parts of longer windows to their own peak, as the front end would have.
 
-    What was at the floor of the longer window stays as far below the peak as it was there: how
-    much lower it is nobody knows any more.
+    Values at the floor of the longer window are raised as well: how far below it they were is
+    unknown.
 
     Args:
         spectrograms: uint8 [N, n_mels, frames].
@@ -148,7 +148,7 @@ def relative_to_peak(spectrograms: tf.Tensor) -> tf.Tensor:
 
 
 def _cropping(shape: TrainShape) -> _Change:
-    """One stretch of all windows of a batch, of a drawn length."""
+    """Cuts the same part, of random length, from all windows of a batch."""
 
     def crop(spectrograms: tf.Tensor, target: _Targets) -> tuple[tf.Tensor, _Targets]:
         length = tf.random.uniform([], shape.shortest_frames, shape.frames + 1, tf.int32)

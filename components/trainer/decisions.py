@@ -1,4 +1,4 @@
-"""What a trained tower's distances are relative to, and the threshold they are decided by."""
+"""Learns the normalisation and the calibration of a trained tower's distances."""
 
 from collections.abc import Callable
 from typing import Any
@@ -17,7 +17,7 @@ from components.trainer.mixed_conditions import degraded, half_degraded
 from components.trainer.utterances import EmbeddedWindows
 
 Embedder = Callable[[np.ndarray], np.ndarray]
-"""From uint8 windows [N, n_mels, frames] to embeddings, float32 [N, D]."""
+"""Maps uint8 windows [N, n_mels, frames] to embeddings, float32 [N, D]."""
 
 
 def learn_normalisation(
@@ -26,16 +26,16 @@ def learn_normalisation(
     settings: TrainerSettings,
     augmentation: BatchAugmentation | None,
 ) -> CohortNormalisation:
-    """By the speakers of `train`, or by made ones in their place.
+    """Makes the normalisation from the speakers of `train`, or from made speakers instead.
 
-    Half of the made speakers are made by what the speakers sound like under the augmentation: an
-    utterance over a telephone is then measured by others over a telephone.
+    With augmentation, half of the made speakers come from degraded windows, so that an utterance
+    over a telephone is compared with others over a telephone.
 
     Args:
         windows: of `train`, clean.
         embedder: the trained tower.
-        settings: how many count, and how many are made.
-        augmentation: what may happen to windows; None for nothing.
+        settings: how many speakers count, and how many are made.
+        augmentation: degrades windows; None for none.
 
     Raises:
         SwarError: there are too few speakers.
@@ -80,10 +80,10 @@ def learn_calibration(
         embedder: the trained tower.
         normalisation: of distances; None for Euclidean ones.
         settings: which speakers count as near.
-        augmentation: what happens to half of the windows; None for nothing.
+        augmentation: degrades half of the windows; None for none.
         window_seconds: length of a window.
-        draws: how often the windows are degraded anew; the threshold depends the less on chance,
-            and the report is of the first.
+        draws: how often the windows are degraded anew: with more draws the threshold depends less
+            on chance. The report is of the first.
     """
     given = [
         half_degraded(windows, augmentation, settings.seed + draw) if augmentation else windows

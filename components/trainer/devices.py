@@ -1,4 +1,4 @@
-"""What trains: GPUs, or the processor where there is none."""
+"""The devices that train: GPUs, or the processor where there is none."""
 
 import contextlib
 from collections.abc import Iterator
@@ -11,10 +11,10 @@ import tensorflow as tf
 from components.errors import SwarError
 from components.settings import TrainerSettings
 
-# Steps that a GPU takes without asking Python in between.
+# Most steps that a GPU takes in one call from Python.
 MOST_STEPS_AT_ONCE: Final = 16
 PROCESSOR: Final = Path("/proc/cpuinfo")  # of Linux
-# Instructions that multiply bfloat16: of Intel's AMX, and of AVX-512 (AMD since Zen 4, some Intel).
+# Instructions that multiply bfloat16: Intel's AMX, and AVX-512 (AMD since Zen 4, some Intel).
 BFLOAT16_FEATURES: Final = frozenset({"amx_bf16", "avx512_bf16"})
 
 
@@ -28,12 +28,12 @@ def take_memory_as_needed() -> None:
 
 
 def require_gpus(count: int) -> None:
-    """Checks that TensorFlow sees the GPUs that were paid for; 0 asks for none.
+    """Checks that TensorFlow sees the GPUs that were paid for; 0 requires none.
 
-    Without it TensorFlow would train on the processor beside them and say nothing.
+    Without this check TensorFlow would silently train on the processor.
 
     Raises:
-        SwarError: it sees fewer.
+        SwarError: TensorFlow sees fewer.
     """
     seen = len(tf.config.list_physical_devices("GPU"))
     if seen < count:
@@ -45,7 +45,7 @@ def require_gpus(count: int) -> None:
 
 
 def strategy() -> tf.distribute.Strategy:
-    """Several GPUs share each step; so do the parts of a processor that was divided."""
+    """Strategy in which several GPUs, or a processor's logical devices, share each step."""
     devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
     if len(devices) == 1:
         return tf.distribute.get_strategy()
@@ -72,7 +72,7 @@ def precision(wanted: str) -> Iterator[None]:
 def fastest_precision() -> str:
     """Keras' dtype policy for this machine.
 
-    mixed_float16 on a GPU, mixed_bfloat16 on a processor that has instructions for it (without
+    It is mixed_float16 on a GPU, mixed_bfloat16 on a processor with instructions for it (without
     them it is slower), else float32.
     """
     if tf.config.list_physical_devices("GPU"):
@@ -91,7 +91,7 @@ def pairs_per_step(settings: TrainerSettings, replicas: int) -> int:
 
 
 def steps_at_once(steps_per_epoch: int) -> int:
-    """Steps for each call from Python: one on a processor; on a GPU a divisor of an epoch's."""
+    """Steps per call from Python: 1 on a processor; on a GPU a divisor of an epoch's steps."""
     if not tf.config.list_physical_devices("GPU"):
         return 1
     return max(n for n in range(1, MOST_STEPS_AT_ONCE + 1) if steps_per_epoch % n == 0)

@@ -1,4 +1,4 @@
-"""TFX's Trainer executor, which also takes what is known only when a run starts."""
+"""TFX's Trainer executor, which also takes values known only when a run starts."""
 
 import json
 from typing import Any, Final

@@ -20,7 +20,7 @@ def make_loss(settings: TrainerSettings) -> keras.losses.Loss:
 
 
 class ListedContrastiveLoss(keras.losses.Loss):
-    """The pairs as they were sampled."""
+    """Contrastive loss of the pairs as they were sampled."""
 
     def __init__(self, margin: float) -> None:
         super().__init__()
@@ -43,9 +43,9 @@ class ListedContrastiveLoss(keras.losses.Loss):
 
 
 class SupervisedContrastiveLoss(keras.losses.Loss):
-    """Every window against all others of the batch: near ones of other speakers cost most.
+    """Compares every window with all others of the batch; near ones of other speakers cost most.
 
-    For window i with the others of its speaker P(i), with cosine similarities s:
+    For window i, with the other windows P(i) of its speaker and cosine similarities s:
     `-mean over p in P(i) of log(exp(s_ip / T) / sum over a != i of exp(s_ia / T))`.
     """
 
@@ -75,7 +75,7 @@ class SupervisedContrastiveLoss(keras.losses.Loss):
 
 
 class TeacherLoss(keras.losses.Loss):
-    """How far an embedding points away from another encoder's of the same, undegraded recording.
+    """How far an embedding points away from another encoder's of the undegraded recording.
 
     `1 - cosine`. Source: Hinton, Vinyals and Dean, "Distilling the Knowledge in a Neural Network",
     2015, for embeddings in place of classes.

@@ -1,4 +1,4 @@
-"""What speakers say, degraded as in training: a threshold must hold on a telephone too."""
+"""Windows degraded as in training, because a threshold must hold on a telephone too."""
 
 from dataclasses import replace
 from typing import Final
@@ -11,18 +11,18 @@ from components.trainer.augmentation import BatchAugmentation
 from components.trainer.data import Windows
 from components.trainer.utterances import DEGRADED
 
-_AT_ONCE: Final = 1_024  # windows: memory
+_AT_ONCE: Final = 1_024  # windows, to bound memory
 
 
 def degraded(windows: Windows, augmentation: BatchAugmentation, seed: int) -> Windows:
-    """The same windows, as another room, line or company would have left them.
+    """Degrades windows as another room, line or other speakers would have.
 
-    All windows of a recording are degraded alike, but for the one recording in a thousand windows
-    where a batch ends.
+    All windows of a recording are degraded alike, except for a recording that the end of a batch
+    of 1,024 windows divides.
 
     Args:
         windows: clean.
-        augmentation: what may happen to them.
+        augmentation: degrades them.
         seed: of the draws.
     """
     changed = windows.spectrogram.copy()
@@ -39,14 +39,14 @@ def degraded(windows: Windows, augmentation: BatchAugmentation, seed: int) -> Wi
 
 
 def half_degraded(windows: Windows, augmentation: BatchAugmentation, seed: int) -> Windows:
-    """The same windows, half of them as another room, line or company would have left them.
+    """Degrades half of the windows as another room, line or other speakers would have.
 
-    Every second recording of a speaker, and of who has only one its later half, which counts as
-    a recording of its own from there on. All windows of a recording are degraded alike.
+    This half is every second recording of a speaker. Of a speaker's only recording it is the later
+    half, which then counts as another recording. All windows of a recording are degraded alike.
 
     Args:
         windows: clean.
-        augmentation: what may happen to them.
+        augmentation: degrades them.
         seed: of the draws.
     """
     later = _later_half(windows)

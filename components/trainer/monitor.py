@@ -1,4 +1,4 @@
-"""What is measured after every epoch, and which epoch is kept."""
+"""Measures a tower after every epoch and keeps the best epoch."""
 
 import contextlib
 import logging
@@ -30,11 +30,11 @@ progress = logging.getLogger("swar.progress")
 
 
 def all_trials(embedding: np.ndarray, windows: Windows, window_seconds: float) -> TrialHistogram:
-    """Every window against every other, without those that share samples.
+    """Trials of every window with every other one that shares no samples with it.
 
     Args:
         embedding: float32 [windows, D].
-        windows: whose the windows are.
+        windows: where they are from.
         window_seconds: length of a window.
     """
     distance = all_pairs_distance(embedding).numpy()
@@ -48,10 +48,10 @@ def all_trials(embedding: np.ndarray, windows: Windows, window_seconds: float) -
 
 
 class WindowEmbedder:
-    """A tower's embeddings of windows in memory, by one graph that is built once.
+    """Embeds windows in memory by a tower, with one graph that is built once.
 
     Args:
-        tower: uint8 windows [N, n_mels, frames] to embeddings [N, D].
+        tower: maps uint8 windows [N, n_mels, frames] to embeddings [N, D].
     """
 
     def __init__(self, tower: keras.Model) -> None:
@@ -61,8 +61,8 @@ class WindowEmbedder:
         )
 
     def __call__(self, spectrogram: np.ndarray) -> np.ndarray:
-        """float32 [N, D] of uint8 [N, n_mels, frames]."""
-        # The last batch is filled up: a GPU looks for the best algorithms for every shape anew.
+        """Embeddings float32 [N, D] of windows uint8 [N, n_mels, frames]."""
+        # The last batch is padded: a GPU searches the best algorithms anew for every shape.
         missing = -len(spectrogram) % EMBED_BATCH
         filled = np.pad(spectrogram, ((0, missing), (0, 0), (0, 0)))
         batches = [
@@ -77,7 +77,7 @@ class WindowEmbedder:
 def mean_weights(
     model: keras.Model, starting: Sequence[np.ndarray], starting_share: float
 ) -> Iterator[None]:
-    """The mean of other weights and the model's own, in place of these."""
+    """Gives the model, for a while, the mean of the starting weights and its own."""
     if not starting_share:
         yield
         return
@@ -95,12 +95,12 @@ def mean_weights(
 
 
 class BestEpoch(NamedTuple):
-    """The epoch that is kept so far."""
+    """The best epoch so far."""
 
     epoch: int
     """Counted from 0."""
     eer: float
-    """On `calibration`."""
+    """Equal error rate on `calibration`."""
     weights: list[np.ndarray]
     """Of the tower."""
 
@@ -108,16 +108,16 @@ class BestEpoch(NamedTuple):
 class TrialMonitor(keras.callbacks.Callback):
     """Logs EER and mean distances of windows of each split; keeps the best epoch's weights.
 
-    The best epoch is the one with the lowest EER on `calibration`, the later one of equals:
-    `eval` is reported, never chosen by.
+    The best epoch has the lowest EER on `calibration`; of equal ones it is the last. `eval` is
+    reported but selects nothing.
 
     Args:
         monitored: windows of each split.
         embedder: of the tower that is trained.
         window_seconds: length of a window.
         epochs: of the training.
-        starting: the tower's weights before it.
-        starting_share: of these in what is monitored and kept.
+        starting: the tower's weights before the training.
+        starting_share: share of these in the monitored and kept weights.
 
     Attributes:
         best: None before the first epoch.
@@ -171,7 +171,7 @@ class TrialMonitor(keras.callbacks.Callback):
         )
 
     def restore_best(self) -> int:
-        """Gives the tower the weights of its best epoch; that epoch, counted from 0."""
+        """Gives the tower its best epoch's weights; returns that epoch, counted from 0."""
         if self.best is None:
             raise ValueError("no epoch was monitored")
         self.model.set_weights(self.best.weights)

@@ -1,6 +1,6 @@
 """The optimiser, Adam in few operations, and its learning rate over the steps.
 
-What a step costs must be the network, not the update of its weights.
+The cost of a step must be that of the network, not of the update of its weights.
 """
 
 import math
@@ -21,9 +21,9 @@ class FusedAdam(keras.optimizers.Adam):
     """Keras' Adam with one operation for each variable, and with dynamic loss scaling.
 
     With `dynamic_loss_scale` it does what keras.optimizers.LossScaleOptimizer does: the loss is
-    multiplied by a scale so that float16 gradients do not vanish, a step whose gradients are not
-    finite is left out and halves the scale, many finite ones in a row double it. A step is left
-    out by rates that change nothing, so that the host never waits for the device to say which.
+    multiplied by a scale so that float16 gradients do not vanish; a step whose gradients are not
+    finite is skipped and halves the scale; many finite steps in a row double it. A step is skipped
+    by rates that change nothing, so that the host never waits for the device.
 
     Sources: Kingma and Ba, "Adam: A Method for Stochastic Optimization", ICLR 2015; Micikevicius
     et al., "Mixed Precision Training", ICLR 2018.
@@ -41,14 +41,17 @@ class FusedAdam(keras.optimizers.Adam):
         Args:
             learning_rate: a number, or a schedule.
             dynamic_loss_scale: for float16; compile the model with `auto_scale_loss=False` then.
-            **kwargs: as of keras.optimizers.Adam, but for `amsgrad`.
+            **kwargs: those of keras.optimizers.Adam except `amsgrad`.
+
+        Raises:
+            ValueError: `amsgrad` is set.
         """
         super().__init__(learning_rate, **kwargs)
         if self.amsgrad:
             raise ValueError("FusedAdam has no amsgrad: use keras.optimizers.Adam")
         self.dynamic_loss_scale = dynamic_loss_scale
-        # Of the step that is being applied, for all variables: learning rate, and the decay rates
-        # of both moments with their powers.
+        # Of the current step, for all variables: learning rate, and the decay rates of both
+        # moments with their powers.
         self._rates: tuple[tf.Tensor, ...] = ()
 
     def build(self, variables: Sequence[keras.Variable]) -> None:
@@ -82,14 +85,14 @@ class FusedAdam(keras.optimizers.Adam):
         grads, finite = self._unscaled(list(grads))
         self._rates = self._rates_of_step(finite)
         super().apply(grads, trainable_variables)
-        # A step that was left out is none: neither to the schedule nor to Adam's powers.
+        # A skipped step counts neither for the schedule nor for Adam's powers.
         self.iterations.assign_sub(tf.cast(1.0 - finite, self.iterations.dtype))
         self._adapt_scale(finite)
 
     def _unscaled(self, grads: list[tf.Tensor]) -> tuple[list[tf.Tensor], tf.Tensor]:
-        """The gradients of the loss, or zeros, and 1.0 if they are finite on all devices, or 0.0.
+        """The unscaled gradients and 1.0 if they are finite on all devices, else zeros and 0.0.
 
-        Side by side in one vector, so that looking at all of them is one operation.
+        They are joined in one vector, so that checking all of them is one operation.
         """
         sizes = [grad.shape.num_elements() for grad in grads]
         together = tf.concat([tf.reshape(grad, [-1]) for grad in grads], axis=0)
@@ -103,7 +106,7 @@ class FusedAdam(keras.optimizers.Adam):
         return shaped, tf.cast(finite, tf.float32)
 
     def _rates_of_step(self, finite: float | tf.Tensor) -> tuple[tf.Tensor, ...]:
-        """Those of a step; where `finite` is 0.0, those that leave weights and moments alone."""
+        """Rates of a step; where `finite` is 0.0, they change neither weights nor moments."""
         step = tf.cast(self.iterations + 1, tf.float32)
         decays = [1.0 - (1.0 - beta) * finite for beta in (self.beta_1, self.beta_2)]
         powers = [tf.pow(beta, step) for beta in (self.beta_1, self.beta_2)]
@@ -136,7 +139,7 @@ class FusedAdam(keras.optimizers.Adam):
 
 
 class WarmupPolynomialDecay(keras.optimizers.schedules.LearningRateSchedule):
-    """Rises linearly from 0 over the warm-up, then Keras' PolynomialDecay to the end."""
+    """Rises linearly from 0 over the warm-up, then follows Keras' PolynomialDecay."""
 
     def __init__(
         self, peak: float, end: float, warmup_steps: int, total_steps: int, power: float
@@ -157,9 +160,9 @@ class WarmupPolynomialDecay(keras.optimizers.schedules.LearningRateSchedule):
 
 
 def schedule(settings: TrainerSettings, total_steps: int, pairs: int) -> WarmupPolynomialDecay:
-    """The schedule that the settings describe, for steps of so many pairs.
+    """The schedule that the settings describe, scaled by the square root of the pairs in a step.
 
-    Source of the square root: Malladi et al., "On the SDEs and Scaling Rules for Adaptive Gradient
+    Source: Malladi et al., "On the SDEs and Scaling Rules for Adaptive Gradient
     Algorithms", NeurIPS 2022.
     """
     growth = math.sqrt(pairs / settings.pairs_per_batch)

@@ -41,16 +41,16 @@ from components.verification.error_rates import (
 if TYPE_CHECKING:  # a machine that trains needs no TFX
     from tfx.components.trainer.fn_args_utils import FnArgs
 
-# Of `calibration`, in the order of their hashes: enough for a threshold, however many there are.
+# Pairs of `calibration`, in the order of their hashes: enough for a threshold.
 CALIBRATION_PAIRS = 2_000
-# Of `train` likewise, for the speakers to normalise by.
+# Pairs of `train`, likewise, for the cohort of the normalisation.
 COHORT_PAIRS = 3_000
 progress = logging.getLogger("swar.progress")
 
 
 @dataclass(frozen=True)
 class Job:
-    """Everything that one training run is made of."""
+    """Everything that defines one training run."""
 
     trainer: TrainerSettings
     front_end: FrontEnd
@@ -85,7 +85,7 @@ class Job:
             ),
             provenance=config["provenance"],
             patterns=patterns,
-            # A killed run, started again, has the same identity and finds its checkpoints.
+            # A killed run that is restarted has the same identity and finds its checkpoints.
             checkpoints=Path(config["checkpoints"], folder),
             log_folder=fn_args.model_run_dir or fn_args.working_dir,  # a search has no run
             model_folder=fn_args.serving_model_dir,
@@ -99,11 +99,11 @@ class Job:
 
     @property
     def train_shape(self) -> data.TrainShape:
-        """Of the windows of `train`, which may be longer, and are cut to different lengths."""
+        """Shape of the windows of `train`, which may be longer and are cut to varying lengths."""
         return data.TrainShape.of(self.front_end.spectrogram, self.front_end.speech.sample_rate)
 
     def windows_of(self, split: str, pairs: int) -> data.Windows:
-        """Those of a split's first pairs, as long as the served model hears them."""
+        """Windows of a split's first pairs, as long as those of the served model."""
         n_mels, frames = self.window
         stored = self.train_shape.frames if split == features.TRAIN else frames
         windows = data.load_windows(self.patterns[split], n_mels, stored, pairs)
@@ -122,7 +122,7 @@ def run_fn(fn_args: "FnArgs") -> None:
     keras.utils.set_random_seed(job.trainer.seed)
     with devices.precision(job.trainer.precision):
         trained, learnt = train(job)
-    # What is served computes in float32, whatever it was trained on, and is calibrated as such.
+    # The served model computes in float32, whatever trained it, and is calibrated so.
     with devices.precision("float32"):
         tower = build_tower(job.trainer, job.train_shape.n_mels, job.train_shape.only_frames)
     tower.set_weights(trained.get_weights())
@@ -151,7 +151,7 @@ def run_fn(fn_args: "FnArgs") -> None:
 
 
 def train(job: Job) -> tuple[keras.Model, dict[str, Any]]:
-    """The tower with the weights of its best epoch, and what the card says of the training."""
+    """Returns the tower with its best epoch's weights, and the training's part of the card."""
     settings = job.trainer
     strategy = devices.strategy()
     pairs = devices.pairs_per_step(settings, strategy.num_replicas_in_sync)
@@ -218,7 +218,7 @@ def _monitored(job: Job) -> dict[str, data.Windows]:
 def _learn_decisions(
     tower: keras.Model, job: Job
 ) -> tuple[CohortNormalisation | None, Calibration, dict[str, Any]]:
-    """What distances are relative to, their threshold and slope, and the error rates to expect."""
+    """The normalisation, threshold and slope of distances, and the error rates to expect."""
     embedder, settings, augmentation = WindowEmbedder(tower), job.trainer, None
     spectrogram = job.front_end.spectrogram
     if settings.augmentation.is_on:

@@ -25,7 +25,7 @@ def start(
     """Gives a new tower the weights that the settings name.
 
     Raises:
-        SwarError: there are no such weights, or they are of another network or another window.
+        SwarError: the weights are missing, or of another network or another window.
     """
     name = settings.weights
     if name == NONE:
@@ -47,12 +47,12 @@ def start(
 def parent_of(
     settings: TrainerSettings, spectrogram: SpectrogramSettings, sample_rate: int
 ) -> dict[str, str]:
-    """What a lineage says of the weights that a training starts from: their name and digest.
+    """Name and digest, for a lineage, of the weights that a training starts from.
 
-    Empty where these are none, ImageNet's, or not on this machine.
+    Empty where there are none, or they are ImageNet's or not on this machine.
 
     Raises:
-        SwarError: they are of another network or another window, or of no published model.
+        SwarError: they are of another network or window, or a folder holds no published model.
     """
     name, path = settings.weights, Path(settings.weights)
     if name in (NONE, IMAGENET):
@@ -80,7 +80,7 @@ def _check_fits(
     theirs = {"speech.sample_rate": card["sample_rate"]}
     for part in ("spectrogram", "trainer"):
         theirs |= {f"{part}.{key}": value for key, value in card.get(part, {}).items()}
-    # How long windows of `train` are says nothing of the tower.
+    # The tower does not depend on the length of the windows of `train`.
     windows = spectrogram.model_dump(exclude={"longest_train_window_seconds"})
     ours = {
         "speech.sample_rate": sample_rate,
@@ -130,7 +130,7 @@ def _load(tower: keras.Model, path: Path, name: str) -> None:
 
 
 def _is_of_tower(path: Path) -> bool:
-    """Whether a file has the weights of models within a model: of backbone and head."""
+    """Whether a file has the weights of a whole tower, a model that holds its backbone."""
     with h5py.File(path) as file:
         return "functional" in file.get("layers", {})
 

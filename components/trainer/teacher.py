@@ -1,4 +1,4 @@
-"""Another encoder's embeddings of the recordings, for the tower to learn too."""
+"""Another encoder's embeddings of the recordings, as a training target of the tower."""
 
 import zipfile
 from pathlib import Path
@@ -15,21 +15,21 @@ from components.settings import TrainerSettings
 SPEAKER: Final = "speaker"
 RECORDING: Final = "recording"
 EMBEDDING: Final = "embedding"
-# Neither name has it: it is no character of a text.
+# A control character, which no name holds.
 _SEPARATOR: Final = "\x1f"
 
 
 class Teacher:
     """Looks up the embeddings of recordings, within a graph.
 
-    A recording at another speed has an embedding of its own, as it has a speaker of its own.
+    A recording at another speed has its own speaker, and so its own embedding.
     """
 
     def __init__(self, settings: TrainerSettings) -> None:
         """Reads `settings.teacher`.
 
         Raises:
-            SwarError: it is missing, no such file, or of another size than the tower's embeddings.
+            SwarError: it is missing or unreadable, or its embeddings' size is not the tower's.
         """
         self._path = settings.teacher
         try:
@@ -49,8 +49,8 @@ class Teacher:
                 "and set trainer.embedding_size to the teacher's"
             )
         names = [_SEPARATOR.join(pair).encode() for pair in zip(speaker, recording, strict=True)]
-        # Around their own mean: an encoder whose values are never negative, as the usual ones' are,
-        # has all speakers in one corner, and the other losses have them all around.
+        # Centred: an encoder whose values are never negative, as is usual, has all speakers in one
+        # corner, while the other losses spread them in all directions.
         self._embedding = tf.constant(
             like_embeddings(embedding - embedding.mean(axis=0), unit_norm=True)
         )
@@ -62,21 +62,21 @@ class Teacher:
         """The embeddings of recordings.
 
         Args:
-            speaker: string [N], as `pairs` names them, at another speed another one.
+            speaker: string [N], as `pairs` names them; another name for another speed.
             recording: string [N].
 
         Returns:
             float32 [N, D], of length 1.
 
         Raises:
-            tf.errors.InvalidArgumentError: when it runs: the file lacks one.
+            tf.errors.InvalidArgumentError: the file lacks one (raised when the graph runs).
         """
         row = self._row.lookup(tf.strings.join([speaker, recording], _SEPARATOR))
         missing = row < 0
         unheard = tf.stack([tf.boolean_mask(each, missing) for each in (speaker, recording)])
         message = f"not in trainer.teacher {self._path}:"
         check = tf.debugging.Assert(tf.equal(tf.size(unheard), 0), [message, unheard])
-        # In a graph, an operation; outside one it has raised already.
+        # An operation in a graph; outside one, None: it has raised already.
         with tf.control_dependencies([check] if check is not None else []):
             return tf.gather(self._embedding, row)
 

@@ -1,4 +1,4 @@
-"""How fast an epoch was, and what kept it from being faster."""
+"""How fast an epoch was, and what limited its speed."""
 
 import logging
 import os
@@ -20,7 +20,7 @@ class InputClock:
             self._waited = tf.Variable(0.0, trainable=False, dtype=tf.float64)
 
     def watch(self, dataset: tf.data.Dataset) -> tf.data.Dataset:
-        """The same elements; what comes behind this must ask for them one by one."""
+        """The same elements, timed; the consumer must fetch them one by one."""
         now = tf.data.Dataset.counter().map(lambda _: tf.timestamp())
 
         def count(before: tf.Tensor, element: tuple[tf.Tensor, ...], after: tf.Tensor) -> Any:
@@ -28,21 +28,21 @@ class InputClock:
             return element
 
         options = tf.data.Options()
-        # It would ask for elements before the training needs them.
+        # It would fetch elements before the training needs them.
         options.experimental_optimization.inject_prefetch = False
         watched = tf.data.Dataset.zip(now, dataset, now).map(count)
         return watched.with_options(options)
 
     def seconds(self) -> float:
-        """All the waiting so far."""
+        """Total waiting time so far."""
         return float(self._waited.numpy())
 
 
 class CardUse:
-    """What part of the time NVIDIA's cards computed anything: `utilization.gpu` of nvidia-smi."""
+    """Share of time in which NVIDIA's cards computed: `utilization.gpu` of nvidia-smi."""
 
     def __init__(self) -> None:
-        import pynvml  # of use beside an NVIDIA driver alone
+        import pynvml  # needs an NVIDIA driver
 
         pynvml.nvmlInit()
         self._rates = pynvml.nvmlDeviceGetUtilizationRates
@@ -53,7 +53,7 @@ class CardUse:
         self._looked = 0.0
 
     def look(self) -> None:
-        """Reads the cards, unless that was just done."""
+        """Reads the cards, at most every CARD_LOOK_SECONDS."""
         now = time.monotonic()
         if now < self._looked + CARD_LOOK_SECONDS:
             return
@@ -62,24 +62,24 @@ class CardUse:
         self._seen.append(sum(rates) / (100.0 * len(rates)))
 
     def mean(self) -> float | None:
-        """In [0, 1], since the last call; None where `look` was not called."""
+        """Mean use in [0, 1] since the last call; None where `look` was not called."""
         seen, self._seen = self._seen, []
         return sum(seen) / len(seen) if seen else None
 
 
 class Speed(NamedTuple):
-    """Of the steps of an epoch."""
+    """Speed of an epoch's steps."""
 
     windows_per_second: float
     waiting: float
-    """For input, in [0, 1] of the time."""
+    """Share of the time spent on waiting for input, in [0, 1]."""
 
 
 class Throughput(keras.callbacks.Callback):
     """Logs after each epoch: windows in a second, waiting for input, use of processors or cards.
 
-    The first call of a training builds its graph and has its own line. What monitoring and saving
-    take is not counted: put this callback in front of theirs.
+    The first call of a training builds its graph and has its own line. The time of monitoring and
+    saving is not counted if this callback comes before theirs.
 
     Args:
         windows: in a step.
@@ -87,8 +87,8 @@ class Throughput(keras.callbacks.Callback):
         epochs: of the training.
 
     Attributes:
-        first_call_seconds: what building the graph and its first step or steps took.
-        speeds: of each epoch, but one whose only call built the graph.
+        first_call_seconds: duration of building the graph and of its first step or steps.
+        speeds: of each epoch, except one whose only call built the graph.
     """
 
     def __init__(self, windows: int, clock: InputClock, epochs: int) -> None:
@@ -102,7 +102,7 @@ class Throughput(keras.callbacks.Callback):
         self._start(0)
 
     def _start(self, steps: int) -> None:
-        """Counts from here, so many steps of the epoch being done."""
+        """Starts counting after `steps` steps of the epoch."""
         self._steps_before = steps
         self._started = time.monotonic()
         self._processors_before = time.process_time()
@@ -113,7 +113,7 @@ class Throughput(keras.callbacks.Callback):
         self._start(0)
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        """Leaves out the call that builds the graph; reads the cards."""
+        """Excludes the call that builds the graph; reads the cards."""
         self._steps = batch + 1
         if self.first_call_seconds is None:
             _finish(logs)
@@ -125,7 +125,7 @@ class Throughput(keras.callbacks.Callback):
             self._cards.look()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Logs the epoch's figures, unless its only call built the graph."""
+        """Logs the epoch's speed, unless its only call built the graph."""
         _finish(logs)
         seconds = time.monotonic() - self._started
         steps = self._steps - self._steps_before
@@ -152,6 +152,6 @@ class Throughput(keras.callbacks.Callback):
 
 
 def _finish(logs: dict[str, Any] | None) -> None:
-    """Waits for the device: it computes on after the call that started it has returned."""
+    """Waits for the device, which still computes after the call that started it."""
     for value in (logs or {}).values():
         float(value)

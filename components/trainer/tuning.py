@@ -1,7 +1,7 @@
 """A search for training settings before the training: KerasTuner in TFX's Tuner.
 
-A trial is a short training with other values of some settings. The values whose trial has the
-lowest EER on `calibration` are those that the Trainer takes.
+A trial is a short training with other values of some settings. The Trainer takes the values of
+the trial with the lowest EER on `calibration`.
 """
 
 import logging
@@ -57,9 +57,9 @@ class Tuner(TfxTuner):
 
 
 def tuner_fn(fn_args: "FnArgs") -> TunerFnResult:
-    """What TFX's Tuner calls: a tuner of the settings in the custom config.
+    """Returns, for TFX's Tuner, a tuner of the settings in the custom config.
 
-    Raises SwarError where a GPU is asked for that TensorFlow does not see.
+    Raises SwarError where TensorFlow sees fewer GPUs than required.
     """
     devices.require_gpus(fn_args.custom_config["gpus"])
     devices.take_memory_as_needed()
@@ -69,7 +69,7 @@ def tuner_fn(fn_args: "FnArgs") -> TunerFnResult:
 
 
 def search_space(trainer: TrainerSettings, tuner: TunerSettings) -> keras_tuner.HyperParameters:
-    """The settings that are searched, by their names, with their ranges and own values."""
+    """The searched settings by name, with their ranges and default values."""
     space = keras_tuner.HyperParameters()
     for name in tuner.searched(trainer):
         low, high = getattr(tuner, name)
@@ -79,10 +79,10 @@ def search_space(trainer: TrainerSettings, tuner: TunerSettings) -> keras_tuner.
 
 
 class SeededSearch(RandomSearchOracle):
-    """Random search whose first trial has the values that the settings have without a search.
+    """Random search whose first trial has the settings' own values.
 
-    A trial's values follow from the seed and its number alone: a killed search that is started
-    again tries the same ones, which KerasTuner's own oracles do not.
+    A trial's values depend only on the seed and its number: a killed search that is started again
+    tries the same ones, unlike with KerasTuner's own oracles.
     """
 
     def populate_space(self, trial_id: str) -> dict[str, Any]:
@@ -100,7 +100,7 @@ class TrainingTuner(keras_tuner.engine.base_tuner.BaseTuner):
 
     Args:
         job: the training, with the epochs of a trial.
-        settings: what is searched, and how often.
+        settings: what is searched, and with how many trials.
         train_one: trains the job; returns its history, see `TrialMonitor`.
     """
 
@@ -118,13 +118,13 @@ class TrainingTuner(keras_tuner.engine.base_tuner.BaseTuner):
             max_trials=settings.trials,
             hyperparameters=search_space(job.trainer, settings),
             tune_new_entries=False,
-            seed=job.trainer.seed + 1,  # KerasTuner takes 0 for none
+            seed=job.trainer.seed + 1,  # KerasTuner takes 0 for no seed
         )
         # A killed search, started again, finds its finished trials here.
         super().__init__(oracle=oracle, directory=str(job.checkpoints), project_name="search")
 
     def _populate_initial_space(self) -> None:
-        """Nothing to build: the space is whole."""
+        """Does nothing: the space is complete."""
 
     def run_trial(self, trial: Any, *_: Any, **__: Any) -> dict[str, float]:
         """The lowest EER on `calibration` of a training with the trial's values."""

@@ -1,4 +1,4 @@
-"""Windows of held-out speakers as utterances of several windows, and the distances of these."""
+"""Utterances made of several windows of held-out speakers, and their distances."""
 
 import itertools
 from dataclasses import dataclass
@@ -11,19 +11,19 @@ from components.mean_embedding import like_embeddings
 from components.model.normalisation import CohortNormalisation, distances, speaker_means
 from components.model.tower import all_pairs_distance
 
-# Trials at a time: their embeddings, not their distances, are what takes memory.
+# Trials at a time: their embeddings, not their distances, take the memory.
 BLOCK: Final = 200_000
 DEGRADED: Final = b" degraded"
-"""Behind the name of a recording: of what another line would have left of it."""
+"""Appended to the name of a recording whose windows are degraded."""
 ROUNDING_SECONDS: Final = 1e-3
-"""Starts are float32: of windows end to end, one may begin as much before the other's end."""
+"""Starts are float32: a window may seem to start so much before the end of the last one."""
 
 Indices = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class WindowOrigins:
-    """Whose N windows are, in which recording, and where they begin in it."""
+    """Speakers and recordings of N windows, and where they begin in these."""
 
     speaker: npt.NDArray[Any]  # bytes [N]
     recording: npt.NDArray[Any]  # bytes [N]
@@ -31,11 +31,11 @@ class WindowOrigins:
 
 
 class Utterances(NamedTuple):
-    """Their embeddings [N, D]; whose they are, in which recording, from when to when. All [N]."""
+    """Embeddings [N, D] of utterances; their speakers, recordings, starts and ends [N]."""
 
     embedding: npt.NDArray[np.float32]
     speaker: Indices
-    """In the order of the speakers' names."""
+    """Index into the speakers' sorted names."""
     recording: npt.NDArray[np.bytes_]
     start_seconds: npt.NDArray[np.float32]
     end_seconds: npt.NDArray[np.float32]
@@ -48,7 +48,7 @@ class EmbeddedWindows:
     embedding: float32 [windows, D].
     windows: where they are from.
     window_seconds: length of a window.
-    unit_norm: whether embeddings have the length 1; an utterance's then has too.
+    unit_norm: whether embeddings of windows, and so of utterances, have the length 1.
     normalisation: of the distances; None for Euclidean ones.
     """
 
@@ -60,16 +60,16 @@ class EmbeddedWindows:
 
     @property
     def speakers(self) -> list[str]:
-        """Their names, in the order of their numbers."""
+        """The speakers' names, in the order of their numbers."""
         names: list[bytes] = np.unique(self.windows.speaker).tolist()
         return [name.decode() for name in names]
 
     def utterances(self, count: int, every_seconds: float) -> Utterances:
-        """Of `count` windows of a recording each, which do not overlap.
+        """Utterances of `count` windows of one recording, which do not overlap.
 
         Args:
             count: of windows.
-            every_seconds: from the begin of an utterance to that of the next one at least.
+            every_seconds: least time between the starts of two utterances.
         """
         windows = self.windows
         order = np.lexsort((windows.start_seconds, windows.recording))
@@ -95,7 +95,7 @@ class EmbeddedWindows:
     def distances(
         self, utterances: Utterances, first: Indices, second: Indices
     ) -> npt.NDArray[np.float32]:
-        """Of pairs of utterances, as the served model has them: [N], of rows [N] and [N]."""
+        """Distances [N] of pairs of utterances, rows [N] and [N], as the served model's."""
         blocks = [
             distances(
                 utterances.embedding,
@@ -108,10 +108,10 @@ class EmbeddedWindows:
         return np.concatenate([np.zeros(0, np.float32), *blocks])
 
     def near_speakers(self, fraction: float) -> npt.NDArray[np.bool_]:
-        """[speakers, speakers]: whether one is among the nearest of the other, or is the other.
+        """[speakers, speakers]: whether one is among the other's nearest, or is the other.
 
         Args:
-            fraction: of the other speakers that count as near, by the means of their windows.
+            fraction: share of the other speakers that count as near, by mean embeddings.
         """
         means = speaker_means(self.embedding, self.windows.speaker, unit_norm=False)
         distance = all_pairs_distance(means).numpy()
@@ -124,7 +124,7 @@ class EmbeddedWindows:
 
 
 def _apart(start_seconds: npt.NDArray[np.float32], seconds: float) -> Indices:
-    """The first of sorted starts, and every next that is so many seconds after the one before."""
+    """Indices of sorted starts: the first, then each next one at least `seconds` later."""
     kept = [0]
     while True:
         least = start_seconds[kept[-1]] + seconds - ROUNDING_SECONDS

@@ -8,7 +8,7 @@ from components.trainer.executor import Executor
 
 
 class VertexExecutor(executor.GenericExecutor):
-    """Starts a custom job, in whose container Executor trains, and waits for its end."""
+    """Starts a custom job, in whose container Executor trains, and waits for it to end."""
 
     def _GetExecutorClass(self) -> type[Executor]:  # noqa: N802 - TFX's name
         return Executor
