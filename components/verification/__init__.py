@@ -1,4 +1,4 @@
-"""Speaker verification measured as the field does: trials, error rates, intervals, slices.
+"""Measures speaker verification as the field does: trials, error rates, intervals, slices.
 
-Pure functions of arrays and tables, without TensorFlow: they take any embeddings.
+It has pure functions of arrays and tables, without TensorFlow, for any embeddings.
 """

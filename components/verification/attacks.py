@@ -1,7 +1,7 @@
-"""Recordings that claim to be of a speaker and are not: replayed, synthetic, converted speech.
+"""Recordings that falsely claim to be of a speaker: replayed, synthetic, converted speech.
 
 The measure is the impostor attack presentation accept rate (IAPAR) of ISO/IEC 30107-3: the share of
-the attacks that the model takes for the claimed speaker.
+the attacks that the model accepts as the claimed speaker.
 """
 
 from collections.abc import Iterator
@@ -22,10 +22,10 @@ from components.verification.slices import EVERYTHING
 GENUINE: Final = "genuine"
 UNKNOWN_KIND: Final = "unknown"
 CLAIM_COLUMNS: Final = (
-    "speaker",  # str, who is claimed
+    "speaker",  # str, the claimed one
     "recording",  # str
-    "kind",  # str, of an attack: as the data says, or UNKNOWN_KIND; GENUINE of the speaker's own
-    "status",  # str, the model's; with any but "ok" the recording is accepted by none
+    "kind",  # str, of an attack, by the data, or UNKNOWN_KIND; GENUINE: the speaker's own
+    "status",  # str, the model's; unless it is "ok", the recording is not accepted
     "distance",  # float32, from the speaker's reference; NaN unless the status is "ok"
     "probability",  # float32, likewise
     "accepted",  # bool, at the stored threshold
@@ -37,19 +37,19 @@ class AcceptedClaims:
     """How many recordings that claim to be of a speaker were accepted as that speaker's."""
 
     kind: str
-    """Of attacks; "all" of them; or "genuine", the speakers' own, each against the others."""
+    """Kind of attack; "all" attacks; or "genuine", speakers' own, each against the others."""
     speakers: int
-    """Who are claimed."""
+    """Number of claimed speakers."""
     recordings: int
     refused: int
-    """Of these by the model, which then compares nothing."""
+    """Recordings that the model refused and did not compare."""
     accepted: int
     rate: Estimate
-    """Accepted of all recordings, with an interval over the claimed speakers."""
+    """Share of accepted recordings, with an interval over the claimed speakers."""
 
 
 def measure_claims(claims: pd.DataFrame, *, resamples: int, seed: int) -> list[AcceptedClaims]:
-    """Of all attacks, of each kind where there are several, and of genuine recordings.
+    """Measures all attacks, each kind if there are several, and genuine recordings.
 
     Args:
         claims: CLAIM_COLUMNS, a row for each recording.

@@ -17,13 +17,13 @@ from scipy.stats import binomtest
 from components.verification.error_rates import TARGET, TrialCounts, equal_error_rate
 
 COVERAGE: Final = 0.95
-# Of few speakers, many resamples lack a class: the rest would be no fair sample of them.
+# With few speakers, many resamples lack a class, and the rest are no fair sample.
 LEAST_VALID_RESAMPLES: Final = 0.9
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A metric and its 95 % interval; NaN where there is none."""
+    """A metric and its 95 % interval; a missing value or bound is NaN."""
 
     value: float
     low: float
@@ -44,8 +44,8 @@ def trial_weights(
 ) -> npt.NDArray[np.float64]:
     """How often a resample holds each trial: float64 [N].
 
-    The product of its two speakers' multiplicities; a same-speaker trial's is the speaker's,
-    because two draws of one person are not compared with each other.
+    This is the product of the multiplicities of its two speakers; for a same-speaker trial it is
+    the speaker's, because two draws of one person are not compared.
 
     Args:
         multiplicity: [speakers], of one resample.
@@ -62,7 +62,7 @@ def resampled_weights(
     """`trial_weights` of each resample of a table's speakers.
 
     Args:
-        trials: columns `speaker_a`, `speaker_b` and `label`, a row for each.
+        trials: columns `speaker_a`, `speaker_b` and `label`, one row per trial.
         resamples: how many.
         seed: the same one gives the same weights.
     """
@@ -79,7 +79,7 @@ def estimate(value: float, resampled: npt.ArrayLike) -> Estimate:
 
     Args:
         value: the metric of the trials themselves.
-        resampled: [resamples], the same of each resample; NaN where it has none.
+        resampled: [resamples], the metric of each resample; NaN where undefined.
 
     Returns:
         NaN bounds where fewer than LEAST_VALID_RESAMPLES of the resamples have a value.
@@ -95,12 +95,12 @@ def estimate(value: float, resampled: npt.ArrayLike) -> Estimate:
 def of_other_speakers(estimated: Estimate) -> Estimate:
     """A positive metric with the interval in which that of as many other speakers is expected.
 
-    An estimate's own interval is about the speakers in general, and other speakers have a metric by
-    chance too: two groups of equal size differ by the square root of 2 times the standard error of
-    one. Bounds move on the scale of the logarithm, so that none is below 0.
+    An estimate's own interval is about the speakers in general, but the metric of other speakers
+    varies by chance too: two groups of equal size differ by the square root of 2 times the standard
+    error of one. The bounds are moved on a logarithmic scale, so that none is below 0.
 
     Args:
-        estimated: with the interval of its own speakers; without bounds, or at 0, it stays so.
+        estimated: has its own speakers' interval; returned unchanged if 0 or without bounds.
     """
     value, low, high = estimated.value, estimated.low, estimated.high
     if not value > 0.0 or not math.isfinite(high):
@@ -116,14 +116,14 @@ def speakers_with(trials: pd.DataFrame, label: int) -> int:
 
 
 def widened_at_ends(rate: Estimate, speakers: int) -> Estimate:
-    """A rate with its interval, also where it is 0 or 1, so that no resample has another.
+    """A rate with its interval, also if it is 0 or 1 in every resample.
 
-    The other end is then that of the share of speakers who have any trial that is not so (Clopper
-    and Pearson, 1934), which the share of such trials does not exceed.
+    The other end is then that (Clopper and Pearson, 1934) of the share of speakers with any
+    exceptional trial, which the share of such trials does not exceed.
 
     Args:
         rate: of trials, with the percentile interval, if there is one.
-        speakers: how many had such trials, at least one.
+        speakers: how many have such trials, at least one.
     """
     if rate.value not in (0.0, 1.0) or rate.low < rate.high:
         return rate
@@ -134,7 +134,7 @@ def widened_at_ends(rate: Estimate, speakers: int) -> Estimate:
 def eer_upper_end(trials: TrialCounts) -> float:
     """Upper end of the equal error rate's 95 % interval where the trials' speakers are not known.
 
-    Wilson's, for as many independent trials as the rarer class has.
+    The interval is Wilson's, for as many independent trials as the rarer class has.
 
     Args:
         trials: of both classes.

@@ -1,11 +1,11 @@
-"""Error rates and every other metric of verification trials, and what each is called.
+"""Error rates and every other metric of verification trials, and their names.
 
 Rates are exact, or from a histogram of distances in constant memory.
 
-A trial compares two utterances; it is of a target (same speaker, label 1) or
-a nontarget (label 0) and accepted when its distance is at most the
-threshold. Every rate is NaN where a class has no trials, or where the model left
-a trial without a valid distance: no number is better than a wrong one.
+A trial compares two utterances; it is a target (same speaker, label 1) or
+nontarget (label 0) trial and is accepted when its distance is at most the
+threshold. Every rate is NaN where a class has no trials, or where a trial has
+no valid distance: no number is better than a wrong one.
 """
 
 import dataclasses
@@ -23,7 +23,7 @@ NONTARGET: Final = 0
 TARGET: Final = 1
 
 MIN_DCF_P_TARGETS: Final = (0.01, 0.05)
-"""Priors of a target that minDCF is given for."""
+"""Priors of a target for which minDCF is computed."""
 
 EER: Final = "eer"
 AUC: Final = "auc"
@@ -37,12 +37,12 @@ MEAN_TARGET_DISTANCE: Final = "mean_similar_distance"
 MEAN_NONTARGET_DISTANCE: Final = "mean_dissimilar_distance"
 
 EXPECTED_RATES: Final = (EER, CLLR, FALSE_ACCEPT_RATE, FALSE_REJECT_RATE)
-"""What a model's card says, under `calibration`, of the speakers that it was calibrated on."""
+"""Rates under `calibration` in a model's card, of the speakers that it was calibrated on."""
 ALL_NONTARGETS: Final = "nontargets"
 NEAREST_NONTARGETS: Final = "nearest_nontargets"
-"""In the card, with nontarget trials of all pairs of speakers, or of the nearest alone."""
+"""In the card, with nontarget trials of all pairs of speakers, or only of the nearest."""
 
-# A float32 sigmoid tells no probability nearer to 1, or to 0, from it.
+# A float32 sigmoid does not distinguish probabilities nearer to 1, or to 0, from it.
 _NEAREST_TO_ONE: Final = 2.0**-25
 _NEAREST_TO_ZERO: Final = float(np.finfo(np.float32).smallest_subnormal)
 
@@ -69,7 +69,7 @@ def _no_sums() -> npt.NDArray[np.float64]:
 class TrialCounts:
     """The trials of one slice in cells of rising distance, a row for each class.
 
-    counts: float64 [2, cells], trials, or the sum of their weights, by label.
+    counts: float64 [2, cells], number of trials or sum of their weights, by label.
     invalid_trials: how many distances were NaN, infinite or negative.
     """
 
@@ -89,19 +89,19 @@ class TrialCounts:
 
 
 class WeighedTrials(TrialCounts):
-    """Trials that stay as they are: their error rates are computed once."""
+    """Trials that do not change, so that their error rates are computed once."""
 
     @functools.cached_property
     def _rates(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
         return super().error_rates()
 
     def error_rates(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-        """As of TrialCounts."""
+        """See TrialCounts."""
         return self._rates
 
 
 class DistinctDistances:
-    """Trials with a cell for every distance that occurs: exact rates, for weights of any kind.
+    """Trials with a cell for every distinct distance: exact rates, for any weights.
 
     Args:
         labels: [N], TARGET or NONTARGET.
@@ -117,7 +117,7 @@ class DistinctDistances:
         self._cell_of_trial = label * self._cells + rank
 
     def weighed(self, weights: npt.ArrayLike) -> WeighedTrials:
-        """The trials, each as often as its weight says: [N], not negative."""
+        """The trials, counted by their weights: [N], not negative."""
         counts = np.bincount(
             self._cell_of_trial, np.asarray(weights, np.float64), minlength=2 * self._cells
         )
@@ -135,7 +135,7 @@ class TrialHistogram(TrialCounts):
     distance_sums: npt.NDArray[np.float64] = dataclasses.field(default_factory=_no_sums)
 
     def add(self, label: int, distance: float) -> None:
-        """Counts one trial; by its label."""
+        """Counts one trial, by its label."""
         if not (math.isfinite(distance) and distance >= 0.0):
             self.invalid_trials += 1
             return
@@ -179,7 +179,7 @@ def equal_error_rate(trials: TrialCounts) -> float:
 
 
 def min_detection_cost(trials: TrialCounts, p_target: float) -> float:
-    """minDCF with C_miss = C_fa = 1, 1.0 is a system that always answers the same.
+    """minDCF with C_miss = C_fa = 1; a system that always decides the same has 1.0.
 
     min over thresholds of p_target P_miss + (1 - p_target) P_fa, divided by
     min(p_target, 1 - p_target). NIST Speaker Recognition Evaluation plan, 2016.
@@ -192,7 +192,7 @@ def min_detection_cost(trials: TrialCounts, p_target: float) -> float:
 
 
 def area_under_roc(trials: TrialCounts) -> float:
-    """Probability that a target trial is nearer than a nontarget one, ties count half."""
+    """Probability that a target trial is nearer than a nontarget one; ties count half."""
     if not trials.has_both_classes():
         return math.nan
     false_accept, false_reject = trials.error_rates()
@@ -214,7 +214,7 @@ def balanced_precision(recall: float, false_accept_rate: float) -> float:
 
 
 class Scores(NamedTuple):
-    """What a model says about N trials, and what is true. All [N]."""
+    """A model's scores of N trials, and their labels. All fields are [N]."""
 
     label: npt.NDArray[np.int64]
     """1 same speaker, 0 different."""
@@ -255,8 +255,8 @@ class TrialMetrics:
     def weighted(self, weights: npt.NDArray[np.float64]) -> dict[str, float]:
         """Each metric by name, NaN where a class that it needs has no weight.
 
-        Precision and F1 are those at equal numbers of same- and different-speaker trials,
-        and with recall, false acceptance and false rejection at the stored threshold.
+        Precision, F1, recall, false acceptance and false rejection are those at the stored
+        threshold; precision and F1 are those at equal numbers of trials of both classes.
         Cllr is in bits, 0 is perfect, 1 is no information: Brummer and du Preez,
         "Application-independent evaluation of speaker detection", 2006, equation 18; at equal
         priors the odds of a calibrated probability are the likelihood ratio.
@@ -297,12 +297,12 @@ def _ratio(part: float, whole: float) -> float:
 
 
 def rate_of_comparison(rate_of_query: float, comparisons: int) -> float:
-    """How much each of N comparisons may err for a rate of the query that they belong to.
+    """The error rate of each of a query's N comparisons that gives an error rate of the query.
 
-    As if they were independent, 1 - (1 - rate)^(1/N), which errs on the safe side.
+    It is 1 - (1 - rate)^(1/N), as for independent comparisons, which errs on the safe side.
 
     Args:
-        rate_of_query: in (0, 1): that one of its comparisons errs.
-        comparisons: N, one at least.
+        rate_of_query: in (0, 1), that of one error or more.
+        comparisons: N, at least 1.
     """
     return -math.expm1(math.log1p(-rate_of_query) / comparisons)

@@ -1,10 +1,10 @@
 """The thresholds for the nearest of many enrolled speakers, from a model's calibration.
 
-A query by a person who is not enrolled is compared with each of N speakers, and the best of N
-comparisons is near more often than one. Where one comparison accepts a share p of other people, a
-query is to be accepted as seldom, so that each of its N comparisons may accept p / N of them.
-So rare errors are beyond what the calibration speakers show: the lower tail of the distances of
-different speakers is taken to fall exponentially.
+A query by a speaker who is not enrolled is compared with each of N speakers, and the best of N
+comparisons is near more often than one. If one comparison accepts a share p of other speakers, a
+query should accept no more, so that each of its N comparisons may accept p / N of them. The
+calibration speakers do not show errors so rare: the lower tail of the distances of different
+speakers is assumed to fall exponentially.
 
 Source: Pickands, "Statistical inference using extreme order statistics", Annals of Statistics 3,
 1975 (excesses over a threshold; the generalised Pareto distribution with the shape 0).
@@ -21,15 +21,15 @@ from components.verification.error_rates import ALL_NONTARGETS, rate_of_comparis
 
 @dataclass(frozen=True)
 class PointForQuery:
-    """The operating point of a model that holds a share of false accepts of a query."""
+    """The operating point of a model that holds a query's share of false accepts."""
 
     comparison_rate: float
-    """Share of false accepts that each of the query's comparisons is held to."""
+    """Most false accepts, as a share, of each of the query's comparisons."""
     point: Mapping[str, Any] | None
-    """The loosest that holds it, as in the model's card; None where none with a threshold does."""
+    """The loosest that holds it, as in the model's card; None if none with a threshold does."""
     speakers_needed: int | None
-    """Calibration speakers with whom there would be one; None where there is one, or where the
-    card has no point that is strict enough."""
+    """Calibration speakers needed for such a point; None where there is one, or the card has
+    none that is strict enough."""
 
 
 def point_for_query(
@@ -39,8 +39,8 @@ def point_for_query(
 
     Args:
         points: of the model's card, see `operating_points.to_card`.
-        max_false_accept: share in (0, 1) of queries by other speakers that are accepted at most.
-        speakers: that a query is compared with; none counts as one.
+        max_false_accept: largest accepted share of queries by other speakers, in (0, 1).
+        speakers: how many a query is compared with; 0 counts as 1.
     """
     rate = rate_of_comparison(max_false_accept, max(1, speakers))
     strict_enough = [point for point in points if point["max_false_accept_rate"] <= rate]
@@ -63,7 +63,7 @@ def gallery_threshold(
     Args:
         card: of the model.
         threshold: the model's own, for one comparison.
-        speakers: enrolled; of one or none it is the threshold of one comparison.
+        speakers: how many are enrolled; 0 or 1 give the threshold of one comparison.
         of_comparison: distance up to which one comparison is accepted, such as the threshold of
             an operating point; None for the model's own threshold.
 
@@ -80,11 +80,11 @@ def gallery_threshold(
 
 
 def tail_scale(card: Mapping[str, Any], threshold: float) -> float:
-    """How much nearer a distance is that a factor of e fewer comparisons of other people reach.
+    """By how much a threshold must fall to divide the false accepts by e.
 
-    It lies between the loosest and the strictest of the model's operating points and of its own
-    threshold with the false accepts that it had. A model with one of these alone has too few
-    calibration speakers: there it is that of the calibrated odds, the reciprocal of the slope.
+    It is computed from the loosest and the strictest of the model's operating points and its own
+    threshold, each with its false accepts. A model with only one of these has too few calibration
+    speakers: the result is then that of the calibrated odds, the reciprocal of the slope.
 
     Args:
         card: of the model.

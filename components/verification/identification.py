@@ -1,4 +1,4 @@
-"""Identification: who of the enrolled speaks, and whether any of them does."""
+"""Identification: which enrolled speaker speaks, and whether any of them does."""
 
 import math
 from collections.abc import Iterable
@@ -24,27 +24,27 @@ TOPS: Final = (1, 5)
 
 @dataclass(frozen=True)
 class ClosedSet:
-    """How often the right speaker is among the nearest, after so much enrolment."""
+    """How often the right speaker is among the nearest, for one amount of enrolment."""
 
     set: str
     enrolment_seconds: float
     query_seconds: float
     speakers: int
-    """Enrolled: those with enough speech for it and for a query."""
+    """Enrolled speakers: those with enough speech for enrolment and a query."""
     queries: int
     figures: dict[str, Estimate]
-    """`top_1` and `top_5`: the share of queries, with intervals over the queries' speakers.
+    """`top_1` and `top_5`: shares of queries, with intervals over the queries' speakers.
 
-    NaN where no more are enrolled: anybody would be among them."""
+    NaN where no more than these 1 or 5 speakers are enrolled."""
 
 
 class IdentificationMetrics(NamedTuple):
-    """What was measured on the same distances, by the amount of enrolment."""
+    """Metrics of the same distances, by the amount of enrolment."""
 
     closed_set: list[ClosedSet]
-    """All speakers are enrolled."""
+    """With all speakers enrolled."""
     open_set: list[OpenSet]
-    """Some of them are."""
+    """With some of them enrolled."""
 
 
 def identify(
@@ -66,10 +66,9 @@ def identify(
             all of one set.
         embeddings: float32 [utterances, D].
         score: the model; the nearest is the one with the smallest distance.
-        enrolment_seconds: of speech; amounts for which fewer than two speakers have enough are
-            left out.
+        enrolment_seconds: amounts of speech; left out if fewer than two speakers have enough.
         piece_seconds: duration of the utterances that speakers are enrolled with.
-        query_seconds: duration of those that are identified.
+        query_seconds: duration of the utterances that are identified.
         rules: galleries and thresholds of the open set.
         resamples: of the speakers, for the intervals.
         seed: the same one gives the same galleries and intervals.
@@ -109,7 +108,7 @@ def identify(
 
 
 def _ranks(block: DistanceBlock) -> npt.NDArray[np.int64]:
-    """The place of the right speaker for each query, from 1; of equals the last."""
+    """The right speaker's rank for each query, from 1; the last of equal ones."""
     distance = block.by_reference[MEAN]
     right = np.take_along_axis(distance, block.query_speaker[:, np.newaxis], axis=1)
     ranks: npt.NDArray[np.int64] = np.sum(distance <= right, axis=1)

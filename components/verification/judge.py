@@ -1,7 +1,7 @@
-"""The judge: a model's scores of utterances of equal durations, set by set, and their metrics.
+"""The judge: scores a model on utterances of equal durations, set by set, with metrics.
 
-The report of a run and `swar evaluate` judge by it. Where the speech lies and how it is read is
-theirs: the judge says which utterances to cut, and is given them.
+The report of a run and `swar evaluate` use it. They find and read the speech; the judge plans
+which utterances to cut and receives them.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -39,46 +39,46 @@ from components.verification.utterances import (
 
 @dataclass(frozen=True)
 class JudgeSettings:
-    """What bounds and seeds a judgement."""
+    """Bounds and seed of a judgement."""
 
     duration_seconds: tuple[float, ...] = (1.5, 3.0, 5.0, 10.0)
-    """Of speech in an utterance; the model's window where that is longer."""
+    """Speech in an utterance; the model's window where that is longer."""
     enrolment_seconds: tuple[float, ...] = (5.0, 10.0, 30.0)
-    """Of speech to identify speakers by."""
+    """Amounts of speech to enrol speakers with."""
     piece_seconds: float = 2.5
-    """Of the utterances that speakers are enrolled with: short, so that little of a recording is
-    left over, and a divisor of usual enrolments."""
+    """Length of the utterances that speakers are enrolled with: short, so that little of a
+    recording is left over, and a divisor of usual enrolments."""
     query_seconds: float = 5.0
-    """Of the utterances that are identified."""
+    """Length of the utterances that are identified."""
     gallery_speakers: tuple[int, ...] = (2, 10, 50, 500)
-    """Enrolled in the galleries of the open set; only fewer than there are speakers."""
+    """Sizes of the galleries of the open set; only sizes below the number of speakers."""
     galleries: int = 50
-    """Of each size."""
+    """Number of galleries of each size."""
     best_match_comparisons: int = 2_000_000
-    """Of queries with single enrolled utterances: where it takes more, the best match of several
-    references is not measured. Half a minute of a processor's time for each amount of enrolment."""
+    """Most comparisons of queries with single enrolled utterances; beyond it the best match is
+    not measured. Takes half a minute of a processor's time for each amount of enrolment."""
     conditions: tuple[str, ...] = tuple(CONDITIONS)
-    """That utterances of one duration are put under, too."""
+    """Conditions for utterances of one duration."""
     condition_seconds: float = 3.0
-    """That duration, and that of sounds without speech: the nearest of `duration_seconds`."""
+    """Their duration, and that of sounds without speech: the nearest of `duration_seconds`."""
     condition_utterances: int | None = None
-    """Utterances of each set that are put under conditions at most; None for all."""
+    """Most utterances of each set that are put under conditions; None for all."""
     utterances_per_speaker: int = 20
-    """Of each duration."""
+    """Most utterances of each duration."""
     trials_per_class: int = 100_000
-    """Target or nontarget trials of each set and duration."""
+    """Most target, or nontarget, trials of each set and duration."""
     resamples: int = 1_000
-    """Of the speakers, for the intervals."""
+    """Resamples of the speakers, for the intervals."""
     seed: int = 0
 
     def plan(
         self, set_name: str, speakers: Sequence[str], window_samples: int, sample_rate: int
     ) -> "SetPlan":
-        """Which utterances of a set are cut.
+        """Plans which utterances of a set are cut.
 
         Args:
-            set_name: what the set is called.
-            speakers: that the utterances under conditions are shared among.
+            set_name: name of the set.
+            speakers: those who share the utterances under conditions.
             window_samples: the model's window, the shortest utterance.
             sample_rate: of the speech, Hz.
         """
@@ -127,18 +127,18 @@ class Judgement:
     """Every score of one set, or of several."""
 
     trials: pd.DataFrame
-    """The clean ones, see `trial_table`."""
+    """The clean trials, see `trial_table`."""
     selections: list[Selection]
     conditions: list[ConditionTrials]
     nonspeech: list[NonSpeechMetrics]
     identification: list[ClosedSet]
     open_set: list[OpenSet]
     embedded: EmbeddedUtterances
-    """Clean, of all durations; with what was refused, under conditions too."""
+    """Clean utterances of all durations, and all refused ones, also under conditions."""
 
     @classmethod
     def of(cls, parts: "Sequence[Judgement]") -> "Judgement":
-        """Of several sets, at least one."""
+        """Joins the judgements of one or more sets."""
         return cls(
             _joined([part.trials for part in parts]),
             [each for part in parts for each in part.selections],
@@ -155,7 +155,7 @@ class Judgement:
 
 
 class JudgedMetrics(NamedTuple):
-    """What was measured on the scores of a judgement, with intervals over speakers."""
+    """Metrics of a judgement's scores, with intervals over speakers."""
 
     slices: list[SliceMetrics]
     conditions: list[ConditionMetrics]
@@ -177,14 +177,14 @@ def judge_set(
     settings: JudgeSettings,
     columns: Columns,
 ) -> Judgement:
-    """Embeds and compares the utterances of one set: all with all, or a sample of that.
+    """Embeds and compares the utterances of one set: all with all, or a sample of these pairs.
 
     Args:
         plan: by which they are cut.
-        groups: the utterances, made as they are needed, each group embedded at once.
+        groups: the utterances, made as they are needed; each group is embedded at once.
         model: embeds and compares.
         settings: bounds and seed.
-        columns: what the data says of its recordings, for the slices.
+        columns: the data's own columns, for the slices.
     """
     changed: set[str] = set()
 
@@ -249,7 +249,7 @@ def _identified(
 def _robustness(
     plan: SetPlan, embedded: EmbeddedUtterances, model: Model, settings: JudgeSettings
 ) -> tuple[list[ConditionTrials], list[NonSpeechMetrics]]:
-    """Utterances under conditions compared as clean, and sounds without speech beside them."""
+    """Compares utterances under conditions as the clean ones, and sounds without speech."""
     clean = embedded.where(embedded.utterances["condition"] == CLEAN)
     if clean.utterances.empty:
         return [], []
@@ -281,5 +281,5 @@ def _robustness(
 
 
 def _joined(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
-    """One table of all rows; pandas would guess the columns' types of the empty ones."""
+    """One table of all rows; empty tables, of unknown column types, are left out."""
     return pd.concat([each for each in tables if len(each)] or tables[:1], ignore_index=True)

@@ -1,9 +1,9 @@
-"""The data's own columns (language, device, date): what two utterances have in common in them.
+"""The data's own columns (language, device, date) and what two utterances share in them.
 
-A table of utterances has a column `column_<name>` for each, or `date_<name>` where every cell that
-is not empty is an ISO date: strings, None for an empty cell. A table of trials has `column_<name>`,
-what both sides have in common, "mixed" or "unknown", and of dates `days_<name>`: float, the days
-between both, NaN where one of the dates is not known.
+A table of utterances has a string column `column_<name>` for each, or `date_<name>` if every cell
+that is not empty is an ISO date; an empty cell is None. A table of trials has `column_<name>`, the
+value of both sides, "mixed" or "unknown", or for dates `days_<name>`: float, the days between both
+sides, NaN where one of the dates is not known.
 """
 
 import re
@@ -25,21 +25,21 @@ DATE: Final = "date_"
 DAYS: Final = "days_"
 
 MOST_VALUES: Final = 20
-"""Of a column that are slices of their own; of more, all that both sides share are one slice."""
+"""Most values of a column that get a slice each; more are merged into the slice SAME."""
 
 DAY_BINS: Final = (("same_day", 0), ("up_to_a_week", 7), ("up_to_a_month", 31))
-"""Names, and the most days between two recordings; what is above the last is LONGER."""
+"""Names, and the most days between two recordings; more than the last are LONGER."""
 LONGER: Final = "longer"
 
 _ISO_DATE: Final = re.compile(r"\d{4}-\d{2}-\d{2}([T ].*)?")
 _YES: Final = ("yes", "true", "1")
 
 Columns = Mapping[str, Mapping[str, str]]
-"""The cells that are not empty, by recording and the column's name."""
+"""The cells that are not empty, by recording and column name."""
 
 
 def with_columns(utterances: pd.DataFrame, columns: Columns) -> pd.DataFrame:
-    """The table with what the data says of each utterance's recording.
+    """The table with the data's columns for each utterance's recording.
 
     Args:
         utterances: with the column `recording`.
@@ -56,10 +56,10 @@ def with_columns(utterances: pd.DataFrame, columns: Columns) -> pd.DataFrame:
 
 
 def columns_in_common(one: pd.DataFrame, other: pd.DataFrame) -> dict[str, npt.NDArray[Any]]:
-    """The columns of a table of trials, by name.
+    """The data's columns of a table of trials, by name.
 
     Args:
-        one, other: tables as `with_columns` makes them, the rows of both sides of each trial.
+        one, other: tables from `with_columns`, rows of the two sides of each trial.
     """
     found: dict[str, npt.NDArray[Any]] = {}
     for name in one.columns:
@@ -76,7 +76,7 @@ def columns_in_common(one: pd.DataFrame, other: pd.DataFrame) -> dict[str, npt.N
 def in_common(
     one: npt.NDArray[np.object_], other: npt.NDArray[np.object_]
 ) -> npt.NDArray[np.object_]:
-    """What both sides have, MIXED where they differ, UNKNOWN where one of them is."""
+    """The value of both sides, MIXED where they differ, UNKNOWN where one is unknown."""
     shared = np.where(one == other, one, MIXED)
     common: npt.NDArray[np.object_] = np.where(
         (one == UNKNOWN) | (other == UNKNOWN), UNKNOWN, shared
@@ -85,15 +85,16 @@ def in_common(
 
 
 def column_slices(trials: pd.DataFrame) -> Iterator[tuple[str, str, pd.DataFrame]]:
-    """The trials of one set and duration by each of the data's columns.
+    """Slices the trials of one set and duration by each of the data's columns.
 
-    Of a column: every common value that has trials of both classes, or SAME for all of these
-    where they are more than MOST_VALUES; then MIXED and UNKNOWN. Of days: the same-speaker trials
-    of every bin beside all different-speaker trials, since these have no time between them that
-    would matter. A column that tells no trials of both classes from others is no slice.
+    A column gives a slice for every shared value that has trials of both classes, or SAME for all
+    of these if they are more than MOST_VALUES; then MIXED and UNKNOWN. Days give a slice for every
+    bin: its same-speaker trials and all different-speaker trials, for which the time between
+    recordings does not matter. A column gives none if no value has trials of both
+    classes or all trials have the same value.
 
     Args:
-        trials: as `trial_table` makes them.
+        trials: from `trial_table`.
 
     Yields:
         The name of the trials' column, the value, the trials.
@@ -106,22 +107,22 @@ def column_slices(trials: pd.DataFrame) -> Iterator[tuple[str, str, pd.DataFrame
 
 
 def column_heading(sliced_by: str) -> str:
-    """What a column of trials is called where people read it."""
+    """A trial column's name for readers."""
     if sliced_by.startswith(DAYS):
         return f"days between recordings, by {sliced_by.removeprefix(DAYS)}"
     return sliced_by.removeprefix(COLUMN)
 
 
 def is_of_data(sliced_by: str) -> bool:
-    """Whether trials are sliced by a column of the data's own."""
+    """Whether trials are sliced by one of the data's own columns."""
     return sliced_by.startswith((COLUMN, DAYS))
 
 
 def synthetic_speakers(utterances: pd.DataFrame) -> int:
-    """How many speakers the data calls synthetic: "yes" in the column `synthetic`.
+    """Number of speakers that the data calls synthetic: "yes" in the column `synthetic`.
 
     Args:
-        utterances: with the column `speaker`, as `with_columns` makes it.
+        utterances: with the column `speaker`, from `with_columns`.
     """
     name = f"{COLUMN}synthetic"
     if name not in utterances:
@@ -139,7 +140,7 @@ def _is_date(cell: str) -> bool:
 
 
 def _days(cells: pd.Series) -> "pd.Series[float]":
-    """float [N], whole days since the first year, without the index; NaN where there is no cell."""
+    """Whole days since year 1, float [N], with a new index; NaN for an empty cell."""
     numbers = [
         np.nan if pd.isna(cell) else datetime.fromisoformat(cell).toordinal() for cell in cells
     ]

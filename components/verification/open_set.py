@@ -1,9 +1,10 @@
 """Open-set identification: queries by enrolled speakers and by others, in galleries of N speakers.
 
 FPIR, the false positive identification rate, is the share of the non-mated searches (queries by
-speakers who are not enrolled) in which somebody is identified. FNIR, the false negative
-identification rate, is the share of the mated searches in which the right speaker is not: another
-one is nearest, or the right one is not accepted. Source of both: ISO/IEC 19795-1:2021.
+speakers who are not enrolled) in which a speaker is identified. FNIR, the false negative
+identification rate, is the share of the mated searches in which the right speaker is not
+identified: another one is nearest, or the right one is not accepted. Source of both: ISO/IEC
+19795-1:2021.
 """
 
 import math
@@ -33,10 +34,10 @@ from components.verification.searches import DistanceBlock, Distances
 from components.verification.trials import Indices
 
 DEFAULT: Final = "default"
-"""The rates of what `swar identify` decides without an option."""
+"""Name of the rates of `swar identify` without an option."""
 HELD_FPIRS: Final = (0.05, 0.01)
 MAX_FALSE_ACCEPT: Final = 0.05
-"""Share of a query, for the rule that a user states: each of N comparisons may accept less."""
+"""Largest accepted share of non-mated queries; each of N comparisons may accept less."""
 PER_QUERY: Final = f"per_query_{MAX_FALSE_ACCEPT:g}"
 
 NO_OPERATING_POINTS: Final = "no_operating_points"
@@ -46,25 +47,25 @@ _NO_ESTIMATE: Final = Estimate(math.nan, math.nan, math.nan)
 
 
 def held_fpir_name(fpir: float) -> str:
-    """Of the rates at the threshold that holds an FPIR."""
+    """Name of the rates at the threshold that holds an FPIR."""
     return f"fpir_{fpir:g}"
 
 
 @dataclass(frozen=True)
 class OpenSetRules:
-    """Which galleries are drawn, and where the model draws the line."""
+    """Which galleries are drawn, and the model's thresholds."""
 
     gallery_speakers: tuple[int, ...]
-    """Enrolled in a gallery; no more than leave out one speaker at least are drawn."""
+    """Sizes of galleries; those that leave no speaker out are not drawn."""
     galleries: int
-    """Of each size."""
+    """Number of galleries of each size."""
     best_match_comparisons: int
-    """Of queries with single embeddings: the best match is left out where it takes more."""
+    """Most comparisons of queries with single embeddings; more leave out the best match."""
     card: Mapping[str, Any]
-    """Of the model, whose `threshold` and `calibration` it has."""
+    """The model's, with its `threshold` and `calibration`."""
 
     def threshold(self, speakers: int) -> float:
-        """Distance up to which one of so many enrolled speakers is named without an option."""
+        """Distance up to which one of so many enrolled speakers is identified by default."""
         return gallery_threshold(self.card, float(self.card["threshold"]), speakers)
 
     @property
@@ -81,7 +82,7 @@ class SearchRates:
     """Errors of searches at one threshold, with intervals over speakers."""
 
     threshold: float | None
-    """Distance, accepted up to it; None where there is none."""
+    """Largest accepted distance; None where there is no threshold."""
     fpir: Estimate
     """NaN without a threshold."""
     fnir: Estimate
@@ -90,7 +91,7 @@ class SearchRates:
 
 @dataclass(frozen=True)
 class OpenSet:
-    """How often unknown speakers get a name, and enrolled ones do not get theirs."""
+    """How often unknown speakers are identified, and enrolled ones are not."""
 
     set: str
     enrolment_seconds: float
@@ -100,27 +101,27 @@ class OpenSet:
     gallery_speakers: int
     """Enrolled in each gallery: N."""
     speakers: int
-    """That galleries are drawn from; those who are not enrolled ask, too."""
+    """Speakers that galleries are drawn from; those not enrolled are queries, too."""
     galleries: int
     mated_searches: int
-    """By enrolled speakers, over all galleries."""
+    """Queries by enrolled speakers, over all galleries."""
     nonmated_searches: int
-    """By speakers who are not enrolled, over all galleries."""
+    """Queries by speakers who are not enrolled, over all galleries."""
     rates: dict[str, SearchRates]
-    """At `default`, of `swar identify` without an option; at `fpir_0.05` and `fpir_0.01`,
-    thresholds that hold these rates on the same searches, and so a little too good; and at
-    `per_query_0.05`, the loosest operating point of the model's card that lets each comparison
-    accept no more than `comparison_rate`."""
+    """At the thresholds `default`, that of `swar identify` without an option; `fpir_0.05` and
+    `fpir_0.01`, which hold these rates on the same searches, so that the rates are a little too
+    good; and `per_query_0.05`, the loosest operating point of the model's card at which each
+    comparison accepts no more than `comparison_rate`."""
     held_rate: float
-    """The least share that both FPIR and FNIR stay within at one threshold, found on the same
-    searches, and so a little too good."""
+    """The least share that neither FPIR nor FNIR exceeds at one threshold, which is found on the
+    same searches, so that the share is a little too good."""
     comparison_rate: float
-    """1 - (1 - 0.05)^(1/N): so much of each of N independent comparisons is 5 % of a query."""
+    """1 - (1 - 0.05)^(1/N): this rate in each of N independent comparisons is 5 % per query."""
     missing: str | None
-    """Why there is no threshold of `per_query_0.05`: NO_OPERATING_POINTS, the card has none so
+    """Why there is no threshold `per_query_0.05`: NO_OPERATING_POINTS if the card has none so
     strict, or TOO_FEW_CALIBRATION_SPEAKERS; None where there is one."""
     speakers_needed: int | None
-    """Calibration speakers with whom there would be one; None where none are missing."""
+    """Calibration speakers needed for that threshold; None unless they are too few."""
 
 
 class _Outcomes(NamedTuple):
@@ -129,18 +130,18 @@ class _Outcomes(NamedTuple):
     nearest: npt.NDArray[np.int32]
     """The nearest of the gallery's speakers."""
     distance: Distances
-    """Up to which a search is no error if mated, and one if not: that of the nearest; infinity
-    where the query's speaker is enrolled and not the nearest, or another one is as near."""
+    """Distance of the nearest: the least threshold at which a mated search succeeds, or a
+    non-mated one errs; infinity where the query's speaker is enrolled and not alone nearest."""
 
 
 def draw_galleries(
     speakers: int, sizes: Iterable[int], count: int, seed: int
 ) -> dict[int, Indices]:
-    """Random galleries by their size, [count, size] speakers each; one holds the next smaller.
+    """Random galleries by size, [count, size] speakers each; each contains the next smaller one.
 
     Args:
-        speakers: to draw from.
-        sizes: speakers of a gallery; those that leave no speaker out are left out.
+        speakers: how many to draw from.
+        sizes: speakers of a gallery; sizes that leave no speaker out are skipped.
         count: galleries of each size.
         seed: the same one gives the same galleries.
     """
@@ -150,7 +151,7 @@ def draw_galleries(
 
 
 class OpenSetSearches:
-    """Searches of all queries in galleries, as their distances are computed.
+    """Searches galleries for all queries, block by block of distances.
 
     Memory: 8 bytes for each query, gallery, size and reference.
 
@@ -174,7 +175,7 @@ class OpenSetSearches:
         }
 
     def add(self, block: DistanceBlock) -> None:
-        """Searches some more queries."""
+        """Adds the searches of some more queries."""
         self._query_speaker.append(block.query_speaker)
         for (reference, size), outcomes in self._outcomes.items():
             distance = block.by_reference[reference]
@@ -185,14 +186,14 @@ class OpenSetSearches:
     ) -> list[OpenSet]:
         """Rates of every reference and size, in order.
 
-        The intervals come from resamples of the speakers, as those of trials: a mated search
-        counts as often as its speaker was drawn, a non-mated one as often as its speaker and the
-        nearest enrolled one were drawn together. What they leave out: galleries are not drawn, and
-        thresholds not found, anew in every resample.
+        The intervals come from resamples of the speakers, as those of trials do: a mated search
+        counts as often as its speaker is drawn, a non-mated one as often as its speaker and the
+        nearest enrolled one are drawn together. The galleries and the thresholds stay the same in
+        every resample.
 
         Args:
             set_name: of the speakers.
-            enrolment_seconds: that they were enrolled with.
+            enrolment_seconds: speech of an enrolment.
             query_seconds: of a query.
             resamples: of the speakers, for the intervals.
         """
@@ -242,7 +243,7 @@ def _search(distance: Distances, query_speaker: Indices, galleries: Indices) -> 
 
     Args:
         distance: [B, S], from every speaker.
-        query_speaker: [B], who asks.
+        query_speaker: [B], each query's speaker.
         galleries: [G, N], the speakers of each.
     """
     of_gallery = distance[:, galleries]
@@ -251,7 +252,7 @@ def _search(distance: Distances, query_speaker: Indices, galleries: Indices) -> 
     least = np.min(of_gallery, axis=2)
     is_enrolled = np.any(galleries == query_speaker[:, np.newaxis, np.newaxis], axis=2)
     right = np.take_along_axis(distance, query_speaker[:, np.newaxis], axis=1)
-    # Of equal distances the right speaker's is the last.
+    # Among equal distances the right speaker's counts as the last.
     is_first = np.sum(of_gallery <= right[..., np.newaxis], axis=2) == 1
     return _Outcomes(
         nearest.astype(np.int32), np.where(is_enrolled & ~is_first, np.float32(np.inf), least)
@@ -269,13 +270,13 @@ class _Searched:
     """All searches of one size and reference.
 
     Args:
-        query_speaker: [Q], who asks.
+        query_speaker: [Q], each query's speaker.
         is_mated: [Q, G], whether that speaker is enrolled.
-        outcomes: [Q, G], what was found.
+        outcomes: [Q, G].
 
     Attributes:
-        mated_distances: up to which each mated search finds the right speaker.
-        nonmated_distances: of the nearest, sorted.
+        mated_distances: least threshold at which each mated search succeeds.
+        nonmated_distances: of the nearest speaker, sorted.
     """
 
     def __init__(
@@ -309,7 +310,7 @@ class _Searched:
         }
 
     def held_rate(self) -> float:
-        """The least of the larger of FPIR and FNIR, over all thresholds."""
+        """The minimum over all thresholds of the larger of FPIR and FNIR."""
         thresholds = np.unique(self.nonmated_distances)
         accepted = np.searchsorted(self.nonmated_distances, thresholds, side="left")
         # Just below each distance of a non-mated search, and beyond the last one.
@@ -351,7 +352,7 @@ class _Searched:
 
 
 def _ratio(part: npt.NDArray[Any], whole: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
-    """Float64 of the shape of both, NaN where the whole is nothing."""
+    """Quotients, float64 of the shape of both; NaN where the whole is 0."""
     ratio = np.full(part.shape, np.nan)
     np.divide(part, whole, out=ratio, where=whole > 0)
     return ratio

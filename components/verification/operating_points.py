@@ -1,4 +1,4 @@
-"""Operating points: the thresholds that at most a stated share of nontarget trials passes."""
+"""Operating points: thresholds that accept at most a stated share of nontarget trials."""
 
 import math
 from collections.abc import Mapping
@@ -21,7 +21,7 @@ from components.verification.error_rates import NONTARGET, TARGET
 
 MAX_FALSE_ACCEPT_RATES: Final = (0.05, 0.02, 0.01, 0.005, 0.002, 0.001, 0.0005, 0.0002, 0.0001)
 ERRORS_NEEDED: Final = 30
-"""Errors from which on an error rate is known to about a third of itself.
+"""Number of errors from which an error rate is known to within about a third.
 
 Source: Doddington et al., "The NIST speaker recognition evaluation: overview, methodology,
 systems, results, perspective", Speech Communication 31, 2000 (the "rule of 30").
@@ -33,13 +33,13 @@ class OperatingPoint:
     """A threshold for one risk, with the error rates that it had."""
 
     max_false_accept_rate: float
-    """Share of the nontarget trials that the threshold lets pass at most, in (0, 1)."""
+    """Largest share of the nontarget trials that the threshold accepts, in (0, 1)."""
     speakers: int
-    """Who have such trials."""
+    """Number of speakers in the trials."""
     speakers_needed: int
-    """From so many speakers on the point is known."""
+    """Least number of speakers from which the point is known."""
     threshold: float | None
-    """Distance, accepted up to it; None with fewer speakers than are needed."""
+    """Largest accepted distance; None with fewer speakers than needed."""
     false_accept_rate: Estimate | None
     """With its 95 % interval; None without a threshold."""
     false_reject_rate: Estimate | None
@@ -47,10 +47,9 @@ class OperatingPoint:
 
 
 def speakers_needed(max_false_accept_rate: float) -> int:
-    """The fewest speakers whose pairs may be expected to have ERRORS_NEEDED false accepts.
+    """The fewest speakers whose pairs are expected to have ERRORS_NEEDED false accepts.
 
-    Pairs of speakers are counted, not trials: many trials of the same two people are no more
-    than one meeting of two people.
+    Pairs of speakers are counted, not trials: many trials of the same two people count as one.
     """
     pairs = ERRORS_NEEDED / max_false_accept_rate
     # The smallest S with S (S - 1) / 2 >= pairs.
@@ -91,11 +90,11 @@ def error_rates_at(
 ) -> list[tuple[Estimate, Estimate]]:
     """The false accept rate and the false reject rate at each threshold, with intervals.
 
-    The interval of a rate of 0 or 1 is no point, see `widened_at_ends`.
+    A rate of 0 or 1 has an interval too, see `widened_at_ends`.
 
     Args:
-        trials: as of `operating_points`.
-        thresholds: [T] distances, accepted up to them.
+        trials: as for `operating_points`.
+        thresholds: [T], largest accepted distances.
         resamples: of the speakers, for the intervals.
         seed: the same one gives the same intervals.
     """
@@ -124,23 +123,23 @@ def error_rates_at(
 
 
 def to_card(point: OperatingPoint) -> Mapping[str, Any]:
-    """What the model's card says of a point: JSON without NaN."""
+    """A point as in the model's card: JSON without NaN."""
     card: Mapping[str, Any] = without_nan(asdict(point))
     return card
 
 
 def accepting_threshold(nontarget: npt.NDArray[np.float32], rate: float) -> float:
-    """Half-way between the last distance that may pass and the first that may not.
+    """Half-way between the last distance that may be accepted and the first that may not.
 
     Args:
         nontarget: float32 [N] distances, sorted, at least one.
-        rate: share that may pass.
+        rate: share that may be accepted.
     """
     passing = math.floor(rate * len(nontarget))
     if passing == 0:
         return float(nontarget[0]) / 2.0
     first_refused = float(nontarget[min(passing, len(nontarget) - 1)])
-    # Equal distances pass together or not at all.
+    # Equal distances are accepted together or not at all.
     accepted = nontarget[:passing][nontarget[:passing] < first_refused]
     last_accepted = float(accepted[-1]) if len(accepted) else 0.0
     return (last_accepted + first_refused) / 2.0
@@ -149,11 +148,11 @@ def accepting_threshold(nontarget: npt.NDArray[np.float32], rate: float) -> floa
 def _error_rates(
     label: npt.NDArray[np.int64], passing: npt.NDArray[np.int64], weights: npt.NDArray[np.float64]
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """False accept and false reject rates, [T] each, NaN of a class without weight.
+    """False accept and false reject rates, [T] each, NaN for a class without weight.
 
     Args:
         label: [N], of trials in the order of their distances.
-        passing: [T], how many of them each threshold accepts.
+        passing: [T], how many of these each threshold accepts.
         weights: [N], how often each trial counts.
     """
     accepted = []

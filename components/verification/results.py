@@ -1,4 +1,4 @@
-"""An evaluation as it is stored: every trial with its score, and what was measured on them."""
+"""An evaluation as it is stored: every trial with its score, and the metrics."""
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -24,26 +24,26 @@ METRICS_FILE: Final = "metrics.json"
 
 @dataclass(frozen=True)
 class Evaluation:
-    """All that was measured, and on what."""
+    """All metrics, and what they were measured on."""
 
     model: dict[str, Any]
     """`folder`, `model_digest`, `threshold`, `sample_rate`."""
     data: dict[str, str]
     """Folder of each set."""
     trial_list: str | None
-    """The file that named the trials; None where they were chosen here."""
+    """The file that lists the trials; None where they were chosen here."""
     trained_on: tuple[str, ...]
-    """Sets that hold speakers whom the model was trained on: no figures of new speakers."""
+    """Sets with speakers that the model was trained on: their metrics do not hold for others."""
     calibrated_on: tuple[str, ...]
     """Sets that the model was calibrated on: its thresholds fit their speakers."""
     synthetic_speakers: int
-    """How many of the speakers the data calls synthetic, see `manifest_columns`."""
+    """Number of speakers that the data calls synthetic, see `manifest_columns`."""
     settings: dict[str, Any]
-    """What bounded and seeded it."""
+    """Bounds and seed of the evaluation."""
     selections: tuple[Selection, ...]
     rejected_recordings: tuple[Unused, ...]
     repeated_recordings: int
-    """With less speech than the model's window, and so repeated to it: single words."""
+    """With less speech than the model's window, so that it is repeated: single words."""
     unusable_utterances: tuple[Unused, ...]
     slices: tuple[SliceMetrics, ...]
     conditions: tuple[ConditionMetrics, ...]
@@ -51,7 +51,7 @@ class Evaluation:
     identification: tuple[ClosedSet, ...]
     open_set: tuple[OpenSet, ...]
     attacks: tuple[AcceptedClaims, ...]
-    """Of recordings that claim to be of the speakers; none where no attacks were tried."""
+    """Of recordings that claim to be of the speakers; empty without attacks."""
 
     def to_json(self) -> str:
         """JSON with null for NaN."""
@@ -65,8 +65,8 @@ def write_evaluation(
 
     Args:
         folder: new or empty.
-        evaluation: what was measured.
-        trials: every one with its score.
+        evaluation: the metrics.
+        trials: every trial with its score.
         claims: of attacks; written as `attacks.parquet` where there are any.
 
     Raises:

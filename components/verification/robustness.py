@@ -1,4 +1,4 @@
-"""What a model makes of speech under conditions, and of sounds without speech."""
+"""How a model treats speech under conditions, and sounds without speech."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -21,34 +21,34 @@ from components.verification.trials import BOTH_SIDES, ONE_SIDE, Scorer, trial_t
 from components.verification.utterances import OK, Cut, EmbeddedUtterances, Model
 
 PEAK: Final = 0.5
-"""Of every utterance before a condition, full scale 1: what a condition adds does not clip."""
+"""Peak of every utterance before a condition, full scale 1, so that what it adds does not clip."""
 
 
 class ConditionTrials(NamedTuple):
-    """The trials of one set and duration, with no side, one or both under a condition."""
+    """The trials of one set and duration, with no, one or both sides under a condition."""
 
     set: str
     duration_seconds: float
     condition: str
     changed_sides: str
     utterances: int
-    """That the model was given under the condition."""
+    """Number given to the model under the condition."""
     refused: int
-    """Of these; their trials are missing."""
+    """Number of these that it refused; their trials are missing."""
     trials: pd.DataFrame
     """See `trial_table`."""
 
 
 def under_conditions(cuts: Sequence[Cut], names: Sequence[str], seed: int) -> list[Cut]:
-    """Every utterance at PEAK, and those that are to be also under each condition.
+    """Every utterance at PEAK, and the ones marked for conditions also under each of them.
 
-    What a condition draws depends on the seed, its name and the utterance's. Nothing is
-    normalised behind it; what exceeds full scale is scaled down to it.
+    Random draws depend on the seed, the condition's name and the utterance's. The result is
+    not normalised, but scaled down if it exceeds full scale.
 
     Args:
         cuts: clean utterances.
         names: of conditions.
-        seed: of what is drawn.
+        seed: of the draws.
     """
     found = [cut._replace(pcm16=to_pcm16(_at_half_scale(cut.pcm16))) for cut in cuts]
     for name in names:
@@ -77,10 +77,10 @@ def score_conditions(
 ) -> list[ConditionTrials]:
     """The clean trials, then the same with the second side, and both, under each condition.
 
-    Without conditions there is nothing to compare, and the result is empty.
+    Without conditions the result is empty.
 
     Args:
-        embedded: of one set and duration, clean and under all of the conditions, with what the
+        embedded: of one set and duration, clean and under all conditions, with those that the
             model refused under these.
         clean_trials: the table of these utterances' clean trials.
         names: of the conditions.
@@ -108,7 +108,7 @@ def score_conditions(
 def _scored_under(
     first: str, second: str, embedded: EmbeddedUtterances, clean_trials: pd.DataFrame, score: Scorer
 ) -> pd.DataFrame:
-    """The trials of which the model took both sides, these being under two conditions."""
+    """The trials with sides under two conditions, if the model accepted both sides."""
     keys = zip(embedded.utterances["condition"], embedded.utterances["utterance"], strict=True)
     row_of = {key: row for row, key in enumerate(keys)}
     rows = [
@@ -126,7 +126,7 @@ def _scored_under(
 
 
 def _at_half_scale(pcm16: npt.NDArray[np.int16]) -> Samples:
-    """float32 [samples] with the peak PEAK; silence stays silence."""
+    """Scales to float32 [samples] with the peak PEAK; silence stays silence."""
     samples = pcm16.astype(np.float32)
     peak = np.max(np.abs(samples), initial=np.float32(1.0))
     scaled: Samples = samples * np.float32(PEAK / peak)
@@ -144,9 +144,9 @@ class ConditionMetrics:
     changed_sides: str
     """"one": enrolled clean and verified under the condition; "both"; or "clean"."""
     utterances: int
-    """That the model was given under the condition."""
+    """Number given to the model under the condition."""
     refused: int
-    """Of these by the model, whose trials are missing."""
+    """Number of these that it refused; their trials are missing."""
     similar: int
     """Number of same-speaker trials."""
     dissimilar: int
@@ -179,21 +179,21 @@ def measure_condition(scored: ConditionTrials, *, resamples: int, seed: int) -> 
 
 @dataclass(frozen=True)
 class NonSpeechMetrics:
-    """How often sounds without speech were taken for a speaker, beside the speech of one set."""
+    """How often sounds without speech were accepted as a speaker, also one of a set."""
 
     set: str
     duration_seconds: float
     sounds: int
     taken: int
-    """As speech: with the status "ok"."""
+    """Sounds accepted as speech: with the status "ok"."""
     taken_by_kind: dict[str, int]
-    """Of `components.nonspeech.TAKES` each."""
+    """Out of `components.nonspeech.TAKES` of each kind."""
     pairs: int
-    """Of two different sounds, both taken as speech."""
+    """Pairs of two different sounds that were both accepted as speech."""
     same_speaker_pairs: int
-    """Of these, called the same speaker at the stored threshold."""
+    """Number of these decided to be the same speaker at the stored threshold."""
     pairs_with_speech: int
-    """Of a sound that was taken as speech and an utterance."""
+    """Pairs of a sound accepted as speech and an utterance."""
     same_speaker_pairs_with_speech: int
 
 
@@ -207,7 +207,7 @@ def measure_nonspeech(
     max_pairs: int,
     seed: int,
 ) -> NonSpeechMetrics:
-    """Every sound against every other, and against every clean utterance.
+    """Compares every sound with every other one and with every clean utterance.
 
     Args:
         model: embeds and compares.

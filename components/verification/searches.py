@@ -1,4 +1,4 @@
-"""Identification searches: who is enrolled with what, who is searched for, and their distances."""
+"""Identification searches: enrolments, queries, and their distances."""
 
 import math
 from collections.abc import Collection, Iterator, Mapping
@@ -16,12 +16,12 @@ Distances = npt.NDArray[np.float32]
 MEAN: Final = "mean"
 BEST_MATCH: Final = "best_match"
 REFERENCES: Final = (MEAN, BEST_MATCH)
-"""What a query is compared with: the mean of a speaker's embeddings, of norm 1 if these are, or
-each of them, of which the smallest distance counts."""
+"""What a query is compared with: the mean of a speaker's embeddings, of norm 1 if theirs is 1, or
+each embedding, of which the smallest distance counts."""
 
 _SCORED_AT_ONCE: Final = 2**16
 _ROUNDING_SECONDS: Final = 0.01
-"""Starts may be float32, with steps of a millisecond three hours into a recording."""
+"""Starts may be float32, whose step three hours into a recording is a millisecond."""
 
 
 class Searches(NamedTuple):
@@ -30,12 +30,12 @@ class Searches(NamedTuple):
     enrolment: Indices
     """[S, P], rows of each speaker's P utterances."""
     query: Indices
-    """[Q], rows; every speaker has one at least."""
+    """[Q], rows; every speaker has at least one."""
     query_speaker: Indices
-    """[Q], which of the S speakers each query is of."""
+    """[Q], index of each query's speaker among the S."""
 
     def references(self, best_match_comparisons: int) -> tuple[str, ...]:
-        """REFERENCES, without the best match where it takes more comparisons than so many."""
+        """REFERENCES, without the best match if it takes more comparisons than this."""
         comparisons = len(self.query) * self.enrolment.size
         return REFERENCES if comparisons <= best_match_comparisons else (MEAN,)
 
@@ -44,7 +44,7 @@ class DistanceBlock(NamedTuple):
     """Some of the queries, and their distances from every speaker."""
 
     query_speaker: Indices
-    """[B], which of the S speakers each query is of."""
+    """[B], index of each query's speaker among the S."""
     by_reference: Mapping[str, Distances]
     """float32 [B, S] each, see REFERENCES."""
 
@@ -58,15 +58,15 @@ def plan_searches(
 ) -> Searches | None:
     """Enrols every speaker with the first utterances; later ones are the queries.
 
-    Queries come from recordings that the enrolment did not touch; where a speaker has none, from
-    what comes behind it.
+    Queries come from recordings that are not used for enrolment or, if a speaker has none, from
+    after the enrolment.
 
     Args:
         utterances: columns `speaker`, `recording`, `start_seconds`, `duration_seconds`, all of
             one set.
         enrolment_seconds: of speech; rounded up to whole pieces.
         piece_seconds: duration of the utterances that speakers are enrolled with.
-        query_seconds: duration of those that are identified.
+        query_seconds: duration of the utterances that are identified.
 
     Returns:
         None where fewer than two speakers have enough speech.
@@ -97,7 +97,7 @@ def plan_searches(
 
 
 def _behind(enrolled: pd.DataFrame, queries: pd.DataFrame) -> pd.DataFrame:
-    """A speaker's queries from untouched recordings, or else from behind the enrolment."""
+    """A speaker's queries from unused recordings, or else from after the enrolment."""
     untouched = queries[~queries["recording"].isin(enrolled["recording"])]
     if not untouched.empty:
         return untouched
@@ -109,13 +109,13 @@ def _behind(enrolled: pd.DataFrame, queries: pd.DataFrame) -> pd.DataFrame:
 def distance_blocks(
     searches: Searches, embeddings: Embeddings, score: Scorer, references: Collection[str]
 ) -> Iterator[DistanceBlock]:
-    """Scores every query with every speaker, so many queries at a time that memory is bounded.
+    """Scores every query with every speaker, in blocks of queries to bound memory.
 
     Args:
-        searches: whose rows are those of `embeddings`.
+        searches: index rows of `embeddings`.
         embeddings: float32 [utterances, D].
         score: the model.
-        references: of REFERENCES, MEAN at least.
+        references: from REFERENCES, at least MEAN.
     """
     speakers, pieces = searches.enrolment.shape
     enrolled = embeddings[searches.enrolment]

@@ -32,15 +32,15 @@ RELATION: Final = "relation"
 
 @dataclass(frozen=True)
 class SliceMetrics:
-    """What was measured on one slice of the trials."""
+    """Metrics of one slice of the trials."""
 
     set: str
     duration_seconds: float
-    """Of speech on each side; NaN where whole files are compared."""
+    """Speech on each side; NaN where whole files are compared."""
     sliced_by: str
     """A column of the trials, or "all"."""
     value: str
-    """Its value, or "all"; of a relation and of days, the different-speaker trials are all."""
+    """Its value, or "all"; a relation and days select only among same-speaker trials."""
     speakers: int
     similar: int
     """Number of same-speaker trials."""
@@ -51,11 +51,11 @@ class SliceMetrics:
 
 
 def measure_slices(trials: pd.DataFrame, *, resamples: int, seed: int) -> list[SliceMetrics]:
-    """By set and duration: all trials, then by gender pair, channel pair, relation and the data's
-    own columns.
+    """Metrics by set and duration: of all trials, then by gender pair, channel pair, relation and
+    the data's own columns.
 
     Args:
-        trials: a table as `trial_table` makes it.
+        trials: from `trial_table`.
         resamples: of the speakers, for the intervals.
         seed: the same one gives the same intervals.
     """
@@ -67,7 +67,7 @@ def measure_slices(trials: pd.DataFrame, *, resamples: int, seed: int) -> list[S
 
 
 def _slices(part: pd.DataFrame, resamples: int, seed: int) -> Iterator[SliceMetrics]:
-    """Of the trials of one set and duration."""
+    """Slices of the trials of one set and duration."""
     everything = _measured(part, EVERYTHING, EVERYTHING, resamples, seed)
     yield everything
     parts = [
@@ -103,10 +103,10 @@ def _measured(
 
 
 def estimate_metrics(trials: pd.DataFrame, *, resamples: int, seed: int) -> dict[str, Estimate]:
-    """Each of TrialMetrics with its interval; that of a rate of 0 or 1 is no point.
+    """Each of TrialMetrics with its interval, also for a rate of 0 or 1.
 
     Args:
-        trials: the columns of Scores, `speaker_a` and `speaker_b`, a row for each.
+        trials: the columns of Scores, `speaker_a` and `speaker_b`, one row per trial.
         resamples: of the speakers.
         seed: the same one gives the same intervals.
     """

@@ -1,17 +1,17 @@
 """Trials: which utterances are compared, chosen or listed, and the table of their scores.
 
-Utterances are a table with the columns UTTERANCE_COLUMNS; a table of trials has these with
-`_a` and `_b` behind (`set` and `duration_seconds`, which both sides share, once) and:
+Utterances are a table with the columns UTTERANCE_COLUMNS; a table of trials has these with the
+suffixes `_a` and `_b` (`set` and `duration_seconds`, which both sides share, without) and:
 
     relation: one of RELATIONS, what two utterances of one speaker share; else DIFFERENT_SPEAKERS.
     label: int64, 1 same speaker, 0 different.
-    distance, probability: float32, as the model scores the two embeddings.
+    distance, probability: float32, the model's scores of the two embeddings.
     same_speaker: bool, the model's decision at its stored threshold.
-    condition: that side b is under, see `components.conditions`.
-    changed_sides: how many sides are under it: "one", "both", or "clean" for none.
-    gender_pair, channel_pair: what both have in common, "mixed", or "unknown".
+    condition: of side b, see `components.conditions`.
+    changed_sides: sides under that condition: "one", "both", or "clean" for none.
+    gender_pair, channel_pair: the value of both sides, "mixed", or "unknown".
 
-What the data itself says of recordings adds columns to both tables, see `manifest_columns`.
+The data's own columns are added to both tables, see `manifest_columns`.
 """
 
 import io
@@ -30,7 +30,7 @@ from components.verification.manifest_columns import columns_in_common, in_commo
 
 Indices = npt.NDArray[np.int64]
 Embeddings = npt.NDArray[np.float32]
-# From embeddings [N, D] of both sides to distance, probability and decision, each [N].
+# Maps embeddings [N, D] of both sides to distance, probability and decision, each [N].
 Scorer = Callable[
     [Embeddings, Embeddings],
     tuple[npt.NDArray[np.float32], npt.NDArray[np.float32], npt.NDArray[np.bool_]],
@@ -44,8 +44,8 @@ SIDE_COLUMNS: Final = (
     "session",  # str, the speaker's occasion of recording; None where that is not known
     "gender",  # "female", "male" or "unknown"
     "channel",  # one of recordings.cleaning.CHANNELS
-    "start_seconds",  # float, in the recording's speech without its silence
-    "speech_seconds",  # float, what the model found in it
+    "start_seconds",  # float, in the recording's speech without silence
+    "speech_seconds",  # float, found by the model
 )
 UTTERANCE_COLUMNS: Final = (*SHARED_COLUMNS, *SIDE_COLUMNS, "condition")
 SLICED_BY: Final = ("gender_pair", "channel_pair")
@@ -59,14 +59,14 @@ WITHIN_SESSION: Final = "within_session"
 ACROSS_SESSIONS: Final = "across_sessions"
 SESSION_UNKNOWN: Final = "session_unknown"
 RELATIONS: Final = (WITHIN_RECORDING, WITHIN_SESSION, ACROSS_SESSIONS, SESSION_UNKNOWN)
-"""Of two utterances of one speaker: of one recording; of two recordings in one session, in two, or
-where the session of one of them is not known."""
+"""Of two utterances of one speaker: from one recording; from two recordings of one session, of two
+sessions, or with a session that is not known."""
 
 _LABELS: Final = {"1": TARGET, "0": NONTARGET}
 
 
 class ChosenTrials(NamedTuple):
-    """Trials, and of how many they were chosen."""
+    """Chosen trials, and how many are possible."""
 
     first: Indices
     """[N], row of one utterance."""
@@ -79,15 +79,15 @@ class ChosenTrials(NamedTuple):
 
 
 def choose_trials(utterances: pd.DataFrame, max_per_class: int, seed: int) -> ChosenTrials:
-    """Every utterance against every other, once; a class with too many is sampled.
+    """Pairs every utterance with every other, once; a class with too many is sampled.
 
     Utterances of one speaker are compared if they come from two recordings, or if the speaker
-    has only one. Both classes are counted and drawn by rank, without listing what is possible:
-    memory grows with what is chosen.
+    has only one. Both classes are counted and drawn by rank, without a list of all possible
+    trials: memory grows with the number of chosen ones.
 
     Args:
-        utterances: columns `speaker` and `recording`, a row each; none overlaps another.
-        max_per_class: of same- and of different-speaker trials.
+        utterances: columns `speaker` and `recording`; no utterance overlaps another.
+        max_per_class: most same-, and most different-speaker trials.
         seed: the same one gives the same trials.
     """
     speaker, _ = pd.factorize(utterances["speaker"])
@@ -112,7 +112,7 @@ def choose_trials(utterances: pd.DataFrame, max_per_class: int, seed: int) -> Ch
 
 
 def _runs(values: Indices) -> tuple[Indices, Indices]:
-    """First position, and the one behind the last, of the run of equals around each position."""
+    """Start and end (exclusive) of the run of equal values around each position."""
     is_first = np.concatenate([[True], values[1:] != values[:-1]])[: len(values)]
     run = np.cumsum(is_first) - 1
     bounds = np.append(np.flatnonzero(is_first), len(values))
@@ -120,7 +120,7 @@ def _runs(values: Indices) -> tuple[Indices, Indices]:
 
 
 class _Ranges:
-    """Pairs of each position i with the positions `starts[i]` to `ends[i]`, in one order."""
+    """Pairs of each position i with positions `starts[i]` to `ends[i]` (exclusive), ordered."""
 
     def __init__(self, starts: Indices, ends: Indices) -> None:
         self._starts = starts
@@ -129,7 +129,7 @@ class _Ranges:
         self.pairs = int(self._pairs_before[-1])
 
     def draw(self, most: int, rng: np.random.Generator) -> tuple[Indices, Indices]:
-        """All pairs, or so many of them, as two arrays in order."""
+        """All pairs, or a sample of `most`, as two arrays in order."""
         if self.pairs <= most:
             rank = np.arange(self.pairs)
         else:
@@ -144,11 +144,11 @@ class Selection:
 
     set: str
     duration_seconds: float
-    """Of speech on each side; NaN where whole files are compared."""
+    """Speech on each side; NaN where whole files are compared."""
     speakers: int
     utterances: int
     utterances_possible: int
-    """Without the bound for each speaker."""
+    """Number without the bound for each speaker."""
     similar: int
     similar_possible: int
     similar_within_recording: int
@@ -156,15 +156,15 @@ class Selection:
     dissimilar: int
     dissimilar_possible: int
     least_heard_seconds: float
-    """Of speech, by the model, in the utterance with the least."""
+    """Least speech that the model found in an utterance."""
     most_heard_seconds: float
 
 
 class ListedTrial(NamedTuple):
-    """One line of a list."""
+    """One line of a trial list."""
 
     line: int
-    """Its number, from 1."""
+    """Number of the line, from 1."""
     label: int
     """1 same speaker, 0 different."""
     enrolment: str
@@ -172,19 +172,19 @@ class ListedTrial(NamedTuple):
 
 
 def parse_trial_list(text: str, source: str) -> list[ListedTrial]:
-    """Lines `label enrolment test` or `enrolment test label`, all of a file alike.
+    """Parses lines `label enrolment test` or `enrolment test label`, all in the same order.
 
-    Fields are separated by tabs, or by blanks where a line has no tab between them; a label is 1
-    or 0. The first line tells the order. Empty lines are skipped.
+    Fields are separated by tabs or, in a line without tabs, by blanks; a label is 1 or 0. The first
+    line defines the order. Empty lines are skipped.
 
     Args:
         text: the file's content.
         source: its name, for messages.
 
     Raises:
-        SwarError: names the line.
+        SwarError: a line, which it names, is invalid, or there is none.
     """
-    every = io.StringIO(text, newline=None)  # no line ends at what names may hold, such as U+2028
+    every = io.StringIO(text, newline=None)  # a name may hold U+2028, which ends no line
     lines = [(number, line) for number, line in enumerate(every, 1) if line.strip()]
     if not lines:
         raise SwarError(f"{source} holds no trial: write a line `label enrolment test` for each")
@@ -231,10 +231,10 @@ def trial_table(
     """Scores trials.
 
     Args:
-        utterances: UTTERANCE_COLUMNS, a row for each.
+        utterances: UTTERANCE_COLUMNS, one row per utterance.
         embeddings: float32 [utterances, D], finite; whatever `score` compares.
-        first, second: [N], rows of `utterances`; both of one set and duration, and if the first
-            one is under a condition, both are under the same.
+        first, second: [N], rows of `utterances`; both of one set and duration and, if the first
+            one is under a condition, both under the same.
         label: [N], 1 same speaker, 0 different.
         score: the model.
     """
@@ -271,7 +271,7 @@ def compare(
     duration_seconds: float,
     utterances_possible: int,
 ) -> tuple[pd.DataFrame, Selection]:
-    """Scores the chosen trials of one set and duration, and says of how many they are."""
+    """Scores the chosen trials of one set and duration, and counts what they are from."""
     trials = trial_table(utterances, embeddings, chosen.first, chosen.second, chosen.label, score)
     targets = int(np.sum(chosen.label == TARGET))
     selection = Selection(
@@ -292,17 +292,17 @@ def compare(
 
 
 def clean(trials: pd.DataFrame) -> pd.DataFrame:
-    """The trials of which neither side is under a condition."""
+    """The trials with neither side under a condition."""
     return trials[trials["changed_sides"] == CLEAN]
 
 
 def scores_of(trials: pd.DataFrame) -> Scores:
-    """The columns that the figures are computed from."""
+    """The columns that the metrics are computed from."""
     return Scores(*(trials[name].to_numpy() for name in Scores._fields))
 
 
 def targets_within_recording(trials: pd.DataFrame) -> int:
-    """Same-speaker trials of two utterances of one recording: easier than those of two."""
+    """Number of same-speaker trials within one recording: easier than across two."""
     return int(np.sum(trials["relation"] == WITHIN_RECORDING))
 
 

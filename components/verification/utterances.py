@@ -17,11 +17,11 @@ from components.verification.trials import UTTERANCE_COLUMNS, Embeddings
 
 OK: Final = "ok"
 LEAST_OF_A_SPEAKER: Final = 4
-"""Utterances under conditions: of fewer, most speakers have no trial with themselves."""
+"""Fewest utterances under conditions; with fewer, most speakers have no target trial."""
 
 
 class Utterance(NamedTuple):
-    """What is known of an utterance before the model embeds it; see `trial_table`."""
+    """Columns of an utterance before the model embeds it; see `trial_table`."""
 
     set: str
     duration_seconds: float
@@ -37,15 +37,15 @@ class Utterance(NamedTuple):
 
 @dataclass(frozen=True)
 class Unused:
-    """A recording that gave no utterances, or an utterance that the model did not take."""
+    """A recording that gave no utterances, or an utterance that the model refused."""
 
     set: str
     name: str
     reason: str
-    """A short snake_case code; of an utterance, the model's status."""
+    """A short snake_case code; for an utterance, the model's status."""
     detail: str
     condition: str = CLEAN
-    """That the utterance was under."""
+    """Condition of the utterance."""
 
 
 class Cut(NamedTuple):
@@ -55,11 +55,11 @@ class Cut(NamedTuple):
     pcm16: npt.NDArray[np.int16]
     sample_rate: int
     under_conditions: bool = False
-    """Whether it is put under conditions, too."""
+    """Whether it is also put under conditions."""
 
 
 class EmbedOutput(Protocol):
-    """What a model's signature `embed` answers about N recordings."""
+    """Output of a model's signature `embed` for N recordings."""
 
     @property
     def embedding(self) -> Embeddings:
@@ -67,7 +67,7 @@ class EmbedOutput(Protocol):
 
     @property
     def speech_seconds(self) -> npt.NDArray[np.float32]:
-        """float32 [N], without the silence."""
+        """float32 [N], silence excluded."""
 
     @property
     def status(self) -> list[str]:
@@ -75,7 +75,7 @@ class EmbedOutput(Protocol):
 
 
 class Model(Protocol):
-    """What embeds utterances and compares embeddings, such as a PublishedModel."""
+    """Embeds utterances and compares embeddings, as a PublishedModel does."""
 
     def embed(self, wavs: Sequence[bytes]) -> EmbedOutput:
         """Embeds N WAVs."""
@@ -91,7 +91,7 @@ class ModelWithCard(Model, Protocol):
 
     @property
     def card(self) -> Mapping[str, Any]:
-        """What the model says about itself: its threshold, and more."""
+        """The model's description: its threshold, and more."""
 
 
 class EmbeddedUtterances(NamedTuple):
@@ -103,21 +103,21 @@ class EmbeddedUtterances(NamedTuple):
     unusable: list[Unused]
 
     def where(self, is_wanted: "pd.Series[bool]") -> "EmbeddedUtterances":
-        """Some of the embedded ones."""
+        """Selects some of the embedded ones."""
         rows = np.flatnonzero(is_wanted)
         return self._replace(
             utterances=self.utterances.iloc[rows], embeddings=self.embeddings[rows]
         )
 
     def in_order(self) -> "EmbeddedUtterances":
-        """By condition, speaker, recording and start, however they were read."""
+        """Sorts by condition, speaker, recording and start."""
         table = self.utterances.reset_index(drop=True)
         order = table.sort_values(["condition", "speaker", "recording", "start_seconds"]).index
         return self._replace(utterances=table.iloc[order], embeddings=self.embeddings[order])
 
 
 class SpeechSegment(NamedTuple):
-    """Speech of one recording, without its silence, that utterances are cut from."""
+    """One recording's speech, without silence, from which utterances are cut."""
 
     speaker: str
     recording: str
@@ -135,30 +135,29 @@ class UtterancePosition(NamedTuple):
     segment: int
     """Index of the segment."""
     offset: int
-    """Samples from the segment's begin."""
+    """Samples from the segment's start."""
     samples: int
     under_conditions: bool
-    """Whether it is put under conditions, too."""
+    """Whether it is also put under conditions."""
 
 
 class UtterancePlan:
     """Chooses the utterances of one set, speaker by speaker; none of a duration overlaps another.
 
     Args:
-        set_name: what the set is called.
+        set_name: name of the set.
         durations: of an utterance, samples.
         sample_rate: of the speech, Hz.
-        per_speaker: utterances of each duration at most; a seeded sample of more.
+        per_speaker: most utterances of each duration; of more, a seeded sample.
         seed: the same one gives the same utterances.
-        condition_samples: duration of the utterances that are put under conditions; None: none
-            are.
-        under_conditions: how many of these at most, by speaker, of all recordings in turn; None for
-            all of every speaker.
+        condition_samples: duration of the utterances that are put under conditions; None for no
+            such utterances.
+        under_conditions: most of these by speaker, from all recordings in turn; None for all.
 
     Attributes:
-        set_name, sample_rate: the same.
+        set_name, sample_rate: as given.
         durations: in order, each once.
-        possible: utterances by their samples, without the bound; of the speakers so far.
+        possible: number of utterances by samples, without the bound, of the speakers so far.
     """
 
     def __init__(
@@ -190,7 +189,7 @@ class UtterancePlan:
         ]
 
     def utterance(self, segment: SpeechSegment, position: UtterancePosition) -> Utterance:
-        """What is known of an utterance before it is cut."""
+        """Columns of an utterance that is to be cut."""
         start = segment.start_seconds + position.offset / self.sample_rate
         seconds = position.samples / self.sample_rate
         return Utterance(
@@ -208,7 +207,7 @@ class UtterancePlan:
     def cut(
         self, segment: SpeechSegment, position: UtterancePosition, pcm16: npt.NDArray[np.int16]
     ) -> Cut:
-        """The utterance, of the segment's samples."""
+        """Cuts the utterance from the segment's samples."""
         sound = np.array(pcm16[position.offset : position.offset + position.samples])
         utterance = self.utterance(segment, position)
         return Cut(utterance, sound, self.sample_rate, position.under_conditions)
@@ -223,7 +222,7 @@ class UtterancePlan:
         ]
         self.possible[samples] += len(every)
         if len(every) > self._per_speaker:
-            # Speakers are drawn for independently of each other.
+            # Each speaker's draw is independent of the others'.
             generator = keyed_generator(self._seed, "utterances", segments[0].speaker, samples)
             chosen = generator.choice(len(every), self._per_speaker, replace=False)
             every = [every[index] for index in sorted(chosen)]
@@ -246,10 +245,10 @@ class UtterancePlan:
 
 
 def share_among_speakers(speakers: Collection[str], most: int, seed: int) -> dict[str, int]:
-    """How many utterances of each speaker are at most so many together: equally many of each.
+    """Shares `most` utterances equally among speakers: the number of each.
 
-    Where that were less than LEAST_OF_A_SPEAKER, some speakers have these, drawn by the seed, and
-    the others none.
+    If each had less than LEAST_OF_A_SPEAKER, speakers drawn by the seed have that many, and the
+    others none.
     """
     of_each = max(LEAST_OF_A_SPEAKER, most // max(1, len(speakers)))
     drawn = keyed_generator(seed, "condition_utterances").permutation(sorted(speakers))
