@@ -1,1 +1,1 @@
-"""A page about a trained model: what it was made from, how well it works, and where it fails."""
+"""A page about a trained model: its data, how well it works, and where it fails."""

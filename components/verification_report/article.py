@@ -1,7 +1,7 @@
-"""The article that the idea comes from, in numbers, and this model's beside them.
+"""The numbers of the article that the idea comes from, beside those of this model.
 
 Source: "Audio Based Nepali Political Figure", 2023: a siamese DenseNet121 with the contrastive
-loss, on 34 Nepali politicians. What it does not say is None.
+loss, on 34 Nepali politicians. Numbers that it does not give are None.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,16 +11,16 @@ from components import features
 from components.verification import error_rates
 
 SECONDS: Final = 5.0
-"""Of an utterance, in its author's public code."""
+"""Length of an utterance, in the author's public code."""
 EPOCHS: Final = 30
 THRESHOLD: Final = 1.8
-"""Read off its test set."""
+"""Chosen on the article's test set."""
 SPEAKERS: Final = 34
 _TRAIN: Final = {"precision": 0.87, "recall": 0.84, "similar": 1.4, "dissimilar": 4.7}
 _TEST: Final = {"precision": 0.8, "recall": 0.8, "similar": 1.8, "dissimilar": 4.4}
 
 ROWS: Final = ("speakers", "precision", "recall", "eer", "similar", "dissimilar", "ratio")
-"""Of the comparison; `similar` and `dissimilar` are mean distances."""
+"""Rows of the comparison; `similar` and `dissimilar` are mean distances."""
 
 
 def comparison(
@@ -31,8 +31,8 @@ def comparison(
     """Columns `article_train`, `article_test`, `train`, `eval`, `unseen`, each with all ROWS.
 
     Args:
-        slices: whole splits of the duration to compare at, as `slice_row` makes them.
-        best: the training's record of the epoch that was kept; None where there is none.
+        slices: whole splits at the duration to compare, SliceMetrics as dicts.
+        best: the training's record of the kept epoch; None where there is none.
         trained_on: number of speakers.
     """
     best = best or {}

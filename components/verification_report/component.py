@@ -1,4 +1,4 @@
-"""VerificationReport: what a model was made from, how well it works, and where it fails."""
+"""VerificationReport: a model's data, how well it works, and where it fails."""
 
 from tfx import types
 from tfx.dsl.components.base import base_component, executor_spec
@@ -12,7 +12,7 @@ from components.verification_report.page import template_digest
 
 
 class VerificationReportSpec(ComponentSpec):
-    """What VerificationReport takes and gives."""
+    """Inputs and outputs of VerificationReport."""
 
     PARAMETERS = {
         "settings": ExecutionParameter(type=str),
@@ -33,8 +33,8 @@ class VerificationReport(base_component.BaseComponent):
     """Judges the model on `eval` and `unseen`, and writes a page about it.
 
     Outputs:
-        report: a folder with `index.html`, its plots as PNG, `figures.json` with every number,
-            and the scores and embeddings that these follow from.
+        report: a folder with `index.html`, its plots as PNG or SVG, `figures.json` with every
+            number, and the scores and embeddings behind them.
     """
 
     SPEC_CLASS = VerificationReportSpec
@@ -55,10 +55,10 @@ class VerificationReport(base_component.BaseComponent):
 
         Args:
             speech: SpeechExampleGen's output; the split `unseen` may be absent.
-            rejects, recordings: its others.
+            rejects, recordings: SpeechExampleGen's other outputs.
             model: the Trainer's.
-            blessing: the Evaluator's; is shown.
-            settings: how much to judge on.
+            blessing: the Evaluator's, which the page shows.
+            settings: bounds and seed.
             code_digest: of this component's source.
         """
         super().__init__(

@@ -1,6 +1,6 @@
-"""What the plots of one split's trials show, each with a 95 % band over speakers.
+"""Curves and histograms of one split's trials; curves have a 95 % band over speakers.
 
-The bands are pointwise: at each place 95 % of the resampled curves lie within.
+The bands are pointwise: at each point they contain 95 % of the resampled curves.
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from components.verification.error_rates import TARGET, DistinctDistances
 
 Floats = npt.NDArray[np.float64]
 
-# False-accept rates that curves are read off at: even steps on a DET's axis, and both ends.
+# False-accept rates of a curve's points: even steps on a DET's axis, and both ends.
 LOWEST_RATE, HIGHEST_RATE = 0.001, 0.999
 GRID_POINTS: Final = 101
 DISTANCE_BINS: Final = 48
@@ -24,13 +24,13 @@ PROBABILITY_BINS: Final = 10
 
 
 def false_accept_grid() -> Floats:
-    """float64 [GRID_POINTS + 2], from 0 to 1, evenly spaced in probits between."""
+    """Rates, float64 [GRID_POINTS + 2]: 0, evenly spaced probits, 1."""
     probits = np.linspace(ndtri(LOWEST_RATE), ndtri(HIGHEST_RATE), GRID_POINTS)
     return np.concatenate([[0.0], ndtr(probits), [1.0]])
 
 
 def error_curve(trials: pd.DataFrame, resamples: int, seed: int) -> dict[str, Any]:
-    """False rejection against false acceptance: a DET, and upside down a ROC.
+    """False rejection against false acceptance: a DET or, upside down, a ROC.
 
     Args:
         trials: of one split and duration, both classes.
@@ -63,7 +63,7 @@ def error_curve(trials: pd.DataFrame, resamples: int, seed: int) -> dict[str, An
 
 
 def _at(grid: Floats, distinct: DistinctDistances, weights: Floats) -> Floats:
-    """False rejection where false acceptance has these values, linear between the steps."""
+    """False rejection at these values of false acceptance, linearly interpolated."""
     counts = distinct.weighed(weights)
     if not counts.has_both_classes():
         return np.full(len(grid), np.nan)
@@ -80,7 +80,7 @@ def _band(values: Floats, resampled: Sequence[Floats]) -> tuple[list[float], lis
 
 
 def histogram(trials: pd.DataFrame, highest: float) -> dict[str, Any]:
-    """How many trials of each class lie in equal bins of distance.
+    """Number of trials of each class in equal bins of distance.
 
     Args:
         trials: of one split and duration.
@@ -97,9 +97,9 @@ def histogram(trials: pd.DataFrame, highest: float) -> dict[str, Any]:
 
 
 def reliability(trials: pd.DataFrame, resamples: int, seed: int) -> list[dict[str, Any]]:
-    """What share of the trials with some probability are of one speaker, bin by bin.
+    """The share of same-speaker trials in each bin of probability.
 
-    Both classes weigh the same, since the probabilities are those at equal priors.
+    Both classes have equal weight, since the probabilities are those at equal priors.
 
     Args:
         trials: of one split and duration, both classes.
@@ -143,7 +143,7 @@ def _by_bin(
     is_target: npt.NDArray[np.bool_],
     weights: Floats,
 ) -> tuple[Floats, Floats]:
-    """Mean probability and share of same-speaker trials of each bin, NaN where it has no weight."""
+    """Mean probability and share of same-speaker trials of each bin; NaN without weight."""
     with np.errstate(invalid="ignore", divide="ignore"):
         balanced = weights / np.where(
             is_target, weights[is_target].sum(), weights[~is_target].sum()

@@ -1,4 +1,4 @@
-"""What a model was made from: speakers, minutes, what was not used, and what may have leaked."""
+"""The data behind a model: speakers, minutes, unused recordings, and possible leaks."""
 
 import itertools
 import operator
@@ -18,7 +18,7 @@ CALIBRATED_ON: Final = "calibration only"
 UNSEEN: Final = "unseen"
 ROLES: Final = (TRAINED_ON, CALIBRATED_ON, UNSEEN)
 REJECTS_LISTED: Final = 30
-# Seconds are stored as float32, which has steps of a millisecond three hours into a recording.
+# Seconds are stored as float32, whose step three hours into a recording is a millisecond.
 OVERLAP_SECONDS: Final = 0.01
 SECONDS_IN_A_MINUTE: Final = 60.0
 
@@ -54,7 +54,7 @@ def data_card(table: pd.DataFrame, rejects: Sequence[Mapping[str, Any]]) -> dict
 def evaluation_card(
     utterances: pd.DataFrame, rejected: Sequence[Unused], repeated: int
 ) -> dict[str, Any]:
-    """Whose utterances were compared, and recordings that gave none; without splits and minutes.
+    """Speakers whose utterances were compared, and recordings that gave none; no splits or minutes.
 
     Args:
         utterances: UTTERANCE_COLUMNS, of all sets.
@@ -115,7 +115,7 @@ def _of_split(split: str, part: pd.DataFrame) -> dict[str, Any]:
 
 
 def _by_speaker(table: pd.DataFrame, splits: Sequence[str]) -> list[dict[str, Any]]:
-    """By role, gender and name; their places, from 1, number the speakers in every plot."""
+    """Speakers by role, gender and name; their places, from 1, are their numbers in plots."""
     of_speaker = table.groupby("speaker")
     facts = of_speaker.agg(gender=("gender", "first"), recordings=("recording", "nunique"))
     minutes = table.groupby(["speaker", "split"])["minutes"].sum().unstack(fill_value=0.0)
@@ -144,8 +144,8 @@ def genders_not_judged(card: Mapping[str, Any], judged_on: str) -> list[str]:
     """The genders that a model learnt from and that the split it is judged on lacks.
 
     Args:
-        card: a `data_card`.
-        judged_on: the split.
+        card: from `data_card`.
+        judged_on: that split.
     """
     of = {row["split"]: row for row in card["splits"]}
     learnt, judged = of.get(features.TRAIN, {}), of[judged_on]
@@ -153,20 +153,20 @@ def genders_not_judged(card: Mapping[str, Any], judged_on: str) -> list[str]:
 
 
 def leakage_checks(table: pd.DataFrame) -> list[dict[str, Any]]:
-    """Whether what a model is judged on, it has learnt from.
+    """Checks whether a model learnt from the data that it is judged on.
 
     Args:
         table: a `piece_table` of every split.
 
     Returns:
-        For each check `check`, `found` of `looked_at`, and `passed`: whether none was found,
-        None where there was nothing to look at.
+        For each check its name `check`, the numbers `found` and `looked_at`, and `passed`: whether
+        none was found, None if there was nothing to look at.
     """
     speakers = {split: set(own["speaker"]) for split, own in table.groupby("split")}
     trained_on = speakers.get(features.TRAIN, set())
     unseen = speakers.get(features.UNSEEN, set())
     others = set().union(*(speakers[split] for split in speakers if split != features.UNSEEN))
-    # Whose own later speech is in `eval`, the training was meant to hear.
+    # Speakers whose later speech is in `eval` are trained on by design.
     held_out = speakers.get(features.CALIBRATION, set()) - speakers.get(features.EVAL, set())
     by_digest = table.groupby("digest")["split"].nunique()
     shared = list(_shared_seconds(table))
@@ -184,7 +184,7 @@ def _check(name: str, found: int, looked_at: int) -> dict[str, Any]:
 
 
 def _shared_seconds(table: pd.DataFrame) -> Iterator[float]:
-    """Of each piece behind one of another split, in its recording: seconds that they share."""
+    """Seconds that each piece shares with earlier ones of other splits in its recording."""
     columns = ["recording", "start_seconds", "split", "seconds"]
     pieces = table[columns].sort_values(columns[:3]).itertuples(index=False, name=None)
     for _, own in itertools.groupby(pieces, key=operator.itemgetter(0)):

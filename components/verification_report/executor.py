@@ -1,4 +1,4 @@
-"""Judges the model on the speech that it did not learn from, and writes the report."""
+"""Judges the model on speech that it did not learn from, and writes the report."""
 
 import json
 import os
@@ -31,7 +31,7 @@ class Executor(base_executor.BaseExecutor):
         """Writes the page, its plots, every score and every number into one folder.
 
         Raises:
-            SwarError: there is too little speech to compare, or the model is none of ours.
+            SwarError: there is too little speech to compare, or the model is not one of Swar's.
         """
         settings = ReportSettings.model_validate_json(exec_properties["settings"])
         recordings = _read_rows(input_dict["recordings"], RECORDINGS_FILE)
@@ -58,7 +58,7 @@ class Executor(base_executor.BaseExecutor):
 
 
 def _read_pieces(speech: types.Artifact, sessions: Mapping[str, str | None]) -> list[SpeechPiece]:
-    """Of every split, in the order of their files."""
+    """The pieces of every split, in the order of the files."""
     return [
         piece for split, file in split_files(speech) for piece in read_pieces(split, file, sessions)
     ]
@@ -70,7 +70,7 @@ def _read_rows(artifacts: list[types.Artifact], name: str) -> list[dict[str, Any
 
 
 def _local_copy(model: types.Artifact, folder: str) -> Path:
-    """The SavedModel in a local folder, wherever it lies."""
+    """Copies the SavedModel, wherever it is, to a local folder."""
     source = path_utils.serving_model_path(model.uri, path_utils.is_old_model_artifact(model))
     copy = os.path.join(folder, "model")
     io_utils.copy_dir(source, copy)

@@ -48,12 +48,12 @@ def report_figures(
     blessed: bool,
     settings: ReportSettings,
 ) -> dict[str, Any]:
-    """All numbers of a report on a run, ready for JSON: None where there is none.
+    """All numbers of a report on a run, ready for JSON, with None for NaN.
 
     Args:
         pieces: a `piece_table` of every split.
         rejects: rows `file`, `reason`, `seconds`, `detail`.
-        card: what the model says about itself.
+        card: the model's.
         judged: every score.
         blessed: whether the Evaluator blessed the model.
         settings: resamples, bounds, seed.
@@ -91,14 +91,14 @@ def evaluation_figures(
     used: JudgeSettings,
     settings: ReportSettings,
 ) -> dict[str, Any]:
-    """All numbers of a report on other recordings; None for what only a training's run knows.
+    """All numbers of a report on other recordings; those known only to a training run are None.
 
     Args:
         judged: every score.
-        evaluation: what was measured on them, and what was left out.
-        card: what the model says about itself.
-        used: by which it was judged.
-        settings: what of it is shown.
+        evaluation: metrics of the scores, and what was left out.
+        card: the model's.
+        used: settings of the judgement.
+        settings: what the report shows.
     """
     data = data_card.evaluation_card(
         judged.embedded.utterances, evaluation.rejected_recordings, evaluation.repeated_recordings
@@ -127,7 +127,7 @@ def _judged_figures(
     card: Mapping[str, Any],
     settings: ReportSettings,
 ) -> dict[str, Any]:
-    """What follows from the scores and the model's card, whatever was judged."""
+    """Numbers from the scores and the model's card, which every report has."""
     numbers = {row["speaker"]: row["number"] for row in data["by_speaker"]}
     slices = [asdict(each) for each in measured.slices]
     return {
@@ -199,7 +199,7 @@ def _headline(slices: Iterable[Mapping[str, Any]], judged: ReportedJudgement) ->
 def _details(
     judged: ReportedJudgement, numbers: Mapping[str, int], settings: ReportSettings
 ) -> dict[str, Any]:
-    """What is plotted, of every split that has trials of both classes."""
+    """Numbers of the plots, for every split that has trials of both classes."""
     trials = {each.set: detail_trials(judged, each.set) for each in judged.sets}
     trials = {name: found for name, found in trials.items() if has_both_classes(found)}
     highest = max(float(found["distance"].max()) for found in trials.values())
@@ -217,7 +217,7 @@ def _details(
 
 
 def map_utterances(judged: ReportedJudgement, settings: ReportSettings) -> pd.DataFrame:
-    """The utterances on the map; the index tells their embeddings."""
+    """The utterances on the map; the index gives their embeddings."""
     utterances = judged.embedded.utterances.reset_index(drop=True)
     same_duration = utterances[utterances["duration_seconds"] == judged.detail_seconds]
     return maps.choose_for_map(same_duration, settings.map_utterances)
@@ -246,7 +246,7 @@ def _map(
 def _operating_points(
     card: Mapping[str, Any], judged: ReportedJudgement, settings: ReportSettings
 ) -> list[dict[str, Any]]:
-    """The card's, with the rates that the headline's trials have at each threshold."""
+    """The card's points, with the rates of the headline's trials at each threshold."""
     points = (card.get("calibration") or {}).get("operating_points") or []
     trials = detail_trials(judged, judged.headline)
     known = [point for point in points if point["threshold"] is not None]
@@ -276,10 +276,10 @@ def _operating_points(
 
 
 def _highlights(judged: ReportedJudgement, measured: JudgedMetrics) -> dict[str, int | None]:
-    """Places in `conditions` and `open_set` of what the summary shows; None where there is none.
+    """Indices in `conditions` and `open_set` of the summary's rows; None where there is none.
 
-    Of the headline's set: the condition, on one side, with the highest equal error rate of enough
-    trials; and the largest gallery, with the most enrolment.
+    They are of the headline's set: the condition on one side, with enough trials, that has the
+    highest equal error rate; and the largest gallery, with the most enrolment.
     """
     eer = {
         place: each.figures[error_rates.EER].value
@@ -318,9 +318,10 @@ def _model(card: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _expected(card: Mapping[str, Any], seconds: float) -> Mapping[str, Any]:
-    """What the calibration expects of utterances that are nearly so long; empty for nothing.
+    """The rates that the calibration expects for the nearest length; empty where there are none.
 
-    With nontarget trials of all pairs of speakers, as here; the threshold is learnt from near ones.
+    They are of nontarget trials of all pairs of speakers, as here; the threshold is learnt from
+    near ones.
     """
     calibration = card.get("calibration")
     if not calibration:
@@ -337,7 +338,7 @@ def _expected(card: Mapping[str, Any], seconds: float) -> Mapping[str, Any]:
 
 
 def _calibration(card: Mapping[str, Any], seconds: float) -> dict[str, Any] | None:
-    """What the calibration was measured on; None where the model has not recorded it."""
+    """The data of the calibration; None where the model's card lacks it."""
     expected = _expected(card, seconds)
     return {name: expected.get(name) for name in CALIBRATED_ON} if expected else None
 
@@ -345,7 +346,7 @@ def _calibration(card: Mapping[str, Any], seconds: float) -> dict[str, Any] | No
 def _expected_rates(
     calibration: Mapping[str, Any], slices: Sequence[Mapping[str, Any]], judged: ReportedJudgement
 ) -> list[dict[str, Any]]:
-    """What the calibration expects at the stored threshold, beside what was measured."""
+    """The calibration's expected rates at the stored threshold, beside the measured ones."""
     measured = _headline(slices, judged)["figures"]
     expected_rates = {name: calibration.get(name, NO_RATE) for name in EXPECTED_RATES}
     return [
@@ -360,7 +361,7 @@ def _expected_rates(
 
 
 def _place(expected: float | None, measured: Mapping[str, float]) -> str | None:
-    """Where it lies to the interval of what was measured; None where either is missing."""
+    """Compares the measured interval with the expected rate; None where either is missing."""
     if expected is None or np.isnan(measured["low"]):
         return None
     if expected < measured["low"]:

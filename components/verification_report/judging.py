@@ -1,4 +1,4 @@
-"""The model judged on the speech that it did not learn from, and what a report is mainly about."""
+"""Judges the model on speech that it did not learn from; chooses a report's main subject."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -24,13 +24,12 @@ from components.verification_report.pieces import (
     repeated_words,
 )
 
-# Of the durations there are, the nearest is what speakers are enrolled with, piece by piece, and
-# what is identified.
+# The nearest existing duration is that of enrolled pieces and of queries.
 IDENTIFIED_SECONDS: Final = 5.0
-# Of each kind: a rate of fewer is a matter of chance.
+# Of each class: a rate of fewer trials is a matter of chance.
 ENOUGH_TRIALS: Final = 20
 ENOUGH_SPEAKERS: Final = 10
-"""Of fewer, an error rate says more about who they are than about the model."""
+"""With fewer, an error rate depends more on the speakers than on the model."""
 
 
 class ReportedSet(NamedTuple):
@@ -42,7 +41,7 @@ class ReportedSet(NamedTuple):
     """Whether the model was trained on its speakers; None where that is not known."""
 
 
-# The more telling first.
+# Most informative first.
 SPLITS: Final = (
     ReportedSet(features.UNSEEN, "unseen people", False),
     ReportedSet(features.EVAL, "people it trained on", True),
@@ -50,7 +49,7 @@ SPLITS: Final = (
 
 
 class TrialNumbers(NamedTuple):
-    """How many trials a set has of utterances of one duration."""
+    """Numbers of a set's trials at one duration."""
 
     set: str
     duration_seconds: float
@@ -59,28 +58,28 @@ class TrialNumbers(NamedTuple):
 
 
 class Detail(NamedTuple):
-    """What a report is mainly about."""
+    """A report's main set and duration."""
 
     headline: str
-    """The set that the first numbers are of."""
+    """The set of the first numbers."""
     seconds: float
-    """The duration that curves, maps and pairs are shown for."""
+    """The duration of curves, maps and pairs."""
 
     @classmethod
     def of(
         cls, numbers: Iterable[TrialNumbers], sets: Sequence[ReportedSet], seconds: float
     ) -> "Detail":
-        """The first set that has trials of both kinds, and of its durations the nearest.
+        """The first set that has trials of both classes, and the nearest of its durations.
 
-        One with few trials is taken only where all are so.
+        A duration with few trials is taken only if all have few.
 
         Args:
             numbers: of every set and duration.
-            sets: the more telling first.
-            seconds: wanted.
+            sets: most informative first.
+            seconds: wanted duration.
 
         Raises:
-            SwarError: there are no trials of both kinds.
+            SwarError: no set has trials of both classes.
         """
         usable = [each for each in numbers if each.targets and each.nontargets]
         if not usable:
@@ -98,20 +97,20 @@ class Detail(NamedTuple):
 
 @dataclass(frozen=True)
 class ReportedJudgement(Judgement):
-    """Every score, and what a report on them is mainly about."""
+    """Every score, and the main set and duration of a report on them."""
 
     sets: tuple[ReportedSet, ...]
-    """The more telling first."""
+    """Most informative first."""
     headline: str
-    """The set that the first numbers are of."""
+    """The set of the first numbers."""
     detail_seconds: float
-    """The duration that curves, maps and pairs are shown for."""
+    """The duration of curves, maps and pairs."""
 
     @classmethod
     def about(
         cls, judgement: Judgement, sets: Sequence[ReportedSet], seconds: float
     ) -> "ReportedJudgement":
-        """Chooses what the report is about, see `Detail.of`."""
+        """Chooses the main set and duration, see `Detail.of`."""
         selections = [each for each in judgement.selections if each.utterances]
         numbers = [
             TrialNumbers(each.set, each.duration_seconds, each.similar, each.dissimilar)
@@ -141,10 +140,10 @@ def judge_splits(
         model: embeds and compares.
         window_samples: the model's window.
         settings: bounds and seed.
-        columns: what the data says of its recordings.
+        columns: the data's own columns.
 
     Raises:
-        SwarError: there are no two utterances of one speaker, or of two.
+        SwarError: no split has trials of both classes.
     """
     (sample_rate,) = {piece.sample_rate for piece in pieces}
     by_split = {
@@ -173,8 +172,8 @@ def _planned(
     sample_rate: int,
     settings: JudgeSettings,
 ) -> tuple[SetPlan, Positions]:
-    """Which utterances of a split are cut, and where they lie."""
-    # Conditions are shared among the speakers who have an utterance of their duration.
+    """Which utterances of a split are cut, and their positions."""
+    # Only speakers with an utterance of the conditions' duration share these.
     needed = round(settings.condition_seconds * sample_rate)
     speakers = sorted({piece.speaker for piece in pieces if piece.samples >= needed})
     plan = settings.plan(split, speakers, window_samples, sample_rate)
@@ -187,7 +186,7 @@ def _judge_settings(
     sample_rate: int,
     settings: ReportSettings,
 ) -> JudgeSettings:
-    """The report's bounds, with durations that the speech has utterances of."""
+    """The report's bounds, with durations for which there are utterances."""
     durations = utterance_durations(by_split, window_samples, sample_rate, settings)
     wanted = JudgeSettings(
         duration_seconds=durations,
@@ -223,9 +222,9 @@ def utterance_durations(
     sample_rate: int,
     settings: ReportSettings,
 ) -> tuple[float, ...]:
-    """Of utterances, in seconds, shortest first.
+    """Durations of utterances in seconds, shortest first.
 
-    Where no speaker has two utterances of the shortest, the model's window is one more.
+    If no speaker has two utterances of the shortest, the model's window is added.
     """
     durations = {
         max(window_samples, round(each * sample_rate)) for each in settings.duration_seconds
@@ -240,7 +239,7 @@ def utterance_durations(
 
 
 def _trial_numbers(set_plan: SetPlan, positions: Positions) -> list[TrialNumbers]:
-    """Of the utterances that are to be cut, by duration."""
+    """Numbers of trials of the utterances that are to be cut, by duration."""
     plan = set_plan.utterances
     table = pd.DataFrame(
         [
@@ -258,12 +257,12 @@ def _trial_numbers(set_plan: SetPlan, positions: Positions) -> list[TrialNumbers
 
 
 def has_enough(targets: int, nontargets: int) -> bool:
-    """Whether so many trials of each kind are worth a rate."""
+    """Whether there are enough trials of each class for a rate."""
     return min(targets, nontargets) >= ENOUGH_TRIALS
 
 
 def detail_trials(judged: ReportedJudgement, name: str) -> pd.DataFrame:
-    """The trials that curves, maps and pairs of a set are drawn from; empty where it has none."""
+    """A set's trials for curves, maps and pairs; empty where it has none."""
     trials = judged.trials
     part = trials[(trials["set"] == name) & (trials["duration_seconds"] == judged.detail_seconds)]
     return part.reset_index(drop=True)

@@ -1,4 +1,4 @@
-"""Who is near whom: mean distances between speakers, embeddings on a plane, the worst pairs."""
+"""Which speakers are near: mean distances, embeddings on a plane, the worst pairs."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
@@ -23,11 +23,11 @@ def speaker_distances(trials: pd.DataFrame, numbers: Mapping[str, int]) -> dict[
 
     Args:
         trials: of one split and duration.
-        numbers: of the speakers; of too many, the first SPEAKERS_SHOWN are taken.
+        numbers: of the speakers; only the first SPEAKERS_SHOWN are taken.
 
     Returns:
-        `numbers` [S], `mean_distance` [S, S], NaN where there is no trial, `speakers`: how many
-        there are.
+        `numbers` [S]; `mean_distance` [S, S], NaN without trials; `speakers`, their number in
+        the trials.
     """
     speakers = sorted({*trials["speaker_a"], *trials["speaker_b"]}, key=lambda name: numbers[name])
     shown = speakers[:SPEAKERS_SHOWN]
@@ -37,7 +37,7 @@ def speaker_distances(trials: pd.DataFrame, numbers: Mapping[str, int]) -> dict[
     first, second = (both[side].map(place).to_numpy() for side in ("speaker_a", "speaker_b"))
     np.add.at(total, (first, second), both["distance"].to_numpy().astype(np.float64))
     np.add.at(count, (first, second), 1.0)
-    # A trial between two speakers counts in both cells, one within a speaker once.
+    # A trial of two speakers counts in both cells, a trial of one speaker once.
     total, count = (each + each.T - np.diag(np.diag(each)) for each in (total, count))
     with np.errstate(invalid="ignore"):
         mean = total / count
@@ -49,11 +49,11 @@ def speaker_distances(trials: pd.DataFrame, numbers: Mapping[str, int]) -> dict[
 
 
 def choose_for_map(utterances: pd.DataFrame, most: int) -> pd.DataFrame:
-    """The same number of utterances of every speaker, so that there are at most so many.
+    """Chooses the same number of utterances of every speaker, at most `most` in all.
 
     Args:
-        utterances: of one duration; the index tells their embeddings.
-        most: utterances, or of more speakers the first so many.
+        utterances: of one duration; the index gives their embeddings.
+        most: utterances; of more speakers, only the first `most` have one.
     """
     ordered = utterances.sort_values(["set", "speaker", "recording", "start_seconds"])
     of_each = max(1, most // max(1, ordered["speaker"].nunique()))
@@ -61,17 +61,17 @@ def choose_for_map(utterances: pd.DataFrame, most: int) -> pd.DataFrame:
 
 
 def embedding_map(embeddings: Embeddings, seed: int) -> np.ndarray:
-    """float32 [N, 2]: neighbours stay neighbours, other distances mean little.
+    """Places on a plane, float32 [N, 2]: neighbours stay near, other distances mean little.
 
-    t-SNE without approximations and on one thread, so that it comes out the same again: van der
-    Maaten and Hinton, "Visualizing data using t-SNE", 2008.
+    Uses t-SNE without approximations and on one thread, to be reproducible: van der Maaten and
+    Hinton, "Visualizing data using t-SNE", 2008.
 
     Args:
         embeddings: float32 [N, D], N at least 4.
-        seed: of the start.
+        seed: random state of t-SNE.
     """
     perplexity = min(HIGHEST_PERPLEXITY, (len(embeddings) - 1) / 3.0)
-    if embeddings.shape[1] == 1:  # the start needs two axes
+    if embeddings.shape[1] == 1:  # the PCA start needs two axes
         embeddings = np.pad(embeddings, [(0, 0), (0, 1)])
     with threadpool_limits(1):
         tsne = TSNE(method="exact", init="pca", perplexity=perplexity, random_state=seed)
@@ -82,11 +82,11 @@ def embedding_map(embeddings: Embeddings, seed: int) -> np.ndarray:
 def worst_pairs(trials: pd.DataFrame, count: int) -> dict[str, list[dict[str, Any]]]:
     """The most alike pairs of two people, and the least alike ones of one person.
 
-    Of each two speakers only the worst pair is named, so that one of them does not fill the list.
+    Each two speakers, and each one speaker, are listed at most once, with their worst pair.
 
     Args:
         trials: of one split and duration.
-        count: pairs of each kind at most.
+        count: most pairs of each kind.
     """
     ordered = trials.sort_values(["distance", "utterance_a", "utterance_b"])
     alike = ordered[ordered["label"] == NONTARGET]
@@ -117,5 +117,5 @@ def _pair(row: Mapping[Any, Any]) -> dict[str, Any]:
 
 
 def utterances_of(pairs: Sequence[Mapping[str, Any]]) -> set[str]:
-    """The utterances that pairs are made of."""
+    """The utterances of pairs."""
     return {pair[f"utterance_{side}"] for pair in pairs for side in features.SIDES}

@@ -26,7 +26,7 @@ def _plural(noun: str) -> Callable[[float], str]:
     return lambda count: f"{count:,.0f}{NARROW_SPACE}{noun}{'' if count == 1 else 's'}"
 
 
-# How a number looks, by the name that the template uses.
+# Formats of numbers, by the name that the template uses.
 STYLES: Final[Mapping[str, Callable[[Any], str]]] = {
     "percent": lambda value: f"{100.0 * value:.1f}{NARROW_SPACE}%",
     "share": lambda value: f"{100.0 * value:g}{NARROW_SPACE}%",
@@ -45,7 +45,7 @@ STYLES: Final[Mapping[str, Callable[[Any], str]]] = {
 
 
 def template_digest() -> str:
-    """sha256 of the templates, which are no modules and yet make the page."""
+    """sha256 of the templates, which shape the page but are not modules."""
     folder = resources.files(PACKAGE) / TEMPLATES
     sha = hashlib.sha256()
     for file in sorted(folder.iterdir(), key=lambda file: file.name):
@@ -56,12 +56,12 @@ def template_digest() -> str:
 def render(
     figures: Mapping[str, Any], plots: Mapping[str, bytes], sounds: Mapping[str, bytes]
 ) -> str:
-    """The page, which needs nothing but itself.
+    """The page, which needs no other file.
 
     Args:
-        figures: what `report_figures` gives.
-        plots: images by name; the page shows those that it is given.
-        sounds: FLACs by utterance, of the pairs that can be heard.
+        figures: from `report_figures`.
+        plots: images by name; the page shows all of these.
+        sounds: FLACs by utterance, for pairs that can be played.
     """
     environment = Environment(
         loader=PackageLoader(PACKAGE, TEMPLATES),
@@ -93,7 +93,7 @@ def render(
     return page + "\n"
 
 
-# How the page calls what trials are sliced by, and what the first column of the table holds.
+# Headings of a slicing and of its table's first column.
 _SLICINGS: Final[Mapping[str, tuple[str, str]]] = {
     "gender_pair": ("By gender", "both speakers"),
     "channel_pair": ("By channel", "both recordings"),
@@ -115,20 +115,20 @@ def _slicings(figures: Mapping[str, Any]) -> list[tuple[str, str, str]]:
 
 
 class Shown:
-    """Puts numbers on the page, each with its place in `figures.json`: a test finds them all.
+    """Puts numbers on the page, each with its place in `figures.json`, so that a test finds all.
 
     Args:
-        figures: what `report_figures` gives.
+        figures: from `report_figures`.
     """
 
     def __init__(self, figures: Mapping[str, Any]) -> None:
         self._figures = figures
 
     def show(self, path: str, style: str) -> Markup:
-        """One number.
+        """Shows one number.
 
         Args:
-            path: keys and indices, with slashes between them.
+            path: keys and indices, separated by slashes.
             style: a key of STYLES.
         """
         value = self._value(path)
@@ -138,7 +138,7 @@ class Shown:
         return marked.format(repr(value), path, style, STYLES[style](value))
 
     def interval(self, path: str, style: str) -> Markup:
-        """A number with its 95 % interval, if it has one.
+        """Shows a number with its 95 % interval, if it has one.
 
         Args:
             path: of an object with `value`, `low` and `high`.
@@ -146,7 +146,7 @@ class Shown:
         """
         value = self.show(f"{path}/value", style)
         bounds = self._value(f"{path}/low"), self._value(f"{path}/high")
-        # Without a single error all resamples are alike: that is no certainty.
+        # Without errors all resamples are equal, which is no certainty.
         if None in bounds or bounds[0] == bounds[1]:
             return value
         low = self.show(f"{path}/low", "points" if style == "percent" else style)

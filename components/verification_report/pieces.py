@@ -1,4 +1,4 @@
-"""The pieces of cleaned speech: what is known of each, and utterances cut from them."""
+"""The pieces of cleaned speech, their metadata, and utterances cut from them."""
 
 import hashlib
 import itertools
@@ -26,13 +26,13 @@ class SpeechPiece(NamedTuple):
     split: str
     file: str
     number: int
-    """Its place in the file."""
+    """Index in the file."""
     speaker: str
     gender: str
     channel: str
     recording: str
     start_seconds: float
-    """In the recording's speech without its silence."""
+    """In the recording's speech without silence."""
     samples: int
     sample_rate: int
     digest: str
@@ -42,7 +42,7 @@ class SpeechPiece(NamedTuple):
 
     @property
     def segment(self) -> SpeechSegment:
-        """What utterances are cut from."""
+        """The segment that utterances are cut from."""
         return SpeechSegment(
             speaker=self.speaker,
             recording=self.recording,
@@ -59,12 +59,12 @@ Positions = Mapping[SpeechPiece, Sequence[UtterancePosition]]
 
 
 def read_pieces(split: str, file: str, sessions: Mapping[str, str | None]) -> Iterator[SpeechPiece]:
-    """Every piece of a `speech` file; its sound is read and let go.
+    """Every piece of a `speech` file; its sound is read but not kept.
 
     Args:
-        split: that the file is of.
+        split: of the file.
         file: of tf.Examples.
-        sessions: by recording, since `speech` itself does not know them.
+        sessions: by recording, since `speech` does not contain them.
     """
     for number, example in enumerate(read_examples(file)):
         feature = example.features.feature
@@ -87,9 +87,9 @@ def read_pieces(split: str, file: str, sessions: Mapping[str, str | None]) -> It
 
 
 def repeated_words(pieces: Sequence[SpeechPiece], window_samples: int) -> list[SpeechPiece]:
-    """The pieces, those of a speaker of single words as long as a window: `cut` repeats them.
+    """Extends pieces of speakers of single words to a window's length: `cut` repeats the sound.
 
-    That is a speaker without a piece of so many samples in the split, as for the training.
+    Such a speaker has no piece of a window's length in the split, as for the training.
 
     Args:
         pieces: of one split.
@@ -109,11 +109,11 @@ def repeated_words(pieces: Sequence[SpeechPiece], window_samples: int) -> list[S
 def positions_of(
     pieces: Iterable[SpeechPiece], plan: UtterancePlan
 ) -> dict[SpeechPiece, list[UtterancePosition]]:
-    """Where the utterances of a split lie, speaker by speaker, however the files lie.
+    """Positions of a split's utterances, speaker by speaker, whatever the files' order.
 
     Args:
         pieces: of the split.
-        plan: which utterances.
+        plan: chooses the utterances.
     """
     ordered = sorted(pieces, key=lambda each: (each.speaker, each.recording, each.start_seconds))
     found: dict[SpeechPiece, list[UtterancePosition]] = defaultdict(list)
@@ -125,7 +125,7 @@ def positions_of(
 
 
 def cut(positions: Positions, plan: UtterancePlan) -> Iterator[list[Cut]]:
-    """The utterances, a few at a time, file by file: one piece is in memory."""
+    """Cuts the utterances, a few at a time, file by file, with one piece in memory."""
     batch: list[Cut] = []
     by_file: dict[str, dict[int, SpeechPiece]] = defaultdict(dict)
     for piece in positions:

@@ -1,7 +1,7 @@
-"""Plots of training, distances, errors, probabilities and conditions, and how all look.
+"""Plots of training, distances, errors, probabilities and conditions, and their common style.
 
-They are drawn of `figures.json`'s numbers: Okabe and Ito's colours, quiet axes, one font that
-matplotlib brings. They are PNGs, and SVGs where that font lacks the script of a name.
+They are drawn from `figures.json`: Okabe and Ito's colours, quiet axes, one font that comes with
+matplotlib. They are PNGs, or SVGs where that font lacks the script of a name.
 """
 
 import io
@@ -31,23 +31,23 @@ DET_LOWEST, DET_HIGHEST = 0.0008, 0.7
 INK: Final = "#1c2530"
 QUIET: Final = "#5a6572"
 RULE: Final = "#d9dee4"
-# Told apart with any colour vision (Okabe and Ito, "Color universal design", 2008), and wine,
-# olive and light grey beside them.
+# Distinct with any colour vision (Okabe and Ito, "Color universal design", 2008); wine, olive and
+# light grey are added.
 BLUE, VERMILLION, GREEN, ORANGE = "#0072b2", "#d55e00", "#009e73", "#e69f00"
 SKY, PURPLE, GREY = "#56b4e9", "#cc79a7", "#8a94a0"
 WINE, OLIVE, LIGHT = "#882255", "#8a8a22", "#b4bcc5"
 CYCLE: Final = (BLUE, VERMILLION, GREEN, ORANGE, SKY, PURPLE, GREY, INK)
 MARKERS: Final = ("o", "s", "^", "D", "v", "P", "X")
-# A colour means one thing on the whole page: a class of trials here, a changed side, a gender, or
-# a set. Only the map of speakers has them all, for people.
+# A colour means one thing on the whole page: a class of trials, a changed side, a gender, or a
+# set. Only the map of speakers uses all of them, for speakers.
 TARGET_COLOUR, NONTARGET_COLOUR = BLUE, VERMILLION
 CALIBRATION_COLOUR: Final = WINE
-# Narrow, so that letters stay legible where a phone shows it across its width.
+# Narrow, so that letters stay legible on a phone.
 WIDTH_INCHES: Final = 5.0
 DOTS_PER_INCH: Final = 220
 _FONT: Final = "DejaVu Sans"
 _STYLE: Final[Mapping[str, Any]] = {
-    "font.family": [_FONT, "sans-serif"],  # the latter in a browser that has not the former
+    "font.family": [_FONT, "sans-serif"],  # sans-serif in a browser without that font
     "font.size": 10.0,
     "text.color": INK,
     "axes.labelcolor": INK,
@@ -68,7 +68,7 @@ _STYLE: Final[Mapping[str, Any]] = {
     "legend.fontsize": 9.0,
     "legend.handlelength": 4.0,  # room for dashes beside the marker
     "lines.linewidth": 1.8,
-    "svg.fonttype": "none",  # letters, not their outlines
+    "svg.fonttype": "none",  # letters, not outlines
     "svg.hashsalt": "swar",
     "figure.facecolor": "white",
     "savefig.facecolor": "white",
@@ -90,7 +90,7 @@ class SetLook(NamedTuple):
     line: Any
     marker: str
     is_filled: bool
-    """Whether its markers are, where their shape and colour say something else."""
+    """Whether its markers are filled, where their shape and colour have other meanings."""
 
 
 Looks = Mapping[str, SetLook]
@@ -102,7 +102,7 @@ def set_looks(sets: Sequence[Values]) -> dict[str, SetLook]:
     """The look of each set by its name, in the order of legends and panels.
 
     Args:
-        sets: `set` and `title`, the more telling first; beyond four the looks are repeated.
+        sets: `set` and `title`, most informative first; more than four repeat the looks.
     """
     looks = {}
     for place, row in enumerate(sets):
@@ -113,23 +113,23 @@ def set_looks(sets: Sequence[Values]) -> dict[str, SetLook]:
 
 @contextmanager
 def styled() -> Iterator[None]:
-    """Within it, figures are made and drawn in the style."""
+    """Context in which figures are made and drawn in the style."""
     # Keys of this dict are not the literals that the type of rc_context lists.
     with matplotlib.rc_context(dict(_STYLE)):  # type: ignore[arg-type]
         yield
 
 
 def new_figure(height_inches: float) -> Figure:
-    """An empty figure, as wide as all of them."""
+    """An empty figure of the common width."""
     figure = Figure(figsize=(WIDTH_INCHES, height_inches), layout="constrained")
     FigureCanvasAgg(figure)
     return figure
 
 
 def encoded(figure: Figure) -> bytes:
-    """The figure as PNG; as SVG where the font lacks letters, since a browser has those of all.
+    """The figure as PNG, or as SVG where the font lacks letters that a browser can show.
 
-    Without the time and versions, the same figure gives the same bytes.
+    It holds no time or version, so that the same figure gives the same bytes.
     """
     file = io.BytesIO()
     if _lacks_letters(figure):
@@ -147,7 +147,7 @@ def image_format(content: bytes) -> str:
 
 def _lacks_letters(figure: Figure) -> bool:
     with _without_glyph_warnings():
-        figure.draw_without_rendering()  # the ticks' texts come with it
+        figure.draw_without_rendering()  # creates the ticks' texts
     letters = {ord(letter) for text in figure.findobj(Text) for letter in text.get_text()}
     return not letters - {ord("\n")} <= get_font(findfont(_FONT)).get_charmap().keys()
 
@@ -160,7 +160,7 @@ def _without_glyph_warnings() -> Iterator[None]:
 
 
 def add_legend(figure: Figure, axes: Axes) -> None:
-    """Below the axes, whole: long names are broken, and stand below each other."""
+    """Adds a legend below the axes; long names are wrapped, in one column."""
     handles, labels = axes.get_legend_handles_labels()
     wrapped = [textwrap.fill(label, _LEGEND_WIDTH) for label in labels]
     columns = 2 if all(len(label) <= _LEGEND_WIDTH // 2 for label in labels) else 1
@@ -168,13 +168,13 @@ def add_legend(figure: Figure, axes: Axes) -> None:
 
 
 def _head(axes: Axes, title: str) -> None:
-    """A panel's, in lines: what is wider than the figure would push the axes together."""
+    """Sets a panel's title, wrapped: a wider one than the figure would squeeze the axes."""
     lines = textwrap.fill(title, _LEGEND_WIDTH)
     axes.set_title(lines, loc="left", fontsize=9.5, color=QUIET)
 
 
 def mark_threshold(axes: Axes, threshold: float, *, vertical: bool) -> None:
-    """A thin line at the model's threshold, with its name."""
+    """Draws a thin, labelled line at the model's threshold."""
     line = axes.axvline if vertical else axes.axhline
     line(threshold, color=INK, linewidth=1.0, linestyle=(0, (1, 1.5)))
     text = f"threshold {threshold:.2f}"
@@ -219,7 +219,7 @@ def epochs(history: Sequence[Values], best_epoch: int | None, threshold: float) 
 
 
 def error_by_epoch(history: Sequence[Values], best_epoch: int | None) -> bytes:
-    """Equal error rates after each epoch: of the split that chose the epoch, and of `eval`."""
+    """Equal error rates after each epoch, on `calibration`, which selects it, and on `eval`."""
     with styled():
         figure = new_figure(3.2)
         axes = figure.subplots()
@@ -241,7 +241,7 @@ def error_by_epoch(history: Sequence[Values], best_epoch: int | None) -> bytes:
 
 
 def _column(rows: Sequence[Values], name: str) -> list[float]:
-    """NaN where a row lacks it: matplotlib leaves a gap there."""
+    """A column; NaN where a row lacks it, for which matplotlib leaves a gap."""
     return [np.nan if (value := row.get(name)) is None else value for row in rows]
 
 
@@ -307,7 +307,7 @@ def _is_on_the_axes(curve: Values) -> bool:
 
 
 def _probits(rates: Sequence[float | None]) -> np.ndarray:
-    """float64 [N], NaN for None."""
+    """Probits, float64 [N], NaN for None."""
     values: np.ndarray = ndtri(np.clip(np.array(rates, np.float64), DET_LOWEST, DET_HIGHEST))
     return values
 
@@ -344,7 +344,7 @@ def _line(look: SetLook) -> dict[str, Any]:
 
 
 def reliability(bins: Mapping[str, Sequence[Values]], looks: Looks) -> bytes:
-    """The share of same-speaker trials against the probability that the model gave."""
+    """The share of same-speaker trials against the model's probability."""
     with styled():
         figure = new_figure(4.6)
         axes, below = figure.subplots(2, sharex=True, height_ratios=(4, 1))

@@ -1,4 +1,4 @@
-"""All files of a report, on a run or on other recordings: the page, its plots, their numbers."""
+"""All files of a report on a run or on other recordings: page, plots and numbers."""
 
 import io
 import json
@@ -37,7 +37,7 @@ CONDITIONS_FILE: Final = "conditions.parquet"
 FIGURES_FILE: Final = "figures.json"
 EMBEDDINGS_FILE: Final = "embeddings.parquet"
 EMBEDDING: Final = "embedding"
-_MOST_NAME_BYTES: Final = 240  # a file's has 255
+_MOST_NAME_BYTES: Final = 240  # file names have at most 255
 EVERYBODY: Final = "everybody"
 
 
@@ -50,16 +50,16 @@ def report_files(
     settings: ReportSettings,
     columns: Columns,
 ) -> dict[str, bytes]:
-    """Contents by name of a report on a run; the page last: where it is, the report is complete.
+    """File contents of a report on a run, by name; the page is last and marks completeness.
 
     Args:
         pieces: of all splits.
         rejects: rows `file`, `reason`, `seconds`, `detail`.
-        card: what the model says about itself.
+        card: the model's.
         judged: every score.
         blessed: whether the Evaluator blessed the model.
         settings: resamples, bounds, seed.
-        columns: what the data says of its recordings.
+        columns: the data's own columns.
     """
     table = with_columns(piece_table(pieces), columns)
     figures = report_figures(table, rejects, card, judged, blessed, settings)
@@ -73,13 +73,13 @@ def evaluation_files(
     card: Mapping[str, Any],
     used: JudgeSettings,
 ) -> dict[str, bytes]:
-    """Contents by name of a report on other recordings, which cannot be heard in it.
+    """File contents, by name, of a report on other recordings, without their sound.
 
     Args:
         judged: every score.
-        evaluation: what was measured on them, and what was left out.
-        card: what the model says about itself.
-        used: by which it was judged.
+        evaluation: metrics of the scores, and what was left out.
+        card: the model's.
+        used: settings of the judgement.
     """
     settings = ReportSettings(resamples=used.resamples, seed=used.seed, sound=False)
     figures = evaluation_figures(judged, evaluation, card, used, settings)
@@ -105,7 +105,7 @@ def _files(
 
 
 def draw(figures: Mapping[str, Any]) -> dict[str, bytes]:
-    """Images by name, of what there is."""
+    """Plots, by name, of the figures that exist."""
     threshold = figures["model"]["threshold"]
     history, best_epoch = figures["history"], figures["model"]["best_epoch"]
     looks = set_looks(figures["sets"])
@@ -133,13 +133,13 @@ def draw(figures: Mapping[str, Any]) -> dict[str, bytes]:
 
 
 def file_name(plot: str, content: bytes, place: int) -> str:
-    """By its number where the name of a set leaves no room in that of a file."""
+    """Name of a plot's file; a number replaces a name that is too long for a file."""
     name = plot if len(plot.encode()) <= _MOST_NAME_BYTES else f"plot_{place}"
     return f"{name}.{plots.image_format(content)}"
 
 
 def _rated_conditions(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Those of sets with a rate under any of them: the others would be empty axes."""
+    """Conditions of sets that have a rate under any of them: other axes would be empty."""
     rated = {row["set"] for row in rows if row["figures"]["eer"]["value"] is not None}
     return [row for row in rows if row["set"] in rated]
 
@@ -162,7 +162,7 @@ def _by_gender(figures: Mapping[str, Any]) -> tuple[list[dict[str, Any]], list[s
 
 
 def _rated(figures: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Slices with enough trials for a rate; the headline's, whatever it has."""
+    """Slices with enough trials for a rate, and always the headline's."""
     head = figures["headline"]
     return [
         each
@@ -176,14 +176,14 @@ def _row(part: Mapping[str, Any], place: str) -> dict[str, Any]:
 
 
 def _condition_scores(judged: ReportedJudgement) -> pd.DataFrame:
-    """The trials under conditions, and the same without."""
+    """The trials under conditions and the same clean trials."""
     return pd.concat(
         [judged.trials.iloc[:0], *(each.trials for each in judged.conditions)], ignore_index=True
     )
 
 
 def _embeddings(judged: ReportedJudgement, settings: ReportSettings) -> pd.DataFrame:
-    """The utterances on the map, with what the model made of them."""
+    """The utterances on the map, with their embeddings."""
     shown = map_utterances(judged, settings)
     return shown.assign(**{EMBEDDING: list(judged.embedded.embeddings[shown.index])})
 
@@ -199,7 +199,7 @@ def _sounds(
     wanted = maps.utterances_of(pairs)
     (sample_rate,) = {piece.sample_rate for piece in pieces}
     samples = round(judged.detail_seconds * sample_rate)
-    # Of all utterances of that duration: the judge has chosen among them.
+    # All utterances of that duration, since the judge chose some of them.
     plan = UtterancePlan(
         judged.headline,
         [samples],

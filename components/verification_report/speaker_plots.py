@@ -1,6 +1,6 @@
 """Plots of speakers and of slices.
 
-People are numbered: their names would not fit.
+Speakers are numbered, because their names would not fit.
 """
 
 from collections.abc import Mapping, Sequence
@@ -31,7 +31,7 @@ Values = Mapping[str, Any]
 GENDER_COLOURS: Final = {"female": PURPLE, "male": SKY, "unknown": LIGHT}
 GENDER_MARKERS: Final = {"female": "o", "male": "s", "unknown": "^"}
 DENSE_SPEAKERS: Final = 24
-_LEAST_PERCENT_SHOWN: Final = 1.0  # where all rates are nought, an axis without room says nothing
+_LEAST_PERCENT_SHOWN: Final = 1.0  # range of the axis where all rates are 0
 
 
 def highest(distances: Values) -> float:
@@ -43,7 +43,7 @@ def heatmap(distances: Values, threshold: float, lightest: float) -> bytes:
     """Mean distance between each two speakers; a dot where it is within the threshold.
 
     Args:
-        distances: as `maps.speaker_distances` gives them.
+        distances: from `maps.speaker_distances`.
         threshold: the model's.
         lightest: the distance that has the lightest colour.
     """
@@ -75,7 +75,7 @@ def heatmap(distances: Values, threshold: float, lightest: float) -> bytes:
 
 
 def map_by_speaker(points: Sequence[Values]) -> bytes:
-    """The map of embeddings; each speaker has a colour and a marker, and a number in its middle."""
+    """The map of embeddings; each speaker has a colour, a marker, and a number in the middle."""
     with styled():
         figure = new_figure(WIDTH_INCHES)
         axes = figure.subplots()
@@ -121,7 +121,7 @@ def map_by_gender(points: Sequence[Values], looks: Looks) -> bytes:
 
 
 def _without_scale(axes: Axes) -> None:
-    """A map's axes have no unit."""
+    """Removes the scale of a map's axes, which have no unit."""
     axes.set_xticks([])
     axes.set_yticks([])
     for spine in axes.spines.values():
