@@ -1,1 +1,1 @@
-"""What a model is measured by, and what it must reach to be blessed."""
+"""The metrics of a model, and what it must reach to be blessed."""

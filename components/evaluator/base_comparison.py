@@ -1,4 +1,4 @@
-"""Whether a model that was trained from the base model still does what the base model does."""
+"""Checks that a model trained from the base model is not worse than the base model."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,7 +18,7 @@ from components.verification.bootstrap import eer_upper_end
 from components.verification.error_rates import EER, TrialHistogram, equal_error_rate
 
 SPLITS: Final = (features.UNSEEN, *features.UNDER_CONDITIONS.values())
-"""Of the pairs, what both models are compared on. Not `eval`: one of them knows its speakers."""
+"""Splits on which both models are compared; not `eval`, whose speakers one of them knows."""
 
 _PAIRS_AT_ONCE: Final = 64
 _SIDES: Final = tuple(features.sided(features.SPECTROGRAM, side) for side in features.SIDES)
@@ -29,20 +29,20 @@ class BaseErrorRate(NamedTuple):
 
     eer: float
     upper_end: float
-    """Of its 95 % interval, see `eer_upper_end`."""
+    """Upper end of its 95 % interval, see `eer_upper_end`."""
 
 
 def base_error_rates(files: Sequence[str]) -> dict[Slice, BaseErrorRate]:
-    """What the base model makes of pairs, by split and, of the splits with conditions, by these.
+    """The base model's error rates on pairs, by split and, for splits with conditions, condition.
 
     It scores single windows as its signature `score_pairs` does. A window of many pairs is embedded
-    once; memory holds an embedding for each distinct window and a histogram for each slice.
+    once; memory holds an embedding of each distinct window and a histogram of each slice.
 
     Args:
         files: TFRecords of serialised pairs.
 
     Returns:
-        No slice without trials of both classes.
+        Rates by slice; slices without trials of both classes are left out.
 
     Raises:
         SwarError: this installation has no base model, or a damaged one.
@@ -76,20 +76,20 @@ def worse_than_base(
     base: Mapping[Slice, BaseErrorRate],
     max_increase: float,
 ) -> list[validation_result_pb2.MetricsValidationForSlice]:
-    """The slices in which a model's EER is too much above the base model's.
+    """The slices in which a model's EER is too far above the base model's.
 
-    That is: by more than `max_increase`, and above the 95 % interval of the base model's, so that
-    a slice of few trials, in which one error more is much, fails no model. An EER that is NaN
-    fails.
+    It is too far if it exceeds the base model's by more than `max_increase` and is above its 95 %
+    interval, so that a slice of few trials, where one more error counts much, fails no model. An
+    EER of NaN fails.
 
     Args:
         metrics: of the model, by slice and name.
-        base: what the base model makes of the same pairs.
+        base: the base model's rates on the same pairs.
         max_increase: of the equal error rate, absolute.
 
     Returns:
-        A validation with one failure for each, as TFMA writes it of a slice; the failure's model
-        is `base`.
+        For each slice a validation with one failure, as TFMA writes it; the failure's model is
+        `base`.
     """
     failures = []
     for part, (base_eer, upper_end) in base.items():
@@ -100,7 +100,7 @@ def worse_than_base(
 
 
 class _Embedder:
-    """The base model's embeddings of packed windows; those that it has seen it looks up."""
+    """Embeds packed windows by the base model, each distinct one only once."""
 
     def __init__(self, base: BaseModel) -> None:
         spectrogram = SpectrogramSettings.model_validate(base.card["spectrogram"])
@@ -120,7 +120,7 @@ class _Embedder:
 
 
 def _slice(split: str, condition: str) -> Slice:
-    """As the Evaluator names it: clean pairs have no condition."""
+    """The slice as the Evaluator names it: clean pairs have no condition."""
     return Slice(split) if split in features.SPLITS else Slice(split, condition=condition)
 
 

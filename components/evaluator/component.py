@@ -27,7 +27,7 @@ class Evaluator(TfxEvaluator):
         base_digest: str | None,
         code_digest: str,
     ) -> None:
-        """Connects it.
+        """Makes the node.
 
         Args:
             examples: `pairs`.
@@ -36,7 +36,7 @@ class Evaluator(TfxEvaluator):
             settings: what the candidate must reach.
             splits: of the pairs, to evaluate on.
             base_digest: of the base model, if the candidate was trained from it; else None.
-            code_digest: of the code behind the metrics, so that it is run again when edited.
+            code_digest: of the code behind the metrics, so that an edit reruns the node.
         """
         super().__init__(
             examples=examples,

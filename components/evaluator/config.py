@@ -74,7 +74,7 @@ def _bounded_eer(settings: EvaluatorSettings, splits: Sequence[str]) -> config_p
 
 
 def _keys_within(split: str) -> list[list[str]]:
-    """What the slices of a split differ in; conditions are never mixed."""
+    """The features that slice a split; conditions are never mixed."""
     if split in features.SPLITS:
         return [[], [features.GENDER_PAIR]]
     return [[features.CONDITION]]
@@ -84,10 +84,10 @@ def eval_config(settings: EvaluatorSettings, splits: Sequence[str]) -> config_pb
     """TFMA's configuration for the TFX Evaluator over these splits of `pairs`.
 
     Slices: all clean pairs, by split, by split and gender pair, by split and condition.
-    Blessed is a model whose EER keeps `max_eer_eval` on `eval`, `max_eer_unseen` on
-    `unseen` and `max_eer_condition` under every condition of `eval_conditions` if
-    these are among the splits, and rises by at most `max_eer_increase` on `eval`
-    over the baseline; without a baseline TFX drops the last condition.
+    A model is blessed if its EER is at most `max_eer_eval` on `eval`, and
+    `max_eer_unseen` on `unseen` and `max_eer_condition` under every condition of
+    `eval_conditions` if these are among the splits, and if it exceeds the baseline's
+    on `eval` by at most `max_eer_increase`, a bound that TFX drops without a baseline.
     """
     on_distance = config_pb2.MetricsSpec(
         output_names=[features.DISTANCE],

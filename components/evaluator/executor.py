@@ -18,21 +18,21 @@ from components.evaluator.base_comparison import SPLITS, base_error_rates, worse
 from components.evaluator.results import read_metrics
 
 MAX_EER_INCREASE_OVER_BASE: Final = "max_eer_increase_over_base"
-"""Exec property; where it is missing, nothing is compared."""
+"""Exec property; if it is missing, no comparison is made."""
 
 progress = logging.getLogger("swar.progress")
 
 
 class Executor(executor.Executor):
-    """TFX's Evaluator executor, whose blessing also takes a comparison with the base model."""
+    """TFX's Evaluator executor, whose blessing also requires a comparison with the base model."""
 
     def Do(
         self, input_dict: ArtifactDict, output_dict: ArtifactDict, exec_properties: dict[str, Any]
     ) -> None:
         """Evaluates and validates as TFX does; then withdraws the blessing of a worse model.
 
-        What the model is worse in stands in TFMA's validation result, beside the thresholds that
-        it does not meet.
+        The slices in which the model is worse are added to TFMA's validation result, beside the
+        thresholds that it misses.
         """
         super().Do(input_dict, output_dict, exec_properties)
         if MAX_EER_INCREASE_OVER_BASE not in exec_properties:
@@ -59,7 +59,7 @@ class Executor(executor.Executor):
 
 
 def _files(examples: list[types.Artifact]) -> list[str]:
-    """The pairs of SPLITS, of as many of these as there are."""
+    """Files of the pairs of those SPLITS that exist."""
     return [
         file for artifact in examples for split, file in split_files(artifact) if split in SPLITS
     ]

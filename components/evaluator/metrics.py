@@ -1,10 +1,10 @@
 """Speaker verification's metrics for TensorFlow Model Analysis.
 
 All but `BalancedPrecision` read one histogram of the `distance` output, so that
-a slice costs the same memory whatever its number of trials. A rate that a slice
-does not have (a single class, an invalid distance) is NaN: TFMA shows it as
-such, and a threshold on it fails. Were the metric left out instead, TFMA would
-fail that metric's thresholds for every slice.
+a slice takes the same memory for any number of trials. A rate that a slice does
+not have (a single class, an invalid distance) is NaN: TFMA shows it as such, and
+a threshold on it fails. If the metric were left out instead, TFMA would fail
+that metric's thresholds for every slice.
 """
 
 import functools
@@ -25,7 +25,7 @@ from components.verification import error_rates
 from components.verification.error_rates import TrialHistogram
 
 SAME_SPEAKER_ABOVE: Final = float(np.nextafter(np.float32(0.5), np.float32(0.0)))
-"""TFMA accepts strictly above a threshold, the model at `probability` >= 0.5 (float32)."""
+"""TFMA accepts above a threshold, but the model at `probability` >= 0.5 (float32)."""
 
 _HISTOGRAM: Final = "_trial_histogram"  # the underscore keeps it out of the results
 
@@ -133,7 +133,7 @@ class MeanNontargetDistance(tfma.metrics.Metric):
 class BalancedPrecision(confusion_matrix_metrics.ConfusionMatrixMetric):
     """Precision at equal numbers of same- and different-speaker trials: TPR / (TPR + FPR).
 
-    Reads `probability`, whose 0.5 lies at the model's stored distance threshold.
+    Reads `probability`, which is 0.5 at the model's stored distance threshold.
     NaN where a class has no trials or nothing is accepted.
     """
 

@@ -1,15 +1,15 @@
-"""Reads what the Evaluator wrote."""
+"""Reads the Evaluator's results."""
 
 from typing import Final, NamedTuple
 
 import tensorflow_model_analysis as tfma
 
-# TFMA names the only model "", and this one where there is a baseline beside it.
+# TFMA names a single model "", and the candidate beside a baseline by this key.
 _CANDIDATE_NAMES: Final = ("", tfma.CANDIDATE_KEY)
 
 
 class Slice(NamedTuple):
-    """A part of the trials; None is all of them. Fields are named as the features are."""
+    """A part of the trials; None means all. Fields are named after the features."""
 
     split: str | None = None
     gender_pair: str | None = None
@@ -17,7 +17,7 @@ class Slice(NamedTuple):
 
 
 def read_metrics(evaluation_uri: str) -> dict[Slice, dict[str, float]]:
-    """The candidate's metrics by slice and name; NaN where a slice has no such number."""
+    """The candidate's metrics by slice and name; NaN where a slice lacks one."""
     result: dict[Slice, dict[str, float]] = {}
     for slice_metrics in tfma.load_metrics(evaluation_uri):
         keys = slice_metrics.slice_key.single_slice_keys
