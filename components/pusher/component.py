@@ -12,7 +12,7 @@ from components.pusher.executor import Executor
 
 
 class Pusher(TfxPusher):
-    """TFX's Pusher whose published versions are complete or absent, and were served before."""
+    """TFX's Pusher; its published versions are complete or absent, and passed the ServingCheck."""
 
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(Executor)
 
@@ -46,10 +46,10 @@ def make_pusher(
     Args:
         model: of this run.
         model_blessing: whether it is good enough to be published.
-        infra_blessing: whether a server answers from it.
-        base_directory: where it is, as `<version>/`.
-        vertex_endpoint: what TFX's Vertex Pusher gets in its custom config, to deploy the
-            model there instead.
+        infra_blessing: whether it answers correctly when served.
+        base_directory: gets the model, as `<version>/`.
+        vertex_endpoint: custom config of TFX's Vertex Pusher, to deploy the model there
+            instead.
     """
     if vertex_endpoint is None:
         return Pusher(model, model_blessing, infra_blessing, base_directory)

@@ -20,19 +20,19 @@ _BLESSINGS = (
 
 
 class Executor(executor.Executor):
-    """TFX's Pusher executor, with a version that is complete or absent."""
+    """TFX's Pusher executor; the version that it writes is complete or absent."""
 
     def Do(
         self, input_dict: ArtifactDict, output_dict: ArtifactDict, exec_properties: dict[str, Any]
     ) -> None:
         """Publishes `model` below the push destination, if both blessings allow it.
 
-        One that was rolled back is not published again: `swar rollback --to` does that.
+        A model that was rolled back is not published again; `swar rollback --to` does that.
 
         The `pushed_model` artifact gets TFX's custom properties `pushed` (1 or 0),
         `pushed_destination`, `pushed_version`, and a copy of the model.
 
-        Raises SwarError where a blessing is missing, which TFX's executor takes for a yes.
+        Raises SwarError where a blessing is missing, which TFX's executor would accept.
         """
         self._log_startup(input_dict, output_dict, exec_properties)
         pushed_model = artifact_utils.get_single_instance(

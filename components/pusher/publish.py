@@ -1,9 +1,9 @@
 """Copies a SavedModel to where TensorFlow Serving looks for versions.
 
 A version is a directory named by a number. On file systems that rename a
-directory in one step it is written beside its place, under a hidden name that
-serving ignores, and then renamed. Object stores have no such step: there
-`saved_model.pb`, without which a version is none, is written last.
+directory in one step, it is written beside its final path, under a hidden name
+that serving ignores, and then renamed. Object stores have no such step: there
+`saved_model.pb`, which every complete version has, is written last.
 """
 
 import os
@@ -22,14 +22,14 @@ _RENAMING_SCHEMES: Final = ("file", "hdfs", "viewfs")
 
 
 def publish(model_directory: str, base_directory: str) -> str:
-    """Publishes a SavedModel, unless the newest version is the same, file by file.
+    """Publishes a SavedModel, unless the newest version has the same files.
 
     Returns the path of its version, a number (Unix seconds, or the newest
-    version plus one if that is higher), which holds digests of its files too. What
-    killed pushes left behind is removed: one process at a time may publish to a base directory.
+    version plus one if that is higher), which also holds digests of its files. Leftovers
+    of killed pushes are removed: only one process may publish to a base directory at a time.
 
-    Raises SwarError where the model was published before, and changed since, or where a file or a
-    link lies among the versions.
+    Raises SwarError where the model was published before and changed since, or where a leftover
+    is a file or a link.
     """
     fileio.makedirs(base_directory)
     _remove_leftovers(base_directory)
@@ -59,7 +59,7 @@ def _renames_directories(path: str) -> bool:
 
 
 def _open_to_readers(base_directory: str, version: str) -> None:
-    """A server runs as another user: on this machine all may read what is published."""
+    """Lets all users of this machine read a version, since a server runs as another user."""
     if not os.path.isdir(version):
         return
     os.chmod(base_directory, 0o755)
@@ -103,7 +103,7 @@ def _read(path: str) -> str:
 
 
 def _digests(directory: str) -> str:
-    """What `DIGESTS` says of all other files."""
+    """The text of `DIGESTS` for all other files."""
     digests = {}
     for parent, _, names in fileio.walk(directory):
         for name in names:
