@@ -1,1 +1,1 @@
-"""Sees that an exported model answers from a process that serves it, before it is published."""
+"""Checks that an exported model answers correctly when served, before it is published."""

@@ -1,4 +1,4 @@
-"""Asks an exported model in a process that knows nothing of its training."""
+"""Checks an exported model in a process without any state of its training."""
 
 import json
 import os
@@ -9,9 +9,9 @@ from typing import Final
 from components.errors import SwarError
 
 _MOST_SECONDS: Final = 900.0
-"""To load a model and to answer some twenty recordings, on a busy machine."""
+"""Enough to load a model and answer some twenty recordings on a busy machine."""
 _SHOWN_FAULTS: Final = 3
-# TensorFlow imports Keras where it is installed, and a server has none.
+# A server has no Keras, but TensorFlow imports it where it is installed.
 _PROGRAM: Final = """
 import sys
 sys.modules["keras"] = None
@@ -24,10 +24,10 @@ def check_served(model: str) -> None:
     """Loads a model in another process, runs its warm-up and compares its golden answers.
 
     Args:
-        model: folder of the SavedModel, wherever TensorFlow reads.
+        model: folder of the SavedModel, on any file system that TensorFlow reads.
 
     Raises:
-        SwarError: it does not answer as it did in the process that exported it.
+        SwarError: it does not answer as in the process that exported it.
     """
     if faults := _faults(model):
         more = f"; and {len(faults) - _SHOWN_FAULTS} more" if len(faults) > _SHOWN_FAULTS else ""
@@ -39,7 +39,7 @@ def check_served(model: str) -> None:
 
 
 def _faults(model: str) -> list[str]:
-    # The GPU may be full of the training.
+    # The training may still fill the GPU.
     environment = os.environ | {
         "CUDA_VISIBLE_DEVICES": "-1",
         "PYTHONPATH": os.pathsep.join(sys.path),

@@ -1,4 +1,4 @@
-"""The ServingCheck: no model is judged or published that a server would not answer from."""
+"""The ServingCheck: a model is judged and published only if a server can answer from it."""
 
 from tfx import types
 from tfx.dsl.components.base import base_component, executor_spec
@@ -8,7 +8,7 @@ from components.serving_check.executor import Executor
 
 
 class ServingCheckSpec(component_spec.ComponentSpec):
-    """What it takes and gives."""
+    """Inputs and outputs of ServingCheck."""
 
     PARAMETERS = {"code_digest": component_spec.ExecutionParameter(type=str)}
     INPUTS = {
@@ -24,17 +24,17 @@ class ServingCheckSpec(component_spec.ComponentSpec):
 
 
 class ServingCheck(base_component.BaseComponent):
-    """In the place of TFX's InfraValidator, which needs a Docker daemon and compares no answer."""
+    """Replaces TFX's InfraValidator, which needs a Docker daemon and compares no answers."""
 
     SPEC_CLASS = ServingCheckSpec
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(Executor)
 
     def __init__(self, model: types.BaseChannel, code_digest: str) -> None:
-        """Connects it.
+        """Makes the node.
 
         Args:
-            model: the Trainer's, with its warm-up and its golden answers.
-            code_digest: of the code behind the check, so that it is run again when edited.
+            model: the Trainer's, with its warm-up requests and golden answers.
+            code_digest: of the code behind the check, so that an edit reruns the node.
 
         Output: `infra_blessing`, of type InfraBlessing.
         """

@@ -1,4 +1,4 @@
-"""Writes the InfraBlessing of a model that answers from a process that serves it."""
+"""Writes the InfraBlessing of a model that answers correctly when served."""
 
 import os
 from typing import Any, Final
@@ -16,7 +16,7 @@ _BLESSED_PROPERTY: Final = "blessed"
 
 
 class Executor(base_executor.BaseExecutor):
-    """Stops the run where the model does not answer as it did when it was trained."""
+    """Stops the run where the model does not answer as when it was exported."""
 
     def Do(
         self, input_dict: ArtifactDict, output_dict: ArtifactDict, exec_properties: dict[str, Any]

@@ -1,4 +1,4 @@
-"""Answers of an exported model, loaded as TensorFlow Serving loads it: run in a process of its own.
+"""Checks an exported model's answers, loaded as TensorFlow Serving does, in its own process.
 
 It imports neither Keras nor the code that made the model.
 """
@@ -18,18 +18,18 @@ from components.model.files import GOLDEN_ANSWERS, MODEL_CARD, WARMUP_REQUESTS
 from components.terminal import say
 
 TOLERANCE: Final = 0.01
-"""Of a number, or of a vector's length where that is above 1: what other hardware may make of the
-same weights."""
+"""Largest difference due to other hardware: absolute, or relative to the length of a vector that
+is longer than 1."""
 _DESCRIBE, _CARD, _SAME_SPEAKER = "describe", "card", "same_speaker"
 
 Answer = dict[str, npt.NDArray[Any]]
 
 
 class LoadedModel:
-    """The graph and its variables in a session, which is what TensorFlow Serving makes of them."""
+    """The graph and its variables in a session, as in TensorFlow Serving."""
 
     def __init__(self, folder: str) -> None:
-        # A graph that runs a few times: to optimise that of DenseNet121 takes 18 s.
+        # The graph runs a few times; optimising that of DenseNet121 takes 18 s.
         config = tf.compat.v1.ConfigProto()
         config.graph_options.rewrite_options.disable_meta_optimizer = True
         with tf.Graph().as_default():
@@ -38,11 +38,11 @@ class LoadedModel:
         self._signatures = loaded.signature_def
 
     def answer(self, log: prediction_log_pb2.PredictionLog) -> Answer:
-        """Every output of the request's signature, strings as an object array of bytes.
+        """Every output of the request's signature; strings are an object array of bytes.
 
         Raises:
             ValueError: there is no such signature, or it has other inputs.
-            tf.errors.OpError: it fails.
+            tf.errors.OpError: the signature fails.
         """
         request = log.predict_log.request
         if request.model_spec.signature_name not in self._signatures:
@@ -60,10 +60,10 @@ class LoadedModel:
 
 
 def faults(folder: str) -> Iterator[str]:
-    """What is wrong with an exported model; nothing where all is well.
+    """Yields what is wrong with an exported model.
 
     Args:
-        folder: of the SavedModel, wherever TensorFlow reads.
+        folder: of the SavedModel, on any file system that TensorFlow reads.
     """
     try:
         model = LoadedModel(folder)
@@ -94,14 +94,14 @@ def faults(folder: str) -> Iterator[str]:
 
 
 def _check_card(folder: str, answer: Answer) -> None:
-    """Raises ValueError where the card beside the graph is not the graph's."""
+    """Raises ValueError where the card beside the graph differs from the graph's."""
     with tf.io.gfile.GFile(f"{folder}/{MODEL_CARD}") as file:
         if json.loads(file.read()) != json.loads(answer[_CARD][0]):
             raise ValueError(f"{MODEL_CARD} is of another model")
 
 
 def _differences(log: prediction_log_pb2.PredictionLog, answer: Answer) -> Iterator[str]:
-    """From the answers in the log, if it has any."""
+    """Differences from the answers in the log, if it has any."""
     outputs = log.predict_log.response.outputs
     if not outputs:
         return
@@ -110,7 +110,7 @@ def _differences(log: prediction_log_pb2.PredictionLog, answer: Answer) -> Itera
         yield f"other outputs, {', '.join(sorted(other))}"
         return
     if PROBABILITY in expected and _SAME_SPEAKER in expected:
-        # What is as likely as not may come out either way.
+        # At a probability near 0.5 either decision is right.
         undecided = np.abs(expected[PROBABILITY] - 0.5) <= TOLERANCE
         expected[_SAME_SPEAKER][undecided] = answer[_SAME_SPEAKER][undecided]
     for name, value in sorted(expected.items()):
@@ -125,7 +125,7 @@ def _differences(log: prediction_log_pb2.PredictionLog, answer: Answer) -> Itera
 
 
 def _error(given: npt.NDArray[np.float32], expected: npt.NDArray[np.float32]) -> float:
-    """The largest over the rows, relative to what is longer than 1; infinite where NaNs differ."""
+    """The largest error of a row, relative to its length if above 1; infinite where NaNs differ."""
     if not np.array_equal(np.isfinite(given), np.isfinite(expected)):
         return np.inf
     rows, expected_rows = (
@@ -141,5 +141,5 @@ def _line(error: Exception) -> str:
 
 
 def main() -> None:
-    """Prints the faults of the model in the folder that is the argument, a JSON list of strings."""
+    """Prints the faults of the model in the folder given as argument: a JSON list of strings."""
     say(json.dumps(list(faults(sys.argv[1]))))
