@@ -11,7 +11,7 @@ from components.example_validator.executor import REQUIRED_SPLITS_KEY, Executor
 
 
 class ExampleValidatorSpec(component_spec.ComponentSpec):
-    """TFX's ExampleValidatorSpec, with the splits that must be there."""
+    """TFX's ExampleValidatorSpec, with the required splits."""
 
     PARAMETERS = {REQUIRED_SPLITS_KEY: component_spec.ExecutionParameter(type=str)}
     INPUTS = standard_component_specs.ExampleValidatorSpec.INPUTS

@@ -20,7 +20,7 @@ REQUIRED_SPLITS_KEY: Final = "required_splits"
 
 
 class Executor(executor.Executor):
-    """TFX's ExampleValidator executor that fails where TFX only takes a note."""
+    """TFX's ExampleValidator executor that fails where TFX only records an anomaly."""
 
     def Do(
         self, input_dict: ArtifactDict, output_dict: ArtifactDict, exec_properties: dict[str, Any]
@@ -56,7 +56,7 @@ class Executor(executor.Executor):
 
 def _require_examples(statistics: types.Artifact, splits: list[str], required: list[str]) -> None:
     missing = sorted(set(required) - set(splits))
-    # TFX overlooks `data_missing`, all that TFDV says of a split without examples.
+    # TFX ignores `data_missing`, TFDV's only report of a split without examples.
     empty = [split for split in splits if not _example_count(statistics, split)]
     if missing or empty:
         raise SwarError(
