@@ -9,7 +9,7 @@ from components.import_schema_gen.executor import SCHEMA_KEY, TEXT_KEY, Executor
 
 
 class ImportSchemaGenSpec(ComponentSpec):
-    """What ImportSchemaGen takes and gives."""
+    """Inputs and outputs of ImportSchemaGen."""
 
     PARAMETERS = {TEXT_KEY: ExecutionParameter(type=str)}
     INPUTS: dict[str, ChannelParameter] = {}
@@ -19,8 +19,8 @@ class ImportSchemaGenSpec(ComponentSpec):
 class ImportSchemaGen(base_component.BaseComponent):
     """TFX's ImportSchemaGen, given the schema itself instead of its path.
 
-    The path would be that of the machine that draws the pipeline, which a container need not
-    have, and an edited file would not rerun the component.
+    A path on the machine that compiles the pipeline need not exist in a container, and an edited
+    file would not rerun the component.
     """
 
     SPEC_CLASS = ImportSchemaGenSpec

@@ -22,7 +22,7 @@ class Executor(base_executor.BaseExecutor):
     def Do(
         self, input_dict: ArtifactDict, output_dict: ArtifactDict, exec_properties: dict[str, Any]
     ) -> None:
-        """Writes the text as it is. Raises text_format.ParseError if it is no schema."""
+        """Writes the text unchanged. Raises text_format.ParseError if it is not a schema."""
         text = exec_properties[TEXT_KEY]
         text_format.Parse(text, schema_pb2.Schema())
         folder = artifact_utils.get_single_uri(output_dict[SCHEMA_KEY])
