@@ -41,7 +41,7 @@ class BaseModel:
 
     card: of the published model that was released, with threshold and slope; see
         `components.model.export`.
-    weights: of the tower, in its order; float16, or float32 for batch normalisation.
+    weights: of the tower, in its order; float16, vectors (batch statistics) float32.
     cohort: float32 [C, D], which distances are normalised by.
     """
 

@@ -13,7 +13,7 @@ from components.settings import Settings
 
 # TF Serving leaves `assets.extra` alone.
 MODEL_CARD: Final = "assets.extra/swar.json"
-"""What the model was made from."""
+"""The model's card: what it was made from."""
 TOWER_WEIGHTS: Final = "assets.extra/tower.weights.h5"
 """The tower's, in Keras' format: another training can start from them."""
 WARMUP_REQUESTS: Final = "assets.extra/tf_serving_warmup_requests"
@@ -25,7 +25,7 @@ BASE: Final = "base"
 PUBLISHED: Final = "published"
 """The folder of versions in the output folder of a run."""
 NAMES_OF_A_MODEL: Final = "OUTPUT (the folder of a run), OUTPUT/published, a version in it, or base"
-"""What a command accepts as a model."""
+"""Names of a model that commands accept."""
 GRAPH: Final = "saved_model.pb"
 """Every version has this file."""
 _LAST_VERSION: Final = 2**63 - 1
@@ -33,7 +33,7 @@ _Settings = TypeVar("_Settings", bound=Settings)
 
 
 class _Card(BaseModel):
-    """The fields that are read from a card, those without a default required; it holds more."""
+    """Fields that are read from a card, required if without default; a card holds more."""
 
     model_config = ConfigDict(strict=True)
 

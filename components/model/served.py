@@ -1,4 +1,4 @@
-"""What the SavedModel answers: recordings, embeddings or pairs in, a decision out."""
+"""The SavedModel's answers: recordings, embeddings or pairs in, a decision out."""
 
 import functools
 import json
