@@ -70,8 +70,8 @@ class BatchAugmentation:
         self._hums = _constant(
             [_of_power_1(weights @ _hum(frequency, mains), width) for mains in MAINS_HERTZ]
         )
-        # Band power is a weighted sum of powers at frequencies, exponentially distributed for
-        # Gaussian noise: nearly a gamma distribution of as many degrees of freedom.
+        # Band power is a weighted sum of powers at frequencies, each exponentially distributed
+        # for Gaussian noise: nearly a gamma distribution with this shape.
         freedom = np.sum(weights, axis=1) ** 2 / np.sum(np.square(weights), axis=1)
         self._freedom = _constant(freedom[:, np.newaxis])
         centre = edge[1:-1]

@@ -62,8 +62,8 @@ def calibration_report(
         `nontargets`: a row of rates for each length, with nontarget trials of all pairs of
             speakers. A row has `seconds`, the number of `speakers` with trials of that length,
             the numbers of `similar` and `dissimilar` trials and, for each of EXPECTED_RATES,
-            `value`, `low` and `high`. The value of as many other speakers is expected between
-            `low` and `high` 95 % of the time; both are None with too few speakers.
+            `value`, `low` and `high`. For the same number of other speakers, the value lies between
+            `low` and `high` 95 % of the time; None with too few speakers.
         `nearest_nontargets`: the same, only of pairs with one speaker among the other's nearest.
         `operating_points`: thresholds for several shares of false accepts among the nontarget
             trials of all lengths.

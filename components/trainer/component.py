@@ -35,9 +35,9 @@ class TrainingInputs:
     pairs: types.BaseChannel
     """SpectrogramPairGen's output."""
     schema: types.BaseChannel
-    """Of the pairs."""
+    """Schema of the pairs."""
     trainer: TrainerSettings
-    """How to train."""
+    """Settings of the training."""
     speech: SpeechSettings
     """How the recordings were cleaned; stored with the model."""
     spectrogram: SpectrogramSettings

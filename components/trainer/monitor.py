@@ -102,7 +102,7 @@ class BestEpoch(NamedTuple):
     eer: float
     """Equal error rate on `calibration`."""
     weights: list[np.ndarray]
-    """Of the tower."""
+    """The tower's weights."""
 
 
 class TrialMonitor(keras.callbacks.Callback):

@@ -200,7 +200,7 @@ def train(job: Job) -> tuple[keras.Model, dict[str, Any]]:
 
 
 def _pairs(job: Job) -> int:
-    """How many training pairs there are."""
+    """Number of training pairs."""
     records = data.pair_records(job.patterns[features.TRAIN])
     return int(records.reduce(0, lambda count, _: count + 1).numpy())
 

@@ -16,7 +16,7 @@ BLOCK: Final = 200_000
 DEGRADED: Final = b" degraded"
 """Appended to the name of a recording whose windows are degraded."""
 ROUNDING_SECONDS: Final = 1e-3
-"""Starts are float32: a window may seem to start so much before the end of the last one."""
+"""Starts are float32: a window may seem to start this much before the last one's end."""
 
 Indices = npt.NDArray[np.int64]
 
