@@ -77,7 +77,7 @@ class WindowEmbedder:
 def mean_weights(
     model: keras.Model, starting: Sequence[np.ndarray], starting_share: float
 ) -> Iterator[None]:
-    """Gives the model, for a while, the mean of the starting weights and its own."""
+    """Context in which the model has the mean of the starting weights and its own."""
     if not starting_share:
         yield
         return

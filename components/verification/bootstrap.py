@@ -93,7 +93,7 @@ def estimate(value: float, resampled: npt.ArrayLike) -> Estimate:
 
 
 def of_other_speakers(estimated: Estimate) -> Estimate:
-    """A positive metric with the interval in which that of as many other speakers is expected.
+    """A positive metric with the interval expected for the same number of other speakers.
 
     An estimate's own interval is about the speakers in general, but the metric of other speakers
     varies by chance too: two groups of equal size differ by the square root of 2 times the standard
@@ -110,7 +110,7 @@ def of_other_speakers(estimated: Estimate) -> Estimate:
 
 
 def speakers_with(trials: pd.DataFrame, label: int) -> int:
-    """How many speakers have trials of a class, TARGET or NONTARGET."""
+    """Number of speakers with trials of a class, TARGET or NONTARGET."""
     of_class = trials[trials["label"] == label]
     return len({*of_class["speaker_a"], *of_class["speaker_b"]})
 

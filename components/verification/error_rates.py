@@ -40,7 +40,7 @@ EXPECTED_RATES: Final = (EER, CLLR, FALSE_ACCEPT_RATE, FALSE_REJECT_RATE)
 """Rates under `calibration` in a model's card, of the speakers that it was calibrated on."""
 ALL_NONTARGETS: Final = "nontargets"
 NEAREST_NONTARGETS: Final = "nearest_nontargets"
-"""In the card, with nontarget trials of all pairs of speakers, or only of the nearest."""
+"""Keys in the card: rates with nontarget trials of all pairs of speakers, or the nearest."""
 
 # A float32 sigmoid does not distinguish probabilities nearer to 1, or to 0, from it.
 _NEAREST_TO_ONE: Final = 2.0**-25
@@ -163,7 +163,7 @@ class TrialHistogram(TrialCounts):
 
 
 def equal_error_rate(trials: TrialCounts) -> float:
-    """Where false acceptance equals false rejection, in [0, 1].
+    """The rate at which false acceptance equals false rejection, in [0, 1].
 
     The ROC is linearly interpolated between its operating points, as
     scikit-learn's `roc_curve` with a root finder does (not its convex hull).

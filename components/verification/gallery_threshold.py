@@ -35,7 +35,7 @@ class PointForQuery:
 def point_for_query(
     points: Sequence[Mapping[str, Any]], max_false_accept: float, speakers: int
 ) -> PointForQuery:
-    """The loosest operating point for a query that is compared with so many speakers.
+    """The loosest operating point for a query that is compared with `speakers` speakers.
 
     Args:
         points: of the model's card, see `operating_points.to_card`.
@@ -58,7 +58,7 @@ def gallery_threshold(
     *,
     of_comparison: float | None = None,
 ) -> float:
-    """The distance up to which the nearest of so many enrolled speakers is accepted.
+    """The distance up to which the nearest of `speakers` enrolled speakers is accepted.
 
     Args:
         card: of the model.

@@ -65,7 +65,7 @@ class OpenSetRules:
     """The model's, with its `threshold` and `calibration`."""
 
     def threshold(self, speakers: int) -> float:
-        """Distance up to which one of so many enrolled speakers is identified by default."""
+        """Default distance up to which one of `speakers` enrolled speakers is identified."""
         return gallery_threshold(self.card, float(self.card["threshold"]), speakers)
 
     @property

@@ -41,9 +41,9 @@ class OperatingPoint:
     threshold: float | None
     """Largest accepted distance; None with fewer speakers than needed."""
     false_accept_rate: Estimate | None
-    """With its 95 % interval; None without a threshold."""
+    """Rate and 95 % interval; None without a threshold."""
     false_reject_rate: Estimate | None
-    """With its 95 % interval; None without a threshold."""
+    """Rate and 95 % interval; None without a threshold."""
 
 
 def speakers_needed(max_false_accept_rate: float) -> int:

@@ -43,7 +43,7 @@ class Evaluation:
     selections: tuple[Selection, ...]
     rejected_recordings: tuple[Unused, ...]
     repeated_recordings: int
-    """With less speech than the model's window, so that it is repeated: single words."""
+    """Number repeated because their speech is shorter than the model's window: single words."""
     unusable_utterances: tuple[Unused, ...]
     slices: tuple[SliceMetrics, ...]
     conditions: tuple[ConditionMetrics, ...]
@@ -51,7 +51,7 @@ class Evaluation:
     identification: tuple[ClosedSet, ...]
     open_set: tuple[OpenSet, ...]
     attacks: tuple[AcceptedClaims, ...]
-    """Of recordings that claim to be of the speakers; empty without attacks."""
+    """Claims of recordings to be of the speakers; empty without attacks."""
 
     def to_json(self) -> str:
         """JSON with null for NaN."""

@@ -21,7 +21,7 @@ from components.verification.trials import BOTH_SIDES, ONE_SIDE, Scorer, trial_t
 from components.verification.utterances import OK, Cut, EmbeddedUtterances, Model
 
 PEAK: Final = 0.5
-"""Peak of every utterance before a condition, full scale 1, so that what it adds does not clip."""
+"""Peak of every utterance before a condition, full scale 1, to leave room for added sound."""
 
 
 class ConditionTrials(NamedTuple):
@@ -152,7 +152,7 @@ class ConditionMetrics:
     dissimilar: int
     """Number of different-speaker trials."""
     figures: dict[str, Estimate]
-    """By the names in `error_rates`."""
+    """Metrics by their names in `error_rates`."""
 
 
 def measure_condition(scored: ConditionTrials, *, resamples: int, seed: int) -> ConditionMetrics:
@@ -179,7 +179,7 @@ def measure_condition(scored: ConditionTrials, *, resamples: int, seed: int) -> 
 
 @dataclass(frozen=True)
 class NonSpeechMetrics:
-    """How often sounds without speech were accepted as a speaker, also one of a set."""
+    """How often sounds without speech match each other or a set's utterances."""
 
     set: str
     duration_seconds: float

@@ -47,7 +47,7 @@ class SliceMetrics:
     dissimilar: int
     """Number of different-speaker trials."""
     figures: dict[str, Estimate]
-    """By the names in `error_rates`."""
+    """Metrics by their names in `error_rates`."""
 
 
 def measure_slices(trials: pd.DataFrame, *, resamples: int, seed: int) -> list[SliceMetrics]:
