@@ -1,7 +1,7 @@
-"""Requests that arrive together run together.
+"""Runs requests that arrive together as a batch.
 
 As in TF Serving's batch scheduler, a batch is due when it is full or has waited long enough,
-and still takes requests in while all threads are busy.
+and still accepts requests while all threads are busy.
 """
 
 import asyncio
@@ -24,33 +24,33 @@ log = logging.getLogger("swar.serving")
 
 @dataclass(frozen=True)
 class Batching:
-    """How requests are batched; the first three are named as TF Serving's batching parameters."""
+    """How requests are batched; all but `max_rows` are TF Serving's batching parameters."""
 
     max_batch_size: int = defaults.MAX_BATCH_SIZE
     batch_timeout_micros: int = defaults.BATCH_TIMEOUT_MICROS
     num_batch_threads: int = 2
     max_rows: int = 1_024
-    """Rows that may wait, and that one request may have."""
+    """Rows that may wait, and rows that one request may have."""
 
 
 @dataclass(eq=False)
 class _Batch:
     rows: int = 0
     requests: dict["asyncio.Future[Arrays]", Arrays] = field(default_factory=dict)
-    """The inputs by the answer to come."""
+    """The inputs of each request, by its future."""
     full: asyncio.Event = field(default_factory=asyncio.Event)
     task: "asyncio.Task[None] | None" = None
-    """Answers it."""
+    """Answers the batch."""
 
 
 class Batcher:
     """Runs requests in threads, concatenated along their first axis.
 
     A request of more rows than `max_batch_size` runs in pieces. One that is cancelled before its
-    batch starts is dropped. Where a batch of several fails, each of its requests runs alone.
+    batch starts is dropped. If a batch of several requests fails, each of them runs alone.
 
     Attributes:
-        max_rows: that may wait, and that one request may have.
+        max_rows: rows that may wait, and that a request may have.
     """
 
     def __init__(self, batching: Batching) -> None:
@@ -63,10 +63,10 @@ class Batcher:
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def run(self, servable: Servable, signature: Signature, inputs: Arrays) -> Arrays:
-        """The outputs for one request, whose first axes are its rows.
+        """The outputs for one request; the first axis of each array is its rows.
 
         Raises tf.errors.OpError: INVALID_ARGUMENT for inputs that do not fit the signature,
-        UNAVAILABLE where too many wait, else what the model failed with.
+        UNAVAILABLE if too many rows wait, or the model's own error.
         """
         shapes = {key: (tf.as_dtype(array.dtype), array.shape) for key, array in inputs.items()}
         rows = signature.rows(shapes, self.max_rows)
@@ -88,7 +88,7 @@ class Batcher:
     def _enqueue(
         self, servable: Servable, signature: Signature, inputs: Arrays
     ) -> "asyncio.Future[Arrays]":
-        """The outputs to come of at most a batch's rows."""
+        """The future outputs for at most a batch's rows."""
         rows = len(next(iter(inputs.values())))
         shapes = tuple(sorted((key, array.shape[1:]) for key, array in inputs.items()))
         key = (servable, signature.name, shapes)
@@ -111,9 +111,9 @@ class Batcher:
         return answer
 
     def _forget(self, key: Hashable, batch: _Batch, answer: "asyncio.Future[Arrays]") -> None:
-        """Lets go of the inputs of a request that was cancelled while it waited.
+        """Releases the inputs of a request that was cancelled while it waited.
 
-        A batch of which none is left does not wait for a thread, with others like it.
+        A batch with no request left is cancelled instead of waiting for a thread.
         """
         if (inputs := batch.requests.pop(answer, None)) is None:
             return
@@ -129,7 +129,7 @@ class Batcher:
         self, key: Hashable, batch: _Batch, servable: Servable, signature: Signature
     ) -> None:
         with contextlib.suppress(TimeoutError):
-            # Python 3.11's wait_for would lose that all were cancelled just when it is full.
+            # Python 3.11's wait_for would lose a cancellation just when the batch is full.
             async with asyncio.timeout(self._batching.batch_timeout_micros / 1e6):
                 await batch.full.wait()
         async with self._idle_threads:  # batches get a thread in the order in which they are due
@@ -153,14 +153,14 @@ class Batcher:
                 answer.set_result(result)
 
     def close(self) -> None:
-        """Starts nothing any more. What runs ends when its model is closed."""
+        """Starts no more batches. What runs ends when its model is closed."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
 
 def _run(
     servable: Servable, signature: Signature, requests: list[Arrays]
 ) -> list[Arrays | tf.errors.OpError]:
-    """The outputs of each request, or what it fails with."""
+    """The outputs of each request, or its error."""
     try:
         return list(_run_together(servable, signature, requests))
     except tf.errors.CancelledError as error:  # the model was closed: none can run alone either
@@ -174,7 +174,7 @@ def _run(
 
 
 def _without_frames(error: tf.errors.OpError) -> tf.errors.OpError:
-    """The same fault; its frames would keep the inputs for as long as they keep each other."""
+    """The same error without its frames, whose reference cycles would keep the inputs."""
     return type(error)(None, None, error.message)
 
 

@@ -1,7 +1,7 @@
-"""Connections that a server of ours would keep for as long as their clients like.
+"""Ends gRPC connections, which clients could otherwise keep for as long as they like.
 
-grpc.aio has no call that ends one, or chooses which to refuse: here they are looked up among the
-sockets of this process.
+grpc.aio has no call that ends a connection or chooses which one to refuse: here they are looked
+up among the sockets of this process.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ _End = tuple[ipaddress.IPv4Address | ipaddress.IPv6Address, int]
 
 
 def end_connection(peer: str) -> None:
-    """Shuts the connection of this process with a client; nothing where there is none any more.
+    """Shuts this process's connection with a client, if there still is one.
 
     Args:
         peer: as gRPC names it: `ipv4:192.0.2.1:50100`, `ipv6:%5B2001:db8::1%5D:50100`.
@@ -38,10 +38,10 @@ def end_connection(peer: str) -> None:
 
 
 class CrowdedPort:
-    """Keeps a port open to all: of too many connections those go that are without a call longest.
+    """Keeps a port open to all: of too many connections, those idle for longest are ended.
 
     Args:
-        most: connections there may be, but for a moment.
+        most: how many connections there may be, except for a moment.
     """
 
     def __init__(self, most: int) -> None:
@@ -53,7 +53,7 @@ class CrowdedPort:
 
     @contextlib.contextmanager
     def call(self, peer: str) -> Iterator[None]:
-        """A call of a client, whose connection is not ended meanwhile."""
+        """Protects a client's connection during a call."""
         client = _client(peer)
         self._calls[client] += 1
         try:
@@ -63,9 +63,9 @@ class CrowdedPort:
             self._idle_since[client] = time.monotonic()
 
     async def watch(self, port: int) -> None:
-        """Looks after a port of this process for ever."""
+        """Ends excess connections to a port, for ever."""
         while True:
-            with contextlib.suppress(OSError):  # such as no file to be had: the next time
+            with contextlib.suppress(OSError):  # such as no free descriptor: it tries again
                 self._end_some(port)
             crowded = len(self._idle_since) > self._most // 2
             await asyncio.sleep(_CROWDED_SECONDS if crowded else _QUIET_SECONDS)
@@ -102,9 +102,9 @@ def _sockets() -> Iterator[tuple[int, int]]:
 
 @contextlib.contextmanager
 def _copy_of(descriptor: int, inode: int | None = None) -> Iterator[socket.socket | None]:
-    """A copy of a socket, which gRPC may close just now: to a copy that is no harm.
+    """A copy of a socket, which stays usable if gRPC closes the socket meanwhile.
 
-    None where it is closed already, or another one than it was.
+    None if the socket is closed already, or has another inode.
     """
     try:
         number = os.dup(descriptor)
@@ -113,7 +113,7 @@ def _copy_of(descriptor: int, inode: int | None = None) -> Iterator[socket.socke
         return
     try:
         copy = socket.socket(fileno=number)
-    except OSError:  # it is no socket any more
+    except OSError:  # it is no longer a socket
         os.close(number)
         yield None
         return
@@ -122,7 +122,7 @@ def _copy_of(descriptor: int, inode: int | None = None) -> Iterator[socket.socke
 
 
 def _ends(connection: socket.socket) -> tuple[_End | None, _End | None]:
-    """Its own and its client's; None of what is no connection over IP."""
+    """Own end and client's end; None for both if it is no connection over IP."""
     try:
         own, other = connection.getsockname(), connection.getpeername()
     except OSError:
@@ -133,7 +133,7 @@ def _ends(connection: socket.socket) -> tuple[_End | None, _End | None]:
 
 
 def _shut(connection: socket.socket) -> None:
-    with contextlib.suppress(OSError):  # its client was faster
+    with contextlib.suppress(OSError):  # the client ended it first
         connection.shutdown(socket.SHUT_RDWR)
 
 
@@ -143,6 +143,6 @@ def _client(peer: str) -> _End:
 
 
 def _end(host: str, port: int) -> _End:
-    """An end of a connection, the same of IPv4 and of IPv4 in IPv6."""
+    """An end of a connection; IPv4 in IPv6 becomes plain IPv4."""
     address = ipaddress.ip_address(host)
     return getattr(address, "ipv4_mapped", None) or address, port

@@ -1,6 +1,6 @@
-"""On which hosts a stand-in listens, and for which ones it takes a request.
+"""Which hosts a stand-in may listen on, and which Hosts of requests it accepts.
 
-Without TensorFlow, so that a wrong host is told before it is imported.
+Needs no TensorFlow: a wrong host is reported before that import.
 """
 
 import contextlib
@@ -15,7 +15,7 @@ _LOCALHOST: Final = "localhost"
 
 
 def check_host(host: str, is_open_to_network: bool) -> None:
-    """Raises SwarError for an address that others reach, unless that is wanted."""
+    """Raises SwarError if other machines reach the host, unless they may."""
     if not is_open_to_network and not (host == _LOCALHOST or _is_loopback(host)):
         raise SwarError(
             f"--host {host} lets everybody who reaches this machine use the model, without "
@@ -26,7 +26,7 @@ def check_host(host: str, is_open_to_network: bool) -> None:
 def is_own_name(host: str, allowed: Collection[str]) -> bool:
     """Whether a request's Host is an address, localhost or an allowed name.
 
-    A name of any other kind is one that a web site made stand for this machine.
+    Any other name may be one that a web site has pointed to this machine.
     """
     try:
         name = urlsplit(f"//{host}").hostname or ""

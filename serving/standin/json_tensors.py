@@ -1,7 +1,7 @@
 """TF Serving's JSON for tensors, to and from numpy (its util/json_tensor.cc).
 
-Rows: `instances` in, `predictions` out, an item at a time. Columns: `inputs` in, `outputs`
-out, a tensor at a time.
+Rows (`instances` in, `predictions` out) list items; columns (`inputs` in, `outputs` out)
+list tensors.
 """
 
 import base64
@@ -18,7 +18,7 @@ from serving.wire import parse_json
 
 _JSON_TYPES: Final = {"NoneType": "Null", "bool": "Boolean", "dict": "Object", "str": "String"}
 _ALLOWED: Final = {"b": (bool,), "i": (int,), "u": (int,), "f": (int, float)}
-"""Kind of a dtype to the Python types of its JSON."""
+"""Python types of the JSON values, by the dtype's kind."""
 _MAX_QUOTED_CHARACTERS: Final = 200
 _WHITE_SPACE: Final = dict.fromkeys(map(ord, " \t\n\v\f\r"))
 
@@ -26,8 +26,8 @@ _WHITE_SPACE: Final = dict.fromkeys(map(ord, " \t\n\v\f\r"))
 def read_request(body: bytes | bytearray, servable: Servable) -> tuple[Signature, Arrays, bool]:
     """The signature that a request means, its inputs, and whether it has the row format.
 
-    NaN and Infinity are numbers. Raises INVALID_ARGUMENT for what does not fit the format or the
-    signature's dtypes, FAILED_PRECONDITION for an unknown signature.
+    NaN and Infinity are numbers. Raises INVALID_ARGUMENT if the body does not fit the format or
+    the signature's dtypes, FAILED_PRECONDITION for an unknown signature.
     """
     try:
         request = parse_json(body)
@@ -55,8 +55,8 @@ def read_request(body: bytes | bytearray, servable: Servable) -> tuple[Signature
 def write_outputs(outputs: Arrays, in_rows: bool) -> bytes:
     """The answer's JSON, with `NaN`, `Infinity` and `-Infinity` as numbers.
 
-    Floats have the digits of their dtype. A single output goes without its name. Strings
-    are base64 objects where the output's name ends in `_bytes`, else the text as it is.
+    Floats have the digits of their dtype. A single output is written without its name. Strings
+    are base64 objects if the output's name ends in `_bytes`, else plain text.
     """
     columns = {name: _to_lists(name, outputs[name]) for name in sorted(outputs)}
     answer: Any = columns
@@ -109,7 +109,7 @@ def _is_base64(value: Any) -> bool:
 
 
 def _tensor(value: Any, name: str, signature: Signature) -> npt.NDArray[Any]:
-    """The dense tensor of a value, a list, a list of lists…, all of one shape."""
+    """The dense tensor of a value or of nested lists, which must have one shape."""
     dtype = tf.as_dtype(signature.inputs[name].dtype)
     kind = np.dtype(dtype.as_numpy_dtype).kind
     try:
@@ -137,7 +137,7 @@ def _bytes(leaf: Any) -> bytes:
     if not _is_base64(leaf):
         raise _type_error(leaf, "string")
     try:
-        # As absl's decoder takes it: ASCII white space anywhere, with or without its padding.
+        # Like absl's decoder: ASCII white space anywhere, with or without padding.
         text = leaf["b64"].translate(_WHITE_SPACE)
         return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
     except ValueError as error:
@@ -157,7 +157,7 @@ def _quote(value: Any) -> str:
 
 
 def _to_lists(name: str, array: npt.NDArray[Any]) -> Any:
-    """Nested lists of what JSON knows."""
+    """Nested lists of JSON's types."""
     if array.dtype == object and name.endswith("_bytes"):
         array = np.vectorize(lambda value: {"b64": base64.b64encode(value).decode()}, "O")(array)
     elif array.dtype == object:

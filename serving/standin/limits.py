@@ -1,4 +1,4 @@
-"""What a stand-in holds at most at any moment."""
+"""The most that a stand-in holds at any moment."""
 
 import asyncio
 import contextlib
@@ -12,9 +12,9 @@ import tensorflow as tf
 from serving.open_files import affordable_connections
 
 SHARED_SECONDS: Final = 5.0
-"""For a client to send its request, or to read the answer, where others wait for the room."""
+"""Time that a client has to send its request or read the answer while others wait for room."""
 _INTERFACES: Final = 3
-"""Of which gRPC counts twice: it has more for the moment until the oldest are closed."""
+"""REST, and gRPC twice: it has more connections for a moment, until the oldest are closed."""
 
 
 @dataclass(frozen=True)
@@ -24,38 +24,38 @@ class Limits:
     max_request_bytes: int = 64 * 2**20
     """Longest request."""
     max_bytes_in_flight: int = 256 * 2**20
-    """Of all requests together; one that finds no room is refused with UNAVAILABLE, 503."""
+    """Of all requests together; one without room is refused with UNAVAILABLE, HTTP 503."""
     max_connections: int = 256
-    """Open connections of each interface; fewer where the process may open fewer files. Beyond
-    them, that which has waited for its client for longest is closed."""
+    """Open connections of each interface; fewer if the process may open fewer files. Beyond
+    that, the one that has waited longest for its client is closed."""
     max_rpcs: int = 256
-    """gRPC calls at one time. Beyond them, that which has waited for its client for longest ends;
-    where none waits, the new one is refused with RESOURCE_EXHAUSTED."""
+    """gRPC calls at one time. Beyond that, the one that has waited longest for its client ends;
+    if none waits, the new one is refused with RESOURCE_EXHAUSTED."""
     idle_seconds: float = 30.0
-    """For a connection without a request, and for the header of one."""
+    """Limit of a connection without a request, and of a request's header."""
     rpc_idle_seconds: float = 300.0
-    """For a gRPC connection between calls: clients keep one, and complain when it is closed."""
+    """Limit of a gRPC connection between calls: clients keep it, and complain if it is closed."""
     body_seconds: float = 60.0
-    """For a client to send its request, and for it to read the answer."""
+    """Limit for sending a request, and for reading the answer."""
 
     def affordable_connections(self) -> int:
         """How many connections each interface may have, by the files that the process may open.
 
-        The process takes as many files as it needs, where it is let.
+        Raises the process's limit of open files as far as it is allowed.
         """
         return affordable_connections(self.max_connections, _INTERFACES)
 
 
 class WaitingForClients:
-    """What waits for its client, to send or to read: the first of it gives way to others."""
+    """Whatever waits for a client to send or read: the longest waiting gives way first."""
 
     def __init__(self) -> None:
         self._ends: dict[object, tuple[float, Callable[[], None]]] = {}
-        """Since when each waits, and what ends it; the longest first."""
+        """Since when each waits, and what ends it; the longest waiting first."""
 
     @contextlib.contextmanager
     def waiting(self, end: Callable[[], None]) -> Iterator[None]:
-        """Waits meanwhile; `end` is called, at most once, where it has to give way."""
+        """Waits meanwhile; `end` is called, at most once, if it has to give way."""
         key = object()
         self._ends[key] = time.monotonic(), end
         try:
@@ -64,7 +64,7 @@ class WaitingForClients:
             self._ends.pop(key, None)
 
     def end_first(self, after_seconds: float = 0.0) -> bool:
-        """Ends what has waited longest, if that is so long; whether it did."""
+        """Ends the longest waiting, if it has waited so long; returns whether."""
         for key, (since, end) in self._ends.items():
             if time.monotonic() - since < after_seconds:
                 break
@@ -75,19 +75,19 @@ class WaitingForClients:
 
 
 def reschedule(end: asyncio.Timeout, at: float) -> None:
-    """Gives what waits another time; the event loop's of 0 ends it now."""
-    if not end.expired():  # else its task has not noticed that yet
+    """Moves a timeout to a time of the event loop; 0 ends it now."""
+    if not end.expired():  # its task may not have noticed yet
         end.reschedule(at)
 
 
 Take = Callable[[int], Awaitable[None]]
-"""Takes bytes for a request, where there are as many. Raises UNAVAILABLE."""
+"""Takes bytes for a request. Raises UNAVAILABLE if too few are free."""
 
 
 class Budget:
     """Bytes that all requests together may hold.
 
-    Where there are no more, what has waited for its client for some seconds gives way.
+    If too few are free, a request that has waited some seconds for its client gives way.
 
     Attributes:
         holders: the requests that wait for their clients and hold bytes.
@@ -101,7 +101,7 @@ class Budget:
 
     @contextlib.contextmanager
     def request(self) -> Iterator[Take]:
-        """One request; yields what takes bytes for it, which are given back in the end."""
+        """One request; yields a function that takes bytes, given back at the end."""
         taken = 0
 
         async def take(count: int) -> None:

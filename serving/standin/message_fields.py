@@ -1,4 +1,4 @@
-"""How much a message of protobuf holds, before memory is taken for it.
+"""How much a protobuf message holds, checked before it is unpacked.
 
 Unpacked, an empty string of two bytes takes sixteen times as much, and an empty message more.
 """
@@ -22,7 +22,7 @@ _BYTES_OF: Final = {
     FieldDescriptor.TYPE_FIXED32: 4,
     FieldDescriptor.TYPE_SFIXED32: 4,
 }
-"""A packed number of a fixed size; the others are varints."""
+"""Bytes of a packed number of a fixed size; the others are varints."""
 _UNPACKED: Final = {
     FieldDescriptor.TYPE_STRING,
     FieldDescriptor.TYPE_BYTES,
@@ -33,10 +33,10 @@ _UNPACKED: Final = {
 def check_fields(content: bytes, descriptor: Descriptor) -> None:
     """Raises INVALID_ARGUMENT for a message of very many fields or packed numbers.
 
-    What is malformed is left to the parser, but for groups, which no message here has.
+    Malformed messages are left to the parser, except groups, which no message here has.
 
     Args:
-        content: the message as it travels.
+        content: the serialised message.
         descriptor: its type.
     """
     fields = numbers = 0
@@ -61,7 +61,7 @@ def check_fields(content: bytes, descriptor: Descriptor) -> None:
 
 
 def _payload(content: bytes, at: int, end: int, wire_type: int) -> tuple[int, int]:
-    """The bytes of a field's value, and where they begin."""
+    """How many bytes of a field to skip, and from where."""
     if wire_type == _SIZED:
         return _varint(content, at, end)
     if wire_type == _VARINT:
@@ -78,7 +78,7 @@ def _count_packed(values: bytes, field_type: int) -> int:
 
 
 def _varint(content: bytes, at: int, end: int) -> tuple[int, int]:
-    """The number at a place, and the place behind it; `end` where it does not end."""
+    """The number at a place, and the place behind it: `end` if it does not end."""
     value = 0
     for place, byte in enumerate(content[at : min(at + _LONGEST_VARINT, end)]):
         value |= (byte & 0x7F) << 7 * place

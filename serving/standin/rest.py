@@ -45,25 +45,25 @@ _HTTP_STATUS: Final = {
     "UNIMPLEMENTED": 501,
     "UNAVAILABLE": 503,
     "DEADLINE_EXCEEDED": 504,
-}  # of TF Serving's model_servers/http_server.cc; 500 for the others
+}  # as in TF Serving's model_servers/http_server.cc; 500 for others
 _Result = TypeVar("_Result")
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class Connections:
-    """Of too many connections, the one that has waited for its client for longest is closed.
+    """Of too many connections, closes the one that has waited longest for its client.
 
     Args:
-        most: that may be open.
+        most: how many may be open.
     """
 
     def __init__(self, most: int) -> None:
         self._most = most
         self._waiting_since: dict[web.RequestHandler, float | None] = {}
-        """None of those that do not wait."""
+        """None for those that do not wait."""
 
     def made(self, connection: web.RequestHandler) -> None:
-        """Counts another one, and makes room for it: the new one where no other waits."""
+        """Counts a new one and makes room for it; if no other waits, closes the new one."""
         open_ = {each: since for each, since in self._waiting_since.items() if each.transport}
         open_[connection] = time.monotonic()
         if len(open_) > self._most:
@@ -76,7 +76,7 @@ class Connections:
         self._waiting_since = open_
 
     def set_waiting(self, connection: web.RequestHandler, waits: bool) -> None:
-        """Whether it waits for its client from now on: for a request, its body, or to be read."""
+        """Sets whether it waits for its client: for a request, its body, or to be read."""
         if connection in self._waiting_since:
             self._waiting_since[connection] = time.monotonic() if waits else None
 
@@ -89,8 +89,8 @@ def _abort(connection: web.RequestHandler) -> None:
 class RestApi:
     """The web application.
 
-    Requests with another Host than an address, localhost or one of `public_hosts`, and those that
-    a web site sends, are refused with 403; a body longer than the limit with 413.
+    Requests whose Host is not an address, localhost or one of `public_hosts`, and those that a
+    web site sends, are refused with 403; a body longer than the limit with 413.
     """
 
     def __init__(
@@ -109,16 +109,16 @@ class RestApi:
         self._limits = limits
         self._public_hosts = public_hosts
         self.connections = Connections(limits.affordable_connections())
-        self._json = asyncio.Lock()  # one at a time, because JSON grows in memory
+        self._json = asyncio.Lock()  # one at a time: parsed JSON takes more memory
         self.application = web.Application(middlewares=[self._answered])
         self.application.router.add_get("/monitoring/prometheus/metrics", self._monitor)
         self.application.router.add_route("*", "/v1/{path:.*}", self._answer)
 
     @web.middleware
     async def _answered(self, request: web.Request, handler: _Handler) -> web.StreamResponse:
-        """Answers, of which a few bytes asked for may make megabytes, within the bytes in flight.
+        """Answers within the bytes in flight: a short request may get megabytes.
 
-        A client too slow to read is left.
+        A client that reads too slowly is cut off.
         """
         with self._budget.request() as take:
             self.connections.set_waiting(request.protocol, False)
@@ -138,7 +138,7 @@ class RestApi:
     async def _response(
         self, request: web.Request, handler: _Handler, take: Take
     ) -> web.StreamResponse:
-        """What is answered, with its bytes taken; errors as TF Serving's, `{"error": "..."}`."""
+        """The answer, with its bytes taken; errors as TF Serving's `{"error": "..."}`."""
         try:
             self._check_origin(request)
             response = await handler(request)
@@ -223,7 +223,7 @@ class RestApi:
 
 
 async def _to_its_end(function: Callable[..., _Result], *given: Any) -> _Result:
-    """As `asyncio.to_thread`; where its client has gone, it is waited for: it holds the memory."""
+    """As `asyncio.to_thread`, but if cancelled it waits for the thread, which holds memory."""
     work = asyncio.ensure_future(asyncio.to_thread(function, *given))
     try:
         return await asyncio.shield(work)

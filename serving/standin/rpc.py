@@ -51,9 +51,9 @@ def build(
     *,
     allow_reload: bool,
 ) -> grpc.aio.Server:
-    """The server, without a port yet; a longer message is refused with RESOURCE_EXHAUSTED.
+    """The server, without a port yet; too long a message is refused with RESOURCE_EXHAUSTED.
 
-    Its connections are closed by what watches its port, beyond twice their number by gRPC itself.
+    Excess connections are closed by `port`, and beyond twice the limit by gRPC itself.
     """
     server = grpc.aio.server(
         interceptors=[_Bounds(budget, limits, port)],
@@ -73,12 +73,12 @@ def build(
 
 
 class _Bounds(grpc.aio.ServerInterceptor):
-    """Reads the request of a call as REST's body is read: in time, and where there is room.
+    """Reads a call's request as REST reads a body: within limits of time and memory.
 
-    Of too many calls the one that has waited for its client for longest gives way. The length of a
-    message is not known before it is there, so that only a few are read at once, each for as long
-    as lets all that wait have their turn in a few seconds. To gRPC a request that comes by itself
-    is a stream of one.
+    Of too many calls, the one that has waited longest for its client gives way. The length of a
+    message is not known before it has arrived, so only a few are read at once, each so briefly
+    that all that wait get a turn within a few seconds. To gRPC, a single request is a stream of
+    one.
     """
 
     def __init__(self, budget: Budget, limits: Limits, port: CrowdedPort) -> None:
@@ -92,7 +92,7 @@ class _Bounds(grpc.aio.ServerInterceptor):
         self._turns = asyncio.Semaphore(_MESSAGES_READ_AT_ONCE)
         self._waiting = self._hurried = 0
         self._reading: dict[asyncio.Timeout, float] = {}
-        """The end of each message's time, with when it began; without those that are hurried."""
+        """The timeout of each message, with when it began; without hurried messages."""
 
     async def intercept_service(
         self, continuation: Callable[[Any], Awaitable[Any]], details: grpc.HandlerCallDetails
@@ -128,11 +128,11 @@ class _Bounds(grpc.aio.ServerInterceptor):
     async def _answer(
         self, handler: Any, context: grpc.aio.ServicerContext
     ) -> tuple[grpc.StatusCode, str] | None:
-        """Answers; returns the code and the message of what went wrong.
+        """Answers a call; returns the code and the message of an error.
 
-        gRPC keeps what a call raises, with its frames and the megabytes in them, and its iterator
-        of messages keeps the last one, both until Python collects its circles: a client could fill
-        the memory. Hence errors are returned, and the message is read without the iterator.
+        gRPC keeps the exception of a call, with its frames and the megabytes in them, and its
+        iterator of messages keeps the last one, both until Python collects reference cycles: a
+        client could fill the memory. So errors are returned, and no iterator reads the message.
         """
         with self._budget.request() as take:
             try:
@@ -147,16 +147,16 @@ class _Bounds(grpc.aio.ServerInterceptor):
         return None
 
     async def _write(self, message: bytes, context: grpc.aio.ServicerContext, take: Take) -> None:
-        """Sends an answer; its bytes are taken until the client has read nearly all of it."""
+        """Sends an answer; its bytes stay taken until the client has read nearly all of it."""
         await take(len(message))
         with self._budget.holders.waiting(self._end_unless_read(context)):
             await context.write(message)
 
     def _end_unless_read(self, context: grpc.aio.ServicerContext) -> Callable[[], None]:
-        """The connection ends if what is sent now has not been read in time, or has to give way.
+        """Ends the connection if what is sent now is not read in time, or has to give way.
 
-        Until then gRPC keeps the answer, and counts the call among those that run. It is tried
-        again for as long as it does not end. Returns what ends it at once.
+        Until then gRPC keeps the answer and counts the call as running. Ending it is tried again
+        until it succeeds. Returns a function that ends it at once.
         """
         loop = asyncio.get_running_loop()
         peer = context.peer()
@@ -194,7 +194,7 @@ class _Bounds(grpc.aio.ServerInterceptor):
 
     @contextlib.asynccontextmanager
     async def _turn(self, end: asyncio.Timeout) -> AsyncIterator[None]:
-        """One of the few that read at once."""
+        """One of the few turns to read."""
         self._waiting += 1
         try:
             if self._turns.locked():
@@ -213,7 +213,7 @@ class _Bounds(grpc.aio.ServerInterceptor):
             self._turns.release()
 
     def _hurry_one(self) -> None:
-        """The message that has been on its way for longest is to be there soon, or gives way."""
+        """Shortens the time of the message whose reading began first."""
         if self._reading:
             end, began = next(iter(self._reading.items()))
             del self._reading[end]
@@ -226,7 +226,7 @@ class _Services(
     prediction_service_pb2_grpc.PredictionServiceServicer,
     model_service_pb2_grpc.ModelServiceServicer,
 ):
-    """Both services; the stock bases answer what is not here with UNIMPLEMENTED."""
+    """Both services; their stock bases answer other methods with UNIMPLEMENTED."""
 
     def __init__(
         self, store: ModelStore, batcher: Batcher, metrics: Metrics, *, allow_reload: bool
@@ -285,7 +285,7 @@ class _Services(
 
 
 def _spec(request: Any) -> Any:
-    """Which model and version it is about; raises INVALID_ARGUMENT where it says nothing."""
+    """The model and version that a request names; raises INVALID_ARGUMENT if it names none."""
     if not request.HasField("model_spec"):
         raise invalid("Missing ModelSpec")
     return request.model_spec

@@ -20,13 +20,13 @@ from serving.standin.status import invalid
 
 Arrays = dict[str, npt.NDArray[Any]]
 Shapes = Mapping[str, tuple[tf.DType, Sequence[int]]]
-"""Of inputs: the dtype and the size of each axis."""
+"""The dtype and the axis sizes of each input."""
 
 _PREDICT: Final = "tensorflow/serving/predict"
 _WARM_UP_REQUESTS: Final = Path("assets.extra", "tf_serving_warmup_requests")
 _MAX_WARM_UP_REQUESTS: Final = 1_000  # TF Serving's limit
 _MAX_ELEMENTS: Final = 2**22
-"""Of one tensor: a message of few bytes may declare any shape, filled with one value."""
+"""Of one tensor: a short message may declare any shape, filled with one value."""
 
 
 class Signature:
@@ -70,9 +70,9 @@ class Signature:
         return count
 
     def decode(self, tensors: Mapping[str, Any], max_rows: int) -> Arrays:
-        """TensorProtos to arrays, object arrays of bytes for strings. Raises INVALID_ARGUMENT.
+        """Converts TensorProtos to arrays, strings to objects of bytes. Raises INVALID_ARGUMENT.
 
-        What a message declares is checked before memory is taken for it.
+        The declared shapes are checked before memory is taken for them.
         """
         sizes = {}
         for key, proto in tensors.items():
@@ -91,7 +91,7 @@ def _array(key: str, proto: Any, sizes: Sequence[int]) -> npt.NDArray[Any]:
     values = [value for field, value in proto.ListFields() if field.name.endswith("_val")]
     if any(len(each) > math.prod(sizes) for each in values):
         raise invalid(f"input {key!r} is malformed: it has more values than its shape")
-    # As a number does, the last string would stand for those left out: each a copy of its bytes.
+    # Like the last number, the last string would fill what is left out, each time with a copy.
     if proto.dtype == tf.string.as_datatype_enum and len(proto.string_val) < math.prod(sizes):
         raise invalid(f"input {key!r} is malformed: it has fewer strings than its shape")
     try:
@@ -102,10 +102,10 @@ def _array(key: str, proto: Any, sizes: Sequence[int]) -> npt.NDArray[Any]:
 
 
 class Servable:
-    """A version in memory. Loading blocks for seconds, and raises what TensorFlow raises.
+    """A version in memory. Loading it blocks for seconds and raises TensorFlow's errors.
 
     Attributes:
-        definitions: the signatures, as GetModelMetadata tells them.
+        definitions: the signatures, as GetModelMetadata returns them.
         uses: how many requests use the version.
     """
 
@@ -137,7 +137,7 @@ class Servable:
         return {key: np.asarray(value) for key, value in outputs.items()}
 
     def warm_up(self) -> int:
-        """Runs the requests that came with the model; returns how many they were.
+        """Runs the warm-up requests that came with the model; returns how many.
 
         Raises tf.errors.OpError for a request that the model does not answer.
         """
@@ -155,7 +155,7 @@ class Servable:
 
     @contextlib.contextmanager
     def in_use(self) -> Iterator["Servable"]:
-        """Keeps the version loaded meanwhile. Of the event loop's thread only."""
+        """Keeps the version loaded meanwhile. For the event loop's thread only."""
         self.uses += 1
         try:
             yield self
@@ -163,7 +163,7 @@ class Servable:
             self.uses -= 1
 
     def close(self) -> None:
-        """Frees the model's memory. Blocks; what still runs is cancelled."""
+        """Frees the model's memory. Blocks; requests that still run are cancelled."""
         self._session.close()
         # The loader's Python graph is full of cycles, which the collector would leave for long.
         del self._session

@@ -1,4 +1,4 @@
-"""How a request ends: with TensorFlow's errors, whose codes are gRPC's, and in the metrics."""
+"""How requests end: TensorFlow's errors, whose codes are gRPC's, and the metrics."""
 
 import asyncio
 import contextlib
@@ -16,10 +16,10 @@ _CODES: Final = {code.value[0]: code for code in grpc.StatusCode}
 
 
 def outcome(error: Exception) -> tuple[grpc.StatusCode, str]:
-    """What a client gets to know of an error: its code, and its message or the start of it.
+    """What a client is told of an error: its code, and its message or the start of it.
 
-    The frames that the error came through let go of what they hold: megabytes, which circles of
-    objects would keep until Python collects these.
+    Clears the error's frames: they hold megabytes, which reference cycles would keep until
+    Python collects them.
     """
     failure = as_op_error(error)
     traceback.clear_frames(error.__traceback__)
@@ -32,7 +32,7 @@ def invalid(message: str) -> tf.errors.OpError:
 
 
 def as_op_error(error: Exception) -> tf.errors.OpError:
-    """The same fault as an error with a code: INTERNAL where it has none."""
+    """An error as one with a code: INTERNAL if it has none."""
     if isinstance(error, tf.errors.OpError):
         return error
     return tf.errors.InternalError(None, None, f"{type(error).__name__}: {error}")
@@ -60,7 +60,7 @@ class Metrics:
 
     @contextlib.contextmanager
     def timed(self, entrypoint: str) -> Iterator[None]:
-        """Counts a request to `REST` or `GRPC` by how it ends; its latency if it is answered."""
+        """Counts a request to `REST` or `GRPC` by how it ends, and times it if it is answered."""
         started, status = time.perf_counter(), "UNKNOWN"
         try:
             yield

@@ -1,6 +1,6 @@
 """Which versions of the model are loaded, and which one a request means.
 
-The latest version of the folder is served, and those that labels name. A new version is
+The latest version of the folder and those that labels name are served. A new version is
 loaded and warmed up beside the old one, then takes over; the old one finishes its requests.
 """
 
@@ -33,10 +33,10 @@ class ModelStore:
         model_dir: folder of `<version>/saved_model.pb`.
         model_name: what requests call the model.
         labels: label to version; these versions are kept loaded beside the latest.
-        poll_seconds: how often the folder is looked at.
+        poll_seconds: between two looks at the folder.
         version: the only one that is served, whatever else the folder holds; None for the latest.
 
-    Entering it loads the versions. Raises SwarError where there is none, or one fails.
+    Entering it loads the versions. Raises SwarError if there is none or one fails.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class ModelStore:
         self._retired: list[Servable] = []
         self._statuses: dict[int, get_model_status_pb2.ModelVersionStatus] = {}
         self._failed: dict[int, int] = {}
-        """Version to when its files last changed: what failed is tried again once they change."""
+        """When each failed version's files last changed: it is tried again once they change."""
         self._refreshing = asyncio.Lock()
 
     async def __aenter__(self) -> Self:
@@ -124,9 +124,9 @@ class ModelStore:
     async def set_labels(self, labels: Mapping[str, int]) -> None:
         """Replaces the labels, after loading the versions that they name.
 
-        Raises FAILED_PRECONDITION where one cannot be loaded; the labels stay as they were. It is
-        finished also where whoever asked has gone: a version that is just being loaded would stay
-        in memory, of no use.
+        Raises FAILED_PRECONDITION if one cannot be loaded; the labels stay as they were. Runs to
+        its end even if the caller has gone: a version that is being loaded would stay in memory
+        unused.
         """
         await asyncio.shield(self._move_labels(labels))
 
@@ -202,7 +202,7 @@ class ModelStore:
         log.info("version %d: %s %s", number, State.Name(state), message)
 
     def _complete_versions(self) -> set[int]:
-        """Those that may be served."""
+        """The versions that may be served."""
         complete = _complete_versions(self.model_dir)
         return complete if self._version is None else complete & {self._version}
 
@@ -225,9 +225,9 @@ def _complete_versions(model_dir: Path) -> set[int]:
 
 
 def _last_changed_ns(folder: Path) -> int:
-    """When a file of a version last came or changed: it may still be being copied."""
+    """When a file of a version last appeared or changed; it may still be being copied."""
     try:
-        # Not the time of writing, which `cp -p` and `rsync -t` bring along.
+        # Not the modification time, which `cp -p` and `rsync -t` preserve.
         return max((file.lstat().st_ctime_ns for file in folder.rglob("*")), default=0)
     except FileNotFoundError:  # removed meanwhile
         return 0
