@@ -1,4 +1,4 @@
-"""What the page's buttons do: each answers with HTML, also where the user has to mend something."""
+"""What the page's buttons do: each answers with HTML, also if the user has to correct something."""
 
 from collections.abc import Callable
 from functools import partial
@@ -12,7 +12,7 @@ from serving.recordings import display_name
 from serving.web import view
 
 Upload = str | None
-"""The path of a file; None where none was given."""
+"""The path of a file; None if none was given."""
 
 RISKS: Final = {
     "The model's own threshold": None,
@@ -20,7 +20,7 @@ RISKS: Final = {
     "At most 1 %": 0.01,
     "At most 0.1 %": 0.001,
 }
-"""What a user may ask for, with the share of false accepts."""
+"""The risks that a user may choose, as shares of false accepts."""
 _TOP: Final = 5
 _LISTED_NAMES: Final = 1_000
 
@@ -39,7 +39,7 @@ class Actions:
 
         Args:
             risk: one of RISKS.
-            speaker: the name of an enrolled speaker, in the place of recording B.
+            speaker: the name of an enrolled speaker, instead of recording B.
             recording_a: the recording in question.
             recording_b: what it is compared with.
         """
@@ -60,15 +60,15 @@ class Actions:
         if recording is None:
             return ""
         labels = {recording: "the recording"}
-        # Not for the watchers, who get a row of it when it is asked about.
+        # Not watched: the watchers get its row when a button asks about it.
         ask = partial(self._client.embed, [recording], is_watched=False)
         return _told(lambda: view.quality(ask()[0]), labels)
 
     def names(self) -> dict[str, Any]:
-        """The enrolled speakers to choose from, as the page's code takes a new list."""
+        """The enrolled speakers to choose from, as the update that gradio expects."""
         try:
             names = self._gallery.names() if self._gallery.exists() else []
-        except SwarError:  # of which every question says why
+        except SwarError:  # every other button shows why
             names = []
         choices = [(name, name) for name in names[:_LISTED_NAMES]]
         return {"__type__": "update", "choices": choices}
@@ -143,7 +143,7 @@ class Actions:
 
 
 def _told(answer: Callable[[], str], labels: dict[str, str]) -> str:
-    """The answer, or what the user has to mend; with the recordings' labels for their paths."""
+    """The answer, or what the user has to correct, with labels in place of paths."""
     try:
         return answer()
     except SwarError as error:

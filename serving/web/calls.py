@@ -1,7 +1,7 @@
-"""What the page's browser code asks: calls of its buttons, in the place of gradio's own route.
+"""Answers the calls of the page's buttons from the browser, instead of gradio's own route.
 
-Gradio would keep what each browser was shown, names and spectrograms, of ten thousand browsers; and
-it would run what a browser asked that has gone. Of these calls nothing stays behind.
+Gradio would keep what ten thousand browsers were shown, with names and spectrograms, and would run
+calls of browsers that have gone. Nothing of the calls here is kept.
 """
 
 import asyncio
@@ -20,9 +20,9 @@ from serving.web.uploads import Uploads
 from serving.wire import parse_json
 
 ASK: Final = "/gradio_api/run/predict"
-"""The path of the page under which its buttons are called."""
+"""The page's path under which its buttons are called."""
 USER: Final = "swar.user"
-"""The key of an ASGI scope under which whoever was let in is named."""
+"""The key of an ASGI scope that holds the name of the user."""
 _ANSWERS_AT_ONCE: Final = 8
 
 
@@ -32,7 +32,7 @@ class Calls:
     A function that takes an `actor` gets the user's name.
 
     Args:
-        page: says what each function takes.
+        page: defines the functions and their inputs.
         uploads: the only folder whose files may be named.
     """
 
@@ -42,7 +42,7 @@ class Calls:
         self._turns = asyncio.Semaphore(_ANSWERS_AT_ONCE)
 
     async def answer(self, request: Request) -> Response:
-        """The outputs of the function that is called, or why it is not: 400, 403 for a file."""
+        """The outputs of the called function, or the refusal: 400, or 403 for a file."""
         try:
             action = self._action(parse_json(await request.body()), request.scope[USER])
         except ValueError as error:
@@ -57,7 +57,7 @@ class Calls:
         return JSONResponse({"data": list(outputs) if isinstance(outputs, tuple) else [outputs]})
 
     def _action(self, call: Any, user: str) -> Callable[[], Any]:
-        """What a call means; raises ValueError for one that fits no function of the page."""
+        """The action of a call; raises ValueError if it fits no function of the page."""
         if not isinstance(call, dict):
             raise ValueError("it is no object")
         number, given = call.get("fn_index"), call.get("data")
@@ -73,7 +73,7 @@ class Calls:
         return partial(function.fn, *values, **({"actor": user} if takes_actor else {}))
 
     def _value(self, field: Any, given: Any) -> Any:
-        """What a field's function gets; raises ValueError for what the field cannot hold."""
+        """A field's value for its function; raises ValueError if the field cannot hold it."""
         match field:
             case gradio.Audio():
                 if given is None:
@@ -89,14 +89,14 @@ class Calls:
             case gradio.Textbox():
                 given = "" if given is None else given  # before anything was typed
                 fits = isinstance(given, str) and len(given) <= (field.max_length or len(given))
-            case _:  # a list to choose from, which takes other text too
+            case _:  # a list to choose from, which accepts other text too
                 fits = given is None or isinstance(given, str)
         if not fits:
             raise ValueError(f"{field.label!r} cannot hold what it gives")
         return given
 
     async def _turn(self, request: Request) -> None:
-        """Waits for one of the turns; raises ClientDisconnect where the client goes before."""
+        """Waits for one of the turns; raises ClientDisconnect if the client goes before."""
         turn = asyncio.create_task(self._turns.acquire())
         gone = asyncio.create_task(_gone(request))
         await asyncio.wait((turn, gone), return_when=asyncio.FIRST_COMPLETED)

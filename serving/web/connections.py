@@ -9,28 +9,28 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from serving.web.uploads import UPLOAD
 
 MAX_CONNECTIONS: Final = 256
-"""Open connections; fewer where the process may open fewer files."""
+"""Open connections; fewer if the process may open fewer files."""
 HEADER_SECONDS: Final = 30.0
-"""For the header of a request to be whole, from the connection or the last answer on."""
+"""Time for a request's header to arrive, from the connection or the last answer on."""
 READING_SECONDS: Final = 60.0
-"""For a client to go on reading an answer that it has stopped to read."""
+"""Time for a client to go on reading an answer that it has stopped reading."""
 
 
 class BoundedConnection(H11Protocol):
-    """A connection that ends where its client does not go on; an answer may take any time.
+    """A connection that ends if its client stalls; an answer may take any time.
 
     uvicorn's `limit_concurrency` is one more than the connections that may be open. Beyond those,
-    the one that has waited longest for its client is closed: the new one where no other waits.
+    the one that has waited longest for its client is closed: the new one if no other waits.
     """
 
     _end: asyncio.TimerHandle | None = None
     _waits_since: float = 0.0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Starts the time of the first header, and makes room."""
+        """Starts the timer of the first header, and makes room."""
         super().connection_made(transport)
         self._end_after(HEADER_SECONDS)
-        # Taken from uvicorn, which would refuse a request while those just closed are ending.
+        # Hidden from uvicorn, which would refuse requests while closed connections are ending.
         limit, self.limit_concurrency = self.limit_concurrency, None
         if limit is not None and len(self.connections) >= limit:
             connections = (each for each in self.connections if isinstance(each, BoundedConnection))
@@ -38,21 +38,21 @@ class BoundedConnection(H11Protocol):
             min(waiting, key=lambda each: each._waits_since)._abort()  # this one is among them
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Stops the time."""
+        """Stops the timer."""
         self._end_after(None)
         super().connection_lost(exc)
 
     def handle_events(self) -> None:
-        """Stops the time when a header is whole."""
+        """Stops the timer when a header is whole."""
         previous = self.cycle
         super().handle_events()
         if self.cycle is not previous:
             self._end_after(None)
 
     def send_400_response(self, msg: str) -> None:
-        """Refuses what is no HTTP, also where the request before it is not answered yet.
+        """Refuses what is no HTTP, also if the request before it is not answered yet.
 
-        That one's answer is dropped, which would otherwise be a traceback in the log.
+        That request's answer is dropped; otherwise it would put a traceback into the log.
         """
         if self.cycle is not None and not self.cycle.response_complete:
             self.cycle.disconnected = True
@@ -63,17 +63,17 @@ class BoundedConnection(H11Protocol):
         super().send_400_response(msg)
 
     def on_response_complete(self) -> None:
-        """Starts the time of the next header, or of reading the rest of the answer."""
+        """Starts the timer of the next header, or of reading the rest of the answer."""
         self._end_after(READING_SECONDS if self.flow.write_paused else HEADER_SECONDS)
         super().on_response_complete()
 
     def pause_writing(self) -> None:
-        """Starts the time in which the client has to read."""
+        """Starts the timer within which the client has to read."""
         super().pause_writing()
         self._end_after(READING_SECONDS)
 
     def resume_writing(self) -> None:
-        """Stops it."""
+        """Stops that timer."""
         super().resume_writing()
         self._end_after(HEADER_SECONDS if self._waits_for_request() else None)
 
@@ -81,7 +81,7 @@ class BoundedConnection(H11Protocol):
         return self.cycle is None or self.cycle.response_complete
 
     def _waits_for_client(self) -> bool:
-        """For a request, or the rest of one but an upload's, or for the answer to be read."""
+        """For a request, the rest of one but an upload, or for the answer to be read."""
         if self._waits_for_request() or self.flow.write_paused:
             return True
         return self.conn.their_state is h11.SEND_BODY and self.cycle.scope["path"] != UPLOAD

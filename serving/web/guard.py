@@ -1,7 +1,7 @@
-"""What reaches the page: its own routes, from its own address, by who may use it.
+"""Lets only requests for the page's own routes, from its own address and its users, reach it.
 
-Gradio serves far more than this page needs: files, a screen recorder's ffmpeg, monitoring. So the
-list here is of what is let through, and it stands before gradio and before the login.
+Gradio serves far more than this page needs: files, a screen recorder's ffmpeg, monitoring. So this
+list names what is let through, and it stands before gradio.
 """
 
 import asyncio
@@ -39,9 +39,9 @@ _ROUTES: Final = {
     "POST": (ASK, UPLOAD),
 }
 _MAX_BODY_BYTES: Final = 2**16
-"""Of all requests but an upload."""
+"""Of every request but an upload."""
 _BODY_SECONDS: Final = 60.0
-"""For a client to send the body of any request but an upload, which has a time of its own."""
+"""Time to send the body of any request but an upload, which has a limit of its own."""
 _LOCAL_HOSTS: Final = frozenset({"127.0.0.1", "localhost", "[::1]"})
 _HOST: Final = re.compile(r"(\[[0-9a-f:.]+\]|[^:\[\]/@\s]+)(:\d{1,5})?")
 _INLINE_SCRIPT: Final = re.compile(rb"<script(?![^>]*\ssrc=)[^>]*>(.*?)</script>", re.S | re.I)
@@ -66,10 +66,10 @@ class PageSettings:
     public_hosts: tuple[str, ...] = ()
     """What browsers call the page besides 127.0.0.1, localhost and [::1]; without ports."""
     login: Login | None = None
-    """How users say who they are; None lets in everybody who reaches it."""
+    """How users say who they are; None lets in all who reach the page."""
 
     def check(self) -> None:
-        """Raises SwarError where more than this machine could reach a page without a login."""
+        """Raises SwarError if other machines could reach a page without a login."""
         for name in self.public_hosts:
             if not _HOST.fullmatch(f"{name.lower()}:1"):
                 raise SwarError(
@@ -95,13 +95,13 @@ def _is_loopback(host: str) -> bool:
 
 
 class Guard:
-    """An ASGI application before the page's.
+    """An ASGI application that stands before the page's.
 
     Args:
         app: the page.
         settings: hosts and login.
         uploads: the only folder whose files are served.
-        scripts: the text of inline scripts that the page's own code adds to its head.
+        scripts: inline scripts that the page's own code adds to its head.
     """
 
     def __init__(
@@ -127,7 +127,7 @@ class Guard:
             await send({"type": "websocket.close", "code": 1008})
 
     async def _let_in(self, scope: Scope, receive: Receive) -> ASGIApp | None:
-        """What answers in the page's place; None where the request goes through."""
+        """What answers instead of the page; None if the request goes through."""
         headers = Headers(scope=scope)
         if refusal := self._foreign(scope, headers):
             return PlainTextResponse(refusal, 403)
@@ -141,13 +141,13 @@ class Guard:
         return None
 
     async def _asked(self, login: Login, scope: Scope, receive: Receive) -> Response | None:
-        """The login's answer; None for who is logged in, and then named in the scope."""
+        """The login's answer; None for a user who is logged in, whom the scope then names."""
         request = Request(scope, receive)
         try:
             if answer := await login.answer(request):
                 return answer
             scope[USER] = login.user(request)
-        except SwarError as error:  # of its file, which the page's owner has to mend
+        except SwarError as error:  # in its file, which the page's owner has to correct
             say(str(error), error=True)
             return PlainTextResponse("nobody can be let in: see what the page says", 503)
         return login.ask(request) if scope[USER] is None else None
@@ -155,7 +155,7 @@ class Guard:
     async def _through(self, scope: Scope, receive: Receive, send: Send) -> None:
         scope = {**scope, "headers": _kept_headers(scope)}
         if scope["path"] == "/":
-            scope["query_string"] = b""  # it would load saved states
+            scope["query_string"] = b""  # which would load saved states
         await self._app(scope, receive, send)
 
     def _foreign(self, scope: Scope, headers: Headers) -> str:
@@ -195,7 +195,7 @@ def _body_refused(headers: Headers) -> Response | None:
 
 
 def _kept_headers(scope: Scope) -> list[tuple[bytes, bytes]]:
-    """Without those by which anybody tells gradio another address, and compresses the HTML."""
+    """Without those that tell gradio another address or make it compress the HTML."""
     dropped = {b"x-forwarded-host", b"x-forwarded-prefix", b"x-gradio-server"}
     if scope["path"] == "/":
         dropped.add(b"accept-encoding")
@@ -203,14 +203,14 @@ def _kept_headers(scope: Scope) -> list[tuple[bytes, bytes]]:
 
 
 def _in_time(receive: Receive) -> Receive:
-    """Receives a body, and raises HTTPException 408 where it is not whole in time."""
+    """Receives a body; raises HTTPException 408 if it is not complete in time."""
     ends_at = asyncio.get_running_loop().time() + _BODY_SECONDS
     is_whole = False
 
     async def receive_in_time() -> Message:
         nonlocal is_whole
         if is_whole:
-            return await receive()  # that the client has gone, which may take any time
+            return await receive()  # the client's disconnection, which may take any time
         try:
             async with asyncio.timeout_at(ends_at):
                 message = await receive()
@@ -223,9 +223,9 @@ def _in_time(receive: Receive) -> Receive:
 
 
 class _Answer:
-    """Sends an answer with the headers that keep the page apart from other sites.
+    """Sends an answer with the headers that isolate the page from other sites.
 
-    The page's own HTML is held back until it is whole: the policy names each of its scripts.
+    The page's own HTML is held back until it is complete: the policy names each of its scripts.
     """
 
     def __init__(self, path: str, script_hashes: Sequence[str], send: Send) -> None:
@@ -255,19 +255,19 @@ class _Answer:
             del headers[name]
         headers.update(_HEADERS)
         if self._start["status"] == 408:
-            headers["Connection"] = "close"  # else the rest of the body is waited for
+            headers["Connection"] = "close"  # else the server waits for the body
         headers["Content-Security-Policy"] = self._policy()
         if not _FILES_OF_PAGE.fullmatch(self._path):
             headers["Cache-Control"] = "no-store"
         await self._send({**self._start, "headers": headers.raw})
 
     def _policy(self) -> str:
-        if self._path.startswith(_FILE):  # what users upload runs nothing
+        if self._path.startswith(_FILE):  # users' uploads may run nothing
             return "default-src 'none'; sandbox; frame-ancestors 'none'"
         found = (_script_hash(script) for script in _INLINE_SCRIPT.findall(self._body))
         scripts = " ".join(dict.fromkeys((*self._script_hashes, *found)))
-        # gradio's HTML component evaluates its templates; answers run nothing all the same, since
-        # scripts in them and handlers of theirs have no hash here.
+        # gradio's HTML component evaluates its templates; answers still run nothing, since their
+        # scripts and handlers have no hash here.
         return (
             f"default-src 'self'; script-src 'self' 'unsafe-eval' {scripts}; "
             "style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; "

@@ -1,15 +1,15 @@
-"""How loud the microphone is, and about how much speech it has, while it records.
+"""Shows how loud the microphone is, and about how much speech it has recorded so far.
 
-Gradio's recorder shows the time only. A script of the page listens to the stream that the recorder
-was given; it neither changes nor sends it.
+Gradio's recorder shows only the time. A script of the page listens to the recorder's stream; it
+neither changes nor sends it.
 """
 
 from typing import Final
 
 from serving.recognition import MIN_ENROLMENT_SECONDS
 
-# A tenth of a second is speech where it is well above the quietest ones, or near the loudest.
-# That is a rough count for the speaker; what the model can use is counted in the recording itself.
+# A tenth of a second counts as speech if it is well above the quietest ones, or near the loudest.
+# This is a rough count for the speaker; the model counts the usable speech in the recording.
 LEVEL_METER: Final = """
 (() => {
   const devices = navigator.mediaDevices;
@@ -74,11 +74,11 @@ LEVEL_METER: Final = """
   };
 })();
 """.replace("SECONDS", f"{MIN_ENROLMENT_SECONDS:g}")
-"""A script for the page's head, after the one that asks for the raw microphone."""
+"""A script for the page's head, after the one that requests the raw microphone."""
 
 NO_MICROPHONE: Final = """
 document.addEventListener("DOMContentLoaded", () => {
   if (!navigator.mediaDevices) document.documentElement.classList.add("swar-no-microphone");
 });
 """
-"""A script for the page's head: browsers give pages over plain HTTP no microphone."""
+"""A script for the page's head: over plain HTTP, browsers give pages no microphone."""

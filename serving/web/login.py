@@ -1,4 +1,4 @@
-"""Who uses the page: by a password of a file, or as a proxy says that has asked already."""
+"""Who uses the page: known by a password from a file, or from a proxy's header."""
 
 import asyncio
 import base64
@@ -27,14 +27,14 @@ from components.errors import SwarError
 MIN_PASSWORD_CHARACTERS: Final = 12
 _NAME: Final = re.compile(r"[\w.@-]{1,64}")
 _ENTRY: Final = re.compile(r"scrypt:[A-Za-z0-9+/]{22}==:[A-Za-z0-9+/]{43}=")
-"""Of a file of passwords, behind the name: 16 bytes of salt and 32 of the key."""
+"""What follows the name in a password file: 16 bytes of salt and 32 of the key."""
 _NAME_OF_PROXY: Final = re.compile(r"[!-+\--~]{1,256}")
-"""Such as "auth0|5f7c8e": visible ASCII but the comma, which joins headers that came twice."""
+"""Such as "auth0|5f7c8e": visible ASCII but the comma, which joins repeated headers."""
 _COOKIE: Final = "swar-session"
 _SESSION_SECONDS: Final = 3600.0  # without a request
 _MAX_SESSIONS: Final = 1000
-_SESSIONS_OF_A_USER: Final = 20  # the first ends for another one
-_FAILURES: Final = 5  # of a name, then a pause
+_SESSIONS_OF_A_USER: Final = 20  # one more ends the first
+_FAILURES: Final = 5  # of a name, before a pause
 _PAUSE_SECONDS: Final = 60.0
 _SCRYPT: Final = {"n": 2**15, "r": 8, "p": 1, "maxmem": 2**26}
 _FORM: Final = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Swar</title>
@@ -52,33 +52,33 @@ class Login(Protocol):
     """How users say who they are."""
 
     signs_out: bool
-    """Whether the page has to offer it."""
+    """Whether the page offers signing out."""
 
     async def answer(self, request: Request) -> Response | None:
-        """The answer to what is the login's own; None for everything else."""
+        """The answer to a request for the login itself; None for all others."""
 
     def user(self, request: Request) -> str | None:
-        """Who asks; None for somebody who is not logged in."""
+        """The user's name; None for one who is not logged in."""
 
     def ask(self, request: Request) -> Response:
-        """What somebody who is not logged in is answered."""
+        """The answer to a user who is not logged in."""
 
 
 @dataclass
 class _Session:
     name: str
     entry: str
-    """The line of the file at the time: another password or none ends the session."""
+    """The file's line at sign-in: the session ends once it is changed or removed."""
     ends_at: float
 
 
 class PasswordLogin:
-    """Names and hashed passwords in a file, and a session in a cookie until an hour of rest.
+    """Names and hashed passwords in a file; a cookie's session ends after an idle hour.
 
-    The file is looked at again whenever it changes.
+    The file is read again whenever it changes.
 
     Raises:
-        SwarError: the file is not there, has a line that is none, or can be read by others.
+        SwarError: the file is missing, has an invalid line, or others can access it.
     """
 
     signs_out = True
@@ -88,13 +88,13 @@ class PasswordLogin:
         self._entries: tuple[int, dict[str, str]] = (-1, {})
         self._sessions: dict[str, _Session] = {}
         self._failures: dict[str, list[float]] = {}
-        # 32 MiB and a tenth of a second each: one at a time. Those that wait hold no thread, of
-        # which the page has some dozens for all.
+        # Each takes 32 MiB and a tenth of a second: one at a time. Those that wait hold none of
+        # the page's few dozen threads.
         self._hashing = asyncio.Lock()
         self._users()
 
     async def answer(self, request: Request) -> Response | None:
-        """See Login: signing in and out."""
+        """See Login; signs users in and out."""
         path = (request.method, request.url.path)
         if path == ("POST", "/logout"):
             self._sessions.pop(self._token(request), None)
@@ -128,7 +128,7 @@ class PasswordLogin:
         return session.name
 
     def ask(self, request: Request) -> Response:
-        """See Login: the form, or for what is no page only the status."""
+        """See Login: the form for the page, else only a message."""
         if request.url.path == "/" and request.method in ("GET", "HEAD"):
             return self._form("Sign in to go on.", 401)
         return PlainTextResponse("sign in first", 401)
@@ -153,15 +153,15 @@ class PasswordLogin:
         return response
 
     def _matches(self, name: str, password: str) -> bool | None:
-        """None after too many failures: the password was not looked at."""
+        """None after too many failures, without a check of the password."""
         users = self._users()
-        key = name if name in users else ""  # all names that are not there fail together
+        key = name if name in users else ""  # all unknown names share one count
         now = time.monotonic()
         recent = [at for at in self._failures.get(key, ()) if at > now - _PAUSE_SECONDS]
         self._failures[key] = recent
         if len(recent) >= _FAILURES:
             return None
-        # A name that is not there takes as long as one that is.
+        # An unknown name takes as long as a known one.
         matches = _verify(password, users.get(name, next(iter(users.values())))) and bool(key)
         if not matches:
             recent.append(time.monotonic())
@@ -181,14 +181,14 @@ class PasswordLogin:
 
 
 class ProxyLogin:
-    """A proxy before the page has asked who it is, and says so in a header.
+    """A proxy in front of the page asks who the user is, and says so in a header.
 
     Args:
         header: its name, for example X-Forwarded-User.
-        proxies: addresses or networks; from anywhere else the header counts for nothing.
+        proxies: addresses or networks; the header is ignored from anywhere else.
 
     Raises:
-        SwarError: one of the proxies is no address.
+        SwarError: one of the proxies is no address or network.
     """
 
     signs_out = False
@@ -201,7 +201,7 @@ class ProxyLogin:
             raise SwarError(f"--auth-proxy: {error}: give an address or a network") from error
 
     async def answer(self, request: Request) -> Response | None:
-        """See Login: the proxy signs in and out."""
+        """See Login; the proxy signs users in and out."""
         return None
 
     def user(self, request: Request) -> str | None:
@@ -224,10 +224,10 @@ class ProxyLogin:
 
 
 def write_password(file: Path, name: str, password: str) -> None:
-    """Adds a user to a file of passwords, mode 0600, or gives one another password.
+    """Adds a user to a password file, mode 0600, or changes a user's password.
 
     Raises:
-        SwarError: the name or the password will not do, or the file is none.
+        SwarError: the name or the password is not allowed, or the file is no such file.
     """
     if not _NAME.fullmatch(name):
         raise SwarError(f"the name {name!r} is not of letters, digits, '.', '-', '_' and '@'")

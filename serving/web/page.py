@@ -40,13 +40,13 @@ _ABOUT: Final = (
     "enrolled speaker."
 )
 
-# Gradio removes the runs of one start of the page, and each start is another page to it.
+# Gradio removes only the runs of the current start, as each start is another page to it.
 _NO_RUNS: Final = """
 for (const key of Object.keys(localStorage))
   if (key.startsWith("gradio:run-history")) localStorage.removeItem(key);
 """
 
-# What a screen reader says of a button has to hold what is written on it.
+# What a screen reader says of a button has to contain its visible text.
 _UPLOAD_NAMES: Final = """
 new MutationObserver(() => {
   for (const button of document.querySelectorAll(".upload-container[aria-label]"))
@@ -59,10 +59,10 @@ _SIGN_OUT: Final = (
 )
 
 _SCRIPTS: Final = (RAW_MICROPHONE, LEVEL_METER, NO_MICROPHONE, _UPLOAD_NAMES, _NO_RUNS)
-"""In the head of the page."""
+"""The scripts in the page's head."""
 
-# Installed fonts only: a page that asks the network for one does not work without it.
-# The theme's own orange is too light to be read, and it would be taken for the verdicts' colours.
+# Installed fonts only: a page that loads fonts from the network does not work without it.
+# The theme's own orange is too light to read, and could be taken for a verdict's colour.
 _THEME: Final = gradio.themes.Default(
     primary_hue="indigo",
     font=("system-ui", "sans-serif"),
@@ -83,7 +83,7 @@ def launch(client: Client, gallery: Gallery, settings: PageSettings) -> None:
     """Serves the page until Ctrl-C or SIGTERM.
 
     Raises:
-        SwarError: it cannot listen there, or others could reach it without a login.
+        SwarError: it cannot listen there, or other machines could reach it without a login.
     """
     with contextlib.suppress(KeyboardInterrupt), served(client, gallery, settings) as url:
         signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -98,7 +98,7 @@ def served(client: Client, gallery: Gallery, settings: PageSettings) -> Iterator
     Args:
         client: speaks to the model's endpoint.
         gallery: the enrolled speakers.
-        settings: where it is, and who may use it.
+        settings: where the page is, and who may use it.
     """
     settings.check()
     with contextlib.ExitStack() as stack:
@@ -110,12 +110,12 @@ def served(client: Client, gallery: Gallery, settings: PageSettings) -> Iterator
             uvicorn.Config(
                 Guard(_application(page, uploads), settings, uploads, list(_SCRIPTS)),
                 http=BoundedConnection,
-                ws="none",  # the page has none, and they would have no bounds
-                log_level="error",  # a warning is what any client that speaks no HTTP can cause
+                ws="none",  # the page uses none, and they would be unbounded
+                log_level="error",  # any client that speaks no HTTP can cause a warning
                 access_log=False,
                 server_header=False,
-                proxy_headers=False,  # a login by a proxy's header looks at the peer's own address
-                backlog=_BACKLOG,  # asyncio accepts a whole one before it counts the first of it
+                proxy_headers=False,  # a login by a proxy's header needs the peer's own address
+                backlog=_BACKLOG,  # asyncio accepts all of it before any connection counts
                 limit_concurrency=affordable_connections(connections.MAX_CONNECTIONS) + 1,
                 timeout_graceful_shutdown=_STOP_SECONDS,
             )
@@ -157,7 +157,7 @@ def _address(listening: socket.socket) -> str:
 
 
 def _application(page: gradio.Blocks, uploads: Uploads) -> fastapi.FastAPI:
-    """Gradio's application, with this page's own calls and uploads in the place of gradio's."""
+    """Gradio's application, with this page's own calls and uploads instead of gradio's."""
     application = fastapi.FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
     application.add_route(ASK, Calls(page, uploads).answer, ["POST"])
     application.add_route(UPLOAD, uploads.receive, ["POST"])
@@ -167,7 +167,7 @@ def _application(page: gradio.Blocks, uploads: Uploads) -> fastapi.FastAPI:
         page,
         path="/",
         auth_dependency=lambda request: request.scope[USER],
-        # It keeps names, verdicts and recordings' addresses in the browser; off, it removes them.
+        # It keeps names, verdicts and recordings' addresses in the browser; False removes them.
         run_history=False,
         show_error=False,
         ssr_mode=False,
@@ -183,10 +183,10 @@ def _application(page: gradio.Blocks, uploads: Uploads) -> fastapi.FastAPI:
 
 
 def _build(client: Client, gallery: Gallery, *, signs_out: bool) -> gradio.Blocks:
-    """The page; none of its events is queued.
+    """The page; none of its events is queued, each is a request of its own.
 
-    Gradio sends the answers of its queue through one stream of a browser, which it ends when none
-    is due; an event that comes in that very moment waits for ever. Each of these is a request.
+    Gradio sends queued answers through one stream per browser, which it ends when none is due; an
+    event that comes at that moment waits for ever.
     """
     actions = Actions(client, gallery)
     page = gradio.Blocks(title="Swar", analytics_enabled=False)
@@ -204,7 +204,7 @@ def _build(client: Client, gallery: Gallery, *, signs_out: bool) -> gradio.Block
 
 
 class _Recording(NamedTuple):
-    """A recording that can be made or uploaded, heard, and seen."""
+    """A recording's recorder and player, its picture, and its quality."""
 
     audio: gradio.Audio
     picture: gradio.HTML
@@ -227,7 +227,7 @@ def _recording(label: str) -> _Recording:
 
 
 def _line(label: str, *, max_length: int | None = None) -> gradio.Textbox:
-    """A field for what the browser is not to keep for another time, or to send to a spell check."""
+    """A text field that the browser neither remembers nor sends to a spell check."""
     attributes = gradio.InputHTMLAttributes(autocomplete="off", spellcheck=False)
     return gradio.Textbox(
         label=label, max_lines=1, max_length=max_length, html_attributes=attributes
@@ -246,13 +246,13 @@ def _asked(
     recordings: list[_Recording],
     others: Sequence[gradio.Component] = (),
 ) -> None:
-    """A button's answer, which goes away with the recordings that it is about."""
+    """Shows a button's answer, and removes it when one of its recordings changes."""
     answer = gradio.HTML()
     given = [recording.audio for recording in recordings]
     button.click(action, [*others, *given], answer, queue=False, api_name=action.__name__)
     for audio, picture, quality in recordings:
-        # Gradio runs what follows a change one by one. What takes an older answer away comes first,
-        # else it takes away the answer to who asks before the quality is known.
+        # Gradio runs what follows a change one by one. Removing the old answer comes first, else
+        # it would remove the answer to a user who asks before the quality is known.
         audio.change(None, None, answer, js="() => ''", queue=False, api_visibility="private")
         for look, shown in ((actions.picture, picture), (actions.quality, quality)):
             audio.change(

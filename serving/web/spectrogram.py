@@ -14,7 +14,7 @@ _HOP_SAMPLES: Final = 128
 _RANGE_DB: Final = 70.0
 _MAX_COLUMNS: Final = 900
 _HEIGHT: Final = 160
-# From dark to light, so that the picture reads in grey too.
+# From dark to light, so that the picture is clear in grey too.
 _COLOURS: Final = ((9, 7, 32), (66, 15, 117), (158, 47, 127), (239, 93, 94), (253, 190, 133))
 
 
@@ -25,7 +25,7 @@ def spectrogram_png(samples: Samples) -> bytes:
         samples: float32 [samples], at least one.
 
     Returns:
-        A PNG file, at most 900 pixels wide and 160 high: the loudest point and 70 dB below it.
+        A PNG file, at most 900 pixels wide and 160 high, of the 70 dB below the loudest point.
         Frequency is linear, from 0 to half the sample rate.
     """
     level_db = _level_db(samples)
@@ -38,10 +38,10 @@ def spectrogram_png(samples: Samples) -> bytes:
 
 
 def _level_db(samples: Samples) -> npt.NDArray[np.float32]:
-    """dB below the loudest point, float32 [columns, 1 + n_fft / 2]."""
+    """dB relative to the loudest point, float32 [columns, 1 + n_fft / 2]."""
     padded = np.pad(samples, _N_FFT // 2)
     frames = np.lib.stride_tricks.sliding_window_view(padded, _N_FFT)[::_HOP_SAMPLES]
-    # A column shows the loudest of its frames: thinned out, short sounds would be lost.
+    # A column shows the loudest of its frames, so that no short sound is lost.
     columns = min(_MAX_COLUMNS, len(frames))
     edges = np.linspace(0, len(frames), columns + 1).astype(int)
     parts = np.split(frames, edges[1:-1])

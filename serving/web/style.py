@@ -1,4 +1,4 @@
-"""How the page looks. Colours are the theme's, so that the dark theme works too."""
+"""How the page looks. It uses the theme's colours, so the dark theme works too."""
 
 from typing import Final
 

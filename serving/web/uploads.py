@@ -1,4 +1,4 @@
-"""The recordings given to the page: in a private folder, within a quota, and not for long."""
+"""Keeps recordings given to the page in a private folder, within a quota, for a short time."""
 
 import asyncio
 import contextlib
@@ -24,14 +24,14 @@ from components.file_lock import locked
 from serving import defaults
 
 UPLOAD: Final = "/gradio_api/upload"
-"""The path of the page under which recordings are given to it."""
+"""The page's path that recordings are uploaded to."""
 MAX_FILE_BYTES: Final = defaults.MAX_RECORDING_BYTES
 QUOTA_BYTES: Final = 2**30
-"""Of all recordings that lie in the folder and of those that arrive, together."""
+"""Of all recordings in the folder and those that are arriving, together."""
 KEPT_SECONDS: Final = 3600.0
 _SWEEP_SECONDS: Final = 60.0
 _ARRIVAL_SECONDS: Final = 600.0
-_FORM_BYTES: Final = 2**16  # what a form adds to its file
+_FORM_BYTES: Final = 2**16  # a form's size beyond its file
 _PREFIX: Final = "swar-page-"
 _LOCK: Final = ".lock"
 
@@ -40,7 +40,7 @@ class Uploads:
     """The folder of one page, mode 0700.
 
     Attributes:
-        folder: absolute, without links.
+        folder: its absolute path, without links.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -49,13 +49,13 @@ class Uploads:
         self._lock = threading.Lock()
 
     def has(self, path: str) -> bool:
-        """Whether a path names something below the folder, whether or not it is there."""
+        """Whether a path lies below the folder, whether or not it exists."""
         return os.path.normpath(path) == path and Path(path).is_relative_to(self.folder)
 
     async def receive(self, request: Request) -> Response:
         """Stores the one file of a form, and answers with its path in a list, as gradio does.
 
-        A file that is refused leaves nothing behind: until it is whole it has no name on the disk.
+        A refused file leaves nothing behind: until it is complete, it has no name on the disk.
 
         Raises:
             HTTPException: 400 for another form, 408 after ten minutes, 411 without a length, 413
@@ -63,7 +63,7 @@ class Uploads:
                 the disk has no room.
         """
         declared = request.headers.get("content-length", "")
-        # Of both, servers believe the encoding: what is declared would bound nothing.
+        # Given both, servers follow the encoding: the declared length would bound nothing.
         if not declared.isdecimal() or "transfer-encoding" in request.headers:
             raise HTTPException(411, "an upload says how long it is")
         if int(declared) > MAX_FILE_BYTES + _FORM_BYTES:
@@ -71,7 +71,7 @@ class Uploads:
         with self._room_for(int(declared)):
             try:
                 async with (
-                    asyncio.timeout(_ARRIVAL_SECONDS),  # what is slow holds room from others
+                    asyncio.timeout(_ARRIVAL_SECONDS),  # slow uploads take room from others
                     request.form(max_files=1, max_fields=0) as form,
                 ):
                     path = await self._stored(form)
@@ -89,7 +89,7 @@ class Uploads:
         return await run_in_threadpool(self._store, given.file, given.filename or "")
 
     def remove_old(self, older_than_seconds: float) -> None:
-        """Removes the recordings that were given so long ago."""
+        """Removes recordings older than so many seconds."""
         before = time.time() - older_than_seconds
         for entry in self._recordings():
             with contextlib.suppress(FileNotFoundError):
@@ -113,7 +113,7 @@ class Uploads:
         return [each for each in self.folder.iterdir() if each.name != _LOCK]
 
     def _store(self, source: IO[bytes], name: str) -> Path:
-        """In a folder of a random name: a recording's address cannot be guessed."""
+        """Stores it in a folder of random name: its address cannot be guessed."""
         name = strip_invalid_filename_characters(os.path.basename(name))
         if not name.strip("."):
             name = "recording"
@@ -131,15 +131,15 @@ class Uploads:
 
 
 async def progress(_request: Request) -> Response:
-    """Answers the page, which asks how far an upload is, so that it need not wait."""
+    """Tells the page, which asks for an upload's progress, that it need not wait."""
     return Response('data: {"msg": "done"}\n\n', media_type="text/event-stream")
 
 
 @contextlib.contextmanager
 def opened_uploads() -> Iterator[Uploads]:
-    """A page's folder, which is removed at the end; those of pages that were killed go now.
+    """A page's folder, removed at the end; folders of pages that were killed are removed now.
 
-    While it is open, what libraries of this process write to a temporary place lies in it too.
+    Until then, this process's libraries write their temporary files into it too.
     """
     _remove_abandoned(Path(tempfile.gettempdir()))
     lock = contextlib.ExitStack()
@@ -149,7 +149,7 @@ def opened_uploads() -> Iterator[Uploads]:
 
     def sweep() -> None:
         while not stopped.wait(_SWEEP_SECONDS):
-            with contextlib.suppress(OSError):  # such as no file to be had: the next time
+            with contextlib.suppress(OSError):  # such as no free descriptor: try again
                 uploads.remove_old(KEPT_SECONDS)
 
     sweeper = threading.Thread(target=sweep, name="uploads", daemon=True)

@@ -1,4 +1,4 @@
-"""What the page shows, as HTML. Everything from outside is escaped."""
+"""What the page shows, as HTML. All text from outside is escaped."""
 
 import base64
 import html
@@ -26,7 +26,7 @@ def card(tone: str, title: str, *paragraphs: str, inner: str = "") -> str:
     """A framed answer.
 
     Args:
-        tone: "same", "different", "inconclusive", "error" or "plain": the colour of the frame.
+        tone: the frame's colour: "same", "different", "inconclusive", "error" or "plain".
         title: plain text.
         paragraphs: plain text.
         inner: HTML below them.
@@ -68,8 +68,8 @@ def quality(embedding: Embedding) -> str:
 
 
 def verdict(decision: Decision, rule: DecisionRule) -> str:
-    """Same, different or inconclusive, with the probability, and what to expect of such answers."""
-    # Other rules' thresholds lie elsewhere.
+    """Same, different or inconclusive, with the probability and the expected error rates."""
+    # Other rules' thresholds may lie elsewhere.
     middle = "50 %<br>threshold" if rule.is_of_model else "50 %"
     scale = (
         '<div class="swar-scale"><span>0 %<br>different</span>'
@@ -88,7 +88,7 @@ def verdict(decision: Decision, rule: DecisionRule) -> str:
 
 
 def identified(identification: Identification, rule: DecisionRule) -> str:
-    """The nearest enrolled speakers, or that it is nobody of them."""
+    """The nearest enrolled speakers, and whether one of them speaks."""
     warnings = _warnings(
         [
             *identification.warnings,
@@ -126,7 +126,7 @@ def _candidates(candidates: Sequence[Candidate], rule: DecisionRule) -> str:
 
 
 def enrolled(report: EnrolmentReport) -> str:
-    """How much speech of the speaker there is, and whether the recordings fit together."""
+    """How much speech the speaker has, and how well the recordings fit together."""
     paragraphs = [f"{report.speech_seconds:.1f} s of usable speech in all."]
     if not report.added:
         paragraphs.append("These recordings were enrolled before: nothing was added.")
@@ -140,7 +140,7 @@ def enrolled(report: EnrolmentReport) -> str:
 
 
 def speakers(enrolled_speakers: Sequence[Speaker]) -> str:
-    """Who is enrolled, the first hundred of them."""
+    """The enrolled speakers, the first hundred of them."""
     if not enrolled_speakers:
         return nobody_enrolled()
     listed = enrolled_speakers[:_LISTED_SPEAKERS]
@@ -189,7 +189,7 @@ def _row(*cells: str) -> str:
 
 
 def spectrogram(path: str | None) -> str:
-    """A picture of the recording at `path`, of its first minute at most; nothing for None."""
+    """A picture of the first minute of the recording at `path`; empty for None."""
     if path is None:
         return ""
     try:
