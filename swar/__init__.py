@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from serving.watching import Watcher
     from serving.watching import WatchLog as WatchLog
 
-# Imported when they are asked for: each needs its own libraries, which take seconds to import.
+# Imported at first use: each needs its own libraries, which take seconds to import.
 _MODULES: Final = {
     "Client": "serving.client",
     "Credentials": "serving.credentials",
@@ -46,14 +46,14 @@ __all__ = sorted([*_MODULES, "SwarError", "load"])
 
 
 def load(model: str | os.PathLike[str] = "base", *, watchers: "Sequence[Watcher]" = ()) -> "Client":
-    """A model in this process, without a server; the first call loads TensorFlow and the model.
+    """A model in this process, without a server; its first call loads TensorFlow and the model.
 
     Args:
         model: `base`, the output folder of a run, OUTPUT/published, or a version in it.
-        watchers: get a row of each recording and each decision: a `WatchLog`, or a function.
+        watchers: each a `WatchLog` or a function, called with a row per recording and decision.
 
     Returns:
-        A client of it, as of a served model.
+        A client of the model, as of a served one.
 
     Raises:
         SwarError: there is no such model, or a library that it needs is not installed.
