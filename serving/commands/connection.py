@@ -1,4 +1,4 @@
-"""Which model answers a command: the options that name it, and the client that they mean."""
+"""Which model answers a command: the options that name it, and the client made from them."""
 
 import contextlib
 import functools
@@ -85,7 +85,7 @@ Connection = contextlib.AbstractContextManager["Client"]
 
 
 def with_client(command: Callable[..., None]) -> Callable[..., None]:
-    """Gives a command the options of `_client`, and what they name as its `connection`."""
+    """Gives a command the options of `_client`, and their client as its `connection`."""
     options = inspect.signature(_client, eval_str=True).parameters
     own = dict(inspect.signature(command, eval_str=True).parameters)
     del own["connection"]
@@ -119,7 +119,7 @@ def _client(
     """The client that the options name; they are checked before anything is imported or opened.
 
     Raises:
-        SwarError: the options exclude one another, there is no such model, or the log cannot be
+        SwarError: options exclude one another, there is no such model, or the log cannot be
             written.
     """
     of_server = {
@@ -155,7 +155,7 @@ def _client(
 
 
 def _chosen(context: typer.Context, url: str, model: str) -> tuple[str | None, str | None]:
-    """URL and model, one of which an environment variable names: without that one."""
+    """URL and model, with None for the one that an environment variable names."""
     if _is_given(context, "url") and _is_given(context, "model"):
         raise SwarError("--model runs in this process and --url asks a server: give one of them")
     if _is_given(context, "url"):
@@ -174,7 +174,7 @@ def _is_given(context: typer.Context, name: str) -> bool:
 
 @contextlib.contextmanager
 def _opened(make: Callable[[type["Client"]], "Client"]) -> Iterator["Client"]:
-    """A client, which is imported and made here."""
+    """A client; its modules are imported only here."""
     from serving.client import Client
 
     with (
@@ -188,7 +188,7 @@ def _opened(make: Callable[[type["Client"]], "Client"]) -> Iterator["Client"]:
 
 @contextlib.contextmanager
 def progress_shown(stream: TextIO) -> Iterator[None]:
-    """A first call of the base model, or of a server that starts, says there why it waits."""
+    """While it lasts, the stream shows why a call waits: the base model or a server starts."""
     from components.terminal import PrintableFormatter
 
     progress = logging.getLogger("swar.progress")
@@ -204,7 +204,7 @@ def progress_shown(stream: TextIO) -> Iterator[None]:
 
 @contextlib.contextmanager
 def progress_bar(stream: TextIO) -> Iterator[Callable[[int, int], None]]:
-    """On a terminal; yields what is called with how many recordings are done, and of how many."""
+    """A bar on a terminal; yields a function of how many recordings are done, of how many."""
     from rich.progress import Progress
 
     from components.terminal import Console

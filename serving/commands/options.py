@@ -1,4 +1,4 @@
-"""What several commands share: options, the gallery that they name, recordings on stdin."""
+"""What several commands share: options, the gallery they name, recordings on stdin."""
 
 import contextlib
 import logging
@@ -34,7 +34,7 @@ def _channel(text: str) -> int | None:
 
 
 def share(text: str) -> float:
-    """A share or probability that a user gives, in (0, 1); raises typer.BadParameter for others."""
+    """A user's share or probability in (0, 1); raises typer.BadParameter for anything else."""
     try:
         value = float(text)
     except ValueError:
@@ -45,9 +45,9 @@ def share(text: str) -> float:
 
 
 def written_path(text: str) -> Path:
-    """The path of what is written; raises typer.BadParameter where it is empty.
+    """The path of an output; raises typer.BadParameter if it is empty.
 
-    Python takes an empty path, as of a shell's variable that is not set, for the working folder.
+    An empty path, as from an unset shell variable, would mean the working folder to Python.
     """
     if not text:
         raise typer.BadParameter("it is empty: name a file or folder")
@@ -59,7 +59,7 @@ _READ_BYTES: Final = 2**20
 
 
 def default_gallery() -> str:
-    """The folder of the gallery where none is named, in the user's own data folder.
+    """The default gallery's folder, in the user's own data folder.
 
     Raises:
         SwarError: this user has no home.
@@ -126,10 +126,10 @@ def on_channel(files: Sequence[Path], channel: int | None) -> "list[AudioInput]"
 
 
 def check_recordings(*files: Path) -> None:
-    """Before a model is loaded, which takes seconds.
+    """Checks files before a model is loaded, which takes seconds.
 
     Raises:
-        SwarError: one of the files does not exist, or stdin is to be read twice or typed.
+        SwarError: a file does not exist, or stdin is named twice or is a terminal.
     """
     for file in files:
         if file != STDIN and not file.exists():
@@ -142,9 +142,9 @@ def check_recordings(*files: Path) -> None:
 
 @contextlib.contextmanager
 def with_stdin(files: Sequence[Path]) -> Iterator[list[Path]]:
-    """The files, and in the place of `-` a private one with what stdin holds, while this lasts.
+    """The files, with `-` replaced by a private temporary file of stdin's content.
 
-    Errors and the log of recordings call that one stdin.
+    Errors and the log of recordings call that file stdin.
 
     Raises:
         SwarError: stdin holds nothing, or more than a recording may have.

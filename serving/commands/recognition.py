@@ -232,7 +232,7 @@ def _show_each(
 
     all_usable = True
     for file, answered in zip(files, answers, strict=True):
-        # As it was named: what comes on stdin lies in a file of its own.
+        # As the user named it: stdin's content lies in a temporary file.
         display.answer(replace(answered, recording=printable(file)), rule, as_json=as_json)
         all_usable = all_usable and answered.identification is not None
     display.expected(rule, as_json=as_json)

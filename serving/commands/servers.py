@@ -1,4 +1,4 @@
-"""The commands that serve: a model to programs, and the web page to people."""
+"""The commands that serve a model to programs and the web page to people."""
 
 import contextlib
 import errno
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 app = typer.Typer()
 
 _LOOK_SECONDS: Final = 1.0
-"""Between two looks for a model that is waited for."""
+"""Between two checks whether an awaited model is there."""
 
 
 @app.command("serve")
@@ -84,7 +84,7 @@ def serve_command(
     if wait:
         _wait_for(model)
     check_model(model)
-    # Of TensorFlow's C++, for good: what it says while it loads a version that is published later.
+    # For good, since TensorFlow's C++ also logs while it loads a version that is published later.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
     with contextlib.ExitStack() as starting:
         starting.enter_context(_warming_up(model))
@@ -110,7 +110,7 @@ def serve_command(
 
 
 def _wait_for(model: str) -> None:
-    """Returns once a model of that name is there; says on stderr what it waits for."""
+    """Returns once a model of that name exists; says on stderr what it waits for."""
     is_said = False
     while True:
         try:
@@ -123,11 +123,11 @@ def _wait_for(model: str) -> None:
 
 
 def _check_free(host: str, *ports: int) -> None:
-    """Listens for a moment, before anything is imported that takes seconds.
+    """Listens for a moment, before slow imports, to see that the ports are free.
 
     Args:
         host: address or name to listen on.
-        ports: to listen on there; 0 is any free one.
+        ports: ports of the host; 0 is any free one.
 
     Raises:
         SwarError: another process has a port, or this machine is not the host.
@@ -150,7 +150,7 @@ def _check_free(host: str, *ports: int) -> None:
 
 
 def _served_versions(model: str) -> tuple[Path, int | None]:
-    """The folder of versions that a name means, and the version if it means one alone."""
+    """The folder of versions that a name means, and the version if it names only one."""
     if model == BASE:
         from components.model.base import base_model_folder
 
@@ -179,12 +179,12 @@ def _warming_up(model: str) -> Iterator[None]:
                 yield
             return
         columns = (TextColumn("{task.description}", markup=False), BarColumn(), TimeElapsedColumn())
-        # Which shows what comes on sys.stderr above the bar.
+        # It shows above the bar what is written to sys.stderr.
         with (
             Progress(*columns, console=console, transient=True) as progress,
             progress_shown(sys.stderr),
         ):
-            progress.add_task(f"warming up {model}", total=None)  # nobody knows of how long
+            progress.add_task(f"warming up {model}", total=None)  # of unknown duration
             yield
 
 
@@ -248,7 +248,7 @@ def app_command(
 
 
 def _login(file: Path | None, header: str | None, proxies: Sequence[str]) -> "Login | None":
-    """Raises SwarError where the options exclude one another."""
+    """Raises SwarError if the options exclude one another."""
     from serving.web.login import PasswordLogin, ProxyLogin
 
     if (header is None) != (not proxies):
@@ -269,7 +269,7 @@ def app_password_command(
     from serving.web.login import write_password
 
     with warnings.catch_warnings():
-        warnings.simplefilter("error", getpass.GetPassWarning)  # else it would show what is typed
+        warnings.simplefilter("error", getpass.GetPassWarning)  # else the typed text is shown
         try:
             password = typer.prompt("Password", hide_input=True, confirmation_prompt=True)
         except getpass.GetPassWarning as error:
