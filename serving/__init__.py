@@ -1,1 +1,1 @@
-"""What is around a published model: the endpoint's stand-in, its client, the gallery, the page."""
+"""What surrounds a published model: the endpoint's stand-in, its client, the gallery, the page."""

@@ -1,4 +1,4 @@
-"""What a Swar model answers, checked: never a number that the model did not mean."""
+"""The answers of a Swar model, checked, so that no malformed value passes for one."""
 
 import math
 from collections.abc import Mapping
@@ -19,8 +19,8 @@ Verdict = Literal["same", "different", "inconclusive"]
 SAME: Final = "same"
 DIFFERENT: Final = "different"
 INCONCLUSIVE: Final = "inconclusive"
-"""Too far apart for the risk that was asked for, and nearer than a looser one allows."""
-_MAX_SECONDS: Final = 120.0  # of a model that does not say
+"""Too far apart for the chosen risk, but near enough for a looser one."""
+_MAX_SECONDS: Final = 120.0  # for a model whose card names none
 _SAMPLE_RATES_HZ: Final = (1_000, 384_000)
 _LARGEST_EMBEDDING: Final = 2**16
 _LONGEST_DIGEST: Final = 200
@@ -28,18 +28,18 @@ _LONGEST_DIGEST: Final = 200
 
 @dataclass(frozen=True)
 class Embedding:
-    """What the model makes of one recording."""
+    """The model's embedding of one recording."""
 
     vector: Vector
     """float32 [D]; NaN unless the status is ok."""
     speech_seconds: float
-    """Speech that is left without the silence."""
+    """Speech without the silence."""
     status: str
     """"ok", or why the model cannot use the recording."""
     model_digest: str
     """Names the model: vectors of two models cannot be compared."""
     quality: RecordingQuality | None = None
-    """Of the recording; None where it could not be decoded."""
+    """Of the recording; None if it was not decoded or measured."""
 
 
 @dataclass(frozen=True)
@@ -47,19 +47,19 @@ class Decision:
     """Whether one person speaks in two recordings."""
 
     distance: float
-    """Euclidean, of the embeddings."""
+    """Euclidean distance of the embeddings."""
     probability: float
-    """Calibrated P(same speaker), at equal priors unless a rule has another one."""
+    """Calibrated P(same speaker), at equal priors unless a rule has another prior."""
     same_speaker: bool
-    """At the threshold that the model was calibrated to, or at that of a rule."""
+    """At the model's calibrated threshold, or at that of a rule."""
     verdict: Verdict
-    """"same", "different", or "inconclusive", which only a rule with a bound says."""
+    """"same", "different" or "inconclusive"; the last one only by a rule."""
     quality_a: RecordingQuality | None = None
-    """Of the recording in question; None of an embedding that is compared alone."""
+    """Of the recording in question; None if only embeddings are compared."""
     quality_b: RecordingQuality | None = None
-    """Of the recording that it is compared with; None of an enrolled speaker."""
+    """Of the recording compared with it; None for an enrolled speaker."""
     warnings: tuple[str, ...] = ()
-    """Why the expected error rates cannot be promised, a sentence each; empty where they can."""
+    """Why the expected error rates may not apply, a sentence each, if any."""
 
 
 @dataclass(frozen=True)
@@ -67,24 +67,24 @@ class Description:
     """What a model says of itself."""
 
     sample_rate_hz: int
-    """Of the WAVs that it takes."""
+    """Of the WAVs that it accepts."""
     embedding_size: int
     threshold: float
-    """The distance from which on two recordings are of two speakers."""
+    """The distance beyond which two recordings are of different speakers."""
     model_digest: str
     """Names the model: vectors of two models cannot be compared."""
     card: dict[str, Any]
     """What it was made from, as in the SavedModel's `assets.extra/swar.json`."""
     max_seconds: float
-    """The longest recording that it takes, in seconds."""
+    """The longest recording that it accepts, in seconds."""
     conditions: CalibratedConditions = field(
         default_factory=lambda: CalibratedConditions.of_card({})
     )
-    """What recordings its expected error rates are of."""
+    """The conditions that its expected error rates hold for."""
 
 
 def description(outputs: Mapping[str, Tensor]) -> Description:
-    """The answer of `describe` to one query; raises as `embeddings` does."""
+    """The answer of `describe` to one query; raises what `embeddings` does."""
     rate, size = (_whole(outputs, name) for name in ("sample_rate", "embedding_size"))
     (threshold,) = _numbers(outputs, "threshold", 1)
     (digest,), (card,) = _digests(outputs, 1), _texts(outputs, "card", 1)
@@ -104,7 +104,7 @@ def description(outputs: Mapping[str, Tensor]) -> Description:
 
 
 def _max_seconds(card: Mapping[str, Any]) -> float:
-    """Of the card; a client that trusted any number would decode any length."""
+    """From the card, checked: a client that trusted any number would decode any length."""
     seconds = (card.get("serving") or {"max_seconds": _MAX_SECONDS}).get("max_seconds")
     if not isinstance(seconds, int | float) or not 0 < seconds < math.inf:
         raise ValueError(f"its card says serving.max_seconds {seconds!r}")
@@ -115,7 +115,7 @@ def embeddings(outputs: Mapping[str, Tensor], count: int) -> list[Embedding]:
     """The answer of `embed` to `count` recordings.
 
     Raises:
-        ValueError: an output is missing, or has another shape, type or value than it must.
+        ValueError: an output is missing, or its shape, type or value is wrong.
     """
     vectors = _numbers(outputs, "embedding", count, dimensions=2)
     seconds = _numbers(outputs, "speech_seconds", count)
@@ -131,7 +131,7 @@ def embeddings(outputs: Mapping[str, Tensor], count: int) -> list[Embedding]:
 
 
 def decisions(outputs: Mapping[str, Tensor], count: int) -> list[Decision]:
-    """The scores of `count` comparisons; raises as `embeddings` does."""
+    """The scores of `count` comparisons; raises what `embeddings` does."""
     distances = _numbers(outputs, "distance", count)
     probabilities = _numbers(outputs, "probability", count)
     same = _numbers(outputs, "same_speaker", count)
@@ -146,14 +146,14 @@ def decisions(outputs: Mapping[str, Tensor], count: int) -> list[Decision]:
 
 
 def statuses(outputs: Mapping[str, Tensor]) -> tuple[str, str]:
-    """Of both recordings of one comparison; raises as `embeddings` does."""
+    """Statuses of one comparison's recordings; raises what `embeddings` does."""
     return _texts(outputs, "status_a", 1)[0], _texts(outputs, "status_b", 1)[0]
 
 
 def verified_seconds(outputs: Mapping[str, Tensor]) -> tuple[float | None, float | None]:
-    """Speech of both recordings of one comparison; None of a model that does not say.
+    """Seconds of speech in both recordings of one comparison; None if the model does not say.
 
-    Models that were published before they said so have no such output.
+    Models published by older versions have no such output.
     """
     if "speech_seconds_a" not in outputs:
         return None, None
@@ -185,7 +185,7 @@ def _texts(outputs: Mapping[str, Tensor], name: str, count: int) -> list[str]:
 
 
 def _digests(outputs: Mapping[str, Tensor], count: int) -> list[str]:
-    """Names of models, which galleries, logs and messages repeat."""
+    """Digests of models, which galleries, logs and messages repeat."""
     digests = _texts(outputs, "model_digest", count)
     if not all(each.isprintable() and 1 <= len(each) <= _LONGEST_DIGEST for each in digests):
         raise ValueError("output 'model_digest' names no model")

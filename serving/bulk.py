@@ -1,7 +1,7 @@
-"""Many recordings and one model: a stream of answers, in which a bad recording is one of them.
+"""Many recordings and one model: a stream of answers, in which a bad recording has its own.
 
-Only a request's recordings are in memory at a time, and of a list of pairs the embeddings that
-later pairs need.
+Only one request's recordings are in memory at a time, and for a list of pairs the embeddings
+that later pairs need.
 """
 
 import io
@@ -39,11 +39,11 @@ class Pair(NamedTuple):
 
 @dataclass(frozen=True)
 class Comparison:
-    """What was answered of a pair."""
+    """The answer about a pair."""
 
     pair: Pair
     status_a: str
-    """"ok", or why the recording is not usable: the model's status, or why it is not decoded."""
+    """"ok", or why recording a is not usable: the model's status, or why it is not decoded."""
     status_b: str
     decision: Decision | None
     """None unless both are ok."""
@@ -52,10 +52,10 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Answer:
-    """What was answered of one of many recordings to identify."""
+    """The answer about one of many recordings to identify."""
 
     recording: str
-    """The path as it can be written."""
+    """The path as printable text."""
     status: str
     """"ok", or why the recording is not usable: the model's status, or why it is not decoded."""
     identification: "Identification | None"
@@ -64,13 +64,13 @@ class Answer:
 
 
 def read_pair_list(source: Path) -> list[Pair]:
-    """The pairs of a list with two paths in a line, a tab between them. Empty lines are skipped.
+    """The pairs of a list: lines of two paths with a tab between them. Skips empty lines.
 
     Args:
-        source: a file in UTF-8, to whose folder the paths are relative.
+        source: a file in UTF-8; the paths are relative to its folder.
 
     Raises:
-        SwarError: it cannot be read, or a line is no pair.
+        SwarError: it cannot be read or has no pair, or a line is no pair.
     """
     try:
         text = source.read_text("utf-8-sig")
@@ -79,7 +79,7 @@ def read_pair_list(source: Path) -> list[Pair]:
     except OSError as error:
         raise SwarError(f"{source} cannot be read ({error.strerror}): name another list") from error
     pairs = []
-    # No line ends at what a name may hold, such as U+2028.
+    # Lines do not end at characters of a name, such as U+2028.
     for number, line in enumerate(io.StringIO(text, newline=None), 1):
         paths = [path.strip() for path in line.split("\t")]
         if len(paths) == 2 and all(paths):
@@ -106,7 +106,7 @@ def verify_pairs(
         channel: of the recordings, from 1 on; None for the mean of all.
 
     Raises:
-        SwarError: as the client's methods, or another model answers than at first.
+        SwarError: as in the client's methods, or another model answers than at first.
     """
     description = client.describe()
     uses = Counter(path for pair in pairs for path in pair)
@@ -144,14 +144,14 @@ def identify_each(
         client: of the model.
         gallery: the enrolled speakers.
         recordings: of one speaker each.
-        top: how many of the nearest to tell of each.
+        top: how many of the nearest speakers to list for each.
         rule: see `serving.recognition.identification_rule`.
         channel: of the recordings, from 1 on; None for the mean of all.
-        among: names as `serving.recognition.enrolled_names` gives them; None for all.
+        among: names from `serving.recognition.enrolled_names`; None for all.
 
     Raises:
-        SwarError: as the client's and the gallery's methods, or another model answers than at
-            first.
+        SwarError: as in the client's and the gallery's methods, or another model answers than
+            at first.
     """
     from serving.recognition import identify_embedding
 
@@ -173,10 +173,10 @@ def decode(
     end_seconds: float | None = None,
     channel: int | None = None,
 ) -> bytes | str:
-    """The WAV that the model takes of a file or a cut of it, or the code of why there is none.
+    """The WAV that the model takes, of a file or a cut of it, or else a reason code.
 
-    Of a channel, from 1 on, or of the mean of all.
-    Of a longer one than the model takes, a second more is decoded, for the model to refuse.
+    `channel` counts from 1; None is the mean of all. If the recording is longer than the model
+    takes, a second more is decoded, so that the model refuses it.
     """
     longest = (start_seconds or 0.0) + description.max_seconds + SECONDS_MORE
     try:
@@ -199,17 +199,17 @@ def embed_each(
     *,
     with_quality: bool = True,
 ) -> Iterator[Embedding]:
-    """An embedding for each of what `decode` gives, in order.
+    """An embedding for each result of `decode`, in order.
 
     Args:
         client: of the model.
         description: what the model said of itself at first.
-        wavs: read as the answers are taken. In place of a WAV a status, which the embedding then
-            has, with NaNs.
+        wavs: WAVs, read as the answers are taken. A status instead of a WAV becomes that of an
+            embedding of NaNs.
         with_quality: see `Client.embed_wavs`.
 
     Raises:
-        SwarError: as the client's methods, or another model answers than the one described.
+        SwarError: as in the client's methods, or another model answers than described.
     """
     for batch in _batches(wavs):
         usable = [wav for wav in batch if isinstance(wav, bytes)]
@@ -243,7 +243,7 @@ def _unusable(status: str, description: Description) -> Embedding:
 
 
 def _batches(wavs: Iterable[bytes | str]) -> Iterator[list[bytes | str]]:
-    """What one request takes, each time; the same input is divided in the same way."""
+    """Divides the input into requests, always in the same way."""
     batch: list[bytes | str] = []
     for wav in wavs:
         is_full = len(batch) == FILES_PER_REQUEST

@@ -30,7 +30,7 @@ from serving.transport import Transport, Unavailable, connect
 from serving.watching import NOT_DECODED, VERIFY, Row, Watcher, decision_row, recording_row
 from serving.wire import Input, ModelSpec, Tensor, one_line
 
-# What can be wrong with a recording, and what helps; of the statuses that the model gives.
+# What is wrong with a recording of each status of the model, and what helps.
 _FAULTS: Final[Mapping[str, str]] = {
     "not_wav": "reached the model damaged; try again, and if it stays so report it",
     "too_short": "is too short: record a few seconds of speech",
@@ -65,18 +65,18 @@ class Client:
 
     Args:
         url: `grpc://HOST:PORT` or `http://HOST:PORT`, and `grpcs://` or `https://` with encryption.
-        model: its name; the newest version answers, unless one is named by
-        version: a number, or
+        model: its name; the newest version answers unless a version or a label is given.
+        version: its number.
         label: such as "stable".
-        deadline_seconds: for one request, with all its attempts: a server that is not there yet,
-            still loads its model or is overloaded is asked again until then.
+        deadline_seconds: for one request with all its attempts: a server that is not there yet,
+            still loads its model or is overloaded is called again until then.
         attempts: how often a request is sent at most; None for no bound but the deadline.
         credentials: what is trusted and shown on an encrypted connection.
-        transport: how the model is called, in place of the URL, which then only names it.
+        transport: how the model is called instead of by the URL, which then only names it.
         watchers: get a row of each recording and each decision, see `serving.watching`.
 
     Raises:
-        SwarError: of this and of all methods, where the user can mend it; the message says how.
+        SwarError: here and in all methods, if the user can correct it; the message says how.
     """
 
     def __init__(
@@ -117,8 +117,8 @@ class Client:
             watchers: see the class.
 
         Raises:
-            SwarError: there is no such model, or a library that it needs is not installed. That
-                a model cannot be loaded is raised by the first call.
+            SwarError: there is no such model, or a library that it needs is not installed. A
+                model that cannot be loaded raises it in the first call.
         """
         try:
             from serving.in_process import InProcessTransport
@@ -143,18 +143,18 @@ class Client:
 
     @property
     def sample_rate(self) -> int:
-        """Of the WAVs that the model takes, in Hz; it is asked once."""
+        """Of the WAVs that the model takes, in Hz; the model is asked once."""
         return self._known_description().sample_rate_hz
 
     def to_wav(self, recording: AudioInput, *, is_watched: bool = True) -> bytes:
-        """A recording as the model takes it; how it does, it is asked once.
+        """A recording as the WAV that the model takes; its format is asked for once.
 
         Args:
             recording: of any format.
-            is_watched: whether the watchers get a row of one that cannot be decoded.
+            is_watched: whether the watchers get a row if it cannot be decoded.
 
         Raises:
-            SwarError: the recording cannot be decoded, or as said of the class.
+            SwarError: the recording cannot be decoded, or as in the class.
         """
         known = self._known_description()
         try:
@@ -168,7 +168,7 @@ class Client:
         return self._description or self.describe()
 
     def describe(self) -> Description:
-        """What the model that answers now says of itself; kept until it is asked again."""
+        """What the model that answers now says of itself; kept until the next call."""
         try:
             with self._answer_of(DESCRIBE, {"query": [b""]}) as outputs:
                 self._description = answers.description(outputs)
@@ -190,7 +190,7 @@ class Client:
     ) -> DecisionRule:
         """A rule for verdicts of the model that answers now, see `serving.decisions.decision_rule`.
 
-        The model is asked anew: a version with another calibration may have taken its place.
+        Asks the model again: a version with another calibration may have taken its place.
         """
         return decision_rule(self.describe(), max_false_accept, prior=prior)
 
@@ -201,11 +201,11 @@ class Client:
 
         Args:
             recordings: of one speaker each.
-            is_watched: whether the watchers get a row of each; not where the same recordings are
-                asked about again.
+            is_watched: whether the watchers get a row of each; False if the same recordings come
+                again.
 
         Raises:
-            SwarError: a recording cannot be decoded, or as said of the class.
+            SwarError: a recording cannot be decoded, or as in the class.
             TypeError: `recordings` is a single one.
         """
         embeddings: list[Embedding] = []
@@ -219,13 +219,13 @@ class Client:
     def embed_wavs(
         self, wavs: Sequence[bytes], *, is_watched: bool = True, with_quality: bool = True
     ) -> list[Embedding]:
-        """As `embed`, of WAVs that go to the model as they are, FILES_PER_REQUEST at a time.
+        """As `embed`, for WAVs that go to the model as they are, FILES_PER_REQUEST at a time.
 
         Args:
             wavs: mono, 16-bit PCM at the model's rate, as `to_wav` makes them.
             is_watched: see `embed`.
-            with_quality: whether they are measured. Of a second of speech that takes about as long
-                as the embedding: parts of a recording do without.
+            with_quality: whether quality is measured. For a second of speech it takes about as
+                long as the embedding, so parts of a recording go without.
         """
         embeddings: list[Embedding] = []
         for first in range(0, len(wavs), FILES_PER_REQUEST):
@@ -252,10 +252,10 @@ class Client:
         recording_b: AudioInput,
         rule: DecisionRule | None = None,
     ) -> Decision:
-        """Whether the same person speaks in two recordings; SwarError where one is not usable.
+        """Whether the same person speaks in two recordings; SwarError if one is not usable.
 
-        The decision says how good the recordings are, and warns where the model's expected error
-        rates are not of such ones.
+        The decision says how good the recordings are, and warns if the model's expected error
+        rates do not hold for them.
 
         Args:
             recording_a, recording_b: of one speaker each.
@@ -285,12 +285,12 @@ class Client:
         *,
         enrolled_hz: Sequence[float] = (),
     ) -> Decision:
-        """A decision with the qualities of what was compared, and the warnings that follow.
+        """A decision with the qualities of the recordings, and the warnings that follow.
 
         Args:
             decision: of the model.
             quality_a: of the recording in question.
-            quality_b: of the recording that it was compared with; None of an enrolled speaker.
+            quality_b: of the recording that it was compared with; None for an enrolled speaker.
             enrolled_hz: bandwidths of an enrolled speaker's recordings.
         """
         names = ("recording A", "recording B") if quality_b is not None else ("the recording", "")
@@ -303,7 +303,7 @@ class Client:
         )
 
     def conditions(self) -> CalibratedConditions:
-        """What recordings the model's expected error rates are of."""
+        """The conditions that the model's expected error rates hold for."""
         return self._known_description().conditions
 
     def decide(
@@ -313,13 +313,13 @@ class Client:
         rule: DecisionRule | None,
         model_digest: str | None = None,
     ) -> Decision:
-        """A score decided by a rule, None for the model's own threshold, and shown to watchers.
+        """Applies a rule to a score, and gives the watchers a row of it.
 
         Args:
             kind: of the question, see `serving.watching.Row`.
-            decision: what the model scored.
-            rule: decides.
-            model_digest: of the model; None to ask for it, if anybody watches.
+            decision: the model's score.
+            rule: decides; None for the model's own threshold.
+            model_digest: of the model; None to ask it, if there are watchers.
         """
         decided = decision if rule is None else rule.apply(decision)
         self.show(
@@ -330,7 +330,7 @@ class Client:
         return decided
 
     def show(self, row: Callable[[], Row]) -> None:
-        """Gives a row to the watchers; where there are none, it is not made."""
+        """Gives a row to the watchers; it is not made if there are none."""
         if self.watchers:
             made = row()
             for watcher in self.watchers:
@@ -350,9 +350,9 @@ class Client:
         """A decision for each row of two arrays of embeddings, float32 [N, D], however many.
 
         Raises:
-            SwarError: they are not of this model, or of a recording that was not usable; or as
-                said of the class.
-            ValueError: they are no two arrays of one shape [N, D].
+            SwarError: they are not of this model, or one is of an unusable recording; or as in
+                the class.
+            ValueError: they are not two arrays of one shape [N, D].
         """
         rows_a, rows_b = (np.asarray(rows, np.float32) for rows in (embeddings_a, embeddings_b))
         if not (rows_a.size or rows_b.size):
@@ -377,7 +377,7 @@ class Client:
         return decisions
 
     def _check_size(self, size: int) -> None:
-        """Raises SwarError unless the model that answers now has embeddings of so many numbers."""
+        """Raises SwarError unless the embeddings of the model that answers now have this size."""
         if size == self._known_description().embedding_size:
             return
         of_model = self.describe().embedding_size
@@ -388,7 +388,7 @@ class Client:
             )
 
     def model_digest(self) -> str:
-        """Names the model that answers now: the digest that its embeddings carry."""
+        """The digest of the model that answers now, which its embeddings carry."""
         return self.describe().model_digest
 
     def _check_rate(self, status: str) -> None:
@@ -403,7 +403,7 @@ class Client:
     def _answer_of(
         self, signature: str, inputs: Mapping[str, Input]
     ) -> Iterator[dict[str, Tensor]]:
-        """A signature's outputs; a ValueError in reading them is the endpoint's fault."""
+        """A signature's outputs; a ValueError from reading them becomes a SwarError."""
         try:
             yield self._outputs(signature, inputs)
         except ValueError as error:
@@ -414,10 +414,10 @@ class Client:
             ) from error
 
     def _outputs(self, signature: str, inputs: Mapping[str, Input]) -> dict[str, Tensor]:
-        """A signature's outputs, asked for until the deadline.
+        """A signature's outputs, requested until the deadline.
 
-        Nothing here may hold an error beyond its time: its frames have the recordings, which would
-        stay until Python collects its circles.
+        Nothing here may keep an error: its frames hold the recordings, which would stay in memory
+        until Python collects the reference cycles.
         """
         started = time.monotonic()
         ends_at = started + self._deadline_seconds
@@ -447,14 +447,14 @@ class Client:
             longest = min(2.0 * longest, _LONGEST_PAUSE_SECONDS)
 
     def _show_waiting(self, waited_seconds: float) -> None:
-        """Says once why nothing is answered yet, where it takes longer than a busy server's."""
+        """Says once what is waited for, if the answer takes longer than a busy server's."""
         if not self._is_waiting_shown and waited_seconds > _QUIET_SECONDS:
             self._is_waiting_shown = True
             progress.info("waiting for %s, for %g s at most", self.url, self._deadline_seconds)
 
 
 def _quality(wav: bytes, speech_seconds: float | None) -> RecordingQuality | None:
-    """None of what is no mono 16-bit PCM WAV, or of no rate that a model takes."""
+    """None for what is no mono 16-bit PCM WAV or has too low a sample rate."""
     read = read_wav(wav)
     if read is None or read[1] < LEAST_SAMPLE_RATE:
         return None

@@ -1,4 +1,4 @@
-"""What kinds of recordings a model's expected error rates are of, and which lie outside of them."""
+"""The kinds of recordings that a model's expected error rates hold for, and warnings for others."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -11,10 +11,10 @@ from components.verification.error_rates import ALL_NONTARGETS
 LEAST_SNR_DB: Final = 12.0
 LEAST_BANDWIDTH_HZ: Final = 4_250.0
 LARGEST_BANDWIDTH_RATIO: Final = 1.5
-"""Of a model whose card does not say. As far as `python -m benchmarks.conditions` finds the base
+"""For a model whose card has no limits: as far as `python -m benchmarks.conditions` finds the base
 model's error rates on wide-band speech unchanged, see docs/decisions.md."""
 MOST_CLIPPED: Final = 0.005
-"""Share of the samples; less is seldom told from loud speech."""
+"""Share of the samples; a smaller one is hard to tell from loud speech."""
 _NARROWEST_SHARE: Final = 0.4  # of a model's sample rate
 _NO_RATES: Final = "the expected error rates cannot be promised"
 
@@ -24,7 +24,7 @@ class CalibratedConditions:
     """The conditions that a model was calibrated under."""
 
     least_speech_seconds: float
-    """Of a recording; 0 where the card does not say."""
+    """Of a recording; 0 if the card does not say."""
     least_snr_db: float
     least_bandwidth_hz: float
     largest_bandwidth_ratio: float
@@ -32,9 +32,9 @@ class CalibratedConditions:
 
     @classmethod
     def of_card(cls, card: Mapping[str, Any]) -> Self:
-        """Those of a model's card.
+        """The conditions in a model's card.
 
-        What a card of an older version lacks is what was measured with the base model, see
+        Values that an older version's card lacks are those measured with the base model, see
         docs/decisions.md.
         """
         calibration = card.get("calibration", {})
@@ -52,11 +52,11 @@ class CalibratedConditions:
     def warnings(
         self, recordings: Mapping[str, RecordingQuality | None], other_hz: Sequence[float] = ()
     ) -> tuple[str, ...]:
-        """Why the expected rates cannot be promised, a sentence each.
+        """Why the expected rates may not apply, a sentence each.
 
         Args:
-            recordings: by what a message calls them; one or both sides of a comparison.
-            other_hz: bandwidths of what they are compared with besides, of which any may fit.
+            recordings: one or both sides of a comparison, by their names in messages.
+            other_hz: bandwidths of the enrolled recordings, one of which has to fit.
         """
         known = {name: quality for name, quality in recordings.items() if quality is not None}
         faults = [fault for name, each in known.items() for fault in self._faults(name, each)]
@@ -65,7 +65,7 @@ class CalibratedConditions:
         return tuple(f"{fault}: {_NO_RATES}" for fault in faults)
 
     def _different(self, hertz: Mapping[str, float], other_hz: Sequence[float]) -> list[str]:
-        """Which bandwidths differ from each other, or from all of the others."""
+        """Which bandwidths differ from each other, or from all of `other_hz`."""
         if len(hertz) == 2 and self._differ(*hertz.values()):
             both = " and ".join(f"{name} {_kilohertz(each)}" for name, each in hertz.items())
             return [f"the bandwidths differ: {both}"]
@@ -85,7 +85,7 @@ class CalibratedConditions:
         ]
 
     def warnings_of_bandwidths(self, hertz: Sequence[float]) -> tuple[str, ...]:
-        """A sentence where recordings of one speaker differ in bandwidth as two sides must not."""
+        """A sentence if the bandwidths of one speaker's recordings differ too much."""
         if not hertz or not self._differ(min(hertz), max(hertz)):
             return ()
         return (

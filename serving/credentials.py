@@ -18,19 +18,19 @@ class Credentials:
     """Files, all optional. Certificates and the key are PEM, the key without a password."""
 
     ca: str | os.PathLike[str] | None = None
-    """Certificates of the authorities that may sign the server's; the system's where None."""
+    """Certificates of the authorities that may sign the server's; None for the system's."""
     certificate: str | os.PathLike[str] | None = None
     """The client's own, with its chain."""
     key: str | os.PathLike[str] | None = None
     """Of the client's certificate."""
     token_file: str | os.PathLike[str] | None = None
-    """Holds a bearer token. It is read for every request, so that it can be exchanged."""
+    """Holds a bearer token. It is read for every request, so that it can be replaced."""
 
     def __bool__(self) -> bool:
         return self != Credentials()
 
     def check(self) -> None:
-        """Raises SwarError for a file that cannot be read or is no PEM, and for half of a pair."""
+        """Raises SwarError if a file cannot be read or is no PEM, or half of a pair is missing."""
         if (self.certificate is None) != (self.key is None):
             raise SwarError("a client's certificate needs its key: give --certificate and --key")
         for file in (self.ca, self.certificate, self.key):
@@ -67,7 +67,7 @@ class Credentials:
 
 
 def content(file: str | os.PathLike[str] | None) -> bytes | None:
-    """Of a file, None where there is none. Raises SwarError where it cannot be read."""
+    """A file's bytes; None for None. Raises SwarError if it cannot be read."""
     if file is None:
         return None
     try:

@@ -1,4 +1,4 @@
-"""From a distance to a verdict, for the risk that a user takes."""
+"""From a distance to a verdict, at the risk that a user accepts."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -21,7 +21,7 @@ class ExpectedRate:
 
     value: float
     low: float | None
-    """None where the speakers were too few for an interval."""
+    """None if the speakers were too few for an interval."""
     high: float | None
 
 
@@ -30,25 +30,25 @@ class DecisionRule:
     """Which distances are accepted, and what to expect of that."""
 
     accept_up_to: float
-    """Distance: from here on two recordings are not said to be of one speaker."""
+    """The largest distance at which two recordings are said to be of one speaker."""
     different_beyond: float
-    """Distance, at least `accept_up_to`: what lies between the two is inconclusive."""
+    """A distance of at least `accept_up_to`; distances between the two are inconclusive."""
     false_accepts: ExpectedRate | None
     """Of single comparisons with another speaker; without a bound, of queries among `comparisons`
-    speakers. None where the model's card has none."""
+    speakers. None if the model's card has none."""
     false_rejects: ExpectedRate | None
-    """Of comparisons of a speaker with himself or herself; None where they are not known."""
+    """Of comparisons of a speaker with himself or herself; None if not known."""
     speakers: int
-    """Calibration speakers, whose rates these are."""
+    """How many calibration speakers the rates are of."""
     max_false_accept: float | None = None
-    """The bound that was asked for; None for the model's own threshold."""
+    """The bound that was requested; None for the model's own threshold."""
     prior: float = defaults.PRIOR
-    """Of the same speaker, in (0, 1): what its probabilities take for granted."""
+    """Of the same speaker, in (0, 1): its probabilities assume it."""
     false_accepts_of_alike: ExpectedRate | None = None
-    """Of comparisons with those other speakers who sound most alike, as people on one line and of
-    one language do; None where the card has none, as for bounds."""
+    """Of comparisons with those other speakers who sound most alike, such as people on one line
+    and of one language; None if the card has none, and with a bound."""
     comparisons: int = 1
-    """Enrolled speakers whom a query is compared with."""
+    """How many enrolled speakers a query is compared with."""
 
     @property
     def is_of_model(self) -> bool:
@@ -56,7 +56,7 @@ class DecisionRule:
         return self.max_false_accept is None and self.comparisons <= 1
 
     def apply(self, decision: Decision) -> Decision:
-        """What the model scored, decided by this rule."""
+        """The model's score, decided by this rule."""
         verdict = self._verdict(decision)
         return replace(
             decision,
@@ -84,23 +84,23 @@ def decision_rule(
 
     With a bound there is a third verdict: a distance that this risk does not allow, but the
     loosest operating point of the model does, is inconclusive; among several speakers that point
-    is held to its share of queries, as `gallery_threshold` does it. Among several speakers there is
-    a third verdict without a bound too: near enough for one comparison, and not for the best of so
-    many.
+    is held to its share of queries by `gallery_threshold`. Among several speakers a distance may
+    be inconclusive without a bound too: near enough for one comparison, but not for the best of
+    so many.
 
     Args:
         description: of the model that scores.
-        max_false_accept: share in (0, 1) of queries by other speakers that are accepted at most;
-            None for the model's threshold, which weighs both kinds of error alike, and among
+        max_false_accept: largest share in (0, 1) of queries by other speakers that are accepted;
+            None for the model's threshold, which weighs both kinds of error alike, or among
             several speakers for that of `gallery_threshold`, which accepts the same share of
             queries as the model's threshold does of single comparisons.
-        prior: of the same speaker, in (0, 1), for the probabilities; the verdict is the bound's.
-        comparisons: that one query is compared in, as many as speakers are enrolled. The best of
-            many comparisons is accepted more often than a single one: as if they were independent,
-            which errs on the safe side, each may accept `1 - (1 - max_false_accept) ** (1 / N)`.
+        prior: of the same speaker, in (0, 1), for the probabilities; the verdict ignores it.
+        comparisons: how many enrolled speakers a query is compared with. The best of many is
+            accepted more often than a single one: as if they were independent, which errs on the
+            safe side, each may accept `1 - (1 - max_false_accept) ** (1 / N)`.
 
     Raises:
-        SwarError: share or prior is none, or the model's calibration cannot hold the share.
+        SwarError: share or prior is out of range, or the model's calibration cannot hold the share.
     """
     if not 0.0 < prior < 1.0:
         raise SwarError(f"prior is a probability between 0 and 1, not {prior:g}")
@@ -123,7 +123,7 @@ def decision_rule(
         row = chosen.point
         threshold = float(row["threshold"])
         loosest = max(threshold, _loosest_threshold_of_query(description, comparisons))
-    speakers = int(row.get("speakers", speakers))  # who speak for so long
+    speakers = int(row.get("speakers", speakers))  # those of the row
     false_accepts, false_rejects = (
         _expected(row, name) for name in ("false_accept_rate", "false_reject_rate")
     )
@@ -141,14 +141,14 @@ def decision_rule(
 
 
 def loosest_threshold(description: Description) -> float:
-    """The farthest distance at which some point of a model still says that it is one speaker."""
+    """The largest distance that some operating point of the model takes for one speaker."""
     points = description.card.get("calibration", {}).get("operating_points") or ()
     known = [float(point["threshold"]) for point in points if point["threshold"] is not None]
     return max(description.threshold, *known) if known else description.threshold
 
 
 def _loosest_threshold_of_query(description: Description, comparisons: int) -> float:
-    """As `loosest_threshold`, for the nearest of so many."""
+    """`loosest_threshold` for the nearest of so many speakers."""
     return gallery_threshold(
         description.card,
         description.threshold,
@@ -158,7 +158,7 @@ def _loosest_threshold_of_query(description: Description, comparisons: int) -> f
 
 
 def expectation(rule: DecisionRule) -> str:
-    """What a rule did with the calibration speakers, and what its probabilities suppose.
+    """The rates of a rule for the calibration speakers, and its probabilities' prior.
 
     Among several speakers it says which rates are of comparisons and which of queries.
     """
@@ -215,7 +215,7 @@ def _operating_points(
 
 
 def posterior(probability: float, prior: float) -> float:
-    """P(same speaker) at another prior than equal ones.
+    """P(same speaker) at another prior than 0.5.
 
     Bayes' rule: the odds at equal priors, which are the likelihood ratio, times the prior odds.
 

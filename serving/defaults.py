@@ -1,4 +1,4 @@
-"""Where things are unless one says otherwise; apart, so that `--help` can say so at once."""
+"""Default values of options; a module of its own, so that `--help` is fast."""
 
 from typing import Final
 
@@ -11,12 +11,12 @@ MODEL_NAME: Final = "swar"
 DEADLINE_SECONDS: Final = 60.0
 """For one request to a server, with all its attempts."""
 LONGEST_DEADLINE_SECONDS: Final = 1e6
-"""That one may give; the operating system waits no longer than it can count."""
+"""The longest allowed, since an operating system's waits are bounded."""
 MAX_BATCH_SIZE: Final = 16
 """Recordings that the stand-in runs together at most."""
 BATCH_TIMEOUT_MICROS: Final = 5_000
 """How long a request to the stand-in waits for others, in microseconds."""
 PRIOR: Final = 0.5
-"""Probability of the same speaker that an answer takes for granted."""
+"""Prior probability of the same speaker that answers assume."""
 MAX_RECORDING_BYTES: Final = 64 * 2**20
-"""Of a recording that is no file on this machine."""
+"""Of a recording that is uploaded or comes on stdin."""

@@ -1,8 +1,8 @@
 """Who speaks when, from embeddings of short windows: groups of windows, and turns of the groups.
 
-Windows are grouped by average linkage of the model's distances, up to a threshold; then each window
-goes to the group whose mean is most similar to it, in a sequence in which a change of speaker costs
-(Viterbi). Nothing here knows who is enrolled. Everything is deterministic.
+Windows are grouped by average linkage of the model's distances, up to a threshold. Then each window
+goes to the group whose mean is most similar to it, at a cost for each change of speaker (Viterbi).
+Nothing here knows who is enrolled. Everything is deterministic.
 """
 
 import itertools
@@ -16,20 +16,20 @@ from components.mean_embedding import like_embeddings
 from serving.answers import Vector
 
 WINDOWS_AT_ONCE: Final = 256
-"""Windows that are compared each with each: 32,640 pairs."""
+"""Windows that are all compared with each other: 32,640 pairs."""
 GROUPS_AT_ONCE: Final = 64
-"""Groups of windows that are compared each with each: 2,016 pairs of groups."""
+"""Groups of windows that are all compared with each other: 2,016 pairs."""
 PAIRS_OF_GROUPS: Final = 16
-"""Pairs of windows that the mean distance of two groups is taken over."""
+"""Most pairs of windows that the mean distance of two groups is of."""
 CHANGE_COST: Final = 0.1
-"""Of a change of speaker from a window to the next, in units of cosine similarity."""
+"""Of a change of speaker between two windows, in units of cosine similarity."""
 _ROUNDS: Final = 2
 
 Ranges = npt.NDArray[np.int64]
 """int64 [n, 2], start and end in samples, in order."""
 Numbers = npt.NDArray[np.int64]
 Distances = Callable[[Vector, Vector], npt.NDArray[np.float64]]
-"""Of the rows of two float32 [N, D]: float64 [N]."""
+"""From the rows of two float32 [N, D] to float64 [N]."""
 
 
 class Turn(NamedTuple):
@@ -44,7 +44,7 @@ class Turn(NamedTuple):
 
 
 def islands(ranges: Ranges, longest_pause: int) -> list[Ranges]:
-    """Ranges of speech, divided where a pause is longer than so many samples."""
+    """Ranges of speech, divided at pauses longer than so many samples."""
     if not len(ranges):
         return []
     pauses = ranges[1:, 0] - ranges[:-1, 1]
@@ -52,9 +52,9 @@ def islands(ranges: Ranges, longest_pause: int) -> list[Ranges]:
 
 
 def window_positions(samples: int, window: int, hop: int) -> Ranges:
-    """Evenly spaced windows over so many samples of speech, `hop` apart at most.
+    """Evenly spaced windows over so many samples of speech, at most `hop` apart.
 
-    Speech that is shorter than a window is one by itself.
+    Speech that is shorter than a window is a window by itself.
     """
     if samples <= window:
         return np.array([[0, samples]], np.int64)
@@ -64,7 +64,7 @@ def window_positions(samples: int, window: int, hop: int) -> Ranges:
 
 
 def pieces(island: Ranges, start: int, end: int) -> Ranges:
-    """Where samples `start:end` of the joined speech of an island lie in the recording."""
+    """The ranges in the recording of samples `start:end` of an island's joined speech."""
     ends = np.cumsum(island[:, 1] - island[:, 0])
     offset = island[:, 1] - ends
     first = np.maximum(start + offset, island[:, 0])
@@ -73,19 +73,19 @@ def pieces(island: Ranges, start: int, end: int) -> Ranges:
 
 
 def group_windows(vectors: Vector, distances: Distances, threshold: float) -> list[Numbers]:
-    """Windows by speaker.
+    """Groups windows by speaker.
 
-    No more than WINDOWS_AT_ONCE windows, or GROUPS_AT_ONCE groups of them, are compared each with
-    each, unless there are more speakers than these: a long recording is grouped part by part, and
+    At most WINDOWS_AT_ONCE windows, or GROUPS_AT_ONCE groups of them, are all compared with each
+    other, unless there are more speakers than that: a long recording is grouped part by part, and
     the parts' groups are joined in the same way.
 
     Args:
         vectors: float32 [N, D], in the order of time.
-        distances: by the model.
-        threshold: the mean distance up to which two groups are one.
+        distances: of the model.
+        threshold: the mean distance up to which two groups are joined.
 
     Returns:
-        The windows of each group, rising, groups by their first window.
+        The windows of each group, rising; groups by their first window.
     """
 
     def joined(groups: Sequence[Numbers]) -> list[Numbers]:
@@ -130,15 +130,14 @@ def _pairs(one: Numbers, other: Numbers) -> Numbers:
 
 
 def follow_speakers(vectors: Vector, groups: Sequence[Numbers], least_windows: int) -> Numbers:
-    """Which group each window belongs to, when neighbours are taken into account.
+    """The group of each window, with its neighbours taken into account.
 
-    Groups of few windows are given up, all but the largest; their windows go to the others.
+    Groups of too few windows are dropped, but never all: their windows go to the others.
 
     Args:
-        vectors: float32 [N, D]; NaN where a window is not usable, which then belongs where its
-            neighbours do.
-        groups: of windows, one at least.
-        least_windows: of a group that is kept.
+        vectors: float32 [N, D]; NaN for an unusable window, which then follows its neighbours.
+        groups: of windows, at least one.
+        least_windows: fewest windows of a group that is kept.
 
     Returns:
         int64 [N], groups numbered from 0 on in the order in which they first speak. Each has a
@@ -163,7 +162,7 @@ def follow_speakers(vectors: Vector, groups: Sequence[Numbers], least_windows: i
 
 
 def best_sequence(similarity: npt.NDArray[np.floating], change_cost: float) -> Numbers:
-    """The states whose similarities, less the cost of each change, add up to most: Viterbi.
+    """The states with the largest sum of similarities less the costs of changes: Viterbi.
 
     Args:
         similarity: [N, states], N > 0.
@@ -190,8 +189,8 @@ def best_sequence(similarity: npt.NDArray[np.floating], change_cost: float) -> N
 def turns_of(island: Ranges, windows: Ranges, group: Numbers) -> list[Turn]:
     """Turns of an island of speech.
 
-    A change lies midway between the middles of two windows, or in a pause that is not farther from
-    there than the next windows are.
+    A change lies midway between the middles of two windows, or in a pause that is no farther from
+    there than these middles are from each other.
 
     Args:
         island: in samples of the recording.

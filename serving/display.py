@@ -139,7 +139,7 @@ def rttm(recorded: "Timeline", name: str, channel: int) -> None:
 
 
 def expected(rule: "DecisionRule", *, as_json: bool) -> None:
-    """What to expect of many answers, on stderr, behind them; in JSON it stands in each row."""
+    """What to expect of many answers, on stderr after them; in JSON each row has it."""
     if not as_json:
         say(expectation(rule), error=True)
 
@@ -235,7 +235,7 @@ def recordings(enrolled: "Sequence[EnrolledRecording]", *, as_json: bool) -> Non
 
 
 def forgotten(name: str, recordings: int, *, one_recording: bool, as_json: bool) -> None:
-    """That a speaker, or one of the recordings, is gone, and what else may know the person."""
+    """That a speaker or a recording is removed, and where else data of the person may be."""
     if as_json:
         _print_json({"speaker": name, "recordings": recordings})
         return
@@ -250,7 +250,7 @@ def forgotten(name: str, recordings: int, *, one_recording: bool, as_json: bool)
 
 
 def expired(recordings: int, *, as_json: bool) -> None:
-    """How many recordings had expired, and are gone."""
+    """How many expired recordings were removed."""
     _print_or_say(
         {"recordings": recordings},
         f"{_count(recordings, 'recording')} had expired: removed",
@@ -259,7 +259,7 @@ def expired(recordings: int, *, as_json: bool) -> None:
 
 
 def opted_out(name: str, forgotten: "Sequence[str]", *, as_json: bool) -> None:
-    """That a speaker is not enrolled from now on, and who was forgotten."""
+    """That a speaker cannot be enrolled from now on, and who was forgotten."""
     if as_json:
         _print_json({"speaker": name, "opted_out": True, "forgotten": list(forgotten)})
         return
@@ -307,7 +307,7 @@ def events(happened: "Sequence[Event]", *, as_json: bool) -> None:
 
 
 def reenrolled(recordings: int, *, as_json: bool) -> None:
-    """How much was made anew."""
+    """How many were enrolled again."""
     text = "the gallery fits the model already"
     if recordings:
         text = f"{_count(recordings, 'recording')} enrolled again: the gallery fits the model"
@@ -315,7 +315,7 @@ def reenrolled(recordings: int, *, as_json: bool) -> None:
 
 
 def _enrolled(each: "Speaker | EnrolledRecording", at: datetime) -> tuple[str, ...]:
-    """What both tables tell of what was enrolled at a time."""
+    """The columns that both tables of enrolled speech share."""
     return (
         f"{each.speech_seconds:.1f} s",
         f"{at:%Y-%m-%d %H:%M} UTC",
@@ -347,7 +347,7 @@ def _candidate_json(candidate: "Candidate") -> dict[str, Any]:
 
 
 def _identification_json(identified: "Identification | None") -> dict[str, Any]:
-    """The same keys of an identification and of none."""
+    """The same keys with an identification and without."""
     quality = identified and identified.quality
     return {
         "speaker": identified and identified.speaker,
@@ -378,7 +378,7 @@ def _say_quality(name: str, quality: RecordingQuality | None) -> None:
 
 
 def _warned(warnings: Sequence[str]) -> str:
-    """At the end of one of many lines."""
+    """Warnings, to be appended to a line."""
     return "".join(f"; warning: {each}" for each in warnings)
 
 
@@ -408,7 +408,7 @@ def _timeline_speaker_json(each: "TimelineSpeaker") -> dict[str, Any]:
 
 
 def _clock(seconds: float) -> str:
-    """Hours, where there are any, minutes and seconds to a tenth."""
+    """Hours, if there are any, minutes, and seconds to a tenth."""
     tenths = round(10 * seconds)
     minutes, tenths = divmod(tenths, 600)
     hours, minutes = divmod(minutes, 60)
@@ -448,7 +448,7 @@ def _print_or_say(value: Any, text: str, *, as_json: bool) -> None:
 
 
 def _say(text: str, style: str = "") -> None:
-    # A Text, not a str: a name in square brackets is no markup.
+    # A Text, not a str: a name in square brackets is not markup.
     Console().print(Text(text, style), soft_wrap=True)
 
 

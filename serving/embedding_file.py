@@ -1,7 +1,7 @@
 """The embeddings of everything in a folder or manifest, as one Parquet file.
 
-It is written part by part into a folder beside it, `FILE.partial`, from which an embedding that
-was broken off goes on. The parts become the file when all are there, a row group each.
+Parts of it are first written into a folder beside it, `FILE.partial`, from which an interrupted
+embedding goes on. Once all are there, they become the file, a row group each.
 """
 
 import logging
@@ -37,7 +37,7 @@ from serving.client import Client
 logger = logging.getLogger("swar.recordings")
 
 ROWS_PER_PART: Final = 256
-"""What is lost at most when an embedding is broken off, and a row group of the file."""
+"""Most rows that an interruption loses, and the rows of a row group of the file."""
 _DATA_DIGEST: Final = b"swar.data_digest"
 _MODEL_DIGEST: Final = b"swar.model_digest"
 
@@ -52,7 +52,7 @@ class EmbeddedData:
     statuses: Mapping[str, int]
     """How many recordings have each status, by its name."""
     left_out: Mapping[str, int]
-    """How many files in the data are no recordings, by the reason; they have no rows."""
+    """How many files in the data are not recordings, by reason; they have no rows."""
     model_digest: str
 
 
@@ -66,18 +66,18 @@ def embed_data(
 ) -> EmbeddedData:
     """Embeds every recording of the data into a file, a row each.
 
-    A file that was made of the same data by the same model is left as it is.
+    An existing file of the same data and model is left as it is.
 
     Args:
         client: of the model.
         data: a folder of speakers' folders, a folder of recordings, a manifest, or a pattern.
         output: the Parquet file.
-        on_progress: is called with how many recordings are done, and of how many.
+        on_progress: called with how many recordings are done, and of how many.
         follow_links: whether links in the data that lead out of it are followed.
 
     Raises:
-        SwarError: the data are at fault, or the file or a part of it is of other data or of
-            another model, or the client refuses.
+        SwarError: the data are at fault, the file or a part of it is of other data or of another
+            model, or the client raises it.
         OSError: the file cannot be written.
     """
     if Path(data).is_dir() and output.resolve().is_relative_to(Path(data).resolve()):
@@ -101,9 +101,9 @@ def embed_data(
 
 
 def list_data(data: str, *, follow_links: bool = False) -> Listing:
-    """What `list_recordings` lists; of a local folder without speakers' folders, its files.
+    """What `list_recordings` lists; for a local folder without speakers' folders, its files.
 
-    Recordings of such a folder have the empty speaker.
+    Recordings of such a folder have an empty speaker.
     """
     try:
         return list_recordings(data, follow_outside_links=follow_links)
@@ -134,14 +134,14 @@ def _flat_listing(folder: Path, within: Path | None) -> Listing:
 
 
 def _schema(description: Description, digest: str) -> pa.Schema:
-    """Of the file and its parts; what they were made of is in the metadata."""
+    """Of the file and its parts; the metadata name their data and model."""
     return pa.schema(
         [
             ("recording", pa.string()),
-            ("speaker", pa.string()),  # null where the data do not tell
+            ("speaker", pa.string()),  # null if the data do not name one
             ("status", pa.string()),
-            ("speech_seconds", pa.float32()),  # null where nothing could be decoded
-            ("snr_db", pa.float32()),  # null where nothing could be decoded, as the next two
+            ("speech_seconds", pa.float32()),  # null if nothing could be decoded
+            ("snr_db", pa.float32()),  # null if not decoded, as are the next two
             ("bandwidth_hz", pa.float32()),
             ("clipped_fraction", pa.float32()),
             ("model_digest", pa.string()),
@@ -191,7 +191,7 @@ def _write_parts(
     parts = []
     for first in range(0, len(items), ROWS_PER_PART):
         end = min(first + ROWS_PER_PART, len(items))
-        # The name says the rows: parts of another size are not taken for these.
+        # The name has the rows: parts of another size are not mistaken for it.
         part = folder / f"{first:09d}-{end:09d}.parquet"
         if not part.exists():
             rows = []
@@ -234,7 +234,7 @@ def _name(item: Recording | Reject) -> str:
 
 
 def _wav(item: Recording | Reject, description: Description) -> bytes | str:
-    """As `decode`; of what was no file already when it was listed, the listing's reason."""
+    """As `decode`; for what the listing rejected, the listing's reason."""
     if isinstance(item, Reject):
         return item.reason
     try:
@@ -251,10 +251,10 @@ def _join(parts: Sequence[Path], output: Path, schema: pa.Schema) -> None:
 
 
 def _locked(folder: Path) -> AbstractContextManager[None]:
-    """Makes the folder, and keeps others out of it.
+    """Makes the folder, and locks it against other processes.
 
     Raises:
-        SwarError: another process is in it.
+        SwarError: another process has the lock.
     """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     message = f"another process writes {folder}: wait for it to end"

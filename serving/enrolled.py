@@ -1,4 +1,4 @@
-"""What a gallery takes in, and what is known of those who are enrolled in it."""
+"""What a gallery stores, and what is known of those who are enrolled in it."""
 
 import hashlib
 from collections.abc import Sequence
@@ -12,11 +12,11 @@ from serving.speaker_names import speaker_name
 
 @dataclass(frozen=True)
 class Enrolment:
-    """A recording to enrol, and what the model made of it."""
+    """A recording to enrol, and its embedding."""
 
     embedding: Embedding
     source: str
-    """The file's name, bytes of it that are not UTF-8 as backslash escapes."""
+    """The file's name, with bytes that are not UTF-8 as backslash escapes."""
     wav: bytes
 
 
@@ -44,7 +44,7 @@ class EnrolledRecording:
     audio_kept: bool
     consent: str
     bandwidth_hz: float | None
-    """See `RecordingQuality`; None of what an earlier version of Swar enrolled."""
+    """See `RecordingQuality`; None if an earlier version of Swar enrolled it."""
 
 
 @dataclass(frozen=True)
@@ -56,15 +56,15 @@ class Speaker:
     speech_seconds: float
     last_enrolled: datetime
     audio_kept: bool
-    """Of every recording."""
+    """Whether every recording's was."""
     consent: str
-    """How the speaker gave it, as it was noted last; empty where nothing was."""
+    """How the speaker gave it, as last noted; empty if it never was."""
     expires_at: datetime | None
-    """When the first of the recordings expires; None where none does."""
+    """When the first of the recordings expires; None if none does."""
 
     @classmethod
     def of(cls, name: str, recordings: Sequence[EnrolledRecording]) -> Self:
-        """What recordings, one at least, in the order of their enrolment, say together."""
+        """Sums up at least one recording; they are in the order of their enrolment."""
         return cls(
             name=name,
             recordings=len(recordings),
@@ -79,14 +79,14 @@ class Speaker:
 
 
 class Stale(NamedTuple):
-    """The recordings whose vectors another model than the one in use made."""
+    """The recordings that a model other than the one in use embedded."""
 
     kept_ids: list[str]
     """Of those whose audio was kept."""
     speakers_without_audio: list[str]
-    """Whose audio was not kept."""
+    """Speakers of the others."""
 
 
 def recording_id(name: str, wav: bytes) -> str:
-    """Names a speaker's recording: the same samples of the same speaker are one recording."""
+    """A recording's id: the same samples of the same speaker are one recording."""
     return hashlib.sha256(speaker_name(name).encode() + b"\0" + wav).hexdigest()

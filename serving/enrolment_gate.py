@@ -1,12 +1,12 @@
 """What must not be enrolled: recordings of two people, clipped ones, names that look like others.
 
-Whether two people speak in a recording is seen from its passages of a second and a half, which
-begin at every fourth part of one: so some lie within every turn of that length. Two people who
-follow each other are seen from the mean of all passages before a moment beside that of all behind
-it; two who take turns from the two groups of passages that differ most, whichever way these follow
-each other. How much one person's passages differ is a matter of the embeddings' directions: it has
-nothing to do with the model's threshold, which may be learnt anew for other speakers, nor with its
-cohort, beside which passages so short are worth less than by themselves.
+Whether two people speak in a recording is judged by its passages of a second and a half. A passage
+begins every quarter of that, so that some nearly fit any turn that long. Two people who speak one
+after the other show in the means of all passages before and after a moment; two who take turns, in
+the two groups of passages that differ most, whatever their order. How much one person's passages
+differ depends on the directions of embeddings. It has nothing to do with the model's threshold,
+which may be calibrated again for other speakers, nor with its cohort, which makes distances of such
+short passages less reliable.
 """
 
 from collections.abc import Iterable, Sequence
@@ -26,54 +26,55 @@ from serving.enrolled import Enrolment
 
 PASSAGE_SECONDS: Final = 1.5
 HOP_SECONDS: Final = 0.375
-"""From the begin of a passage to that of the next one."""
+"""From the start of a passage to the start of the next."""
 NEIGHBOUR_SECONDS: Final = 0.8
-"""Between the begins of passages that share about half."""
+"""Between the starts of passages that share about half."""
 MOST_PASSAGES: Final = 40
-"""Of a longer recording so many are compared, spread over it."""
+"""In a longer recording, so many are compared, spread over it."""
 LEAST_PASSAGES: Final = 9
 LEAST_DIVIDED_SECONDS: Final = 5.0
-"""Of speech in a recording that a second speaker is looked for in. Less differs too much by
-chance: of three seconds of one person's words a third would be taken for two people's."""
+"""Least speech in which a second speaker is looked for. Less differs too much by chance: a third
+of the recordings with three seconds of one person would be taken for two people's."""
 LEAST_OF_PART: Final = 2
-"""Passages before a moment, and behind it."""
+"""Passages before a moment, and after it."""
 LARGEST_DIFFERENCE_AT_A_CHANGE: Final = 2.5
-"""Between all passages before a moment and all behind it, of one person.
+"""Between all passages of one person before a moment and all after it.
 
-Differences are those of the base model and of models that are fine-tuned from it: the distance of
-the mean directions of two groups of passages, by the standard error that means of so many have if
-each passage has a deviation of 1, sqrt(1/n + 1/m). What share of recordings of one and of two
-people is beyond the limits `python -m benchmarks.enrolment_gate` measures."""
+Differences are those of the base model and of models fine-tuned from it: the distance between the
+mean directions of two groups of n and m passages, divided by the standard error of such means if
+each passage has a deviation of 1, sqrt(1/n + 1/m). `python -m benchmarks.enrolment_gate` measures
+what shares of recordings of one and of two people exceed the limits."""
 LARGEST_DIFFERENCE_OF_TURNS: Final = 3.0
-"""Between any two groups of passages of one person: these can be chosen in more ways."""
+"""Between any two groups of passages of one person: they can be chosen in more ways."""
 
 
 @dataclass(frozen=True)
 class SpeakerGroups:
-    """The passages of a recording, in the two groups that are more likely of two people."""
+    """A recording's passages, in the two groups that are most likely of two people."""
 
     distance: float
-    """The model's, of the means of the two groups."""
+    """The model's distance of the means of the two groups."""
     difference: float
-    """In units of the largest that one person's passages have."""
+    """In units of the limit for one person's passages."""
     starts_seconds: tuple[tuple[float, ...], tuple[float, ...]]
-    """Of the passages of each, the earlier group first."""
+    """Of each group's passages, the earlier group first."""
 
     @property
     def is_one_speaker(self) -> bool:
-        """Whether they differ no more than one person's do."""
+        """Whether they differ no more than one person's."""
         return self.difference <= 1.0
 
 
 @dataclass(frozen=True)
 class Part:
-    """A recording of an enrolment beside all the others, or passages of a single one."""
+    """One of an enrolment's recordings, compared with the others, or passages of the only one."""
 
     source: str
     distance: float
-    """From the mean of the others; of passages, the mean distance from the other passages."""
+    """From the mean of the other recordings or passages."""
     matches: bool
-    """Whether some operating point of the model takes it for the same person as the others."""
+    """Whether it is taken for the same person's: a recording by some operating point of the model,
+    passages by `SpeakerGroups.is_one_speaker`."""
 
 
 @dataclass(frozen=True)
@@ -81,11 +82,11 @@ class GateReport:
     """How the recordings of an enrolment fit together, and whether they should be enrolled."""
 
     groups: tuple[SpeakerGroups | None, ...]
-    """Of each new recording; None where it has too little speech to tell."""
+    """Of each new recording; None if it has too little speech to tell."""
     parts: tuple[Part, ...]
-    """Each new recording beside all others; of a speaker's only one, its two groups of passages."""
+    """Each new recording, or the two groups of passages of a speaker's only one."""
     faults: tuple[str, ...]
-    """Why it should not be enrolled, a sentence each, with what helps."""
+    """Why they should not be enrolled, a sentence each, with what helps."""
 
 
 def check(
@@ -94,13 +95,13 @@ def check(
     known: Iterable[Vector] = (),
     similar_names: Sequence[str] = (),
 ) -> GateReport:
-    """What `swar enroll` refuses.
+    """Checks what `swar enroll` refuses.
 
     Args:
         client: of the model.
-        new: recordings to be enrolled for one speaker, one at least.
+        new: recordings to be enrolled for one speaker, at least one.
         known: float32 [D] each, of the speaker's recordings that are enrolled already.
-        similar_names: of other speakers, which a reader may take for this one.
+        similar_names: names of others that a reader may mistake for this one.
     """
     groups = tuple(speaker_groups(client, each.wav, each.embedding.speech_seconds) for each in new)
     parts = _parts(client, new, known)
@@ -118,12 +119,12 @@ def check(
 
 
 def speaker_groups(client: Client, wav: bytes, speech_seconds: float) -> SpeakerGroups | None:
-    """Divides a recording; None where there is too little speech to tell.
+    """Divides a recording; None if it has too little speech to tell.
 
     Args:
         client: of the model.
         wav: as `Client.to_wav` makes it.
-        speech_seconds: that the model finds in it.
+        speech_seconds: of the speech that the model finds in it.
     """
     if speech_seconds < LEAST_DIVIDED_SECONDS:
         return None
@@ -152,9 +153,9 @@ def speaker_groups(client: Client, wav: bytes, speech_seconds: float) -> Speaker
 def _most_likely_two(
     vectors: Vector, starts_seconds: npt.NDArray[np.floating]
 ) -> tuple[float, npt.NDArray[np.bool_]]:
-    """The division of the largest difference, see `SpeakerGroups`, and one group, bool [n].
+    """The largest difference, see `SpeakerGroups`, and one of its two groups, bool [n].
 
-    It is that before and behind a moment, or that of the passages which differ most.
+    The groups lie before and after a moment, or are those that differ most.
     """
     directions = like_embeddings(vectors, unit_norm=True)
     count = len(directions)
@@ -187,10 +188,10 @@ def _distances(
 
 
 def _most_different(distances: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
-    """bool [n]: one of the two groups of the largest contrast, of distances [n, n].
+    """bool [n]: one of the two groups with the largest contrast, by distances [n, n].
 
-    It begins with whichever of the farthest pair is nearer, and moves one passage at a time for
-    as long as the contrast grows.
+    First each passage joins the nearer one of the farthest pair; then one passage at a time moves
+    for as long as the contrast grows.
     """
     one, other = np.unravel_index(np.argmax(distances), distances.shape)
     group: npt.NDArray[np.bool_] = distances[one] < distances[other]
@@ -206,19 +207,19 @@ def _most_different(distances: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]
 
 
 def _contrast(distances: npt.NDArray[np.float64], group: npt.NDArray[np.bool_]) -> float:
-    """Mean distance between the groups times the deviation of a passage's group."""
+    """Mean distance between the groups times `_deviation`."""
     if group.all() or not group.any():
         return 0.0
     return float(np.mean(distances[np.ix_(group, ~group)])) * _deviation(group)
 
 
 def _deviation(group: npt.NDArray[np.bool_]) -> float:
-    """The standard deviation of whether a passage is in the group: 0.5 at most."""
+    """Standard deviation of a passage's membership in the group: 0.5 at most."""
     return float(np.std(group))
 
 
 def _is_clipped(quality: RecordingQuality | None) -> bool:
-    """Whether a recording is cut off at the top too often to be enrolled."""
+    """Whether too many samples of a recording are clipped to enrol it."""
     return quality is not None and quality.clipped_fraction > MOST_CLIPPED
 
 
@@ -229,13 +230,13 @@ def _faults(
     clipped: Sequence[str],
     similar_names: Sequence[str],
 ) -> list[str]:
-    """Why an enrolment is refused, in the order of their weight, each with what helps.
+    """Why an enrolment is refused, the gravest reason first, each with what helps.
 
     Args:
         two_speakers: recordings in which two people seem to speak.
         misfits: recordings that do not sound like the rest.
         clipped: recordings, see `_is_clipped`.
-        similar_names: of other speakers, which a reader may take for this one.
+        similar_names: names of others that a reader may mistake for this one.
     """
     found = []
     if two_speakers:
@@ -264,7 +265,7 @@ def _named(source: str) -> str:
 def _parts(
     client: Client, enrolments: Sequence[Enrolment], known: Iterable[Vector]
 ) -> tuple[Part, ...]:
-    """Each new recording beside the others; nothing of a speaker's only recording."""
+    """Each new recording, compared with the others; empty for a speaker's only one."""
     new = np.stack([each.embedding.vector for each in enrolments])
     everything = np.stack([*new, *known])
     if len(everything) < 2:

@@ -1,4 +1,4 @@
-"""The enrolled speakers: one row for each recording, and what is found among them."""
+"""The enrolled speakers, one row for each recording, and the search among them."""
 
 import os
 from collections import Counter
@@ -29,15 +29,14 @@ _SHORTEST_ID: Final = 8
 class Gallery:
     """Enrolled speakers. Safe to share between threads and processes.
 
-    A recording that has expired is as good as forgotten: nothing finds it. `forget_expired`
-    removes it.
+    A recording that has expired is not found any more. `forget_expired` removes it.
 
     Args:
         uri: a folder, or a URI that LanceDB knows, such as `s3://bucket/gallery`.
         keys: seal the embeddings and recordings; None for a gallery that is not sealed.
 
     Raises:
-        SwarError: of all methods, where the user can mend it; the message says how.
+        SwarError: in all methods, if the user can correct it; the message says how.
     """
 
     def __init__(self, uri: str | os.PathLike[str], keys: GalleryKeys | None = None) -> None:
@@ -47,15 +46,15 @@ class Gallery:
         self._table = GalleryTable(self.uri)
         self._keys = keys or GalleryKeys()
         self.ledger = Ledger(self.uri)
-        """Who must not be enrolled, and what was done."""
+        """Who must not be enrolled, and what has been done."""
         self._references: _CachedReferences | None = None
 
     def exists(self) -> bool:
-        """Whether anybody was ever enrolled here."""
+        """Whether a speaker was ever enrolled here."""
         return self._table.exists()
 
     def similar_names(self, name: str) -> list[str]:
-        """The speakers of another name that a reader may take for this one."""
+        """Enrolled speakers whose name a reader may mistake for this one."""
         return similar_names(speaker_name(name), set(self.names())) if self.exists() else []
 
     def names(self) -> list[str]:
@@ -75,7 +74,7 @@ class Gallery:
         compared_with: Collection[str] | None = None,
         known_similar: Collection[str] | None = None,
     ) -> int:
-        """Adds recordings of a speaker, all or none; one that is there already stays as it is.
+        """Adds recordings of a speaker, all or none; one that is enrolled stays as it is.
 
         Args:
             name: the speaker's.
@@ -84,22 +83,22 @@ class Gallery:
             consent: how the speaker gave it.
             expires_at: with a time zone; from then on the recordings are not used any more.
             actor: who enrols, for the ledger.
-            compared_with: ids of all of the speaker's recordings, as the caller looked at them;
-                None where it did not.
+            compared_with: ids of all recordings of the speaker that the caller knew of; None if it
+                did not look.
             known_similar: the speakers of similar names, likewise.
 
         Returns:
             How many were added.
 
         Raises:
-            SwarError: the speaker has opted out, if only meanwhile, or the name is one of an
-                answer; or somebody else has enrolled the speaker, or one whose name looks like
-                this one, since the caller looked.
+            SwarError: the speaker has opted out, even meanwhile, or the name looks like an answer
+                such as "unknown"; or since the caller looked, another caller has enrolled the
+                speaker or one of a similar name.
         """
         name = name_to_enrol(name)
         self.ledger.check_may_enrol(name)
         if self.exists():
-            # Else a recording that has expired would count as one that is there already.
+            # Else an expired recording would count as one that is there already.
             self._forget_expired(actor)
         enrolled_at = datetime.now(UTC)
         of_all = {
@@ -129,10 +128,10 @@ class Gallery:
             merge = table.merge_insert("id").when_not_matched_insert_all()
             done = retried(merge.execute, pa.Table.from_pylist(rows, schema=SCHEMA))
         try:
-            # `opt_out` refuses before it forgets: where it overtook the check above, it may have
+            # `opt_out` refuses before it forgets: if it came after the check above, it may have
             # looked for the speaker's recordings before these were there.
             self.ledger.check_may_enrol(name)
-            # Of two who enrol at once, the later one at least sees the other here.
+            # Of two concurrent enrolments, at least the later one sees the other here.
             if compared_with is not None:
                 self._check_no_others(name, {*compared_with, *ids})
             if known_similar is not None:
@@ -147,7 +146,7 @@ class Gallery:
         return added
 
     def speakers(self) -> list[Speaker]:
-        """Everybody, by name."""
+        """All speakers, by name."""
         grouped: dict[str, list[EnrolledRecording]] = {}
         for speaker, recording in self._recordings():
             grouped.setdefault(speaker, []).append(recording)
@@ -162,7 +161,7 @@ class Gallery:
         return found
 
     def _recordings(self, name: str | None = None) -> list[tuple[str, EnrolledRecording]]:
-        """With their speakers, by time and id, those that have expired left out."""
+        """Recordings with their speakers, by time and id, without expired ones."""
         columns = {each: each for each in SCHEMA.names if each not in ("vector", "audio")}
         rows = self._read(
             columns | {"kept": "audio IS NOT NULL"},
@@ -188,7 +187,7 @@ class Gallery:
         ]
 
     def enrolled(self, name: str, model_digest: str) -> Enrolled:
-        """A speaker's recordings as `model_digest` sees them; none where the name is new."""
+        """A speaker's recordings, embedded by this model; none if the name is new."""
         name = speaker_name(name)
         columns = ["id", "vector", "speech_seconds", "model_digest", "expires_at"]
         rows = _live(self._read(columns, col("speaker") == lit(name)))
@@ -210,16 +209,16 @@ class Gallery:
         top: int,
         among: Collection[str] | None = None,
     ) -> list[Neighbour]:
-        """The `top` speakers nearest to an embedding float32 [D], nearest first.
+        """The `top` speakers nearest to an embedding, nearest first.
 
         Recordings that another model embedded are left out, see `speakers_of_other_models`.
 
         Args:
-            vector: of the query.
+            vector: float32 [D], of the query.
             model_digest: of the model that embedded it.
             top: how many speakers at most.
-            among: names, as `speaker_name` gives them, of the only speakers to compare with; None
-                for all.
+            among: names, as `speaker_name` returns them, of the only speakers to compare with;
+                None for all.
 
         Raises:
             SwarError: another model embedded all of them.
@@ -232,18 +231,18 @@ class Gallery:
         return cached.references.nearest(vector, top, among)
 
     def speakers_of_other_models(self, model_digest: str) -> tuple[str, ...]:
-        """Who cannot be compared, by name: speakers without a recording that the model embedded."""
+        """Names of the speakers without a recording that the model embedded, in order."""
         with self._table.opened() as table:
             return self._read_references(table, model_digest).speakers_left_out
 
     def bandwidths_hz(self, name: str) -> list[float]:
-        """Of a speaker's recordings, as far as they are known; in no order."""
+        """Known bandwidths of a speaker's recordings, in no order."""
         own = col("speaker") == lit(speaker_name(name))
         rows = _live(self._read(["bandwidth_hz", "expires_at"], own))
         return [hertz for hertz in rows["bandwidth_hz"].to_pylist() if hertz is not None]
 
     def _read_references(self, table: Any, model_digest: str) -> "_CachedReferences":
-        """Of the latest version; kept until there is a later one, or one of them expires."""
+        """References of the latest version, kept until it changes or a recording expires."""
         version = (int(table.version), self._table.identity())
         kept = self._references
         if (
@@ -276,7 +275,7 @@ class Gallery:
             How many recordings were removed.
 
         Raises:
-            SwarError: there is none; what a call that was broken off has left is removed even so.
+            SwarError: there is none; what an interrupted call has left is still removed.
         """
         name = speaker_name(name)
         ids = self._read(["id"], col("speaker") == lit(name))["id"].to_pylist()
@@ -298,7 +297,7 @@ class Gallery:
         """Removes the recordings that have expired, as `forget` does; returns how many."""
         removed = self._forget_expired("")
         if not removed:
-            self._erase([])  # what a call that was broken off has left
+            self._erase([])  # what an interrupted call has left
         return removed
 
     def _forget_expired(self, actor: str) -> int:
@@ -311,7 +310,7 @@ class Gallery:
         return len(expired)
 
     def opt_out(self, name: str) -> list[str]:
-        """Refuses enrolments under a name, and forgets who has it or one that looks like it.
+        """Refuses enrolments under a name, and forgets speakers of it or of one that looks like it.
 
         Returns:
             The names of the speakers who were forgotten, in order.
@@ -330,18 +329,18 @@ class Gallery:
         return [speaker for speaker, _ in forgotten]
 
     def _erase(self, ids: list[str]) -> None:
-        """Removes recordings, possibly none, and what a call that was broken off has left."""
+        """Removes recordings, possibly none, and what an interrupted call has left."""
         self._table.erase(ids)
         self._references = None
 
     def _withdraw(self, ids: Collection[str], enrolled_at: datetime) -> None:
-        """Erases what one enrolment added: recordings that another added meanwhile are its own."""
+        """Erases what one enrolment added, but not what another one has added meanwhile."""
         rows = self._read(["id", "enrolled_at"], col("id").isin(list(ids)))
         own = pc.equal(rows["enrolled_at"], pa.scalar(enrolled_at, rows["enrolled_at"].type))
         self._erase(rows.filter(own)["id"].to_pylist())
 
     def stale(self, model_digest: str) -> Stale:
-        """What has to be made again for a model."""
+        """The recordings to embed again for a model."""
         columns = {name: name for name in ("id", "speaker", "expires_at")}
         columns["kept"] = "audio IS NOT NULL"
         rows = _live(self._read(columns, col("model_digest") != lit(model_digest)))
@@ -367,8 +366,8 @@ class Gallery:
     def seal(self) -> int:
         """Seals everything with the first of the keys, and removes what was there before.
 
-        They may have been sealed with another of the keys, or not at all. Broken off, it can be
-        run again.
+        It may have been sealed with another of the keys, or not at all. After an interruption,
+        call it again.
 
         Returns:
             How many recordings were sealed.
@@ -385,7 +384,7 @@ class Gallery:
         return len(ids)
 
     def _read(self, columns: Sequence[str] | Mapping[str, str], where: Any = None) -> Any:
-        """Columns of all rows, or of those that a condition holds for."""
+        """Columns of all rows, or of those that meet a condition."""
         with self._table.opened() as table:
             found = table.search() if where is None else table.search().where(where)
             return found.select(columns).to_arrow()
@@ -395,7 +394,7 @@ class Gallery:
         retried(merge.execute, pa.Table.from_pylist(rows, schema=SCHEMA))
 
     def _matrix(self, rows: Any) -> Vector:
-        """float32 [N, D] of the rows' vectors, which have one length."""
+        """The rows' vectors, float32 [N, D]; raises SwarError if their lengths differ."""
         if not len(rows):
             return np.zeros((0, 0), np.float32)
         opened = [
@@ -408,12 +407,12 @@ class Gallery:
         return matrix
 
     def _check_key(self, table: Any) -> None:
-        """Raises SwarError where what is there already was sealed otherwise."""
+        """Raises SwarError if the rows that exist were sealed otherwise."""
         for row in table.search().select(["id", "consent"]).limit(1).to_arrow().to_pylist():
             self._keys.open_column(row, "consent")
 
     def _check_no_others(self, name: str, ids: Collection[str]) -> None:
-        """Raises SwarError where a speaker has recordings of other ids."""
+        """Raises SwarError if a speaker has recordings of other ids."""
         own = self._read(["id"], col("speaker") == lit(name))["id"].to_pylist()
         if not set(own) <= set(ids):
             raise SwarError(
@@ -422,7 +421,7 @@ class Gallery:
             )
 
     def _check_none_similar(self, name: str, known: Collection[str]) -> None:
-        """Raises SwarError where a speaker has a name that looks like this one, but those known."""
+        """Raises SwarError if a speaker not in `known` has a name that looks like this one."""
         for other in self.similar_names(name):
             if other not in known:
                 raise SwarError(
@@ -431,7 +430,7 @@ class Gallery:
                 )
 
     def _check_some_fit(self, rows: Any, model_digest: str) -> None:
-        """Raises SwarError where there are recordings, and other models embedded all of them."""
+        """Raises SwarError if there are recordings and other models embedded all of them."""
         if model_digest not in pc.unique(rows["model_digest"]).to_pylist():
             self._check_model(rows, model_digest)
 
@@ -453,7 +452,7 @@ class Gallery:
 @dataclass(frozen=True)
 class _CachedReferences:
     version: tuple[int, tuple[int, int] | None]
-    """Of the table, and which table it is."""
+    """The table's version and identity."""
     model_digest: str
     until: datetime | None
     """When the first recording expires."""
@@ -478,5 +477,5 @@ def _is_live(rows: Any) -> Any:
 
 
 def _live(rows: Any) -> Any:
-    """Those that have not expired."""
+    """Rows that have not expired."""
     return rows.filter(_is_live(rows))

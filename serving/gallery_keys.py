@@ -1,4 +1,4 @@
-"""How a gallery is sealed: with keys that lie in a file or in the environment."""
+"""How a gallery is sealed: with keys from a file or an environment variable."""
 
 import os
 import stat
@@ -17,13 +17,13 @@ _ENVIRONMENT: Final = "env:"
 
 
 class GalleryKeys:
-    """Seals values of a gallery's rows, or marks them as not sealed where there is no key.
+    """Seals values of a gallery's rows, or marks them as not sealed if there is no key.
 
-    A seal is Fernet's (AES-128-CBC and HMAC-SHA256): what was changed, or moved to another row or
-    column, is not opened.
+    A seal is Fernet's (AES-128-CBC and HMAC-SHA256): a value that was changed, or moved to another
+    row or column, is not opened.
 
     Args:
-        keys: Fernet keys. The first seals, all open: the others are those of before.
+        keys: Fernet keys. The first one seals, all of them open: the others are earlier ones.
 
     Raises:
         SwarError: one of them is no key.
@@ -37,7 +37,7 @@ class GalleryKeys:
         self._fernet = MultiFernet(fernets) if fernets else None
 
     def seal_row(self, row: Mapping[str, Any]) -> dict[str, Any]:
-        """A row as it is stored: those of SEALED_COLUMNS sealed that it has."""
+        """A row as it is stored, with its values of SEALED_COLUMNS sealed."""
         return {**row} | {
             name: self.seal(row[name], _place(row, name))
             for name in SEALED_COLUMNS
@@ -53,7 +53,7 @@ class GalleryKeys:
         }
 
     def open_column(self, row: Mapping[str, Any], name: str) -> bytes:
-        """The value of one of SEALED_COLUMNS of a stored row; raises as `open` does."""
+        """A stored row's value of one of SEALED_COLUMNS; raises as `open` does."""
         return self.open(row[name], _place(row, name))
 
     def seal(self, value: bytes, place: str) -> bytes:
@@ -68,10 +68,10 @@ class GalleryKeys:
         return _SEALED + self._fernet.encrypt(place.encode() + b"\x00" + value)
 
     def open(self, stored: bytes, place: str) -> bytes:
-        """The value of what `seal` stored.
+        """The value that `seal` stored.
 
         Raises:
-            SwarError: it is sealed and there is no key, or not this one, or it was changed; or it
+            SwarError: it is sealed and there is no key or none that fits, or it was changed; or it
                 is not sealed though there is a key.
         """
         mark, value = stored[:1], stored[1:]
@@ -84,7 +84,7 @@ class GalleryKeys:
         return self._opened(value, place)
 
     def reseal(self, stored: bytes, place: str) -> bytes:
-        """Seals with the first key what was sealed with any of them, or not at all."""
+        """Seals a stored value with the first key; any of them, or none, may have sealed it."""
         if stored[:1] == _PLAIN:
             return self.seal(stored[1:], place)
         return self.seal(self.open(stored, place), place)
@@ -104,7 +104,7 @@ class GalleryKeys:
 
 
 def _place(row: Mapping[str, Any], column: str) -> str:
-    """What a sealed value is bound to: it is opened nowhere else."""
+    """The place a sealed value is bound to: it opens nowhere else."""
     return f"{row['id']} {column}"
 
 
@@ -115,7 +115,7 @@ def read_keys(source: str) -> GalleryKeys:
         source: a file of mode 0600, or `env:NAME`, an environment variable.
 
     Raises:
-        SwarError: it is not there, others can read it, or it has no keys.
+        SwarError: it is missing, others can read it, or it has no valid keys.
     """
     if source.startswith(_ENVIRONMENT):
         text = os.environ.get(source.removeprefix(_ENVIRONMENT), "")
@@ -131,10 +131,10 @@ def read_keys(source: str) -> GalleryKeys:
 
 
 def write_new_key(file: Path) -> int:
-    """Puts a new key before those of a file, which is made where it is missing, mode 0600.
+    """Puts a new key before those of a file, which is made with mode 0600 if missing.
 
     Returns:
-        How many keys the file has then.
+        How many keys the file then has.
 
     Raises:
         SwarError: others can read the file, or it holds something else.

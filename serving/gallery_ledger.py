@@ -1,7 +1,7 @@
 """Who must not be enrolled, and what was done to a gallery; without names and without embeddings.
 
-A name is written as a hash with a salt of its own: the list can be asked about a name, and tells
-none by itself. Who has the gallery and guesses a name can check the guess.
+A name is stored as hashes with a salt of its own: a given name can be looked up, but the list names
+no one by itself. A person who has the gallery can check guessed names.
 """
 
 import getpass
@@ -39,20 +39,20 @@ class Event:
     action: str
     """enrol, forget, expire, seal, reenrol, opt-out or opt-in."""
     recordings: int
-    """How many it was about."""
+    """How many were affected."""
     actor: str
-    """Who did it: a user of the page, or of the machine."""
+    """Who did it: a user of the page or of the machine."""
 
 
 class Ledger:
-    """Of one gallery. Raises SwarError of all methods, where the user can mend it."""
+    """Of one gallery. All methods raise SwarError if the user can correct it."""
 
     def __init__(self, uri: str) -> None:
         self._opted_out = GalleryTable(uri, "opted_out", _OPTED_OUT)
         self._events = GalleryTable(uri, "events", _EVENTS)
 
     def check_may_enrol(self, name: str) -> None:
-        """Raises SwarError where someone of that name, or of one that looks so, has opted out."""
+        """Raises SwarError if a speaker of that name, or of one that looks like it, opted out."""
         if self._refusals(name):
             raise SwarError(
                 f"{name!r} has opted out and is not enrolled",
@@ -60,7 +60,7 @@ class Ledger:
             )
 
     def opt_out(self, name: str) -> None:
-        """Refuses enrolments under a name, and under those that a reader may take for it."""
+        """Refuses enrolments under a name and under names that a reader may mistake for it."""
         name = speaker_name(name)
         if not self._refusals(name):
             row = {"id": secrets.token_hex(16), "at": datetime.now(UTC), **_hashed(name)}
@@ -68,7 +68,7 @@ class Ledger:
         self.record("opt-out", name, 0)
 
     def opt_in(self, name: str) -> None:
-        """Takes an opt-out back.
+        """Revokes an opt-out.
 
         Raises:
             SwarError: there is none.
@@ -85,7 +85,7 @@ class Ledger:
 
         Args:
             action: see Event.
-            name: the speaker's; empty where it is about all.
+            name: the speaker's; empty if it is about all.
             recordings: how many.
             actor: who did it; empty for the user of this machine.
         """
@@ -99,7 +99,7 @@ class Ledger:
         self._events.append(row)
 
     def events(self, name: str | None = None) -> list[Event]:
-        """What was done, in order; all of it, or what was about a name."""
+        """The events in order, all of them or those about a name."""
         rows = self._events.rows()
         if name is not None:
             name = speaker_name(name)

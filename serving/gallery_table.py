@@ -1,9 +1,9 @@
-"""Where a gallery is kept: LanceDB tables in a folder, which is private, or on object storage.
+"""Where a gallery is kept: LanceDB tables in a private folder or on object storage.
 
-Several processes may write at once: LanceDB commits optimistically, and a lost race is run
-again. Two things are different, and on a local folder hold an exclusive lock. Erasing
-removes files of old versions, and of writes that never ended. And of two who enrol one recording
-at once LanceDB would take both.
+Several processes may write at once: LanceDB commits optimistically, and the loser of a race tries
+again. Two operations differ and hold an exclusive lock on a local folder: erasing, which removes
+files of old versions and of writes that never ended, and enrolling, because LanceDB would accept
+the same recording from two processes at once.
 """
 
 import contextlib
@@ -29,7 +29,7 @@ SCHEMA: Final = pa.schema(
     [
         ("id", pa.string()),  # of the speaker and the samples: enrolling twice changes nothing
         ("speaker", pa.string()),
-        # Sealed where the gallery has a key, see `serving.gallery_keys`. float32, little-endian, of
+        # Sealed if the gallery has a key, see `serving.gallery_keys`. float32, little-endian, of
         # any length: another model's may be longer.
         ("vector", pa.large_binary()),
         ("model_digest", pa.string()),
@@ -39,10 +39,10 @@ SCHEMA: Final = pa.schema(
         ("enrolled_at", pa.timestamp("us", tz="UTC")),
         ("expires_at", pa.timestamp("us", tz="UTC")),  # null: never
         ("audio", pa.large_binary()),  # WAV, null unless it was kept; sealed
-        ("bandwidth_hz", pa.float32()),  # null of what an earlier version of Swar enrolled
+        ("bandwidth_hz", pa.float32()),  # null if an earlier version of Swar enrolled it
     ]
 )
-"""Of the recordings."""
+"""Of the recordings' table."""
 ENROLMENTS: Final = "enrolments"
 _LOCK_FILE: Final = ".lock"
 _MAX_FRAGMENTS: Final = 32  # each enrolment adds one
@@ -62,9 +62,9 @@ _Result = TypeVar("_Result")
 def retried(
     commit: Callable[_Given, _Result], *given: _Given.args, **named: _Given.kwargs
 ) -> _Result:
-    """What a commit returns; it is run again where another writer's has overtaken it.
+    """What a commit returns; it runs again if another writer's commit has overtaken it.
 
-    Nothing here may hold an error beyond its time: its frames have the recordings.
+    Nothing here may keep an error: its frames hold the recordings.
     """
     longest = _FIRST_PAUSE_SECONDS
     for _ in range(_ATTEMPTS - 1):
@@ -79,9 +79,9 @@ def retried(
 
 
 def _is_of_store(error: BaseException) -> bool:
-    """Whether it comes out of LanceDB. What else raises such an error is a fault of ours.
+    """Whether an error comes from LanceDB; other errors of its types are bugs of Swar.
 
-    What panics in Rust is no Exception: pyo3 raises it past those who catch them.
+    A panic in Rust is no Exception: pyo3 raises it past handlers of those.
     """
     if type(error).__name__ in _PANICS:
         return True
@@ -93,7 +93,7 @@ def _is_of_store(error: BaseException) -> bool:
 
 
 def private_folder(folder: Path) -> None:
-    """Makes a folder of mode 0700, or takes from others what they may do in one of this user."""
+    """Makes a folder of mode 0700; takes other users' rights from one that this user owns."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     status = folder.stat()
     if status.st_uid == os.getuid() and status.st_mode & 0o077:
@@ -110,7 +110,7 @@ class GalleryTable:
         self._folder = None if "://" in uri else Path(uri)
 
     def exists(self) -> bool:
-        """Whether there is one."""
+        """Whether the table exists."""
         if self._folder is not None and not self._folder.is_dir():
             return False  # connecting would make it
         with self._storage_errors():
@@ -118,14 +118,14 @@ class GalleryTable:
 
     @contextlib.contextmanager
     def opened(self, *, create: bool = False, alone: bool = False) -> Iterator[Any]:
-        """The latest version of the table, while nobody erases.
+        """The latest version of the table; nothing is erased meanwhile.
 
         Args:
-            create: where there is none.
-            alone: while nobody else, on a local folder, has it open at all.
+            create: makes the table if there is none.
+            alone: whether, on a local folder, no one else may have it open.
 
         Raises:
-            SwarError: there is none, or the storage refuses.
+            SwarError: there is none, or the storage fails.
         """
         if not create and not self.exists():
             raise SwarError(
@@ -133,7 +133,7 @@ class GalleryTable:
                 "another with --gallery"
             )
         with self._lock(alone), self._storage_errors():
-            # Without the interval a table does not see what others write.
+            # Without the interval a table does not see others' writes.
             database = lancedb.connect(self.uri, read_consistency_interval=timedelta(0))
             if create:
                 table = database.create_table(self._name, schema=self._schema, exist_ok=True)
@@ -151,9 +151,9 @@ class GalleryTable:
             yield table
 
     def identity(self) -> tuple[int, int] | None:
-        """Tells a local table from another one that took its place, whose versions count anew.
+        """Tells a local table from one that took its place and counts versions from 1 again.
 
-        None on object storage, which has no such mark: a process there is started again.
+        None on object storage, which has no such mark: there, restart the process.
         """
         if self._folder is None:
             return None
@@ -162,7 +162,7 @@ class GalleryTable:
 
     @contextlib.contextmanager
     def _storage_errors(self) -> Iterator[None]:
-        """Tells what LanceDB raises of a store out of reach, full, damaged or not to be written."""
+        """Turns LanceDB's errors of an unreachable, full, damaged or read-only store into ours."""
         try:
             yield
         except BaseException as error:
@@ -182,14 +182,14 @@ class GalleryTable:
             return
         with self._storage_errors():
             private_folder(self._folder)
-            # Neither another file for a link, nor waiting for ever for a pipe.
+            # Follows no link to another file, and does not block on a pipe.
             flags = os.O_RDONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
             descriptor = os.open(self._folder / _LOCK_FILE, flags, 0o600)
         with locked(descriptor, shared=not alone):
             yield
 
     def rows(self) -> list[dict[str, Any]]:
-        """All rows; none where there is no table."""
+        """All rows; none if there is no table."""
         if not self.exists():
             return []
         with self.opened() as table:
@@ -197,37 +197,36 @@ class GalleryTable:
         return rows
 
     def append(self, row: dict[str, Any]) -> None:
-        """Adds a row, to a table that is made where there is none."""
+        """Adds a row; makes the table if there is none."""
         with self.opened(create=True) as table:
             retried(table.add, pa.Table.from_pylist([row], schema=self._schema))
             self.compact(table)
 
     def compact(self, table: Any) -> None:
-        """Joins the files of many small writes."""
+        """Joins the files of small writes, once there are many."""
         if table.stats()["fragment_stats"]["num_fragments"] > _MAX_FRAGMENTS:
             retried(table.optimize, cleanup_older_than=_OLDEST_READER)
 
     def erase(self, ids: list[str]) -> None:
         """Removes rows, possibly none, and every file that holds a byte of them.
 
-        What an erasure that was broken off has left is removed too. On object storage, files of
-        writes that never ended stay for the seven days after which Lance believes that: there is
-        no lock that would tell.
+        What an interrupted erasure has left is removed too. On object storage, where no lock shows
+        that a write never ended, its files stay for seven days, after which Lance assumes so.
         """
         with self.opened(alone=True) as table:
             if ids:
-                # By id, not by name: a commit's own file holds its condition.
+                # By id, not by name: a commit's file stores its condition.
                 retried(table.delete, col("id").isin(ids))
             self.clean(table)
 
     def clean(self, table: Any) -> None:
-        """Removes every file of earlier versions, of a table that is opened alone.
+        """Removes every file of earlier versions of a table that is opened alone.
 
-        No byte stays of a row that was deleted or written anew, whenever that was.
+        No byte stays of a row that was ever deleted or rewritten.
         """
         self._optimize(table)
-        # LanceDB joins files, but a lone one keeps the rows that were deleted, or written anew to
-        # another file, while they are less than a tenth.
+        # LanceDB joins files, but a lone one keeps rows that were deleted, or rewritten to another
+        # file, as long as they are less than a tenth.
         files = table.stats()["fragment_stats"]
         with_deleted_rows = files["num_fragments"] * files["lengths"]["mean"]
         if files["num_fragments"] > 1 or with_deleted_rows > table.count_rows():
@@ -236,7 +235,7 @@ class GalleryTable:
 
     def _optimize(self, table: Any) -> None:
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "optimize", UserWarning)  # of what it is to do
+            warnings.filterwarnings("ignore", "optimize", UserWarning)  # about its options
             retried(
                 table.optimize,
                 cleanup_older_than=timedelta(0),

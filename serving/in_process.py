@@ -1,4 +1,4 @@
-"""A published model in this process, called as a served one is."""
+"""A published model in this process, called like a served one."""
 
 import json
 import threading
@@ -25,7 +25,7 @@ class InProcessTransport:
     """
 
     def __init__(self, model: str) -> None:
-        """Finds a model, which the first call loads.
+        """Finds a model; the first call loads it.
 
         Args:
             model: as `components.model.files.model_folder` takes it: `base`, or a path.
@@ -33,7 +33,7 @@ class InProcessTransport:
         Raises:
             SwarError: there is no such model.
         """
-        with tensorflow_quiet():  # of the base model, which may be made now
+        with tensorflow_quiet():  # the base model may be made now
             self.folder = model_folder(model)
         self._card = read_card(self.folder)
         self._loaded: PublishedModel | None = None
@@ -47,7 +47,7 @@ class InProcessTransport:
         Raises:
             SwarError: the model cannot be loaded, or refuses the inputs.
         """
-        if signature == DESCRIBE:  # the card says it, without TensorFlow
+        if signature == DESCRIBE:  # answered from the card, without TensorFlow
             return _described(self._card)
         model = self._model()
         import tensorflow as tf
@@ -70,7 +70,7 @@ class InProcessTransport:
                     from components.model.published import PublishedModel
 
                     self._loaded = PublishedModel(self.folder)
-                    tf.constant(0)  # looks for devices, and says what it found
+                    tf.constant(0)  # looks for devices, and logs what it found
             return self._loaded
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""What a server does about the limit of files that its process may open."""
+"""How a server copes with the limit of files that its process may open."""
 
 import asyncio
 import errno
@@ -15,10 +15,10 @@ _OTHER_FILES: Final = 128
 def affordable_connections(max_connections: int, interfaces: int = 1) -> int:
     """How many connections each interface may have, by the files that the process may open.
 
-    The process takes as many files as it needs, where it is let.
+    Raises the process's limit of open files as far as it is allowed.
 
     Args:
-        max_connections: of each interface; fewer where the process may open fewer files.
+        max_connections: most connections of each interface.
         interfaces: on how many ports the process listens.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -31,9 +31,9 @@ def affordable_connections(max_connections: int, interfaces: int = 1) -> int:
 
 
 def quiet_where_files_run_out(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """A loop's exception handler, which does not log that no connection can be accepted.
+    """A loop's exception handler, which does not warn that no connection can be accepted.
 
-    asyncio accepts none for a second then, and tells of each in its backlog.
+    asyncio then accepts no connection for a second, and reports each one in its backlog.
     """
     error = context.get("exception")
     if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
