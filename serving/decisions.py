@@ -43,7 +43,7 @@ class DecisionRule:
     max_false_accept: float | None = None
     """The bound that was requested; None for the model's own threshold."""
     prior: float = defaults.PRIOR
-    """Of the same speaker, in (0, 1): its probabilities assume it."""
+    """Of the same speaker, in (0, 1); the probabilities assume it."""
     false_accepts_of_alike: ExpectedRate | None = None
     """Of comparisons with those other speakers who sound most alike, such as people on one line
     and of one language; None if the card has none, and with a bound."""
@@ -215,7 +215,7 @@ def _operating_points(
 
 
 def posterior(probability: float, prior: float) -> float:
-    """P(same speaker) at another prior than 0.5.
+    """P(same speaker) at a prior other than 0.5.
 
     Bayes' rule: the odds at equal priors, which are the likelihood ratio, times the prior odds.
 

@@ -132,7 +132,7 @@ def _pairs(one: Numbers, other: Numbers) -> Numbers:
 def follow_speakers(vectors: Vector, groups: Sequence[Numbers], least_windows: int) -> Numbers:
     """The group of each window, with its neighbours taken into account.
 
-    Groups of too few windows are dropped, but never all: their windows go to the others.
+    Groups of too few windows are dropped, except the largest; their windows go to the others.
 
     Args:
         vectors: float32 [N, D]; NaN for an unusable window, which then follows its neighbours.

@@ -134,7 +134,7 @@ def _flat_listing(folder: Path, within: Path | None) -> Listing:
 
 
 def _schema(description: Description, digest: str) -> pa.Schema:
-    """Of the file and its parts; the metadata name their data and model."""
+    """Of the file and its parts; its metadata names the data and the model."""
     return pa.schema(
         [
             ("recording", pa.string()),
@@ -191,7 +191,7 @@ def _write_parts(
     parts = []
     for first in range(0, len(items), ROWS_PER_PART):
         end = min(first + ROWS_PER_PART, len(items))
-        # The name has the rows: parts of another size are not mistaken for it.
+        # The name gives the rows: parts of another size are not mistaken for it.
         part = folder / f"{first:09d}-{end:09d}.parquet"
         if not part.exists():
             rows = []

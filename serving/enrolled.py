@@ -56,7 +56,7 @@ class Speaker:
     speech_seconds: float
     last_enrolled: datetime
     audio_kept: bool
-    """Whether every recording's was."""
+    """Whether that of every recording was."""
     consent: str
     """How the speaker gave it, as last noted; empty if it never was."""
     expires_at: datetime | None

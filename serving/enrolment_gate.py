@@ -5,8 +5,8 @@ begins every quarter of that, so that some nearly fit any turn that long. Two pe
 after the other show in the means of all passages before and after a moment; two who take turns, in
 the two groups of passages that differ most, whatever their order. How much one person's passages
 differ depends on the directions of embeddings. It has nothing to do with the model's threshold,
-which may be calibrated again for other speakers, nor with its cohort, which makes distances of such
-short passages less reliable.
+which may be calibrated again for other speakers, nor with its cohort, with which such short
+passages tell less than without it.
 """
 
 from collections.abc import Iterable, Sequence

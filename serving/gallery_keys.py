@@ -17,13 +17,13 @@ _ENVIRONMENT: Final = "env:"
 
 
 class GalleryKeys:
-    """Seals values of a gallery's rows, or marks them as not sealed if there is no key.
+    """Seals values of a gallery's rows, or marks them as not sealed without a key.
 
-    A seal is Fernet's (AES-128-CBC and HMAC-SHA256): a value that was changed, or moved to another
-    row or column, is not opened.
+    A seal is Fernet's (AES-128-CBC and HMAC-SHA256): a changed value, or one moved to another row
+    or column, is not opened.
 
     Args:
-        keys: Fernet keys. The first one seals, all of them open: the others are earlier ones.
+        keys: Fernet keys. The first one seals, all open: the others are earlier ones.
 
     Raises:
         SwarError: one of them is no key.

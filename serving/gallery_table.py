@@ -151,7 +151,7 @@ class GalleryTable:
             yield table
 
     def identity(self) -> tuple[int, int] | None:
-        """Tells a local table from one that took its place and counts versions from 1 again.
+        """Tells a local table from one that took its place and counts its versions anew.
 
         None on object storage, which has no such mark: there, restart the process.
         """
@@ -162,7 +162,7 @@ class GalleryTable:
 
     @contextlib.contextmanager
     def _storage_errors(self) -> Iterator[None]:
-        """Turns LanceDB's errors of an unreachable, full, damaged or read-only store into ours."""
+        """Turns LanceDB's errors (unreachable, full, damaged or read-only store) into SwarError."""
         try:
             yield
         except BaseException as error:
@@ -235,7 +235,7 @@ class GalleryTable:
 
     def _optimize(self, table: Any) -> None:
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "optimize", UserWarning)  # about its options
+            warnings.filterwarnings("ignore", "optimize", UserWarning)  # it warns of what it does
             retried(
                 table.optimize,
                 cleanup_older_than=timedelta(0),

@@ -1,4 +1,4 @@
-"""What people ask of a client and a gallery: enrol, verify, identify, enrol again."""
+"""What users do with a client and a gallery: enrol, verify, identify, enrol again."""
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
@@ -28,9 +28,9 @@ _UNCHANGED: Final = (
     "they were; forget it and enrol it again to change that"
 )
 _RECORDINGS_AT_ONCE: Final = 8
-# Of the gallery, nearest to a query: which of them the model finds nearest, it says itself.
 _SCORED: Final = PAIRS_PER_REQUEST
-"""Of the nearest by Euclidean distance: a model's own distance may have them in another order."""
+"""How many of a query's nearest speakers by Euclidean distance the model scores: its own distance
+may order them differently."""
 
 
 @dataclass(frozen=True)
@@ -39,13 +39,13 @@ class EnrolmentReport:
 
     speaker: str
     added: int
-    """Recordings; one that was enrolled before is not added again."""
+    """New recordings; one that was enrolled before is not added again."""
     speech_seconds: float
     """Of all of the speaker's recordings."""
     parts: tuple[Part, ...]
-    """How the recordings fit together; empty where nothing was new, or too short to compare."""
+    """How the recordings fit together; empty if nothing was new or long enough to compare."""
     similar_names: tuple[str, ...] = ()
-    """Of other speakers, which a reader may take for this one."""
+    """Names of others that a reader may mistake for this one."""
     qualities: tuple[RecordingQuality | None, ...] = ()
     """Of the new recordings, in the order in which they were given."""
     faults: tuple[str, ...] = ()
@@ -53,7 +53,7 @@ class EnrolmentReport:
     warnings: tuple[str, ...] = ()
     """What else is doubtful, a sentence each."""
     recordings_before: int = 0
-    """Of a speaker who was enrolled already."""
+    """How many were enrolled before."""
 
     @property
     def mean_distance(self) -> float:
@@ -81,13 +81,13 @@ class Identification:
     speaker: str | None
     """The nearest enrolled speaker if the rule accepts them, else None."""
     verdict: Verdict
-    """Of the nearest: "different", an unknown speaker, where nobody is enrolled."""
+    """Of the nearest; "different", an unknown speaker, if no one could be compared."""
     candidates: tuple[Candidate, ...]
     """Nearest first."""
     quality: RecordingQuality | None = None
     """Of the recording."""
     warnings: tuple[str, ...] = ()
-    """Why the expected error rates cannot be promised, a sentence each; empty where they can."""
+    """Why the expected error rates may not apply, a sentence each, if any."""
     not_compared: tuple[str, ...] = ()
     """Enrolled speakers whose recordings another model embedded."""
 
@@ -118,11 +118,11 @@ def enroll(
         actor: who enrols, for the gallery's ledger.
 
     Raises:
-        SwarError: there is no recording, or `expires_at` has no time zone or has passed; or a
-            recording is not usable, or all together, with those that the speaker has
-            already, hold less than MIN_ENROLMENT_SECONDS of speech; or, without `force`, two people
-            seem to speak in one, one does not sound like the others or is clipped, or a new name
-            looks like another speaker's; or the speaker has opted out, or was enrolled meanwhile.
+        SwarError: there is no recording; `expires_at` has no time zone or has passed; a recording
+            is not usable; all of the speaker's recordings together hold less than
+            MIN_ENROLMENT_SECONDS of speech; the speaker has opted out, or was enrolled meanwhile;
+            or, without `force`, two people seem to speak in a recording, it does not sound like
+            the others or is clipped, or a new name looks like another speaker's.
     """
     name = name_to_enrol(name)
     if expires_at is not None:
@@ -132,7 +132,7 @@ def enroll(
     known = Enrolled(np.zeros((0, 0), np.float32), 0.0, frozenset())
     if gallery.exists():
         known = gallery.enrolled(name, given[0].embedding.model_digest)
-    # What is there already, or was given twice, is neither more speech nor a comparison.
+    # A recording that is enrolled already or given twice adds no speech and no comparison.
     by_id = {recording_id(name, each.wav): each for each in given}
     new = [each for key, each in by_id.items() if key not in known.ids]
     seconds = known.speech_seconds + sum(each.embedding.speech_seconds for each in new)
@@ -181,7 +181,7 @@ def enroll(
 
 
 def _check_expiry(expires_at: datetime) -> None:
-    """Raises SwarError for a time that nobody can tell, and for one from which nothing is used."""
+    """Raises SwarError for a time without a time zone, and for one that has passed."""
     if not isinstance(expires_at, datetime) or expires_at.tzinfo is None:
         raise SwarError(
             f"expires_at {expires_at} has no time zone: give a datetime with one, such as "
@@ -195,7 +195,7 @@ def _check_expiry(expires_at: datetime) -> None:
 
 
 def _embedded(client: Client, recordings: Iterable[AudioInput]) -> list[Enrolment]:
-    """The recordings as they are enrolled; raises SwarError where one is not usable, or none."""
+    """The recordings to enrol; raises SwarError if one is not usable or there is none."""
     given = listed(recordings)
     if not given:
         raise SwarError("no recording is given: give one at least")
@@ -223,8 +223,8 @@ def identify(
         client: of the model.
         gallery: the enrolled speakers.
         recording: of one speaker.
-        top: how many of the nearest to tell.
-        rule: see `identification_rule`; by default that without a bound.
+        top: how many of the nearest speakers to list.
+        rule: see `identification_rule`; by default the one without a bound.
         among: names of the only speakers who are candidates; None for all who are enrolled.
 
     Raises:
@@ -242,7 +242,7 @@ def enrolled_names(gallery: Gallery, names: Collection[str] | None) -> tuple[str
     """Names as the gallery writes them, each once; None, which stands for all, stays None.
 
     Raises:
-        SwarError: nobody is enrolled under one of them, or none is given.
+        SwarError: one of them is not enrolled, or none is given.
         TypeError: `names` is a single one.
     """
     if names is None:
@@ -274,11 +274,11 @@ def identification_rule(
 
     Args:
         client: of the model.
-        gallery: the enrolled speakers: the more fit the model, the stricter each comparison.
-        max_false_accept: share of queries by unknown speakers that get a name at most; None for
+        gallery: the enrolled speakers: the more the model can compare, the stricter the rule.
+        max_false_accept: largest share of queries by unknown speakers that get a name; None for
             the share that the model's own threshold accepts of single comparisons.
         prior: of the same speaker in one comparison, for the probabilities.
-        among: names as `enrolled_names` gives them; None for all.
+        among: names as `enrolled_names` returns them; None for all.
 
     Raises:
         SwarError: the model's calibration cannot hold that share among so many speakers.
@@ -299,16 +299,16 @@ def identify_embedding(
     among: Collection[str] | None = None,
     subject: str = "the recording",
 ) -> Identification:
-    """As `identify`, of the embedding of a recording whose status is ok.
+    """As `identify`, for the embedding of a recording whose status is ok.
 
     Args:
         client: of the model.
         gallery: the enrolled speakers.
-        query: whose speaker is asked for.
-        top: how many of the nearest to tell.
+        query: the embedding.
+        top: how many of the nearest speakers to list.
         rule: see `identification_rule`.
-        among: names as `enrolled_names` gives them; None for all.
-        subject: what a warning calls that which was embedded.
+        among: names as `enrolled_names` returns them; None for all.
+        subject: what a warning calls the recording.
     """
     neighbours = gallery.nearest(query.vector, query.model_digest, max(top, _SCORED), among)
     not_compared = tuple(
@@ -373,23 +373,23 @@ def verify_speaker(
 
 
 def reenroll(client: Client, gallery: Gallery) -> int:
-    """Makes the embeddings of another model anew from the audio that was kept.
+    """Replaces the embeddings of other models, from the audio that was kept.
 
-    Cut off, it goes on from where it was when it is called again.
+    After an interruption, another call goes on from there.
 
     Returns:
-        How many recordings were made anew.
+        How many recordings were embedded again.
 
     Raises:
-        SwarError: the audio of some was not kept or is no longer usable; names the speakers. The
-            others are done.
+        SwarError: the audio of some speakers, whom it names, was not kept or is not usable any
+            more. The others are done.
     """
     stale = gallery.stale(client.model_digest())
     lost = set(stale.speakers_without_audio)
     done = 0
     for first in range(0, len(stale.kept_ids), _RECORDINGS_AT_ONCE):
         kept = gallery.kept_audio(stale.kept_ids[first : first + _RECORDINGS_AT_ONCE])
-        embeddings = client.embed([wav for _, _, wav in kept])  # the model's rate may be another
+        embeddings = client.embed([wav for _, _, wav in kept])  # at the new model's sample rate
         usable = {}
         for (identifier, speaker, _), embedding in zip(kept, embeddings, strict=True):
             if embedding.status == OK:
@@ -409,7 +409,7 @@ def reenroll(client: Client, gallery: Gallery) -> int:
 
 
 def usable_embedding(client: Client, recording: AudioInput) -> Embedding:
-    """Of a recording; raises SwarError where it is not usable."""
+    """A recording's embedding; raises SwarError if not usable."""
     embedding = client.embed([recording])[0]
     if embedding.status != OK:
         raise fault(display_name(recording), embedding.status)
@@ -419,7 +419,7 @@ def usable_embedding(client: Client, recording: AudioInput) -> Embedding:
 def _enrolment_warnings(
     client: Client, gallery: Gallery, name: str, new: Sequence[Enrolment]
 ) -> tuple[str, ...]:
-    """What is doubtful about recordings that are enrolled, a sentence each."""
+    """What is doubtful about recordings to enrol, a sentence each."""
     hertz = [each.embedding.quality.bandwidth_hz for each in new if each.embedding.quality]
     if gallery.exists():
         hertz += gallery.bandwidths_hz(name)

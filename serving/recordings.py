@@ -1,4 +1,4 @@
-"""Recordings as callers have them, and as the model takes them: WAV files at its rate."""
+"""Turns recordings as callers have them into what the model takes: WAV files at its rate."""
 
 import contextlib
 import os
@@ -17,20 +17,20 @@ from components.errors import SwarError
 from components.pcm16 import pack_wav, to_pcm16
 
 MAX_BYTES: Final = 4_096_000_000
-"""Of a recording, as by default in the pipeline."""
+"""Of a recording, like the pipeline's default."""
 SECONDS_MORE: Final = 1.0
-"""Decoded of a recording that is longer than the model takes, so that it says so."""
+"""What is decoded beyond the model's longest recording, so that the model refuses it."""
 _INT16_FULL_SCALE: Final = 32768.0
 _MOST_CHANNELS: Final = 1_024
 _HIGHEST_RATE_HZ: Final = 10_000_000
-"""That the file has in which samples are given to the decoders, which tell what is no recording."""
+"""Of the file through which samples reach the decoders, which refuse what is no recording."""
 
 
 class Waveform(NamedTuple):
     """Samples in memory."""
 
     samples: npt.NDArray[np.generic]
-    """[N] or [N, channels]; floats of full scale 1, or int16."""
+    """[N] or [N, channels]; float with full scale 1, or int16."""
     sample_rate_hz: int
 
 
@@ -42,12 +42,12 @@ class RecordingChannel(NamedTuple):
 
     recording: _AllChannels
     channel: int
-    """From 1 on: of two, 1 is the left and 2 the right."""
+    """From 1 on: in stereo, 1 is left and 2 is right."""
 
 
 AudioInput = _AllChannels | RecordingChannel
-"""An audio file (its path, what it holds, or a binary file object that is read), or samples: a
-`Waveform`, or an array of them alone, which are at the model's rate; or one channel of these."""
+"""An audio file (its path, its bytes, or a binary file object, which is read), or samples (a
+`Waveform`, or an array at the model's rate), or one channel of these."""
 
 
 _SINGLE: Final = (str, os.PathLike, bytes, Waveform, RecordingChannel, np.ndarray)
@@ -73,12 +73,12 @@ def display_name(recording: AudioInput) -> str:
 
 
 def printable(path: str | os.PathLike[str]) -> str:
-    """A path as it can be written: bytes of it that are not UTF-8 as `\\xff`."""
+    """A path as printable text: bytes that are not UTF-8 become `\\xff`."""
     return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def file_name(recording: AudioInput) -> str:
-    """The file's name as it can be written; empty for a recording that is no path."""
+    """The file's name as printable text; empty for a recording that is no path."""
     if isinstance(recording, RecordingChannel):
         recording = recording.recording
     if not isinstance(recording, str | os.PathLike):
@@ -89,13 +89,13 @@ def file_name(recording: AudioInput) -> str:
 def to_wav(recording: AudioInput, sample_rate: int, max_seconds: float) -> bytes:
     """A recording as the model takes it.
 
-    Decoded, resampled and mixed as the pipeline does; the level stays, the model sets it.
+    It is decoded, resampled and mixed as in the pipeline. Its level stays: the model sets it.
 
     Args:
         recording: an audio file of any format, or samples.
         sample_rate: the model's, in Hz.
         max_seconds: the longest recording that the model takes. Of a longer one, a second more is
-            decoded, for the model to refuse.
+            decoded, so that the model refuses it.
 
     Returns:
         A WAV file, mono, 16-bit PCM at `sample_rate`.
@@ -116,7 +116,7 @@ def to_wav(recording: AudioInput, sample_rate: int, max_seconds: float) -> bytes
 
 
 def listed(recordings: Iterable[AudioInput]) -> list[AudioInput]:
-    """A list of them; a TypeError for a single recording in their place."""
+    """The recordings as a list; raises TypeError for a single recording."""
     if isinstance(recordings, _SINGLE) or hasattr(recordings, "read"):
         raise TypeError("a list of recordings is needed: put the recording into one")
     return list(recordings)
@@ -124,14 +124,14 @@ def listed(recordings: Iterable[AudioInput]) -> list[AudioInput]:
 
 @contextlib.contextmanager
 def local_recording(recording: AudioInput, sample_rate: int) -> Iterator[LocalRecording]:
-    """A recording as a local file, which goes with the context unless it was one.
+    """A recording as a local file; a file made for it is removed with the context.
 
     Args:
         recording: an audio file of any format, or samples.
         sample_rate: in Hz, of samples that come without one.
 
     Raises:
-        SwarError: in place of the AudioError of a context that decodes it.
+        SwarError: instead of an AudioError that is raised in the context.
         TypeError: it is none of what `AudioInput` names.
     """
     channel = None
@@ -143,11 +143,11 @@ def local_recording(recording: AudioInput, sample_rate: int) -> Iterator[LocalRe
     try:
         if isinstance(recording, str | os.PathLike):
             path = Path(recording)
-            with contextlib.suppress(OSError, ValueError):  # what it is instead, its decoder says
+            with contextlib.suppress(OSError, ValueError):  # the decoder reports what is wrong
                 check_size(path.stat().st_size, MAX_BYTES)
             yield LocalRecording(path, channel, name)
             return
-        # Without a name, so that nothing stays where the process is killed.
+        # Without a name, so that nothing stays if the process is killed.
         with tempfile.TemporaryFile() as file:
             _write(file, recording, sample_rate)
             yield LocalRecording(Path(f"/dev/fd/{file.fileno()}"), channel, name)
@@ -195,7 +195,7 @@ def _write_wav(file: IO[bytes], waveform: Waveform) -> None:
 
 
 def _whole_rate(rate: Any) -> int:
-    """A sample rate in Hz, which other libraries have as a float too."""
+    """A sample rate in Hz as an int; some libraries have it as a float."""
     if not isinstance(rate, int | float | np.integer | np.floating) or rate != rate // 1:
         raise TypeError(f"a sample rate is a whole number of Hz, not {rate!r}")
     if not 1 <= rate <= _HIGHEST_RATE_HZ:

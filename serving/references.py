@@ -1,8 +1,8 @@
 """Each speaker's reference embedding, and the nearest of them.
 
 The search is exact and in memory: one product of a matrix with a vector, 0.5 GB for a million
-speakers of 128 dimensions. An index would be approximate where a decision hangs on the first
-place, would lag behind each enrolment, and would hold copies of vectors that `forget` must find.
+speakers of 128 dimensions. An index would be approximate, though a decision depends on the first
+place, would lag behind enrolments, and would hold copies of vectors that `forget` must find.
 """
 
 from collections.abc import Collection
@@ -19,7 +19,7 @@ from serving.answers import Vector
 
 @dataclass(frozen=True)
 class Neighbour:
-    """A speaker and how far from the query the speaker's reference is."""
+    """A speaker, and the distance of their reference from the query."""
 
     speaker: str
     distance: float
@@ -53,7 +53,7 @@ class References:
     def nearest(
         self, vector: Vector, top: int, among: Collection[str] | None = None
     ) -> list[Neighbour]:
-        """The `top` speakers nearest to a float32 [D], nearest first; None: among all."""
+        """The `top` speakers nearest to a float32 [D], nearest first; None for all."""
         is_candidate = np.ones(len(self), bool)
         if among is not None:
             named = pc.is_in(self._names, pa.array(list(among), self._names.type))
@@ -61,11 +61,11 @@ class References:
         top = min(top, int(np.count_nonzero(is_candidate)))
         if not top:
             return []
-        # |r - q|^2 without |q|^2, which all have in common.
+        # |r - q|^2 without |q|^2, which is the same for all.
         order = self._squared_norms - 2.0 * (self._vectors @ vector)
         order[~is_candidate] = np.inf
         found = np.argpartition(order, top - 1)[:top]
-        # Again, exactly: the short form loses digits where both are close.
+        # Again, exactly: the short form loses digits if both are close.
         distances = np.linalg.norm(self._vectors[found] - vector, axis=1)
         return [
             Neighbour(

@@ -1,7 +1,7 @@
 """`swar serve`: a local stand-in for TensorFlow Serving.
 
-For development, tests and small installations; it answers as TF Serving documents it, so that
-clients need not know which of the two they talk to.
+For development, tests and small installations. It answers as TF Serving is documented to, so that
+clients need not know which of the two they call.
 """
 
 import asyncio
@@ -36,12 +36,12 @@ from serving.standin.store import ModelStore
 log = logging.getLogger("swar.serving")
 
 _ENDING_SECONDS: Final = 5.0
-"""Of the grace period, for what is cut off to end."""
+"""The part of the grace period in which cut-off requests end."""
 _BACKLOG: Final = 128
-# Of aiohttp, which writes a traceback for every request that is no HTTP.
+# aiohttp would write a traceback for every request that is no HTTP.
 _http_log = logging.getLogger("swar.serving.http")
 _http_log.setLevel(logging.CRITICAL)
-# Likewise of grpc, for every client that goes while its answer is sent.
+# So would grpc, for every client that goes while its answer is sent.
 logging.getLogger("grpc._cython.cygrpc").addFilter(
     lambda record: "ExecuteBatchError" not in record.getMessage()
 )
@@ -60,7 +60,7 @@ class ServerSettings:
     """What a stand-in serves, and how. Port 0 takes a free one."""
 
     model_dir: Path
-    """Folder of `<version>/saved_model.pb`, as a run's `published`."""
+    """Folder of `<version>/saved_model.pb`, such as a run's `published`."""
     model_name: str = defaults.MODEL_NAME
     """What requests call the model."""
     host: str = "127.0.0.1"
@@ -71,15 +71,15 @@ class ServerSettings:
     public_hosts: Collection[str] = ()
     """Names that REST requests may have as their Host, beside addresses and localhost."""
     version: int | None = None
-    """The only one that is served; None for the latest of the folder."""
+    """The only version that is served; None for the latest."""
     labels: Mapping[str, int] = field(default_factory=dict)
     """Label to version; these versions are served beside the latest."""
     allow_reload: bool = False
     """Whether callers may move the labels (HandleReloadConfigRequest)."""
     poll_seconds: float = 1.0
-    """How often new versions are looked for."""
+    """Between two looks for new versions."""
     grace_seconds: float = 60.0
-    """From a signal to the end, whatever still runs."""
+    """From a signal to the end, even if requests still run."""
     limits: Limits = field(default_factory=Limits)
     batching: Batching = field(default_factory=Batching)
 
@@ -89,11 +89,11 @@ def serve(settings: ServerSettings, *, on_ready: Callable[[], None] = lambda: No
 
     Args:
         settings: what is served, and where.
-        on_ready: is called when the model is loaded and the ports are open, before the log says
-            so; or before an error is raised.
+        on_ready: called when the model is loaded and the ports are open, before the log says so,
+            or before an error is raised.
 
     Raises:
-        SwarError: there is no model that loads, a port is taken, or the host is not meant.
+        SwarError: there is no model that loads, a port is taken, or the host is not allowed.
     """
     check_host(settings.host, settings.open_to_network)
     handler = logging.StreamHandler(real_stderr())
@@ -133,7 +133,7 @@ async def _serve(settings: ServerSettings, starting: contextlib.ExitStack) -> No
 
 
 def _end_after(seconds: float) -> None:
-    """Ends the process: Python would wait for its threads, and a model may never end."""
+    """Ends the process: Python would wait for its threads, which may never end."""
     time.sleep(seconds)
     log.warning("ended, though the model still runs %g s after the signal", seconds)
     os._exit(1)
@@ -143,7 +143,7 @@ def _end_after(seconds: float) -> None:
 async def running(settings: ServerSettings) -> AsyncIterator[Ports]:
     """A stand-in that listens as long as the context lasts, with its model loaded.
 
-    Raises SwarError where there is no model that loads, or a port is taken.
+    Raises SwarError if there is no model that loads, or a port is taken.
     """
     metrics = Metrics(settings.model_name)
     limits = settings.limits
@@ -190,7 +190,7 @@ async def _stop(server: grpc.aio.Server, runner: web.AppRunner, grace_seconds: f
 
 
 class _New(asyncio.Protocol):
-    """A connection that is accepted; once made, it is its handler's."""
+    """An accepted connection; once made, it passes to its handler."""
 
     def __init__(self, handler: web.RequestHandler, connections: Connections) -> None:
         self._handler = handler

@@ -12,12 +12,12 @@ from components.errors import SwarError
 _MAX_CHARACTERS: Final = 200
 _INVISIBLE: Final = ("Cc", "Cf", "Cs", "Cn", "Co", "Zl", "Zp")
 _NON_JOINER, _JOINER = "\u200c", "\u200d"
-# Of an identification, in the place of a name.
+# Answers of an identification instead of a name.
 _ANSWERS: Final = ("unknown", "inconclusive")
 _VIRAMA: Final = 9  # its canonical combining class
-# Scripts whose letters are joined: there a non-joiner is seen.
+# Scripts whose letters are joined, so that a non-joiner is visible.
 _JOINED_SCRIPTS: Final = ("ARABIC", "SYRIAC", "MONGOLIAN", "MANDAIC", "NKO", "ADLAM")
-# Of category Lo or Mn, and yet nothing is seen of them.
+# Invisible, though of category Lo, Mn or So.
 _BLANKS: Final = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")
 
 
@@ -25,9 +25,9 @@ def speaker_name(text: str) -> str:
     """A name as the gallery writes it, Unicode NFC, with single spaces and none at its ends.
 
     Raises:
-        SwarError: it is empty, too long, or has characters of which nothing is seen. The joiners
-            U+200C and U+200D are seen after a virama, and U+200C between letters that are joined
-            (as RFC 5892 has it, appendices A.1 and A.2); elsewhere they are refused too.
+        SwarError: it is empty, too long, or has invisible characters. The joiners U+200C and U+200D
+            are visible after a virama, and U+200C between letters that are joined (RFC 5892,
+            appendices A.1 and A.2); elsewhere they are refused too.
     """
     name = unicodedata.normalize("NFC", text).strip()
     for at, char in enumerate(name):
@@ -42,10 +42,10 @@ def speaker_name(text: str) -> str:
 
 
 def name_to_enrol(text: str) -> str:
-    """As `speaker_name`, of a name that a speaker gets.
+    """As `speaker_name`, for a name to give to a speaker.
 
     Raises:
-        SwarError: also where a reader may take it for the answer that it is nobody's voice.
+        SwarError: also if a reader may take it for an answer without a speaker, such as "unknown".
     """
     name = speaker_name(text)
     for answer in _ANSWERS:
@@ -58,16 +58,16 @@ def name_to_enrol(text: str) -> str:
 
 
 def similar_names(name: str, others: Iterable[str]) -> list[str]:
-    """Those of other names that a reader may take for a name, sorted; the name itself is none."""
+    """The other names that a reader may take for a name, sorted, without the name itself."""
     own = name_keys(name)
     return sorted(other for other in others if other != name and own & name_keys(other))
 
 
 def name_keys(name: str) -> frozenset[str]:
-    """What names that are taken for one another have in common, one of them at least.
+    """Two keys, of which names that are taken for one another share at least one.
 
-    The first is the name without case and compatibility forms. The second is its skeleton after
-    Unicode's confusables (UTS 39), in which Cyrillic and Latin letters that look alike are one.
+    One is the name without case and compatibility forms. The other is its skeleton by Unicode's
+    confusables (UTS 39), in which Cyrillic and Latin letters that look alike are one.
     """
     plain = "".join(char for char in unicodedata.normalize("NFKC", name) if not _is_invisible(char))
     folded = unicodedata.normalize("NFKC", plain.casefold())
@@ -83,7 +83,7 @@ def _is_variation(char: str) -> bool:
 
 
 def _is_seen_variant(name: str, at: int) -> bool:
-    """Of symbols and of Chinese characters there are variants."""
+    """Only symbols and Chinese characters have variants."""
     if not _is_variation(name[at]) or at == 0:
         return False
     before = name[at - 1]
@@ -104,13 +104,13 @@ def _is_seen_joiner(name: str, at: int) -> bool:
 def _skeleton(name: str) -> str:
     prototypes = _prototypes()
     shown = "".join(prototypes.get(char, char) for char in unicodedata.normalize("NFD", name))
-    # Again without case: the prototypes themselves may differ by nothing else.
+    # Again without case: prototypes may differ in nothing but case.
     return unicodedata.normalize("NFD", shown).casefold()
 
 
 @functools.cache
 def _prototypes() -> dict[str, str]:
-    """What stands for each character in a skeleton: the library's pairs, joined to groups."""
+    """What replaces each character in a skeleton: the library's pairs, joined into groups."""
     leaders: dict[str, str] = {}
 
     def leader(text: str) -> str:
@@ -120,7 +120,7 @@ def _prototypes() -> dict[str, str]:
 
     for text, alike in sorted(confusables_data.items()):
         for other in alike:
-            # The longest stands for the group: "rn" is no character that could be replaced.
+            # The longest stands for the group: only single characters can be replaced, not "rn".
             first, second = leader(text), leader(other["c"])
             keeps, joins = sorted((first, second), key=lambda each: (-len(each), each))
             leaders[joins] = keeps

@@ -1,8 +1,8 @@
 """Who speaks when in a recording: enrolled speakers by name, others as "speaker 1", "speaker 2".
 
 The speech is found as the model finds it, its windows are embedded and grouped
-(`serving.diarization`), and each group is one query to the gallery. Speech of several people at
-once is not separated: it is one speaker's.
+(`serving.diarization`), and each group is one query to the gallery. Overlapping speech of several
+people is not separated: it counts as one speaker's.
 """
 
 import tempfile
@@ -41,17 +41,17 @@ from serving.recognition import (
 )
 from serving.recordings import AudioInput, LocalRecording, display_name, local_recording
 
-if TYPE_CHECKING:  # TensorFlow may be missing where only a server is called
+if TYPE_CHECKING:  # TensorFlow may be missing if only a server is called
     from components.block_detection import BlockDetector
     from components.settings import SpeechSettings
 
 LONGEST_PAUSE_SECONDS: Final = 1.0
 """In a turn."""
 LEAST_SPEAKER_SECONDS: Final = 4.5
-"""Of a speaker: someone who speaks less is taken for one of the others."""
+"""Of a speaker: one who speaks less is taken for one of the others."""
 HOPS_PER_WINDOW: Final = 3
 MEASURED_SECONDS: Final = 60.0
-"""Of a speaker's longest turn, at most: it is measured for the warnings."""
+"""The most of a speaker's longest turn that is measured for the warnings."""
 _SUBJECT: Final = "the speaker's part"
 
 
@@ -72,13 +72,13 @@ class TimelineSpeaker:
     """A speaker of a recording."""
 
     speaker: str
-    """The name, or "speaker 1", "speaker 2" in the order in which they first speak."""
+    """The name, or "speaker 1", "speaker 2" in the order of their first words."""
     is_enrolled: bool
     speech_seconds: float
     """Without pauses."""
     identification: Identification
-    """Of all that the speaker says; where it was taken for several people who were all given this
-    name, of the nearest."""
+    """Of all that the speaker says; if several groups of windows got this name, of the nearest
+    group."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ class _Speech(NamedTuple):
 
     islands: list[_Island]
     embeddings: list[Embedding]
-    """Of all islands' windows."""
+    """Of the windows of all islands."""
     waveform: audio.Samples
     """float32 [samples] of the whole recording, in a temporary file."""
 
@@ -120,18 +120,18 @@ def timeline(
     rule: DecisionRule | None = None,
     among: Collection[str] | None = None,
 ) -> Timeline:
-    """Who of the gallery speaks when, and who else.
+    """Who of the gallery, and who else, speaks when.
 
-    The recording is decoded to a temporary file, 128 kB a second of it at 16 kHz: no more than a
+    The recording is decoded to temporary files, 128 kB for each second at 16 kHz: no more than a
     minute of its samples is in memory.
 
     Args:
         client: of the model.
         gallery: the enrolled speakers.
-        recording: of any length up to the `speech.max_recording_seconds` of the model.
-        top: how many of the nearest to tell of each speaker.
+        recording: of any length up to the model's `speech.max_recording_seconds`.
+        top: how many of the nearest enrolled speakers to list for each.
         rule: see `serving.recognition.identification_rule`; each speaker of the recording is a
-            query. By default that without a bound.
+            query. By default the one without a bound.
         among: names of the only speakers who are candidates; None for all who are enrolled.
 
     Raises:
@@ -152,7 +152,7 @@ def timeline_of(
     rule: DecisionRule,
     among: Collection[str] | None,
 ) -> Timeline:
-    """As `timeline`, of names as `enrolled_names` gives them."""
+    """As `timeline`, with names as `enrolled_names` returns them."""
     description = client.describe()
     rate = description.sample_rate_hz
     speech = _speech(client, description, recording)
@@ -195,8 +195,8 @@ def rttm(recorded: Timeline, name: str, channel: int = 1) -> str:
 
     Args:
         recorded: the timeline.
-        name: of the recording. Blanks in it and in speakers' names, which RTTM cannot have, become
-            `_`; two speakers whose names are the same then keep apart by a number.
+        name: of the recording. Blanks in it and in speakers' names, which RTTM does not allow,
+            become `_`; a number is added to a speaker's name that another one then has too.
         channel: of the recording.
 
     Returns:
@@ -222,7 +222,7 @@ def _without_blanks(text: str) -> str:
 
 
 def _speech(client: Client, description: Description, recording: AudioInput) -> _Speech:
-    """The embedded windows of a recording's speech, one at least.
+    """The embedded windows of a recording's speech, at least one.
 
     Raises:
         SwarError: the recording is not usable, or as `timeline` says.
@@ -257,7 +257,7 @@ def _speech(client: Client, description: Description, recording: AudioInput) -> 
             for start, end in island.windows
         )
         embeddings = list(embed_each(client, description, wavs, with_quality=False))
-        # The mapping outlives the file that it is of.
+        # The mapping stays valid after its file is closed.
         return _Speech(spoken, embeddings, waveform)
 
 
@@ -267,12 +267,12 @@ def _query(
     own_turns: Sequence[Turn],
     waveform: audio.Samples,
 ) -> Embedding:
-    """What the gallery is asked about one speaker of a recording.
+    """The query to the gallery for one speaker of a recording.
 
     Args:
         description: of the model.
         vectors: float32 [N, D] of the speaker's windows.
-        own_turns: the speaker's; the longest one says how well the speaker was recorded.
+        own_turns: the speaker's; the recording quality is that of the longest.
         waveform: float32 [samples] of the whole recording.
     """
     rate = description.sample_rate_hz
@@ -287,7 +287,7 @@ def _query(
 
 def _detector(settings: "SpeechSettings") -> "BlockDetector":
     try:
-        import scipy.cluster.hierarchy  # noqa: F401, before minutes are spent
+        import scipy.cluster.hierarchy  # noqa: F401, before minutes of work
 
         from components.block_detection import BlockDetector
         from components.speech_detection import detector_of
@@ -346,7 +346,7 @@ def _distances(client: Client, a: Vector, b: Vector) -> npt.NDArray[np.float64]:
 
 
 def _names(identified: Sequence[Identification]) -> list[str]:
-    """What each group of windows is called: no "speaker 1" who is enrolled under that name too."""
+    """Each group's name; "speaker 1" is skipped if an identified speaker is enrolled as that."""
     enrolled = {each.speaker for each in identified if each.speaker is not None}
     names = []
     number = 0
@@ -361,7 +361,7 @@ def _names(identified: Sequence[Identification]) -> list[str]:
 
 
 def _named_turns(turns: Sequence[Turn], names: Sequence[str], rate: int) -> tuple[SpeakerTurn, ...]:
-    """Turns, those joined that two groups of one name take without a long pause."""
+    """Turns by name; those of one name without a long pause between them are joined."""
     named: list[SpeakerTurn] = []
     for turn in turns:
         new = SpeakerTurn(turn.start / rate, turn.end / rate, turn.speech / rate, names[turn.group])

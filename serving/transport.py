@@ -20,20 +20,20 @@ from serving.predict_pb2 import PredictRequest, PredictResponse
 from serving.wire import Input, ModelSpec, Tensor, one_line, parse_json
 
 MAX_ANSWER_BYTES: Final = 16 * 2**20
-"""Of an endpoint's answer, with its header; those of a Swar model are of some KiB."""
+"""Of an endpoint's answer, with its header; a Swar model's answers have some KiB."""
 _CHUNK_BYTES: Final = 2**16
 _RETRIED_HTTP_STATUSES: Final = (408, 429, 502, 503)
-# In what gRPC says of a connection: the other side speaks no gRPC, or no TLS.
+# In gRPC's messages about a connection: the other side speaks no gRPC, or no TLS.
 _LASTING: Final = ("Failed parsing HTTP/2", "security handshaker")
-# It is not who it must be, or takes the client for somebody else.
+# Likewise: one side does not accept the other's certificate.
 _UNTRUSTED: Final = ("SSL_ERROR_SSL", "Hostname Verification")
 _CHANNEL_OPTIONS: Final = (
     ("grpc.max_receive_message_length", MAX_ANSWER_BYTES),
     ("grpc.max_send_message_length", -1),
     ("grpc.enable_http_proxy", 0),  # a proxy would be taken from the environment
-    # Where a name stands for several servers, all of them are asked in turn.
+    # If a name stands for several servers, all of them are called in turn.
     ("grpc.service_config", '{"loadBalancingConfig": [{"round_robin": {}}]}'),
-    # A server that starts is noticed by the next attempt, not a minute later.
+    # The next attempt notices a server that has started, not one a minute later.
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.min_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 2_000),
@@ -45,8 +45,8 @@ class Unavailable(Exception):
 
     Args:
         message: of the library or the server.
-        is_passing: whether another attempt may succeed, as while a server starts; not where
-            another kind of server answers, or one without a certificate that is trusted.
+        is_passing: whether another attempt may succeed, as while a server starts; False if
+            another kind of server answers, or one without TLS.
     """
 
     def __init__(self, message: str, *, is_passing: bool = True) -> None:
@@ -77,13 +77,13 @@ def connect(url: str, spec: ModelSpec, credentials: Credentials) -> Transport:
     """The transport that a URL's scheme names: grpc, grpcs, http or https.
 
     Raises:
-        SwarError: the URL is none of them, or has a password in it, which messages and the page
-            would show; or the credentials cannot be used with it.
+        SwarError: the URL has another scheme, lacks a port, or has parts that are not sent, such as
+            a password; or the credentials cannot be used with it.
     """
     try:
         parts = urlsplit(url)
         port = parts.port
-    except ValueError as error:  # such as a bracket without its other one, or port 99999
+    except ValueError as error:  # such as an unclosed bracket, or port 99999
         raise SwarError(f"--url {one_line(url)!r} is not an endpoint: {error}") from error
     if "@" in parts.netloc or parts.query or parts.fragment:
         raise SwarError(
@@ -91,7 +91,7 @@ def connect(url: str, spec: ModelSpec, credentials: Credentials) -> Transport:
             "query and fragment, which are not sent; --token-file names a token"
         )
     is_rpc, is_rest = parts.scheme in ("grpc", "grpcs"), parts.scheme in ("http", "https")
-    # gRPC takes 443 where no port is named, which without encryption nobody means.
+    # Without a port gRPC takes 443, which is wrong without encryption.
     is_complete = bool(parts.hostname) and (parts.scheme != "grpc" or port is not None)
     if not is_complete or not (is_rest or (is_rpc and not parts.path.strip("/"))):
         raise SwarError(
@@ -148,7 +148,7 @@ class GrpcTransport:
         if any(text in details for text in _UNTRUSTED):
             return _untrusted(f"grpcs://{self._target}", details)
         too_many = code is grpc.StatusCode.RESOURCE_EXHAUSTED and "Concurrent RPC" in details
-        # Nobody cancels here: a server does that, which has too much to do to take a call.
+        # No client cancels here: a server does, if it is too busy to take a call.
         if too_many or code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED):
             return Unavailable(details, is_passing=not any(text in details for text in _LASTING))
         if code is grpc.StatusCode.DEADLINE_EXCEEDED:
@@ -165,12 +165,12 @@ class GrpcTransport:
 
 
 class _BoundedStream(io.RawIOBase):
-    """What a connection gives; ValueError where that is too long, TimeoutError where too late."""
+    """A connection's bytes; raises ValueError if too many, TimeoutError if too late."""
 
     def __init__(self, connection: socket.socket, stream: io.RawIOBase) -> None:
         self._connection = connection
         self._stream = stream
-        # urllib3 gives it what is left of the request's time, which would else begin anew with
+        # urllib3 sets what is left of the request's time, which would otherwise start again with
         # each byte.
         self._ends_at = time.monotonic() + (connection.gettimeout() or 0.0)
         self._left_bytes = MAX_ANSWER_BYTES
@@ -195,7 +195,7 @@ class _BoundedStream(io.RawIOBase):
 
 
 class _BoundedResponse(http.client.HTTPResponse):
-    """An answer of bounded length and time, whatever it consists of."""
+    """An answer of bounded length and time, header included."""
 
     def __init__(self, sock: socket.socket, *given: Any, **named: Any) -> None:
         super().__init__(sock, *given, **named)
@@ -219,7 +219,7 @@ class _HttpsPool(urllib3.HTTPSConnectionPool):
 
 
 class RestTransport:
-    """The `:predict` call with columns of inputs and outputs."""
+    """TF Serving's `:predict` with columns of inputs and outputs."""
 
     def __init__(self, url: str, spec: ModelSpec, credentials: Credentials) -> None:
         self._spec = spec
@@ -295,7 +295,7 @@ def _as_json(value: Input) -> Any:
 
 
 def _columns(body: bytes) -> dict[str, Tensor]:
-    """The outputs of an answer; JSON's NaN and Infinity are what TF Serving writes too."""
+    """The outputs of an answer; TF Serving also writes NaN and Infinity into JSON."""
     try:
         outputs = parse_json(body)["outputs"]
         return {name: _column(values) for name, values in outputs.items()}
@@ -304,7 +304,7 @@ def _columns(body: bytes) -> dict[str, Tensor]:
 
 
 def _read(response: urllib3.BaseHTTPResponse) -> bytes:
-    """An answer's body, as it travels."""
+    """An answer's body, not decompressed."""
     body = bytearray()
     try:
         while chunk := response.read1(_CHUNK_BYTES, decode_content=False):

@@ -24,7 +24,7 @@ class _Handler(WSGIRequestHandler):
 
 
 class _Server(ThreadingMixIn, WSGIServer):
-    """Few connections, each for some seconds: others of this machine could take all threads."""
+    """Few connections, each for some seconds: else local processes could take all threads."""
 
     daemon_threads = True
 
@@ -46,11 +46,11 @@ class _Server(ThreadingMixIn, WSGIServer):
             self._places.release()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Writes nothing of a client that goes, or that speaks no HTTP."""
+        """Logs nothing about a client that leaves or speaks no HTTP."""
 
 
 def _shut(connection: socket.socket) -> None:
-    with contextlib.suppress(OSError):  # it has ended just now
+    with contextlib.suppress(OSError):  # it has ended meanwhile
         connection.shutdown(socket.SHUT_RDWR)
 
 
@@ -78,7 +78,7 @@ class WatchCounters:
 
     @contextlib.contextmanager
     def served(self, port: int) -> Iterator[int]:
-        """Answers `GET /metrics` on this machine's loopback alone; yields the port.
+        """Answers `GET /metrics` on this machine's loopback only; yields the port.
 
         Raises:
             SwarError: another process has the port.

@@ -1,4 +1,4 @@
-"""What a model answered, for those who watch it: rows without audio, names or embeddings."""
+"""A model's answers, for watchers: rows without audio, names or embeddings."""
 
 import functools
 import os
@@ -19,22 +19,22 @@ from serving.answers import Decision, Vector, Verdict
 Row = Mapping[str, Any]
 """time: UTC, ISO 8601.
 model: its digest.
-kind: `recording`, or of a decision `verify`, `verify_speaker` or `identify`.
-status: of a recording, or the verdict.
+kind: `recording`, or for a decision `verify`, `verify_speaker` or `identify`.
+status: of a recording, or the verdict of a decision.
 probability: of a decision.
-values: numbers by name, whose drift tells of other recordings or speakers.
+values: numbers by name, whose drift shows other recordings or speakers.
 """
 Watcher = Callable[[Row], None]
-"""Takes each row as it comes, from any thread."""
+"""Is called with each row, from any thread."""
 
 RECORDING: Final = "recording"
 VERIFY: Final = "verify"
 VERIFY_SPEAKER: Final = "verify_speaker"
 IDENTIFY: Final = "identify"
 NOT_DECODED: Final = "not_decoded"
-"""Status of what is no audio, beside those that a model gives."""
+"""Status of a recording that cannot be decoded, besides a model's own."""
 OTHER: Final = "other"
-"""In the place of a status that no Swar model gives: an endpoint may answer anything."""
+"""Stands for a status that no Swar model has: an endpoint may answer anything."""
 _STATUSES: Final = frozenset(
     {
         "ok",
@@ -60,9 +60,9 @@ def recording_row(
     Args:
         model_digest: of the model.
         status: see `Embedding`, or NOT_DECODED; the row has OTHER for an unknown one.
-        quality: of the recording; None where it has none.
-        vector: its embedding, float32 [D], of which the row has four coordinates in random
-            directions; None where it is not known, or NaN.
+        quality: of the recording; None if it has none.
+        vector: its embedding, float32 [D], or None. The row gets its coordinates in four random
+            directions, unless it has NaNs.
     """
     values = {} if quality is None else asdict(quality)
     if vector is not None and np.isfinite(vector).all():
@@ -72,7 +72,7 @@ def recording_row(
 
 
 def decision_row(model_digest: str, kind: str, verdict: Verdict, decision: Decision | None) -> Row:
-    """A row of a decision; None where nobody is enrolled who could be compared."""
+    """A row of a decision, which is None if no enrolled speaker could be compared."""
     if decision is None:
         return _row(model_digest, kind, verdict, {})
     row = _row(model_digest, kind, verdict, {"distance": decision.distance})
@@ -102,17 +102,17 @@ def _directions(size: int) -> npt.NDArray[np.float64]:
 class WatchLog:
     """A file that gets a line of JSON for each row.
 
-    It may be moved away while it is written: the next line starts a new one.
+    It may be moved away while it is in use: the next line starts a new file.
     """
 
     def __init__(self, file: Path) -> None:
-        """Opens it once.
+        """Opens the file once as a test.
 
         Args:
-            file: is made with the mode 0600 where it is not there; rows are added at its end.
+            file: made with mode 0600 if it is missing; rows are added at its end.
 
         Raises:
-            SwarError: it cannot be written; also of a call.
+            SwarError: it cannot be written; calls raise it too.
         """
         self._file = file
         self._append(b"")

@@ -1,4 +1,4 @@
-"""TF Serving's messages, without TensorFlow: see predict.proto."""
+"""TF Serving's messages without TensorFlow, see predict.proto."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -22,7 +22,7 @@ from serving.predict_pb2 import (
 )
 
 MAX_JSON_VALUES: Final = 2**20
-"""Of one body: a number that takes 2 bytes in JSON takes some 70 as an object of Python."""
+"""Of one body: a number of 2 bytes in JSON takes some 70 as a Python object."""
 _MAX_SHOWN_CHARACTERS: Final = 500
 _MAX_ELEMENTS: Final = 2**22
 PREDICT_METHOD: Final = "/tensorflow.serving.PredictionService/Predict"
@@ -55,7 +55,7 @@ class ModelSpec:
 
 
 def parse_json(body: bytes | bytearray) -> Any:
-    """What JSON from elsewhere says, NaN and Infinity as numbers.
+    """Parses JSON from elsewhere, with NaN and Infinity as numbers.
 
     Raises:
         ValueError: it is no JSON, is nested too deep, or has too many values.
@@ -66,7 +66,7 @@ def parse_json(body: bytes | bytearray) -> Any:
 
 
 def one_line(text: str) -> str:
-    """Text from elsewhere, to be shown: short, and without characters that steer a terminal."""
+    """Text from elsewhere made fit to show: short, without terminal control characters."""
     words = " ".join(text[:_MAX_SHOWN_CHARACTERS].split())
     return "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in words)
 
@@ -122,7 +122,7 @@ def _read_tensor(tensor: TensorProto) -> Tensor:
 
 
 def _filled(field: Sequence[Any], dtype: Any, shape: Sequence[int]) -> Tensor:
-    """The values in their shape; as tensor.proto has it, the last stands for those left out."""
+    """The values in their shape; as in tensor.proto, the last one fills in for missing ones."""
     if len(field) > math.prod(shape):
         raise ValueError(f"a tensor of shape {shape} with {len(field)} values")
     values = np.array(list(field), dtype)
