@@ -1,4 +1,4 @@
-"""Many recordings and one model: a stream of answers, in which a bad recording has its own.
+"""Many recordings and one model: a stream of answers, one for a bad recording too.
 
 Only one request's recordings are in memory at a time, and for a list of pairs the embeddings
 that later pairs need.

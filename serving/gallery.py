@@ -91,7 +91,7 @@ class Gallery:
             How many were added.
 
         Raises:
-            SwarError: the speaker has opted out, even meanwhile, or the name looks like an answer
+            SwarError: the speaker has opted out, perhaps meanwhile; the name looks like an answer
                 such as "unknown"; or since the caller looked, another caller has enrolled the
                 speaker or one of a similar name.
         """

@@ -103,7 +103,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for progra
 
 
 def open_gallery(uri: str | None, key: str | None) -> "Gallery":
-    """The gallery that the options name; raises SwarError where the key cannot be read."""
+    """The gallery that the options name; raises SwarError if the key cannot be read."""
     # Only here: the gallery's libraries take half a second to import.
     from serving.gallery import Gallery
     from serving.gallery_keys import read_keys

@@ -55,7 +55,7 @@ class WaitingForClients:
 
     @contextlib.contextmanager
     def waiting(self, end: Callable[[], None]) -> Iterator[None]:
-        """Waits meanwhile; `end` is called, at most once, if it has to give way."""
+        """Counts as waiting; `end` is called at most once, if it has to give way."""
         key = object()
         self._ends[key] = time.monotonic(), end
         try:
@@ -64,7 +64,7 @@ class WaitingForClients:
             self._ends.pop(key, None)
 
     def end_first(self, after_seconds: float = 0.0) -> bool:
-        """Ends the longest waiting, if it has waited so long; returns whether."""
+        """Ends the longest waiting one if it has waited so long; returns whether it did."""
         for key, (since, end) in self._ends.items():
             if time.monotonic() - since < after_seconds:
                 break

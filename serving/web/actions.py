@@ -115,7 +115,7 @@ class Actions:
         return _told(self._listed, {})
 
     def forget(self, name: str, actor: str = "") -> tuple[str, str]:
-        """Removes a speaker; what happened, and who is still enrolled."""
+        """Removes a speaker; returns what happened, and who is still enrolled."""
         if not name.strip():
             return view.error("the name of an enrolled speaker is needed"), self.speakers()
         done = _told(lambda: view.forgotten(name, self._gallery.forget(name, actor=actor)), {})

@@ -59,7 +59,7 @@ class Uploads:
 
         Raises:
             HTTPException: 400 for another form, 408 after ten minutes, 411 without a length, 413
-                for a file over MAX_FILE_BYTES, 507 where the folder would exceed QUOTA_BYTES or
+                for a file over MAX_FILE_BYTES, 507 if the folder would exceed QUOTA_BYTES or
                 the disk has no room.
         """
         declared = request.headers.get("content-length", "")
