@@ -1,4 +1,4 @@
-"""Beam's options on another engine than this machine."""
+"""Beam's options on engines other than this machine."""
 
 from components.errors import SwarError
 from pipeline.engines.settings import EngineSettings, needed
@@ -6,7 +6,7 @@ from pipeline.local.beam import BEAM_PLUGIN, beam_arguments
 
 
 def engine_beam_arguments(engine: EngineSettings) -> list[str]:
-    """Arguments of the Beam components. Raises SwarError for a setting that is missing."""
+    """Arguments of the Beam components. Raises SwarError for a missing setting."""
     match engine.beam.runner:
         case "dataflow":
             return _dataflow(engine)
@@ -17,7 +17,7 @@ def engine_beam_arguments(engine: EngineSettings) -> list[str]:
 
 
 def _dataflow(engine: EngineSettings) -> list[str]:
-    """The image of the tasks is also that of the workers: code and libraries are the same."""
+    """By default the workers use the tasks' image, so code and libraries are the same."""
     dataflow, google = engine.beam.dataflow, engine.google
     root = needed(engine, "root")
     if not root.startswith("gs://"):
@@ -44,14 +44,14 @@ def _dataflow(engine: EngineSettings) -> list[str]:
 
 
 def _portable(engine: EngineSettings) -> list[str]:
-    """For the job servers of Flink and Spark alike: they speak one protocol."""
+    """For the job servers of Flink and Spark, which speak the same protocol."""
     worker_pool = engine.beam.portable.worker_pool
     return [
         "--runner=PortableRunner",
         f"--job_endpoint={needed(engine, 'beam.portable.job_endpoint')}",
         f"--environment_type={'EXTERNAL' if worker_pool else 'DOCKER'}",
         f"--environment_config={worker_pool or needed(engine, 'image')}",
-        # Without this TFX packs itself up for the workers, for each component anew.
+        # Without this, TFX packages itself for the workers of each component.
         f"--sdk_container_image={needed(engine, 'image')}",
         BEAM_PLUGIN,
     ]

@@ -30,14 +30,14 @@ DATA, DATA_DIGEST, SOUNDS_DIGEST, EPOCHS = "data", "data_digest", "sounds_digest
 KUBEFLOW_GPU: Final = "nvidia.com/gpu"
 RETRY_SECONDS: Final = 60  # until the first retry; each later one waits twice as long
 MOST_RETRY_SECONDS: Final = 3_600
-# Lives as long as the container: there is no folder that outlives it.
+# Lost with the container, where no folder outlives it.
 CONTAINER_CHECKPOINTS: Final = "/tmp/swar-checkpoints"
 TRAINING: Final = ("Tuner", "Trainer")  # the nodes that get GPUs
 ResourceSpec: Final = PipelineDeploymentConfig.PipelineContainerSpec.ResourceSpec
 
 
 def compile_pipeline(config: Config, path: Path) -> None:
-    """Writes the specification of the pipeline; the file is complete or the old one.
+    """Writes the specification of the pipeline; on an error an old file stays as it was.
 
     Its runtime parameters are those of `run_parameters`, all without a default.
 
@@ -62,7 +62,7 @@ def compile_pipeline(config: Config, path: Path) -> None:
     )
     job = kubeflow_v2_dag_runner.KubeflowV2DagRunner(runner_config).run(pipeline, write_out=False)
     for component in in_containers:
-        # TFX's compiler has no retries.
+        # TFX's compiler writes no retry policy.
         task = job["pipelineSpec"]["root"]["dag"]["tasks"][component.id]
         task["retryPolicy"] = _retry_policy(engine, component.id)
     try:
@@ -77,9 +77,9 @@ def compile_pipeline(config: Config, path: Path) -> None:
 def run_parameters(config: Config, data: str) -> dict[str, str | int]:
     """The values of the runtime parameters for a folder or manifest of recordings, or a pattern.
 
-    The data, and the folders of recorded sounds, are listed here and now, and the digests of the
-    lists are part of the caches' keys: a new file or a changed one makes another digest. Raises
-    SwarError, see `list_recordings` and `sounds_digest`.
+    Lists the data and the folders of recorded sounds now. The digests of the lists are part of
+    the cache keys, so a new or changed file invalidates the cache. Raises SwarError, see
+    `list_recordings` and `sounds_digest`.
     """
     data = data if "://" in data else os.path.abspath(data)
     listing = list_recordings(
@@ -96,14 +96,14 @@ def run_parameters(config: Config, data: str) -> dict[str, str | int]:
 
 
 def gpu_type(engine: EngineSettings) -> str:
-    """What the engine calls the Trainer's GPUs. Raises SwarError for a name that Vertex lacks."""
+    """The engine's name of the training's GPUs. Raises SwarError for one that Vertex lacks."""
     if engine.name == "vertex":
         return vertex.gpu_type(engine)
     return engine.training.gpu_type or KUBEFLOW_GPU
 
 
 def _images(engine: EngineSettings) -> dict[str, str]:
-    """The image of the Trainer, and that of all others."""
+    """The default image, and the training's image for the nodes that train in it."""
     image, training = needed(engine, "image"), engine.training
     images = {kubeflow_v2_dag_runner._DEFAULT_IMAGE_PATH_KEY: image}
     if training.image:
@@ -122,7 +122,7 @@ def _retry_policy(engine: EngineSettings, node_id: str) -> dict[str, Any]:
 
 
 def _trains_itself(engine: EngineSettings, node_id: str) -> bool:
-    """Whether the node's own container trains; else a custom job of Vertex does, or nothing."""
+    """Whether the node trains in its own container: not in a custom job, or not at all."""
     in_custom_job = node_id == "Trainer" and engine.training.machine_type is not None
     return node_id in TRAINING and not in_custom_job
 

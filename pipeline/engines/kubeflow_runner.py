@@ -19,9 +19,9 @@ def submit(config: Config, *, data: str, show: Callable[[str], None]) -> str:
     """Compiles the pipeline and starts a run of it.
 
     Args:
-        config: all settings; those below `engine` say where.
-        data: folder or manifest of recordings, which the tasks reach under the same name.
-        show: gets the plan of what will be started, before it is.
+        config: all settings; those below `engine` say where it runs.
+        data: folder or manifest of recordings, which the tasks reach by the same name.
+        show: called with the plan before the run is started.
 
     Returns the run's identifier. Raises SwarError: a setting is missing, the data are at
     fault, or the API cannot be reached or refuses.

@@ -11,7 +11,7 @@ def plan(config: Config, parameters: Mapping[str, str | int]) -> str:
     """Where each step runs and what `swar submit` adds to the compiled pipeline.
 
     Args:
-        config: all settings; those below `engine` say where.
+        config: all settings; those below `engine` say where it runs.
         parameters: the runtime parameters and their values.
     """
     lines = list(_lines(config, parameters))

@@ -1,7 +1,7 @@
-"""Where `swar submit` runs the pipeline: typed, and without secrets.
+"""Settings of where `swar submit` runs the pipeline; they hold no secrets.
 
-Who may do what is known to the engines' own clients: Google's application default
-credentials, and kfp's configuration of its client.
+The engines' own clients find their credentials: Google's in its application default
+credentials, kfp's in its configuration.
 """
 
 import re
@@ -14,7 +14,7 @@ from components.errors import SwarError
 from components.settings import Count, Positive, PositiveCount, Settings
 
 Image = Annotated[str, Field(pattern=r"^[^\s@]+@sha256:[0-9a-f]{64}$")]
-"""Named by its digest: a tag may name other code tomorrow, under which caches would be stale."""
+"""Image named by its digest: a tag may later name other code, and caches would be stale."""
 Label = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,62}=[a-z0-9_-]{0,63}$")]
 Folder = Annotated[str, Field(pattern=r"[^/]$")]
 Address = Annotated[str, Field(pattern=r"^[^\s/]+:[0-9]{1,5}$")]
@@ -22,31 +22,31 @@ Address = Annotated[str, Field(pattern=r"^[^\s/]+:[0-9]{1,5}$")]
 
 
 class TaskSettings(Settings):
-    """What the container of each task gets, except that of the Trainer."""
+    """Resources of each task's container, except those of the Trainer and Tuner."""
 
     cpus: Positive = 4.0
     memory_gigabytes: Positive = 16.0
     retries: Count = 2
-    """Of a task that failed, the first after a minute, each later one after twice as long."""
+    """Retries of a failed task: the first after a minute, each later one after twice as long."""
 
 
 class TrainingSettings(Settings):
-    """What trains; several GPUs share each step (MirroredStrategy)."""
+    """Resources of the training; several GPUs share each step (MirroredStrategy)."""
 
     image: Image | None = None
     """The same code as in `engine.image`, with CUDA. None: `engine.image`."""
     cpus: Positive = 8.0
     memory_gigabytes: Positive = 32.0
     retries: Count = 2
-    """As of the other tasks. A training that is started again continues where its state is."""
+    """As of the other tasks. A restarted training continues from its state, if that was kept."""
     gpus: Count = 1
-    """The Trainer fails where TensorFlow sees fewer."""
+    """Number of GPUs. The Trainer fails if TensorFlow sees fewer."""
     gpu_type: str | None = None
-    """An accelerator of Vertex; None: NVIDIA_TESLA_T4. On Kubeflow a resource of Kubernetes; None:
+    """On Vertex an accelerator; None: NVIDIA_TESLA_T4. On Kubeflow a resource of Kubernetes; None:
     nvidia.com/gpu."""
     machine_type: str | None = None
-    """On Vertex: train in a custom job, on such a machine with the GPUs, instead of the task's
-    container. cpus and memory_gigabytes are then the machine's."""
+    """On Vertex: train in a custom job on such a machine with the GPUs, not in the Trainer's
+    container. cpus and memory_gigabytes then apply to the Tuner alone."""
 
 
 class DataflowSettings(Settings):
@@ -58,7 +58,7 @@ class DataflowSettings(Settings):
     sdk_container_image: Image | None = None
     """None: the pipeline's own image."""
     setup_file: str | None = None
-    """Of a setup.py within the pipeline's image; for a worker image without Swar."""
+    """Path of a setup.py in the pipeline's image, for a worker image without Swar."""
 
 
 class PortableSettings(Settings):
@@ -66,14 +66,14 @@ class PortableSettings(Settings):
 
     job_endpoint: Address | None = None
     worker_pool: Address | None = None
-    """As each worker reaches it. None: the workers start the pipeline's image by Docker."""
+    """Its address for each worker. None: the workers start the pipeline's image by Docker."""
 
 
 class BeamSettings(Settings):
-    """Who does the work of the Beam components."""
+    """Where the Beam components do their work."""
 
     runner: Literal["task", "dataflow", "portable"] = "task"
-    """task: their own containers."""
+    """task: the components' own containers."""
     task_workers: PositiveCount = 1
     """Processes in a task's container."""
     dataflow: DataflowSettings = DataflowSettings()
@@ -81,7 +81,7 @@ class BeamSettings(Settings):
 
 
 class GoogleSettings(Settings):
-    """Whose Google Cloud resources Vertex and Dataflow use."""
+    """Google Cloud project and account of Vertex and Dataflow."""
 
     project: str | None = None
     region: str | None = None
@@ -97,7 +97,7 @@ class EndpointSettings(Settings):
     name: str | None = None
     """None: no endpoint."""
     serving_image: str | None = None
-    """TensorFlow Serving, in a container that keeps to Vertex's rules."""
+    """Image of TensorFlow Serving that keeps to Vertex's rules."""
     machine_type: str = "n1-standard-4"
     min_replicas: PositiveCount = 1
     max_replicas: PositiveCount = 3
@@ -120,14 +120,14 @@ class VertexSettings(Settings):
 
 
 class KubeflowSettings(Settings):
-    """Kubeflow Pipelines 2 on a cluster of one's own."""
+    """Kubeflow Pipelines 2 on the user's own cluster."""
 
     host: str | None = None
     """URL of its API."""
     namespace: str = "kubeflow"
     experiment: str = "swar"
     service_account: str | None = None
-    """Of Kubernetes."""
+    """Service account of Kubernetes."""
     baseline: str | None = None
     """URI of an earlier run's `model` artifact. A new model must not be much worse."""
 
@@ -138,7 +138,7 @@ class EngineSettings(Settings):
     name: Literal["vertex", "kubeflow"] = "vertex"
     image: Image | None = None
     root: Folder | None = None
-    """Folder that all tasks reach: artifacts, checkpoints and published models."""
+    """Folder that all tasks reach, for artifacts, checkpoints and published models."""
     tasks: TaskSettings = TaskSettings()
     training: TrainingSettings = TrainingSettings()
     beam: BeamSettings = BeamSettings()
@@ -164,12 +164,12 @@ class EngineSettings(Settings):
         return self
 
 
-# A list that only Google's client knows is looked at when the pipeline is compiled.
+# Names are checked against the list of Google's client when the pipeline is compiled.
 _GPU_TYPES: Final = {
     "vertex": (r"[A-Z0-9_]+", "an accelerator of Vertex AI, such as NVIDIA_TESLA_T4 or NVIDIA_L4"),
     "kubeflow": (r"[a-z0-9.-]+/[\w.-]+", "a resource of Kubernetes, such as nvidia.com/gpu"),
 }
-# What stands in examples for a name of the reader's own.
+# Placeholders that examples have for a user's own names.
 _PLACEHOLDER: Final = re.compile(
     r"<[^<>]*>|\$\{?\w+|\{\{|…|(?i:\b(?:your[-_]\w*|change-?me|todo)\b)"
     r"|\b(?:PROJECT|REGION|BUCKET|REGISTRY|REPOSITORY|NAME|DIGEST|HOST|JOBSERVER)\b"
@@ -185,7 +185,7 @@ _REMEDIES: Final = {
 
 
 def needed(engine: EngineSettings, key: str) -> str:
-    """The value of a setting below `engine`. Raises SwarError where it is not set."""
+    """The value of a setting below `engine`. Raises SwarError if it is not set."""
     value: Any = engine
     for part in key.split("."):
         value = getattr(value, part)
@@ -195,14 +195,14 @@ def needed(engine: EngineSettings, key: str) -> str:
 
 
 def check_placeholders(engine: EngineSettings, data: str | None = None) -> None:
-    """Raises SwarError for a value that is still an example's, such as `gs://BUCKET/swar`.
+    """Raises SwarError for a value that still has a placeholder, such as `gs://BUCKET/swar`.
 
     Args:
-        engine: all its text settings are looked at.
-        data: where the recordings lie; None where that is not known yet.
+        engine: settings, of which all texts are checked.
+        data: path of the recordings; None if it is not known yet.
     """
     given = {f"engine.{key}": text for key, text in _texts(engine.model_dump())}
-    if data is not None and "://" in data:  # on this machine any name may be a folder's
+    if data is not None and "://" in data:  # a local folder may have any name
         given["--data"] = data
     for key, text in given.items():
         if match := _PLACEHOLDER.search(text):

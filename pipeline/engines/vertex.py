@@ -17,7 +17,7 @@ DEFAULT_GPU_TYPE: Final = "NVIDIA_TESLA_T4"
 def gpu_type(engine: EngineSettings) -> str:
     """The GPU's name. Raises SwarError for one that Vertex does not have."""
     name = engine.training.gpu_type or DEFAULT_GPU_TYPE
-    # Its TPUs are no GPUs: the Trainer would stop where it counts these.
+    # TPUs are not GPUs: the Trainer would fail when it counts GPUs.
     known = [kind.name for kind in AcceleratorType if kind.name.startswith("NVIDIA_")]
     if name not in known:
         raise SwarError(
@@ -28,9 +28,9 @@ def gpu_type(engine: EngineSettings) -> str:
 
 
 def vertex_job(engine: EngineSettings, display_name: str) -> dict[str, Any] | None:
-    """The Trainer's; None where it trains in its own container.
+    """The Trainer's custom config; None if it trains in its own container.
 
-    Raises SwarError for settings that a custom job does not take.
+    Raises SwarError for settings that a custom job does not accept.
     """
     training, google = engine.training, engine.google
     if training.machine_type is None:
@@ -63,7 +63,7 @@ def vertex_job(engine: EngineSettings, display_name: str) -> dict[str, Any] | No
 
 
 def vertex_endpoint(engine: EngineSettings) -> dict[str, Any] | None:
-    """The Pusher's; None where it publishes below the root."""
+    """The Pusher's custom config; None if it publishes below the root."""
     endpoint = engine.vertex.endpoint
     if endpoint.name is None:
         return None

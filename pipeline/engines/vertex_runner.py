@@ -25,9 +25,9 @@ def submit(config: Config, *, data: str, show: Callable[[str], None]) -> str:
     """Compiles the pipeline and starts a run of it.
 
     Args:
-        config: all settings; those below `engine` say where.
-        data: folder or manifest of recordings, which the tasks reach under the same name.
-        show: gets the plan of what will be started, before it is.
+        config: all settings; those below `engine` say where it runs.
+        data: folder or manifest of recordings, which the tasks reach by the same name.
+        show: called with the plan before the run is started.
 
     Returns the address of the run's page. Raises SwarError: a setting is missing, the data
     are at fault, or Google Cloud refuses.
@@ -67,7 +67,7 @@ def submit(config: Config, *, data: str, show: Callable[[str], None]) -> str:
 
 
 def _credentials() -> Credentials:
-    """Asked for first: without them, listing a bucket takes minutes to fail."""
+    """Read first, since listing a bucket without them takes minutes to fail."""
     try:
         credentials, _ = google.auth.default([_SCOPE])
     except GoogleAuthError as error:
