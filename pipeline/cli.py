@@ -1,10 +1,10 @@
 """The command line, `swar`.
 
-Exit status: 0 done; 1 the model was trained but not blessed, or the speakers differ or are unknown;
-2 the input, the settings or the command are at fault; 3 an unexpected error; 4 the answer is
-inconclusive; 130 interrupted; 141 whatever read the output closed it before its end, which `head`
-does. An error is one line on stderr, or with --json `{"error": "..."}` on
-stdout.
+Exit status: 0 done; 1 the model was trained but not blessed, the speakers differ or are unknown,
+there is drift, or no model saw a recording; 2 the input, the settings or the command are at fault;
+3 an unexpected error; 4 the answer is inconclusive; 130 interrupted; 141 the reader of the output,
+such as `head`, closed it early. An error is one line on stderr, or with --json `{"error": "..."}`
+on stdout.
 """
 
 import itertools
@@ -29,7 +29,7 @@ from serving.commands import gallery, recognition, servers
 from serving.commands.options import FollowLinksOption, JsonOption, written_path
 
 NOT_BLESSED, USER_ERROR, UNEXPECTED = 1, 2, 3
-READER_GONE = 128 + signal.SIGPIPE  # as shells say it of other programs
+READER_GONE = 128 + signal.SIGPIPE  # as shells report it for other programs
 
 app = typer.Typer(
     help="Speaker verification: recordings in, a served model out.",
@@ -232,19 +232,19 @@ app.add_typer(recognition.app)
 
 
 def main() -> None:
-    """Runs the command line and exits; faults of the user end in one line and status 2.
+    """Runs the command line and exits; a user's error gives one line and status 2.
 
-    What a command writes is for its user alone, since most of it is biometric; only published
+    Only the user can read what a command writes, since most of it is biometric; only published
     models are opened to others, see `components.pusher.publish`.
     """
     umask = os.umask(0o077)
     ensure_streams()
     try:
         ensure_home()
-        # Not standalone: what is wrong with a command line is said as any other fault of the user.
+        # Not standalone: errors in the command line are reported as other errors of the user.
         sys.exit(app(sys.argv[1:] or ["--help"], prog_name="swar", standalone_mode=False) or 0)
     except SystemExit as ended:
-        # Typer and rich end so with 1, which says that speakers differ.
+        # Typer and rich exit with 1 here, which would mean that speakers differ.
         if isinstance(ended.__context__, BrokenPipeError):
             sys.exit(READER_GONE)
         raise
@@ -260,7 +260,7 @@ def main() -> None:
 
 
 def _usage_error(error: BaseException) -> str | None:
-    """What is wrong with a command line, in one line; None of any other error."""
+    """One line on what is wrong with the command line; None for any other error."""
     if isinstance(error, typer.Abort):
         return "the input ended before the question was answered"
     if not isinstance(error, typer.TyperException):
@@ -272,7 +272,7 @@ def _usage_error(error: BaseException) -> str | None:
 
 
 def _fail(message: str, status: int) -> NoReturn:
-    """Ends with an error, which is JSON on stdout where the answer would have been JSON."""
+    """Exits with an error message, as JSON on stdout if the answer would have been JSON."""
     options = itertools.takewhile(lambda word: word != "--", sys.argv[1:])
     if "--json" in options:
         _say_if_possible(to_json({"error": message}, indent=None), sys.stdout)
@@ -282,7 +282,7 @@ def _fail(message: str, status: int) -> NoReturn:
 
 
 def _say_if_possible(text: str, stream: TextIO) -> None:
-    """Where the stream takes nothing, the exit status still says what happened."""
+    """Prints to a stream, or drops a stream that takes nothing."""
     try:
         say(text, stream=stream)
     except OSError:

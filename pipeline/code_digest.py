@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 FIRST_PARTY = "components"
-# Settings reach a component as exec properties: a new setting of another one changes nothing.
+# Settings reach a component as exec properties; those of other components are irrelevant.
 EXCLUDED = frozenset({"components.settings"})
-# Read by a module beside its source: weights that decide as the code does.
+# Weights that a module reads: they decide its output as its code does.
 DATA_OF = {"components.speech_gate": "pretrained/speech_gate.json"}
 SOURCE_ROOT = Path(__file__).resolve().parents[1]
 
@@ -17,11 +17,11 @@ def code_digest(package: str, source_root: Path = SOURCE_ROOT) -> str:
     """sha256 over a package's modules and every `components` module that they import.
 
     Args:
-      package: dotted name, for example "components.trainer"; all of its modules count.
+      package: dotted name, for example "components.trainer"; all its modules are included.
       source_root: the folder that holds `components`.
 
-    The digest sees names and bytes of modules, not where they are installed. Imports are
-    parsed, also those within functions; nothing is executed. Raises ModuleNotFoundError.
+    The digest covers the modules' names and bytes, not where they are installed. Imports are
+    parsed, including those in functions; nothing is executed. Raises ModuleNotFoundError.
     """
     folder = source_root.joinpath(*package.split("."))
     pending = {_name(path, source_root) for path in folder.rglob("*.py")}

@@ -1,4 +1,4 @@
-"""One frozen, validated tree for the whole pipeline, from YAML and `--set`."""
+"""One frozen, validated tree of the pipeline's settings, from YAML and `--set`."""
 
 import difflib
 import hashlib
@@ -40,7 +40,7 @@ class Config(Settings):
     """Everything that a run depends on, except its data and where it writes."""
 
     name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,62}$")]
-    """Of the pipeline: lower case letters, digits and "-", as Vertex wants it."""
+    """Name of the pipeline: lower case letters, digits and "-", for Vertex."""
     speech: SpeechSettings = SpeechSettings()
     spectrogram: SpectrogramSettings = SpectrogramSettings()
     pairs: PairSettings = PairSettings()
@@ -99,7 +99,7 @@ class Config(Settings):
     def _the_tower_fits_the_spectrogram(self) -> Self:
         trainer, mels = self.trainer, self.spectrogram.n_mels
         frames = self.spectrogram.frames(self.speech.sample_rate)
-        # The stem halves twice, each transition between two blocks once more.
+        # The stem halves each side twice, each transition between blocks once.
         smallest = max(SMALLEST_SIDE, 2 ** (1 + len(trainer.blocks)))
         _refuse(
             min(mels, frames) < smallest,
@@ -182,21 +182,21 @@ class Config(Settings):
         return _digest(self.model_dump(mode="json"))
 
     def training_digest(self) -> str:
-        """As `digest`, of what a trained model depends on: not how it is judged, or where."""
+        """Like `digest`, without the settings that do not change how a model is trained."""
         judged_and_where = {"evaluator", "report", "engine", "drift"}
         return _digest(self.model_dump(mode="json", exclude=judged_and_where))
 
     def to_yaml(self) -> str:
-        """The whole tree; `load_config` of it gives an equal Config."""
+        """The tree as YAML; `load_config` reads an equal Config from it."""
         return dump_yaml(self.model_dump(mode="json"))
 
 
 def load_config(name_or_path: str, overrides: Sequence[str] = ()) -> Config:
-    """The config of a packaged name (`demo`, `default`, `base`, `paper`) or a YAML file.
+    """Loads a config by its packaged name (`demo`, `default`, `base`, `paper`) or from a YAML file.
 
-    Each override is `a.b=value`, the value read as YAML. What a file does not say
-    has the default of `components/settings.py`. Raises SwarError, in one line that
-    names the key, its value and where it was set.
+    Each override is `a.b=value`, its value read as YAML. Settings that a file leaves out have
+    their defaults. Raises SwarError with one line that names the key, its value and where it was
+    set.
     """
     text, where = _read(name_or_path)
     tree = parse_yaml(text, where)
@@ -211,17 +211,17 @@ def load_config(name_or_path: str, overrides: Sequence[str] = ()) -> Config:
 
 
 def parse_yaml(text: str, where: str) -> Any:
-    """The value of a document by YAML 1.2, where `1e-3` is a number and `off` a word.
+    """The value of a YAML 1.2 document, where `1e-3` is a number and `off` a word.
 
     Args:
-        text: of the document.
-        where: what to call it in a message.
+        text: the document.
+        where: its name in messages.
 
     Raises:
-        SwarError: it is not YAML, has a key twice, or an alias.
+        SwarError: the text is not YAML, or it repeats a key or has an alias.
     """
     try:
-        # A few lines of aliases of aliases would be gigabytes of JSON.
+        # A few lines of nested aliases can become gigabytes of JSON.
         for event in _yaml().parse(text):
             if isinstance(event, AliasEvent):
                 line = event.start_mark.line + 1
@@ -236,7 +236,7 @@ def parse_yaml(text: str, where: str) -> Any:
 
 
 def dump_yaml(tree: dict[str, Any]) -> str:
-    """The document that `parse_yaml` reads back, keys in their order."""
+    """The YAML of a tree, keys in their order; `parse_yaml` reads it back."""
     text = io.StringIO()
     _yaml().dump(tree, text)
     return text.getvalue()
@@ -246,7 +246,7 @@ def _yaml() -> YAML:
     yaml = YAML(typ="safe", pure=True)
     yaml.default_flow_style = False
     yaml.width = 2**31  # a folded line of escapes is not read back as it was
-    yaml.allow_unicode = False  # it would write some line breaks of Unicode as they are
+    yaml.allow_unicode = False  # else some Unicode line breaks are not escaped
     yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]  # declared as None
     return yaml
 
@@ -262,7 +262,7 @@ def _digest(tree: dict[str, Any]) -> str:
 
 
 def _read(name_or_path: str) -> tuple[str, str]:
-    """The text of a config, and what to call it in a message."""
+    """The text of a config, and its name in messages."""
     if name_or_path in PACKAGED:
         resource = resources.files("pipeline") / "configs" / f"{name_or_path}.yaml"
         return resource.read_text("utf-8"), f"the packaged {name_or_path}.yaml"
@@ -281,7 +281,7 @@ def _read(name_or_path: str) -> tuple[str, str]:
 
 
 def _override(tree: dict[str, Any], override: str) -> tuple[str, str]:
-    """Puts one `a.b=value` into the tree. Returns its key and what to call it."""
+    """Puts one `a.b=value` into the tree. Returns its key and its name in messages."""
     key, equals, text = override.partition("=")
     source = f"--set {override}"
     if not equals or not all(key.split(".")):
@@ -307,10 +307,10 @@ def _source(key: str, sources: dict[str, str]) -> str:
 
 
 def _validate(tree: dict[str, Any], source: Callable[[str], str]) -> Config:
-    # Strict, and through JSON: "6" and true are no counts, but a list is a tuple.
+    # Strict, through JSON: "6" and true are not counts, but a list can be a tuple.
     try:
         return Config.model_validate_json(json.dumps(tree, default=str), strict=True)
-    except TypeError as error:  # of JSON: YAML takes a list for a key
+    except TypeError as error:  # from JSON: in YAML a list can be a key
         raise SwarError(f"wrong settings in {source('')}: {error}") from error
     except ValidationError as error:
         first, *others = error.errors(include_url=False)

@@ -1,4 +1,4 @@
-"""What a user sees of a run while it runs."""
+"""What a user sees while the pipeline runs."""
 
 import logging
 import threading
@@ -28,11 +28,11 @@ class _Component:
 
 
 class Progress(logging.Handler):
-    """Shows how a pipeline proceeds, from what TFX and the components log.
+    """Shows the progress of a pipeline from the logs of TFX and the components.
 
     On a terminal a table of the components stays at the bottom; elsewhere each event is a
-    line. Messages of the logger `swar.progress` are shown as they are, below the component
-    that is running.
+    line. Messages of the logger `swar.progress` are shown with the name of the running
+    component.
     """
 
     def __init__(self, console: Console) -> None:
@@ -51,7 +51,7 @@ class Progress(logging.Handler):
 
     @contextmanager
     def watching(self, names: Sequence[str]) -> Iterator[None]:
-        """Follows a run of these components; an exception fails the one that is running."""
+        """Follows a run of these components; an exception marks the running one as failed."""
         self.components = {name: _Component(name) for name in names}
         loggers = logging.getLogger("absl"), logging.getLogger(PROGRESS_LOGGER)
         levels = [logger.level for logger in loggers]
@@ -73,15 +73,15 @@ class Progress(logging.Handler):
                 logger.setLevel(level)
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Takes one log record. TFX's are recognised by their templates.
+        """Handles one log record; TFX's are recognised by their message templates.
 
-        TFX 1.21's local runner tells of its nodes in no other way.
+        TFX 1.21's local runner reports its nodes in no other way.
         """
         if record.name == PROGRESS_LOGGER:
             where = self._running.name if self._running else "swar"
             self._say(f"  {where}: {record.getMessage()}")
             return
-        # Beam's threads log through absl as well; nodes start and end in this one.
+        # Beam's threads log through absl as well; nodes start and end in this thread.
         if record.thread != self._thread or not isinstance(record.msg, str):
             return
         match record.msg:
@@ -95,11 +95,11 @@ class Progress(logging.Handler):
                 self._end("done")
 
     def without_inputs(self) -> list[str]:
-        """The components that TFX passed over because an input was missing."""
+        """The components that TFX skipped because an input was missing."""
         return [item.name for item in self.components.values() if item.state == "skipped"]
 
     def failed(self) -> str | None:
-        """The component in which the run ended, if it ended in one."""
+        """The component that failed; None if none did."""
         failed = [item.name for item in self.components.values() if item.state == "failed"]
         return failed[0] if failed else None
 

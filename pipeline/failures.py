@@ -1,4 +1,4 @@
-"""What went wrong, in one line for the user."""
+"""Errors as one line for the user."""
 
 import contextlib
 import errno
@@ -11,12 +11,12 @@ from pathlib import Path
 
 from components.errors import SwarError
 
-# Beam adds the step's name to a message, and from worker processes sends but a traceback's text.
+# Beam adds the step's name to a message; its worker processes send only a traceback's text.
 _STEP = re.compile(r" \[while running '[^']*'\]\s*$")
 _TRACEBACK_LINE = re.compile(rf"^{re.escape(SwarError.__module__)}\.SwarError: (.+)$", re.MULTILINE)
 
 
-# As the operating system says it, SQLite, and TensorFlow, which quotes the former.
+# Messages of the operating system, which TensorFlow quotes, and of SQLite.
 _FULL = ("No space left on device", "Disk quota exceeded", "database or disk is full")
 _UNWRITABLE = (
     "Read-only file system",
@@ -32,17 +32,17 @@ _KEPT = "and start again: what is finished is kept"
 
 
 class RunFailed(Exception):
-    """A run that ended in a fault which is not the user's; the log has the traceback."""
+    """A run failed through no fault of the user; the log has the traceback."""
 
     def __init__(self, where: str, error: BaseException, log: Path) -> None:
         super().__init__(f"{where} failed ({_summary(error)}); the traceback is in {log}")
 
 
 def user_error(error: BaseException) -> str | None:
-    """The message of the SwarError that an exception is, or was raised because of.
+    """The message of the SwarError that an exception is or was caused by; None without one.
 
-    Follows causes and contexts, and finds one that Beam passed on as text. A library that is
-    not installed is the user's to install.
+    Follows causes and contexts, and finds a SwarError that Beam passed on as text. A library
+    that is not installed counts as the user's error too.
     """
     for link in _chain(error):
         if isinstance(link, SwarError):
@@ -60,9 +60,9 @@ def user_error(error: BaseException) -> str | None:
 
 
 def executor_error(error: Exception) -> Exception:
-    """The error that ended an executor, also where TFX could not remove what was written.
+    """The error that ended an executor, even if TFX could not remove its outputs.
 
-    TFX removes the outputs of an executor that failed, and an error in that would hide the first.
+    TFX removes the outputs of a failed executor, and an error in that would hide the first one.
     """
     steps = traceback.extract_tb(error.__traceback__)
     is_removal = any(step.name == "remove_output_dirs" for step in steps)
@@ -71,11 +71,11 @@ def executor_error(error: Exception) -> Exception:
 
 
 def storage_error(error: BaseException, output: Path) -> SwarError | None:
-    """What to tell of a disk that is full, or of an output folder that cannot be written.
+    """The SwarError for a full disk or an unwritable output folder; None for other errors.
 
     Args:
-        error: what ended a run.
-        output: its folder.
+        error: the exception that ended a run.
+        output: the run's folder.
     """
     texts = [str(link) for link in _chain(error)]
     if any(words in text for text in texts for words in _FULL):
@@ -94,19 +94,19 @@ def storage_error(error: BaseException, output: Path) -> SwarError | None:
 
 @contextlib.contextmanager
 def storage_errors(output: Path) -> Iterator[None]:
-    """Tells what goes wrong with the disk of an output folder, see `storage_error`."""
+    """Raises a SwarError for problems with an output folder's disk, see `storage_error`."""
     try:
         yield
     except SwarError:
         raise
-    except Exception as error:  # the operating system's, or TensorFlow's about the same
+    except Exception as error:  # from the operating system, or from TensorFlow
         if (fault := storage_error(error, output)) is None:
             raise
         raise fault from error
 
 
 def file_error(error: BaseException) -> str | None:
-    """What to tell of a file or folder that a command cannot use; None of any other error."""
+    """The message about a file or folder that a command cannot use; None for other errors."""
     if not isinstance(error, OSError) or error.strerror is None:
         return None
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
@@ -114,7 +114,7 @@ def file_error(error: BaseException) -> str | None:
             f"no space is left on the disk of what is written, or of {tempfile.gettempdir()} for "
             "temporary files: free some and start again"
         )
-    # A file that is open has but a number.
+    # An open file may have only a number.
     named = [each for each in (error.filename, error.filename2) if isinstance(each, str | bytes)]
     if not named:
         return None

@@ -1,4 +1,4 @@
-"""The pipeline, drawn once: recordings in, a blessed and published model out."""
+"""The pipeline's graph: recordings in, a blessed and published model out."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -35,13 +35,13 @@ PAIR_SCHEMA = Path(__file__).resolve().parents[1] / "schemas" / "spectrogram_pai
 
 @dataclass(frozen=True)
 class EngineOptions:
-    """What another engine than the local runner does otherwise; the defaults are that runner's."""
+    """What differs between engines; the defaults are the local runner's."""
 
     baseline: Baseline = LatestOtherBlessedModelStrategy
     checkpoints: str | None = None
     """Local folder for the state of an unfinished training; None: below the output."""
     gpus: int = 0
-    """That TensorFlow must see where it trains."""
+    """Number of GPUs that TensorFlow must see where it trains."""
     vertex_job: Mapping[str, Any] | None = None
     """The Trainer's custom config on Vertex."""
     vertex_endpoint: Mapping[str, Any] | None = None
@@ -65,13 +65,13 @@ def create_pipeline(
     Args:
         config: the settings of every component.
         data: folder or manifest of recordings.
-        data_digest: fingerprint of what lies there.
-        sounds_digest: fingerprint of what lies in the folders of `pairs.augmentation`.
-        epochs: in place of the settings'.
+        data_digest: fingerprint of the data.
+        sounds_digest: fingerprint of the folders of `pairs.augmentation`.
+        epochs: in place of those in `config`.
         output: folder, on any filesystem, for artifacts, checkpoints and published models.
-        beam_pipeline_args: for the Beam components.
-        metadata_connection_config: where runs are recorded; None where the engine does it.
-        engine: options of another engine than the local runner.
+        beam_pipeline_args: arguments of the Beam components.
+        metadata_connection_config: where runs are recorded; None if the engine does it.
+        engine: options of the engine; None for the local runner's.
     """
     engine = engine or EngineOptions()
     prepared = _prepare(config, data, data_digest, sounds_digest)
@@ -105,7 +105,7 @@ def create_pipeline(
 
 
 class _Prepared(NamedTuple):
-    """The components that make what is trained on, in their order."""
+    """The components that prepare the training pairs, in their order."""
 
     speech_example_gen: BaseComponent
     spectrogram_pair_gen: BaseComponent
@@ -128,7 +128,7 @@ def _prepare(
     data_digest: str | RuntimeParameter,
     sounds_digest: str | RuntimeParameter,
 ) -> _Prepared:
-    """Recordings to pairs that fit their schema."""
+    """From recordings to pairs that fit their schema."""
     speech_example_gen = SpeechExampleGen(
         data=data,
         data_digest=data_digest,
@@ -201,7 +201,7 @@ def _judge(
         base_digest=parent["parent_digest"] if parent.get("parent") == BASE else None,
         code_digest=code_digest("components.evaluator"),
     )
-    # Before the Evaluator: what no server answers from is neither judged nor a later baseline.
+    # Before the Evaluator: a model that cannot be served is neither judged nor a later baseline.
     evaluator.add_upstream_node(serving_check)
     pusher = make_pusher(
         model=model,
@@ -220,13 +220,13 @@ def _judge(
         settings=config.report,
         code_digest=code_digest("components.verification_report"),
     )
-    # Behind the Pusher: a good model neither waits for its report nor fails with it.
+    # After the Pusher: a good model neither waits for its report nor fails with it.
     report.add_upstream_node(pusher)
     return [*([baseline] if baseline else []), serving_check, evaluator, pusher, report]
 
 
 def _held_out_splits(config: Config) -> list[str]:
-    """Of the pairs, those that a model is judged on."""
+    """The splits of the pairs that a model is judged on."""
     splits = [features.EVAL]
     if config.speech.unseen_speaker_fraction:
         splits.append(features.UNSEEN)

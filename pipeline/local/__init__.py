@@ -1,1 +1,1 @@
-"""The runner of this machine: the pipeline in this process, Beam on its cores."""
+"""The local runner: the pipeline in this process, Beam on this machine's cores."""

@@ -1,4 +1,4 @@
-"""Runs the pipeline in this process, with its records in a folder."""
+"""Runs the pipeline in this process and keeps its records in a folder."""
 
 import logging
 import os
@@ -86,7 +86,7 @@ class _Job:
 
 
 def _logged(job: _Job, console: Console) -> RunSummary:
-    """Runs and summarises; what ends it otherwise is in the log with its traceback."""
+    """Runs and summarises the pipeline; an exception is logged with its traceback."""
     progress = Progress(console)
     try:
         pipeline = _pipeline(job)
@@ -106,7 +106,7 @@ def _logged(job: _Job, console: Console) -> RunSummary:
 
 
 def _pipeline(job: _Job) -> "Pipeline":
-    # TFX takes long to import: the other commands do without.
+    # TFX takes long to import, and other commands do not need it.
     from absl import logging as absl_logging
     from tfx.orchestration.metadata import sqlite_metadata_connection_config
 
