@@ -1,6 +1,6 @@
 """The folder of a run: one run at a time writes to it, and it holds versions of the model.
 
-Commands look at it before they import what reads its records.
+Commands check it before they import the slow library that reads its records.
 """
 
 import os
@@ -34,24 +34,24 @@ _LAST_EXECUTION = "SELECT max(id) FROM Execution"
 
 
 class ModelIdentity(NamedTuple):
-    """What tells the models of two versions apart; published again, a model has the same."""
+    """Identifies the model of a version; a model that is published again has the same one."""
 
     model_digest: str
-    """Of what makes the embeddings; names the model in the records of its training too."""
+    """Digest of what makes the embeddings; also names the model in its training's records."""
     threshold: float
-    """A model may be calibrated again, which leaves the embeddings as they are."""
+    """Changes if the model is calibrated again, which leaves the embeddings as they are."""
     slope: float | None
 
 
 @contextmanager
 def claimed(output: Path) -> Iterator[None]:
-    """Holds the output folder for this process; the lock ends with it, however it ends.
+    """Locks the output folder for this process; the lock ends with the process at the latest.
 
-    Makes the folder, and `logs/` in it. Nobody else can read what lies there but what is
-    published: the rest is biometric.
+    Creates the folder, and `logs/` in it. Other users can read only what is published: the rest
+    is biometric.
 
     Raises:
-        SwarError: it cannot be written, or another process holds it.
+        SwarError: the folder cannot be written, or another process holds it.
     """
     try:
         (output / "logs").mkdir(parents=True, exist_ok=True)
@@ -69,7 +69,7 @@ def claimed(output: Path) -> Iterator[None]:
 
 
 def check_run(output: Path) -> None:
-    """Raises SwarError where no run wrote to the folder, or its records cannot be read."""
+    """Raises SwarError if no run wrote to the folder, or its records cannot be read."""
     path = output / METADATA
     if not path.is_file():
         raise SwarError(f"{output} has no {METADATA}: name the output folder of a run")
@@ -81,7 +81,7 @@ def check_run(output: Path) -> None:
 
 
 def has_run(output: Path) -> bool:
-    """Whether the folder's records know of a run, as far as they can be opened."""
+    """Whether the folder's records hold a run, or cannot be opened now."""
     path = output / METADATA
     try:
         return path.is_file() and bool(_query(path, _RUNS))
@@ -90,7 +90,7 @@ def has_run(output: Path) -> bool:
 
 
 def _close_to_others(output: Path) -> None:
-    """What earlier versions of Swar left open too; others may still go through to `published`."""
+    """Closes all but `published` to other users, also what earlier versions of Swar left open."""
     if output.stat().st_uid != os.getuid():
         return
     output.chmod(0o711)
@@ -100,10 +100,11 @@ def _close_to_others(output: Path) -> None:
 
 
 def check_records(output: Path) -> None:
-    """Raises SwarError where the folder's records cannot be read any more, or are not of all that
-    lies there; none yet are fine."""
+    """Raises SwarError if the folder's records are damaged or lack artifacts that lie there.
+
+    A folder without records is fine."""
     path = output / METADATA
-    # Before the records, which a run that is at work writes first.
+    # Listed before the records are read, since a run at work writes these first.
     folders = sorted((output / ARTIFACTS).glob("*/*/*"))
     found, last = "ok", 0
     try:
@@ -111,7 +112,7 @@ def check_records(output: Path) -> None:
             found = _query(path, "PRAGMA quick_check(1)")
             last = _query(path, _LAST_EXECUTION) or 0
     except sqlite3.OperationalError:
-        return  # not to be opened, or in use: whoever wants to read or write it tells that
+        return  # locked, or cannot be opened: later reads or writes report that
     except sqlite3.DatabaseError as error:
         found = str(error)
     if found != "ok":
@@ -120,7 +121,7 @@ def check_records(output: Path) -> None:
             "another output folder"
         )
     for folder in folders:
-        # Its number would be given anew, and what is written then would lie among what is there.
+        # A new run would use this number again and write among the files that are there.
         if is_version_name(folder.name) and int(folder.name) > last:
             raise SwarError(
                 f"{folder} is of a run that {path} does not know: bring the whole folder back "
@@ -129,7 +130,7 @@ def check_records(output: Path) -> None:
 
 
 def _query(records: Path, query: str) -> Any:
-    """The first value that a query of records has; None where there is none, or no such table."""
+    """The first value that a query of the records gives; None without a row or such a table."""
     with closing(sqlite3.connect(f"{records.absolute().as_uri()}?mode=ro", uri=True)) as opened:
         try:
             row = opened.execute(query).fetchone()
@@ -141,7 +142,7 @@ def _query(records: Path, query: str) -> Any:
 
 
 def model_digest(folder: Path) -> str | None:
-    """What tells a SavedModel of the pipeline from every other; None where it has no card."""
+    """The digest that identifies a SavedModel of the pipeline; None if it has no card."""
     return read_card(folder)["model_digest"] if (folder / MODEL_CARD).is_file() else None
 
 
@@ -149,7 +150,7 @@ def published_versions(output: Path) -> dict[int, ModelIdentity]:
     """The published models by version, the oldest first.
 
     Raises:
-        SwarError: a version's card cannot be read, so that it is not known what the model is.
+        SwarError: a version's card cannot be read, so its model is not known.
     """
     cards = {
         int(folder.name): read_card(folder) for folder in published_folders(output / PUBLISHED)
@@ -161,15 +162,15 @@ def published_versions(output: Path) -> dict[int, ModelIdentity]:
 
 
 def calibrated_on(version: Path) -> dict[str, Any] | None:
-    """What `swar calibrate` wrote into a version's card; None where it did not make the version."""
+    """What `swar calibrate` wrote into a version's card; None if it did not make the version."""
     return read_card(version).get("calibrated_on")
 
 
 def check_versions_folder(folder: Path) -> None:
     """Raises SwarError unless a version can be published to the folder, which may be new.
 
-    A publisher removes folders named by a number that are no versions, since a push that was cut
-    short leaves such a one: of another folder, a speaker's recordings.
+    Publishing removes folders that are named by a number and hold no model, since an interrupted
+    push leaves such a folder. Elsewhere it could be a speaker's recordings.
     """
     if (folder / METADATA).is_file():
         raise SwarError(f"{folder} is the output folder of a run: name {folder / PUBLISHED}")
@@ -187,13 +188,13 @@ def check_versions_folder(folder: Path) -> None:
 
 
 def run_folder(name: str) -> Path:
-    """The output folder of a run, whether or not it is there.
+    """The output folder of a run, whether or not it exists.
 
     Args:
         name: OUTPUT, or OUTPUT/published.
 
     Raises:
-        SwarError: it names one model.
+        SwarError: the name is that of one model.
     """
     folder = Path(name)
     if name == BASE or (folder / GRAPH).is_file():
@@ -207,10 +208,10 @@ def output_and_version(model: str | Path) -> tuple[Path, int]:
     """The output folder that a published model lies in, and its version.
 
     Args:
-        model: a version's folder; or OUTPUT/published or OUTPUT, which mean the newest.
+        model: a version's folder; or OUTPUT/published or OUTPUT, which mean the newest one.
 
     Raises:
-        SwarError: it is none of these.
+        SwarError: the model is none of these.
     """
     if model == BASE:
         raise SwarError(

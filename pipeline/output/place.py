@@ -1,4 +1,4 @@
-"""Where a run may write: outside of its data, and under a name that is no pattern."""
+"""Where a run may write: outside its data, and to a path without wildcards."""
 
 import os
 from pathlib import Path
@@ -8,19 +8,19 @@ from components.errors import SwarError
 from components.recordings.spans import SpanPattern, is_pattern
 from components.recordings.tables import is_manifest_name
 
-# Beam and TFX look for the files that they have written by a pattern.
+# Beam and TFX find the files that they wrote by patterns.
 _WILDCARDS: Final = "*?[]\\"
 
 
 def check_output(output: Path, data: str) -> None:
-    """Refuses an output folder that a run could not read again, or would take for new data.
+    """Refuses an output folder that a run could not read back, or would take for new data.
 
     Args:
         output: local folder; need not exist.
         data: folder or manifest of recordings, or pattern of spans.
 
     Raises:
-        SwarError: its path holds a wildcard, or it lies where the data is listed.
+        SwarError: the folder's path holds a wildcard, or it lies where the data is listed.
     """
     absolute = os.path.abspath(output)
     found = [character for character in _WILDCARDS if character in absolute]
@@ -33,7 +33,7 @@ def check_output(output: Path, data: str) -> None:
     if listed is None:
         return
     folder, prefix = listed
-    # Links are followed where the data is listed, so that either place counts.
+    # Listing the data follows links, so the real paths count as well.
     as_named = _is_listed(absolute, folder, prefix)
     if as_named or _is_listed(os.path.realpath(absolute), os.path.realpath(folder), prefix):
         raise SwarError(
@@ -43,7 +43,7 @@ def check_output(output: Path, data: str) -> None:
 
 
 def _is_listed(output: str, folder: str, prefix: str) -> bool:
-    """Whether a path is a folder, or lies below it in something whose name starts so."""
+    """Whether a path lies in a folder, below an entry that begins with a prefix ("": any)."""
     if not Path(output).is_relative_to(folder):
         return False
     below = Path(output).relative_to(folder).parts
@@ -51,7 +51,7 @@ def _is_listed(output: str, folder: str, prefix: str) -> bool:
 
 
 def _listed_folder(data: str) -> tuple[str, str] | None:
-    """The local folder that all is listed of whose name starts so; None for a manifest."""
+    """The listed local folder and its entries' prefix; None for a manifest or a URI."""
     if "://" in data:
         return None
     if is_pattern(data):

@@ -1,4 +1,4 @@
-"""What ML Metadata knows of an output folder, and where its artifacts lie."""
+"""What ML Metadata records of an output folder, and where its artifacts lie."""
 
 from collections.abc import Collection
 from functools import cached_property
@@ -16,7 +16,7 @@ from pipeline.output.folder import ARTIFACTS, METADATA, check_run, model_digest
 
 
 class Records:
-    """The executions and artifacts of an output folder, and what came of what.
+    """The executions and artifacts of an output folder, and how they are connected.
 
     Args:
         output: folder of a local run.
@@ -31,7 +31,7 @@ class Records:
         records = self.output / METADATA
         try:
             self._store = MetadataStore(sqlite_metadata_connection_config(str(records)))
-        except RuntimeError as error:  # as ML Metadata raises what its C++ says
+        except RuntimeError as error:  # from ML Metadata's C++ code
             raise self._unreadable(one_line(str(error))[:200]) from error
 
     def latest_outputs(self) -> dict[str, Artifact]:
@@ -54,18 +54,18 @@ class Records:
         return min(self._store.get_executions_by_id(writers), key=lambda item: int(item.id))
 
     def input(self, execution: Execution, key: str) -> Artifact:
-        """The one under a key, which every execution of the component has."""
+        """The input artifact under a key. Raises SwarError if the execution has none."""
         inputs = self.inputs(execution)
         if key not in inputs:
             raise self._unreadable(f"an execution has no input {key}")
         return inputs[key]
 
     def inputs(self, execution: Execution) -> dict[str, Artifact]:
-        """By input key; of several under one key, the last."""
+        """The input artifacts by input key; of several under one key, the last."""
         return results.artifacts_by_key(self._store, [execution.id], Event.INPUT)
 
     def outputs(self, execution: Execution) -> dict[str, Artifact]:
-        """By output key."""
+        """The output artifacts by output key."""
         return results.artifacts_by_key(self._store, [execution.id], Event.OUTPUT)
 
     def readers(self, artifact: Artifact, input_key: str) -> list[Execution]:
@@ -80,9 +80,9 @@ class Records:
         return sorted(executions, key=lambda item: int(item.id), reverse=True)
 
     def made_from(self, artifact: Artifact, types: Collection[str]) -> list[Artifact]:
-        """An artifact, and those of some types that were made from it, directly or not.
+        """An artifact and those of some types that were made from it, directly or not.
 
-        What was made from an artifact of another type is left out.
+        Artifacts of other types are left out, and so is what was made from them.
         """
         found: dict[int, Artifact] = {}
         waiting = [artifact]
@@ -98,7 +98,7 @@ class Records:
         return list(found.values())
 
     def unfinished(self) -> list[Path]:
-        """Folders of no complete artifact: what components that were killed had written."""
+        """Folders without a complete artifact, which killed components left behind."""
         found = self._store.get_artifacts()
         live = {Path(item.uri).resolve() for item in found if item.state == Artifact.LIVE}
         folders = (each.resolve() for each in (self.output / ARTIFACTS).glob("*/*/*"))
@@ -107,9 +107,9 @@ class Records:
         )
 
     def withdraw_missing_pushes(self) -> None:
-        """Marks as deleted what the Pusher recorded of versions that are gone.
+        """Marks the Pusher's records of versions that are gone as deleted.
 
-        TFX's cache looks at the records alone: a run would name a version that is not there.
+        TFX's cache looks at the records alone, so a run would name a version that is gone.
         """
         for pushed in self.live("PushedModel"):
             version = results.published_model(pushed)
@@ -118,7 +118,7 @@ class Records:
                 self._store.put_artifacts([pushed])
 
     def check_place(self, artifact: Artifact) -> None:
-        """Raises SwarError unless an artifact lies in this folder: a copy's are the original's."""
+        """Raises SwarError unless an artifact lies in this folder; a copied folder's do not."""
         if not Path(artifact.uri).resolve().is_relative_to(self.output.resolve()):
             raise SwarError(
                 f"{self.output} was moved or copied, its records are of {artifact.uri}: name the "
@@ -133,7 +133,7 @@ class Records:
 
     @cached_property
     def models_by_digest(self) -> dict[str, Artifact]:
-        """The Model artifacts by their models' digests, of those whose files are there."""
+        """The Model artifacts whose files are there, by their models' digests."""
         folders = [(model, Path(model.uri, "Format-Serving")) for model in self.live("Model")]
         for pushed in self.live("PushedModel"):
             if results.published_model(pushed) is not None:

@@ -23,7 +23,7 @@ _NEEDED: Final = {
     artifacts.RECORDINGS_FILE: {"recording", "speaker", "splits"},
     artifacts.REJECTS_FILE: {"file", "reason"},
 }
-"""Columns without which a row says nothing."""
+"""Columns that every row of a file must have."""
 
 
 def latest_outputs(store: MetadataStore) -> dict[str, metadata_store_pb2.Artifact]:
@@ -36,7 +36,7 @@ def latest_outputs(store: MetadataStore) -> dict[str, metadata_store_pb2.Artifac
 def artifacts_by_key(
     store: MetadataStore, executions: Sequence[int], kind: int
 ) -> dict[str, metadata_store_pb2.Artifact]:
-    """What executions read (kind Event.INPUT) or wrote (OUTPUT); of several, the last."""
+    """Artifacts that executions read (kind Event.INPUT) or wrote (OUTPUT); the last of a key."""
     keys = {
         event.artifact_id: event.path.steps[0].key
         for event in store.get_events_by_execution_ids(executions)
@@ -46,16 +46,16 @@ def artifacts_by_key(
 
 
 def count_rejects(uri: str) -> dict[str, int]:
-    """How many recordings were rejected for which reason, the commonest first."""
+    """How many recordings were rejected for each reason, the commonest first."""
     rows = read_rows(Path(uri) / artifacts.REJECTS_FILE)
     return dict(Counter(row["reason"] for row in rows).most_common())
 
 
 def read_rows(file: Path) -> list[dict[str, Any]]:
-    """What SpeechExampleGen wrote about recordings or rejects.
+    """The rows that SpeechExampleGen wrote about recordings or rejects.
 
     Raises:
-        SwarError: it is not there any more, or damaged.
+        SwarError: the file is missing or damaged.
     """
     try:
         rows = list(map(json.loads, file.read_text("utf-8").splitlines()))
@@ -119,7 +119,7 @@ def eer_by_condition(
 
 
 def unmet_thresholds(validation: validation_result_pb2.ValidationResult) -> list[str]:
-    """What a TFMA ValidationResult holds against the model, a phrase for each bound, sorted."""
+    """The bounds that a model misses by a TFMA ValidationResult: a phrase for each, sorted."""
     reasons = []
     for by_slice in validation.metric_validations_per_slice:
         keys = by_slice.slice_key.single_slice_keys
@@ -141,7 +141,7 @@ def unmet_thresholds(validation: validation_result_pb2.ValidationResult) -> list
 
 
 def _slice_name(values: Mapping[str, str]) -> str:
-    """`eval`, or `eval under telephone`, of the values of a slice by feature."""
+    """`eval` or `eval under telephone`, from a slice's values by feature."""
     splits = {name: split for split, name in features.UNDER_CONDITIONS.items()}
     others = [splits.get(value, value) for key, value in values.items() if key != CONDITION]
     name = ", ".join(others) or "all"

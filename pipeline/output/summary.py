@@ -1,4 +1,4 @@
-"""What a run came to, for the terminal and for `summary.json`."""
+"""The results of a run, for the terminal and for `summary.json`."""
 
 import os
 from collections.abc import Mapping
@@ -25,31 +25,31 @@ class RunSummary:
     data: str
     data_digest: str
     spans: list[str]
-    """Where `data` is a pattern: those that were taken, the newest last."""
+    """Spans that were used where `data` is a pattern, the newest last."""
     recordings: int
     rejects: dict[str, int]
-    """Number by reason."""
+    """Number of rejects by reason."""
     examples: dict[str, int]
-    """Pairs by split."""
+    """Number of pairs by split."""
     metrics: dict[str, dict[str, float | None]]
-    """By split and name; None where the split has no such number."""
+    """Values by split and name; None where the split has no such number."""
     blessed: bool
     not_blessed_because: list[str]
     published_model: str | None
-    """The version's folder; None where nothing was published."""
+    """The version's folder; None if nothing was published."""
     seconds: dict[str, float]
-    """By component."""
+    """Duration by component."""
     states: dict[str, str]
-    """By component: done or cached."""
+    """State by component: done or cached."""
     artifacts: str
     log: str
     report: str | None = None
-    """The page about the model."""
+    """Path of the page about the model."""
     eer_by_condition: dict[str, dict[str, float | None]] = field(default_factory=dict)
-    """By split and condition; None where there is no such number."""
+    """Rates by split and condition; None where there is no such number."""
 
     def write(self, path: Path) -> None:
-        """Writes JSON; the file is complete or the old one."""
+        """Writes JSON; on an error an old file stays as it was."""
         with new_file(path) as file:
             file.write(f"{to_json(asdict(self))}\n".encode())
 
@@ -105,7 +105,7 @@ def _fact_table(summary: RunSummary) -> Table:
 
 
 def facts_table(facts: Mapping[str, str | Text]) -> Table:
-    """A row for each fact, its name in front."""
+    """A table with a row for each fact: its name and its value."""
     table = Table(box=None, show_header=False)
     for name, value in facts.items():
         table.add_row(name, Text(value, overflow="fold") if isinstance(value, str) else value)
