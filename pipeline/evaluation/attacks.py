@@ -20,9 +20,9 @@ from pipeline.evaluation.speech import whole_files
 
 ATTACK_COLUMN = "attack"
 REFERENCE_RECORDINGS = 5
-"""Of each claimed speaker, at most: the first by name."""
+"""Recordings of a claimed speaker's reference at most: the first ones."""
 RESERVED_KINDS = {EVERYTHING: "all attacks together", GENUINE: "the speakers' own recordings"}
-"""Names of what is measured beside the kinds of attacks, and what that is."""
+"""Names that no kind of attack may have, and what they stand for."""
 
 
 def score_attacks(
@@ -35,23 +35,23 @@ def score_attacks(
 ) -> tuple[pd.DataFrame, list[Unused]]:
     """Compares whole attack recordings with the claimed speaker's reference, as `swar verify` does.
 
-    The reference is the mean of the embeddings of the speaker's own recordings, as a gallery's is;
-    each of these is compared with the mean of the others, too, if any of them makes one.
+    The reference is the mean embedding of the speaker's own recordings, as in a gallery. Each of
+    these recordings is also compared with the mean of the others, if any of them can be used.
 
     Args:
         served: the model.
-        data: the speakers' own recordings, by the name of the one set that they are of.
+        data: the speakers' own recordings, by the name of their one set.
         attacks: folder or manifest of recordings that claim to be of these speakers. Their kind is
             the folder below the speaker's, or the manifest's column `attack`.
         console: shows the progress.
         follow_links: whether links that lead out of the folder are followed.
 
     Returns:
-        A table of CLAIM_COLUMNS, and recordings that cannot be decoded.
+        A table of CLAIM_COLUMNS, and recordings that were rejected or cannot be decoded.
 
     Raises:
-        SwarError: the folder is at fault, or a kind has one of RESERVED_KINDS for a name; or a
-            speaker is claimed who is not in the data, or of whom no recording can be used.
+        SwarError: the folder is at fault, a kind has the name of one of RESERVED_KINDS, or a
+            claimed speaker is not in the data or has no recording that can be used.
     """
     ((own_set, own_listing),) = data.items()
     (name,) = name_sets([attacks])
@@ -83,7 +83,7 @@ def _check_claims(
     own: Mapping[str, Sequence[Recording]],
     claiming: Mapping[str, Sequence[Recording]],
 ) -> None:
-    """Raises SwarError unless there are attacks, of speakers of the data and of named kinds."""
+    """Raises SwarError unless there are attacks, on speakers of the data and of allowed kinds."""
     absent = sorted(claiming.keys() - own.keys())
     if absent:
         raise SwarError(
@@ -102,7 +102,7 @@ def _check_claims(
 
 
 def _reference(speaker: str, count: int, embedded: Embedded) -> npt.NDArray[np.float32]:
-    """float32 [D], of a speaker's `count` own recordings; SwarError where none can be used."""
+    """float32 [D], of a speaker's `count` recordings. Raises SwarError if none can be used."""
     is_taken = np.array([status == OK for status in embedded.status], bool)
     if not is_taken.any():
         raise SwarError(
@@ -115,7 +115,7 @@ def _reference(speaker: str, count: int, embedded: Embedded) -> npt.NDArray[np.f
 def _genuine_rows(
     speaker: str, recordings: Sequence[Recording], embedded: Embedded, served: PublishedModel
 ) -> Iterator[tuple[object, ...]]:
-    """A speaker's own recordings, each against the mean of the others, if any of them makes one."""
+    """Rows of a speaker's own recordings, each against the mean of the other usable ones."""
     taken = np.flatnonzero([status == OK for status in embedded.status])
     others = [taken[taken != at] for at in range(len(recordings))]
     compared = [at for at, rows in enumerate(others) if len(rows)]
@@ -161,7 +161,7 @@ def _kind(recording: Recording) -> str:
 def _embedded(
     recordings: Sequence[Recording], served: PublishedModel, name: str, unused: list[Unused]
 ) -> tuple[list[Recording], Embedded]:
-    """The recordings that can be decoded, and what the model makes of them."""
+    """The recordings that can be decoded, and the model's output for them."""
     files = list(whole_files(name, recordings, served, unused))
     wavs = [pack_wav(cut.pcm16, cut.sample_rate) for _, cut in files]
     return [recording for recording, _ in files], served.embed(wavs)

@@ -26,15 +26,15 @@ class EvaluationRequest:
     """What is measured on which recordings, and where it is written."""
 
     model: str
-    """As `components.model.files.model_folder` takes it."""
+    """The model, as `components.model.files.model_folder` takes it."""
     data: Sequence[str]
     """Folders of speakers, or manifests."""
     trial_list: Path | None
-    """Whole files to compare instead, of one folder."""
+    """List of trials between whole files of one folder, to compare instead."""
     duration_seconds: Sequence[float]
-    """Of speech in an utterance; none are the usual ones."""
+    """Speech in an utterance; empty for the default durations."""
     condition_names: Sequence[str]
-    """That some utterances are put under, too; none are all of them."""
+    """Conditions that some utterances are also put under; empty for all."""
     only_unseen: bool
     """Whether the speakers that the model was trained on are left out."""
     follow_links: bool
@@ -44,8 +44,8 @@ class EvaluationRequest:
     output: Path | None
     """New or empty folder for `metrics.json` and `scores.parquet`."""
     report: Path | None
-    """New or empty folder for the page about it with its plots and numbers, or, named *.html, a new
-    file for the page alone."""
+    """New or empty folder for the report's page, plots and numbers, or a new file *.html for the
+    page alone."""
 
 
 def run(request: EvaluationRequest, *, as_json: bool) -> None:
@@ -53,18 +53,18 @@ def run(request: EvaluationRequest, *, as_json: bool) -> None:
 
     Args:
         request: what to measure.
-        as_json: for programs.
+        as_json: whether to print JSON.
 
     Raises:
         SwarError: the request, the model or the data are at fault, or the output cannot be
-            written; what was measured is then printed all the same.
-        SystemExit: the latter, where JSON is printed: it holds the error too.
+            written; the results are then printed all the same.
+        SystemExit: the output cannot be written; with `as_json`, the JSON holds the error.
     """
     _check(request)
     settings, result = _measured(request)
     try:
         _write(request, settings, result)
-    except Exception as error:  # what took long to measure is shown, whatever becomes of the files
+    except Exception as error:  # results that took long are shown even if not written
         if as_json and isinstance(error, SwarError):  # one document, the error in it
             say(to_json(asdict(result.evaluation) | {"error": str(error)}))
             raise SystemExit(2) from error
@@ -74,7 +74,7 @@ def run(request: EvaluationRequest, *, as_json: bool) -> None:
 
 
 def _check(request: EvaluationRequest) -> None:
-    """Raises SwarError for what can be seen before the model is loaded."""
+    """Raises SwarError for faults that show before the model is loaded."""
     whole_files_only = len(request.data) == 1 and not (
         request.duration_seconds
         or request.condition_names
@@ -107,7 +107,7 @@ def _check(request: EvaluationRequest) -> None:
 
 
 def _measured(request: EvaluationRequest) -> "tuple[JudgeSettings, ScoredEvaluation]":
-    # The libraries write to the terminal as they please; what goes wrong is raised.
+    # Libraries write to the terminal as they please; errors are raised.
     with libraries_quiet() as stderr:
         from components.conditions import choose_conditions
         from components.verification.judge import JudgeSettings
@@ -150,7 +150,7 @@ def _write(
 
 
 def _check_output(folder: Path) -> None:
-    """Raises SwarError unless the folder is new or empty, and can be written as things are."""
+    """Raises SwarError unless the folder is new or empty and can be written now."""
     try:
         check_new_folder(folder)
         target = folder.resolve()

@@ -32,7 +32,7 @@ from components.verification.utterances import Unused
 from pipeline.failures import one_line
 
 NAMES_SHOWN = 10
-# What is shown, under which heading, and whether in per cent.
+# Heading, metric, and whether it is shown in per cent.
 ROWS = (
     ("EER %", error_rates.EER, True),
     *(
@@ -90,7 +90,7 @@ def _set(evaluation: Evaluation, name: str) -> Iterator[RenderableType]:
 
 
 def _warnings(evaluation: Evaluation) -> Iterator[RenderableType]:
-    """Why the figures may not be what a user takes them for."""
+    """Reasons why the metrics may mislead a user."""
     if evaluation.trained_on:
         yield Text(
             f"the model was trained on {', '.join(evaluation.trained_on)}: new speakers give "
@@ -240,7 +240,7 @@ def _open_set(results: Sequence[OpenSet]) -> RenderableType:
         ),
     )
     for column in table.columns[2:4]:
-        column.min_width = len("(10.9-17.5)")  # an interval, in a line
+        column.min_width = len("(10.9-17.5)")  # an interval on one line
     for each in results:
         default, per_query = each.rates[DEFAULT], each.rates[PER_QUERY]
         table.add_row(
@@ -258,7 +258,7 @@ def _open_set(results: Sequence[OpenSet]) -> RenderableType:
 
 
 def _open_set_notes(results: Sequence[OpenSet], best_match_comparisons: int) -> RenderableType:
-    """What the columns are, and why cells or rows of them may be missing."""
+    """What the columns mean, and why some cells or rows may be missing."""
     lines = [
         "FPIR: unknown speakers who get a name. FNIR: enrolled ones who do not get theirs. First "
         "as `swar identify` decides among N, then where an FPIR is held on these same searches, "
@@ -286,7 +286,7 @@ def _open_set_notes(results: Sequence[OpenSet], best_match_comparisons: int) -> 
 
 
 def _notes(name: str, selections: Sequence[Selection]) -> list[RenderableType]:
-    """What the trials are, where they are not all between two recordings that there could be."""
+    """Notes where possible trials were left out, or where some lie within one recording."""
     notes: list[RenderableType] = []
     for each in selections:
         parts = []
@@ -337,17 +337,17 @@ def _duration(part: SliceMetrics | Selection) -> str:
 
 
 def _value(estimate: Estimate, in_percent: bool) -> str:
-    """Without its interval, where there is no room for it."""
+    """The value alone, where there is no room for its interval."""
     return _shown(Estimate(estimate.value, math.nan, math.nan), in_percent)
 
 
 def _shown(estimate: Estimate, in_percent: bool) -> str:
-    """`3.2 (2.1-4.5)`; nothing where there is no value."""
+    """Such as `3.2 (2.1-4.5)`; empty without a value."""
     if math.isnan(estimate.value):
         return ""
     scale, digits = (100.0, 1) if in_percent else (1.0, 3)
     value, low, high = (scale * each for each in (estimate.value, estimate.low, estimate.high))
-    # Without a single error all resamples are alike: that is no certainty.
+    # Without a single error all resamples are equal, which is not certainty.
     if math.isnan(low) or low == high:
         return f"{value:.{digits}f}"
     return f"{value:.{digits}f} ({low:.{digits}f}-{high:.{digits}f})"

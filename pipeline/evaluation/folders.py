@@ -43,18 +43,18 @@ def evaluate(
     """Cuts, embeds and compares every speaker's speech, set by set.
 
     Args:
-        model: a version's folder, or the one of all versions.
-        data: folders of speakers, or manifests; each is a set, named by its last part.
+        model: a version's folder, or the folder of all versions.
+        data: folders of speakers, or manifests; each is a set, named by its path's last part.
         settings: bounds and seed.
         console: shows the progress.
         only_unseen: leave out the speakers that the model was trained on.
         follow_links: whether links in the data that lead out of it are followed.
-        attacks: folder or manifest of recordings that claim to be of the speakers of the data,
-            which is one set then; see `score_attacks`.
+        attacks: folder or manifest of recordings that claim to be of the data's speakers; the
+            data must then be one set. See `score_attacks`.
 
     Raises:
-        SwarError: the model or the data is at fault; unseen speakers are asked for of data
-            that is not, as a whole and unchanged, the training's.
+        SwarError: the model or the data is at fault, or `only_unseen` is set and a set is not
+            the whole and unchanged data of the training.
     """
     sets = name_sets(data)
     version = model_folder(model)
@@ -88,7 +88,7 @@ def evaluate(
 def _without_seen(
     name: str, listing: Listing, served: PublishedModel, *, is_known: bool
 ) -> Listing:
-    """What the set holds of the speakers that were held out of training as `unseen`."""
+    """The part of a set that is of speakers held out of training as `unseen`."""
     if not is_known:
         raise SwarError(
             f"{name} is not, as a whole and unchanged, the data that {served.folder} was trained "
@@ -134,14 +134,14 @@ def _score_set(
 def _check_speakers(
     name: str, speakers: int, settings: JudgeSettings, listing: Listing, unused: Sequence[Unused]
 ) -> None:
-    """Raises SwarError for fewer than two speakers, with what cannot be used of their recordings.
+    """Raises SwarError for fewer than two speakers, and says why recordings cannot be used.
 
     Args:
         name: of the set.
-        speakers: how many of them have speech.
-        settings: tell how much speech is needed.
+        speakers: how many have speech.
+        settings: hold how much speech is needed.
         listing: the set.
-        unused: what of it is not used, as far as that is known.
+        unused: recordings that are known to be unusable.
     """
     if speakers >= 2:
         return
@@ -163,7 +163,7 @@ def _check_speakers(
 
 
 def front_end(served: PublishedModel) -> tuple[SpeechSettings, int]:
-    """How the model removes silence, and samples of its window."""
+    """The model's settings of silence removal, and the samples of its window."""
     speech = card_settings(served.card, "speech", SpeechSettings, served.folder)
     spectrogram = card_settings(served.card, "spectrogram", SpectrogramSettings, served.folder)
     return speech, spectrogram.window_samples(speech.sample_rate)

@@ -44,16 +44,15 @@ def evaluate_list(
     *,
     follow_links: bool = False,
 ) -> ScoredEvaluation:
-    """Compares whole files as a list in VoxCeleb's text format says.
+    """Compares whole files by a list of trials in VoxCeleb's text format.
 
     Args:
-        model: a version's folder, or the one of all versions.
+        model: a version's folder, or the folder of all versions.
         data: folder of speakers, or a manifest; the list's paths lie below it.
         trial_list: see `parse_trial_list`.
-        settings: resamples and seed. Its bounds leave out nothing of the list; trials drop out
-            only with a file that is not there, that cannot be decoded, or that the model refuses:
-            without speech, too short, or longer than its `serving.max_seconds`. A trial that is
-            listed again is left out.
+        settings: resamples and seed; its bounds are not applied. A trial drops out only if one of
+            its files is missing, cannot be decoded, or is refused by the model: without speech,
+            too short, or longer than its `serving.max_seconds`. Repeated trials are left out.
         console: shows the progress.
         follow_links: whether links in the data that lead out of it are followed.
 
@@ -99,23 +98,23 @@ def evaluate_list(
 
 
 class _ListedTrials(NamedTuple):
-    """What a list names of a set."""
+    """The trials of a list, and the recordings of a set that they name."""
 
     trials: list[ListedTrial]
-    """Each once, with the names that the recordings have in the set."""
+    """Each trial once, with the names that its recordings have in the set."""
     recordings: dict[str, Recording]
-    """By that name: of the trials with both sides in the set."""
+    """Recordings of the trials with both sides in the set, by that name."""
     missing: list[Unused]
-    """Files that are not in it, or of no use."""
+    """Files that are not in the set, or are rejects of it."""
     repeated: int
-    """Trials that are on the list again, perhaps the other way round."""
+    """Number of trials that the list repeats, perhaps with swapped sides."""
 
 
 class _RecordingNames:
-    """The recordings of a set by what a list may call them.
+    """The recordings of a set by the names that a list may give them.
 
-    That is their name or their path, whether with `./` or without, and whether letters and
-    accents are together or apart.
+    These are a recording's name or path, with or without `./`, and with accents composed or
+    decomposed.
     """
 
     def __init__(self, listing: Listing) -> None:
@@ -128,11 +127,11 @@ class _RecordingNames:
         self._rejects = {_spelling(reject.file): reject.reason for reject in listing.rejects}
 
     def find(self, name: str) -> Recording | None:
-        """The recording; None where there is none of the name."""
+        """The recording of a name; None if there is none."""
         return self._recordings.get(_spelling(name))
 
     def reason(self, name: str) -> str:
-        """Why there is none."""
+        """Why there is no recording of a name."""
         return self._rejects.get(_spelling(name), "missing")
 
 
@@ -143,11 +142,11 @@ def _spelling(name: str) -> str:
 def _listed(
     parsed: Sequence[ListedTrial], set_name: str, listing: Listing, source: str
 ) -> _ListedTrials:
-    """Finds what the list names.
+    """Finds the recordings that the list names.
 
     Raises:
-        SwarError: the data has none of the files, or a line's label contradicts the speakers, or
-            it compares a file with itself.
+        SwarError: the data has both files of no trial, or a line's label contradicts the
+            speakers, or a line compares a file with itself.
     """
     names = _RecordingNames(listing)
     trials: dict[frozenset[str], ListedTrial] = {}
@@ -176,7 +175,7 @@ def _listed(
 
 
 def _check_label(trial: ListedTrial, one: Recording, other: Recording, source: str) -> None:
-    """Raises SwarError for a label that the speakers contradict, or one recording twice."""
+    """Raises SwarError if the speakers contradict the label, or both recordings are one."""
     where = f"{source} line {trial.line}"
     if one is other:
         raise SwarError(f"{where}: compares {trial.test!r} with itself: remove the line")
@@ -190,7 +189,7 @@ def _check_label(trial: ListedTrial, one: Recording, other: Recording, source: s
 def _embedded(
     name: str, listed: _ListedTrials, served: PublishedModel, console: Console
 ) -> EmbeddedUtterances:
-    """The files; those that cannot be decoded are added to the missing ones."""
+    """Embeds the files; those that cannot be decoded are added to `listed.missing`."""
     wanted = list(listed.recordings.values())
     batches = [
         wanted[start : start + FILES_AT_ONCE] for start in range(0, len(wanted), FILES_AT_ONCE)

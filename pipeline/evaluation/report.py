@@ -1,4 +1,4 @@
-"""The page about an evaluation: that of a run's VerificationReport, without its training."""
+"""The page about an evaluation: like a run's VerificationReport, but without the training."""
 
 from pathlib import Path
 
@@ -12,15 +12,15 @@ from pipeline.evaluation.scoring import ScoredEvaluation
 
 
 def write_report(target: Path, result: ScoredEvaluation, settings: JudgeSettings) -> None:
-    """Writes the page, its plots and their numbers; complete or absent.
+    """Writes the page, its plots and their numbers: all of it or nothing.
 
     Args:
-        target: new or empty folder; for the page alone a new file, named *.html.
+        target: new or empty folder; or a new file *.html for the page alone.
         result: what was measured.
-        settings: by which it was judged.
+        settings: of the evaluation.
 
     Raises:
-        SwarError: there are no trials of both kinds, or it cannot be written.
+        SwarError: target or nontarget trials are missing, or the page cannot be written.
     """
     sets = [ReportedSet(name, name, result.knows_speakers(name)) for name in result.evaluation.data]
     judged = ReportedJudgement.about(result.judgement, sets, settings.condition_seconds)

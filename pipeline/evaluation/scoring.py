@@ -1,4 +1,4 @@
-"""What evaluations have in common: the sets, the progress, and what was measured in the end."""
+"""What all evaluations share: the sets, the progress, and the final measurement."""
 
 import contextlib
 import os
@@ -30,12 +30,12 @@ CARD_ENTRIES = ("model_digest", "threshold", "sample_rate")
 
 
 class SetScores(NamedTuple):
-    """What one set gave."""
+    """The scores of one set."""
 
     judgement: Judgement
     rejected: list[Unused]
     repeated: int = 0
-    """Recordings with less speech than a window, that were repeated to one."""
+    """Recordings with less speech than a window, which were repeated to one window."""
 
 
 class ScoredEvaluation(NamedTuple):
@@ -44,9 +44,9 @@ class ScoredEvaluation(NamedTuple):
     evaluation: Evaluation
     judgement: Judgement
     card: dict[str, Any]
-    """What the model says about itself."""
+    """The model's card."""
     only_unseen: bool
-    """Whether the model was trained on none of the speakers for certain."""
+    """Whether it is certain that the model was trained on none of the speakers."""
     claims: pd.DataFrame
     """CLAIM_COLUMNS; empty where no attacks were tried."""
 
@@ -58,16 +58,16 @@ class ScoredEvaluation(NamedTuple):
 
     @property
     def trials(self) -> pd.DataFrame:
-        """All of them, clean and under conditions, see `trial_table`."""
+        """All trials, clean and under conditions, see `trial_table`."""
         conditions = [each.trials for each in self.judgement.conditions if each.condition != CLEAN]
         return pd.concat([self.judgement.trials, *conditions], ignore_index=True)
 
 
 def name_sets(data: Sequence[str]) -> dict[str, str]:
-    """Each folder or manifest by its last part, without the extension of a manifest.
+    """Folders and manifests by their paths' last parts, without a manifest's extension.
 
     Raises:
-        SwarError: two have the same.
+        SwarError: two have the same name.
     """
     sets: dict[str, str] = {}
     for path in data:
@@ -83,16 +83,16 @@ def name_sets(data: Sequence[str]) -> dict[str, str]:
 def list_sets(
     sets: Mapping[str, str], version: Path, console: Console, *, follow_links: bool
 ) -> dict[str, Listing]:
-    """What each set holds; of a pattern the spans that the training took.
+    """Lists each set, and a pattern with as many spans as in the training.
 
-    With others, data that the model was trained on would look like other data.
+    With other spans, data that the model was trained on would not be recognised.
 
     Args:
         sets: folder, manifest or pattern of each.
         version: the model's folder.
-        console: shows what is to be said of them.
-        follow_links: whether links that lead out of a set are followed; they are too where the
-            training followed its.
+        console: shows remarks about the sets.
+        follow_links: whether links that lead out of a set are followed; they always are if the
+            training followed them.
 
     Raises:
         SwarError: the data, or the model's card, is at fault.
@@ -127,13 +127,13 @@ def remarked(console: Console, remark: str) -> None:
 
 
 def sets_trained_on(listings: Mapping[str, Listing], served: PublishedModel) -> tuple[str, ...]:
-    """Those sets that are the data the model was trained on, as a whole and unchanged."""
+    """The sets that are the whole and unchanged data that the model was trained on."""
     trained_on = served.card.get("data_digest")
     return tuple(name for name, listing in listings.items() if data_digest(listing) == trained_on)
 
 
 def sets_calibrated_on(listings: Mapping[str, Listing], served: PublishedModel) -> tuple[str, ...]:
-    """Those sets that are the data `swar calibrate` used, as a whole and unchanged."""
+    """The sets that are the whole and unchanged data that `swar calibrate` used."""
     digest = (served.card.get("calibrated_on") or {}).get("data_digest")
     return tuple(name for name, listing in listings.items() if data_digest(listing) == digest)
 
@@ -142,12 +142,12 @@ def sets_calibrated_on(listings: Mapping[str, Listing], served: PublishedModel) 
 def shown(
     console: Console, title: str, total: int
 ) -> Iterator[Callable[[Iterable[T]], Iterable[T]]]:
-    """Shows how many of the groups of a set are done, where the console is a terminal.
+    """Shows how many groups of a set are done, if the console is a terminal.
 
     Args:
-        console: shows it.
+        console: where to show it.
         title: what the groups are.
-        total: how many they are.
+        total: number of groups.
     """
     with Progress(console=console, disable=not console.is_terminal) as progress:
         yield lambda groups: progress.track(groups, total=total, description=escape(title))
@@ -172,11 +172,11 @@ def conclude(
         sets: folder of each.
         settings: resamples and seed.
         scores: of each set.
-        trial_list: the file that named the trials, if one did.
-        trained_on: sets whose speakers the model knows.
-        calibrated_on: sets whose speakers its thresholds were set on.
-        only_unseen: whether what it knows of these is left out.
-        claims: what `score_attacks` gives, where attacks were tried.
+        trial_list: the file of the trials, if there is one.
+        trained_on: sets that the model was trained on.
+        calibrated_on: sets that its thresholds were set on.
+        only_unseen: whether the speakers of the training are left out.
+        claims: the result of `score_attacks`, if attacks were tried.
 
     Raises:
         SwarError: there is no trial.
@@ -199,7 +199,7 @@ def conclude(
         synthetic_speakers=synthetic_speakers(judgement.embedded.utterances),
         settings=asdict(settings),
         selections=tuple(judgement.selections),
-        # A speaker's own recording that cannot be decoded is met twice.
+        # With attacks, a speaker's own recording that cannot be decoded is rejected twice.
         rejected_recordings=tuple(dict.fromkeys((*rejected, *unused_claims))),
         repeated_recordings=sum(part.repeated for part in scores),
         unusable_utterances=tuple(judgement.embedded.unusable),

@@ -1,8 +1,8 @@
 """Utterances to evaluate with: a speaker's speech, cut to equal durations, or whole files.
 
-Utterances are cut from the speech that is left without the silence. Parts of the recording that
-hold the wanted speech would not do: the model normalises each to its own level, and then takes
-pauses for speech that were none in the recording, in a few parts twice as much as wanted.
+Utterances are cut from the speech after silence removal, and not from the recording itself: the
+model normalises each part to its own level, and then takes some pauses of the recording for
+speech, so that a few parts would have twice as much speech as wanted.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -33,11 +33,11 @@ class Cutter:
     """Cuts utterances of the speakers of one set.
 
     Args:
-        plan: which utterances of the set.
-        speech: the model's own removal of silence; edges are not trimmed.
-        window_samples: the model's window, if recordings may be repeated: where the shortest
-            utterances are as long and none of a speaker's recordings has so much speech, each of
-            these is repeated to one, as in training.
+        plan: which utterances to cut.
+        speech: the model's settings of silence removal; edges are not trimmed.
+        window_samples: the model's window, if recordings may be repeated. Where the shortest
+            utterances have that length and no recording of a speaker has so much speech, each
+            of them is repeated to one window, as in training.
 
     Attributes:
         rejected: recordings without utterances.
@@ -56,7 +56,7 @@ class Cutter:
         self._known: dict[str, Recording] = {}  # by the digest of their speech
 
     def cut(self, recordings: Sequence[Recording]) -> list[Cut]:
-        """Utterances of every duration, of one speaker's recordings; none overlaps another.
+        """Cuts one speaker's recordings; no two utterances of one duration overlap.
 
         Raises:
             SwarError: another speaker has the same recording.
@@ -99,13 +99,13 @@ class Cutter:
     def _append(
         self, recording: Recording, file: IO[bytes]
     ) -> tuple[SpeechSegment, UnusableRecording | None]:
-        """Writes a recording's speech behind the others'; one that is too short is repeated.
+        """Appends a recording's speech to the file; speech that is too short is repeated.
 
         Returns:
-            Where it lies, and why it is too short, if it is.
+            The speech's segment, and an error if it is too short.
 
         Raises:
-            UnusableRecording: it has none, or is the same as another one of the speaker.
+            UnusableRecording: there is no speech, or the speaker has the same in another one.
         """
         rate, too_short = self._plan.sample_rate, None
         with self._cleaner.clean(recording) as cleaned:
@@ -151,7 +151,7 @@ class Cutter:
 
 
 def window_cutter(set_name: str, front_end: FrontEnd, *, per_speaker: int, seed: int) -> Cutter:
-    """Cuts speech end to end into windows of the tower, so many of a speaker, drawn by a seed."""
+    """A Cutter of adjacent windows of the tower, at most `per_speaker` of each, drawn by `seed`."""
     speech = front_end.speech
     window = front_end.spectrogram.window_samples(speech.sample_rate)
     plan = UtterancePlan(set_name, {window}, speech.sample_rate, per_speaker=per_speaker, seed=seed)
@@ -161,13 +161,13 @@ def window_cutter(set_name: str, front_end: FrontEnd, *, per_speaker: int, seed:
 def whole_files(
     set_name: str, recordings: Iterable[Recording], served: PublishedModel, rejected: list[Unused]
 ) -> Iterator[tuple[Recording, Cut]]:
-    """Recordings as they are, their silence with them.
+    """Recordings as they are, with their silence.
 
     Args:
-        set_name: of the set that they are of.
+        set_name: of their set.
         recordings: files, or cuts of them.
         served: the model, for its sample rate and the longest recording that it takes.
-        rejected: recordings that cannot be decoded, or are longer, are added to it.
+        rejected: recordings that cannot be decoded or are too long are added to it.
     """
     serving = card_settings(served.card, "serving", ServingSettings, served.folder)
     for recording in recordings:
