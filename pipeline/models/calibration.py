@@ -1,6 +1,6 @@
 """`swar calibrate`: a published model's threshold, slope and expected rates from other recordings.
 
-Nothing is trained: the embeddings stay as they are, and so does what distances are normalised by.
+Nothing is trained: the embeddings and the normalisation of distances stay as they are.
 """
 
 import contextlib
@@ -52,19 +52,19 @@ from pipeline.failures import storage_errors
 from pipeline.output.folder import METADATA, claimed
 
 LEAST_SPEAKERS: Final = 10
-"""With two utterances each: 45 pairs of speakers. Of fewer, the intervals span most of what a rate
-can be, and one unusual speaker sets the threshold for all."""
+"""Speakers with two utterances each: 45 pairs of speakers. With fewer, the intervals span most
+possible rates, and one unusual speaker sets the threshold for all."""
 MOST_WINDOWS: Final = 4_000
-"""Of all speakers, as many as a training calibrates on: more take longer and change little."""
+"""Windows of all speakers, as many as in a training: more take longer and change little."""
 LEAST_WINDOWS: Final = 2 * max(WINDOWS_OF_UTTERANCE)
-"""Of a speaker, where these are so many that each has a small share of MOST_WINDOWS: two of the
-longest utterances. Of more speakers than that leaves room for, some are drawn."""
+"""Windows of a speaker at least, enough for two of the longest utterances. Where MOST_WINDOWS leave
+no room for so many of each speaker, only some speakers are drawn."""
 MOST_MEASURED: Final = 200
 """Recordings whose quality is measured, drawn from all."""
 _COMPARED_WINDOWS: Final = 16
-_RARE_PERCENT: Final = 5  # below it a quality is that of a few odd recordings
+_RARE_PERCENT: Final = 5  # below this percentile are a few odd recordings
 NEAREST_FRACTION: Final = TrainerSettings.model_fields["calibration_nearest_fraction"].default
-# What windows and resampling make of one microphone's recordings.
+# The ratio that windows and resampling cause in one microphone's recordings.
 _LEAST_BANDWIDTH_RATIO: Final = 1.5
 
 
@@ -73,7 +73,7 @@ class CalibrationWindows(NamedTuple):
 
     windows: EmbeddedWindows
     speakers_left_out: int
-    """Not drawn, since there are so many."""
+    """Speakers who were not drawn, since there are too many."""
     unused: list[Unused]
     """Recordings without a window, and windows that the model refused."""
     sample: list[Cut]
@@ -106,13 +106,13 @@ def calibrate_model(
     Args:
         model: as `components.model.files.model_folder` takes it.
         data: folder of speakers, or manifest.
-        output: folder of versions, which gets a new one.
+        output: folder of versions to add the new one to.
         console: shows the progress.
         follow_links: whether links in the data that lead out of it are followed.
 
     Raises:
-        SwarError: the model, the data or the folder is at fault, or a run is at work in it; or the
-            speakers are too few, or known to the model, or not told apart by it.
+        SwarError: the model, the data or the folder is at fault, a run is writing to the folder, or
+            the speakers are too few, or known to the model, or not told apart by it.
     """
     run = output.absolute().parent
     is_of_run = (run / METADATA).is_file()
@@ -175,7 +175,7 @@ def _published(
     sample: list[Cut],
     output: Path,
 ) -> str:
-    """Exports the model with another calibration and card; the folder of the new version."""
+    """Publishes the model with another calibration and card; gives the new version's folder."""
     with tempfile.TemporaryDirectory(prefix="swar-") as work:
         export(
             parts.tower,
@@ -190,7 +190,7 @@ def _published(
         _check_embeddings(served, PublishedModel(Path(work), is_published=False), sample)
         check_served(work)
         output.mkdir(parents=True, exist_ok=True)
-        # One after the other, since each who publishes removes what is half written.
+        # One at a time, since publishing removes versions that are half written.
         with locked(os.open(output, os.O_RDONLY)):
             return publish(work, str(output))
 
@@ -202,8 +202,8 @@ def embed_windows(
 
     Args:
         name: of the set.
-        listing: what it holds.
-        served: embeds.
+        listing: its recordings.
+        served: the model that embeds.
         parts: of the same model.
         console: shows the progress.
     """
@@ -243,17 +243,17 @@ def embed_windows(
 def measure_conditions(
     recordings: Sequence[Recording], sample_rate: int, max_seconds: float, seed: int
 ) -> dict[str, float]:
-    """How good recordings are: of others the expected rates cannot be promised.
+    """Measures the quality of recordings: for worse ones the expected rates are not valid.
 
     Args:
-        recordings: that a model is calibrated on; MOST_MEASURED of them are measured.
-        sample_rate: that the model takes, in Hz.
-        max_seconds: of a longer recording no more is measured.
+        recordings: those that a model is calibrated on; at most MOST_MEASURED are measured.
+        sample_rate: of the model, in Hz.
+        max_seconds: how much of a longer recording is measured.
         seed: of the draw.
 
     Returns:
-        `least_snr_db` and `least_bandwidth_hz`, of all but a twentieth of them, and
-        `largest_bandwidth_ratio`, of two of these.
+        `least_snr_db` and `least_bandwidth_hz`, which all but a twentieth of them reach, and
+        `largest_bandwidth_ratio`, between two of these.
     """
     drawn = keyed_generator(seed, "calibration_conditions").permutation(len(recordings))
     qualities = []
@@ -280,10 +280,10 @@ def measure_conditions(
 def learn_calibration(
     name: str, windows: EmbeddedWindows, seed: int
 ) -> tuple[Calibration, dict[str, Any]]:
-    """Threshold and slope as a training learns them by default, and the error rates to expect.
+    """Learns threshold and slope as a training does by default, and the expected error rates.
 
-    Which of the other speakers count as near is not the model's setting: one that was trained on
-    people of several kinds takes few, so that they are of one kind, as the speakers here are.
+    The share of nearest speakers is not the model's setting: a model that was trained on several
+    kinds of people has a small one, so that these are of one kind, as the speakers here are.
 
     Args:
         name: of the set, for messages.
@@ -328,10 +328,10 @@ def _check_speakers(name: str, speakers: int, having: str) -> None:
 
 
 def _check_embeddings(served: PublishedModel, exported: PublishedModel, sample: list[Cut]) -> None:
-    """What is exported anew is today's code, and the model's may be older.
+    """Compares a model's embeddings with its new export's, whose code may be newer.
 
     Raises:
-        SwarError: they differ, so that galleries would not fit the new version.
+        SwarError: the embeddings differ, so galleries would not fit the new version.
     """
     wavs = [pack_wav(cut.pcm16, cut.sample_rate) for cut in sample]
     before, after = (each.embed(wavs).embedding for each in (served, exported))

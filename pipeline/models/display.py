@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def lineage_table(found: "ModelLineage") -> RenderableType:
-    """What a model was made from, and what was said of it."""
+    """What a model was made from, and how it was judged."""
     data = found.data
     if found.spans:
         data += f" ({len(found.spans)} spans, {found.spans[0]} to {found.spans[-1]})"
@@ -86,7 +86,7 @@ def drift_table(found: "Drift") -> RenderableType:
 
 
 def watched_drift_table(found: "WatchedDrift") -> RenderableType:
-    """Each series with its reference, what it is now, and since when it has been other."""
+    """Each series with its reference, its latest value, and when it changed."""
     table = Table(title=Text(f"{found.log}: {found.rows:,} rows of {found.model}", "bold"))
     for column in ("kind", "of"):
         table.add_column(column, no_wrap=True)

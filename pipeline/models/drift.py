@@ -1,4 +1,4 @@
-"""Are the recordings that a model gets like those that the model was trained on?"""
+"""Whether the recordings that a model gets are like those that it was trained on."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
@@ -26,7 +26,7 @@ from pipeline.output.records import Records
 ACOUSTICS: Final = tuple(field.name for field in fields(AcousticStatistics))
 USED: Final = "used"
 _UNCOMPARED: Final = UNCOUNTED_REASONS | {"duplicate"}
-"""No outcomes: nobody looks whether served recordings are the same."""
+"""Not compared as outcomes: served recordings are not searched for duplicates."""
 
 
 @dataclass(frozen=True)
@@ -43,13 +43,13 @@ class Compared:
 
     @property
     def has_drifted(self) -> bool:
-        """Whether it is further than allowed."""
+        """Whether the divergence is larger than allowed."""
         return self.divergence is not None and self.divergence > self.allowed
 
 
 @dataclass(frozen=True)
 class Drift:
-    """How far a folder of recordings is from those of a model."""
+    """How far a folder's recordings are from those of a model's training."""
 
     model: str
     data: str
@@ -59,7 +59,7 @@ class Drift:
 
     @property
     def has_drifted(self) -> bool:
-        """Whether any feature is further than allowed."""
+        """Whether any feature has drifted."""
         return any(each.has_drifted for each in self.compared)
 
 
@@ -68,12 +68,12 @@ def drift(
 ) -> Drift:
     """Compares recordings with those that a published model's run was given.
 
-    Both sides went through the same preparation: decoding, resampling, silence removal, with the
-    settings that are in the model; the edges of served recordings are not trimmed.
+    Both sides are prepared alike, by decoding, resampling and silence removal with the model's
+    settings; only the edges of served recordings are not trimmed.
 
     Args:
         model: a version in the output folder that it was trained in, or that folder.
-        data: local folder of recordings, its folders with them.
+        data: local folder of recordings, including its subfolders.
         settings: bounds.
         progress: called with how many recordings are done, and of how many.
 
@@ -137,11 +137,11 @@ def compare(
 def measured(
     data: Path, settings: SpeechSettings, progress: Callable[[int, int], None]
 ) -> Iterator[dict[str, Any]]:
-    """Measures every recording below a folder; without acoustics, of what is not used.
+    """Measures every recording below a folder; those that are not used have no acoustics.
 
     Args:
         data: local folder.
-        settings: the removal of silence.
+        settings: of silence removal.
         progress: called with how many recordings are done, and of how many.
     """
     cleaner = Cleaner(settings.untrimmed())

@@ -1,8 +1,8 @@
-"""`swar erase-speaker`: a person is removed from an output folder, as far as that goes.
+"""`swar erase-speaker`: removes a person from an output folder, as far as possible.
 
-What was computed from the speech of many people is removed whole: the next run makes it anew from
-the recordings that are there then. A model is not changed: what it has learned cannot be taken out
-of it, and the templates of speakers that it holds are a part of what its digest names.
+What was computed from the speech of many people is removed whole, and the next run makes it again
+from the recordings that are left. A model is not changed: what it has learned cannot be taken out
+of it, and its digest covers the templates of speakers that it holds.
 """
 
 import json
@@ -26,7 +26,7 @@ from pipeline.output.folder import claimed
 from pipeline.output.records import Records
 from pipeline.output.results import read_rows
 
-# Made from speech or pairs, and made again by the next run. Models and what was said of them stay.
+# Made from speech or pairs, and made again by the next run. Models and their evaluations stay.
 _MADE_AGAIN: Final = ("Examples", "ExampleStatistics", "ExampleAnomalies", "File")
 _READ_BYTES: Final = 1 << 20
 
@@ -37,13 +37,13 @@ class Erasure:
 
     speaker: str
     recordings: int
-    """Rows about the person's recordings, of all runs."""
+    """Number of rows about the person's recordings, in all runs."""
     removed: list[str]
     """Folders and files with the person's speech, or with what was computed from it."""
     models: list[Sighting]
-    """Those that were trained, calibrated or judged with the person's speech."""
+    """Models that were trained, calibrated or judged with the person's speech."""
     left: list[str]
-    """Files in which the name is still to be read."""
+    """Files that still contain the name."""
 
 
 def erase_speaker(output: Path, speaker: str) -> Erasure:
@@ -51,11 +51,11 @@ def erase_speaker(output: Path, speaker: str) -> Erasure:
 
     Args:
         output: folder of a local run.
-        speaker: as the data named the person.
+        speaker: the person's name in the data.
 
     Raises:
-        SwarError: no run wrote there, or it was moved, or no run used such a speaker, or the
-            folder cannot be written.
+        SwarError: no run wrote to the folder or used such a speaker, or the folder was moved or
+            cannot be written.
     """
     output, speaker = output.absolute(), speaker_name(speaker)
     records = Records(output)
@@ -83,7 +83,7 @@ def erase_speaker(output: Path, speaker: str) -> Erasure:
         removed += _remove_unfinished(records)
         for log in sorted((output / "logs").glob("*.log")):
             _remove_lines(log, speaker)
-        # The rows last: by them, a command that was killed finds the rest when it starts again.
+        # The rows last: after an interruption, the repeated command finds the rest by them.
         for file in rejects:
             _remove_rows(file, is_reject)
         for file in runs:
@@ -93,7 +93,7 @@ def erase_speaker(output: Path, speaker: str) -> Erasure:
 
 
 def _runs(records: Records) -> dict[Path, dict[str, Artifact]]:
-    """What each SpeechExampleGen wrote, by its file of recordings."""
+    """The outputs of each SpeechExampleGen, by its file of recordings."""
     found = {}
     for artifact in records.live("File"):
         file = Path(artifact.uri, RECORDINGS_FILE)
@@ -104,7 +104,7 @@ def _runs(records: Records) -> dict[Path, dict[str, Artifact]]:
 
 
 def _is_in_folder_of(file: str, speaker: str) -> bool:
-    """Whether a reject lies in a speaker's folder, which may be below a span's, or is it."""
+    """Whether a reject is a speaker's folder or lies in it; that may be in a span's folder."""
     return any(speaker_name(part) == speaker for part in PurePosixPath(file).parts)
 
 
@@ -121,7 +121,7 @@ def _remove_rows(file: Path, is_of_speaker: Callable[[dict[str, Any]], bool]) ->
 
 
 def _remove_lines(log: Path, speaker: str) -> None:
-    """Those in which the name stands by itself, as in the path of a rejected file."""
+    """Removes lines with the name as a whole word, as in the path of a rejected file."""
     name = re.compile(rf"(?<![\w.-]){re.escape(speaker)}(?![\w.-])")
     lines = log.read_text("utf-8", "replace").splitlines(keepends=True)
     kept = [line for line in lines if not name.search(unicodedata.normalize("NFC", line))]
@@ -135,7 +135,7 @@ def _rewrite(file: Path, text: str) -> None:
 
 
 def _remove_folders(records: Records, artifacts: Iterable[Artifact]) -> list[str]:
-    """Those that are still there."""
+    """Removes the folders of artifacts that still exist, and gives their paths."""
     removed = []
     for artifact in artifacts:
         records.check_place(artifact)
@@ -146,9 +146,9 @@ def _remove_folders(records: Records, artifacts: Iterable[Artifact]) -> list[str
 
 
 def _remove_unfinished(records: Records) -> list[str]:
-    """What was broken off: half an artifact, and a training's weights, of the person's speech too.
+    """Removes incomplete artifacts and the weights of unfinished trainings; gives their paths.
 
-    Neither is in the records, and no run reads the first again.
+    Both may hold the person's speech. Neither is in the records, and no run reads the former.
     """
     checkpoints = records.output / "checkpoints"
     found = sorted(checkpoints.iterdir()) if checkpoints.is_dir() else []

@@ -27,23 +27,23 @@ _Rows = Iterable[_Row]
 
 @dataclass(frozen=True)
 class ModelLineage:
-    """Everything that a published model was made from, and what was said of it."""
+    """Everything that a published model was made from, and how it was judged."""
 
     version: int
-    """The one in question."""
+    """The version in question."""
     published: dict[int, str]
-    """All versions of this model and calibration, with the UTC time that their numbers are;
-    `no time` for a number that is none."""
+    """All versions of this model and calibration, with the UTC times that their numbers stand for;
+    `no time` for other numbers."""
     is_served: bool
     """Whether the newest version, TensorFlow Serving's choice, is this model and calibration."""
     rolled_back: str | None
-    """UTC time, of a model that was taken back."""
+    """UTC time of the rollback; None if there was none."""
     model_digest: str
     calibrated_on: dict[str, Any] | None
     """Recordings that `swar calibrate` was given, by name and digest; None where the threshold is
     the training's."""
     trained: str
-    """UTC time of its end."""
+    """UTC time of the training's end."""
     parent: str | None
     """What the training started from, and its digest; None for random or ImageNet's weights."""
     data: str
@@ -51,15 +51,15 @@ class ModelLineage:
     data_digest: str
     recordings: int
     config_digest: str
-    """Of the settings that a trained model depends on."""
+    """Digest of the settings that a trained model depends on."""
     settings: dict[str, Any]
-    """Of the data, the pairs and the training."""
+    """Settings of the data, the pairs and the training."""
     code: dict[str, str]
     """Digest of the source by component."""
     blessed: bool
     not_blessed_because: list[str]
     metrics: dict[str, dict[str, float | None]]
-    """By split and name."""
+    """Values by split and name."""
     artifact: str
     """Folder of the trained model."""
 
@@ -74,9 +74,9 @@ class Sighting:
     is_served: bool
     trained: str
     recordings: int
-    """More than one for a folder."""
+    """Number of recordings, more than one for a folder."""
     seconds: dict[str, float]
-    """Of speech by split: train teaches, calibration sets the threshold, the others only judge."""
+    """Speech by split: train teaches, calibration sets the threshold, the others only judge."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ class _Made:
     pairs: Execution
     speech: Execution
     outputs: dict[str, Artifact]
-    """Of the last of them."""
+    """Outputs of `speech`."""
 
 
 def model_lineage(model: Path) -> ModelLineage:
@@ -152,21 +152,21 @@ def models_that_saw(output: Path, recording: str) -> list[Sighting]:
 
 
 def models_of_speaker(output: Path, speaker: str) -> list[Sighting]:
-    """As `models_that_saw`, of all recordings of a speaker that the data named so."""
+    """Like `models_that_saw`, of all recordings of a speaker by the name in the data."""
     return _sightings(output, lambda rows, _: [row for row in rows if row["speaker"] == speaker])
 
 
 def _sightings(output: Path, among: Callable[[_Rows, _Rows], list[_Row]]) -> list[Sighting]:
-    """The models that were made from recordings.
+    """The models that were made from chosen recordings.
 
     Args:
         output: folder of a local run.
-        among: chooses rows of `recordings.jsonl`, with those of `rejects.jsonl` beside them.
+        among: chooses rows of `recordings.jsonl`, given these and those of `rejects.jsonl`.
     """
     records, versions = Records(output), published_versions(output)
     served = versions[max(versions)].model_digest if versions else None
     for model in records.live("Model"):
-        records.check_place(model)  # or it would be passed over, as one that was cleaned up
+        records.check_place(model)  # else it would be skipped like one that was cleaned up
     found = []
     for digest, artifact in records.models_by_digest.items():
         made = _made(records, artifact)
@@ -207,7 +207,7 @@ def recordings_of(outputs: dict[str, Artifact]) -> list[dict[str, Any]]:
     """The rows about the recordings that SpeechExampleGen used.
 
     Raises:
-        SwarError: they are not on the disk any more, or damaged.
+        SwarError: the rows are missing or damaged.
     """
     return results.read_rows(Path(outputs["recordings"].uri, RECORDINGS_FILE))
 
@@ -216,7 +216,7 @@ def rejects_of(outputs: dict[str, Artifact]) -> list[dict[str, Any]]:
     """The rows about what SpeechExampleGen did not use.
 
     Raises:
-        SwarError: they are not on the disk any more, or damaged.
+        SwarError: the rows are missing or damaged.
     """
     return results.read_rows(Path(outputs["rejects"].uri, REJECTS_FILE))
 
@@ -230,7 +230,7 @@ def _made(records: Records, model: Artifact) -> _Made:
 
 
 def _judged(records: Records, model: Artifact) -> dict[str, Artifact]:
-    """What the Evaluator wrote about a model the last time."""
+    """The newest outputs of the Evaluator about a model."""
     for execution in records.readers(model, "model"):
         outputs = records.outputs(execution)
         if {"evaluation", "blessing"} <= outputs.keys():
@@ -239,7 +239,7 @@ def _judged(records: Records, model: Artifact) -> dict[str, Artifact]:
 
 
 def _evaluation(uri: str) -> tuple[dict[str, dict[str, float | None]], list[str]]:
-    """The metrics by split, and the bounds that they do not meet."""
+    """The metrics by split, and phrases for the bounds that are not met."""
     try:
         metrics = results.metrics_by_split(read_metrics(uri))
         return metrics, results.unmet_thresholds(tfma.load_validation_result(uri))

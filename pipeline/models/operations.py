@@ -1,7 +1,7 @@
-"""The commands around a model that is in use: calibrate, lineage, drift, rollback.
+"""Commands for a model that is in use: calibrate, lineage, drift, rollback, erase-speaker.
 
-They import what they need when they run, and look at their arguments before: importing TFX takes
-ten seconds, in which a user waits for "no such folder".
+They check their arguments before they import what they need: TFX takes ten seconds to import, too
+long to wait for "no such folder".
 """
 
 from dataclasses import asdict
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from pipeline.models.drift import Drift
     from pipeline.models.watched_drift import WatchedDrift
 
-UNSEEN, DRIFTED = 1, 1  # exit statuses; 0 is yes, or no drift, 2 an error
+UNSEEN, DRIFTED = 1, 1  # exit statuses; 0: seen, or no drift; 2: error
 
 app = typer.Typer()
 

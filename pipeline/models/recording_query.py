@@ -1,4 +1,4 @@
-"""Which recordings of a training are meant by a path, as a user writes it."""
+"""Which recordings of a training a user's path means."""
 
 import functools
 import os
@@ -9,15 +9,15 @@ from typing import Any
 
 from components.errors import SwarError
 
-# A recording without a name in its manifest is called by its path, and a cut of it so.
+# The end of a cut's name, where its manifest has no names and paths are used.
 _CUT = re.compile(r"#[\d.]*-[\d.]*$")
 
 
 class RecordingQuery:
     """A recording, or everything in a folder.
 
-    Paths are compared as they are written and with their links followed, URIs as they are
-    written; letter and accent may be apart, as a Mac writes them.
+    Paths are compared as written and with their links followed, URIs as written. Accents may be
+    decomposed, as a Mac writes them.
 
     Args:
         name: path or URI of a file or a folder, or the name of a recording below its data.
@@ -31,7 +31,7 @@ class RecordingQuery:
     def among(
         self, recordings: Iterable[dict[str, Any]], rejects: Iterable[dict[str, Any]]
     ) -> list[dict[str, Any]]:
-        """The recordings that are meant, or have the speech of a duplicate that is meant.
+        """The recordings that match, or have a duplicate that matches.
 
         Args:
             recordings: rows of `recordings.jsonl`.
@@ -72,9 +72,9 @@ def _places(path: str) -> frozenset[str]:
 
 
 def _path(name: str, kept: dict[str, Any]) -> str | None:
-    """Where a duplicate lay: its row has but the name, the row of what was kept both.
+    """The path of a duplicate, from its name and from the kept recording's name and path.
 
-    None where names do not follow from paths, as in a manifest with names of its own.
+    None if names do not follow from paths, as in a manifest with names of its own.
     """
     name, kept_name = _CUT.sub("", name), _CUT.sub("", kept["recording"])
     if _is_uri(name) or os.path.isabs(name):

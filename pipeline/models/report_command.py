@@ -10,7 +10,7 @@ from components.terminal import say
 from pipeline.local.runner import SUMMARY
 from pipeline.output.folder import ARTIFACTS
 
-# As in components.artifacts, which imports TFX: that takes longer than all of this.
+# As in components.artifacts, whose import of TFX takes longer than this whole command.
 PAGE = "index.html"
 REPORTS = Path(ARTIFACTS, "VerificationReport", "report")
 
@@ -19,7 +19,7 @@ def run(output: Path, *, is_opened: bool) -> None:
     """Prints where the newest report of an output folder is, and opens it.
 
     Args:
-        output: of `swar run`.
+        output: folder of `swar run`.
         is_opened: whether a browser shows it; where there is none, only the path is printed.
 
     Raises:
@@ -32,7 +32,7 @@ def run(output: Path, *, is_opened: bool) -> None:
 
 
 def find_report(output: Path) -> Path:
-    """The page of the last run; where its record is gone, the newest.
+    """The page of the last run; without a record of that, the newest page.
 
     Raises:
         SwarError: there is no report.
@@ -57,5 +57,5 @@ def _of_summary(output: Path) -> Path | None:
         page = json.loads((output / SUMMARY).read_text("utf-8")).get("report")
     except (OSError, ValueError, AttributeError, RecursionError):
         return None
-    # Of a folder that was copied or moved, the path is that of another one's page.
+    # In a folder that was copied or moved, the recorded path is another folder's.
     return output / REPORTS / Path(page).parent.name / PAGE if isinstance(page, str) else None

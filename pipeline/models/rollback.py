@@ -1,4 +1,4 @@
-"""`swar rollback`: what was published before is published again, and serving goes back to it."""
+"""`swar rollback`: publishes an earlier model again, so that serving goes back to it."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,32 +15,32 @@ from pipeline.output.records import Records
 
 @dataclass(frozen=True)
 class Rollback:
-    """What was done."""
+    """What a rollback did."""
 
     from_version: int
-    """The one that was served."""
+    """The version that was served."""
     to_version: int
-    """The one whose model is served now."""
+    """The version whose model is served now."""
     new_version: int
-    """What it is called now."""
+    """The new version of that model."""
     path: str
 
 
 def rollback(output: Path, to: int | None = None) -> Rollback:
     """Publishes an earlier model once more, as the newest version.
 
-    TensorFlow Serving serves the version with the highest number: a number that is higher still
-    takes over as any new model does, in one step, and nothing that is served is removed. The
-    models that were published after the earlier one are marked: they are no baseline, and no run
-    publishes them again.
+    TensorFlow Serving serves the version with the highest number, so the new version takes over in
+    one step, as any new model does, and nothing that is served is removed. Models that were
+    published after the earlier one are marked: they are no baseline, and no run publishes them
+    again.
 
     Args:
         output: folder of a local run.
         to: the version; None for the newest one of another model that was not rolled back.
 
     Raises:
-        SwarError: there is no such version, it is served already, a run is at work, the folder
-            was moved or copied, or it cannot be written.
+        SwarError: there is no such version, it is served already, a run is at work, or the folder
+            was moved or copied, or cannot be written.
     """
     records = Records(output)
     with storage_errors(records.output), claimed(records.output):
@@ -61,7 +61,7 @@ def _rolled_back(records: Records, to: int | None) -> Rollback:
         raise SwarError(f"{output} has no version {target}; it has {', '.join(map(str, versions))}")
     if versions[target] == versions[served]:
         raise SwarError(f"the model of version {target} is served already, as {served}")
-    # First the marks: killed in between, the same command finishes the work.
+    # The marks first: after an interruption, the same command finishes the work.
     _mark(records, versions, target)
     folder = output / PUBLISHED
     path = Path(publish(str(folder / str(target)), str(folder)))
@@ -69,7 +69,7 @@ def _rolled_back(records: Records, to: int | None) -> Rollback:
 
 
 def _mark(records: Records, versions: dict[int, ModelIdentity], target: int) -> None:
-    """The models behind a version are rolled back, its own is not."""
+    """Marks the models published after a version as rolled back, and unmarks its own."""
     digest = versions[target].model_digest
     later = {each.model_digest for version, each in versions.items() if version > target}
     now = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
@@ -81,15 +81,15 @@ def _mark(records: Records, versions: dict[int, ModelIdentity], target: int) -> 
 
 
 def _earlier(records: Records, versions: dict[int, ModelIdentity]) -> int:
-    """The newest version of another model or calibration than is served, not rolled back."""
+    """The newest version, not rolled back, whose model or calibration is not the served one."""
     served = versions[max(versions)]
     first = min(version for version, each in versions.items() if each == served)
     for version in sorted(versions, reverse=True):
         digest = versions[version].model_digest
         model = records.models_by_digest.get(digest)
         if model is None or not Path(model.uri).is_dir() or digest == served.model_digest:
-            # Nothing there bears a mark, or it is of the model and not of one of its
-            # calibrations: only what came before what is served is safe.
+            # There can be no mark, or it is the model's and not one of its calibrations': only
+            # versions before the served one are safe.
             is_earlier = version < first
         else:
             is_earlier = not is_rolled_back(model.uri)

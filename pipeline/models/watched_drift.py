@@ -1,12 +1,12 @@
-"""Has what a model gets changed? Cumulative sums over the rows of a watch log.
+"""Whether a model's input has changed: cumulative sums over the rows of a watch log.
 
-The first rows are the reference. Of every series of numbers later ones are compared with it, one
-after another, by two charts: one for a rise, one for a fall. A chart adds up how much likelier each
-row is if the reference were tilted to that side than if nothing had changed, and starts again at 0
-where the sum falls below (Page 1954). Since it is a likelihood ratio, whatever the reference's
-distribution is, a chart goes beyond ln(n) less often than once in n rows without a change (Lorden
-1971, Procedures for reacting to a change in distribution). Two things are allowed for: that
-requests come in runs, and that the reference is itself drawn by chance.
+The first rows are the reference. The later numbers of every series are compared with it, one after
+another, by two charts: one for a rise, one for a fall. A chart adds up the log-likelihood ratio of
+each row between the reference tilted to that side and the reference unchanged, and restarts at 0
+when the sum falls below 0 (Page 1954). Whatever the reference's distribution is, a chart exceeds
+ln(n) less often than once in n rows without a change (Lorden 1971, Procedures for reacting to a
+change in distribution). The charts allow for requests that come in runs, and for the chance by
+which the reference itself is drawn.
 """
 
 import math
@@ -27,9 +27,9 @@ from serving.answers import OK, SAME
 from serving.watching import RECORDING
 
 _TILT: Final = 0.5
-"""A chart is quickest for a change of so many standard deviations, and for larger ones quick."""
+"""Standard deviations of the change that a chart detects soonest; it is quick for larger ones."""
 _LONGEST_RUN: Final = 20
-"""Of rows that are alike for one reason."""
+"""Most rows in a run that are alike for one reason."""
 _SIDES: Final = (_TILT, -_TILT)
 
 Floats = npt.NDArray[np.float64]
@@ -41,24 +41,24 @@ class Series:
 
     kind: str
     name: str
-    """Of a value; `ok` or `same` for the share of rows with that status."""
+    """Name of a value; `ok` or `same` for the share of rows with that status."""
     rows: int
-    """After the reference."""
+    """Rows after the reference."""
     reference: float
-    """Median of the reference; of a status its share."""
+    """Median of the reference, or the share of a status in it."""
     latest: float
-    """Of the rows since the change, or of all after the reference."""
+    """The same of the rows since the change, or of all after the reference."""
     changed_at: str | None
-    """Time of the first row that is other than the reference, as far as the rows show."""
+    """Estimated time of the first changed row; None without an alarm."""
     alarm_at: str | None
-    """Time of the row by which that is certain; None where nothing has changed."""
+    """Time of the row that raised the alarm; None where nothing has changed."""
     rows_to_alarm: int | None
-    """From the one to the other."""
+    """Rows from the change to the alarm, both included."""
 
 
 @dataclass(frozen=True)
 class WatchedDrift:
-    """What a watch log says of one model, the one of its last row."""
+    """What a watch log says of the model of its last row."""
 
     log: str
     model: str
@@ -76,10 +76,10 @@ class WatchedDrift:
 
 
 class Alarm(NamedTuple):
-    """Places in a series, after the reference."""
+    """Places in a series, counted after the reference."""
 
     change: int
-    """The first value that is other than the reference, as far as the rows show."""
+    """Estimated place of the first changed value."""
     alarm: int
 
 
@@ -96,11 +96,11 @@ def watched_drift(log: Path, settings: DriftSettings) -> WatchedDrift:
 
     Args:
         log: the file.
-        settings: how much of it is the reference, and how seldom a false alarm may be.
+        settings: how much of it is the reference, and how rare false alarms must be.
 
     Raises:
-        SwarError: it holds too few rows to tell anything.
-        OSError: it cannot be read.
+        SwarError: the log holds too few rows.
+        OSError: the log cannot be read.
     """
     rows, unreadable = _read(log)
     if not rows:
@@ -129,16 +129,16 @@ def watched_drift(log: Path, settings: DriftSettings) -> WatchedDrift:
 
 
 def alarm_limit(series: int, requests_per_false_alarm: int) -> float:
-    """What a chart must exceed, so that all together are wrong so seldom."""
+    """The sum that a chart must exceed, so that false alarms of all charts are so rare."""
     return math.log(len(_SIDES) * series * requests_per_false_alarm)
 
 
 def first_alarm(values: Floats, reference: int, limit: float) -> Alarm | None:
-    """The first time that a series is certainly other than its beginning.
+    """The first alarm that a series differs from its beginning; None without one.
 
     Args:
         values: [N], in their order.
-        reference: how many of them are what is normal.
+        reference: how many of the first ones are the reference.
         limit: see `alarm_limit`.
     """
     normal = np.sort(values[:reference])
@@ -146,8 +146,8 @@ def first_alarm(values: Floats, reference: int, limit: float) -> Alarm | None:
         _normal_scores(part, normal) for part in (values[:reference], values[reference:])
     )
     inflation = _variance_inflation(known)
-    standard_error = math.sqrt(inflation / reference)  # of the reference's mean, which is by chance
-    # What lies beyond the reference may come too: as often as if it had been seen once.
+    standard_error = math.sqrt(inflation / reference)  # of the reference's mean
+    # Values beyond the reference may come too, as often as if each side had been seen once.
     lowest, highest = _normal_scores(np.array([-np.inf, np.inf]), normal)
     known = np.append(known, [lowest, highest])
     found = []
@@ -165,12 +165,11 @@ def first_alarm(values: Floats, reference: int, limit: float) -> Alarm | None:
 
 
 def _variance_inflation(scores: Floats) -> float:
-    """How much more the sum of rows varies than that of as many independent ones; at least 1.
+    """Variance of the sum of rows, relative to that of as many independent ones; at least 1.
 
-    Requests come in runs: a caller tries again, both recordings of a comparison are of a kind. A
-    chart of rows that vary so much more needs a limit that is so much higher. Source: Newey and
-    West 1987, A simple, positive semi-definite, heteroskedasticity and autocorrelation consistent
-    covariance matrix.
+    Requests come in runs: a caller tries again, and both recordings of a comparison are alike. A
+    chart's limit is multiplied by this factor. Source: Newey and West 1987, A simple, positive
+    semi-definite, heteroskedasticity and autocorrelation consistent covariance matrix.
     """
     centred = scores - np.mean(scores)
     variance = float(centred @ centred)
@@ -183,7 +182,7 @@ def _variance_inflation(scores: Floats) -> float:
 
 
 def _normal_scores(values: Floats, normal: Floats) -> Floats:
-    """Standard normal quantiles of the values' ranks among sorted ones; of ties the middle one."""
+    """Standard normal quantiles of the values' ranks in sorted `normal`; ties get the middle."""
     ranks = np.searchsorted(normal, values, "left") + np.searchsorted(normal, values, "right")
     of_rank = NormalDist().inv_cdf
     places = 2 * len(normal) + 1
@@ -211,7 +210,7 @@ def _judged(
 
 
 def _read(log: Path) -> tuple[list[_Row], int]:
-    """The rows, and how many lines are none; a last line that is not ended is being written."""
+    """The rows, and how many lines are none; an unended last line is still being written."""
     rows, unreadable = [], 0
     with log.open("rb") as file:
         for line in file:
