@@ -31,7 +31,7 @@ _SynthCallback = ctypes.CFUNCTYPE(
 
 
 class Voice(NamedTuple):
-    """A variant of espeak-ng and how it speaks; pitch and range are espeak's 0-99, 50 normal."""
+    """A variant of espeak-ng and how it speaks; pitch and range are 0-99, where 50 is normal."""
 
     variant: str
     pitch: int
@@ -92,7 +92,7 @@ class Espeak:
         ctypes.CDLL(None).srand(ctypes.c_uint(seed))
         library.espeak_SetSynthCallback(self._callback)
         name = f"{LANGUAGE}+{voice.variant}"
-        # espeak takes an unknown variant for the plain voice, without a word.
+        # espeak silently uses the plain voice for an unknown variant.
         known = variant_path(voice.variant).is_file()
         if not known or library.espeak_SetVoiceByName(name.encode()) != _EE_OK:
             raise SwarError(f"espeak-ng has no voice {name}; reinstall espeakng-loader")
@@ -133,7 +133,7 @@ class Espeak:
 
 
 def _refuse_second_copy(path: str) -> None:
-    """A library that something else holds open would keep its state through our unloading."""
+    """Raises RuntimeError if the library is loaded already, and so would keep its state."""
     try:
         held = ctypes.CDLL(path, mode=os.RTLD_NOW | os.RTLD_NOLOAD)
     except OSError:

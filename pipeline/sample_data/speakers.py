@@ -1,4 +1,4 @@
-"""Who speaks in the sample data, and in what recordings: planned from one seed, before any sound.
+"""The speakers and recordings of the sample data, planned from one seed before any sound.
 
 All speakers are synthetic: voices of espeak-ng under invented names.
 """
@@ -59,7 +59,7 @@ _LAST_NAMES: Final = (
 ).split()
 _RECORDING_KINDS: Final = ("interview", "speech", "voice_note", "भाषण")
 
-# Formats in turn over all recordings, so that ten of them hold every one.
+# Used in turn over all recordings, so that ten recordings have every format.
 _FORMATS: Final = (
     *("wav_16", "mp3", "flac", "wav_24", "ogg"),
     *("wav_16", "mp3", "flac", "m4a", "wav_16"),
@@ -81,7 +81,7 @@ class SampleRecording:
     seconds: float
     voice: Voice
     tilt: float
-    """Of the microphone, as y[n] = x[n] + tilt x[n-1]: above 0 dull, below 0 bright."""
+    """Tilt of the microphone, y[n] = x[n] + tilt x[n-1]: above 0 dull, below 0 bright."""
     peak_dbfs: float
     noise_dbfs: float
     seed: int
@@ -156,7 +156,7 @@ def _recordings(
 
 
 def _as_today(rng: np.random.Generator, voice: Voice) -> Voice:
-    """The voice a little off its usual pitch, range and rate: nobody speaks alike every day."""
+    """The voice a little off its usual pitch, range and rate, which differ from day to day."""
     return voice._replace(
         pitch=voice.pitch + int(rng.integers(-3, 4)),
         pitch_range=voice.pitch_range + int(rng.integers(-6, 7)),
@@ -165,7 +165,7 @@ def _as_today(rng: np.random.Generator, voice: Voice) -> Voice:
 
 
 def _names(speakers: int, seed: int) -> list[str]:
-    """Distinct names, as the speakers' genders ask for: no first name is used twice."""
+    """Distinct names that fit the speakers' genders; no first name is used twice."""
     rng = _keyed_rng(seed, "names")
     first_names = {gender: iter(rng.permutation(names)) for gender, names in _FIRST_NAMES.items()}
     return [
@@ -175,6 +175,6 @@ def _names(speakers: int, seed: int) -> list[str]:
 
 
 def _keyed_rng(seed: int, *key: str) -> np.random.Generator:
-    """Random numbers of their own for each key, the same whatever else was drawn."""
+    """A generator for each key, independent of what else was drawn."""
     digest = hashlib.blake2b("\0".join((str(seed), *key)).encode(), digest_size=16).digest()
     return np.random.default_rng(int.from_bytes(digest, "little"))

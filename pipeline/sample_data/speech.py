@@ -1,6 +1,6 @@
 """Sample data: a folder of SYNTHETIC Nepali speech that looks like a user's own.
 
-Nobody's voice is in it: espeak-ng speaks under invented names, in mixed formats, rates and
+It has no real person's voice: espeak-ng speaks under invented names, in mixed formats, rates and
 channels, with pauses, background noise, microphones and levels that differ from file to file.
 """
 
@@ -33,10 +33,10 @@ from pipeline.sample_data.speakers import SampleRecording, SpeakerPlan, plan_spe
 SPEAKERS_FILE: Final = "SPEAKERS.tsv"
 _PAUSE_SECONDS: Final = (0.3, 1.2)
 _FADE_SECONDS: Final = 0.02
-_NOISE_PERIOD_SAMPLES: Final = 1 << 18  # 12 s: making all of it anew would take most of the time
+_NOISE_PERIOD_SAMPLES: Final = 1 << 18  # 12 s, repeated: more would take most of the time
 
 # Lossless formats: libsndfile's container and subtype. Lossy ones: ffmpeg's muxer, encoder and
-# what makes it fast; libsndfile draws a Vorbis stream's serial number from the clock, and its MP3
+# options for speed; libsndfile draws a Vorbis stream's serial number from the clock, and its MP3
 # takes three times as long.
 _SOUNDFILE_FORMATS: Final = {
     "wav_16": ("WAV", "PCM_16"),
@@ -73,9 +73,9 @@ def write_sample_speech(
 ) -> SampleSummary:
     """Writes `folder/<speaker>/<recording>` and `folder/SPEAKERS.tsv`, all of it SYNTHETIC speech.
 
-    `seconds` are those of each speaker's recordings together. The same speakers, seconds and
-    seed give the same bytes, whatever the number of processes (None: one per core). The folder
-    appears when it is complete, or not at all.
+    `seconds` is the total of each speaker's recordings. The same speakers, seconds and seed give
+    the same bytes, whatever the number of processes (None: one per core). The folder appears when
+    it is complete, or not at all.
 
     Raises SwarError where the folder is not empty or cannot be written, for fewer than two
     speakers or more than there are synthetic ones, and for less than five seconds.
@@ -100,12 +100,12 @@ def write_sample_speech(
 
 
 def _write_speakers(plans: tuple[SpeakerPlan, ...], build: Path, processes: int | None) -> float:
-    """Seconds of all recordings; each speaker is one task, in a process free of other threads."""
+    """Writes each speaker in a spawned process; gives the seconds of all recordings."""
     with concurrent.futures.ProcessPoolExecutor(
         max_workers=min(len(plans), processes or len(os.sched_getaffinity(0))),
         mp_context=multiprocessing.get_context("spawn"),
-        # Of Ctrl-C they finish their speaker, and begin no other. Within espeak-ng's callback the
-        # exception would be lost, and they would write on while the folder is removed.
+        # On Ctrl-C the processes finish their speaker and begin no other. In espeak-ng's callback
+        # the exception would be lost, and they would write on while the folder is removed.
         initializer=signal.signal,
         initargs=(signal.SIGINT, signal.SIG_IGN),
     ) as pool:
@@ -134,7 +134,7 @@ def _write_speakers_file(plans: tuple[SpeakerPlan, ...], path: Path) -> None:
 
 
 def _settings(voice: Voice) -> str:
-    """In one cell: as columns, numbers that two speakers share by chance would be slices."""
+    """One cell: as columns, numbers that two speakers share by chance would become slices."""
     return (
         f"pitch {voice.pitch}, range {voice.pitch_range}, {voice.words_per_minute} words a minute"
     )
@@ -160,7 +160,7 @@ def render(recording: SampleRecording) -> NDArray[np.float32]:
 
 
 def _monologue(recording: SampleRecording, rng: np.random.Generator) -> NDArray[np.float32]:
-    """Sentences with pauses, stopped in mid-sentence where the recording ends: [samples]."""
+    """Sentences with pauses, cut off where the recording ends: [samples]."""
     total = round(recording.seconds * SAMPLE_RATE)
     pieces: list[NDArray[np.int16]] = []
     length = 0
