@@ -1,1 +1,1 @@
-"""How well models know people, on real speech: what they are trained on, and their judge."""
+"""How well models know speakers of real speech: their training data, and their judges."""

@@ -1,8 +1,8 @@
-"""What each ingredient of the training gives: one changed setting a run, at equal compute.
+"""What each ingredient of the training gives: one changed setting per run, at equal compute.
 
 `python -m benchmarks.quality.ablations FOLDER OUTPUT STEPS SEED...`: trains on
 `FOLDER/tuning/train.csv` (see `manifests`), judges by the speakers of `FOLDER/tuning/unseen/`, and
-prints a table. What is done stands in `OUTPUT/runs.jsonl` and is not done again.
+prints a table. Finished runs are recorded in `OUTPUT/runs.jsonl` and not repeated.
 """
 
 import json
@@ -35,13 +35,13 @@ TELEPHONE: Final = "trainer.augmentation.telephone_probability"
 
 @dataclass(frozen=True)
 class Variant:
-    """A configuration, but for some settings."""
+    """A configuration with some changed settings."""
 
     name: str
     changed: Mapping[str, str] = field(default_factory=dict)
     config: str = "default"
     step_cost: float = 1.0
-    """Of a step of 64 windows of 1.52 s: a dearer step means fewer of them."""
+    """Cost relative to a step of 64 windows of 1.52 s: dearer steps mean fewer of them."""
 
 
 VARIANTS: Final = (
@@ -86,7 +86,7 @@ VARIANTS: Final = (
 
 
 def command(variant: Variant, folder: Path, output: Path, steps: int, seed: int) -> list[str]:
-    """`swar run` of a variant."""
+    """The command `swar run` of a variant."""
     affordable = steps / variant.step_cost
     epochs = max(1, round(affordable / STEPS_PER_EPOCH))
     settings = {
@@ -104,7 +104,7 @@ def command(variant: Variant, folder: Path, output: Path, steps: int, seed: int)
 
 
 def judge(folder: Path, output: Path) -> dict[str, Any]:
-    """EER with its interval, of each set of speakers never heard."""
+    """The EER with its interval of each set of unseen speakers."""
     models = (output / "artifacts" / "Trainer" / "model").iterdir()
     model = max(models, key=lambda one: int(one.name)) / "Format-Serving"
     sets = sorted((folder / "tuning" / "unseen").glob("*.csv"))
@@ -123,21 +123,21 @@ def judge(folder: Path, output: Path) -> dict[str, Any]:
 
 
 def done(output: Path) -> Iterator[dict[str, Any]]:
-    """Runs that were finished."""
+    """The finished runs."""
     path = output / RUNS
     if path.exists():
         yield from map(json.loads, path.read_text("utf-8").splitlines())
 
 
 def run(folder: Path, output: Path, steps: int, seeds: list[int]) -> None:
-    """Trains and judges whatever is not done yet, and prints all."""
+    """Trains and judges what is not done yet, and prints all."""
     output.mkdir(parents=True, exist_ok=True)
     finished = {(row["variant"], row["steps"], row["seed"]) for row in done(output)}
     for seed in seeds:
         for variant in VARIANTS:
             if (variant.name, steps, seed) in finished:
                 continue
-            # A model that is refused, exit status 1, is judged like the others.
+            # A model that is not blessed, exit status 1, is judged like the others.
             status = subprocess.run(
                 command(variant, folder, output / "run", steps, seed), check=False
             ).returncode
@@ -153,7 +153,7 @@ def run(folder: Path, output: Path, steps: int, seeds: list[int]) -> None:
 
 
 def told(row: Mapping[str, Any]) -> str:
-    """A line of the table: EER in per cent, a column a set, in the order of their names."""
+    """A line of the table: EER in per cent, with a column for each set, ordered by name."""
     cells = [
         f"{100 * eer['value']:.1f} ({100 * eer['low']:.1f}-{100 * eer['high']:.1f})"
         for _, eer in sorted(row["sets"].items())

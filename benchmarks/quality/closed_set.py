@@ -1,4 +1,4 @@
-"""Speakers that a model was trained on, by the last part of their speech, which it does not know.
+"""Judges a model on its training's speakers, by the last part of their speech, which is new to it.
 
 `python -m benchmarks.quality.closed_set OUTPUT [SECONDS]`: the `eval` split of a finished run, cut
 into utterances of 3 s and compared set by set; a set is the first part of a recording's name.
@@ -26,7 +26,7 @@ SHOWN = ("eer", "balanced_precision", "recall", "false_accept_rate", "cllr")
 
 
 def embedded_speech(speech: str, seconds: float, served: PublishedModel) -> EmbeddedUtterances:
-    """The `eval` split cut end to end, as the report cuts it; `set` is of the recording."""
+    """The `eval` split cut end to end, as in the report; `set` is the recording's."""
     pieces = [
         piece
         for file in sorted(fileio.glob(f"{speech}/Split-{features.EVAL}/*"))
@@ -45,7 +45,7 @@ def embedded_speech(speech: str, seconds: float, served: PublishedModel) -> Embe
 
 
 def run(output: Path, seconds: float) -> None:
-    """Prints the figures of each set, with intervals of 95 % over speakers."""
+    """Prints the metrics of each set, with 95 % intervals over speakers."""
     served = PublishedModel(version_folder(output / "published"))
     embedded = embedded_speech(Records(output).latest_outputs()["speech"].uri, seconds, served)
     unusable = len(embedded.unusable)

@@ -1,7 +1,7 @@
-"""Sounds without a voice, made by chance: what the speech gate learns to refuse.
+"""Random sounds without a voice, which the speech gate learns to refuse.
 
-Every kind draws its own pitch, rhythm and colour. `KINDS` has them by name; each gives float64
-[samples] of any level at `RATE`.
+Every kind draws its pitch, rhythm and colour at random. `KINDS` has the kinds by name; each gives
+float64 [samples] of any level at `RATE`.
 """
 
 from collections.abc import Callable, Iterable
@@ -37,7 +37,7 @@ def _sine(hertz: float | Sound, samples: int) -> Sound:
 def _harmonics(
     hertz: float | Sound, samples: int, rng: np.random.Generator, count: int, tilt: float
 ) -> Sound:
-    """Overtones, each weaker by its number to the power of the tilt."""
+    """Overtones, each divided by its number to the power of `tilt`."""
     pitch = np.broadcast_to(np.asarray(hertz, np.float64), (samples,))
     phase = 2.0 * np.pi * np.cumsum(pitch) / RATE
     sound = np.zeros(samples)
@@ -54,7 +54,7 @@ def _band(sound: Sound, low: float, high: float) -> Sound:
 
 
 def _wander(samples: int, rng: np.random.Generator, per_second: float) -> Sound:
-    """Between 0 and 1, with so many turns a second."""
+    """A curve between 0 and 1, with `per_second` turns a second."""
     turns = max(4, int(samples / RATE * per_second))
     return np.interp(np.linspace(0, turns - 1, samples), np.arange(turns), rng.random(turns))
 
@@ -81,7 +81,7 @@ def _sequence(
     pause_seconds: float,
     make: Callable[[int], Sound],
 ) -> Sound:
-    """One sound after another, of a length in a range, with pauses of a mean length."""
+    """One sound after another, with lengths from a range and pauses of a mean length."""
     sound = np.zeros(samples)
     start = 0
     while start < samples:
@@ -98,7 +98,7 @@ def _scattered(
     length: int,
     make: Callable[[], Sound],
 ) -> Sound:
-    """So many sounds of one length a second, at random moments."""
+    """Sounds of one length at random moments, `per_second` a second."""
     sound = np.zeros(samples)
     for start in rng.integers(0, max(1, samples - length), int(samples / RATE * per_second) + 1):
         part = make()[: samples - start]
@@ -107,7 +107,7 @@ def _scattered(
 
 
 def _note(rng: np.random.Generator, low: int, high: int) -> float:
-    """Of the tempered scale, in semitones from 220 Hz."""
+    """A note of the tempered scale, from a range of semitones from 220 Hz."""
     return float(220.0 * 2.0 ** (rng.integers(low, high) / 12.0))
 
 
@@ -299,7 +299,7 @@ def warble(samples: int, rng: np.random.Generator) -> Sound:
 
 @_kind
 def tremolo(samples: int, rng: np.random.Generator) -> Sound:
-    """A voice's pitch and overtones, and as many swells as syllables."""
+    """The pitch and overtones of a voice, with as many swells as syllables."""
     pitch = rng.uniform(80, 400) * (1.0 + rng.uniform(0, 0.06) * _sine(rng.uniform(2, 8), samples))
     swells = 1.0 + rng.uniform(0.3, 1.0) * _sine(rng.uniform(1.5, 8), samples)
     return _harmonics(pitch, samples, rng, int(rng.integers(3, 20)), rng.uniform(0.5, 2.0)) * swells
@@ -406,7 +406,7 @@ def chords(samples: int, rng: np.random.Generator) -> Sound:
 
 @_kind
 def plucked_strings(samples: int, rng: np.random.Generator) -> Sound:
-    """Karplus and Strong's string: a burst of noise in a loop that loses its treble."""
+    """Karplus and Strong's string: a burst of noise in a loop that loses treble."""
     sound = np.zeros(samples)
     start = 0
     while start < samples:

@@ -1,15 +1,14 @@
-"""Manifests of several sets of speech: to train on, of each set's unseen speakers, of all of these.
+"""Writes manifests of several sets of speech, for training and for each set's unseen speakers.
 
 `python -m benchmarks.quality.manifests SPEECH FOLDER [--judge-only SET]... [--unseen FRACTION]`:
-SPEECH holds a folder for each set,
-FOLDER gets `train.csv`, `unseen/<set>.csv` and `unseen.csv`, and the same once more in `tuning/`,
-of the speakers of `train.csv` alone: settings are chosen by those, so that `unseen/` judges what
-was not chosen by it.
+SPEECH holds a folder for each set. FOLDER gets `train.csv`, `unseen/<set>.csv` and `unseen.csv`,
+and in `tuning/` the same again from the speakers of `train.csv` alone: settings are chosen by
+these, so that `unseen/` judges what was not chosen by it.
 
-The unseen speakers of a set are those that `swar run --data SPEECH/<set>` would hold out; all of
-them where that would leave nobody to train on. None where the speakers have one recording each,
-which gives no trial of two: all are trained on but those that another set holds out. To tune by,
-more speakers are held out, of every set.
+The unseen speakers of a set are those that `swar run --data SPEECH/<set>` would hold out, or all if
+that would leave no speaker to train on. A set whose speakers have one recording each gives no trial
+of two recordings: it has no unseen speakers, and all are trained on but those that another set
+holds out. For tuning, more speakers are held out of every set.
 """
 
 import argparse
@@ -28,7 +27,7 @@ Sets = Mapping[str, list[Recording]]
 
 
 def have_one_recording_each(recordings: Sequence[Recording]) -> bool:
-    """Whether no speaker of a set has two."""
+    """Whether no speaker of a set has two recordings."""
     return len({item.speaker for item in recordings}) == len(recordings)
 
 
@@ -42,7 +41,7 @@ def unseen_of(recordings: Sequence[Recording], settings: SpeechSettings) -> set[
 
 
 def write(path: Path, rows: list[tuple[str, Recording]]) -> None:
-    """A manifest of recordings, each with its set."""
+    """Writes a manifest of recordings, each with its set."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", newline="", encoding="utf-8") as file:
         table = csv.writer(file)
@@ -53,9 +52,9 @@ def write(path: Path, rows: list[tuple[str, Recording]]) -> None:
 
 
 def divide(sets: Sets, unseen: Mapping[str, set[str]], folder: Path) -> Sets:
-    """Writes `train.csv`, `unseen/<set>.csv` and `unseen.csv`, which has all of them.
+    """Writes `train.csv`, `unseen/<set>.csv`, and `unseen.csv` with all unseen speakers.
 
-    Gives what there is to train on of each set.
+    Gives the recordings of each set to train on.
     """
     nowhere_trained = set().union(*unseen.values())
     trained = {
@@ -95,7 +94,7 @@ def run(speech: Path, folder: Path, judge_only: Collection[str], unseen_fraction
 
 
 def main() -> None:
-    """Reads the arguments."""
+    """Reads the arguments and writes the manifests."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.quality.manifests")
     parser.add_argument("speech", type=Path, metavar="SPEECH")
     parser.add_argument("folder", type=Path, metavar="FOLDER")

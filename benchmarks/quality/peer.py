@@ -1,10 +1,10 @@
-"""Swar beside another encoder on the very same sounds: equal error rates by condition.
+"""Swar beside another encoder on the same sounds: equal error rates by condition.
 
 `python -m benchmarks.quality.peer MODEL DATA... [--condition NAME]... [--utterances N]`: utterances
-of about 3 s are cut, N of a speaker at most, chosen and put under conditions as `swar evaluate`
+of about 3 s, at most N of each speaker, are cut, chosen and put under conditions as `swar evaluate`
 does, and both encoders compare the same pairs of them. The other one is Resemblyzer's (an LSTM
 trained with GE2E, 16 kHz, Apache-2.0), whose weights come with its package: `pip install
--e '.[peer]'` in swar's repository. What one of the two refuses, neither compares.
+-e '.[peer]'` in swar's repository. Neither compares what one of the two refuses.
 """
 
 import argparse
@@ -57,7 +57,7 @@ class Resemblyzer:
     """The other encoder, with its own preparation of sound: level, and long silences trimmed.
 
     Raises:
-        SwarError: its package is missing.
+        SwarError: the encoder's package is missing.
     """
 
     def __init__(self) -> None:
@@ -68,7 +68,7 @@ class Resemblyzer:
             raise SwarError(
                 f"{error.name} is missing: pip install -e '.[peer]' in swar's repository"
             ) from error
-        torch.set_num_threads(1)  # more of them wait for each other beside TensorFlow's
+        torch.set_num_threads(1)  # more threads would wait for each other beside TensorFlow's
         self._prepare = resemblyzer.preprocess_wav
         self._encoder = resemblyzer.VoiceEncoder("cpu", verbose=False)
 
@@ -88,7 +88,7 @@ class Resemblyzer:
         )
 
     def embed_samples(self, samples: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """float32 [D] of samples at 16 kHz; as they are where the preparation leaves nothing."""
+        """float32 [D] of samples at 16 kHz, unprepared if the preparation leaves nothing."""
         prepared = self._prepare(samples)
         embedding: npt.NDArray[np.float32] = self._encoder.embed_utterance(
             prepared if len(prepared) else samples
@@ -98,7 +98,7 @@ class Resemblyzer:
     def score(
         self, embedding_a: Embeddings, embedding_b: Embeddings
     ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
-        """Distances; of probabilities and decisions the encoder knows nothing."""
+        """Distances; the encoder gives no probabilities or decisions."""
         distance = np.linalg.norm(embedding_a - embedding_b, axis=1).astype(np.float32)
         return distance, np.full(len(distance), np.nan, np.float32), np.zeros(len(distance), bool)
 
@@ -116,7 +116,7 @@ class ComparedErrorRates(NamedTuple):
 
     @property
     def ratio(self) -> float:
-        """NaN where the peer makes no error."""
+        """Ratio of the two rates; NaN where the peer makes no error."""
         return self.swar / self.peer if self.peer > 0.0 else math.nan
 
 
@@ -205,7 +205,7 @@ def shown(rows: Sequence[ComparedErrorRates]) -> Table:
 
 
 def main() -> None:
-    """Reads the arguments, prints the table."""
+    """Reads the arguments and prints the table."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.quality.peer")
     parser.add_argument("model", metavar="MODEL", help="base, or a published model")
     parser.add_argument("data", nargs="+", metavar="DATA")

@@ -1,8 +1,8 @@
-"""Fits the speech gate: real speech under all conditions against made sounds of many kinds.
+"""Fits the speech gate on real speech under all conditions and made sounds of many kinds.
 
 `python -m benchmarks.quality.speech_gate SPEECH`: SPEECH holds a folder for each set, as in
-`benchmarks.quality.manifests`. Prints how many of each kind are taken for speech by a gate that has
-not met the kind, and how much speech of speakers it has not met is refused; then writes
+`benchmarks.quality.manifests`. Prints how many sounds of each kind pass for speech at a gate fitted
+without that kind, and how much speech is refused of speakers that it was not fitted on; then writes
 `pretrained/speech_gate.json`, fitted on all.
 """
 
@@ -32,13 +32,13 @@ from components.speech_gate import WEIGHTS_FILE, SpeechGate
 from pipeline.sample_data.speech import write_sample_speech
 
 NOT_TO_PUBLISH: Final = ("hyke",)
-"""Sets whose licence lets no published model be fitted to them."""
+"""Sets whose licence does not allow a published model to be fitted to them."""
 SPEAKERS_OF_A_SET: Final = 900
 OF_A_KIND: Final = 150
 SYNTHETIC_SPEAKERS: Final = 40
 SECONDS: Final = (0.6, 8.0)
 REFUSED_SPEECH: Final = 0.005
-"""Share of speech that the gate may refuse, of speakers it has not met."""
+"""Share of new speakers' speech that the gate may refuse."""
 FOLDS: Final = 5
 INVERSE_REGULARISATION: Final = 0.5
 SEED: Final = 0
@@ -47,7 +47,7 @@ Sound = npt.NDArray[np.float32]
 
 
 def _degraded(sound: Sound, rng: np.random.Generator) -> Sound:
-    """Half of them under a condition, at any level."""
+    """A sound at any level, half of the times under a condition."""
     level = 10.0 ** rng.uniform(-2.0, 0.0) / max(float(np.max(np.abs(sound))), 1e-9)
     quieter: Sound = (sound * level * 0.5).astype(np.float32)
     if rng.random() < 0.5:
@@ -74,7 +74,7 @@ def speech(folder: Path, rng: np.random.Generator) -> Iterator[tuple[str, Sound]
 
 
 def synthetic_speech(rng: np.random.Generator) -> Iterator[tuple[str, Sound]]:
-    """(made/speaker, samples): cuts of sample data's voices."""
+    """(made/speaker, samples): cuts of the sample data's voices."""
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder, "data")
         write_sample_speech(data, speakers=SYNTHETIC_SPEAKERS, seconds=30.0)
@@ -86,7 +86,7 @@ def synthetic_speech(rng: np.random.Generator) -> Iterator[tuple[str, Sound]]:
 
 
 def non_speech(rng: np.random.Generator) -> Iterator[tuple[str, Sound]]:
-    """(kind, samples)."""
+    """(kind, samples): made sounds."""
     for name, make in KINDS.items():
         for _ in range(OF_A_KIND):
             samples = round(rng.uniform(1.0, SECONDS[1]) * RATE)
@@ -105,7 +105,7 @@ class Sounds(NamedTuple):
 
 
 class Listener:
-    """Recordings to the gate's features."""
+    """Computes the gate's features of recordings."""
 
     def __init__(self) -> None:
         settings = SpeechSettings(sample_rate=RATE)
@@ -135,7 +135,7 @@ def _regression() -> Pipeline:
 
 
 def _judge(sounds: Sounds) -> float:
-    """Prints what gates do with kinds and speakers they have not met; gives their threshold."""
+    """Prints how gates judge kinds and speakers new to them; gives their threshold."""
     features, is_speech, groups = sounds
     scores = np.zeros(len(groups))
     for seen, unseen in StratifiedGroupKFold(FOLDS, shuffle=True, random_state=SEED).split(
@@ -158,7 +158,7 @@ def _judge(sounds: Sounds) -> float:
 
 
 def _weights(fitted: Pipeline, threshold: float) -> dict[str, Any]:
-    """For `SpeechGate`: the products in the order of `PolynomialFeatures`."""
+    """The weights for `SpeechGate`, with products in the order of `PolynomialFeatures`."""
     scaler, _, regression = (step for _, step in fitted.steps)
     return {
         "mean": [round(float(value), 6) for value in scaler.mean_],
@@ -169,7 +169,7 @@ def _weights(fitted: Pipeline, threshold: float) -> dict[str, Any]:
 
 
 def gather(folder: Path) -> Sounds:
-    """Listens to all speech and all other sounds."""
+    """Gathers the features of all speech and all other sounds."""
     rng = np.random.default_rng(SEED)
     listener = Listener()
     rows, groups, spoken = [], [], []
@@ -196,7 +196,7 @@ def gather(folder: Path) -> Sounds:
 
 
 def run(folder: Path) -> None:
-    """Fits, judges and writes."""
+    """Judges and fits the gate, and writes it."""
     sounds = gather(folder)
     threshold = _judge(sounds)
     fitted = _regression().fit(sounds.features, sounds.is_speech)
