@@ -1,1 +1,1 @@
-"""The base model: what it learns from and how it is released."""
+"""Tools for the base model: what it learns from, and how it is released."""

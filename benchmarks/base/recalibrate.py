@@ -1,11 +1,11 @@
 """Gives the released base model another cohort and calibration, without training.
 
 `python -m benchmarks.base.recalibrate MANIFEST RECORDINGS [FOLDER]`: MANIFEST is what the model was
-trained on, RECORDINGS the `recordings.jsonl` that its run's SpeechExampleGen wrote: in which split
-whose speech lies. FOLDER, by default `pretrained`, holds `base.npz` and `base.json`, which are
-written anew: the cohort by the speakers of `train`, threshold, slope and expected rates by those of
-`calibration` and `unseen` together, all with the settings of `base.yaml`. A training that was
-restarted from the base learns both by itself; this is for a release whose weights stay.
+trained on, RECORDINGS the `recordings.jsonl` that its run's SpeechExampleGen wrote, which has each
+speaker's split. FOLDER, by default `pretrained`, holds `base.npz` and `base.json`, which are
+rewritten: the cohort from the speakers of `train`; threshold, slope and expected rates from those
+of `calibration` and `unseen` together; all with the settings of `base.yaml`. A training that starts
+from the base learns both by itself; this tool is for a release whose weights stay.
 """
 
 import argparse
@@ -37,7 +37,7 @@ from pipeline.evaluation.speech import window_cutter
 COHORT_WINDOWS, CALIBRATION_WINDOWS = 3, 20  # of a speaker
 DRAWS = 4  # of the conditions that the calibration speakers' windows are under
 _AT_ONCE = 32
-# What is learnt after the training, of the settings that the card has.
+# Settings of the card that apply after the training.
 _SETTINGS = ("normalisation_nearest", "normalisation_made_speakers", "calibration_nearest_fraction")
 
 
@@ -60,7 +60,7 @@ class WindowMaker:
         self._extract = tf.function(Recordings(front_end).extract_windows, input_signature=[spec])
 
     def windows(self, speakers: Collection[list[Recording]], per_speaker: int) -> Windows:
-        """Those that the model takes, at most so many of each speaker."""
+        """The windows that the model takes, at most `per_speaker` of each speaker."""
         cutter = window_cutter(
             features.CALIBRATION,
             self._front_end,
@@ -137,7 +137,7 @@ def recalibrated(base: BaseModel, manifest: str, recordings: Path) -> BaseModel:
 
 
 def release_parser(module: str) -> argparse.ArgumentParser:
-    """Of a tool that changes a released base model by what it was trained on."""
+    """The parser of a tool that changes a released base model by its training's data."""
     parser = argparse.ArgumentParser(prog=f"python -m benchmarks.base.{module}")
     parser.add_argument("manifest", metavar="MANIFEST")
     parser.add_argument("recordings", type=Path, metavar="RECORDINGS")
@@ -146,7 +146,7 @@ def release_parser(module: str) -> argparse.ArgumentParser:
 
 
 def main() -> None:
-    """Reads the arguments, says what it wrote."""
+    """Reads the arguments and prints what was written."""
     parser = release_parser("recalibrate")
     arguments = parser.parse_args()
     try:

@@ -1,9 +1,9 @@
 """Releases a published model as the base model: `pretrained/base.npz` and `pretrained/base.json`.
 
 `python -m benchmarks.base.release MODEL [FOLDER]`: MODEL is a published version of `--config base`
-(OUTPUT/published), FOLDER is by default `pretrained`. Weights become float16, but those
-that average statistics or scale them, which need float32's range. The card says what it was made
-from; its digest is the released model's own.
+(OUTPUT/published), FOLDER is by default `pretrained`. Weights become float16, except those of
+normalisation's statistics and scales, which need float32's range. The card says what the model was
+made from; its digest is the released model's own.
 """
 
 import argparse
@@ -17,15 +17,15 @@ from components.model.files import version_folder
 from components.model.published_parts import PublishedParts
 
 MOST_BYTES = 15_000_000
-# Of a matrix or a kernel, not of the statistics and scales of a normalisation.
+# Rank of a matrix or a kernel; the statistics and scales of a normalisation have less.
 LEAST_RANK = 2
 
 
 def released(version: Path) -> BaseModel:
-    """The base model of a published one.
+    """Makes the base model of a published one.
 
     Raises:
-        SwarError: it keeps embeddings of its speakers, or lacks what is released.
+        SwarError: the model keeps embeddings of its speakers, or lacks what is released.
     """
     parts = PublishedParts.read(version)
     card, settings = parts.card, parts.trainer
@@ -38,13 +38,13 @@ def released(version: Path) -> BaseModel:
         weight.astype(np.float16) if weight.ndim >= LEAST_RANK else weight
         for weight in parts.tower.get_weights()
     ]
-    # Where the teacher's file lay says nothing to others.
+    # The folder of the teacher's file means nothing to others.
     trainer = card["trainer"] | {"teacher": settings.teacher and Path(settings.teacher).name}
     return BaseModel(card | {"trainer": trainer}, weights, parts.cohort)
 
 
 def main() -> None:
-    """Reads the arguments, says what it wrote."""
+    """Reads the arguments and prints what was written."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.base.release")
     parser.add_argument("model", type=Path, metavar="MODEL")
     parser.add_argument("folder", type=Path, nargs="?", default=Path("pretrained"))

@@ -1,12 +1,12 @@
-"""How well the weights of two sittings, and means of both, know people of neither.
+"""How well the weights of two sittings, and means of both, know speakers of neither training.
 
 `python -m benchmarks.base.sittings MANIFEST RECORDINGS BEFORE AFTER [--share S]...`: MANIFEST is
-what was trained on, RECORDINGS the `recordings.jsonl` of the run's SpeechExampleGen, BEFORE and
+the training's data, RECORDINGS the `recordings.jsonl` of the run's SpeechExampleGen, BEFORE and
 AFTER are folders of `base.npz` and `base.json` (`benchmarks.base.release` writes one). Up to twelve
 single windows of each speaker of the run's `unseen`, as they are and under conditions, are compared
-all with all by the cosine of their embeddings: equal error rates in per cent for each share S that
-BEFORE has in the mean, and their geometric mean. Choose `trainer.starting_share` by them, and not
-by the calibration speakers of a run: another sitting may have trained on these.
+all with all by the cosine of their embeddings. Prints equal error rates in per cent for each share
+S of BEFORE in the mean, and their geometric mean. Choose `trainer.starting_share` by them, not by a
+run's calibration speakers: another sitting may have trained on these.
 """
 
 import argparse
@@ -54,7 +54,7 @@ def sounds_of(
     conditions: Sequence[str],
     per_speaker: int,
 ) -> Sounds:
-    """A window of each of so many utterances of a speaker, clean and under every condition."""
+    """Windows of utterances, `per_speaker` of each speaker, clean and under every condition."""
     speech = front_end.speech
     samples = front_end.spectrogram.window_samples(speech.sample_rate)
     plan = UtterancePlan(
@@ -98,7 +98,7 @@ def _equal_error_rate(
     first: npt.NDArray[np.intp],
     second: npt.NDArray[np.intp],
 ) -> float:
-    """Of all pairs of two utterances, once each."""
+    """The rate of all pairs of two utterances, once each."""
     distance = 1.0 - np.minimum(embedding[first] @ embedding[second].T, 1.0)
     utterance_a, utterance_b = sounds.utterance[first][:, np.newaxis], sounds.utterance[second]
     is_pair = utterance_a < utterance_b if first is second else utterance_a != utterance_b
@@ -109,7 +109,7 @@ def _equal_error_rate(
 
 
 def main() -> None:
-    """Reads the arguments, prints the table."""
+    """Reads the arguments and prints the table."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.base.sittings")
     parser.add_argument("manifest", metavar="MANIFEST")
     parser.add_argument("recordings", type=Path, metavar="RECORDINGS")

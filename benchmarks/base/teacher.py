@@ -35,7 +35,7 @@ def run(data: str, file: Path, speeds: Sequence[float]) -> tuple[int, list[str]]
         speeds: to play each recording at.
 
     Returns:
-        How many embeddings it has, and why others are not in it.
+        How many embeddings the file has, and why others are not in it.
 
     Raises:
         SwarError: the encoder is not installed, or there are no such recordings.
@@ -60,7 +60,7 @@ def run(data: str, file: Path, speeds: Sequence[float]) -> tuple[int, list[str]]
 
 
 def main() -> None:
-    """Reads the arguments, says what it wrote."""
+    """Reads the arguments and prints what was written."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.base.teacher")
     parser.add_argument("data", metavar="DATA")
     parser.add_argument("file", type=Path, metavar="FILE")

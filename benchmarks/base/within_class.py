@@ -2,10 +2,10 @@
 
 `python -m benchmarks.base.within_class MANIFEST RECORDINGS [FOLDER]`: MANIFEST is what the model
 was trained on, RECORDINGS the `recordings.jsonl` of its run's SpeechExampleGen. Windows of a
-thousand speakers of `train` are embedded, as they are and under conditions; the covariance of the
-embeddings of a speaker tells in which directions noise, rooms and lines move them, a telephone
-above all. The last layer of the weights in FOLDER, by default `pretrained`, becomes one whose
-outputs are shorter in these directions. Cohort and calibration are to be made anew after that
+thousand speakers of `train` are embedded, as they are and under conditions. The covariance within
+speakers shows the directions in which noise, rooms and lines move embeddings, telephones above all.
+The last layer of the weights in FOLDER, by default `pretrained`, is replaced by one whose outputs
+are shorter in these directions. Cohort and calibration must then be made again
 (`benchmarks.base.recalibrate`).
 
 Source: Hatch et al., "Within-class covariance normalization for SVM-based speaker recognition",
@@ -30,8 +30,8 @@ from pipeline.evaluation.scoring import by_speaker
 
 SPEAKERS, PER_SPEAKER, SEED = 1000, 4, 0
 SMOOTHING: Final = 3.0
-"""Chosen by the run's held-out speakers; less of it goes on to help them, but not people who were
-recorded on two days, whom a covariance of mostly one day does not know."""
+"""Chosen by the run's held-out speakers. Less would help these further, but not people recorded on
+two days, which a covariance of mostly single days does not cover."""
 
 Floats = npt.NDArray[np.float64]
 
@@ -39,7 +39,7 @@ Floats = npt.NDArray[np.float64]
 def within_class_covariance(
     embedding: npt.NDArray[np.float32], speaker: npt.NDArray[np.str_]
 ) -> Floats:
-    """Of the embeddings around their speaker's mean: [D, D].
+    """The covariance of embeddings around their speaker's mean: [D, D].
 
     Args:
         embedding: [N, D].
@@ -53,7 +53,7 @@ def within_class_covariance(
 
 
 def normalising_map(covariance: Floats) -> Floats:
-    """The inverse square root of the smoothed covariance, symmetric, of the mean variance 1."""
+    """The symmetric inverse square root of the smoothed covariance, scaled to mean variance 1."""
     variance, direction = np.linalg.eigh(covariance)
     smoothed = variance + SMOOTHING * variance.mean()
     scale = np.sqrt(smoothed.mean() / smoothed)
@@ -62,7 +62,7 @@ def normalising_map(covariance: Floats) -> Floats:
 
 
 def mapped(base: BaseModel, linear_map: Floats) -> BaseModel:
-    """The model whose embeddings, before they get the length 1, are mapped by [D, D]."""
+    """The model with its embeddings mapped by [D, D] before they are scaled to length 1."""
     *backbone, kernel, bias = base.weights
     head = [(layer @ linear_map).astype(layer.dtype) for layer in (kernel, bias)]
     changed = replace(base, weights=[*backbone, *head])
@@ -71,7 +71,7 @@ def mapped(base: BaseModel, linear_map: Floats) -> BaseModel:
 
 
 def main() -> None:
-    """Reads the arguments, says what it changed."""
+    """Reads the arguments and prints what was changed."""
     parser = release_parser("within_class")
     arguments = parser.parse_args()
     try:

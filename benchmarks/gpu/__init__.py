@@ -1,1 +1,1 @@
-"""What needs a GPU to mean something."""
+"""Measurements that need a GPU."""

@@ -3,9 +3,9 @@
 `python -m benchmarks.gpu.training_speed PAIRS [--pairs-per-batch N ...] [--steps N] [--xla]
 [--config CONFIG] [--peak-teraflops X]`: PAIRS is a pattern of files of training pairs,
 `OUTPUT/artifacts/SpectrogramPairGen/pairs/*/Split-train/*` of a run; CONFIG how they were made.
-Prints one table, a row as soon as it is measured. With --xla a last row is compiled by XLA. The
-windows of a step are those of all GPUs, twice the pairs of each; without a GPU it runs too, and
-says nothing of one.
+Prints one table, each row as soon as it is measured. With --xla a last row is compiled by XLA. The
+windows of a step are those of all GPUs, twice the pairs of each. It also runs without a GPU, and
+then says nothing about one.
 """
 
 import argparse
@@ -29,9 +29,9 @@ from pipeline.config import Config, load_config
 
 STEPS: Final = 96
 TERA: Final = 1e12
-# Backward, every product is made twice: for the inputs and for the weights.
+# The backward pass makes every product twice: for the inputs and for the weights.
 TRAINING_TO_FORWARD: Final = 3
-# Dense float16 products with float32 sums, from NVIDIA's data sheets; by a word of the card's name.
+# Dense float16 products with float32 sums, from NVIDIA's data sheets, by a word of the card's name.
 PEAK_TERAFLOPS: Final = {
     "T4": 65.0,
     "V100": 125.0,
@@ -49,16 +49,16 @@ HEADER: Final = """\
 
 @dataclass(frozen=True)
 class TrainingRun:
-    """What is measured together."""
+    """The options of one row of the table."""
 
     precision: str
     pairs: int
-    """On each device."""
+    """Pairs on each device."""
     xla: bool = False
 
 
 def forward_flops(settings: TrainerSettings, shape: data.TrainShape) -> int:
-    """Operations for one window, a multiplication and an addition being two; by TF's profiler."""
+    """Operations for one window by TF's profiler; a multiplication and an addition are two."""
     with devices.precision("float32"):
         tower = build_tower(settings, shape.n_mels, shape.only_frames)
     window = tf.TensorSpec((1, shape.n_mels, shape.frames), tf.uint8)
@@ -72,7 +72,7 @@ def forward_flops(settings: TrainerSettings, shape: data.TrainShape) -> int:
 
 
 def measure(tower: keras.Model, batches: tf.data.Dataset, windows: int, steps: int) -> Throughput:
-    """Trains for two epochs of so many steps: the second one counts."""
+    """Trains for two epochs of `steps` steps, of which the second counts."""
     clock = InputClock()
     throughput = Throughput(windows, clock, epochs=2)
     fed = clock.watch(batches)
@@ -90,7 +90,7 @@ def measured_line(
     steps: int,
     flops_of_peak: float | None,
 ) -> str:
-    """Measures a row of the table; `flops_of_peak` is what part of the peak one window/s takes."""
+    """Measures a row of the table; `flops_of_peak` is the share of the peak of one window/s."""
     settings = config.trainer
     keras.utils.set_random_seed(settings.seed)
     strategy = devices.strategy()
@@ -115,13 +115,13 @@ def measured_line(
 
 
 def peak_teraflops(card: str) -> float | None:
-    """The table's, for a card's name such as `Tesla T4`."""
+    """The table's value for a card's name such as `Tesla T4`; None if it has none."""
     words = set(re.split(r"[^A-Za-z0-9]+", card))
     return next((peak for word, peak in PEAK_TERAFLOPS.items() if word in words), None)
 
 
 def main() -> None:
-    """Reads the arguments, measures and prints."""
+    """Reads the arguments, measures and prints the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("pairs")
     parser.add_argument("--pairs-per-batch", type=int, nargs="+", default=[128, 256])
