@@ -1,1 +1,1 @@
-"""Measurements that the project's figures come from; `README.md` says what each one shows."""
+"""The measurements behind the project's numbers; `README.md` says what each one shows."""

@@ -1,8 +1,8 @@
 """The article's own way from a recording to spectrograms, step by step, on one processor.
 
-librosa.load, the mean of the channels, a minute off both ends, pydub's split_on_silence, then a
-melspectrogram for every window. The author's code then draws each spectrogram into a picture;
-that detour is left out here, so the recipe is timed at its best.
+It is librosa.load, the mean of the channels, a minute cut off each end, pydub's split_on_silence,
+and a melspectrogram of every window. The author's code then draws each spectrogram as a picture;
+that detour is left out, so the recipe is timed at its best.
 """
 
 import time
@@ -51,7 +51,7 @@ def speech_of(recording: Path) -> np.ndarray:
 
 
 def image_of(window: np.ndarray) -> np.ndarray:
-    """float32 [mels, frames, 3]: what the article's network is fed with."""
+    """float32 [mels, frames, 3]: the input of the article's network."""
     power = librosa.feature.melspectrogram(
         y=window, sr=SAMPLE_RATE, n_mels=N_MELS, n_fft=N_FFT, hop_length=HOP
     )
@@ -60,11 +60,11 @@ def image_of(window: np.ndarray) -> np.ndarray:
 
 
 def run_recipe(recordings: list[Path], windows: int) -> RecipeTimes:
-    """Prepares these recordings and makes so many windows of each.
+    """Prepares recordings and makes spectrograms of windows.
 
     Args:
         recordings: longer than two minutes each.
-        windows: of each recording, drawn evenly.
+        windows: number of windows of each recording, drawn evenly.
     """
     rng = np.random.default_rng(0)
     size = WINDOW_SECONDS * SAMPLE_RATE

@@ -1,7 +1,7 @@
-"""What each change of `pairs.augmentation` and each condition costs, a window at a time.
+"""What each change of `pairs.augmentation` and each condition costs for one window.
 
-`python -m benchmarks.augmentation`: milliseconds of processor time, the mean of many windows of the
-default length.
+`python -m benchmarks.augmentation`: milliseconds of processor time, as the mean of many windows of
+the default length.
 """
 
 import time
@@ -31,12 +31,12 @@ def augmented(
     generator: np.random.Generator,
     recorded: RecordedSounds = NONE_RECORDED,
 ) -> Samples:
-    """A window as another room or line would have left it, without babble."""
+    """A window as another room or line would change it, without babble."""
     return augment(samples, sample_rate, settings, lambda: None, generator, recorded)
 
 
 def milliseconds(change: Condition) -> float:
-    """Mean processor time of a change of one window of noise."""
+    """Mean processor time of a change to one window of noise."""
     generator = np.random.default_rng(0)
     samples = coloured_noise(SpectrogramSettings().window_samples(RATE), 1.0, generator)
     started = time.process_time()

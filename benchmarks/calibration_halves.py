@@ -1,10 +1,10 @@
-"""Whether the error rates that a calibration expects are those of other speakers of the same kind.
+"""Whether the error rates that a calibration expects hold for other speakers of the same kind.
 
 `python -m benchmarks.calibration_halves MODEL DATA [--halves N] [--max-speakers N]`: embeds the
-windows of a folder of speakers once. Then, again and again, calibrates on a random half of the
-speakers, as `swar calibrate` does, and counts how often the false accept rate of the other half
-lies within the 95 % interval that was expected: at the threshold, for each length of utterance,
-and at the operating points of 5 and 1 % where the speakers are enough for these.
+windows of a folder of speakers once. Then it calibrates repeatedly on a random half of the
+speakers, as `swar calibrate` does, and counts how often the other half's false accept rate lies
+within the expected 95 % interval: at the threshold, for each length of utterance, and at the
+operating points of 5 and 1 % if there are enough speakers for these.
 """
 
 import argparse
@@ -31,7 +31,7 @@ MOST_PAIRS = 300_000
 
 
 class ComparedRate(NamedTuple):
-    """A rate that one half expects, with its interval, and what the other half has."""
+    """A rate that one half expects, with its interval, and the other half's rate."""
 
     value: float
     low: float
@@ -55,7 +55,7 @@ def of_speakers(windows: EmbeddedWindows, speakers: npt.NDArray[np.bytes_]) -> E
 
 
 def nontarget_distances(windows: EmbeddedWindows, count: int) -> npt.NDArray[np.float32]:
-    """Of utterances of so many windows, which do not overlap, of two speakers each."""
+    """Distances of two speakers' utterances, of `count` windows each and without overlap."""
     utterances = windows.utterances(count, count * windows.window_seconds)
     first, second = np.triu_indices(len(utterances.speaker), 1)
     nontarget = np.flatnonzero(utterances.speaker[first] != utterances.speaker[second])
@@ -67,7 +67,7 @@ def nontarget_distances(windows: EmbeddedWindows, count: int) -> npt.NDArray[np.
 def compare_halves(
     one: EmbeddedWindows, other: EmbeddedWindows, parts: PublishedParts
 ) -> dict[str, ComparedRate]:
-    """What is expected of one half, beside the other half's rates, by name."""
+    """The rates that one half expects, beside the other half's, by name."""
     calibration, report = learn_calibration("one half", one, parts.trainer.seed)
     seconds = [row["seconds"] for row in report[ALL_NONTARGETS]]
     distances = [nontarget_distances(other, round(each / one.window_seconds)) for each in seconds]
@@ -86,7 +86,7 @@ def compare_halves(
 
 
 def main() -> None:
-    """Reads the arguments, prints a table."""
+    """Reads the arguments and prints a table."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.calibration_halves")
     parser.add_argument("model", metavar="MODEL")
     parser.add_argument("data", metavar="DATA")

@@ -20,7 +20,7 @@ from pipeline.local.beam import beam_arguments
 
 @dataclass(frozen=True)
 class MadeExamples:
-    """What a component wrote, by split, and how long it worked, imports not counted."""
+    """What a component wrote, by split, and how long it worked, without imports."""
 
     counts: dict[str, int]
     seconds: float

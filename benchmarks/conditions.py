@@ -1,13 +1,13 @@
 """Error rates at a model's threshold by the conditions of both sides, and whether a calibration
-that knows the conditions is more honest on a set that it was not fitted on.
+that knows the conditions is more accurate on a set that it was not fitted on.
 
-`python -m benchmarks.conditions MODEL DATA... [--speakers N]`: of folders of speakers, or manifests
-of them, takes two recordings of each, 5 s of each at most (of a speaker's only recording both
-halves), as they are, with noise, in a room and over a telephone. Prints, set by set, false accepts
-and false rejects of each pair of conditions.
+`python -m benchmarks.conditions MODEL DATA... [--speakers N]`: takes two recordings of each speaker
+of folders or manifests, 5 s of each at most (or both halves of a speaker's only recording), as they
+are, with noise, in a room and over a telephone. Prints, set by set, false accepts and false rejects
+of each pair of conditions.
 
 Then it fits three calibrations on all sets but one and judges them by that one: of the distance
-alone, as the model's own; with the bandwidths of both sides (the narrower, and their difference);
+alone, like the model's own; with the bandwidths of both sides (the narrower, and their difference);
 and with the seconds of speech and the SNR of the poorer side too.
 """
 
@@ -53,7 +53,7 @@ Floats = npt.NDArray[np.float64]
 
 
 def sounds_of(data: str, rate: int, speakers: int) -> list[tuple[str, list[np.ndarray]]]:
-    """Two sounds of each of so many speakers, float32 [samples]."""
+    """Two sounds of each of `speakers` speakers, float32 [samples]."""
     paths = defaultdict(list)
     for recording in list_recordings(data).recordings:
         paths[recording.speaker].append(recording.path)
@@ -89,13 +89,13 @@ def embed_set(model: PublishedModel, data: str, speakers: int) -> tuple[pd.DataF
 
 
 def poorer(one: pd.DataFrame, other: pd.DataFrame, column: str) -> Floats:
-    """Of both sides the lesser, [N]."""
+    """The lesser value of both sides, [N]."""
     lesser: Floats = np.minimum(one[column].to_numpy(float), other[column].to_numpy(float))
     return lesser
 
 
 def trials_of(model: PublishedModel, table: pd.DataFrame, vectors: np.ndarray) -> pd.DataFrame:
-    """Two sounds of a row each: all of one speaker, some of two, of every pair of conditions."""
+    """Trials of every pair of conditions: all of one speaker, some of two speakers."""
     parts = []
     for pair in itertools.combinations_with_replacement((CLEAN, *UNDER), 2):
         rows = [np.flatnonzero(table["condition"] == each) for each in pair]
@@ -141,7 +141,7 @@ def rates(trials: pd.DataFrame, log_odds: Floats) -> tuple[str, str, str]:
 
 
 def fitted(trials: pd.DataFrame, features: tuple[str, ...]) -> LogisticRegression:
-    """Every set, pair of conditions and class weighs the same."""
+    """Fits a regression in which every set, pair of conditions and class has the same weight."""
     groups = trials.groupby(["set", "conditions", "is_target"])["distance"]
     weight = 1.0 / groups.transform("size").to_numpy()
     regression = LogisticRegression(C=100.0, max_iter=1_000)
@@ -151,7 +151,7 @@ def fitted(trials: pd.DataFrame, features: tuple[str, ...]) -> LogisticRegressio
 
 
 def main() -> None:
-    """Reads the arguments, prints two tables."""
+    """Reads the arguments and prints two tables."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.conditions")
     parser.add_argument("model", metavar="MODEL")
     parser.add_argument("data", metavar="DATA", nargs="+")

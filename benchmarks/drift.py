@@ -1,8 +1,8 @@
 """How far apart recordings of one kind are by chance, and those of different kinds.
 
-`python -m benchmarks.drift FOLDER...`: sets of speakers' folders. Each is compared with the
-others, and with itself: 200 times, N of its recordings against all that are left. Prints TFDV's
-divergences, of chance the median and the 95th percentile: what `drift.max_...` must lie above.
+`python -m benchmarks.drift FOLDER...`: sets of speakers' folders. Each set is compared with the
+others, and 200 times N of its recordings with the rest. Prints TFDV's divergences, and those by
+chance as median and 95th percentile, above which `drift.max_...` must lie.
 """
 
 import sys
@@ -21,13 +21,13 @@ SERVED, TIMES = (50, 100), 200
 
 
 def divergences(training: pd.DataFrame, serving: pd.DataFrame) -> list[float]:
-    """Of every feature, NaN where it cannot be told."""
+    """The divergence of every feature, NaN where it is unknown."""
     found = compare(training, serving, DriftSettings())
     return [np.nan if each.divergence is None else each.divergence for each in found]
 
 
 def by_chance(table: pd.DataFrame, served: int) -> pd.DataFrame:
-    """Divergences of random recordings of a set from the others of it."""
+    """Divergences of random recordings of a set from its others."""
     rng = np.random.default_rng(0)
     rows = []
     for _ in range(TIMES):
@@ -37,7 +37,7 @@ def by_chance(table: pd.DataFrame, served: int) -> pd.DataFrame:
 
 
 def told(values: "pd.Series[float]") -> str:
-    """On one line."""
+    """The values on one line."""
     return ", ".join(f"{name} {value:.3f}" for name, value in values.items())
 
 

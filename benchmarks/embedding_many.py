@@ -1,7 +1,7 @@
 """`swar embed` at size: time and peak memory of many recordings, with the base model in process.
 
-`python -m benchmarks.embedding_many [RECORDINGS...]`: default 100 and 1000, of 10 s each. That the
-memory does not grow with their number is seen by comparing the two.
+`python -m benchmarks.embedding_many [RECORDINGS...]`: default 100 and 1000, of 10 s each. Comparing
+the two shows that the memory does not grow with their number.
 """
 
 import os
@@ -24,7 +24,7 @@ SPEAKER_SECONDS = 60
 
 
 def write_recordings(folder: Path, count: int) -> None:
-    """Writes `folder/<speaker>/<number>.wav`, each another cut of a SYNTHETIC voice's speech."""
+    """Writes `folder/<speaker>/<number>.wav`, each a different cut of SYNTHETIC speech."""
     rng = np.random.default_rng(0)
     with tempfile.TemporaryDirectory() as temporary:
         speech = Path(temporary, "speech")

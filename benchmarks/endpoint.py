@@ -1,9 +1,9 @@
 """The endpoint under load, beside the bare tower on the same windows in the same process.
 
 `python -m benchmarks.endpoint PUBLISHED [CLIENTS...]`: serves a run's `published` folder with the
-stand-in and asks it for `embed` and `serving_default` over gRPC and REST with 1, 8 and 32 clients,
-or so many. Load and tower take turns, several times: a machine's speed changes from minute to
-minute, a ratio less.
+stand-in and requests `embed` and `serving_default` over gRPC and REST with 1, 8 and 32 clients, or
+as many as are named. Load and tower take turns, several times: a machine's speed changes from
+minute to minute, a ratio less.
 """
 
 import asyncio
@@ -46,7 +46,7 @@ def bodies(interface: Interface, signature: str, wavs: list[bytes]) -> list[byte
 
 
 async def ask(interface: Interface, body: bytes) -> dict[str, list[Any]]:
-    """Sends a request, decodes the answer."""
+    """Sends a request and decodes the answer."""
     answer = await interface.send(body)
     if answer.refused is not None:
         raise RuntimeError(f"a request was refused with {answer.refused}")
@@ -55,16 +55,16 @@ async def ask(interface: Interface, body: bytes) -> dict[str, list[Any]]:
 
 @dataclass(frozen=True)
 class Load:
-    """What a number of clients got."""
+    """The answers to a number of clients."""
 
     seconds: float
     latencies: list[float]
     asked: list[int]
-    """Which requests."""
+    """Which requests were sent."""
 
 
 def told(loads: list[Load]) -> str:
-    """Latencies of all rounds, and the requests in a second of the median one."""
+    """Latencies of all rounds, and the requests per second of the median one."""
     latencies = np.concatenate([one.latencies for one in loads])
     p50, p99 = 1000 * np.percentile(latencies, [50, 99])
     rate = np.median([len(one.latencies) / one.seconds for one in loads])
@@ -99,11 +99,11 @@ class Tower:
         self._model = tf.saved_model.load(str(newest))  # its variables live as long as it does
 
     def windows(self, speech_seconds: float) -> int:
-        """Of a recording with so much speech: as few as cover it."""
+        """The least windows that cover so much speech."""
         return math.ceil(speech_seconds / self._window_seconds)
 
     def seconds(self, windows: int) -> float:
-        """To embed so many."""
+        """Seconds to embed so many windows."""
         shape = self._model.embed_windows.input_signature[0].shape[1:]
         noise = tf.cast(tf.random.uniform([windows, *shape], 0, 256, tf.int32), tf.uint8)
         started = time.perf_counter()
@@ -120,7 +120,7 @@ async def windows_of(interface: Interface, tower: Tower, wavs: list[bytes]) -> l
 async def rounds(
     interface: Interface, asks: list[bytes], clients: int, tower: Tower, windows: list[int] | None
 ) -> str:
-    """What a number of clients got, beside the tower's time on the same windows if told which."""
+    """The answers to some clients, beside the tower's time on the same windows, if given."""
     loads, overheads = [], []
     for _ in range(ROUNDS):
         loads.append(done := await load(interface, asks, clients))
@@ -149,7 +149,7 @@ async def measure(
             wavs = list(batch(speech, RATE, seconds, DISTINCT).numpy())
             windows = await windows_of(interfaces["gRPC"], tower, wavs)
             for (name, interface), clients in itertools.product(interfaces.items(), clients_tried):
-                # Made once: what a client does before it asks is not the endpoint's.
+                # Made once: a client's preparation is not the endpoint's work.
                 asks = bodies(interface, signature, wavs)
                 alone = windows if signature == "embed" else None
                 found = await rounds(interface, asks, clients, tower, alone)
@@ -157,7 +157,7 @@ async def measure(
 
 
 async def run(model_dir: Path, clients_tried: Sequence[int]) -> None:
-    """Serves the model and asks it."""
+    """Serves the model and sends it requests."""
     speech = recordings(RATE)
     async with running(ServerSettings(model_dir, rest_port=0, grpc_port=0)) as ports:
         await measure(ports, Tower(model_dir), speech, clients_tried)

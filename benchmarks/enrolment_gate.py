@@ -1,16 +1,16 @@
-"""What enrolments of one and of two people `swar enroll` refuses.
+"""Which enrolments of one and of two people `swar enroll` refuses.
 
-`python -m benchmarks.enrolment_gate MODEL DATA... [--clean N] [--mixed N]`: of folders of speakers,
-or manifests of them, makes enrolments of a recording of 6 to 16 s (several of a speaker are joined
-where there is none so long) with 5 s of speech or more: of one person, and of two people
-of the same set, half of each, a third of one, in turns of 1.5 s, and two files of one person each;
-and of one person in up to three files. Prints the share that is refused: of the speakers that
-the limits of `serving.enrolment_gate` may be chosen by, one half of each set, and of the
-others, who judge them. Differences are in units of these limits.
+`python -m benchmarks.enrolment_gate MODEL DATA... [--clean N] [--mixed N]`: makes enrolments from
+folders or manifests of speakers, each of a recording of 6 to 16 s (several of a speaker are joined
+if none is so long) with 5 s of speech or more. They are of one person; of two people of the same
+set, with half of each, a third of one, turns of 1.5 s, or a file of each; and of one person in up
+to three files. Prints the refused share of two halves of each set's speakers: those by whom the
+limits of `serving.enrolment_gate` may be chosen, and the others, who judge them. Differences are in
+units of these limits.
 
-That recordings of a folder are of one person is taken for granted. Where an account may have
-several users, as in Common Voice, single recordings are the clean ones, and what is refused of
-several files of an account may be right.
+It is assumed that the recordings of a folder are of one person. Where an account may have several
+users, as in Common Voice, only single recordings count as clean, and refusing several files of an
+account may be right.
 """
 
 import argparse
@@ -43,7 +43,7 @@ SEVERAL = "one person, several files"
 MOST_FILES = 3
 TWO = "two people"
 ACCOUNTS = "common_voice"
-"""In the name of data whose speakers are accounts: two recordings may be of two people."""
+"""Part of the name of data whose speakers are accounts: two recordings may be of two people."""
 MIXED = ("halves", "a third", "turns", "two files")
 HALVES = ("chosen by", "judged by")
 
@@ -54,14 +54,14 @@ class Enrolment:
 
     set: str
     half: str
-    """Of the set's speakers: HALVES."""
+    """Half of the set's speakers: one of HALVES."""
     kind: str
     files: tuple[np.ndarray, ...]
     """int16 [samples] each."""
 
 
 def sounds_of(data: str, rate: int) -> dict[str, list[np.ndarray]]:
-    """By speaker, the first recordings: int16 [samples] each."""
+    """The first recordings by speaker: int16 [samples] each."""
     paths: dict[str, list[str]] = defaultdict(list)
     for recording in list_recordings(data).recordings:
         paths[recording.speaker].append(recording.path)
@@ -75,7 +75,7 @@ def sounds_of(data: str, rate: int) -> dict[str, list[np.ndarray]]:
 
 
 def long_sounds(sounds: list[np.ndarray], rate: int, *, may_join: bool) -> list[np.ndarray]:
-    """Those that are long enough, or else, if they may be joined, all in one."""
+    """The sounds that are long enough, or else, if they may be joined, all as one."""
     long = [sound for sound in sounds if len(sound) >= LEAST_SECONDS * rate]
     if not long and may_join:
         long = [np.concatenate(sounds)[: round(LONGEST_SECONDS * rate)]]
@@ -83,7 +83,7 @@ def long_sounds(sounds: list[np.ndarray], rate: int, *, may_join: bool) -> list[
 
 
 def mixed(kind: str, one: np.ndarray, other: np.ndarray, rate: int) -> tuple[np.ndarray, ...]:
-    """Of two people, half of the longest that is possible of each, or a third of the other one."""
+    """Sounds of two people: as long as possible, half of each, or a third of the other one."""
     half = min(len(one), len(other), round(LONGEST_SECONDS / 2 * rate))
     if kind == "two files":
         return one[:half], other[:half]
@@ -98,7 +98,7 @@ def mixed(kind: str, one: np.ndarray, other: np.ndarray, rate: int) -> tuple[np.
 
 
 def enrolments(data: Sequence[str], rate: int, clean: int, of_two: int) -> list[Enrolment]:
-    """Equally many of each set, as far as there are so many, in a drawn order."""
+    """Equally many enrolments of each set, as far as there are so many, in random order."""
     made = []
     for source in data:
         name = Path(source).stem
@@ -132,7 +132,7 @@ def enrolments(data: Sequence[str], rate: int, clean: int, of_two: int) -> list[
 def judge(client: Client, enrolment: Enrolment, rate: int) -> tuple[float, bool] | None:
     """The largest difference, and whether the enrolment is refused.
 
-    None of an enrolment that has too little speech for any rule.
+    None for an enrolment with too little speech for any rule.
     """
     wavs = [pack_wav(file, rate) for file in enrolment.files]
     embeddings = client.embed(wavs)
@@ -152,7 +152,7 @@ def judge(client: Client, enrolment: Enrolment, rate: int) -> tuple[float, bool]
 
 
 def main() -> None:
-    """Reads the arguments, prints a table."""
+    """Reads the arguments and prints a table."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.enrolment_gate")
     parser.add_argument("model", metavar="MODEL")
     parser.add_argument("data", metavar="DATA", nargs="+")

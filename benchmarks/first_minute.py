@@ -1,8 +1,8 @@
 """The commands of README.md's first minute, run: what they print, seconds and memory.
 
 `python -m benchmarks.first_minute [--empty-cache]` runs them in a new folder, with the user's cache
-of the base model or, to time the first answer too, with an empty one. Of `swar app` it times until
-the page answers.
+of the base model or, to time the first answer too, with an empty one. `swar app` is timed until the
+page answers.
 """
 
 import argparse
@@ -25,7 +25,7 @@ SWAR: Final = [sys.executable, "-c", "from pipeline.cli import main; main()"]
 
 
 def commands() -> list[list[str]]:
-    """The words behind `swar` of each command."""
+    """The words of each command after `swar`."""
     section = README.read_text("utf-8").partition("## First minute")[2].partition("\n## ")[0]
     blocks = re.findall(r"```console\n(.*?)```", section, re.DOTALL)
     lines = [shlex.split(line, comments=True) for block in blocks for line in block.splitlines()]
@@ -50,7 +50,7 @@ def main() -> None:
     parser.add_argument("--empty-cache", action="store_true")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        # The gallery of the user who runs this is left alone.
+        # So that the gallery of the user who runs this is not touched.
         own = {"PYTHONPATH": str(README.parent), "XDG_DATA_HOME": str(Path(folder, "data"))}
         environment = {**os.environ, **own}
         if given.empty_cache:

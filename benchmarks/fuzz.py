@@ -1,10 +1,10 @@
 """Changed recordings of every format through the decoder, the served reader and the base model.
 
-`python -m benchmarks.fuzz [COUNT] [SEED]`: by default 20000 of each and 0. Exit status 1 where one
-crashed, raised what is no reason of a reject, or went beyond a bound.
+`python -m benchmarks.fuzz [COUNT] [SEED]`: by default 20000 of each and seed 0. Exit status 1 if
+one crashed, raised anything but the reason of a reject, or went beyond a bound.
 
-Recordings are decoded in processes that are watched: a crash is counted and the next one goes on.
-Ctrl-C ends one of the three and shows its figures so far.
+Recordings are decoded in watched processes: a crash is counted, and a new process goes on. Ctrl-C
+ends one of the three parts and shows its counts so far.
 """
 
 import contextlib
@@ -32,20 +32,20 @@ from components.pcm16 import pack_wav, to_pcm16
 COUNT: Final = 20_000
 RATE: Final = 16_000
 MAX_SECONDS: Final = 30.0
-"""Bound of what is decoded of a recording."""
+"""Bound of the decoded part of a recording."""
 MOST_SECONDS: Final = 10.0
-"""Of processor time, until one counts as hanging."""
+"""Processor time after which a recording counts as hanging."""
 MOST_GROWN_BYTES: Final = 64 * 2**20
-"""Of memory that a recording may make a process hold more than it ever did, libraries with it."""
+"""How much a recording may raise a process's peak memory, libraries included."""
 MEMORY_BYTES: Final = 2 * 2**30
 """Address space of a process that decodes."""
 IN_A_PROCESS: Final = 500
 IN_A_REQUEST: Final = 8
 SPEECH_SECONDS: Final = 3.0
-"""Of the recording that the model is given changed."""
+"""Length of the recording that is changed for the model."""
 _SECONDS: Final = 1.0
 _OUTCOMES: Final = "outcomes.jsonl"
-# Without a header (RAW), or with half of the file in another one (SD2): told by no bytes.
+# Without a header (RAW), or with half of it in another file (SD2): not recognisable by bytes.
 _NOT_FILES: Final = ("RAW", "SD2")
 _FRAGMENTED: Final = ("-movflags", "frag_keyframe+empty_moov")
 _FFMPEG: Final = {
@@ -78,20 +78,20 @@ class Outcome:
     """What became of one changed recording."""
 
     name: str
-    """Of its format."""
+    """Name of its format."""
     reason: str
-    """ok, a reject's, or what was raised instead."""
+    """ok, the reason of a reject, or the exception that was raised instead."""
     seconds: float
-    """Of processor time that it took, ffmpeg's with it."""
+    """Processor time that it took, including ffmpeg's."""
     samples: int
     peak_bytes: int
-    """Resident memory of the process at most so far."""
+    """Peak resident memory of the process so far."""
     grown_bytes: int
-    """By how much the recording raised that."""
+    """How much the recording raised the peak."""
 
     @property
     def is_within_bounds(self) -> bool:
-        """Whether it is good or a reject, in time and memory, and no longer than asked for."""
+        """Whether it is good or a reject, within time and memory, and not longer than wanted."""
         is_reason = self.reason == self.reason.lower() and " " not in self.reason
         is_short = self.samples <= (MAX_SECONDS + 1.0) * RATE
         is_small = self.grown_bytes <= MOST_GROWN_BYTES
@@ -100,7 +100,7 @@ class Outcome:
 
 @cache
 def recordings() -> dict[str, bytes]:
-    """One second of sound by the name of its format, over 80 of them."""
+    """One second of sound in over 80 formats, by the format's name."""
     made: dict[str, bytes] = {}
     for container in sorted(set(soundfile.available_formats()) - set(_NOT_FILES)):
         for subtype in sorted(soundfile.available_subtypes(container)):
@@ -117,7 +117,7 @@ def recordings() -> dict[str, bytes]:
 
 
 def changed(content: bytes, generator: np.random.Generator) -> bytes:
-    """The bytes with what chance and hostility do to them, mostly near the beginning."""
+    """The bytes with random and hostile changes, mostly near the beginning."""
     mutable = bytearray(content)
     for _ in range(int(generator.integers(1, 5))):
         near = min(len(mutable), int(generator.choice((64, 512, len(content)))))
@@ -222,7 +222,7 @@ class _Usage(NamedTuple):
         return cls(seconds, 1024 * own.ru_maxrss)
 
     def outcome(self, name: str, reason: str, samples: int) -> Outcome:
-        """Of a recording that was begun at this usage and is done now."""
+        """The outcome of a recording that was begun at this usage and is done now."""
         now = self.now()
         seconds = now.processor_seconds - self.processor_seconds
         grown_bytes = now.peak_bytes - self.peak_bytes
@@ -230,7 +230,7 @@ class _Usage(NamedTuple):
 
 
 def _work(first: int, count: int, seed: int, folder: Path) -> None:
-    """In a process of its own: a line of JSON for each recording. Decoders print as they please."""
+    """In a process of its own, as decoders print at will: a line of JSON for each recording."""
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     with (folder / _OUTCOMES).open("w", buffering=1) as file:
         for number in range(first, first + count):
@@ -258,7 +258,7 @@ def check_decoder(count: int, seed: int) -> Iterator[Outcome]:
 
 
 def _show(title: str, outcomes: Iterator[Outcome]) -> bool:
-    """Prints the figures; gives whether all went well."""
+    """Prints the counts; gives whether all went well."""
     reasons: Counter[str] = Counter()
     bad: list[Outcome] = []
     slowest = largest = hungriest = Outcome("", "", 0.0, 0, 0, 0)
@@ -296,7 +296,7 @@ def main() -> None:
 
 
 def _by_libsndfile(container: str, subtype: str) -> bytes | None:
-    """Of the rates that formats are bound to, the first that this one takes."""
+    """The sound at the first rate that the format takes; None if it takes none."""
     for rate in (8_000, RATE) if container == "WVE" else (RATE, 8_000):
         time_seconds = np.arange(round(_SECONDS * rate)) / rate
         phase = 2 * np.pi * 150.0 * time_seconds + np.sin(2 * np.pi * 3.0 * time_seconds)

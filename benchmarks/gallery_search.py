@@ -47,7 +47,7 @@ def _people(speakers: int) -> Iterator[pa.Table]:
 
 
 def fill(folder: str, speakers: int) -> None:
-    """Enrols them."""
+    """Enrols the speakers."""
     with GalleryTable(folder).opened(create=True) as table:
         for rows in _people(speakers):
             table.add(rows)

@@ -1,9 +1,9 @@
-"""How well a served model knows people that it has never heard: enrolled with 10 s, identified.
+"""How well a served model identifies speakers new to it, who are enrolled with 10 s.
 
 `python -m benchmarks.identification URL DATA [OUTPUT]`: asks the endpoint (`swar serve`) about the
-speakers of a folder; with OUTPUT, of a finished run, about those that the run held out as `unseen`.
-A speaker is enrolled with the first recordings, cut into utterances, until 10 s of speech are
-there; every later utterance is a query. Then the same again with half of the speakers left out.
+speakers of a folder, or with OUTPUT, of a finished run, about those that it held out as `unseen`.
+A speaker is enrolled with the first utterances of the recordings, until they have 10 s of speech;
+every later utterance is a query. Then the same is done with half of the speakers not enrolled.
 """
 
 import sys
@@ -28,20 +28,20 @@ ENROLMENT_SECONDS, UTTERANCE_SECONDS = 10.0, 10.0
 
 @dataclass(frozen=True)
 class SpeakerSpeech:
-    """What a speaker is enrolled with and asked about, as WAVs."""
+    """A speaker's enrolment and queries, as WAVs."""
 
     enrolment: list[bytes]
     queries: list[bytes]
 
 
 def unseen_speakers(output: Path) -> set[str]:
-    """Those that a finished run never trained on."""
+    """The speakers that a finished run never trained on."""
     rows = recordings_of(Records(output).latest_outputs())
     return {row["speaker"] for row in rows if features.UNSEEN in row["splits"]}
 
 
 def utterances(path: str, sample_rate: int) -> list[bytes]:
-    """A recording cut every ten seconds; a shorter rest belongs to the last one."""
+    """A recording cut every ten seconds; a shorter rest is joined to the last utterance."""
     pcm16 = to_pcm16(audio.decode(path, sample_rate=sample_rate))
     parts = max(1, int(len(pcm16) / sample_rate / UTTERANCE_SECONDS))
     size = int(UTTERANCE_SECONDS * sample_rate)
@@ -68,7 +68,7 @@ def speech_of(client: Client, paths: list[str]) -> SpeakerSpeech:
 
 
 def ask(client: Client, people: dict[str, SpeakerSpeech], enrolled: list[str]) -> dict[str, float]:
-    """Enrols some of the speakers and identifies everybody's queries."""
+    """Enrols some of the speakers and identifies the queries of all."""
     with tempfile.TemporaryDirectory() as folder:
         gallery = Gallery(Path(folder, "gallery"))
         for name in enrolled:
@@ -91,7 +91,7 @@ def ask(client: Client, people: dict[str, SpeakerSpeech], enrolled: list[str]) -
 
 
 def run(url: str, data: str, output: Path | None) -> None:
-    """Prints both tries."""
+    """Prints the results of both tries."""
     paths = defaultdict(list)
     for recording in list_recordings(data).recordings:
         paths[recording.speaker].append(recording.path)

@@ -1,4 +1,4 @@
-"""How many windows in a second the training's input gives by itself, from pairs on disk.
+"""How many windows per second the training's input alone gives, from pairs on disk.
 
 `python -m benchmarks.input_pipeline PAIRS [CONFIG]`: PAIRS is a pattern of files of training pairs,
 `OUTPUT/artifacts/SpectrogramPairGen/pairs/*/Split-train/*` of a run; CONFIG how they were made.
@@ -14,7 +14,7 @@ WARM_UP_BATCHES, BATCHES, ROUNDS = 200, 500, 3
 
 
 def run(pairs: str, config_name: str) -> None:
-    """Prints windows in a second, round by round."""
+    """Prints windows per second, round by round."""
     config = load_config(config_name)
     shape = data.TrainShape.of(config.spectrogram, config.speech.sample_rate)
     per_batch = config.trainer.pairs_per_batch

@@ -1,4 +1,4 @@
-"""Two ways to ask an endpoint, with bodies as bytes so that they can be spoilt; a slow line."""
+"""Both interfaces of an endpoint, with bodies as bytes that can be spoilt, and slow connections."""
 
 import asyncio
 import base64
@@ -24,14 +24,14 @@ Inputs = Mapping[str, Sequence[bytes]]
 
 @dataclass(frozen=True)
 class Reply:
-    """What came back."""
+    """An endpoint's reply."""
 
     refused: str | None
     """HTTP status, or the name of gRPC's code; None where the request was answered."""
     outputs: dict[str, list[Any]]
-    """Strings are str, numbers as the interface gives them."""
+    """Strings as str, numbers as the interface gives them."""
     version: int | None = None
-    """Of the model; REST does not tell."""
+    """Version of the model; None over REST, which does not tell it."""
 
 
 class Interface(Protocol):
@@ -41,7 +41,7 @@ class Interface(Protocol):
         """A request as it travels."""
 
     async def send(self, body: bytes) -> Reply:
-        """Asks. Raises ConnectionError where the line breaks before there is an answer."""
+        """Sends a request. Raises ConnectionError if the connection breaks before an answer."""
 
 
 class Grpc:
@@ -116,7 +116,7 @@ async def grpc_connection(port: int) -> AsyncIterator[grpc.aio.Channel]:
 
 @contextlib.asynccontextmanager
 async def slow_line(ports: Ports) -> AsyncIterator[Ports]:
-    """Ports behind which the endpoint hears what it is sent drop by drop.
+    """Ports that pass on to the endpoint what they get in small pieces, slowly.
 
     Clients must have closed their connections when it ends.
     """
@@ -162,7 +162,7 @@ async def send_half(port: int, body: bytes, wait_seconds: float) -> None:
 
 @dataclass(frozen=True)
 class Lines:
-    """All ways to a running endpoint."""
+    """All connections to a running endpoint."""
 
     ports: Ports
     session: aiohttp.ClientSession
@@ -174,7 +174,7 @@ class Lines:
     def both(
         self, spec: wire.ModelSpec, grpc_code: str, http_status: str
     ) -> list[tuple[Interface, str]]:
-        """To a model, a version or a label, each with how it refuses."""
+        """Both interfaces to a model, a version or a label, each with the code of its refusal."""
         over_rest = Rest(self.session, self.ports.rest, spec)
         return [(Grpc(self.channel, spec), grpc_code), (over_rest, http_status)]
 

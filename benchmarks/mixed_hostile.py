@@ -1,4 +1,4 @@
-"""Requests of a mixed load that are meant to harm, and what each must be answered."""
+"""Requests of a mixed load that are meant to harm, and the answer that each must get."""
 
 import asyncio
 import contextlib
@@ -21,10 +21,10 @@ from serving import wire
 from serving.standin.limits import Limits
 
 SLACK_SECONDS: Final = 20.0
-"""From the end of a limit until it is noticed on a busy machine."""
+"""Time that a busy machine may take to notice that a limit is over."""
 FLOOD_RPCS: Final = 10
 FLOOD_CONNECTIONS: Final = 44
-"""Beyond the limit."""
+"""Connections beyond the limit."""
 _PATH: Final = f"/v1/models/{MODEL.name}:predict"
 _SILENT: Final = (b"", b"P", b"POST / HTTP/1.1\r\nHost: localhost\r\nX: ")
 _DIGITS: Final = "9" * 5_000
@@ -65,7 +65,7 @@ def requests_over_rest(lines: Lines, expected: Expected) -> Iterator[Request]:
 
 
 def requests_over_grpc(lines: Lines, expected: Expected) -> Iterator[Request]:
-    """Messages that are none, and those that declare more than there may be."""
+    """Invalid messages, and messages that declare more than is allowed."""
     good = lines.grpc.body("embed", expected.audio(expected.good[0]))
     shapes = ([50_000], [2**26], [2**62], [2**32, 2**32], [-1], [1] * 99)
     for body in (
@@ -80,7 +80,7 @@ def requests_over_grpc(lines: Lines, expected: Expected) -> Iterator[Request]:
 
 
 def bombs(lines: Lines, max_request_bytes: int) -> Iterator[Request]:
-    """Requests that are short on the line, and longer than the limit once they are unpacked."""
+    """Requests that are short when sent, and longer than the limit when unpacked."""
     unpacked = b" " * (2 * max_request_bytes)
     packed = gzip.compress(unpacked)
     head = _head({"Content-Encoding": "gzip", "Content-Length": len(packed)})
@@ -100,7 +100,7 @@ def bombs(lines: Lines, max_request_bytes: int) -> Iterator[Request]:
 
 
 def damaged_recordings(lines: Lines, expected: Expected) -> Iterator[Request]:
-    """WAVs that chance changed and WAVs that declare what no recorder does, among good ones."""
+    """WAVs with random changes and WAVs with impossible headers, among good ones."""
     (wav,) = expected.audio(expected.good[0])["audio"]
     recordings = _damaged(wav)
 
@@ -111,7 +111,7 @@ def damaged_recordings(lines: Lines, expected: Expected) -> Iterator[Request]:
 
 
 def silent_connections(lines: Lines, limits: Limits) -> Iterator[Request]:
-    """Connections that never become a request: closed when their time is over."""
+    """Connections that never send a request, which must be closed when their time is over."""
     for port, sent in itertools.product((lines.ports.rest, lines.ports.grpc), _SILENT):
         yield partial(_exchange, port, sent, limits.idle_seconds)
 
@@ -134,10 +134,10 @@ def halves(lines: Lines, limits: Limits) -> Iterator[Request]:
 
 
 async def flood(lines: Lines, limits: Limits) -> None:
-    """More of everything than there may be at one time.
+    """More of everything than is allowed at one time.
 
     Bodies that never end, long messages of gRPC that would take many times their length, and
-    connections without a request. Raises Wrong unless all is refused or closed in time.
+    connections without a request. Raises Wrong unless all are refused or closed in time.
     """
     size = limits.max_request_bytes - 1_000
     half = _head({"Content-Length": size + 1}) + b" " * size
@@ -154,7 +154,7 @@ async def flood(lines: Lines, limits: Limits) -> None:
             for _ in range(limits.max_connections + FLOOD_CONNECTIONS)
         ]
     statuses = sorted(_status(task.result()) for task in bodies)
-    # Those that hold the bytes end without an answer where newer connections need their places.
+    # Connections that hold the bytes end unanswered if newer ones need their places.
     if "503" not in statuses or not set(statuses) <= {"", "408", "503"}:
         raise Wrong(f"bodies of more than there may be were answered with {statuses}")
     refused = {task.result() for task in calls}
@@ -173,7 +173,7 @@ def _damaged(wav: bytes) -> Iterator[bytes]:
 
 
 def _declaring_wavs(wav: bytes) -> list[bytes]:
-    """Of a WAV whose header has 44 bytes, as `pack_wav` writes it."""
+    """Variants of a WAV whose header has 44 bytes, as `pack_wav` writes it."""
     samples = wav[44:]
     rate, tag = struct.unpack_from("<I", wav, 24)[0], struct.Struct("<4sI4s4sIHHIIHH4sI")
 
@@ -209,7 +209,7 @@ def _nested(depth: int) -> bytes:
 
 
 def _tensor(*shape: int) -> bytes:
-    """A tensor of strings that is declared, without the strings."""
+    """A declared tensor of strings, without the strings."""
     tensor = tensor_pb2.TensorProto(dtype=types_pb2.DT_STRING)
     for size in shape:
         tensor.tensor_shape.dim.add(size=size)
@@ -218,14 +218,14 @@ def _tensor(*shape: int) -> bytes:
 
 
 def _message(tensor: bytes) -> bytes:
-    """A PredictRequest of `embed` with this as its `audio`."""
+    """A PredictRequest of `embed` with the tensor as its `audio`."""
     spec: bytes = wire.predict_request(MODEL, "embed", {}).SerializeToString()
     entry = _KEY_TAG + _sized(b"audio") + _VALUE_TAG + _sized(tensor)
     return spec + _INPUTS_TAG + _sized(entry)
 
 
 def _sized(content: bytes) -> bytes:
-    """A field's bytes behind their length, as protobuf's varint."""
+    """A field's bytes after their length as protobuf's varint."""
     length, size = len(content), bytearray()
     while length >= 0x80:
         size.append(length & 0x7F | 0x80)
@@ -234,9 +234,9 @@ def _sized(content: bytes) -> bytes:
 
 
 async def _exchange(port: int, sent: bytes, limit_seconds: float = 0.0) -> bytes:
-    """The beginning of what is answered; nothing of a connection that is closed.
+    """The beginning of the answer; empty if the connection is closed.
 
-    Raises Wrong where neither comes in time.
+    Raises Wrong if neither happens in time.
     """
     reader, writer = await asyncio.open_connection(HOST, port)
     try:
@@ -269,7 +269,7 @@ async def _refuse_bytes(port: int, sent: bytes, status: str, limit_seconds: floa
 
 
 def _status(answer: bytes) -> str:
-    """Of HTTP; "" of another answer."""
+    """The HTTP status; "" for another answer."""
     return answer[9:12].decode("latin-1") if answer.startswith(b"HTTP/1.") else ""
 
 

@@ -34,7 +34,7 @@ UNKNOWN: Final = {
     replace(MODEL, version=999_999_999_999): ("NOT_FOUND", "404"),
     replace(MODEL, label="nothing"): ("INVALID_ARGUMENT", "400"),
 }
-"""Refused with gRPC's code and the HTTP status of TF Serving's mapping."""
+"""The gRPC code of each refusal, and its HTTP status by TF Serving's mapping."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Kind:
 
 
 def all_kinds(lines: Lines, expected: Expected, limits: Limits) -> list[Kind]:
-    """The whole mix: some 25 clients, half of them busy all the time, and 66 that hardly send."""
+    """The whole mix: some 25 clients, half of them always busy, and 66 that hardly send."""
     longest = limits.max_request_bytes
     slow: list[Request] = [
         partial(expected.embed, line, name) for line in lines.slow for name in expected.good
@@ -86,7 +86,7 @@ def _bad_recordings(lines: Lines, expected: Expected) -> Iterator[Request]:
     good = expected.good[0]
     for interface in (lines.grpc, lines.rest):
         for name in expected.bad:
-            yield partial(expected.embed, interface, name, good)  # a neighbour is left alone
+            yield partial(expected.embed, interface, name, good)  # the good one is not affected
             yield partial(expected.verify, interface, good, name)
 
 
@@ -98,7 +98,7 @@ def _bad_requests(lines: Lines, expected: Expected) -> Iterator[Request]:
         invalid = "INVALID_ARGUMENT" if over_grpc else "400"
         one_side = {"audio_a": audio["audio"]}
         for body, code in {
-            good[:-9]: invalid,  # cut short it is no message and no JSON
+            good[:-9]: invalid,  # cut short, it is neither message nor JSON
             interface.body("nothing", audio): "FAILED_PRECONDITION" if over_grpc else "400",
             interface.body("embed", one_side): invalid,
             interface.body("serving_default", one_side): invalid,
@@ -113,7 +113,7 @@ def _bad_requests(lines: Lines, expected: Expected) -> Iterator[Request]:
 
 
 def _huge(lines: Lines, expected: Expected, max_request_bytes: int) -> Iterator[Request]:
-    """Requests just as long as the limit, and a byte longer."""
+    """Requests exactly as long as the limit, and one byte longer."""
     for interface, code in ((lines.grpc, "RESOURCE_EXHAUSTED"), (lines.rest, "413")):
         longest = _huge_body(interface, expected, max_request_bytes)
         yield partial(expected.send_embed, interface, longest, "too_long")
@@ -122,9 +122,9 @@ def _huge(lines: Lines, expected: Expected, max_request_bytes: int) -> Iterator[
 
 
 def _huge_body(interface: Interface, expected: Expected, length: int) -> bytes:
-    """A request of `embed` of exactly so many bytes: a recording with zeros behind it."""
+    """A request of `embed` of exactly `length` bytes: a recording followed by zeros."""
     (wav,) = expected.audio("too_long")["audio"]
-    if isinstance(interface, Rest):  # base64 makes four of three; blanks are the rest
+    if isinstance(interface, Rest):  # base64 makes four of three; blanks fill the rest
         wav = wav.ljust(length * 3 // 4 - 1000, b"\0")
         return interface.body("embed", {"audio": [wav]}).ljust(length)
     wav = wav.ljust(length - 1000, b"\0")
@@ -133,7 +133,7 @@ def _huge_body(interface: Interface, expected: Expected, length: int) -> bytes:
 
 
 def _cut_off(lines: Lines, expected: Expected, max_request_bytes: int) -> Iterator[Request]:
-    """Connections that end in the middle of a request, or before its answer."""
+    """Connections that end in the middle of a request, or before the answer."""
     chance = random.Random(0)
     good = expected.good[-1]
     rest_body = lines.rest.body("embed", expected.audio(good))

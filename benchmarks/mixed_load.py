@@ -1,12 +1,12 @@
 """Minutes of mixed load on the stand-in: good, bad, slow and hostile requests, new versions.
 
 `python -m benchmarks.mixed_load PUBLISHED [MINUTES]`: serves a copy of the newest version of a
-folder, or of `base`, in a process of its own, and publishes it eight times more, under other
-digests. While one version takes the other's place both are in memory; the holes that this leaves
-are filled by the next ones, so that memory must be level in the second half. Then comes a flood of
-more of everything than there may be, and the end while good requests are answered and hostile
-connections stand open. Every answer is compared with what it must be. Exit status 1 where one was
-wrong or lost, memory grew or went beyond its bound, or the end took longer than the grace period.
+folder, or of `base`, in a process of its own, and publishes it eight times more, with other
+digests. While one version replaces another, both are in memory; later versions fill the holes that
+this leaves, so memory must be level in the second half. Then come a flood of more of everything
+than is allowed, and the server's end while good requests are answered and hostile connections stand
+open. Every answer is compared with the right one. Exit status 1 if one was wrong or lost, memory
+grew or exceeded its bound, or the end took longer than the grace period.
 """
 
 import asyncio
@@ -44,23 +44,23 @@ SAMPLE_SECONDS, FLOOD_SAMPLE_SECONDS = 2.0, 0.05
 MEBIBYTE: Final = 2**20
 QUARTERS: Final = 4
 NEW_VERSIONS: Final = 8
-"""Published one after another, at equal distances."""
+"""New versions, published one after another at equal intervals."""
 FLAT: Final = 0.05
-"""So much of the median may memory have grown, beyond doubt, from the middle to the end."""
+"""Share of the median by which memory may certainly have grown from the middle to the end."""
 TOLD_CHARACTERS: Final = 500
 SENT_SECONDS: Final = 0.5
-"""Until requests have reached the endpoint."""
+"""Time until requests have reached the endpoint."""
 JSON_BYTES: Final = 200 * MEBIBYTE
-"""Of one body that is being parsed, as docs/serving.md states it."""
+"""Memory of one body that is being parsed, as docs/serving.md states it."""
 MESSAGES_READ_AT_ONCE: Final = 8
 
 
 @dataclass
 class Tally:
-    """What came of the requests of one kind."""
+    """The results of the requests of one kind."""
 
     latencies: list[float] = field(default_factory=list)
-    """Seconds, of those that were answered as they must be."""
+    """Seconds of each request that was answered correctly."""
     cut_off: int = 0
     wrong: list[str] = field(default_factory=list)
     """Answers that were wrong and requests that were lost, in words."""
@@ -70,7 +70,7 @@ class Tally:
 async def asking(
     ports: Ports, published: Path, speech: np.ndarray
 ) -> AsyncIterator[tuple[Lines, Expected]]:
-    """Connects to a running endpoint, and learns what it must answer.
+    """Connects to a running endpoint and learns the right answers.
 
     Args:
         ports: of the endpoint.
@@ -90,10 +90,10 @@ async def load(
     """Sends the whole mix, and publishes new versions meanwhile.
 
     Args:
-        connected: to a running endpoint.
-        expected: what it must answer.
+        connected: connections to a running endpoint.
+        expected: its right answers.
         published: the folder that it serves.
-        seconds: without those until a version that was published is available.
+        seconds: duration, without the waits until a published version is available.
         limits: the endpoint's.
     """
     versions, first = expected.versions, expected.versions.newest
@@ -118,7 +118,7 @@ async def load(
 
 
 async def flooded(connected: Lines, expected: Expected, limits: Limits) -> Tally:
-    """A flood, and good requests behind it."""
+    """A flood, and good requests after it."""
     tally = Tally()
     await _try(partial(flood, connected, limits), tally)
     for interface in (connected.grpc, connected.rest):
@@ -129,7 +129,7 @@ async def flooded(connected: Lines, expected: Expected, limits: Limits) -> Tally
 async def ended(
     connected: Lines, expected: Expected, limits: Limits, stop: Callable[[], Awaitable[None]]
 ) -> Tally:
-    """The end while good requests are answered, and others stand open that would never end."""
+    """Ends the server while good requests are answered and endless ones stand open."""
     tally = Tally()
     hostile = [*silent_connections(connected, limits), *halves(connected, limits)]
     standing = [asyncio.create_task(_try(request, Tally())) for request in hostile]
@@ -147,7 +147,7 @@ async def ended(
 
 
 async def _client(kind: Kind, number: int, tally: Tally, over: asyncio.Event) -> None:
-    """Asks for one thing after another, beginning where no other client of its kind does."""
+    """Sends one request after another, starting where no other client of its kind does."""
     turn = number * len(kind.requests) // kind.clients
     while not over.is_set():
         await _try(kind.requests[turn % len(kind.requests)], tally)
@@ -183,7 +183,7 @@ def publish_again(published: Path, versions: Versions) -> None:
 
 
 async def _after(connected: Lines, expected: Expected, old: int) -> Tally:
-    """The new version alone is served, with the same embeddings."""
+    """Checks that the new version alone is served, with the same embeddings."""
     tally = Tally()
     if not expected.versions.newer.is_set():
         tally.wrong.append("the new version never became available")
@@ -202,7 +202,7 @@ def _card(published: Path, version: int) -> dict[str, Any]:
 
 
 class Memory:
-    """Resident memory and open files of a process, looked at every few seconds."""
+    """Resident memory and open files of a process, sampled every few seconds."""
 
     def __init__(self, pid: int) -> None:
         self._pid = pid
@@ -211,19 +211,19 @@ class Memory:
         self._open_files: list[int] = []
 
     async def watch(self, every_seconds: float) -> None:
-        """Looks until it is cancelled."""
+        """Samples until it is cancelled."""
         while True:
             self.look()
             await asyncio.sleep(every_seconds)
 
     def look(self) -> None:
-        """Looks once."""
+        """Takes one sample."""
         self._minutes.append(time.monotonic() / 60)
         self._mebibytes.append(resident_bytes(self._pid) / MEBIBYTE)
         self._open_files.append(sum(1 for _ in Path(f"/proc/{self._pid}/fd").iterdir()))
 
     def is_flat(self) -> bool:
-        """Prints what was seen in each quarter of the time; whether the last two were level."""
+        """Prints the samples of each quarter of the time; whether the last two were level."""
         print(
             f"memory at the start: {self._mebibytes[0]:.0f} MiB, {self._open_files[0]} open files"
         )
@@ -243,7 +243,7 @@ class Memory:
         return bool(grown <= FLAT * np.median(mebibytes))
 
     def is_below(self, most: float) -> bool:
-        """Prints what a flood took; whether it was at most so many MiB, and given back."""
+        """Prints a flood's memory; whether it was at most `most` MiB more."""
         print(
             f"flood: {self._mebibytes[0]:.0f} MiB before, highest {max(self._mebibytes):.0f} "
             f"(at most {most:.0f} more), {self._mebibytes[-1]:.0f} behind it; most open files "
@@ -275,7 +275,7 @@ class StandIn:
         self._log = log
 
     async def stop(self) -> None:
-        """Ends it with SIGTERM. Raises RuntimeError where it failed."""
+        """Ends the process with SIGTERM. Raises RuntimeError if it failed."""
         started = time.monotonic()
         if self._process.returncode is None:
             self._process.terminate()
@@ -308,7 +308,7 @@ async def stand_in(published: Path, log: Path) -> AsyncIterator[StandIn]:
 
 
 async def run(published: Path, minutes: float) -> bool:
-    """Whether all went well; prints what happened."""
+    """Prints what happened; gives whether all went well."""
     with tempfile.TemporaryDirectory() as folder:
         newest = int(version_folder(published).name)
         served, log = Path(folder, "published"), Path(folder, "log")
@@ -343,13 +343,13 @@ async def run(published: Path, minutes: float) -> bool:
 
 
 def budget_bytes(limits: Limits) -> int:
-    """What requests may take beside the model and its batches, as docs/serving.md states it."""
+    """Memory that requests may take beside the model and its batches, by docs/serving.md."""
     being_read = MESSAGES_READ_AT_ONCE * limits.max_request_bytes
     return limits.max_bytes_in_flight + being_read + JSON_BYTES
 
 
 def print_tallies(tallies: Mapping[str, Tally]) -> None:
-    """A table, a line for each kind of request."""
+    """Prints a table with a line for each kind of request."""
     print(
         f"{'requests':15} {'right':>6} {'cut off':>8} {'wrong':>6} {'p50 ms':>8} {'longest s':>10}"
     )

@@ -1,4 +1,4 @@
-"""Requests of every kind to a served model, and what each must be answered."""
+"""Requests of every kind to a served model, and the answer that each must get."""
 
 import asyncio
 import json
@@ -19,15 +19,15 @@ Request = Callable[[], Awaitable[object]]
 
 
 class Wrong(Exception):
-    """An answer is not what it must be."""
+    """An answer is wrong."""
 
 
 class CutOff(Exception):
-    """A request was cut off before its answer, as it was meant to be."""
+    """A request was cut off before its answer, as intended."""
 
 
 class Versions:
-    """The versions that may answer: once a newer one is seen available, no older one."""
+    """The versions that may answer: none older than the newest that was seen available."""
 
     def __init__(self, digests: dict[str, int]) -> None:
         """Takes the version of each `model_digest`."""
@@ -36,13 +36,13 @@ class Versions:
         self.newer = asyncio.Event()
 
     def seen(self, available: int) -> None:
-        """A version is available."""
+        """Records that a version is available."""
         if available > self.newest:
             self.newest = available
             self.newer.set()
 
     def check(self, answer: Reply, at_least: int) -> None:
-        """Raises Wrong where another version answered, or two of them."""
+        """Raises Wrong if another version answered, or two of them."""
         told = {self.of_digest.get(digest) for digest in answer.outputs.get("model_digest", [])}
         if answer.version is not None:
             told.add(answer.version)
@@ -51,7 +51,7 @@ class Versions:
 
 
 def make_recordings(speech: np.ndarray, card: Mapping[str, Any]) -> dict[str, bytes]:
-    """WAVs: good ones named "3 s, 0", bad ones named by the status that they must get.
+    """WAVs: good ones with names like "3 s, 0", bad ones named by their right status.
 
     Args:
         speech: float [samples], at the model's rate.
@@ -77,9 +77,9 @@ def make_recordings(speech: np.ndarray, card: Mapping[str, Any]) -> dict[str, by
 
 
 class Expected:
-    """Asks, and raises Wrong where the answer is not what it must be.
+    """Sends requests, and raises Wrong if an answer is not the right one.
 
-    What a good recording must be answered is what it was answered, alone, when it was learnt.
+    The right answer for a good recording is the one that it got alone, when it was learnt.
     """
 
     def __init__(self, recordings: Mapping[str, bytes], versions: Versions) -> None:
@@ -91,7 +91,7 @@ class Expected:
         self._distances: dict[tuple[str, str], float] = {}
 
     async def learn(self, interface: Interface) -> None:
-        """Asks for every good recording by itself, and for the distance to the one before it."""
+        """Learns the answer for every good recording, and its distance to the one before it."""
         for name, before in zip(self.good, np.roll(self.good, 1).tolist(), strict=True):
             answer = await self._ask(interface, "embed", self.audio(name))
             self._embeddings[name] = answer.outputs["embedding"][0]
@@ -107,16 +107,16 @@ class Expected:
         return {"audio_a": [self._recordings[name_a]], "audio_b": [self._recordings[name_b]]}
 
     async def embed(self, interface: Interface, *names: str) -> None:
-        """Embeds recordings in one request: each has its status, the bad ones are NaN."""
+        """Embeds recordings in one request: each must get its status, the bad ones NaN."""
         answer = await self._ask(interface, "embed", self.audio(*names))
         self.check_embeddings(answer, names)
 
     async def send_embed(self, interface: Interface, body: bytes, *names: str) -> None:
-        """The same of a body that stands for these recordings."""
+        """Like `embed`, with a body that stands for these recordings."""
         self.check_embeddings(await self._send(interface, body), names)
 
     async def embed_between(self, interface: Interface, recording: bytes) -> None:
-        """Embeds a recording of which nothing is known between two good ones."""
+        """Embeds a recording with an unknown answer between two good ones."""
         before, after = self.good[:2]
         (first,), (last,) = (self.audio(name)["audio"] for name in (before, after))
         answer = await self._ask(interface, "embed", {"audio": [first, recording, last]})
@@ -145,7 +145,7 @@ class Expected:
         _check_equal("refusal", (await self._send(interface, body)).refused, code)
 
     async def status(self, session: aiohttp.ClientSession, port: int) -> None:
-        """Asks which versions there are: one of them must be available, at any time."""
+        """Asks for the versions, of which one must be available at any time."""
         async with session.get(f"http://{HOST}:{port}/v1/models/{MODEL.name}") as response:
             told = await response.json()
         available = [
@@ -158,7 +158,7 @@ class Expected:
         self.versions.seen(max(available))
 
     def check_embeddings(self, answer: Reply, names: Sequence[str]) -> None:
-        """Raises Wrong."""
+        """Raises Wrong if the embeddings are not the right ones."""
         outputs = _answered(answer)
         _check_equal("status", outputs["status"], self._statuses(names))
         for name, embedding in zip(names, outputs["embedding"], strict=True):
@@ -179,7 +179,7 @@ class Expected:
 
 
 async def cut_off(request: Request, after_seconds: float) -> None:
-    """Drops a request and its connection after so long. Raises CutOff unless it was answered."""
+    """Drops a request and its connection after a time. Raises CutOff unless it was answered."""
     try:
         async with asyncio.timeout(after_seconds):
             await request()

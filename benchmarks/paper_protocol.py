@@ -1,7 +1,7 @@
-"""The article's data at its size, through its recipe and through ours.
+"""Data of the article's size, prepared by its recipe and by ours.
 
-`python -m benchmarks.paper_protocol [FOLDER]`: 34 synthetic speakers of five minutes, an MP3 in
-stereo each, as the author had them; 3,400 + 28,050 training pairs. FOLDER keeps what is written.
+`python -m benchmarks.paper_protocol [FOLDER]`: 34 synthetic speakers of five minutes, each a stereo
+MP3, like the author's; 3,400 + 28,050 training pairs. FOLDER keeps what is written.
 """
 
 import shutil
@@ -28,7 +28,7 @@ MEGABYTE = 1e6
 
 
 def write_data(folder: Path) -> list[Path]:
-    """One recording for each speaker; gives their paths."""
+    """Writes one recording for each speaker; gives their paths."""
     speech, data = folder / "speech_files", folder / "data"
     started = time.monotonic()
     write_sample_speech(speech, speakers=SPEAKERS, seconds=SECONDS)
@@ -45,7 +45,7 @@ def write_data(folder: Path) -> list[Path]:
 
 
 def report_ours(made: dict[str, Measured[MadeExamples]], pairs: Path, image_bytes: int) -> float:
-    """Prints what the two components did; gives the seconds of both together."""
+    """Prints the results of the two components; gives the seconds of both together."""
     for name, done in made.items():
         print(
             f"{name}: {done.seconds:.0f} s (work {done.value.seconds:.0f} s), "
@@ -64,7 +64,7 @@ def report_ours(made: dict[str, Measured[MadeExamples]], pairs: Path, image_byte
 
 
 def report_recipe(times: RecipeTimes, pairs: int, our_seconds: float) -> None:
-    """Prints what the recipe took and what it would take for all of it."""
+    """Prints what the recipe took, and what it would take for all the data."""
     preparation = times.preparation_seconds * SPEAKERS / RECIPE_RECORDINGS
     windows = times.window_seconds * 2 * pairs
     total = preparation + windows
@@ -79,7 +79,7 @@ def report_recipe(times: RecipeTimes, pairs: int, our_seconds: float) -> None:
 
 
 def run(folder: Path) -> None:
-    """All of it, printed as it goes."""
+    """Runs everything and prints as it goes."""
     config: Config = load_config("paper")
     recordings = write_data(folder)
     data, output = folder / "data", folder / "output"

@@ -65,7 +65,7 @@ class PeakMemory:
         self._peak_resident_bytes = 0
 
     def sample(self) -> None:
-        """Looks once. PSS is asked for rarely: adding it up takes the kernel long."""
+        """Takes one sample. PSS is read rarely, since the kernel takes long to add it up."""
         pids = descendants(os.getpid())
         resident = sum(map(resident_bytes, pids))
         if resident > self._peak_resident_bytes:
@@ -81,12 +81,12 @@ class Measured(Generic[Result]):
     seconds: float
     """Wall time."""
     processor_seconds: float
-    """Of all its threads and processes, which other work on the machine hardly changes."""
+    """Time of all threads and processes, which other work on the machine hardly changes."""
     peak_bytes: int
 
 
 def measured(function: Callable[..., Result], *arguments: object) -> Measured[Result]:
-    """Calls a function in a fresh process and watches that and all that it starts.
+    """Calls a function in a fresh process and watches it and all processes that it starts.
 
     Args:
         function: importable by name.
@@ -106,6 +106,6 @@ def measured(function: Callable[..., Result], *arguments: object) -> Measured[Re
 
 
 def _processor_seconds_of_children() -> float:
-    """Of those that have ended."""
+    """Processor time of the children that have ended."""
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
     return usage.ru_utime + usage.ru_stime

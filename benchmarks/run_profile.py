@@ -1,7 +1,7 @@
 """Peak memory and time of each component of a real run.
 
 `python -m benchmarks.run_profile --config demo --data DATA --output OUTPUT ...`: the arguments
-of `swar run`. Shows what that shows, then a table.
+of `swar run`. Shows the output of `swar run`, then a table.
 """
 
 import subprocess
@@ -13,25 +13,25 @@ from benchmarks.process_memory import GIBIBYTE, SAMPLE_SECONDS, PeakMemory
 
 
 class ComponentPeaks:
-    """The peak of each component, in the order in which they ran."""
+    """The memory peak of each component, in the order in which they ran."""
 
     def __init__(self) -> None:
         self.peaks: dict[str, PeakMemory] = {}
         self._running = "start"
 
     def read(self, line: str) -> None:
-        """Takes a line of the run's output."""
+        """Handles a line of the run's output."""
         name, _, state = line.strip().partition(": ")
         if state == "running":
             self._running = name
 
     def sample(self) -> None:
-        """Counts what is in memory now for the component that runs."""
+        """Counts the memory in use now for the running component."""
         self.peaks.setdefault(self._running, PeakMemory()).sample()
 
 
 def profile(arguments: list[str]) -> int:
-    """Runs `swar run`; its exit status."""
+    """Runs `swar run` and gives its exit status."""
     peaks = ComponentPeaks()
     command = [sys.executable, "-c", "from pipeline.cli import main; main()", "run", *arguments]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)

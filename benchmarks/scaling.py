@@ -1,11 +1,11 @@
-"""Pair generation for more and more speakers: time, what Beam shuffles, peak memory.
+"""Pair generation for growing numbers of speakers: time, what Beam shuffles, peak memory.
 
 `python -m benchmarks.scaling [SPEAKERS...]` (default 34 340 3400): every speaker has two
 recordings of two seconds of coloured noise, written as the `speech` artifact that
 SpeechExampleGen would have made; the real component makes their pairs, in one process.
 
 `python -m benchmarks.scaling --plan [SPEAKERS...]` (default 100000 1000000): what the process of
-SpeechExampleGen itself, without Beam, holds of all recordings between its two passes.
+SpeechExampleGen itself, without Beam, holds about all recordings between its two passes.
 """
 
 import json
@@ -53,20 +53,20 @@ BYTES = common_urns.monitoring_info_specs.SAMPLED_BYTE_SIZE.spec.urn
 
 @dataclass(frozen=True)
 class Scaled:
-    """What the component did."""
+    """The component's measurements."""
 
     pairs: int
     seconds: float
-    """Without imports; so are the next."""
+    """Wall time without imports."""
     processor_seconds: float
     shuffled_elements: dict[str, int]
-    """By grouping."""
+    """Number of elements by grouping."""
     shuffled_bytes: dict[str, float]
     written_bytes: int
 
 
 class WatchedExecutor(Executor):
-    """Keeps its pipeline, whose result knows what went through it."""
+    """Keeps its Beam pipeline, whose result has the counts of its elements."""
 
     def _make_beam_pipeline(self) -> beam.Pipeline:
         self.pipeline = super()._make_beam_pipeline()
@@ -74,7 +74,7 @@ class WatchedExecutor(Executor):
 
 
 def write_speech(folder: Path, speakers: int, sample_rate: int) -> None:
-    """Files of `speech` examples, all of them in the split `train`."""
+    """Writes files of `speech` examples, all in the split `train`."""
     samples = round(SECONDS * sample_rate)
     split = folder / f"Split-{features.TRAIN}"
     split.mkdir(parents=True)
@@ -110,7 +110,7 @@ def _example(speaker: int, recording: int, noise: np.ndarray, sample_rate: int) 
 
 
 def make(folder: Path, config: Config) -> Scaled:
-    """Pairs of `folder/speech` in `folder/pairs`."""
+    """Makes pairs from `folder/speech` in `folder/pairs`."""
     speech, pairs = standard_artifacts.Examples(), standard_artifacts.Examples()
     speech.uri, pairs.uri = str(folder / "speech"), str(folder / "pairs")
     speech.split_names = json.dumps([features.TRAIN])
@@ -159,7 +159,7 @@ def _shuffled(pipeline: beam.Pipeline) -> tuple[dict[str, int], dict[str, float]
 
 
 def run(speakers: int, config: Config) -> None:
-    """Writes the speech, makes the pairs in a fresh process, prints."""
+    """Writes the speech, makes the pairs in a fresh process and prints the results."""
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         write_speech(folder / "speech", speakers, config.speech.sample_rate)
@@ -179,7 +179,7 @@ def run(speakers: int, config: Config) -> None:
 
 
 def surveyed(speakers: int, sample_rate: int) -> list[planning.RecordingSummary]:
-    """Of the recordings that the first pass told about."""
+    """Summaries of recordings, as the first pass gives them."""
     acoustics = AcousticStatistics(SECONDS, 1.0, -20.0, -60.0, -10.0)
     found = []
     for number in range(speakers * RECORDINGS):
@@ -194,13 +194,13 @@ def surveyed(speakers: int, sample_rate: int) -> list[planning.RecordingSummary]
 
 
 def plan(speakers: int, config: Config) -> int:
-    """Who lies in which split. Gives the number of recordings."""
+    """Plans each speaker's splits. Gives the number of recordings."""
     kept, _ = planning.without_duplicates(surveyed(speakers, config.speech.sample_rate))
     return len(planning.plan(kept, {item.recording.speaker for item in kept}, config.speech))
 
 
 def run_plan(speakers: int, config: Config) -> None:
-    """Plans in a fresh process, prints."""
+    """Plans in a fresh process and prints the results."""
     done = measured(plan, speakers, config)
     print(
         f"{speakers} speakers: plan of {done.value} recordings in {done.seconds:.1f} s, "

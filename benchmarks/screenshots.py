@@ -1,8 +1,8 @@
 """The pictures of README.md: the page with an answer, and the report.
 
 `python -m benchmarks.screenshots A B REPORT FOLDER` writes FOLDER/page.png and FOLDER/report.png.
-A and B are two recordings to compare on the page, REPORT is a report's index.html. With `--width`,
-again for more, the whole of both in windows of these widths: FOLDER/page-360.png. It needs
+A and B are two recordings to compare on the page, REPORT is a report's index.html. Each `--width`
+gives pictures of both whole pages in a window of that width, such as FOLDER/page-360.png. It needs
 Chromium, which is driven over its DevTools protocol.
 """
 
@@ -28,7 +28,7 @@ from websockets.sync.client import connect
 
 WIDTH, HEIGHT = 900, 1_150
 PHONE_WIDTH: Final = 600
-"""Below it a window is a phone's."""
+"""A narrower window is a phone's."""
 PORT: Final = 17_860
 BUTTON: Final = "Compare"
 UPLOAD: Final = 'button[aria-label="Upload file"]'
@@ -40,7 +40,7 @@ BROWSERS: Final = ("chromium", "chromium-browser", "google-chrome")
 
 
 class Tab:
-    """A tab of a browser, and what can be asked of it."""
+    """A tab of a browser."""
 
     def __init__(self, socket: Any) -> None:
         self._socket = socket
@@ -85,14 +85,14 @@ class Tab:
         time.sleep(1)
 
     def choose_files(self, files: list[Path]) -> None:
-        """Gives each of the first file inputs a file."""
+        """Puts each file into one of the first file inputs."""
         root = self.call("DOM.getDocument")["root"]["nodeId"]
         found = self.call("DOM.querySelectorAll", nodeId=root, selector="input[type=file]")
         for node, file in zip(found["nodeIds"], files, strict=False):
             self.call("DOM.setFileInputFiles", nodeId=node, files=[str(file.absolute())])
 
     def save_each(self, path: Path, widths: Sequence[int]) -> None:
-        """Writes what the window shows, and where widths are given the whole page at each."""
+        """Writes what the window shows, and the whole page at each width, if any."""
         if not widths:
             self.save(path)
         for width in widths:
@@ -124,7 +124,7 @@ class Tab:
 
 @contextlib.contextmanager
 def started(command: list[str]) -> Iterator[None]:
-    """A process that is ended behind the block."""
+    """A process that is ended after the block."""
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         yield
@@ -152,7 +152,7 @@ def browser_tab(folder: Path) -> Iterator[Tab]:
 
 
 def wait_until(is_true: Callable[[], bool]) -> None:
-    """Returns when the function does, or raises TimeoutError."""
+    """Returns when the function returns true, or raises TimeoutError."""
     end = time.monotonic() + DEADLINE_SECONDS
     while not is_true():
         if time.monotonic() > end:

@@ -47,7 +47,7 @@ def batch(speech: np.ndarray, sample_rate: int, seconds: float, count: int) -> t
 
 
 def _seconds(*works: Callable[[], object]) -> list[tuple[float, float]]:
-    """The medians by the clock and of the processors, taken in turn: a machine's speed changes."""
+    """Medians of wall and processor time, taken in turns, since a machine's speed changes."""
     times: list[list[tuple[float, float]]] = [[] for _ in works]
     for _ in range(REPEATS + 1):
         for work, taken in zip(works, times, strict=True):

@@ -1,4 +1,4 @@
-"""Silence removal beside pydub's, on one recording of five minutes.
+"""Compares silence removal with pydub's, on one recording of five minutes.
 
 `python -m benchmarks.silence`: synthetic speech. `python -m benchmarks.silence FILE...`: the
 speech of these files, joined and repeated up to five minutes.

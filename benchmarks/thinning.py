@@ -1,11 +1,11 @@
 """How much data a user needs: the equal error rate with fewer speakers, and with less speech.
 
-`python -m benchmarks.thinning MODEL DATA... [--draws N]`: embeds the windows of each folder of
-speakers, or manifest of them, once. Then it measures the equal error rate and its 95 % interval:
-of 3 s a side with random 5, 10, 20, 50, 100 and 200 of the speakers who have two such utterances
-(means of N draws); of all speakers with 2, 3, 5 and 10 s a side; and of 3 s against the mean of 1,
-2 and 4 recordings of 3 s each, of the speakers who have five. Seconds are rounded to whole windows
-of the model. Two utterances of one speaker come from two recordings where the speaker has them.
+`python -m benchmarks.thinning MODEL DATA... [--draws N]`: embeds the windows of each folder or
+manifest of speakers once. Then it measures the equal error rate and its 95 % interval: of 3 s a
+side with random 5, 10, 20, 50, 100 and 200 of the speakers who have two such utterances (means of N
+draws); of all speakers with 2, 3, 5 and 10 s a side; and of 3 s against the mean of 1, 2 and 4
+recordings of 3 s each, of the speakers who have five. Seconds are rounded to whole windows of the
+model. Two utterances of one speaker come from two recordings where the speaker has them.
 """
 
 import argparse
@@ -70,7 +70,7 @@ class Trials(NamedTuple):
 
 
 def compare(windows: EmbeddedWindows, utterances: Utterances) -> Trials:
-    """Each with each, but two of one recording of a speaker who has several."""
+    """All pairs of utterances, except of one recording where the speaker has several."""
     speaker, recording = utterances.speaker, utterances.recording
     first, second = np.triu_indices(len(speaker), 1)
     same = speaker[first] == speaker[second]
@@ -83,7 +83,7 @@ def compare(windows: EmbeddedWindows, utterances: Utterances) -> Trials:
 def trials_of(
     windows: EmbeddedWindows, utterances: Utterances, first: Indices, second: Indices
 ) -> Trials:
-    """Pairs of utterances; of very many with two speakers a drawn part."""
+    """Pairs of utterances; if too many are of two speakers, a random part of them."""
     same = utterances.speaker[first] == utterances.speaker[second]
     nontarget = np.flatnonzero(~same)
     if len(nontarget) > MOST_NONTARGET:
@@ -101,7 +101,7 @@ def trials_of(
 def by_speakers(
     windows: EmbeddedWindows, count: int, draws: int
 ) -> Iterator[tuple[int, list[Estimate]]]:
-    """Of random speakers who have two utterances of so many windows."""
+    """Rates of random speakers who have two utterances of `count` windows."""
     speaker = windows.utterances(count, count * windows.window_seconds).speaker
     able = np.array(windows.speakers)[np.flatnonzero(np.bincount(speaker) >= 2)]
     for number in SPEAKERS:
@@ -118,7 +118,7 @@ def by_speakers(
 
 
 def with_references(windows: EmbeddedWindows, count: int) -> Iterator[tuple[int, int, Estimate]]:
-    """References, speakers and rate: of each speaker's first recordings, against later ones."""
+    """Number of references, of speakers, and the rate of first recordings against later ones."""
     utterances = windows.utterances(count, count * windows.window_seconds)
     _, first_of = np.unique(utterances.recording, return_index=True)
     of_speaker = defaultdict(list)
@@ -142,7 +142,7 @@ def with_references(windows: EmbeddedWindows, count: int) -> Iterator[tuple[int,
         )
         first, second = (each.ravel() for each in np.indices((len(able), len(queries))))
         rate = trials_of(windows, compared, first, second + len(able)).eer()
-        assert rate is not None  # every speaker asks
+        assert rate is not None  # every speaker has a query
         yield number, len(able), rate
 
 
@@ -167,12 +167,12 @@ def rows_of(windows: EmbeddedWindows, draws: int) -> Iterator[tuple[str, str, st
 
 
 def shown(rate: Estimate) -> tuple[str, str]:
-    """Per cent."""
+    """The rate and its interval in per cent."""
     return f"{100 * rate.value:.1f}", f"{100 * rate.low:.1f} to {100 * rate.high:.1f}"
 
 
 def main() -> None:
-    """Reads the arguments, prints a table."""
+    """Reads the arguments and prints a table."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.thinning")
     parser.add_argument("model", metavar="MODEL")
     parser.add_argument("data", metavar="DATA", nargs="+")

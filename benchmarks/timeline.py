@@ -2,9 +2,9 @@
 
 `python -m benchmarks.timeline DATA [CONVERSATIONS]`: the base model on conversations of two
 minutes, always the same ones, made of turns of two to four people of DATA (a folder of speakers or
-a manifest). Every other one of them is enrolled, with 10 s of recordings that are in no
-conversation, and eight people who are in none; one rule names both. Then a conversation of ten
-minutes is timed.
+a manifest). Every second person is enrolled with 10 s of recordings that are in no conversation,
+and so are eight people who are in none; both methods use the same decision rule. Then a
+conversation of ten minutes is timed.
 """
 
 import resource
@@ -36,7 +36,7 @@ from serving.timeline import timeline
 
 ENROLMENT_SECONDS: Final = 10.0
 LEAST_SECONDS: Final = 20.0
-"""Of a speaker's recordings that are not enrolled."""
+"""Speech that a speaker must have beside the enrolment."""
 SPEAKERS: Final = (2, 4)
 BYSTANDERS: Final = 8
 SECONDS: Final = 120.0
@@ -46,7 +46,7 @@ GAP_SECONDS: Final = (0.2, 1.5)
 NO_GAP: Final = 0.5
 """Share of turns that begin as soon as the one before ends."""
 LEVEL: Final = 0.1
-"""Root of the mean square that each recording is brought to."""
+"""Root mean square that each recording is scaled to."""
 FRAME_SECONDS: Final = 0.01
 NO_SPEECH: Final = ""
 
@@ -56,7 +56,7 @@ Frames = npt.NDArray[np.str_]
 
 
 class Turn(NamedTuple):
-    """Who speaks, from when to when."""
+    """The speaker, the start and the end of a turn."""
 
     start_seconds: float
     end_seconds: float
@@ -64,30 +64,30 @@ class Turn(NamedTuple):
 
 
 class Person(NamedTuple):
-    """What a speaker is enrolled with, and what he or she says in conversations."""
+    """A speaker's enrolment, and the speech for conversations."""
 
     enrolment: Samples
     speech: Samples
 
 
 class Errors(NamedTuple):
-    """Of the frames in which both the reference and the answer have speech, in [0, 1]."""
+    """Shares, in [0, 1], of the frames where both the reference and the answer have speech."""
 
     confusion: float
-    """With another speaker than the one that the reference's is matched to, one to one, so that
-    the most frames agree: the confusion in the diarisation error rate (NIST RT), without collar."""
+    """Frames with a wrong speaker, after the one-to-one match by which the most frames agree: the
+    confusion in the diarisation error rate (NIST RT), without collar."""
     naming: float
-    """With the name of another, without the name of an enrolled speaker, or with a name though the
-    speaker is not enrolled."""
+    """Frames with another's name, without the name of an enrolled speaker, or with a name though
+    the speaker is not enrolled."""
 
 
 def errors(reference: Frames, answer: Frames, enrolled: Sequence[str]) -> Errors:
     """How often an answer is wrong.
 
     Args:
-        reference, answer: of one length; the answer has the names of the enrolled and any other
-            names for others.
-        enrolled: names.
+        reference, answer: of equal length; the answer has the names of enrolled speakers, and any
+            other names for others.
+        enrolled: names of the enrolled speakers.
     """
     both = (reference != NO_SPEECH) & (answer != NO_SPEECH)
     speakers, row = np.unique(reference[both], return_inverse=True)
@@ -101,7 +101,7 @@ def errors(reference: Frames, answer: Frames, enrolled: Sequence[str]) -> Errors
 
 
 def frames_of(turns: Sequence[Turn], seconds: float) -> Frames:
-    """Who speaks in every frame of so many seconds."""
+    """The speaker of every frame in `seconds`."""
     frames = np.full(round(seconds / FRAME_SECONDS), NO_SPEECH, dtype="<U80")
     for turn in turns:
         first, last = (round(at / FRAME_SECONDS) for at in turn[:2])
@@ -110,7 +110,7 @@ def frames_of(turns: Sequence[Turn], seconds: float) -> Frames:
 
 
 def people(data: str, sample_rate: int) -> dict[str, Person]:
-    """Who of DATA has enough speech to be enrolled and to converse."""
+    """The speakers of DATA who have enough speech to be enrolled and to converse."""
     recordings: dict[str, list[Recording]] = defaultdict(list)
     for each in list_recordings(data).recordings:
         recordings[each.speaker].append(each)
@@ -138,13 +138,13 @@ def _decoded(recording: Recording, sample_rate: int) -> Samples:
 def conversation(
     speech: Mapping[str, Samples], seconds: float, sample_rate: int, generator: np.random.Generator
 ) -> tuple[Samples, list[Turn]]:
-    """Turns of people, one after the other, never twice the same one.
+    """Makes turns one after another; no speaker has two in succession.
 
     Args:
-        speech: float32 [samples] of each; used again when there is no more of it.
-        seconds: at least so many.
+        speech: float32 [samples] of each speaker; used again when it ends.
+        seconds: least duration.
         sample_rate: in Hz.
-        generator: of what is drawn.
+        generator: for all random draws.
     """
     at = dict.fromkeys(sorted(speech), 0)
     parts: list[Samples] = []
@@ -168,7 +168,7 @@ def conversation(
 def between_pauses(
     client: Client, gallery: Gallery, file: Path, cleaner: Cleaner, rule: DecisionRule
 ) -> Iterator[Turn]:
-    """Each segment between two pauses, identified alone; all unknown ones are one speaker."""
+    """Identifies each segment between two pauses alone; all unknown ones are one speaker."""
     rate = client.sample_rate
     pcm16 = to_pcm16(audio.decode(file, sample_rate=rate))
     with cleaner.clean(
@@ -199,7 +199,7 @@ class Judge:
         }
 
     def answers(self, number: int, seconds: float) -> tuple[Errors, Errors, str]:
-        """Errors between pauses and of the timeline, and how long that took.
+        """Errors of segments between pauses and of the timeline, and the time taken.
 
         Args:
             number: of the conversation.

@@ -1,8 +1,8 @@
-"""DenseNet121's training step beside the same with Keras' own layers and optimiser, on a processor.
+"""DenseNet121's training step beside one with Keras' own layers and optimiser, on a processor.
 
-`python -m benchmarks.training_step [ROUNDS] [PAIRS]`: both in turns, each in a process of its own;
-the medians, and their ratios by round. Keras' one is built as a training was before layers and
-update were fused: batch normalisation of keras.applications, keras.optimizers.Adam, no Grappler.
+`python -m benchmarks.training_step [ROUNDS] [PAIRS]`: runs both in turns, each in its own process;
+prints medians, and ratios by round. Keras' step is built as trainings were before layers and update
+were fused: batch normalisation of keras.applications, keras.optimizers.Adam, no Grappler.
 """
 
 import collections
@@ -27,14 +27,14 @@ from components.trainer.optimizer import FusedAdam
 FUSED, KERAS = "fused", "keras"
 ROUNDS, PAIRS, WARM_UP_STEPS, STEPS = 3, 32, 3, 15
 MELS, FRAMES = 64, 96
-# What gives the graph its arguments and numbers, and does nothing.
+# Operations that only provide arguments and constants.
 NO_OPERATIONS: Final = ("Const", "Placeholder")
 
 
 def keras_densenet(
     blocks: tuple[int, ...], shape: tuple[int, int, int], momentum: float
 ) -> keras.Model:
-    """As `densenet`, of Keras' layers."""
+    """Like `densenet`, with Keras' layers."""
     assert tuple(blocks) == DENSENET121_BLOCKS
     network = keras.applications.DenseNet121(include_top=False, weights=None, input_shape=shape)
     for layer in network.layers:
@@ -92,7 +92,7 @@ def measure(kind: str, pairs: int) -> dict[str, float]:
 
 
 def main(rounds: int, pairs: int) -> None:
-    """Measures both in turns and prints."""
+    """Measures both in turns and prints the results."""
     found: dict[str, list[dict[str, Any]]] = {FUSED: [], KERAS: []}
     for _ in range(rounds):
         for kind, results in found.items():

@@ -1,11 +1,10 @@
 """How soon `swar drift --log` tells that recordings have changed, and how often it is wrong.
 
-`python -m benchmarks.watching FOLDER [--recordings N] [--rows FILE]`: recordings of a set, the
-first seconds of each, are asked about as they are, and others of it through a codec or with 6 dB
-more background noise, with the base model in this process and with what a watch log keeps of
-them. Then logs are drawn from these rows with replacement: without a change, also with runs of one
-recording, to count false alarms, and with a change behind the reference to see after how many
-requests it is detected. `--rows` keeps what was answered, for another time.
+`python -m benchmarks.watching FOLDER [--recordings N] [--rows FILE]`: the base model, in process,
+gets the first seconds of a set's recordings, most as they are, others through a codec or with 6 dB
+more background noise, and gives the rows of a watch log. Then logs are drawn from these with
+replacement: without a change, also with runs of one recording, to count false alarms, and with a
+change after the reference, to see after how many requests it is detected. `--rows` keeps the rows.
 """
 
 import argparse
@@ -35,7 +34,7 @@ CHANGED_EVERY: Final = 4
 NORMAL_REQUESTS, LOGS, CHANGES = 10_000, 100, 200
 RUNS: Final = (1, 5)
 BEFORE, AFTER = 300, 400
-"""Requests between the reference and the change, and behind the change."""
+"""Requests between the reference and the change, and after the change."""
 NORMAL: Final = "as they are"
 _FRAME: Final = 512
 _FLOOR_PERCENT: Final = 10
@@ -44,7 +43,7 @@ Numbers = npt.NDArray[np.float64]
 
 
 def noisier(samples: Samples, _: int, generator: np.random.Generator) -> Samples:
-    """With so much white noise that the power of the quietest tenth of its frames is fourfold."""
+    """Adds white noise that makes the power of the quietest tenth of the frames fourfold."""
     frames = samples[: len(samples) // _FRAME * _FRAME].reshape(-1, _FRAME)
     floor = np.percentile(np.mean(np.square(frames), axis=1), _FLOOR_PERCENT)
     noise = coloured_noise(len(samples), 0.0, generator)
@@ -59,7 +58,7 @@ KINDS: Final[Mapping[str, Callable[[Samples, int, np.random.Generator], Samples]
 
 
 def watched_rows(folder: Path, recordings: int) -> dict[str, list[Row]]:
-    """Rows of recordings by kind: of one in CHANGED_EVERY each change, the others as they are."""
+    """Rows by kind: each change of one recording in CHANGED_EVERY, and the others unchanged."""
     rng = np.random.default_rng(0)
     files = sorted(path for path in folder.glob("*/*") if path.is_file())
     chosen = [files[place] for place in rng.permutation(len(files))[:recordings]]
@@ -83,13 +82,13 @@ def numbers_of(rows: list[Row]) -> dict[str, Numbers]:
 def drawn(
     numbers: Mapping[str, Numbers], count: int, rng: np.random.Generator, *, run: int = 1
 ) -> dict[str, Any]:
-    """So many of the rows, by name; each comes so many times in a run."""
+    """`count` of the rows, by name; each comes `run` times in succession."""
     places = np.repeat(rng.integers(len(numbers["ok"]), size=-(-count // run)), run)[:count]
     return {name: values[places] for name, values in numbers.items()}
 
 
 def alarms(log: Mapping[str, Numbers], reference: int, limit: float) -> dict[str, int]:
-    """Places of alarms behind the reference, counted in rows of the log, by name."""
+    """Places of alarms after the reference, counted in rows of the log, by name."""
     found = {}
     for name, values in log.items():
         known = np.flatnonzero(np.isfinite(values))
@@ -132,7 +131,7 @@ def run(rows: Mapping[str, list[Row]], settings: DriftSettings) -> None:
 
 
 def main() -> None:
-    """Reads the arguments."""
+    """Reads the arguments and prints the results."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--recordings", type=int, default=240)
