@@ -94,7 +94,7 @@ def storage_error(error: BaseException, output: Path) -> SwarError | None:
 
 @contextlib.contextmanager
 def storage_errors(output: Path) -> Iterator[None]:
-    """Raises a SwarError for problems with an output folder's disk, see `storage_error`."""
+    """Raises SwarError for problems with an output folder's disk, see `storage_error`."""
     try:
         yield
     except SwarError:

@@ -78,7 +78,7 @@ def run_parameters(config: Config, data: str) -> dict[str, str | int]:
     """The values of the runtime parameters for a folder or manifest of recordings, or a pattern.
 
     Lists the data and the folders of recorded sounds now. The digests of the lists are part of
-    the cache keys, so a new or changed file invalidates the cache. Raises SwarError, see
+    the cache keys, so a new or changed file changes these. Raises SwarError, see
     `list_recordings` and `sounds_digest`.
     """
     data = data if "://" in data else os.path.abspath(data)

@@ -38,7 +38,7 @@ class TrainingSettings(Settings):
     cpus: Positive = 8.0
     memory_gigabytes: Positive = 32.0
     retries: Count = 2
-    """As of the other tasks. A restarted training continues from its state, if that was kept."""
+    """As of other tasks. A restarted training continues from its state, if that was kept."""
     gpus: Count = 1
     """Number of GPUs. The Trainer fails if TensorFlow sees fewer."""
     gpu_type: str | None = None

@@ -44,8 +44,7 @@ class EvaluationRequest:
     output: Path | None
     """New or empty folder for `metrics.json` and `scores.parquet`."""
     report: Path | None
-    """New or empty folder for the report's page, plots and numbers, or a new file *.html for the
-    page alone."""
+    """New or empty folder for the page, plots and numbers, or a new *.html for the page alone."""
 
 
 def run(request: EvaluationRequest, *, as_json: bool) -> None:

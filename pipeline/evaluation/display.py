@@ -286,7 +286,7 @@ def _open_set_notes(results: Sequence[OpenSet], best_match_comparisons: int) -> 
 
 
 def _notes(name: str, selections: Sequence[Selection]) -> list[RenderableType]:
-    """Notes where possible trials were left out, or where some lie within one recording."""
+    """Notes on possible trials that were left out, or that lie within one recording."""
     notes: list[RenderableType] = []
     for each in selections:
         parts = []

@@ -98,16 +98,16 @@ def evaluate_list(
 
 
 class _ListedTrials(NamedTuple):
-    """The trials of a list, and the recordings of a set that they name."""
+    """The trials of a list, and a set's recordings in them."""
 
     trials: list[ListedTrial]
-    """Each trial once, with the names that its recordings have in the set."""
+    """Each trial once, with its recordings' names in the set."""
     recordings: dict[str, Recording]
     """Recordings of the trials with both sides in the set, by that name."""
     missing: list[Unused]
     """Files that are not in the set, or are rejects of it."""
     repeated: int
-    """Number of trials that the list repeats, perhaps with swapped sides."""
+    """Trials that the list repeats, perhaps with swapped sides."""
 
 
 class _RecordingNames:

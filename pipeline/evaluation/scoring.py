@@ -35,7 +35,7 @@ class SetScores(NamedTuple):
     judgement: Judgement
     rejected: list[Unused]
     repeated: int = 0
-    """Recordings with less speech than a window, which were repeated to one window."""
+    """Recordings with less speech than a window, repeated to one window."""
 
 
 class ScoredEvaluation(NamedTuple):
@@ -91,8 +91,7 @@ def list_sets(
         sets: folder, manifest or pattern of each.
         version: the model's folder.
         console: shows remarks about the sets.
-        follow_links: whether links that lead out of a set are followed; they always are if the
-            training followed them.
+        follow_links: whether links out of a set are followed; they are if the training did.
 
     Raises:
         SwarError: the data, or the model's card, is at fault.

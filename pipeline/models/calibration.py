@@ -57,8 +57,8 @@ possible rates, and one unusual speaker sets the threshold for all."""
 MOST_WINDOWS: Final = 4_000
 """Windows of all speakers, as many as in a training: more take longer and change little."""
 LEAST_WINDOWS: Final = 2 * max(WINDOWS_OF_UTTERANCE)
-"""Windows of a speaker at least, enough for two of the longest utterances. Where MOST_WINDOWS leave
-no room for so many of each speaker, only some speakers are drawn."""
+"""Least windows of a speaker, for two of the longest utterances. If MOST_WINDOWS leave no room for
+so many of each speaker, only some speakers are drawn."""
 MOST_MEASURED: Final = 200
 """Recordings whose quality is measured, drawn from all."""
 _COMPARED_WINDOWS: Final = 16

@@ -28,6 +28,6 @@ class DriftSettings(Settings):
     max_outcome: Fraction = 0.1
     """For whether a recording is used, and the reason if not."""
     reference_rows: Annotated[PositiveCount, Field(ge=100)] = 500
-    """Recordings, or decisions, at the beginning of a watch log that define what is normal."""
+    """First recordings, or decisions, of a watch log, which define what is normal."""
     requests_per_false_alarm: Annotated[PositiveCount, Field(ge=100)] = 10_000
     """Of a watch log: without a change, alarms are rarer than one in so many requests."""

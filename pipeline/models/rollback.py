@@ -81,7 +81,7 @@ def _mark(records: Records, versions: dict[int, ModelIdentity], target: int) -> 
 
 
 def _earlier(records: Records, versions: dict[int, ModelIdentity]) -> int:
-    """The newest version, not rolled back, whose model or calibration is not the served one."""
+    """The newest version of another model or calibration that was not rolled back."""
     served = versions[max(versions)]
     first = min(version for version, each in versions.items() if each == served)
     for version in sorted(versions, reverse=True):

@@ -25,14 +25,14 @@ class RunSummary:
     data: str
     data_digest: str
     spans: list[str]
-    """Spans that were used where `data` is a pattern, the newest last."""
+    """Spans used where `data` is a pattern, the newest last."""
     recordings: int
     rejects: dict[str, int]
     """Number of rejects by reason."""
     examples: dict[str, int]
     """Number of pairs by split."""
     metrics: dict[str, dict[str, float | None]]
-    """Values by split and name; None where the split has no such number."""
+    """By split and name; None where the split has no such number."""
     blessed: bool
     not_blessed_because: list[str]
     published_model: str | None
@@ -46,7 +46,7 @@ class RunSummary:
     report: str | None = None
     """Path of the page about the model."""
     eer_by_condition: dict[str, dict[str, float | None]] = field(default_factory=dict)
-    """Rates by split and condition; None where there is no such number."""
+    """Rates by split and condition; None where there is none."""
 
     def write(self, path: Path) -> None:
         """Writes JSON; on an error an old file stays as it was."""
@@ -105,7 +105,7 @@ def _fact_table(summary: RunSummary) -> Table:
 
 
 def facts_table(facts: Mapping[str, str | Text]) -> Table:
-    """A table with a row for each fact: its name and its value."""
+    """A row for each fact: its name and value."""
     table = Table(box=None, show_header=False)
     for name, value in facts.items():
         table.add_row(name, Text(value, overflow="fold") if isinstance(value, str) else value)

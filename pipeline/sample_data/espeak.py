@@ -133,7 +133,7 @@ class Espeak:
 
 
 def _refuse_second_copy(path: str) -> None:
-    """Raises RuntimeError if the library is loaded already, and so would keep its state."""
+    """Raises RuntimeError if the library is loaded already, and would keep its state."""
     try:
         held = ctypes.CDLL(path, mode=os.RTLD_NOW | os.RTLD_NOLOAD)
     except OSError:
