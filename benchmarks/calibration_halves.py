@@ -86,7 +86,7 @@ def compare_halves(
 
 
 def main() -> None:
-    """Reads the arguments and prints a table."""
+    """Prints a table."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.calibration_halves")
     parser.add_argument("model", metavar="MODEL")
     parser.add_argument("data", metavar="DATA")

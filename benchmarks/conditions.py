@@ -141,7 +141,7 @@ def rates(trials: pd.DataFrame, log_odds: Floats) -> tuple[str, str, str]:
 
 
 def fitted(trials: pd.DataFrame, features: tuple[str, ...]) -> LogisticRegression:
-    """Fits a regression in which every set, pair of conditions and class has the same weight."""
+    """A regression that weighs every set, pair of conditions and class the same."""
     groups = trials.groupby(["set", "conditions", "is_target"])["distance"]
     weight = 1.0 / groups.transform("size").to_numpy()
     regression = LogisticRegression(C=100.0, max_iter=1_000)
@@ -151,7 +151,7 @@ def fitted(trials: pd.DataFrame, features: tuple[str, ...]) -> LogisticRegressio
 
 
 def main() -> None:
-    """Reads the arguments and prints two tables."""
+    """Prints two tables."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.conditions")
     parser.add_argument("model", metavar="MODEL")
     parser.add_argument("data", metavar="DATA", nargs="+")

@@ -120,7 +120,7 @@ async def windows_of(interface: Interface, tower: Tower, wavs: list[bytes]) -> l
 async def rounds(
     interface: Interface, asks: list[bytes], clients: int, tower: Tower, windows: list[int] | None
 ) -> str:
-    """The answers to some clients, beside the tower's time on the same windows, if given."""
+    """The clients' answers, beside the tower's time on the same windows, if given."""
     loads, overheads = [], []
     for _ in range(ROUNDS):
         loads.append(done := await load(interface, asks, clients))

@@ -43,7 +43,7 @@ SEVERAL = "one person, several files"
 MOST_FILES = 3
 TWO = "two people"
 ACCOUNTS = "common_voice"
-"""Part of the name of data whose speakers are accounts: two recordings may be of two people."""
+"""In names of data whose speakers are accounts: two recordings may be of two people."""
 MIXED = ("halves", "a third", "turns", "two files")
 HALVES = ("chosen by", "judged by")
 
@@ -152,7 +152,7 @@ def judge(client: Client, enrolment: Enrolment, rate: int) -> tuple[float, bool]
 
 
 def main() -> None:
-    """Reads the arguments and prints a table."""
+    """Prints a table."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.enrolment_gate")
     parser.add_argument("model", metavar="MODEL")
     parser.add_argument("data", metavar="DATA", nargs="+")

@@ -45,7 +45,7 @@ SPEECH_SECONDS: Final = 3.0
 """Length of the recording that is changed for the model."""
 _SECONDS: Final = 1.0
 _OUTCOMES: Final = "outcomes.jsonl"
-# Without a header (RAW), or with half of it in another file (SD2): not recognisable by bytes.
+# Without a header (RAW), or with half of it in another file (SD2): bytes do not tell them.
 _NOT_FILES: Final = ("RAW", "SD2")
 _FRAGMENTED: Final = ("-movflags", "frag_keyframe+empty_moov")
 _FFMPEG: Final = {
@@ -80,7 +80,7 @@ class Outcome:
     name: str
     """Name of its format."""
     reason: str
-    """ok, the reason of a reject, or the exception that was raised instead."""
+    """ok, the reason of a reject, or another exception."""
     seconds: float
     """Processor time that it took, including ffmpeg's."""
     samples: int
@@ -222,7 +222,7 @@ class _Usage(NamedTuple):
         return cls(seconds, 1024 * own.ru_maxrss)
 
     def outcome(self, name: str, reason: str, samples: int) -> Outcome:
-        """The outcome of a recording that was begun at this usage and is done now."""
+        """The outcome of a recording begun at this usage and done now."""
         now = self.now()
         seconds = now.processor_seconds - self.processor_seconds
         grown_bytes = now.peak_bytes - self.peak_bytes
@@ -230,7 +230,7 @@ class _Usage(NamedTuple):
 
 
 def _work(first: int, count: int, seed: int, folder: Path) -> None:
-    """In a process of its own, as decoders print at will: a line of JSON for each recording."""
+    """Prints a line of JSON for each recording, in its own process, where decoders may print."""
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     with (folder / _OUTCOMES).open("w", buffering=1) as file:
         for number in range(first, first + count):

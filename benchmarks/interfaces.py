@@ -1,4 +1,4 @@
-"""Both interfaces of an endpoint, with bodies as bytes that can be spoilt, and slow connections."""
+"""An endpoint's interfaces, with bodies as bytes that can be spoilt, and slow connections."""
 
 import asyncio
 import base64
@@ -31,7 +31,7 @@ class Reply:
     outputs: dict[str, list[Any]]
     """Strings as str, numbers as the interface gives them."""
     version: int | None = None
-    """Version of the model; None over REST, which does not tell it."""
+    """Version of the model; None over REST."""
 
 
 class Interface(Protocol):
@@ -116,7 +116,7 @@ async def grpc_connection(port: int) -> AsyncIterator[grpc.aio.Channel]:
 
 @contextlib.asynccontextmanager
 async def slow_line(ports: Ports) -> AsyncIterator[Ports]:
-    """Ports that pass on to the endpoint what they get in small pieces, slowly.
+    """Ports that slowly pass what they get to the endpoint, in small pieces.
 
     Clients must have closed their connections when it ends.
     """
@@ -174,7 +174,7 @@ class Lines:
     def both(
         self, spec: wire.ModelSpec, grpc_code: str, http_status: str
     ) -> list[tuple[Interface, str]]:
-        """Both interfaces to a model, a version or a label, each with the code of its refusal."""
+        """Both interfaces to a model, a version or a label, each with its refusal's code."""
         over_rest = Rest(self.session, self.ports.rest, spec)
         return [(Grpc(self.channel, spec), grpc_code), (over_rest, http_status)]
 

@@ -111,7 +111,7 @@ def damaged_recordings(lines: Lines, expected: Expected) -> Iterator[Request]:
 
 
 def silent_connections(lines: Lines, limits: Limits) -> Iterator[Request]:
-    """Connections that never send a request, which must be closed when their time is over."""
+    """Connections that never send a request, to be closed when their time is over."""
     for port, sent in itertools.product((lines.ports.rest, lines.ports.grpc), _SILENT):
         yield partial(_exchange, port, sent, limits.idle_seconds)
 

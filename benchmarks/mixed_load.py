@@ -46,7 +46,7 @@ QUARTERS: Final = 4
 NEW_VERSIONS: Final = 8
 """New versions, published one after another at equal intervals."""
 FLAT: Final = 0.05
-"""Share of the median by which memory may certainly have grown from the middle to the end."""
+"""Largest certain growth of memory in the second half, as a share of the median."""
 TOLD_CHARACTERS: Final = 500
 SENT_SECONDS: Final = 0.5
 """Time until requests have reached the endpoint."""

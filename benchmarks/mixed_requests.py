@@ -158,7 +158,7 @@ class Expected:
         self.versions.seen(max(available))
 
     def check_embeddings(self, answer: Reply, names: Sequence[str]) -> None:
-        """Raises Wrong if the embeddings are not the right ones."""
+        """Raises Wrong if embeddings are wrong."""
         outputs = _answered(answer)
         _check_equal("status", outputs["status"], self._statuses(names))
         for name, embedding in zip(names, outputs["embedding"], strict=True):

@@ -45,7 +45,7 @@ def write_data(folder: Path) -> list[Path]:
 
 
 def report_ours(made: dict[str, Measured[MadeExamples]], pairs: Path, image_bytes: int) -> float:
-    """Prints the results of the two components; gives the seconds of both together."""
+    """Prints the two components' results; gives the seconds of both together."""
     for name, done in made.items():
         print(
             f"{name}: {done.seconds:.0f} s (work {done.value.seconds:.0f} s), "

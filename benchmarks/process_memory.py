@@ -81,12 +81,12 @@ class Measured(Generic[Result]):
     seconds: float
     """Wall time."""
     processor_seconds: float
-    """Time of all threads and processes, which other work on the machine hardly changes."""
+    """Time of all threads and processes; other work on the machine hardly changes it."""
     peak_bytes: int
 
 
 def measured(function: Callable[..., Result], *arguments: object) -> Measured[Result]:
-    """Calls a function in a fresh process and watches it and all processes that it starts.
+    """Calls a function in a fresh process and watches that and its child processes.
 
     Args:
         function: importable by name.
@@ -106,6 +106,6 @@ def measured(function: Callable[..., Result], *arguments: object) -> Measured[Re
 
 
 def _processor_seconds_of_children() -> float:
-    """Processor time of the children that have ended."""
+    """Seconds of ended children."""
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
     return usage.ru_utime + usage.ru_stime

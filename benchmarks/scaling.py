@@ -66,7 +66,7 @@ class Scaled:
 
 
 class WatchedExecutor(Executor):
-    """Keeps its Beam pipeline, whose result has the counts of its elements."""
+    """Keeps its Beam pipeline, whose result counts the elements."""
 
     def _make_beam_pipeline(self) -> beam.Pipeline:
         self.pipeline = super()._make_beam_pipeline()
@@ -159,7 +159,7 @@ def _shuffled(pipeline: beam.Pipeline) -> tuple[dict[str, int], dict[str, float]
 
 
 def run(speakers: int, config: Config) -> None:
-    """Writes the speech, makes the pairs in a fresh process and prints the results."""
+    """Writes speech, makes pairs in a fresh process and prints the results."""
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         write_speech(folder / "speech", speakers, config.speech.sample_rate)
@@ -179,7 +179,7 @@ def run(speakers: int, config: Config) -> None:
 
 
 def surveyed(speakers: int, sample_rate: int) -> list[planning.RecordingSummary]:
-    """Summaries of recordings, as the first pass gives them."""
+    """The first pass's summaries of recordings."""
     acoustics = AcousticStatistics(SECONDS, 1.0, -20.0, -60.0, -10.0)
     found = []
     for number in range(speakers * RECORDINGS):
@@ -194,13 +194,13 @@ def surveyed(speakers: int, sample_rate: int) -> list[planning.RecordingSummary]
 
 
 def plan(speakers: int, config: Config) -> int:
-    """Plans each speaker's splits. Gives the number of recordings."""
+    """Plans the speakers' splits; gives the number of recordings."""
     kept, _ = planning.without_duplicates(surveyed(speakers, config.speech.sample_rate))
     return len(planning.plan(kept, {item.recording.speaker for item in kept}, config.speech))
 
 
 def run_plan(speakers: int, config: Config) -> None:
-    """Plans in a fresh process and prints the results."""
+    """Plans in a fresh process and prints."""
     done = measured(plan, speakers, config)
     print(
         f"{speakers} speakers: plan of {done.value} recordings in {done.seconds:.1f} s, "

@@ -118,7 +118,7 @@ def by_speakers(
 
 
 def with_references(windows: EmbeddedWindows, count: int) -> Iterator[tuple[int, int, Estimate]]:
-    """Number of references, of speakers, and the rate of first recordings against later ones."""
+    """Number of references, of speakers, and the rate of first against later recordings."""
     utterances = windows.utterances(count, count * windows.window_seconds)
     _, first_of = np.unique(utterances.recording, return_index=True)
     of_speaker = defaultdict(list)
@@ -172,7 +172,7 @@ def shown(rate: Estimate) -> tuple[str, str]:
 
 
 def main() -> None:
-    """Reads the arguments and prints a table."""
+    """Prints a table."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.thinning")
     parser.add_argument("model", metavar="MODEL")
     parser.add_argument("data", metavar="DATA", nargs="+")

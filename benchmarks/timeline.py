@@ -36,7 +36,7 @@ from serving.timeline import timeline
 
 ENROLMENT_SECONDS: Final = 10.0
 LEAST_SECONDS: Final = 20.0
-"""Speech that a speaker must have beside the enrolment."""
+"""Speech that a speaker needs beside the enrolment."""
 SPEAKERS: Final = (2, 4)
 BYSTANDERS: Final = 8
 SECONDS: Final = 120.0
@@ -110,7 +110,7 @@ def frames_of(turns: Sequence[Turn], seconds: float) -> Frames:
 
 
 def people(data: str, sample_rate: int) -> dict[str, Person]:
-    """The speakers of DATA who have enough speech to be enrolled and to converse."""
+    """Speakers of DATA with enough speech to be enrolled and to converse."""
     recordings: dict[str, list[Recording]] = defaultdict(list)
     for each in list_recordings(data).recordings:
         recordings[each.speaker].append(each)
@@ -199,7 +199,7 @@ class Judge:
         }
 
     def answers(self, number: int, seconds: float) -> tuple[Errors, Errors, str]:
-        """Errors of segments between pauses and of the timeline, and the time taken.
+        """Errors between pauses and of the timeline, and the time taken.
 
         Args:
             number: of the conversation.

@@ -92,7 +92,7 @@ def measure(kind: str, pairs: int) -> dict[str, float]:
 
 
 def main(rounds: int, pairs: int) -> None:
-    """Measures both in turns and prints the results."""
+    """Measures both in turns and prints."""
     found: dict[str, list[dict[str, Any]]] = {FUSED: [], KERAS: []}
     for _ in range(rounds):
         for kind, results in found.items():

@@ -131,7 +131,7 @@ def run(rows: Mapping[str, list[Row]], settings: DriftSettings) -> None:
 
 
 def main() -> None:
-    """Reads the arguments and prints the results."""
+    """Prints the results."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--recordings", type=int, default=240)

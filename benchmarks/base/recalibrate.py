@@ -137,7 +137,7 @@ def recalibrated(base: BaseModel, manifest: str, recordings: Path) -> BaseModel:
 
 
 def release_parser(module: str) -> argparse.ArgumentParser:
-    """The parser of a tool that changes a released base model by its training's data."""
+    """The parser of tools that change a base model by its training's data."""
     parser = argparse.ArgumentParser(prog=f"python -m benchmarks.base.{module}")
     parser.add_argument("manifest", metavar="MANIFEST")
     parser.add_argument("recordings", type=Path, metavar="RECORDINGS")
@@ -146,7 +146,7 @@ def release_parser(module: str) -> argparse.ArgumentParser:
 
 
 def main() -> None:
-    """Reads the arguments and prints what was written."""
+    """Runs the command."""
     parser = release_parser("recalibrate")
     arguments = parser.parse_args()
     try:

@@ -44,7 +44,7 @@ def released(version: Path) -> BaseModel:
 
 
 def main() -> None:
-    """Reads the arguments and prints what was written."""
+    """Runs the command."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.base.release")
     parser.add_argument("model", type=Path, metavar="MODEL")
     parser.add_argument("folder", type=Path, nargs="?", default=Path("pretrained"))

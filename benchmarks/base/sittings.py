@@ -54,7 +54,7 @@ def sounds_of(
     conditions: Sequence[str],
     per_speaker: int,
 ) -> Sounds:
-    """Windows of utterances, `per_speaker` of each speaker, clean and under every condition."""
+    """Windows, `per_speaker` of each speaker, clean and under every condition."""
     speech = front_end.speech
     samples = front_end.spectrogram.window_samples(speech.sample_rate)
     plan = UtterancePlan(
@@ -109,7 +109,7 @@ def _equal_error_rate(
 
 
 def main() -> None:
-    """Reads the arguments and prints the table."""
+    """Prints the table."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.base.sittings")
     parser.add_argument("manifest", metavar="MANIFEST")
     parser.add_argument("recordings", type=Path, metavar="RECORDINGS")

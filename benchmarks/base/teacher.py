@@ -60,7 +60,7 @@ def run(data: str, file: Path, speeds: Sequence[float]) -> tuple[int, list[str]]
 
 
 def main() -> None:
-    """Reads the arguments and prints what was written."""
+    """Runs the command."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.base.teacher")
     parser.add_argument("data", metavar="DATA")
     parser.add_argument("file", type=Path, metavar="FILE")

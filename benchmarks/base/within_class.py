@@ -5,8 +5,7 @@ was trained on, RECORDINGS the `recordings.jsonl` of its run's SpeechExampleGen.
 thousand speakers of `train` are embedded, as they are and under conditions. The covariance within
 speakers shows the directions in which noise, rooms and lines move embeddings, telephones above all.
 The last layer of the weights in FOLDER, by default `pretrained`, is replaced by one whose outputs
-are shorter in these directions. Cohort and calibration must then be made again
-(`benchmarks.base.recalibrate`).
+are shorter in these directions. Then remake cohort and calibration (`benchmarks.base.recalibrate`).
 
 Source: Hatch et al., "Within-class covariance normalization for SVM-based speaker recognition",
 Interspeech 2006, with a covariance that is smoothed by SMOOTHING times its mean variance.
@@ -71,7 +70,7 @@ def mapped(base: BaseModel, linear_map: Floats) -> BaseModel:
 
 
 def main() -> None:
-    """Reads the arguments and prints what was changed."""
+    """Runs the command."""
     parser = release_parser("within_class")
     arguments = parser.parse_args()
     try:

@@ -115,13 +115,13 @@ def measured_line(
 
 
 def peak_teraflops(card: str) -> float | None:
-    """The table's value for a card's name such as `Tesla T4`; None if it has none."""
+    """The table's value for a card's name such as `Tesla T4`, or None."""
     words = set(re.split(r"[^A-Za-z0-9]+", card))
     return next((peak for word, peak in PEAK_TERAFLOPS.items() if word in words), None)
 
 
 def main() -> None:
-    """Reads the arguments, measures and prints the table."""
+    """Prints the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("pairs")
     parser.add_argument("--pairs-per-batch", type=int, nargs="+", default=[128, 256])

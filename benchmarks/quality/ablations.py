@@ -153,7 +153,7 @@ def run(folder: Path, output: Path, steps: int, seeds: list[int]) -> None:
 
 
 def told(row: Mapping[str, Any]) -> str:
-    """A line of the table: EER in per cent, with a column for each set, ordered by name."""
+    """A line of the table: EER in per cent, a column for each set, ordered by name."""
     cells = [
         f"{100 * eer['value']:.1f} ({100 * eer['low']:.1f}-{100 * eer['high']:.1f})"
         for _, eer in sorted(row["sets"].items())

@@ -1,4 +1,4 @@
-"""Judges a model on its training's speakers, by the last part of their speech, which is new to it.
+"""A model's training speakers, judged by the last part of their speech, which is new to it.
 
 `python -m benchmarks.quality.closed_set OUTPUT [SECONDS]`: the `eval` split of a finished run, cut
 into utterances of 3 s and compared set by set; a set is the first part of a recording's name.

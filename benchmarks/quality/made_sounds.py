@@ -107,7 +107,7 @@ def _scattered(
 
 
 def _note(rng: np.random.Generator, low: int, high: int) -> float:
-    """A note of the tempered scale, from a range of semitones from 220 Hz."""
+    """A note of the tempered scale; the range is in semitones from 220 Hz."""
     return float(220.0 * 2.0 ** (rng.integers(low, high) / 12.0))
 
 

@@ -1,4 +1,4 @@
-"""Writes manifests of several sets of speech, for training and for each set's unseen speakers.
+"""Writes manifests of sets of speech, to train on and of their unseen speakers.
 
 `python -m benchmarks.quality.manifests SPEECH FOLDER [--judge-only SET]... [--unseen FRACTION]`:
 SPEECH holds a folder for each set. FOLDER gets `train.csv`, `unseen/<set>.csv` and `unseen.csv`,
@@ -6,9 +6,9 @@ and in `tuning/` the same again from the speakers of `train.csv` alone: settings
 these, so that `unseen/` judges what was not chosen by it.
 
 The unseen speakers of a set are those that `swar run --data SPEECH/<set>` would hold out, or all if
-that would leave no speaker to train on. A set whose speakers have one recording each gives no trial
-of two recordings: it has no unseen speakers, and all are trained on but those that another set
-holds out. For tuning, more speakers are held out of every set.
+that would leave no speaker to train on. A set whose speakers have one recording each gives no
+trials: it has no unseen speakers, and all but those that another set holds out are trained on. For
+tuning, more speakers are held out of every set.
 """
 
 import argparse
@@ -94,7 +94,7 @@ def run(speech: Path, folder: Path, judge_only: Collection[str], unseen_fraction
 
 
 def main() -> None:
-    """Reads the arguments and writes the manifests."""
+    """Runs the command."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.quality.manifests")
     parser.add_argument("speech", type=Path, metavar="SPEECH")
     parser.add_argument("folder", type=Path, metavar="FOLDER")

@@ -68,7 +68,7 @@ class Resemblyzer:
             raise SwarError(
                 f"{error.name} is missing: pip install -e '.[peer]' in swar's repository"
             ) from error
-        torch.set_num_threads(1)  # more threads would wait for each other beside TensorFlow's
+        torch.set_num_threads(1)  # more would wait for each other beside TensorFlow's
         self._prepare = resemblyzer.preprocess_wav
         self._encoder = resemblyzer.VoiceEncoder("cpu", verbose=False)
 
@@ -205,7 +205,7 @@ def shown(rows: Sequence[ComparedErrorRates]) -> Table:
 
 
 def main() -> None:
-    """Reads the arguments and prints the table."""
+    """Prints the table."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.quality.peer")
     parser.add_argument("model", metavar="MODEL", help="base, or a published model")
     parser.add_argument("data", nargs="+", metavar="DATA")

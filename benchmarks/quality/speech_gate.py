@@ -47,7 +47,7 @@ Sound = npt.NDArray[np.float32]
 
 
 def _degraded(sound: Sound, rng: np.random.Generator) -> Sound:
-    """A sound at any level, half of the times under a condition."""
+    """A sound at any level, half the time under a condition."""
     level = 10.0 ** rng.uniform(-2.0, 0.0) / max(float(np.max(np.abs(sound))), 1e-9)
     quieter: Sound = (sound * level * 0.5).astype(np.float32)
     if rng.random() < 0.5:
@@ -135,7 +135,7 @@ def _regression() -> Pipeline:
 
 
 def _judge(sounds: Sounds) -> float:
-    """Prints how gates judge kinds and speakers new to them; gives their threshold."""
+    """Prints how gates judge new kinds and speakers; gives their threshold."""
     features, is_speech, groups = sounds
     scores = np.zeros(len(groups))
     for seen, unseen in StratifiedGroupKFold(FOLDS, shuffle=True, random_state=SEED).split(
@@ -158,7 +158,7 @@ def _judge(sounds: Sounds) -> float:
 
 
 def _weights(fitted: Pipeline, threshold: float) -> dict[str, Any]:
-    """The weights for `SpeechGate`, with products in the order of `PolynomialFeatures`."""
+    """Weights for `SpeechGate`, products in the order of `PolynomialFeatures`."""
     scaler, _, regression = (step for _, step in fitted.steps)
     return {
         "mean": [round(float(value), 6) for value in scaler.mean_],
@@ -169,7 +169,7 @@ def _weights(fitted: Pipeline, threshold: float) -> dict[str, Any]:
 
 
 def gather(folder: Path) -> Sounds:
-    """Gathers the features of all speech and all other sounds."""
+    """The features of all speech and all other sounds."""
     rng = np.random.default_rng(SEED)
     listener = Listener()
     rows, groups, spoken = [], [], []
