@@ -57,7 +57,7 @@ def run(request: EvaluationRequest, *, as_json: bool) -> None:
     Raises:
         SwarError: the request, the model or the data are at fault, or the output cannot be
             written; the results are then printed all the same.
-        SystemExit: the output cannot be written; with `as_json`, the JSON holds the error.
+        SystemExit: with `as_json`, the output cannot be written; the JSON holds the error.
     """
     _check(request)
     settings, result = _measured(request)
