@@ -91,7 +91,7 @@ def list_sets(
         sets: folder, manifest or pattern of each.
         version: the model's folder.
         console: shows remarks about the sets.
-        follow_links: whether links out of a set are followed; they are if the training did.
+        follow_links: whether links out of a set are followed; always if the training did.
 
     Raises:
         SwarError: the data, or the model's card, is at fault.

@@ -56,7 +56,7 @@ class Cutter:
         self._known: dict[str, Recording] = {}  # by the digest of their speech
 
     def cut(self, recordings: Sequence[Recording]) -> list[Cut]:
-        """Cuts one speaker's recordings; no two utterances of one duration overlap.
+        """One speaker's utterances of every duration; those of one duration do not overlap.
 
         Raises:
             SwarError: another speaker has the same recording.

@@ -43,7 +43,7 @@ def check_output(output: Path, data: str) -> None:
 
 
 def _is_listed(output: str, folder: str, prefix: str) -> bool:
-    """Whether a path lies in a folder, below an entry that begins with a prefix ("": any)."""
+    """Whether a path lies in a folder, in or at an entry with a prefix ("": or is the folder)."""
     if not Path(output).is_relative_to(folder):
         return False
     below = Path(output).relative_to(folder).parts
