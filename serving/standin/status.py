@@ -16,7 +16,7 @@ _CODES: Final = {code.value[0]: code for code in grpc.StatusCode}
 
 
 def outcome(error: Exception) -> tuple[grpc.StatusCode, str]:
-    """What a client is told of an error: its code, and its message or the start of it.
+    """What a client learns about an error: its code, and its message or the start of it.
 
     Clears the error's frames: they hold megabytes, which reference cycles would keep until
     Python collects them.

@@ -142,43 +142,46 @@ def opened_uploads() -> Iterator[Uploads]:
     Until then, this process's libraries write their temporary files into it too.
     """
     _remove_abandoned(Path(tempfile.gettempdir()))
-    lock = contextlib.ExitStack()
-    folder = _new_folder(lock)
-    stopped = threading.Event()
-    uploads = Uploads(folder)
+    with _new_folder() as folder:
+        stopped = threading.Event()
+        uploads = Uploads(folder)
 
-    def sweep() -> None:
-        while not stopped.wait(_SWEEP_SECONDS):
-            with contextlib.suppress(OSError):  # such as no free descriptor: try again
-                uploads.remove_old(KEPT_SECONDS)
+        def sweep() -> None:
+            while not stopped.wait(_SWEEP_SECONDS):
+                with contextlib.suppress(OSError):  # such as no free descriptor: try again
+                    uploads.remove_old(KEPT_SECONDS)
 
-    sweeper = threading.Thread(target=sweep, name="uploads", daemon=True)
-    sweeper.start()
-    temporary, tempfile.tempdir = tempfile.tempdir, str(folder)
-    gradios = os.environ.get("GRADIO_TEMP_DIR")
-    os.environ["GRADIO_TEMP_DIR"] = str(folder)  # gradio has no other setting for it
-    try:
-        yield uploads
-    finally:
-        stopped.set()
-        tempfile.tempdir = temporary
-        del os.environ["GRADIO_TEMP_DIR"]
-        if gradios is not None:
-            os.environ["GRADIO_TEMP_DIR"] = gradios
-        sweeper.join()
-        shutil.rmtree(folder, ignore_errors=True)
-        lock.close()
+        sweeper = threading.Thread(target=sweep, name="uploads", daemon=True)
+        sweeper.start()
+        temporary, tempfile.tempdir = tempfile.tempdir, str(folder)
+        gradios = os.environ.get("GRADIO_TEMP_DIR")
+        os.environ["GRADIO_TEMP_DIR"] = str(folder)  # gradio has no other setting for it
+        try:
+            yield uploads
+        finally:
+            stopped.set()
+            tempfile.tempdir = temporary
+            del os.environ["GRADIO_TEMP_DIR"]
+            if gradios is not None:
+                os.environ["GRADIO_TEMP_DIR"] = gradios
+            sweeper.join()
+            shutil.rmtree(folder, ignore_errors=True)
 
 
-def _new_folder(lock: contextlib.ExitStack) -> Path:
-    """A folder that is locked until the stack is closed."""
+@contextlib.contextmanager
+def _new_folder() -> Iterator[Path]:
+    """A folder that stays locked meanwhile."""
     while True:
         folder = Path(tempfile.mkdtemp(prefix=_PREFIX)).resolve()
         # Another page may take the new folder for an abandoned one before the lock is held.
-        with contextlib.suppress(FileNotFoundError):
-            lock.enter_context(locked(os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT, 0o600)))
+        try:
+            descriptor = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+        except FileNotFoundError:
+            continue
+        with locked(descriptor):
             if (folder / _LOCK).exists():
-                return folder
+                yield folder
+                return
 
 
 def _remove_abandoned(parent: Path) -> None:
